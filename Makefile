@@ -1,0 +1,46 @@
+# The front door: make demo, make test, make check. Everything else is CMake (see CMakePresets.json).
+BUILD := build/release
+EFFLLM := $(BUILD)/effllm
+
+.PHONY: all setup demo test check debug format lint golden clean
+all: $(BUILD)/build.ninja
+	@cmake --build $(BUILD)
+
+setup:
+	@scripts/setup.sh
+
+$(BUILD)/build.ninja: CMakeLists.txt
+	@scripts/setup.sh
+	@cmake --preset release > /dev/null
+
+# One command from a fresh machine to a generated sample.
+demo: all
+	@scripts/demo.sh $(EFFLLM)
+
+# All tests; ends with a line "N passed, N failed".
+test: all
+	@scripts/test.sh $(BUILD)
+
+# What a change must pass: format, layers, configurations, tests.
+check: format lint test
+	@$(EFFLLM) check $$(find configs -name '*.yaml')
+
+# The whole suite under the address and undefined-behaviour sanitizers, with poisoned memory.
+debug:
+	@scripts/setup.sh
+	@cmake --preset debug > /dev/null
+	@cmake --build build/debug
+	@scripts/test.sh build/debug
+
+format:
+	@clang-format-14 --dry-run --Werror $$(git ls-files '*.cpp' '*.h')
+
+lint: all
+	@clang-tidy-14 --quiet -p $(BUILD) $$(git ls-files 'src/*.cpp' 'apps/*.cpp')
+
+# Golden values of the tests, from the numpy transcriptions.
+golden:
+	@python3 scripts/golden/all.py
+
+clean:
+	@rm -rf build

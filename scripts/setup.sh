@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Installs what building, testing and the default corpus need on Debian 12:
+#   scripts/setup.sh [--dev]
+# --dev adds the formatter, the linter, and the tools to look into result files. Needs neither root nor network when
+# everything is there already.
+set -euo pipefail
+
+packages=(
+  g++ make cmake ninja-build ccache git ca-certificates curl python3
+  libdnnl-dev libyaml-cpp-dev libfmt-dev doctest-dev libcli11-dev libhdf5-dev nlohmann-json3-dev zlib1g-dev libssl-dev
+  bible-kjv bible-kjv-text # the text of the default corpus, data/kjv.yaml
+)
+for argument in "$@"; do
+  case $argument in
+    --dev) packages+=(clang-format-14 clang-tidy-14 hdf5-tools python3-numpy python3-h5py) ;;
+    -h | --help) sed -n '2,5s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit 0 ;;
+    *)
+      echo "setup: unknown argument $argument; usage: scripts/setup.sh [--dev]" >&2
+      exit 2
+      ;;
+  esac
+done
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+  echo "setup: this is not a Debian system; install the counterparts of: ${packages[*]}" >&2
+  exit 1
+fi
+
+missing=()
+for package in "${packages[@]}"; do
+  [[ $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
+done
+if ((${#missing[@]} == 0)); then
+  echo "setup: all ${#packages[@]} packages are installed"
+  exit 0
+fi
+
+as_root=()
+if ((EUID != 0)); then
+  command -v sudo >/dev/null || {
+    echo "setup: run as root: apt-get install ${missing[*]}" >&2
+    exit 1
+  }
+  as_root=(sudo)
+fi
+echo "setup: installing ${missing[*]}"
+"${as_root[@]}" apt-get update
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
+echo "setup: done"
