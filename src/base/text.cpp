@@ -1,0 +1,178 @@
+#include "base/text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+namespace effllm {
+namespace {
+
+// Insertions, deletions, replacements and swaps of neighbours that turn one word into the other.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> two_above, above, row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    two_above = std::exchange(above, row);
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        row[j] = std::min(row[j], two_above[j - 2] + 1);
+    }
+  }
+  return row.back();
+}
+
+// Characters, not bytes: continuation bytes of UTF-8 take no room on a terminal.
+size_t width(std::string_view s) {
+  return static_cast<size_t>(std::ranges::count_if(s, [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+bool numeric(std::string_view s) {
+  if (s.starts_with('-')) s.remove_prefix(1);  // a number, but no `--flag` and no lone dash
+  return !s.empty() && std::isdigit(static_cast<unsigned char>(s.front()));
+}
+
+std::vector<size_t> column_widths(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> w;
+  for (const auto& row : rows)
+    for (size_t c = 0; c < row.size(); ++c) {
+      if (c == w.size()) w.push_back(0);
+      w[c] = std::max(w[c], width(row[c]));
+    }
+  return w;
+}
+
+std::string pad(const std::string& s, size_t to, bool right) {
+  const std::string fill(to - std::min(to, width(s)), ' ');
+  return right ? fill + s : s + fill;
+}
+
+// Length of the UTF-8 sequence that starts at s[i], or 0 where it is malformed or an overlong or surrogate form.
+size_t utf8_length(std::string_view s, size_t i) {
+  const auto at = [&](size_t k) { return static_cast<unsigned char>(k < s.size() ? s[k] : 0); };
+  const unsigned c = at(i);
+  const auto cont = [&](size_t k) { return (at(i + k) & 0xC0) == 0x80; };
+  if (c < 0x80) return 1;
+  if (c >= 0xC2 && c < 0xE0) return cont(1) ? 2 : 0;
+  if (c >= 0xE0 && c < 0xF0) {
+    if ((c == 0xE0 && at(i + 1) < 0xA0) || (c == 0xED && at(i + 1) >= 0xA0)) return 0;
+    return cont(1) && cont(2) ? 3 : 0;
+  }
+  if (c >= 0xF0 && c < 0xF5) {
+    if ((c == 0xF0 && at(i + 1) < 0x90) || (c == 0xF4 && at(i + 1) >= 0x90)) return 0;
+    return cont(1) && cont(2) && cont(3) ? 4 : 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::string did_you_mean(std::string_view word, std::span<const std::string_view> candidates) {
+  std::string_view best;
+  size_t least = word.size() <= 3 ? 2 : word.size() <= 8 ? 3 : 4;
+  for (std::string_view c : candidates)
+    if (const size_t d = edit_distance(word, c); d < least) least = d, best = c;
+  return best.empty() ? "" : fmt::format(" Did you mean `{}`?", best);
+}
+
+std::string did_you_mean(std::string_view word, std::span<const std::string> candidates) {
+  const std::vector<std::string_view> views(candidates.begin(), candidates.end());
+  return did_you_mean(word, views);
+}
+
+std::string table(const std::vector<std::vector<std::string>>& rows) {
+  const auto w = column_widths(rows);
+  std::string out;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    std::string line;
+    for (size_t c = 0; c < rows[r].size(); ++c) {
+      const bool right = numeric(r ? rows[r][c] : rows.size() > 1 && c < rows[1].size() ? rows[1][c] : "");
+      line += (c ? "  " : "") + pad(rows[r][c], w[c], right);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    out += line + "\n";
+  }
+  return out;
+}
+
+std::string markdown_table(const std::vector<std::vector<std::string>>& rows) {
+  std::string out;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    out += "|";
+    for (const auto& cell : rows[r]) {
+      std::string safe;
+      for (char c : cell) safe += c == '|' ? std::string("\\|") : std::string(1, c);
+      out += " " + safe + " |";
+    }
+    out += "\n";
+    if (r == 0) {
+      out += "|";
+      for (size_t c = 0; c < rows[0].size(); ++c) out += "---|";
+      out += "\n";
+    }
+  }
+  return out;
+}
+
+std::string human_count(double n) {
+  const double a = std::abs(n);  // a unit begins where three digits of the one before would round to 1000
+  if (a < 999.5) return fmt::format("{:.0f}", n);
+  if (a < 999.5e3) return fmt::format("{:.3g} K", n / 1e3);
+  if (a < 999.5e6) return fmt::format("{:.3g} M", n / 1e6);
+  if (a < 999.5e9) return fmt::format("{:.3g} G", n / 1e9);
+  return fmt::format("{:.3g} T", n / 1e12);
+}
+
+std::string human_bytes(double n) {
+  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  size_t u = 0;
+  while (std::abs(n) >= 1024 && u + 1 < std::size(kUnits)) n /= 1024, ++u;
+  return u ? fmt::format("{:.2f} {}", n, kUnits[u]) : fmt::format("{:.0f} B", n);
+}
+
+std::string human_seconds(double s) {
+  if (!(s >= 0) || s > 1e9) return "?";
+  if (s < 10) return fmt::format("{:.1f} s", s);
+  const auto t = static_cast<int64_t>(s + 0.5);
+  if (t < 60) return fmt::format("{} s", t);
+  if (t < 3600) return fmt::format("{} min {:02} s", t / 60, t % 60);
+  return fmt::format("{} h {:02} min", t / 3600, t / 60 % 60);
+}
+
+std::string join(std::span<const std::string> parts, std::string_view separator) {
+  return fmt::format("{}", fmt::join(parts, separator));
+}
+
+std::string shortest(double v) {
+  if (std::isnan(v)) return "nan";
+  if (std::isinf(v)) return v > 0 ? "inf" : "-inf";
+  return fmt::format("{}", v);
+}
+
+std::string printable(std::string_view bytes) {
+  std::string out;
+  for (size_t i = 0; i < bytes.size();) {
+    const auto c = static_cast<unsigned char>(bytes[i]);
+    const size_t n = utf8_length(bytes, i);
+    const bool control = n == 1 && (c < 0x20 || c == 0x7F) && c != '\n' && c != '\t';
+    const bool c1 = n == 2 && c == 0xC2 && static_cast<unsigned char>(bytes[i + 1]) < 0xA0;
+    if (n == 0 || control) {
+      out += fmt::format("\\x{:02x}", c);
+      i += 1;
+    } else if (c1) {
+      out += fmt::format("\\x{:02x}\\x{:02x}", c, static_cast<unsigned char>(bytes[i + 1]));
+      i += 2;
+    } else {
+      out += bytes.substr(i, n);
+      i += n;
+    }
+  }
+  return out;
+}
+
+}  // namespace effllm

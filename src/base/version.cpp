@@ -1,0 +1,27 @@
+#include "base/version.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <ctime>
+#include <fstream>
+
+namespace effllm {
+
+const BuildInfo& build_info() {
+  static const BuildInfo info{EFFLLM_VERSION, EFFLLM_GIT, EFFLLM_BUILD_TYPE, fmt::format("GCC-compatible {}", __VERSION__)};
+  return info;
+}
+
+std::string cpu_model() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown";
+}
+
+std::string utc_now() {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+}
+
+}  // namespace effllm

@@ -1,0 +1,120 @@
+#include "base/text.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+
+using namespace effllm;
+
+TEST_CASE("text: the nearest word is suggested, a far one never") {
+  const std::vector<std::string> words = {"attention", "gla", "min_gru", "rms_norm"};
+  CHECK(did_you_mean("atention", words) == " Did you mean `attention`?");
+  CHECK(did_you_mean("attentoin", words) == " Did you mean `attention`?");
+  CHECK(did_you_mean("gal", words) == " Did you mean `gla`?");  // a swap of neighbours is one edit
+  CHECK(did_you_mean("gab", words).empty());                    // a short word may differ by one edit
+  CHECK(did_you_mean("gl", words) == " Did you mean `gla`?");
+  CHECK(did_you_mean("mingru", words) == " Did you mean `min_gru`?");
+  CHECK(did_you_mean("minimal", words).empty());
+  CHECK(did_you_mean("", words).empty());
+  CHECK(did_you_mean("gla", std::span<const std::string>()).empty());
+  constexpr std::string_view kViews[] = {"adamw", "adam"};
+  CHECK(did_you_mean("adamv", kViews) == " Did you mean `adamw`?");  // the first of two equally near ones
+}
+
+TEST_CASE("text: table columns take their widest cell, numbers stand on the right") {
+  CHECK(table({{"name", "count"}, {"a", "7"}, {"longer", "1234"}}) ==
+        "name    count\n"
+        "a           7\n"
+        "longer   1234\n");
+  CHECK(table({{"n", "x"}, {"-12", "b"}, {"3", "c"}}) ==
+        "  n  x\n"
+        "-12  b\n"
+        "  3  c\n");
+  CHECK(table({{"flag", "help"}, {"--set", "one"}, {"-v", "two"}}) ==
+        "flag   help\n"
+        "--set  one\n"
+        "-v     two\n");  // a dash alone makes no number
+}
+
+TEST_CASE("text: table counts characters, not bytes, and takes ragged rows") {
+  CHECK(table({{"a", "b"}, {"\xC3\xA9t\xC3\xA9", "x"}, {"four", "y"}}) ==
+        "a     b\n"
+        "\xC3\xA9t\xC3\xA9   x\n"
+        "four  y\n");
+  CHECK(table({{"a"}, {"b", "c"}, {}}) == "a\nb  c\n\n");
+  CHECK(table({}).empty());
+}
+
+TEST_CASE("text: a Markdown table has its rule and no stray bars") {
+  CHECK(markdown_table({{"a", "b"}, {"x|y", "2"}}) == "| a | b |\n|---|---|\n| x\\|y | 2 |\n");
+}
+
+TEST_CASE("text: counts keep three digits and change unit before they round to 1000") {
+  CHECK(human_count(0) == "0");
+  CHECK(human_count(999) == "999");
+  CHECK(human_count(999.7) == "1 K");
+  CHECK(human_count(12345) == "12.3 K");
+  CHECK(human_count(999499) == "999 K");
+  CHECK(human_count(999999) == "1 M");
+  CHECK(human_count(-4.56e6) == "-4.56 M");
+  CHECK(human_count(999.9e6) == "1 G");
+  CHECK(human_count(2.5e12) == "2.5 T");
+}
+
+TEST_CASE("text: bytes go by powers of 1024") {
+  CHECK(human_bytes(0) == "0 B");
+  CHECK(human_bytes(1023) == "1023 B");
+  CHECK(human_bytes(1024) == "1.00 KiB");
+  CHECK(human_bytes(1.5 * (1 << 30)) == "1.50 GiB");
+  CHECK(human_bytes(std::ldexp(1.0, 50)) == "1024.00 TiB");
+}
+
+TEST_CASE("text: durations name at most two units") {
+  CHECK(human_seconds(0.25) == "0.2 s");
+  CHECK(human_seconds(42) == "42 s");
+  CHECK(human_seconds(59.6) == "1 min 00 s");
+  CHECK(human_seconds(185) == "3 min 05 s");
+  CHECK(human_seconds(7800) == "2 h 10 min");
+  CHECK(human_seconds(-1) == "?");
+  CHECK(human_seconds(std::nan("")) == "?");
+  CHECK(human_seconds(std::numeric_limits<double>::infinity()) == "?");
+}
+
+TEST_CASE("text: the shortest text of a number reads back as the same number") {
+  for (double v : {0.1, 1.0 / 3, 1e-300, 6.02214076e23, -0.0, 5e-324}) {
+    const std::string s = shortest(v);
+    CAPTURE(s);
+    const double back = std::strtod(s.c_str(), nullptr);
+    CHECK(back == v);
+    CHECK(std::signbit(back) == std::signbit(v));
+  }
+  CHECK(shortest(0.1) == "0.1");
+  CHECK(shortest(std::nan("")) == "nan");
+  CHECK(shortest(-std::numeric_limits<double>::infinity()) == "-inf");
+  const std::vector<std::string> parts = {"a", "b", "c"};
+  CHECK(join(parts, ", ") == "a, b, c");
+  CHECK(join({}, ", ").empty());
+}
+
+TEST_CASE("text: printable lets text pass and shows what a terminal would obey") {
+  CHECK(printable("plain\ttext\n") == "plain\ttext\n");
+  CHECK(printable("\x1b[31m") == "\\x1b[31m");
+  CHECK(printable(std::string_view("a\0b\x7F\r", 5)) == "a\\x00b\\x7f\\x0d");
+  const std::string good = "\xC3\xA9 \xE2\x82\xAC \xF0\x9F\x98\x80";  // 2, 3 and 4 bytes
+  CHECK(printable(good) == good);
+}
+
+TEST_CASE("text: printable escapes every byte that is no UTF-8") {
+  CHECK(printable("\xFF") == "\\xff");
+  CHECK(printable("\xE2\x82") == "\\xe2\\x82");                    // cut short at the end
+  CHECK(printable("\xC3(") == "\\xc3(");                           // no continuation
+  CHECK(printable("\xC0\xAF") == "\\xc0\\xaf");                    // overlong
+  CHECK(printable("\xE0\x80\xAF") == "\\xe0\\x80\\xaf");           // overlong
+  CHECK(printable("\xED\xA0\x80") == "\\xed\\xa0\\x80");           // a surrogate
+  CHECK(printable("\xF4\x90\x80\x80") == "\\xf4\\x90\\x80\\x80");  // beyond U+10FFFF
+  CHECK(printable("\xC2\x9B"
+                  "1m") == "\\xc2\\x9b1m");  // a C1 control, CSI of some terminals
+  CHECK(printable("\xC2\xA0") == "\xC2\xA0");
+}
