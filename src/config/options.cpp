@@ -1,0 +1,143 @@
+#include "config/options.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "base/text.h"
+
+namespace effllm {
+namespace {
+
+// Appends each field to a map. What is unset (an empty optional, a null node) is left out.
+class Writer final : public OptionVisitor {
+ public:
+  explicit Writer(ConfigNode& out) : out_(out) {}
+
+  void operator()(std::string_view name, bool& field, std::string_view) override { out_.set(name, node(field)); }
+  void operator()(std::string_view name, int64_t& field, std::string_view, Range) override {
+    out_.set(name, node(field));
+  }
+  void operator()(std::string_view name, double& field, std::string_view, Range) override {
+    out_.set(name, node(field));
+  }
+  void operator()(std::string_view name, std::optional<int64_t>& field, std::string_view, Range) override {
+    if (field) out_.set(name, node(*field));
+  }
+  void operator()(std::string_view name, std::optional<double>& field, std::string_view, Range) override {
+    if (field) out_.set(name, node(*field));
+  }
+  void operator()(std::string_view name, std::string& field, std::string_view, std::vector<std::string_view>) override {
+    out_.set(name, node(field));
+  }
+  void operator()(std::string_view name, std::vector<std::string>& field, std::string_view) override {
+    list(name, field);
+  }
+  void operator()(std::string_view name, std::vector<int64_t>& field, std::string_view, Range) override {
+    list(name, field);
+  }
+  void operator()(std::string_view name, std::vector<double>& field, std::string_view, Range) override {
+    list(name, field);
+  }
+  void operator()(std::string_view name, ConfigNode& field, std::string_view) override {
+    if (!field.is_null()) out_.set(name, field);
+  }
+  void operator()(std::string_view name, std::vector<ConfigNode>& field, std::string_view) override {
+    out_.set(name, ConfigNode::list(field));
+  }
+
+ private:
+  // Texts are marked as quoted, so that "true" and "5" stay texts; to_yaml drops quotes that nothing needs.
+  static ConfigNode node(bool v) { return ConfigNode::scalar(v ? "true" : "false"); }
+  static ConfigNode node(int64_t v) { return ConfigNode::scalar(std::to_string(v)); }
+  static ConfigNode node(double v) { return ConfigNode::scalar(shortest(v)); }
+  static ConfigNode node(const std::string& v) { return ConfigNode::scalar(v, {}, true); }
+
+  // An empty list is written as well: it may differ from the default.
+  template <class T>
+  void list(std::string_view name, const std::vector<T>& values) {
+    ConfigNode result = ConfigNode::list();
+    for (const T& value : values) result.items().push_back(node(value));
+    out_.set(name, std::move(result));
+  }
+
+  ConfigNode& out_;
+};
+
+// Lists each field; its default is shown as Writer would write it.
+class Describer final : public OptionVisitor {
+ public:
+  std::vector<OptionInfo> infos;
+
+  void operator()(std::string_view name, bool& field, std::string_view help) override {
+    add("bool", "", name, help, field);
+  }
+  void operator()(std::string_view name, int64_t& field, std::string_view help, Range range) override {
+    add("int", describe(range), name, help, field, range);
+  }
+  void operator()(std::string_view name, double& field, std::string_view help, Range range) override {
+    add("float", describe(range), name, help, field, range);
+  }
+  void operator()(std::string_view name, std::optional<int64_t>& field, std::string_view help, Range range) override {
+    add("int, optional", describe(range), name, help, field, range);
+  }
+  void operator()(std::string_view name, std::optional<double>& field, std::string_view help, Range range) override {
+    add("float, optional", describe(range), name, help, field, range);
+  }
+  void operator()(std::string_view name, std::string& field, std::string_view help,
+                  std::vector<std::string_view> choices) override {
+    add("text", fmt::format("{}", fmt::join(choices, " | ")), name, help, field, choices);
+  }
+  void operator()(std::string_view name, std::vector<std::string>& field, std::string_view help) override {
+    add("list of text", "", name, help, field);
+  }
+  void operator()(std::string_view name, std::vector<int64_t>& field, std::string_view help, Range range) override {
+    add("list of int", describe(range), name, help, field, range);
+  }
+  void operator()(std::string_view name, std::vector<double>& field, std::string_view help, Range range) override {
+    add("list of float", describe(range), name, help, field, range);
+  }
+  void operator()(std::string_view name, ConfigNode& field, std::string_view help) override {
+    add("map", "", name, help, field);
+  }
+  void operator()(std::string_view name, std::vector<ConfigNode>& field, std::string_view help) override {
+    add("list of maps", "", name, help, field);
+  }
+
+ private:
+  // `extra` is what the visit() of this kind of field has behind its help: a range or choices.
+  template <class Field, class... Limits>
+  void add(std::string type, std::string limits, std::string_view name, std::string_view help, Field& field,
+           const Limits&... extra) {
+    ConfigNode written = ConfigNode::map();
+    Writer writer(written);
+    static_cast<OptionVisitor&>(writer)(name, field, help, extra...);
+    const ConfigNode* value = written.find(name);
+    infos.push_back(
+        {std::string(name), std::move(type), value ? to_flow_yaml(*value) : "", std::string(help), std::move(limits)});
+  }
+};
+
+}  // namespace
+
+std::string describe(Range range) {
+  const bool low = std::isfinite(range.lo), high = std::isfinite(range.hi);
+  if (low && high) return fmt::format("{} to {}", range.lo, range.hi);
+  if (low) return fmt::format("at least {}", range.lo);
+  return high ? fmt::format("at most {}", range.hi) : "";
+}
+
+std::vector<OptionInfo> describe(Options& options) {
+  Describer describer;
+  options.visit(describer);
+  return std::move(describer.infos);
+}
+
+ConfigNode write(Options& options) {
+  ConfigNode out = ConfigNode::map(options.mark);
+  Writer writer(out);
+  options.visit(writer);
+  return out;
+}
+
+}  // namespace effllm

@@ -1,0 +1,244 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+
+#include "base/text.h"
+#include "config/options.h"
+
+namespace effllm {
+namespace {
+
+constexpr size_t kMostSuggestions = 20, kLongestShown = 60;
+
+// A value short enough for a message; the excerpt shows the rest.
+std::string cut(std::string_view text) {
+  return text.size() <= kLongestShown ? std::string(text) : std::string(text.substr(0, kLongestShown)) + "...";
+}
+
+// What stands at a node, for the end of a message.
+std::string found_text(const ConfigNode& node) {
+  if (node.is_list()) return "a list";
+  if (node.is_map()) return "a map";
+  if (node.is_null()) return "nothing";
+  return node.quoted() ? fmt::format("the quoted text \"{}\"", cut(node.text()))
+                       : fmt::format("`{}`", cut(node.text()));
+}
+
+// Digits that another reader could take for octal: 010, -007.5.
+bool leading_zero(std::string_view s) {
+  if (s.starts_with('-')) s.remove_prefix(1);
+  return s.size() > 1 && s[0] == '0' && s[1] >= '0' && s[1] <= '9';
+}
+
+// The whole text as a number; `wanted` becomes what to write instead where the result is false.
+template <class T>
+bool parse_number(std::string_view s, T& value, std::string& wanted) {
+  wanted = std::is_integral_v<T> ? "an integer such as 42" : "a number such as 0.5 or 3e-4";
+  const auto [stop, error] = std::from_chars(s.data(), s.data() + s.size(), value);
+  if (stop != s.data() + s.size() || leading_zero(s)) return false;
+  if (error == std::errc::result_out_of_range) wanted += " that 64 bits can hold";
+  if constexpr (std::is_floating_point_v<T>)
+    if (error == std::errc{} && !std::isfinite(value)) return false;
+  return error == std::errc{};
+}
+
+// Replaces ${env:VAR} and ${env:VAR,default} by the variable's text. What the variable holds is not searched again, and
+// must not hold `${`: the resolved configuration, read again, has to give the same text.
+std::optional<std::string> expand_environment(const std::string& text, std::string& problem) {
+  static constexpr std::string_view kOpen = "${env:";
+  std::string out;
+  size_t pos = 0;
+  for (size_t open = text.find(kOpen); open != std::string::npos; open = text.find(kOpen, pos)) {
+    out += text.substr(pos, open - pos);
+    const size_t start = open + kOpen.size(), close = text.find('}', start);
+    const std::string inside = text.substr(start, close == std::string::npos ? close : close - start);
+    const size_t comma = inside.find(',');
+    const std::string variable = inside.substr(0, comma);
+    static constexpr auto kName = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_";
+    if (close == std::string::npos || variable.empty() || variable.find_first_not_of(kName) != std::string::npos) {
+      problem = "write ${env:NAME} or ${env:NAME,default}";
+      return {};
+    }
+    const char* set = std::getenv(variable.c_str());
+    if (!set && comma == std::string::npos) {
+      problem = fmt::format("the environment variable `{}` is not set; set it, or write ${{env:{},default}}", variable,
+                            variable);
+      return {};
+    }
+    const std::string value = set ? set : inside.substr(comma + 1);
+    if (printable(value) != value || value.find("${") != std::string::npos) {
+      problem = fmt::format("the value of `{}` holds `${{`, control characters or bytes that are not UTF-8", variable);
+      return {};
+    }
+    out += value;
+    pos = close + 1;
+  }
+  return out + text.substr(pos);
+}
+
+// Fills each field from the map. A field whose value is wrong keeps its default, and the visit goes on: errors collect.
+class Reader final : public OptionVisitor {
+ public:
+  Reader(const ConfigNode& node, std::string_view owner, Diagnostics& found)
+      : node_(node), owner_(owner), found_(found) {}
+
+  void operator()(std::string_view name, bool& field, std::string_view) override { one(name, field); }
+  void operator()(std::string_view name, int64_t& field, std::string_view, Range range) override {
+    one(name, field, range);
+  }
+  void operator()(std::string_view name, double& field, std::string_view, Range range) override {
+    one(name, field, range);
+  }
+  void operator()(std::string_view name, std::optional<int64_t>& field, std::string_view, Range range) override {
+    int64_t value = 0;
+    if (one(name, value, range)) field = value;
+  }
+  void operator()(std::string_view name, std::optional<double>& field, std::string_view, Range range) override {
+    double value = 0;
+    if (one(name, value, range)) field = value;
+  }
+  void operator()(std::string_view name, std::string& field, std::string_view,
+                  std::vector<std::string_view> choices) override {
+    one(name, field, choices);
+  }
+  void operator()(std::string_view name, std::vector<std::string>& field, std::string_view) override {
+    many(name, field, std::vector<std::string_view>{});
+  }
+  void operator()(std::string_view name, std::vector<int64_t>& field, std::string_view, Range range) override {
+    many(name, field, range);
+  }
+  void operator()(std::string_view name, std::vector<double>& field, std::string_view, Range range) override {
+    many(name, field, range);
+  }
+  void operator()(std::string_view name, ConfigNode& field, std::string_view) override {
+    if (const ConfigNode* node = given(name)) field = *node;
+  }
+  void operator()(std::string_view name, std::vector<ConfigNode>& field, std::string_view) override {
+    if (const ConfigNode* node = list(name)) field = node->items();
+  }
+
+  // To be called after the visit: keys that no field has.
+  void refuse_unknown() {
+    size_t count = 0;
+    for (const ConfigNode::Entry& entry : node_.entries()) {
+      if (entry.key == "type" || std::ranges::find(names_, entry.key) != names_.end()) continue;
+      // Suggestions cost an edit distance per field, and only the first errors are shown.
+      const std::string suggestion = ++count <= kMostSuggestions ? did_you_mean(entry.key, names_) : "";
+      const std::string known =
+          suggestion.empty() && !names_.empty() ? fmt::format(" It has {}.", fmt::join(names_, ", ")) : suggestion;
+      found_.error(entry.key_mark, fmt::format("{} has no option `{}`.{}", owner_, entry.key, known));
+    }
+  }
+
+ private:
+  // The value under `name`; null where it is missing, or written without a value (an error).
+  const ConfigNode* given(std::string_view name) {
+    names_.push_back(name);
+    const auto entry = std::ranges::find(node_.entries(), name, &ConfigNode::Entry::key);
+    if (entry == node_.entries().end()) return nullptr;
+    if (!entry->value.is_null()) return &entry->value;
+    found_.error(entry->key_mark, fmt::format("`{}` has no value; leave the key out for its default", name));
+    return nullptr;
+  }
+
+  // The list under `name`; null where it is missing or something else (an error).
+  const ConfigNode* list(std::string_view name) {
+    const ConfigNode* node = given(name);
+    if (!node || node->is_list()) return node;
+    refuse(*node, name, "a list such as [a, b]");
+    return nullptr;
+  }
+
+  // Records "`name` must be WANTED, not FOUND" and is false, for value() to return.
+  bool refuse(const ConfigNode& node, std::string_view name, std::string_view wanted) {
+    found_.error(node.mark(), fmt::format("`{}` must be {}, not {}", name, wanted, found_text(node)));
+    return false;
+  }
+
+  // value(): sets `field` from a node and is true, or records an error and is false. Quoted scalars are texts only.
+  bool value(const ConfigNode& node, std::string_view name, bool& field) {
+    const bool yes = node.text() == "true", no = node.text() == "false";
+    if (!node.is_scalar() || node.quoted() || !(yes || no)) return refuse(node, name, "true or false");
+    field = yes;
+    return true;
+  }
+
+  template <class T>
+  requires std::same_as<T, int64_t> || std::same_as<T, double>
+  bool value(const ConfigNode& node, std::string_view name, T& field, Range range) {
+    T number = 0;
+    std::string wanted;
+    const bool good = parse_number(node.text(), number, wanted);
+    if (!node.is_scalar() || node.quoted() || !good) return refuse(node, name, wanted);
+    if (const auto v = static_cast<double>(number); v < range.lo || v > range.hi)
+      return refuse(node, name, (std::isfinite(range.lo + range.hi) ? "in the range " : "") + describe(range));
+    field = number;
+    return true;
+  }
+
+  bool value(const ConfigNode& node, std::string_view name, std::string& field,
+             const std::vector<std::string_view>& choices) {
+    if (!node.is_scalar()) return refuse(node, name, "a text");
+    std::string problem;
+    const std::optional<std::string> text = expand_environment(node.text(), problem);
+    if (!text) {
+      found_.error(node.mark(), fmt::format("`{}`: {}", name, problem));
+      return false;
+    }
+    if (!choices.empty() && std::ranges::find(choices, *text) == choices.end()) {
+      const std::string suggestion = text->size() <= kLongestShown ? did_you_mean(*text, choices) : "";
+      found_.error(node.mark(), fmt::format("`{}` must be one of {}, not `{}`.{}", name, fmt::join(choices, ", "),
+                                            cut(*text), suggestion));
+      return false;
+    }
+    field = *text;
+    return true;
+  }
+
+  template <class T, class... Limits>
+  bool one(std::string_view name, T& field, const Limits&... limits) {
+    const ConfigNode* node = given(name);
+    return node && value(*node, name, field, limits...);
+  }
+
+  // All items or none: a list with a wrong item leaves the field as it was.
+  template <class T, class Limits>
+  void many(std::string_view name, std::vector<T>& field, const Limits& limits) {
+    const ConfigNode* node = list(name);
+    if (!node) return;
+    std::vector<T> values(node->items().size());
+    bool good = true;
+    for (size_t i = 0; i < values.size(); ++i)
+      good &= value(node->items()[i], fmt::format("{}[{}]", name, i), values[i], limits);
+    if (good) field = std::move(values);
+  }
+
+  const ConfigNode& node_;
+  std::string_view owner_;
+  Diagnostics& found_;
+  std::vector<std::string_view> names_;
+};
+
+}  // namespace
+
+void read(Options& options, const ConfigNode& node, std::string_view owner, Diagnostics& found) {
+  if (!node.is_map() && !(node.is_null() && node.mark().line == 0)) {
+    found.error(node.mark(), fmt::format("{} must be a map of options, not {}", owner, found_text(node)));
+    return;
+  }
+  options.mark = node.mark();
+  Reader reader(node, owner, found);
+  options.visit(reader);
+  reader.refuse_unknown();
+}
+
+void read(Options& options, const ConfigNode& node, std::string_view owner) {
+  Diagnostics found;
+  read(options, node, owner, found);
+  found.throw_if_any();
+}
+
+}  // namespace effllm

@@ -1,0 +1,27 @@
+// YAML text with a known origin; what parse_config and apply_override share.
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "config/node.h"
+
+namespace effllm {
+
+constexpr size_t kMostConfigBytes = size_t{1} << 20, kMostConfigNodes = 100'000, kMostKeyBytes = 128;
+constexpr size_t kDeepestConfig = 64;  // maps and lists within one another
+
+// Nodes (keys among them), bytes of text, and maps and lists within one another (0 for a scalar).
+struct TreeSize {
+  size_t nodes = 0, bytes = 0, depth = 0;
+};
+TreeSize measure(const ConfigNode&);
+
+// The lines of `text`, without byte-order mark and carriage returns. A ConfigError with the place for more than 1 MiB,
+// a byte that is not UTF-8 and a control character other than tab.
+std::shared_ptr<const Source> make_source(std::string_view text, std::string name);
+// The tree of one YAML document; null for an empty one. Marks point into `source`, which holds `text` or a text of the
+// same columns. A ConfigError for all that node.h says parse_config refuses.
+ConfigNode parse_yaml(const std::string& text, const std::shared_ptr<const Source>& source);
+
+}  // namespace effllm
