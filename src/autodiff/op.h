@@ -1,0 +1,106 @@
+// One differentiable operation: its shape rule, its cost, what it keeps, its forward and its backward, in one place.
+#pragma once
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace effllm {
+
+// What an operation costs, counted from shapes. Bytes are the compulsory traffic of a cold run.
+struct Cost {
+  double forward_flops = 0, backward_flops = 0;
+  double forward_bytes = 0, backward_bytes = 0;
+  Cost& operator+=(const Cost& o) {
+    forward_flops += o.forward_flops;
+    backward_flops += o.backward_flops;
+    forward_bytes += o.forward_bytes;
+    backward_bytes += o.backward_bytes;
+    return *this;
+  }
+};
+
+struct TensorSpec {
+  Shape shape;
+  DType dtype;
+};
+
+// What infer() returns: the outputs; the last `hidden` of them exist for backward only and are not handed out.
+struct Outputs {
+  std::vector<TensorSpec> specs;
+  int hidden = 0;
+  Outputs(std::initializer_list<TensorSpec> s, int h = 0) : specs(s), hidden(h) {}
+  explicit Outputs(std::vector<TensorSpec> s) : specs(std::move(s)) {}
+};
+
+// Which inputs and outputs backward reads, one bit each.
+struct Keeps {
+  uint32_t inputs = 0, outputs = 0;
+};
+
+class Tape;
+struct Record;
+
+class Forward {
+ public:
+  Forward(std::span<const Tensor> in, std::span<Tensor> out, bool recording)
+      : in_(in), out_(out), recording_(recording) {}
+  const Tensor& in(int i) const { return in_[static_cast<size_t>(i)]; }  // undefined where an optional input is absent
+  int inputs() const { return static_cast<int>(in_.size()); }
+  Tensor& out(int i) const { return out_[static_cast<size_t>(i)]; }  // fresh memory; an op may put a view in its place
+  bool recording() const { return recording_; }                      // hidden outputs are needed only then
+
+ private:
+  std::span<const Tensor> in_;
+  std::span<Tensor> out_;
+  bool recording_;
+};
+
+// Where a gradient goes: add to what is there, or overwrite memory that was never written.
+struct Sink {
+  Tensor into;
+  bool accumulate;
+};
+
+class Backward {
+ public:
+  Backward(Tape& tape, Record& record, std::span<const Tensor> grads) : tape_(tape), record_(record), grads_(grads) {}
+  const Tensor& in(int i) const;                                              // kept inputs
+  const Tensor& out(int i) const;                                             // kept outputs
+  const Tensor& grad(int i) const { return grads_[static_cast<size_t>(i)]; }  // undefined: that output had no use
+  bool wants(int i) const;
+  Sink sink(int i);            // the memory of input i's gradient; all of it must be written
+  void give(int i, Tensor g);  // hands over a whole gradient; it may be shared with others
+  const Shape& in_shape(int i) const;
+  const Shape& out_shape(int i) const;
+  DType dtype() const;  // of the first input
+
+ private:
+  Tape& tape_;
+  Record& record_;
+  std::span<const Tensor> grads_;
+};
+
+class Op {
+ public:
+  virtual ~Op() = default;
+  virtual std::string_view name() const = 0;
+  virtual Outputs infer(std::span<const Tensor> in) const = 0;  // ShapeError where inputs don't fit
+  virtual Cost cost(std::span<const Tensor> in) const = 0;
+  virtual Keeps keeps() const { return {}; }
+  virtual void forward(Forward&) = 0;
+  virtual void backward(Backward&) = 0;
+  // True where outputs are column ranges of input 0 in the same memory, so that their gradients may be written into
+  // one buffer (see Tape).
+  virtual bool splits_columns() const { return false; }
+};
+
+// Runs an op: checks shapes, counts, computes, looks for NaN when asked to, and records when a tape is recording and
+// some input is tracked. The only way in.
+std::vector<Tensor> run_many(std::unique_ptr<Op> op, std::initializer_list<Tensor> inputs);
+Tensor run(std::unique_ptr<Op> op, std::initializer_list<Tensor> inputs);  // of an op with one visible output
+
+}  // namespace effllm

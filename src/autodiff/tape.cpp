@@ -1,0 +1,225 @@
+#include "autodiff/tape.h"
+
+#include <unordered_set>
+
+#include "autodiff/meter.h"
+
+namespace effllm {
+
+thread_local Tape* Tape::current = nullptr;
+thread_local ParamGrads* ParamGrads::current = nullptr;
+
+namespace {
+
+void add_into(const Tensor& from, const Tensor& to) {
+  dispatch_float(to.dtype(), [&]<class T>() {
+    const auto a = from.view<T>();
+    const auto b = to.view<T>();
+    for (int64_t r = 0; r < b.rows; ++r) {
+      const T* __restrict x = a.row(r);
+      T* __restrict y = b.row(r);
+      for (int64_t c = 0; c < b.cols; ++c) y[c] += x[c];
+    }
+  });
+}
+
+}  // namespace
+
+void ParamGrads::zero_unwritten() {
+  for (size_t i = 0; i < views.size(); ++i)
+    if (!written[i]) fill(views[i], 0);
+}
+
+int Tape::new_slot() {
+  slots_.emplace_back();
+  return static_cast<int>(slots_.size()) - 1;
+}
+
+Tensor Tape::leaf(Tensor t) {
+  t.slot = new_slot();
+  return t;
+}
+
+Tensor Tape::grad(const Tensor& leaf) const {
+  require(leaf.slot >= 0, "grad() takes a leaf of this tape");
+  return slots_[static_cast<size_t>(leaf.slot)].grad;
+}
+
+Sink Tape::sink(int slot, const TensorSpec& spec) {
+  if (slot < kUntracked) {
+    ParamGrads* grads = ParamGrads::current;
+    require(grads, "a parameter is tracked, but this thread has nowhere to put its gradient");
+    const auto i = static_cast<size_t>(kUntracked - 1 - slot);
+    const bool written = std::exchange(grads->written[i], char{1});
+    return {grads->views[i], written};
+  }
+  Slot& s = slots_[static_cast<size_t>(slot)];
+  if (s.grad.defined()) {
+    if (s.group < 0 && !s.grad.unique()) s.grad = s.grad.clone();  // shared with another slot: never write through it
+    return {s.grad, true};
+  }
+  if (s.group >= 0) {
+    Group& g = groups_[static_cast<size_t>(s.group)];
+    if (!g.buffer.defined()) g.buffer = Tensor::empty(g.spec.shape, g.spec.dtype);
+    s.grad = g.buffer.columns(s.column, spec.shape.cols()).reshape(spec.shape);
+  } else {
+    s.grad = Tensor::empty(spec.shape, spec.dtype);
+  }
+  return {s.grad, false};
+}
+
+void Tape::give(int slot, const TensorSpec& spec, Tensor g) {
+  if (slot == kUntracked) return;
+  require(g.shape() == spec.shape, "a gradient of {} was given for {}", g.shape().str(), spec.shape.str());
+  g.slot = kUntracked;
+  if (slot >= 0) {
+    Slot& s = slots_[static_cast<size_t>(slot)];
+    if (!s.grad.defined() && s.group < 0) {
+      s.grad = std::move(g);
+      return;
+    }
+  }
+  const Sink to = sink(slot, spec);
+  to.accumulate ? add_into(g, to.into) : copy(g, to.into);
+}
+
+// The parts wrote into one buffer; what no part wrote is zero.
+void Tape::finish_split(Record& r) {
+  Group* g = nullptr;
+  for (const auto& o : r.out)
+    if (slots_[static_cast<size_t>(o.slot)].grad.defined())
+      g = &groups_[static_cast<size_t>(slots_[static_cast<size_t>(o.slot)].group)];
+  if (!g) return;
+  for (const auto& o : r.out) {
+    Slot& s = slots_[static_cast<size_t>(o.slot)];
+    if (!s.grad.defined()) fill(g->buffer.columns(s.column, o.shape.cols()), 0);
+    s.grad = Tensor();
+  }
+  give(r.in[0].slot, r.in[0].spec, std::exchange(g->buffer, Tensor()));
+}
+
+void Tape::watch_gradients(const NanWatch& watch, const Record& r) const {
+  for (const auto& i : r.in) {
+    if (i.slot >= 0) watch.check(r.op->name(), r.layer, "an input gradient", slots_[static_cast<size_t>(i.slot)].grad);
+    const auto parameter = static_cast<size_t>(kUntracked - 1 - i.slot);
+    if (i.slot < kUntracked && ParamGrads::current && ParamGrads::current->written[parameter])
+      watch.check(r.op->name(), r.layer, "a parameter gradient", ParamGrads::current->views[parameter]);
+  }
+}
+
+void Tape::backward(std::span<const Seed> seeds) {
+  Paused pause;
+  for (const Seed& s : seeds) {
+    require(s.of.slot >= 0, "backward starts from a tensor that no recorded op made");
+    give(s.of.slot, {s.of.shape(), s.of.dtype()}, s.gradient);
+  }
+  std::vector<Tensor> grads;
+  while (!records_.empty()) {
+    Record r = std::move(records_.back());
+    records_.pop_back();  // what the op kept is free as soon as it has run
+    if (r.op->splits_columns()) {
+      finish_split(r);
+      continue;
+    }
+    grads.clear();
+    bool reached = false;
+    for (const auto& o : r.out) {
+      grads.push_back(o.slot >= 0 ? std::exchange(slots_[static_cast<size_t>(o.slot)].grad, Tensor()) : Tensor());
+      reached |= grads.back().defined();
+    }
+    if (!reached) continue;
+    Backward cx(*this, r, grads);
+    r.op->backward(cx);
+    if (const NanWatch* w = NanWatch::current()) watch_gradients(*w, r);
+  }
+}
+
+void Tape::backward(const Tensor& of, Tensor gradient) {
+  const Seed seed{of, std::move(gradient)};
+  backward(std::span(&seed, 1));
+}
+
+size_t Tape::kept_bytes() const {
+  std::unordered_set<const Buffer*> seen;
+  size_t bytes = 0;
+  const auto add = [&](const Tensor& t) {
+    if (t.buffer() && seen.insert(t.buffer()).second) bytes += t.buffer()->bytes;
+  };
+  for (const Record& r : records_) {
+    for (const auto& i : r.in) add(i.kept);
+    for (const auto& o : r.out) add(o.kept);
+  }
+  return bytes;
+}
+
+const Tensor& Backward::in(int i) const { return record_.in[static_cast<size_t>(i)].kept; }
+const Tensor& Backward::out(int i) const { return record_.out[static_cast<size_t>(i)].kept; }
+bool Backward::wants(int i) const { return record_.in[static_cast<size_t>(i)].slot != kUntracked; }
+Sink Backward::sink(int i) {
+  const auto& in = record_.in[static_cast<size_t>(i)];
+  return tape_.sink(in.slot, in.spec);
+}
+void Backward::give(int i, Tensor g) {
+  const auto& in = record_.in[static_cast<size_t>(i)];
+  tape_.give(in.slot, in.spec, std::move(g));
+}
+const Shape& Backward::in_shape(int i) const { return record_.in[static_cast<size_t>(i)].spec.shape; }
+const Shape& Backward::out_shape(int i) const { return record_.out[static_cast<size_t>(i)].shape; }
+DType Backward::dtype() const { return record_.in[0].spec.dtype; }
+
+std::vector<Tensor> run_many(std::unique_ptr<Op> op, std::initializer_list<Tensor> inputs) {
+  const std::span<const Tensor> in(inputs.begin(), inputs.size());
+  Outputs outputs = op->infer(in);
+  if (Meter* m = Meter::current()) m->count(*op, op->cost(in));
+  bool tracked = false;
+  for (const Tensor& t : in) tracked |= t.slot != kUntracked;
+  Tape* tape = tracked ? Tape::current : nullptr;
+
+  const bool split = op->splits_columns();
+  std::vector<Tensor> out;
+  out.reserve(outputs.specs.size());
+  const size_t visible = outputs.specs.size() - static_cast<size_t>(outputs.hidden);
+  for (size_t o = 0; o < outputs.specs.size(); ++o)
+    out.push_back(split || (o >= visible && !tape) ? Tensor()
+                                                   : Tensor::empty(outputs.specs[o].shape, outputs.specs[o].dtype));
+  Forward cx(in, out, tape != nullptr);
+  if (!MetaMode::on() || split) op->forward(cx);
+  if (const NanWatch* w = NanWatch::current())
+    for (const Tensor& t : out) w->check(op->name(), LayerName::current(), "an output", t);
+
+  if (tape) {
+    Record r;
+    const Keeps keeps = op->keeps();
+    for (size_t i = 0; i < in.size(); ++i)
+      r.in.push_back(
+          {in[i].slot, {in[i].shape(), in[i].dtype()}, keeps.inputs >> i & 1 ? in[i].untracked() : Tensor()});
+    if (split) tape->groups_.push_back({{}, {in[0].shape(), in[0].dtype()}});
+    int64_t column = 0;
+    for (size_t o = 0; o < out.size(); ++o) {
+      Record::Out rec{kUntracked, outputs.specs[o].shape, keeps.outputs >> o & 1 ? out[o].untracked() : Tensor()};
+      if (o < visible && is_float(outputs.specs[o].dtype)) {
+        out[o].slot = rec.slot = tape->new_slot();
+        if (split) {
+          Tape::Slot& s = tape->slots_.back();
+          s.group = static_cast<int>(tape->groups_.size()) - 1;
+          s.column = column;
+          column += outputs.specs[o].shape.cols();
+        }
+      }
+      r.out.push_back(std::move(rec));
+    }
+    r.op = std::move(op);
+    r.layer = LayerName::current();
+    tape->records_.push_back(std::move(r));
+  } else {
+    for (Tensor& t : out) t.slot = kUntracked;
+  }
+  out.resize(visible);
+  return out;
+}
+
+Tensor run(std::unique_ptr<Op> op, std::initializer_list<Tensor> inputs) {
+  return std::move(run_many(std::move(op), inputs)[0]);
+}
+
+}  // namespace effllm

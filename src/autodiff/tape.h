@@ -1,0 +1,107 @@
+// The tape remembers ops as they run and walks them backwards. Eager: an op has computed when run() returns.
+#pragma once
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "autodiff/op.h"
+
+namespace effllm {
+
+class NanWatch;
+
+// The gradients of parameters, in their order in the store: views of a slab. `written` tells a first gradient, which
+// overwrites, from a later one, which adds.
+struct ParamGrads {
+  std::vector<Tensor> views;
+  std::vector<char> written;
+  void reset() { written.assign(views.size(), 0); }
+  void zero_unwritten();  // after the last backward: parameters that nothing reached
+  static thread_local ParamGrads* current;
+};
+
+// A parameter's slot is negative and outlives tapes: kUntracked - 1 - index.
+constexpr int parameter_slot(int index) { return kUntracked - 1 - index; }
+
+struct Record {
+  struct In {
+    int slot;
+    TensorSpec spec;
+    Tensor kept;
+  };
+  struct Out {
+    int slot;
+    Shape shape;
+    Tensor kept;
+  };
+  std::unique_ptr<Op> op;
+  std::vector<In> in;
+  std::vector<Out> out;
+  std::string_view layer;
+};
+
+class Tape {
+ public:
+  // Records everything run on this thread while alive.
+  class Recording {
+   public:
+    explicit Recording(Tape& t) : before_(current) { current = &t; }
+    ~Recording() { current = before_; }
+    Recording(const Recording&) = delete;
+    Recording& operator=(const Recording&) = delete;
+
+   private:
+    Tape* before_;
+  };
+  // Suspends recording while alive.
+  class Paused {
+   public:
+    Paused() : before_(current) { current = nullptr; }
+    ~Paused() { current = before_; }
+    Paused(const Paused&) = delete;
+    Paused& operator=(const Paused&) = delete;
+
+   private:
+    Tape* before_;
+  };
+  static Tape* recording() { return current; }
+
+  Tensor leaf(Tensor t);                  // a tracked handle of an input
+  Tensor grad(const Tensor& leaf) const;  // after backward; undefined where nothing reached it
+  // Seeds several outputs with their gradients, then runs all records backwards and drops each when it has run.
+  struct Seed {
+    Tensor of, gradient;
+  };
+  void backward(std::span<const Seed> seeds);
+  void backward(const Tensor& of, Tensor gradient);
+  // Bytes kept for backward: each buffer once, parameters never.
+  size_t kept_bytes() const;
+  size_t size() const { return records_.size(); }
+
+ private:
+  friend class Backward;
+  friend std::vector<Tensor> run_many(std::unique_ptr<Op>, std::initializer_list<Tensor>);
+
+  // Gradients of a column split share one buffer, laid out like the tensor that was split.
+  struct Group {
+    Tensor buffer;
+    TensorSpec spec;
+  };
+  struct Slot {
+    Tensor grad;
+    int group = -1;
+    int64_t column = 0;
+  };
+  int new_slot();
+  Sink sink(int slot, const TensorSpec& spec);
+  void give(int slot, const TensorSpec& spec, Tensor g);
+  void finish_split(Record& r);
+  void watch_gradients(const NanWatch& watch, const Record& r) const;
+
+  std::vector<Record> records_;
+  std::vector<Slot> slots_;
+  std::vector<Group> groups_;
+  static thread_local Tape* current;
+};
+
+}  // namespace effllm

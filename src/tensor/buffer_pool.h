@@ -1,0 +1,38 @@
+// Memory for tensors: one pool per thread, buffers of exact size, 64-byte aligned, kept for the next request of the
+// same size and never given back to the system (first touch of fresh pages costs more than any kernel here). A step
+// whose shapes repeat allocates nothing after the first one.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+namespace effllm {
+
+struct Buffer {
+  std::byte* data;  // null in meta mode: a buffer that is only counted
+  size_t bytes;
+  int refs = 0;
+  bool meta = false;
+};
+
+class BufferPool {
+ public:
+  static BufferPool& local();  // the pool of this thread
+  Buffer* acquire(size_t bytes);
+  Buffer* acquire_meta(size_t bytes);
+  void release(Buffer*);
+  size_t misses() const { return misses_; }    // requests that had to allocate
+  size_t live_bytes() const { return live_; }  // handed out now
+  size_t peak_bytes() const { return peak_; }  // most ever handed out
+  size_t reserved_bytes() const { return reserved_; }
+  void reset_peak() { peak_ = live_; }
+  // Test builds fill buffers with NaN, so that a read before a write shows. Default: EFFLLM_POISON of the build.
+  static bool poison;
+
+ private:
+  std::unordered_map<size_t, std::vector<Buffer*>> free_;
+  size_t misses_ = 0, live_ = 0, peak_ = 0, reserved_ = 0;
+};
+
+}  // namespace effllm

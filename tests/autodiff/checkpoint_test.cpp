@@ -1,0 +1,99 @@
+#include "autodiff/checkpoint.h"
+
+#include <doctest/doctest.h>
+
+#include "autodiff/meter.h"
+#include "ops/arithmetic.h"
+#include "ops/linear.h"
+#include "ops/pointwise.h"
+#include "support/tensors.h"
+
+using namespace effllm;
+using test::random;
+
+namespace {
+
+// A small model with one parameter [8, 8]; its slab of gradients is in use while this lives.
+struct Model {
+  Model() {
+    weight = Tensor::view_of(values.raw(), {8, 8}, DType::f32, 8);
+    weight.slot = parameter_slot(0);
+    grads.views = {gradient};
+    grads.reset();
+    ParamGrads::current = &grads;
+  }
+  ~Model() { ParamGrads::current = nullptr; }
+  Tensor block(const Tensor& x) const {
+    return add(x, linear(pointwise(Pointwise::gelu, linear(sigmoid(x), weight)), weight));
+  }
+
+  Tensor values = random({8, 8}, 1, DType::f32), gradient = Tensor::empty({8, 8}, DType::f32), weight;
+  ParamGrads grads;
+};
+
+struct Result {
+  Tensor y, dx, dw;
+  size_t kept;
+};
+
+Result train(bool recompute, bool track_input = true) {
+  const test::Poison poison;
+  const Model model;
+  const auto f = [&](const Tensor& x) { return model.block(x); };
+  Tape tape;
+  const Tensor x = random({3, 8}, 2, DType::f32), leaf = track_input ? tape.leaf(x) : x;
+  Result r;
+  {
+    const Tape::Recording recording(tape);
+    r.y = leaf;
+    for (int layer = 0; layer < 3; ++layer) r.y = recompute ? checkpoint(f, r.y) : f(r.y);
+  }
+  r.kept = tape.kept_bytes();
+  tape.backward(r.y, random({3, 8}, 3, DType::f32));
+  if (track_input) r.dx = tape.grad(leaf);
+  r.dw = model.gradient.clone();
+  return r;
+}
+
+}  // namespace
+
+TEST_CASE("checkpoint: same values and gradients to the bit, less kept") {
+  const Result plain = train(false), recomputed = train(true);
+  CHECK(test::same_bits(plain.y, recomputed.y));
+  CHECK(test::same_bits(plain.dx, recomputed.dx));
+  CHECK(test::same_bits(plain.dw, recomputed.dw));
+  CHECK(recomputed.kept == 3 * 3 * 8 * 4);  // the input of each block
+  CHECK(recomputed.kept < plain.kept);
+}
+
+TEST_CASE("checkpoint: parameters get their gradients even where the input needs none") {
+  const Result plain = train(false, false), recomputed = train(true, false);
+  CHECK(test::same_bits(plain.dw, recomputed.dw));
+  CHECK(test::max_abs(plain.dw) > 0);
+}
+
+TEST_CASE("checkpoint: gradients agree with differences") {
+  const auto f = [](const std::vector<Tensor>& x) {
+    return std::vector{checkpoint([](const Tensor& a) { return multiply(sigmoid(a), a); }, scale(x[0], 2))};
+  };
+  CHECK(test::gradient_error(f, {random({3, 4}, 4)}) < 1e-7);
+}
+
+TEST_CASE("checkpoint: a meta run counts and keeps what a real one does, and holds no more memory") {
+  const auto f = [](const Tensor& a) { return multiply(sigmoid(a), a); };
+  const auto kept = [&](const Tensor& x, double& flops) {
+    Tape tape;
+    const Meter meter;
+    const Tape::Recording recording(tape);
+    const size_t live = BufferPool::local().live_bytes();
+    const Tensor y = checkpoint(f, checkpoint(f, tape.leaf(x)));
+    flops = meter.total.forward_flops;
+    CHECK(BufferPool::local().live_bytes() == live + 2 * x.bytes());
+    return tape.kept_bytes();
+  };
+  double real_flops = 0, meta_flops = 0;
+  const size_t real = kept(random({5, 8}, 5), real_flops);
+  const MetaMode on;
+  CHECK(kept(Tensor::empty({5, 8}, DType::f64), meta_flops) == real);
+  CHECK(meta_flops == real_flops);
+}

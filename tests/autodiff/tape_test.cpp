@@ -1,0 +1,189 @@
+#include "autodiff/tape.h"
+
+#include <doctest/doctest.h>
+
+#include "ops/arithmetic.h"
+#include "ops/columns.h"
+#include "ops/linear.h"
+#include "ops/norm.h"
+#include "ops/pointwise.h"
+#include "support/tensors.h"
+
+using namespace effllm;
+using test::at;
+using test::max_diff;
+using test::random;
+
+namespace {
+
+// Runs f on a leaf of x while `tape` records; {leaf, f(leaf)...}.
+std::vector<Tensor> record(Tape& tape, const Tensor& x, const std::function<std::vector<Tensor>(const Tensor&)>& f) {
+  const Tape::Recording recording(tape);
+  std::vector<Tensor> all = {tape.leaf(x)};
+  for (Tensor& y : f(all[0])) all.push_back(std::move(y));
+  return all;
+}
+
+Tensor sum_of(const std::vector<Tensor>& parts) {
+  Tensor s = parts[0];
+  for (size_t i = 1; i < parts.size(); ++i) s = add(s, parts[i]);
+  return s;
+}
+
+}  // namespace
+
+TEST_CASE("tape: gradients of every use of a tensor add up") {
+  const auto f = [](const std::vector<Tensor>& x) {
+    const Tensor a = sigmoid(x[0]), b = multiply(a, x[0]);
+    return std::vector{add(add(a, b), add(b, x[0])), multiply(b, a)};
+  };
+  CHECK(test::gradient_error(f, {random({3, 5}, 1)}) < 1e-7);
+}
+
+TEST_CASE("tape: a gradient that several slots share is never written through") {
+  // add() hands one gradient to both inputs; one of them gets more from its other use.
+  const test::Poison poison;
+  Tape tape;
+  const Tensor x = random({2, 3}, 2), seed = random({2, 3}, 3), untouched = seed.clone();
+  const auto all = record(tape, x, [](const Tensor& leaf) {
+    const Tensor a = scale(leaf, 2), b = scale(leaf, 3), more = scale(b, 5);
+    return std::vector{add(add(a, b), more)};
+  });
+  tape.backward(all[1], seed);
+  CHECK(test::same_bits(seed, untouched));
+  CHECK(max_diff(tape.grad(all[0]), scale(seed, 2 + 3 + 15)) < 1e-13);
+}
+
+TEST_CASE("tape: the caller's seed survives when it becomes a leaf's gradient") {
+  Tape tape;
+  const Tensor seed = random({2, 3}, 4), untouched = seed.clone();
+  const auto all = record(tape, random({2, 3}, 5), [](const Tensor& leaf) { return std::vector{add(leaf, leaf)}; });
+  tape.backward(all[1], seed);
+  CHECK(test::same_bits(seed, untouched));
+  CHECK(max_diff(tape.grad(all[0]), scale(seed, 2)) < 1e-15);
+}
+
+TEST_CASE("tape: several seeds, also of one tensor and of a leaf, add up") {
+  Tape tape;
+  const Tensor g1 = random({2, 3}, 6), g2 = random({2, 3}, 7), g3 = random({2, 3}, 8);
+  const auto all = record(tape, random({2, 3}, 9), [](const Tensor& leaf) {
+    return std::vector{scale(leaf, 2), scale(leaf, 3)};
+  });
+  const Tape::Seed seeds[] = {{all[1], g1}, {all[2], g2}, {all[1], g3}, {all[0], g3}};
+  tape.backward(seeds);
+  CHECK(max_diff(tape.grad(all[0]), sum_of({scale(g1, 2), scale(g2, 3), scale(g3, 3)})) < 1e-14);
+}
+
+TEST_CASE("tape: parts of a split write one joint gradient, unused parts stand for zero") {
+  const test::Poison poison;  // what no part wrote would be NaN
+  const Tensor x = random({3, 7}, 10);
+  for (int unused : {0, 1, 2}) {
+    Tape tape;
+    const auto all = record(tape, x, [&](const Tensor& leaf) {
+      const auto part = split_columns(leaf, {2, 4, 1});
+      std::vector<Tensor> y;
+      for (int i = 0; i < 3; ++i)
+        if (i != unused) y.push_back(scale(part[static_cast<size_t>(i)], i + 1));
+      return y;
+    });
+    const std::vector<Tape::Seed> seeds = {{all[1], Tensor::full(all[1].shape(), DType::f64, 1)},
+                                           {all[2], Tensor::full(all[2].shape(), DType::f64, 1)}};
+    tape.backward(seeds);
+    const Tensor g = tape.grad(all[0]);
+    CHECK(g.is_dense());
+    for (int64_t c = 0; c < 7; ++c) {
+      const int part = c < 2 ? 0 : c < 6 ? 1 : 2;
+      CHECK(at(g, 2, c) == (part == unused ? 0 : part + 1));
+    }
+  }
+}
+
+TEST_CASE("tape: a part used twice, the source used beside its split, and no part used at all") {
+  const auto f = [](const std::vector<Tensor>& x) {
+    const auto part = split_columns(x[0], {2, 2, 3});
+    const Tensor twice = add(sigmoid(part[0]), multiply(part[0], part[1]));
+    split_columns(x[0], {3, 4});  // nobody asks for these
+    return std::vector{twice, sigmoid(x[0]), part[1]};
+  };
+  CHECK(test::gradient_error(f, {random({3, 7}, 11)}) < 1e-7);
+}
+
+TEST_CASE("tape: nothing is recorded without a tape, while paused, or for untracked inputs") {
+  Tape tape;
+  const Tensor x = random({2, 3}, 12), leaf = tape.leaf(x);
+  CHECK(sigmoid(leaf).slot == kUntracked);
+  const Tape::Recording recording(tape);
+  CHECK(Tape::recording() == &tape);
+  sigmoid(x);
+  {
+    const Tape::Paused pause;
+    CHECK(sigmoid(leaf).slot == kUntracked);
+  }
+  CHECK(tape.size() == 0);
+  CHECK(sigmoid(leaf).slot != kUntracked);
+  CHECK(tape.size() == 1);
+  CHECK_THROWS_AS(tape.backward(x, x), ShapeError);
+  CHECK_THROWS_AS(tape.backward(leaf, random({3, 2}, 1)), ShapeError);
+}
+
+TEST_CASE("tape: records are dropped as they run, and with them all memory but the gradients") {
+  const Tensor x = random({64, 8}, 13), seed = random({64, 8}, 14);
+  const size_t live = BufferPool::local().live_bytes();
+  Tape tape;
+  auto all = record(tape, x, [](const Tensor& leaf) { return std::vector{sigmoid(sigmoid(sigmoid(leaf)))}; });
+  CHECK(tape.size() == 3);
+  CHECK(tape.kept_bytes() == 3 * x.bytes());
+  tape.backward(all[1], seed);
+  CHECK(tape.size() == 0);
+  CHECK(tape.kept_bytes() == 0);
+  all.resize(1);
+  CHECK(BufferPool::local().live_bytes() == live + x.bytes());
+}
+
+TEST_CASE("tape: kept bytes count a buffer once and parameters never") {
+  const Tensor x = random({5, 8}, 15);
+  std::vector<double> memory(8, 1.0);
+  Tensor weight = Tensor::view_of(std::span(memory), {8});
+  weight.slot = parameter_slot(0);
+  Tape tape;
+  const auto all = record(tape, x, [&](const Tensor& leaf) {
+    const auto part = split_columns(leaf, {4, 4});
+    return std::vector{multiply(part[0], part[1]), multiply(leaf, leaf), rms_norm(leaf, weight, 1e-5)};
+  });
+  CHECK(tape.kept_bytes() == x.bytes() + 5 * 8);  // x, and one rstd a row
+}
+
+TEST_CASE("tape: a parameter's first gradient overwrites, later ones add, unreached ones become zero") {
+  const test::Poison poison;
+  const Tensor x = random({3, 4}, 16), values = random({3, 2, 4}, 17);
+  const Tensor slab = Tensor::empty({3, 2, 4}, DType::f64);
+  std::vector<Tensor> weight;
+  ParamGrads grads;
+  for (int i = 0; i < 3; ++i) {
+    weight.push_back(Tensor::view_of(values.row_range(2 * i, {2, 4}).raw(), {2, 4}, DType::f64, 4));
+    weight.back().slot = parameter_slot(i);
+    grads.views.push_back(slab.row_range(2 * i, {2, 4}));
+  }
+  grads.reset();
+  const Tensor g = random({3, 2}, 18);
+  const auto backward = [&] {
+    Tape tape;
+    const auto all = record(tape, x, [&](const Tensor& leaf) {
+      return std::vector{add(linear(leaf, weight[0]), scale(linear(leaf, weight[2]), 2))};
+    });
+    tape.backward(all[1], g);
+  };
+  CHECK_THROWS_WITH_AS(backward(), doctest::Contains("nowhere to put its gradient"), ShapeError);
+  ParamGrads::current = &grads;
+  backward();
+  const Tensor once = slab.clone();
+  backward();
+  grads.zero_unwritten();
+  ParamGrads::current = nullptr;
+  CHECK(max_diff(grads.views[0], scale(once.row_range(0, {2, 4}), 2)) < 1e-13);
+  CHECK(max_diff(once.row_range(4, {2, 4}), scale(once.row_range(0, {2, 4}), 2)) < 1e-13);
+  CHECK(test::max_abs(grads.views[1]) == 0);
+  double expected = 0;
+  for (int64_t r = 0; r < 3; ++r) expected += at(g, r, 1) * at(x, r, 2);
+  CHECK(at(once, 1, 2) == doctest::Approx(expected));
+}
