@@ -1,0 +1,79 @@
+#include "kernels/gemm.h"
+
+#include <type_traits>
+
+#include "kernels/isa.h"
+#include "kernels/parallel.h"
+#include "kernels/table.h"
+#ifdef EFFLLM_ONEDNN
+#include <dnnl.h>
+
+#include <string>
+#endif
+
+namespace effllm {
+namespace {
+
+constexpr int64_t kRowBlock = 256, kColumnBlock = 128, kFewRows = 64;  // pieces that threads share
+constexpr int64_t kSmallWork = 32 * 32 * 32;                           // less is not worth a thread
+
+#ifdef EFFLLM_ONEDNN
+// oneDNN is ahead by up to a tenth on most shapes, our kernel where B is transposed and the call is so small that
+// packing dominates, and for one row against B^T (a decoding step), where oneDNN falls behind on some CPUs.
+bool suits_onednn(bool transpose_b, int64_t m, int64_t n, int64_t k) {
+  if (transpose_b && m == 1) return false;
+  return m * n * k > (transpose_b ? 64 * 64 * 64 : 32 * 32 * 32);
+}
+#endif
+
+}  // namespace
+
+template <class T>
+void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
+          int64_t ldb, T* c, int64_t ldc, bool add) {
+#ifdef EFFLLM_ONEDNN
+  if constexpr (std::is_same_v<T, float>)
+    if (suits_onednn(transpose_b, m, n, k) && dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1,
+                                                         a, lda, b, ldb, add ? 1 : 0, c, ldc) == dnnl_success)
+      return;
+#endif
+  kernels<T>().gemm({transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, add});
+}
+
+template <class T>
+void parallel_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
+                   const T* b, int64_t ldb, T* c, int64_t ldc, bool add) {
+  if (m * n * k <= kSmallWork) return gemm(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, add);
+  if (m <= kFewRows)
+    return parallel_for(n, kColumnBlock, [&](int64_t from, int64_t to) {
+      gemm(transpose_a, transpose_b, m, to - from, k, a, lda, b + from * (transpose_b ? ldb : 1), ldb, c + from, ldc,
+           add);
+    });
+  parallel_for(m, m >= 2 * kRowBlock ? kRowBlock : kFewRows, [&](int64_t from, int64_t to) {
+    gemm(transpose_a, transpose_b, to - from, n, k, a + from * (transpose_a ? 1 : lda), lda, b, ldb, c + from * ldc,
+         ldc, add);
+  });
+}
+
+#define EFFLLM_GEMM(T)                                                                                            \
+  template void gemm<T>(bool, bool, int64_t, int64_t, int64_t, const T*, int64_t, const T*, int64_t, T*, int64_t, \
+                        bool);                                                                                    \
+  template void parallel_gemm<T>(bool, bool, int64_t, int64_t, int64_t, const T*, int64_t, const T*, int64_t, T*, \
+                                 int64_t, bool);
+EFFLLM_GEMM(float)
+EFFLLM_GEMM(double)
+#undef EFFLLM_GEMM
+
+const char* gemm_backend() {
+#ifdef EFFLLM_ONEDNN
+  static const std::string name = [] {
+    const dnnl_version_t* v = dnnl_version();
+    return "oneDNN " + std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch);
+  }();
+  return name.c_str();
+#else
+  return "built-in";
+#endif
+}
+
+}  // namespace effllm

@@ -1,0 +1,23 @@
+// Fills the table of this instruction set.
+#include "kernels/isa/simd.h"
+
+#define EFFLLM_STRING_(x) #x
+#define EFFLLM_STRING(x) EFFLLM_STRING_(x)
+
+namespace effllm::EFFLLM_ISA {
+
+void fill(Kernels<float>& f, Kernels<double>& d) {
+  f.isa = d.isa = EFFLLM_STRING(EFFLLM_ISA);
+  fill_gemm(f, d);
+  fill_pointwise(f, d);
+  fill_norm(f, d);
+  fill_loss(f, d);
+  fill_position(f, d);
+  fill_optimizer(f, d);
+  fill_scan(f, d);
+  fill_short_conv(f, d);
+  fill_gla(f, d);
+  fill_attention(f, d);
+}
+
+}  // namespace effllm::EFFLLM_ISA

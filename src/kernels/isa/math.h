@@ -1,0 +1,110 @@
+// Elementary functions that a loop can be vectorised over: branch-free in f32, the C library's in f64. Largest errors
+// in f32, held by tests/kernels/math_test.cpp over arguments of the whole range: exp 1.5 ulp, log 1, sigmoid 3, tanh 2,
+// softplus 2, erf 7. Results below the smallest normal number may be 0.
+#pragma once
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+namespace effllm::EFFLLM_ISA {
+
+// e^x by Cody and Waite: x = n log 2 + r, |r| <= log(2)/2, a polynomial for e^r, then 2^n by its exponent bits in two
+// factors, so that results down to the smallest normal number are right; below them 0.
+[[gnu::always_inline]] inline float fast_exp(float x) {
+  x = x < -104.f ? -104.f : x;
+  x = x > 88.8f ? 88.8f : x;
+  const float n = (x * 1.44269504f + 12582912.f) - 12582912.f;  // rounds to nearest: 1.5 * 2^23
+  float r = x - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.f;
+  const int32_t i = static_cast<int32_t>(n), half = i / 2;
+  const float a = std::bit_cast<float>((half + 127) << 23), b = std::bit_cast<float>((i - half + 127) << 23);
+  return p * a * b;
+}
+[[gnu::always_inline]] inline double fast_exp(double x) { return __builtin_exp(x); }
+
+// log x of a positive normal number: x = m 2^e with m in [sqrt(1/2), sqrt(2)), a polynomial in m - 1 (Cephes' logf).
+[[gnu::always_inline]] inline float fast_log(float x) {
+  const auto bits = std::bit_cast<int32_t>(x);
+  const int32_t shifted = bits - 0x3f3504f3;
+  const float e = static_cast<float>(shifted >> 23);
+  const float m = std::bit_cast<float>((shifted & 0x007fffff) + 0x3f3504f3) - 1.f;
+  const float z = m * m;
+  float p = 7.0376836292e-2f;
+  p = p * m - 1.1514610310e-1f;
+  p = p * m + 1.1676998740e-1f;
+  p = p * m - 1.2420140846e-1f;
+  p = p * m + 1.4249322787e-1f;
+  p = p * m - 1.6668057665e-1f;
+  p = p * m + 2.0000714765e-1f;
+  p = p * m - 2.4999993993e-1f;
+  p = p * m + 3.3333331174e-1f;
+  float y = p * m * z;
+  y = y + e * -2.12194440e-4f;
+  y = y - 0.5f * z;
+  return m + y + e * 0.693359375f;
+}
+[[gnu::always_inline]] inline double fast_log(double x) { return __builtin_log(x); }
+
+template <class T>
+[[gnu::always_inline]] inline T sigmoid(T x) {
+  return T(1) / (T(1) + fast_exp(-x));
+}
+
+// log(1 + x) for x in [0, 1]: log of the rounded sum, corrected for what rounding lost.
+[[gnu::always_inline]] inline float fast_log1p(float x) {
+  const float u = 1.f + x;
+  return fast_log(u) + (x - (u - 1.f)) / u;
+}
+[[gnu::always_inline]] inline double fast_log1p(double x) { return __builtin_log1p(x); }
+
+template <class T>
+[[gnu::always_inline]] inline T softplus(T x) {
+  const T a = x < 0 ? -x : x;
+  return (x > 0 ? x : T(0)) + fast_log1p(fast_exp(-a));
+}
+
+// Near 0 an odd polynomial, elsewhere 1 - 2 / (1 + e^2x).
+[[gnu::always_inline]] inline float fast_tanh(float x) {
+  const float a = x < 0 ? -x : x, z = x * x;
+  float p = -5.70498872745e-3f;
+  p = p * z + 2.06390887954e-2f;
+  p = p * z - 5.37397155531e-2f;
+  p = p * z + 1.33314422036e-1f;
+  p = p * z - 3.33332819422e-1f;
+  const float small = p * z * x + x;
+  const float large = 1.f - 2.f / (1.f + fast_exp(2.f * a));
+  return a < 0.625f ? small : x < 0 ? -large : large;
+}
+[[gnu::always_inline]] inline double fast_tanh(double x) { return __builtin_tanh(x); }
+
+// A rational minimax form on |x| <= 4 (as in Eigen and XLA); from 3.92 on erf rounds to 1, and anything less than
+// exactly 1 there would show in gelu(x) = x (1 + erf(x / sqrt 2)) / 2 of large negative x.
+[[gnu::always_inline]] inline float fast_erf(float x) {
+  const float a = x < -4.f ? -4.f : x > 4.f ? 4.f : x, z = a * a;
+  float p = -2.72614225801306e-10f;
+  p = p * z + 2.77068142495902e-08f;
+  p = p * z - 2.10102402082508e-06f;
+  p = p * z - 5.69250639462346e-05f;
+  p = p * z - 7.34990630326855e-04f;
+  p = p * z - 2.95459980854025e-03f;
+  p = p * z - 1.60960333262415e-02f;
+  float q = -1.45660718464996e-05f;
+  q = q * z - 2.13374055278905e-04f;
+  q = q * z - 1.68282697438203e-03f;
+  q = q * z - 7.37332916720468e-03f;
+  q = q * z - 1.42647390514189e-02f;
+  float y = a * (p / q);
+  y = y > 1.f ? 1.f : y < -1.f ? -1.f : y;
+  y = x > 3.92f ? 1.f : y;
+  return x < -3.92f ? -1.f : y;
+}
+[[gnu::always_inline]] inline double fast_erf(double x) { return __builtin_erf(x); }
+
+}  // namespace effllm::EFFLLM_ISA

@@ -1,0 +1,160 @@
+// Normalisation of rows: root mean square (Zhang and Sennrich 2019) and layer norm (Ba et al. 2016).
+#include <cmath>
+
+#include "kernels/isa/simd.h"
+
+namespace effllm::EFFLLM_ISA {
+namespace {
+
+template <class T>
+T dot(const T* a, const T* b, int64_t n) {
+  T s = 0;
+#pragma omp simd reduction(+ : s)
+  for (int64_t c = 0; c < n; ++c) s += a[c] * b[c];
+  return s;
+}
+
+template <class T>
+T root(T x) {
+  return sizeof(T) == 8 ? static_cast<T>(__builtin_sqrt(static_cast<double>(x)))
+                        : static_cast<T>(__builtin_sqrtf(static_cast<float>(x)));
+}
+
+template <class T>
+void rms_norm(View<const T> x, const T* weight, int64_t width, T eps, View<T> y, T* rstd) noexcept {
+  const int64_t groups = x.cols / width;
+  for (int64_t r = 0; r < x.rows; ++r)
+    for (int64_t g = 0; g < groups; ++g) {
+      const T* p = x.row(r) + g * width;
+      T* o = y.row(r) + g * width;
+      const T s = T(1) / root(dot(p, p, width) / static_cast<T>(width) + eps);
+      rstd[r * groups + g] = s;
+      if (weight) {
+#pragma omp simd
+        for (int64_t c = 0; c < width; ++c) o[c] = p[c] * s * weight[c];
+      } else {
+#pragma omp simd
+        for (int64_t c = 0; c < width; ++c) o[c] = p[c] * s;
+      }
+    }
+}
+
+// With n = x * rstd and g = weight * dy: dx = rstd (g - n mean(g n)), dweight = sum dy n.
+template <class T>
+void rms_norm_backward(View<const T> x, const T* weight, int64_t width, const T* rstd, View<const T> dy, View<T> dx,
+                       bool add_x, T* d_weight, bool add_w) noexcept {
+  const int64_t groups = x.cols / width;
+  if (d_weight && !add_w)
+    for (int64_t c = 0; c < width; ++c) d_weight[c] = 0;
+  for (int64_t r = 0; r < x.rows; ++r)
+    for (int64_t g = 0; g < groups; ++g) {
+      const T *p = x.row(r) + g * width, *q = dy.row(r) + g * width;
+      const T s = rstd[r * groups + g];
+      T mean = 0;
+      if (weight) {
+#pragma omp simd reduction(+ : mean)
+        for (int64_t c = 0; c < width; ++c) mean += q[c] * weight[c] * p[c];
+      } else {
+        mean = dot(p, q, width);
+      }
+      mean *= s * s * s / static_cast<T>(width);
+      if (d_weight) {
+#pragma omp simd
+        for (int64_t c = 0; c < width; ++c) d_weight[c] += q[c] * p[c] * s;
+      }
+      if (!dx) continue;
+      T* o = dx.row(r) + g * width;
+      const T keep = add_x ? T(1) : T(0);
+      if (!add_x)
+        for (int64_t c = 0; c < width; ++c) o[c] = 0;
+      if (weight) {
+#pragma omp simd
+        for (int64_t c = 0; c < width; ++c) o[c] = keep * o[c] + q[c] * weight[c] * s - p[c] * mean;
+      } else {
+#pragma omp simd
+        for (int64_t c = 0; c < width; ++c) o[c] = keep * o[c] + q[c] * s - p[c] * mean;
+      }
+    }
+}
+
+template <class T>
+void layer_norm(View<const T> x, const T* weight, const T* bias, T eps, View<T> y, T* mean, T* rstd) noexcept {
+  const int64_t n = x.cols;
+  for (int64_t r = 0; r < x.rows; ++r) {
+    const T* p = x.row(r);
+    T* o = y.row(r);
+    T m = 0, v = 0;
+#pragma omp simd reduction(+ : m)
+    for (int64_t c = 0; c < n; ++c) m += p[c];
+    m /= static_cast<T>(n);
+#pragma omp simd reduction(+ : v)
+    for (int64_t c = 0; c < n; ++c) v += (p[c] - m) * (p[c] - m);
+    const T s = T(1) / root(v / static_cast<T>(n) + eps);
+    mean[r] = m;
+    rstd[r] = s;
+    if (bias) {
+#pragma omp simd
+      for (int64_t c = 0; c < n; ++c) o[c] = (p[c] - m) * s * weight[c] + bias[c];
+    } else {
+#pragma omp simd
+      for (int64_t c = 0; c < n; ++c) o[c] = (p[c] - m) * s * weight[c];
+    }
+  }
+}
+
+// With n = (x - mean) rstd and g = weight * dy: dx = rstd (g - mean(g) - n mean(g n)).
+template <class T>
+void layer_norm_backward(View<const T> x, const T* weight, const T* mean, const T* rstd, View<const T> dy, View<T> dx,
+                         bool add_x, T* d_weight, bool add_w, T* d_bias, bool add_b) noexcept {
+  const int64_t n = x.cols;
+  if (d_weight && !add_w)
+    for (int64_t c = 0; c < n; ++c) d_weight[c] = 0;
+  if (d_bias && !add_b)
+    for (int64_t c = 0; c < n; ++c) d_bias[c] = 0;
+  for (int64_t r = 0; r < x.rows; ++r) {
+    const T *p = x.row(r), *q = dy.row(r);
+    const T m = mean[r], s = rstd[r];
+    T sum_g = 0, sum_gn = 0;
+#pragma omp simd reduction(+ : sum_g, sum_gn)
+    for (int64_t c = 0; c < n; ++c) {
+      const T g = q[c] * weight[c];
+      sum_g += g;
+      sum_gn += g * (p[c] - m);
+    }
+    if (d_weight) {
+#pragma omp simd
+      for (int64_t c = 0; c < n; ++c) d_weight[c] += q[c] * (p[c] - m) * s;
+    }
+    if (d_bias) {
+#pragma omp simd
+      for (int64_t c = 0; c < n; ++c) d_bias[c] += q[c];
+    }
+    if (!dx) continue;
+    T* o = dx.row(r);
+    const T a = sum_g / static_cast<T>(n), b = sum_gn * s * s / static_cast<T>(n);
+    if (add_x) {
+#pragma omp simd
+      for (int64_t c = 0; c < n; ++c) o[c] += s * (q[c] * weight[c] - a - (p[c] - m) * b);
+    } else {
+#pragma omp simd
+      for (int64_t c = 0; c < n; ++c) o[c] = s * (q[c] * weight[c] - a - (p[c] - m) * b);
+    }
+  }
+}
+
+template <class T>
+void fill_one(Kernels<T>& k) {
+  k.rms_norm = rms_norm<T>;
+  k.rms_norm_backward = rms_norm_backward<T>;
+  k.layer_norm = layer_norm<T>;
+  k.layer_norm_backward = layer_norm_backward<T>;
+}
+
+}  // namespace
+
+void fill_norm(Kernels<float>& f, Kernels<double>& d) {
+  fill_one(f);
+  fill_one(d);
+}
+
+}  // namespace effllm::EFFLLM_ISA

@@ -1,0 +1,50 @@
+// One pass over slabs: the norm of a gradient, and AdamW (Loshchilov and Hutter 2019).
+#include "kernels/isa/simd.h"
+
+namespace effllm::EFFLLM_ISA {
+namespace {
+
+template <class T>
+double sum_of_squares(const T* x, int64_t n) noexcept {
+  double s = 0;
+#pragma omp simd reduction(+ : s)
+  for (int64_t i = 0; i < n; ++i) s += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return s;
+}
+
+template <class T>
+[[gnu::always_inline]] inline T root(T x) {
+  return sizeof(T) == 8 ? static_cast<T>(__builtin_sqrt(static_cast<double>(x)))
+                        : static_cast<T>(__builtin_sqrtf(static_cast<float>(x)));
+}
+
+// Decoupled decay, then the step with bias-corrected moments: PyTorch's order of operations.
+template <class T>
+void adamw(const AdamwArgs& args, int64_t n, const T* grad, T* value, T* m, T* v) noexcept {
+  const T b1 = static_cast<T>(args.beta1), b2 = static_cast<T>(args.beta2), g_scale = static_cast<T>(args.grad_scale);
+  const T rest1 = static_cast<T>(1 - args.beta1), rest2 = static_cast<T>(1 - args.beta2);  // not 1 - T(beta2): 1e-5 off
+  const T decay = static_cast<T>(1 - args.lr * args.weight_decay), step = static_cast<T>(args.lr / args.bias1);
+  const T root_bias2 = static_cast<T>(1 / __builtin_sqrt(args.bias2)), eps = static_cast<T>(args.eps);
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const T g = grad[i] * g_scale;
+    m[i] = b1 * m[i] + rest1 * g;
+    v[i] = b2 * v[i] + rest2 * g * g;
+    value[i] = value[i] * decay - step * m[i] / (root(v[i]) * root_bias2 + eps);
+  }
+}
+
+template <class T>
+void fill_one(Kernels<T>& k) {
+  k.sum_of_squares = sum_of_squares<T>;
+  k.adamw = adamw<T>;
+}
+
+}  // namespace
+
+void fill_optimizer(Kernels<float>& f, Kernels<double>& d) {
+  fill_one(f);
+  fill_one(d);
+}
+
+}  // namespace effllm::EFFLLM_ISA

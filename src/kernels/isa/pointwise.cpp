@@ -1,0 +1,305 @@
+// Elementwise kernels: activations and their derivatives, sums, products, the gated unit.
+#include "kernels/isa/math.h"
+#include "kernels/isa/simd.h"
+
+namespace effllm::EFFLLM_ISA {
+namespace {
+
+constexpr double kTanhScale = 0.7978845608028654;  // sqrt(2 / pi), of GELU's tanh form
+constexpr double kTanhCubic = 0.044715;
+constexpr double kSqrtHalf = 0.7071067811865476;
+constexpr double kNormal = 0.3989422804014327;  // 1 / sqrt(2 pi)
+
+// One struct per function: f(x) and df(x), the derivative from x alone.
+struct Sigmoid {
+  template <class T>
+  static T f(T x) {
+    return sigmoid(x);
+  }
+  template <class T>
+  static T df(T x) {
+    const T s = sigmoid(x);
+    return s * (T(1) - s);
+  }
+};
+struct Tanh {
+  template <class T>
+  static T f(T x) {
+    return fast_tanh(x);
+  }
+  template <class T>
+  static T df(T x) {
+    const T y = fast_tanh(x);
+    return T(1) - y * y;
+  }
+};
+struct Relu {
+  template <class T>
+  static T f(T x) {
+    return x > 0 ? x : T(0);
+  }
+  template <class T>
+  static T df(T x) {
+    return x > 0 ? T(1) : T(0);
+  }
+};
+struct Relu2 {
+  template <class T>
+  static T f(T x) {
+    return x > 0 ? x * x : T(0);
+  }
+  template <class T>
+  static T df(T x) {
+    return x > 0 ? T(2) * x : T(0);
+  }
+};
+struct Silu {
+  template <class T>
+  static T f(T x) {
+    return x * sigmoid(x);
+  }
+  template <class T>
+  static T df(T x) {
+    const T s = sigmoid(x);
+    return s + x * s * (T(1) - s);
+  }
+};
+struct Gelu {  // x Phi(x) with the exact error function
+  template <class T>
+  static T f(T x) {
+    return T(0.5) * x * (T(1) + fast_erf(x * T(kSqrtHalf)));
+  }
+  template <class T>
+  static T df(T x) {
+    return T(0.5) * (T(1) + fast_erf(x * T(kSqrtHalf))) + x * T(kNormal) * fast_exp(T(-0.5) * x * x);
+  }
+};
+struct GeluTanh {  // 0.5 (1 + tanh z) = sigmoid(2 z)
+  template <class T>
+  static T f(T x) {
+    return x * sigmoid(T(2 * kTanhScale) * x * (T(1) + T(kTanhCubic) * x * x));
+  }
+  template <class T>
+  static T df(T x) {
+    const T s = sigmoid(T(2 * kTanhScale) * x * (T(1) + T(kTanhCubic) * x * x));
+    return s + x * s * (T(1) - s) * T(2 * kTanhScale) * (T(1) + T(3 * kTanhCubic) * x * x);
+  }
+};
+struct Softplus {
+  template <class T>
+  static T f(T x) {
+    return softplus(x);
+  }
+  template <class T>
+  static T df(T x) {
+    return sigmoid(x);
+  }
+};
+struct LogSigmoid {
+  template <class T>
+  static T f(T x) {
+    return -softplus(-x);
+  }
+  template <class T>
+  static T df(T x) {
+    return sigmoid(-x);
+  }
+};
+struct Exp {
+  template <class T>
+  static T f(T x) {
+    return fast_exp(x);
+  }
+  template <class T>
+  static T df(T x) {
+    return fast_exp(x);
+  }
+};
+struct MinGruG {  // x + 1/2 for x >= 0, sigmoid(x) below: positive and continuous (Feng et al. 2024, appendix B)
+  template <class T>
+  static T f(T x) {
+    const T s = sigmoid(x);
+    return x >= 0 ? x + T(0.5) : s;
+  }
+  template <class T>
+  static T df(T x) {
+    const T s = sigmoid(x), d = s * (T(1) - s);
+    return x >= 0 ? T(1) : d;
+  }
+};
+
+template <class F, class T>
+void apply(View<const T> x, View<T> y) {
+  for (int64_t r = 0; r < x.rows; ++r) {
+    const T* a = x.row(r);
+    T* b = y.row(r);
+#pragma omp simd
+    for (int64_t c = 0; c < x.cols; ++c) b[c] = F::f(a[c]);
+  }
+}
+
+template <class F, class T>
+void apply_backward(View<const T> x, View<const T> dy, View<T> dx, bool add) {
+  for (int64_t r = 0; r < x.rows; ++r) {
+    const T *a = x.row(r), *g = dy.row(r);
+    T* d = dx.row(r);
+    if (add) {
+#pragma omp simd
+      for (int64_t c = 0; c < x.cols; ++c) d[c] += F::df(a[c]) * g[c];
+    } else {
+#pragma omp simd
+      for (int64_t c = 0; c < x.cols; ++c) d[c] = F::df(a[c]) * g[c];
+    }
+  }
+}
+
+// Calls visit with the struct of `f`.
+template <class Visit>
+void with_function(Pointwise f, Visit visit) {
+  switch (f) {
+    case Pointwise::sigmoid:
+      return visit(Sigmoid{});
+    case Pointwise::tanh:
+      return visit(Tanh{});
+    case Pointwise::relu:
+      return visit(Relu{});
+    case Pointwise::relu2:
+      return visit(Relu2{});
+    case Pointwise::silu:
+      return visit(Silu{});
+    case Pointwise::gelu:
+      return visit(Gelu{});
+    case Pointwise::gelu_tanh:
+      return visit(GeluTanh{});
+    case Pointwise::softplus:
+      return visit(Softplus{});
+    case Pointwise::log_sigmoid:
+      return visit(LogSigmoid{});
+    case Pointwise::exp:
+      return visit(Exp{});
+    case Pointwise::min_gru_g:
+      return visit(MinGruG{});
+  }
+}
+
+template <class T>
+void pointwise(Pointwise f, View<const T> x, View<T> y) noexcept {
+  with_function(f, [&]<class F>(F) { apply<F, T>(x, y); });
+}
+
+template <class T>
+void pointwise_backward(Pointwise f, View<const T> x, View<const T> dy, View<T> dx, bool add) noexcept {
+  with_function(f, [&]<class F>(F) { apply_backward<F, T>(x, dy, dx, add); });
+}
+
+template <class T>
+void multiply(T alpha, View<const T> a, View<const T> b, View<T> y, bool add) noexcept {
+  for (int64_t r = 0; r < a.rows; ++r) {
+    const T *p = a.row(r), *q = b.row(r);
+    T* o = y.row(r);
+    if (add) {
+#pragma omp simd
+      for (int64_t c = 0; c < a.cols; ++c) o[c] += alpha * p[c] * q[c];
+    } else {
+#pragma omp simd
+      for (int64_t c = 0; c < a.cols; ++c) o[c] = alpha * p[c] * q[c];
+    }
+  }
+}
+
+template <class T>
+void scale(T alpha, View<const T> a, View<T> y, bool add) noexcept {
+  for (int64_t r = 0; r < a.rows; ++r) {
+    const T* p = a.row(r);
+    T* o = y.row(r);
+    if (add) {
+#pragma omp simd
+      for (int64_t c = 0; c < a.cols; ++c) o[c] += alpha * p[c];
+    } else {
+#pragma omp simd
+      for (int64_t c = 0; c < a.cols; ++c) o[c] = alpha * p[c];
+    }
+  }
+}
+
+template <class T>
+void sum(View<const T> a, View<const T> b, View<T> y) noexcept {
+  for (int64_t r = 0; r < a.rows; ++r) {
+    const T *p = a.row(r), *q = b.row(r);
+    T* o = y.row(r);
+#pragma omp simd
+    for (int64_t c = 0; c < a.cols; ++c) o[c] = p[c] + q[c];
+  }
+}
+
+template <class T>
+void add_row(View<const T> x, const T* row, View<T> y) noexcept {
+  for (int64_t r = 0; r < x.rows; ++r) {
+    const T* p = x.row(r);
+    T* o = y.row(r);
+#pragma omp simd
+    for (int64_t c = 0; c < x.cols; ++c) o[c] = p[c] + row[c];
+  }
+}
+
+template <class T>
+void column_sum(View<const T> x, T* total, bool add) noexcept {
+  if (!add)
+    for (int64_t c = 0; c < x.cols; ++c) total[c] = 0;
+  for (int64_t r = 0; r < x.rows; ++r) {
+    const T* p = x.row(r);
+#pragma omp simd
+    for (int64_t c = 0; c < x.cols; ++c) total[c] += p[c];
+  }
+}
+
+template <class T>
+void swiglu(View<const T> gate_up, View<T> y) noexcept {
+  const int64_t width = y.cols;
+  for (int64_t r = 0; r < y.rows; ++r) {
+    const T *gate = gate_up.row(r), *up = gate + width;
+    T* o = y.row(r);
+#pragma omp simd
+    for (int64_t c = 0; c < width; ++c) o[c] = Silu::f(gate[c]) * up[c];
+  }
+}
+
+template <class T>
+void swiglu_backward(View<const T> gate_up, View<const T> dy, View<T> d_gate_up, bool add) noexcept {
+  const int64_t width = dy.cols;
+  for (int64_t r = 0; r < dy.rows; ++r) {
+    const T *gate = gate_up.row(r), *up = gate + width, *g = dy.row(r);
+    T *d_gate = d_gate_up.row(r), *d_up = d_gate + width;
+    const T keep = add ? T(1) : T(0);
+    if (!add)
+      for (int64_t c = 0; c < 2 * width; ++c) d_gate[c] = 0;
+#pragma omp simd
+    for (int64_t c = 0; c < width; ++c) {
+      const T s = sigmoid(gate[c]), act = gate[c] * s;
+      d_gate[c] = keep * d_gate[c] + g[c] * up[c] * (s + act * (T(1) - s));
+      d_up[c] = keep * d_up[c] + g[c] * act;
+    }
+  }
+}
+
+template <class T>
+void fill_one(Kernels<T>& k) {
+  k.pointwise = pointwise<T>;
+  k.pointwise_backward = pointwise_backward<T>;
+  k.multiply = multiply<T>;
+  k.scale = scale<T>;
+  k.sum = sum<T>;
+  k.add_row = add_row<T>;
+  k.column_sum = column_sum<T>;
+  k.swiglu = swiglu<T>;
+  k.swiglu_backward = swiglu_backward<T>;
+}
+
+}  // namespace
+
+void fill_pointwise(Kernels<float>& f, Kernels<double>& d) {
+  fill_one(f);
+  fill_one(d);
+}
+
+}  // namespace effllm::EFFLLM_ISA

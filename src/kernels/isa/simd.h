@@ -1,0 +1,67 @@
+// What the files in this folder share. Each is compiled once for each instruction set, with EFFLLM_ISA its name;
+// everything lives in a namespace of that name, so that no inline function of one set is ever linked into another.
+// Loops that the compiler vectorises well are plain; micro-kernels use the vector types below.
+#pragma once
+#include <bit>
+#include <cstdint>
+
+#include "kernels/table.h"
+
+#if defined(__AVX512F__)
+#define EFFLLM_VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define EFFLLM_VECTOR_BYTES 32
+#else
+#define EFFLLM_VECTOR_BYTES 16
+#endif
+
+namespace effllm::EFFLLM_ISA {
+
+template <class T>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(EFFLLM_VECTOR_BYTES)));
+  typedef T unaligned __attribute__((vector_size(EFFLLM_VECTOR_BYTES), aligned(sizeof(T)), may_alias));
+};
+template <class T>
+using Vec = typename VectorOf<T>::type;
+template <class T>
+inline constexpr int64_t kLanes = EFFLLM_VECTOR_BYTES / static_cast<int64_t>(sizeof(T));
+#if defined(__AVX512F__)
+inline constexpr int64_t kVectorRegisters = 32;
+#else
+inline constexpr int64_t kVectorRegisters = 16;
+#endif
+
+template <class T>
+[[gnu::always_inline]] inline Vec<T> load(const T* p) {
+  return *reinterpret_cast<const typename VectorOf<T>::unaligned*>(p);
+}
+template <class T>
+[[gnu::always_inline]] inline void store(T* p, Vec<T> v) {
+  *reinterpret_cast<typename VectorOf<T>::unaligned*>(p) = v;
+}
+template <class T>
+[[gnu::always_inline]] inline Vec<T> broadcast(T x) {
+  return Vec<T>{} + x;
+}
+template <class T>
+[[gnu::always_inline]] inline T smaller(T a, T b) {
+  return b < a ? b : a;
+}
+template <class T>
+[[gnu::always_inline]] inline T larger(T a, T b) {
+  return a < b ? b : a;
+}
+
+void fill_gemm(Kernels<float>&, Kernels<double>&);
+void fill_pointwise(Kernels<float>&, Kernels<double>&);
+void fill_norm(Kernels<float>&, Kernels<double>&);
+void fill_loss(Kernels<float>&, Kernels<double>&);
+void fill_position(Kernels<float>&, Kernels<double>&);
+void fill_optimizer(Kernels<float>&, Kernels<double>&);
+void fill_scan(Kernels<float>&, Kernels<double>&);
+void fill_short_conv(Kernels<float>&, Kernels<double>&);
+void fill_gla(Kernels<float>&, Kernels<double>&);
+void fill_attention(Kernels<float>&, Kernels<double>&);
+
+}  // namespace effllm::EFFLLM_ISA

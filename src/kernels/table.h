@@ -1,0 +1,142 @@
+// The kernels as a table of functions, filled once for each instruction set by the files in isa/. All are noexcept and
+// sequential; callers have checked every size. `add`: add to the destination instead of overwriting it.
+#pragma once
+#include <cstdint>
+
+#include "kernels/isa.h"
+#include "tensor/view.h"
+
+namespace effllm {
+
+enum class Pointwise { sigmoid, tanh, relu, relu2, silu, gelu, gelu_tanh, softplus, log_sigmoid, exp, min_gru_g };
+
+// C[M,N] (+)= op(A)[M,K] op(B)[K,N], row-major. `a` is [M,K], or [K,M] where transpose_a; `b` [K,N] or [N,K].
+template <class T>
+struct GemmArgs {
+  bool transpose_a, transpose_b;
+  int64_t m, n, k;
+  const T* a;
+  int64_t lda;
+  const T* b;
+  int64_t ldb;
+  T* c;
+  int64_t ldc;
+  bool add;
+};
+
+// One head of one sequence. Key j may be seen by query i iff first[i] <= j < last[i] and, where window > 0, it lies
+// within the window or is a sink: with distance = (i + q_offset) - j, causal: 0 <= distance < window or
+// j - first[i] < sinks; bidirectional: |distance| < window or j - first[i] < sinks. Causal also needs distance >= 0.
+// A gap stands for keys that were forgotten between sinks and window: keys j >= sinks count as at j + gap, and queries
+// as at i + q_offset + gap. Positions enter through ALiBi and the window alone.
+template <class T>
+struct AttentionArgs {
+  View<const T> q, k, v;              // [Tq, dk], [S, dk], [S, dv]
+  int64_t q_offset = 0;               // index among the keys of the first query's own token
+  double scale = 1, alibi_slope = 0;  // score = scale q.k - alibi_slope |distance|
+  bool causal = true;
+  int64_t window = 0, sinks = 0, gap = 0;
+  const int64_t* first = nullptr;  // [Tq] first key of the query's document; null: 0
+  const int64_t* last = nullptr;   // [Tq] one past its last key; null: S
+  // Dropout of probabilities: entry (i, j) is kept iff the 32 bits that Philox gives for counter
+  // {j / 4, i + q_offset, drop_c2, drop_c3} and these keys, word j % 4, are >= drop_below; kept ones grow by
+  // drop_scale.
+  uint32_t drop_below = 0, drop_key0 = 0, drop_key1 = 0, drop_c2 = 0, drop_c3 = 0;
+  double drop_scale = 1;
+  int64_t strip = 32;    // query rows at a time: how, never what
+  View<T> o;             // [Tq, dv]
+  T* lse = nullptr;      // [Tq] log-sum-exp of each row's scores (natural log); -inf: it saw nothing, o = 0
+  T* scratch = nullptr;  // attention_scratch(...) elements
+};
+template <class T>
+struct AttentionBackwardArgs {
+  View<const T> d_o;   // [Tq, dv]
+  View<T> dq, dk, dv;  // like q, k, v; each (+)= by its flag
+  bool add_q = false, add_k = false, add_v = false;
+};
+
+enum class Decay { none, scalar, key, value };
+
+// M_t = decay(a_t) M_{t-1} + x2_t x3_t^T ;  y_t (+)= M_t^T x1_t  (exclusive: y_t reads M_{t-1}).
+// x1, x2: [T, rows of M]; x3, y: [T, columns of M]; a: linear decays in [0, 1]: [T,1] scalar, [T, rows] key,
+// [T, columns] value. Strides may be negative: time runs backwards then. a = 0 is legal (a document starts).
+template <class T>
+struct GlaPass {
+  int64_t steps;
+  View<const T> x1, x2, x3, a;  // `a` unused for Decay::none
+  Decay decay;
+  bool exclusive = false;
+  View<T> y;  // null data: only the state is wanted
+  bool add = false;
+  T* state;  // [rows][columns] dense, in and out
+};
+
+struct AdamwArgs {
+  double lr, beta1, beta2, eps, weight_decay, grad_scale;
+  double bias1, bias2;  // 1 - beta^t
+};
+
+template <class T>
+struct Kernels {
+  const char* isa;
+  void (*gemm)(const GemmArgs<T>&) noexcept;
+
+  // y (+)= f(x);  dx (+)= f'(x) dy
+  void (*pointwise)(Pointwise f, View<const T> x, View<T> y) noexcept;
+  void (*pointwise_backward)(Pointwise f, View<const T> x, View<const T> dy, View<T> dx, bool add) noexcept;
+  // y (+)= alpha a * b elementwise;  y (+)= alpha a;  y = a + b
+  void (*multiply)(T alpha, View<const T> a, View<const T> b, View<T> y, bool add) noexcept;
+  void (*scale)(T alpha, View<const T> a, View<T> y, bool add) noexcept;
+  void (*sum)(View<const T> a, View<const T> b, View<T> y) noexcept;
+  void (*add_row)(View<const T> x, const T* row, View<T> y) noexcept;  // y = x + row
+  void (*column_sum)(View<const T> x, T* sum, bool add) noexcept;      // over rows, in row order
+  // gate_up: [rows, 2F]; y = silu(gate) * up
+  void (*swiglu)(View<const T> gate_up, View<T> y) noexcept;
+  void (*swiglu_backward)(View<const T> gate_up, View<const T> dy, View<T> d_gate_up, bool add) noexcept;
+
+  // Each row falls into groups of `width` columns that are normalised apart; weight and bias: [width] or null.
+  // rstd, mean: [rows * groups].
+  void (*rms_norm)(View<const T> x, const T* weight, int64_t width, T eps, View<T> y, T* rstd) noexcept;
+  void (*rms_norm_backward)(View<const T> x, const T* weight, int64_t width, const T* rstd, View<const T> dy,
+                            View<T> dx, bool add_x, T* d_weight, bool add_w) noexcept;  // dx, d_weight may be null
+  void (*layer_norm)(View<const T> x, const T* weight, const T* bias, T eps, View<T> y, T* mean, T* rstd) noexcept;
+  void (*layer_norm_backward)(View<const T> x, const T* weight, const T* mean, const T* rstd, View<const T> dy,
+                              View<T> dx, bool add_x, T* d_weight, bool add_w, T* d_bias, bool add_b) noexcept;
+
+  // Rows of logits against targets (negative: no loss). Returns the sum of -log softmax(target) and, where d_logits
+  // has data, (softmax - onehot) * scale. d_logits may be logits itself. nats: [rows] each row's loss, or null.
+  double (*cross_entropy)(View<const T> logits, const int32_t* targets, T scale, View<T> d_logits,
+                          double* nats) noexcept;
+
+  // Rotates pairs (c, c + dim/2) of each head's first `dim` columns by +angle or -angle. cos, sin: [rows, dim/2] dense.
+  void (*rotate)(View<const T> x, int64_t heads, int64_t head_dim, int64_t dim, const T* cos, const T* sin,
+                 bool inverse, View<T> y, bool add) noexcept;
+  // Row r is row (row0 + r % rows_per_sample) of sample (sample0 + r / rows_per_sample).
+  void (*dropout)(View<const T> x, double p, uint32_t key0, uint32_t key1, int64_t sample0, int64_t row0,
+                  int64_t rows_per_sample, View<T> y, bool add) noexcept;
+
+  double (*sum_of_squares)(const T* x, int64_t n) noexcept;  // accumulated in f64
+  void (*adamw)(const AdamwArgs&, int64_t n, const T* grad, T* value, T* m, T* v) noexcept;
+
+  // One sequence: h_t = a_t h_{t-1} + b_t. starts: [T] non-zero where a document starts (h_{t-1} counts as 0), or
+  // null. h0: [C] or null for zero.
+  void (*scan)(View<const T> a, View<const T> b, const T* h0, const uint8_t* starts, View<T> h) noexcept;
+  // d_h: gradient of every h_t; d_last: [C] of h_T beside it, or null. da, db, d_h0: null where unwanted.
+  void (*scan_backward)(View<const T> a, View<const T> h, const T* h0, const uint8_t* starts, View<const T> d_h,
+                        const T* d_last, View<T> da, bool add_a, View<T> db, bool add_b, T* d_h0, bool add_h0) noexcept;
+
+  // One sequence: y_t = sum_j w[j] * x_{t-(W-1)+j}, depthwise. history: [W-1, C] the tokens before (null data: zeros).
+  void (*short_conv)(View<const T> x, View<const T> w, View<const T> history, const uint8_t* starts,
+                     View<T> y) noexcept;
+  void (*short_conv_backward)(View<const T> x, View<const T> w, View<const T> history, const uint8_t* starts,
+                              View<const T> dy, View<T> dx, bool add_x, View<T> dw, bool add_w, View<T> d_history,
+                              bool add_history) noexcept;
+
+  void (*gla)(const GlaPass<T>&) noexcept;
+
+  int64_t (*attention_scratch)(int64_t queries, int64_t keys, int64_t dk, int64_t dv, int64_t strip) noexcept;
+  void (*attention)(const AttentionArgs<T>&) noexcept;
+  void (*attention_backward)(const AttentionArgs<T>&, const AttentionBackwardArgs<T>&) noexcept;
+};
+
+}  // namespace effllm

@@ -1,0 +1,194 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "kernels/table.h"
+
+using namespace effllm;
+
+namespace {
+
+struct EachIsa {
+  std::string_view first = isa();
+  ~EachIsa() { set_isa(first); }
+};
+
+// How strongly states decay: kinds of numbers that a takes.
+enum class Strength { mild, strong, zeros, mixed };
+
+double decay_value(Strength s, double uniform, double normal) {
+  switch (s) {
+    case Strength::mild:
+      return 1 - 0.2 * uniform;
+    case Strength::strong:
+      return std::exp(-5 - 60 * uniform);
+    case Strength::zeros:
+      return normal > 0.5 ? 0 : 1 - 0.2 * uniform;
+    case Strength::mixed:
+      return normal > 1 ? 0 : normal > 0 ? std::exp(-40 * uniform) : normal > -0.5 ? 1 : uniform;
+  }
+  return 0;
+}
+
+template <class T>
+struct Rows {
+  Rows(int64_t rows, int64_t cols, int64_t offset, uint64_t seed)
+      : data(static_cast<size_t>(rows * (cols + 5) + offset)), view{data.data() + offset, rows, cols, cols + 5} {
+    const RandomStream numbers(seed, "gla_test");
+    for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<T>(numbers.normal(i));
+  }
+  // The same rows, last to first.
+  View<const T> backwards() const { return {view.row(view.rows - 1), view.rows, view.cols, -view.stride}; }
+  std::vector<T> data;
+  View<T> view;
+};
+
+struct Case {
+  int64_t steps, rows, columns;
+  Decay decay;
+  Strength strength = Strength::mixed;
+  bool exclusive = false, add = false, backwards = false;
+};
+
+// Runs the kernel and the loop over tokens; returns the largest difference over the largest value.
+template <class T>
+double error_of(const Case& c, int64_t offset) {
+  const int64_t width = c.decay == Decay::key ? c.rows : c.decay == Decay::value ? c.columns : 1;
+  Rows<T> x1(c.steps, c.rows, offset, 1), x2(c.steps, c.rows, offset + 1, 2), x3(c.steps, c.columns, offset, 3),
+      a(c.steps, width, 0, 4), y(c.steps, c.columns, offset + 2, 5);
+  const RandomStream numbers(9, "decays");
+  for (int64_t t = 0; t < c.steps; ++t)
+    for (int64_t i = 0; i < width; ++i) {
+      const auto n = static_cast<uint64_t>(t * width + i);
+      a.view.row(t)[i] = static_cast<T>(decay_value(c.strength, numbers.uniform(2 * n), numbers.normal(2 * n + 1)));
+    }
+  Rows<T> start(1, c.rows * c.columns, offset, 6);
+  T* state = start.view.data;
+  std::vector<double> m(state, state + c.rows * c.columns);
+  const std::vector<T> y_before = y.data;
+
+  GlaPass<T> p{c.steps, x1.view, x2.view, x3.view, a.view, c.decay, c.exclusive, y.view, c.add, state};
+  if (c.backwards) {
+    p.x1 = x1.backwards();
+    p.x2 = x2.backwards();
+    p.x3 = x3.backwards();
+    p.a = a.backwards();
+    p.y = {y.view.row(c.steps - 1), c.steps, c.columns, -y.view.stride};
+  }
+  kernels<T>().gla(p);
+
+  double worst = 0, largest = 1;
+  const auto compare = [&](double got, double want) {
+    const double d = std::abs(got - want);
+    worst = std::isfinite(got) ? std::max(worst, d) : 1e300;
+    largest = std::max(largest, std::abs(want));
+  };
+  for (int64_t t = 0; t < c.steps; ++t)
+    for (int64_t j = 0; j < c.columns; ++j) {
+      double sum = 0;
+      for (int64_t i = 0; i < c.rows; ++i) {
+        double& s = m[static_cast<size_t>(i * c.columns + j)];
+        const auto q = static_cast<double>(p.x1.row(t)[i]);
+        if (c.exclusive) sum += q * s;
+        if (c.decay != Decay::none)
+          s *= static_cast<double>(p.a.row(t)[c.decay == Decay::key ? i : c.decay == Decay::value ? j : 0]);
+        s += static_cast<double>(p.x2.row(t)[i]) * static_cast<double>(p.x3.row(t)[j]);
+        if (!c.exclusive) sum += q * s;
+      }
+      if (c.add) sum += static_cast<double>(y_before[static_cast<size_t>(p.y.row(t) + j - y.data.data())]);
+      compare(static_cast<double>(p.y.row(t)[j]), sum);
+    }
+  for (size_t i = 0; i < m.size(); ++i) compare(static_cast<double>(state[i]), m[i]);
+  // What lies between rows belongs to others.
+  for (int64_t t = 0; t < c.steps; ++t)
+    for (int64_t j = c.columns; j < c.columns + 5 && t + 1 < c.steps; ++j)
+      if (y.view.row(t)[j] != y_before[static_cast<size_t>(y.view.row(t) + j - y.data.data())]) worst = 1e300;
+  return worst / largest;
+}
+
+constexpr Decay kDecays[] = {Decay::none, Decay::scalar, Decay::key, Decay::value};
+
+}  // namespace
+
+TEST_CASE("gla kernel: equals the loop over tokens for all numbers of columns, rows and steps") {
+  const EachIsa restore;
+  for (std::string_view name : isas()) {
+    set_isa(name);
+    for (Decay decay : kDecays)
+      for (bool exclusive : {false, true}) {
+        double f32 = 0, f64 = 0;
+        for (int64_t columns = 0; columns <= 35; ++columns) {
+          const Case c{1 + columns % 10, 1 + columns % 7, columns,          decay,
+                       Strength::mixed,  exclusive,       columns % 2 == 0, columns % 3 == 0};
+          f32 = std::max(f32, error_of<float>(c, columns % 4));
+          f64 = std::max(f64, error_of<double>(c, columns % 4));
+        }
+        CAPTURE(name);
+        CAPTURE(static_cast<int>(decay));
+        CAPTURE(exclusive);
+        CHECK(f32 < 3e-6);
+        CHECK(f64 < 1e-14);
+      }
+  }
+}
+
+TEST_CASE("gla kernel: states of several blocks, long and short runs, in place and packed") {
+  const EachIsa restore;
+  const int64_t sizes[][2] = {{32, 32}, {64, 64}, {64, 128}, {65, 63}, {130, 17}, {100, 129}};
+  for (std::string_view name : isas()) {
+    set_isa(name);
+    for (const auto& size : sizes)
+      for (Decay decay : kDecays)
+        for (int64_t steps : {1, 3, 4, 15, 16, 67, 130}) {
+          const Case c{
+              steps,          size[0],        size[1],       decay, steps % 2 ? Strength::mild : Strength::mixed,
+              steps % 3 == 0, steps % 2 == 0, steps % 5 == 0};
+          CAPTURE(name);
+          CAPTURE(size[0]);
+          CAPTURE(size[1]);
+          CAPTURE(steps);
+          CAPTURE(static_cast<int>(decay));
+          CHECK(error_of<float>(c, 0) < 3e-6);
+          CHECK(error_of<double>(c, 1) < 1e-13);
+        }
+  }
+}
+
+TEST_CASE("gla kernel: strong decays and zeros are exact, forwards and backwards in time") {
+  const EachIsa restore;
+  for (std::string_view name : isas()) {
+    set_isa(name);
+    for (Strength strength : {Strength::mild, Strength::strong, Strength::zeros, Strength::mixed})
+      for (Decay decay : {Decay::scalar, Decay::key, Decay::value})
+        for (int flags = 0; flags < 8; ++flags) {
+          const Case c{61, 33, 40, decay, strength, (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0};
+          CAPTURE(name);
+          CAPTURE(static_cast<int>(strength));
+          CAPTURE(static_cast<int>(decay));
+          CAPTURE(flags);
+          CHECK(error_of<float>(c, 3) < 3e-6);
+          CHECK(error_of<double>(c, 3) < 1e-14);
+        }
+  }
+}
+
+TEST_CASE("gla kernel: without outputs the state moves on all the same, and no step changes nothing") {
+  const EachIsa restore;
+  for (std::string_view name : isas()) {
+    set_isa(name);
+    Rows<double> x1(9, 5, 0, 1), x2(9, 5, 0, 2), x3(9, 7, 0, 3), y(9, 7, 0, 4);
+    std::vector<double> one(35, 1.0), two = one;
+    GlaPass<double> p{9, x1.view, x2.view, x3.view, {}, Decay::none, false, y.view, false, one.data()};
+    kernels<double>().gla(p);
+    p.y = {};
+    p.state = two.data();
+    kernels<double>().gla(p);
+    CHECK(one == two);
+    p.steps = 0;
+    kernels<double>().gla(p);
+    CHECK(one == two);
+  }
+}

@@ -1,0 +1,58 @@
+#include <doctest/doctest.h>
+
+#include "kernels/rows.h"
+
+using namespace effllm;
+using test::kTolerance;
+using test::Layout;
+using test::Rows;
+
+namespace {
+
+template <class T>
+double log_sum_exp(const Rows<T>& z, int64_t row, int64_t cols) {
+  double s = 0;
+  for (int64_t c = 0; c < cols; ++c) s += std::exp(z.at(row, c));
+  return std::log(s);
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("loss kernel: each row's nats, their sum and the gradient at every size", T, float, double) {
+  test::for_each_size(1, [](int64_t cols, Layout at) {
+    const Rows<T> z(4, cols, at, 1, 2);
+    const int32_t targets[] = {0, -1, static_cast<int32_t>(cols - 1), static_cast<int32_t>(cols / 2)};
+    Rows<T> d(4, cols, {at.pad, at.offset}, 2);
+    double nats[4], total = 0;
+    const double sum = kernels<T>().cross_entropy(z.view(), targets, T(0.5), d.view(), nats);
+    for (int64_t r = 0; r < 4; ++r) {
+      const double expected = targets[r] < 0 ? 0 : log_sum_exp(z, r, cols) - z.at(r, targets[r]);
+      CHECK(std::abs(nats[r] - expected) < kTolerance<T>);
+      total += nats[r];
+    }
+    CHECK(sum == total);
+    const auto gradient = [&](int64_t r, int64_t c) {
+      if (targets[r] < 0) return 0.0;
+      return 0.5 * (std::exp(z.at(r, c) - log_sum_exp(z, r, cols)) - (c == targets[r]));
+    };
+    CHECK(d.error(gradient) < kTolerance<T>);
+    // Without a gradient the loss is the same; the gradient may take the place of the logits.
+    CHECK(std::abs(kernels<T>().cross_entropy(z.view(), targets, T(0.5), {}, nullptr) - sum) < 4 * kTolerance<T>);
+    Rows<T> in_place(4, cols, at, 1, 2);
+    CHECK(kernels<T>().cross_entropy(in_place.view(), targets, T(0.5), in_place.view(), nullptr) == sum);
+    CHECK(in_place.error([&](int64_t r, int64_t c) { return d.at(r, c); }) == 0);
+  });
+}
+
+TEST_CASE_TEMPLATE("loss kernel: a common shift changes nothing, huge or not", T, float, double) {
+  test::for_each_isa([] {
+    Rows<T> z(1, 5, {0, 0}, 3);
+    const int32_t target = 2;
+    for (int64_t c = 0; c < 5; ++c) z.view().row(0)[c] = static_cast<T>(c);
+    const double plain = kernels<T>().cross_entropy(z.view(), &target, T(1), {}, nullptr);
+    for (double shift : {-1e4, 1e4, 1e6}) {
+      for (int64_t c = 0; c < 5; ++c) z.view().row(0)[c] = static_cast<T>(static_cast<double>(c) + shift);
+      CHECK(kernels<T>().cross_entropy(z.view(), &target, T(1), {}, nullptr) == doctest::Approx(plain).epsilon(1e-9));
+    }
+  });
+}

@@ -1,0 +1,56 @@
+#include <doctest/doctest.h>
+
+#include "kernels/rows.h"
+
+using namespace effllm;
+using test::kTolerance;
+using test::Layout;
+using test::Rows;
+
+TEST_CASE_TEMPLATE("position kernels: rotate turns pairs of every head at every width", T, float, double) {
+  test::for_each_size(1, [](int64_t half, Layout at) {
+    const int64_t dim = 2 * half, head_dim = dim + at.offset, heads = 2;
+    const Rows<T> x(2, heads * head_dim, at, 1);
+    Rows<T> cosines(2, half, {0, 0}, 2), sines(2, half, {0, 0}, 3);  // any numbers: the map is linear in them
+    const auto expected = [&](int64_t r, int64_t column, double sign) {
+      const int64_t head = column / head_dim * head_dim, c = column % head_dim;
+      if (c >= dim) return x.at(r, column);
+      const double u = x.at(r, head + c % half), v = x.at(r, head + c % half + half);
+      const double cs = cosines.at(r, c % half), sn = sign * sines.at(r, c % half);
+      return c < half ? u * cs - v * sn : v * cs + u * sn;
+    };
+    for (bool inverse : {false, true})
+      for (bool add : {false, true}) {
+        Rows<T> y(2, heads * head_dim, {at.pad, at.offset}, 4);
+        kernels<T>().rotate(x.view(), heads, head_dim, dim, cosines.data(), sines.data(), inverse, y.view(), add);
+        CHECK(y.error([&](int64_t r, int64_t c) {
+          return expected(r, c, inverse ? -1 : 1) + (add ? y.before(r, c) : 0);
+        }) < kTolerance<T>);
+      }
+  });
+}
+
+TEST_CASE_TEMPLATE("position kernels: dropout follows Philox' words at every size", T, float, double) {
+  constexpr double kP = 0.3;
+  const double below = std::floor(kP * 4294967296.0);  // words under it drop
+  constexpr int64_t kSample = (int64_t{5} << 32) + 3, kRow = 7, kRowsPerSample = 2;
+  test::for_each_isa([&] {
+    for (const Layout& at : test::kLayouts)
+      for (int64_t cols = 0; cols < 150; cols += cols < test::kMostColumns ? 1 : 13) {
+        const Rows<T> x(5, cols, at, 1);
+        for (bool add : {false, true}) {
+          Rows<T> y(5, cols, {at.pad, at.offset}, 2);
+          kernels<T>().dropout(x.view(), kP, 11, 12, kSample, kRow, kRowsPerSample, y.view(), add);
+          CHECK(y.error([&](int64_t r, int64_t c) {
+            const auto sample = static_cast<uint64_t>(kSample + r / kRowsPerSample);
+            const auto words =
+                Philox::run({static_cast<uint32_t>(c / 4), static_cast<uint32_t>(kRow + r % kRowsPerSample),
+                             static_cast<uint32_t>(sample), static_cast<uint32_t>(sample >> 32)},
+                            11, 12);
+            const bool kept = words[static_cast<size_t>(c % 4)] >= below;
+            return (kept ? x.at(r, c) / (1 - below / 4294967296.0) : 0) + (add ? y.before(r, c) : 0);
+          }) < kTolerance<T>);
+        }
+      }
+  });
+}
