@@ -1,0 +1,13 @@
+// Sums and products of tensors of one shape.
+#pragma once
+#include "autodiff/op.h"
+
+namespace effllm {
+
+Tensor add(const Tensor& a, const Tensor& b);
+Tensor multiply(const Tensor& a, const Tensor& b);
+Tensor scale(const Tensor& x, double factor);
+// 1 - x, of gates.
+Tensor one_minus(const Tensor& x);
+
+}  // namespace effllm

@@ -1,0 +1,61 @@
+#include "ops/embedding.h"
+
+#include "ops/rows.h"
+
+namespace effllm {
+namespace {
+
+class EmbeddingOp final : public Op {
+ public:
+  std::string_view name() const override { return "embedding"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    require(in[0].dtype() == DType::i32 && in[1].shape().rank() == 2,
+            "embedding: ids i32 and a table [Q, D], not {} {}", to_string(in[0].dtype()), in[1].shape().str());
+    const Shape& s = in[0].shape();
+    require(s.rank() == 2, "embedding: ids are [B, T], not {}", s.str());
+    return {{{s[0], s[1], in[1].cols()}, in[1].dtype()}};
+  }
+  Cost cost(std::span<const Tensor> in) const override {
+    const double bytes =
+        static_cast<double>(in[0].numel() * in[1].cols()) * static_cast<double>(size_of(in[1].dtype()));
+    return {0, bytes / static_cast<double>(size_of(in[1].dtype())), 2 * bytes, 3 * bytes};
+  }
+  Keeps keeps() const override { return {.inputs = 1}; }
+  void forward(Forward& c) override {
+    const auto ids = c.in(0).view<int32_t>();
+    dispatch_float(c.in(1).dtype(), [&]<class T>() {
+      const auto table = c.in(1).view<T>();
+      const auto y = c.out(0).view<T>();
+      for (int64_t r = 0; r < y.rows; ++r) {
+        const int64_t id = ids.row(r / ids.cols)[r % ids.cols];
+        if (id < 0 || id >= table.rows) throw DataError("token {} is not in a vocabulary of {}", id, table.rows);
+        std::copy_n(table.row(id), y.cols, y.row(r));
+      }
+    });
+  }
+  void backward(Backward& c) override {
+    if (!c.wants(1)) return;
+    const Sink s = c.sink(1);
+    if (!s.accumulate) fill(s.into, 0);
+    const auto ids = c.in(0).view<int32_t>();
+    dispatch_float(s.into.dtype(), [&]<class T>() {
+      const View<const T> g = c.grad(0).view<T>();
+      const auto d = s.into.view<T>();
+      // Threads share out columns, so that no two write to one place and tokens add up in order.
+      constexpr int64_t kColumns = 64;
+      parallel_for(g.cols, kColumns, [&](int64_t from, int64_t to) {
+        for (int64_t r = 0; r < g.rows; ++r) {
+          const T* a = g.row(r);
+          T* b = d.row(ids.row(r / ids.cols)[r % ids.cols]);
+          for (int64_t k = from; k < to; ++k) b[k] += a[k];
+        }
+      });
+    });
+  }
+};
+
+}  // namespace
+
+Tensor embedding(const Tensor& ids, const Tensor& table) { return run(std::make_unique<EmbeddingOp>(), {ids, table}); }
+
+}  // namespace effllm

@@ -1,0 +1,69 @@
+#include "ops/linear.h"
+
+#include "kernels/gemm.h"
+#include "ops/rows.h"
+
+namespace effllm {
+namespace {
+
+class LinearOp final : public Op {
+ public:
+  std::string_view name() const override { return "linear"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    require(in[1].shape().rank() == 2 && in[0].cols() == in[1].cols() && in[0].dtype() == in[1].dtype(),
+            "linear: x{} needs a weight [out, {}] of {}, not {} of {}", in[0].shape().str(), in[0].cols(),
+            to_string(in[0].dtype()), in[1].shape().str(), to_string(in[1].dtype()));
+    require(!in[2].defined() || in[2].numel() == in[1].dim(0), "linear: bias{} for {} outputs", in[2].shape().str(),
+            in[1].dim(0));
+    return {{in[0].shape().with(-1, in[1].dim(0)), in[0].dtype()}};
+  }
+  Cost cost(std::span<const Tensor> in) const override {
+    const auto rows = static_cast<double>(in[0].rows()), n_in = static_cast<double>(in[0].cols()),
+               n_out = static_cast<double>(in[1].dim(0)), size = static_cast<double>(size_of(in[0].dtype()));
+    const double bias = in[2].defined() ? rows * n_out : 0;
+    return {2 * rows * n_in * n_out + bias, 4 * rows * n_in * n_out + bias,
+            size * (rows * (n_in + n_out) + n_in * n_out), size * (2 * rows * (n_in + n_out) + 3 * n_in * n_out)};
+  }
+  Keeps keeps() const override { return {.inputs = 3}; }
+  void forward(Forward& c) override {
+    dispatch_float(c.in(0).dtype(), [&]<class T>() {
+      const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>();
+      const auto y = c.out(0).view<T>();
+      parallel_gemm<T>(false, true, x.rows, w.rows, x.cols, x.data, x.stride, w.data, w.stride, y.data, y.stride,
+                       false);
+      if (c.in(2).defined()) {
+        const T* bias = c.in(2).data<T>();
+        for_row_blocks(y.rows, [&](int64_t r, int64_t n) { kernels<T>().add_row(y.part(r, n), bias, y.part(r, n)); });
+      }
+    });
+  }
+  void backward(Backward& c) override {
+    dispatch_float(c.dtype(), [&]<class T>() {
+      const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>(), g = c.grad(0).view<T>();
+      if (c.wants(0)) {
+        const Sink s = c.sink(0);
+        const auto d = s.into.view<T>();
+        parallel_gemm<T>(false, false, g.rows, w.cols, w.rows, g.data, g.stride, w.data, w.stride, d.data, d.stride,
+                         s.accumulate);
+      }
+      if (c.wants(1)) {
+        const Sink s = c.sink(1);
+        const auto d = s.into.view<T>();
+        parallel_gemm<T>(true, false, w.rows, w.cols, g.rows, g.data, g.stride, x.data, x.stride, d.data, d.stride,
+                         s.accumulate);
+      }
+      if (c.wants(2)) {
+        const Sink s = c.sink(2);
+        kernels<T>().column_sum(g, s.into.data<T>(), s.accumulate);
+      }
+    });
+  }
+};
+
+}  // namespace
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return run(std::make_unique<LinearOp>(), {x, weight, bias});
+}
+
+}  // namespace effllm

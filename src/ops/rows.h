@@ -1,0 +1,17 @@
+// How an op runs a row kernel: over blocks of rows, on several threads where nothing above is parallel already.
+#pragma once
+#include "kernels/parallel.h"
+#include "kernels/table.h"
+#include "tensor/tensor.h"
+
+namespace effllm {
+
+inline constexpr int64_t kRowBlock = 64;
+
+// f(from, n) over blocks of rows.
+template <class F>
+void for_row_blocks(int64_t rows, F&& f) {
+  parallel_for(rows, kRowBlock, [&](int64_t from, int64_t to) { f(from, to - from); });
+}
+
+}  // namespace effllm

@@ -1,0 +1,59 @@
+#include "ops/arithmetic.h"
+
+#include <doctest/doctest.h>
+
+#include "ops/op_checks.h"
+
+using namespace effllm;
+using test::at;
+using test::random;
+
+namespace {
+
+const test::Function kAdd = [](const std::vector<Tensor>& x) { return std::vector{add(x[0], x[1])}; };
+const test::Function kMultiply = [](const std::vector<Tensor>& x) { return std::vector{multiply(x[0], x[1])}; };
+const test::Function kScale = [](const std::vector<Tensor>& x) { return std::vector{scale(x[0], -1.7)}; };
+const test::Function kOneMinus = [](const std::vector<Tensor>& x) { return std::vector{one_minus(x[0])}; };
+
+}  // namespace
+
+TEST_CASE("arithmetic: values are those of the formulas, on padded rows too") {
+  const Tensor a = random({2, 3, 64}, 1), b = random({2, 3, 64}, 2);
+  REQUIRE(a.stride() != a.cols());
+  const Tensor sum = add(a, b), product = multiply(a, b), scaled = scale(a, 0.3), rest = one_minus(a);
+  for (int64_t r = 0; r < 6; ++r)
+    for (int64_t c = 0; c < 64; ++c) {
+      const double x = at(a, r, c), y = at(b, r, c);
+      REQUIRE(at(sum, r, c) == x + y);
+      REQUIRE(at(product, r, c) == x * y);
+      REQUIRE(at(scaled, r, c) == 0.3 * x);
+      REQUIRE(at(rest, r, c) == doctest::Approx(1 - x).epsilon(1e-15));
+    }
+}
+
+TEST_CASE("arithmetic: gradients, costs and precision") {
+  const std::vector<Tensor> two = {random({2, 3, 5}, 3), random({2, 3, 5}, 4)};
+  test::expect_sound(kAdd, two);
+  test::expect_sound(kMultiply, two);
+  test::expect_sound(kScale, {two[0]});
+  test::expect_sound(kOneMinus, {two[0]});
+}
+
+TEST_CASE("arithmetic: a tensor may be both inputs") {
+  const Tensor x = random({4, 5}, 5);
+  CHECK(test::gradient_error([](const auto& in) { return std::vector{multiply(in[0], in[0])}; }, {x}) < 1e-7);
+  CHECK(test::gradient_error([](const auto& in) { return std::vector{add(in[0], in[0])}; }, {x}) < 1e-7);
+}
+
+TEST_CASE("arithmetic: the same bits on any number of threads") {
+  const std::vector<Tensor> two = {random({5, 53, 7}, 6), random({5, 53, 7}, 7)};
+  test::expect_same_bits_on_threads(kAdd, two);
+  test::expect_same_bits_on_threads(kMultiply, two);
+  test::expect_same_bits_on_threads(kOneMinus, {two[0]});
+}
+
+TEST_CASE("arithmetic: other shapes or types are refused") {
+  CHECK_THROWS_AS(add(random({2, 3}, 1), random({3, 2}, 1)), ShapeError);
+  CHECK_THROWS_AS(add(random({2, 3}, 1), random({2, 3}, 1, DType::f32)), ShapeError);
+  CHECK_THROWS_AS(multiply(random({2, 3}, 1), random({2, 3, 1}, 1)), ShapeError);
+}

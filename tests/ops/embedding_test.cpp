@@ -1,0 +1,68 @@
+#include "ops/embedding.h"
+
+#include <doctest/doctest.h>
+
+#include "ops/op_checks.h"
+
+using namespace effllm;
+using test::at;
+using test::random;
+
+namespace {
+
+const test::Function kEmbedding = [](const std::vector<Tensor>& x) { return std::vector{embedding(x[0], x[1])}; };
+
+Tensor ids(const Shape& s, const std::vector<int32_t>& values) {
+  const Tensor t = Tensor::dense(s, DType::i32);
+  std::copy(values.begin(), values.end(), t.data<int32_t>());
+  return t;
+}
+
+}  // namespace
+
+TEST_CASE("embedding: each id takes its row of the table") {
+  const Tensor table = random({5, 64}, 1), y = embedding(ids({2, 3}, {4, 0, 4, 1, 2, 3}), table);
+  CHECK(y.shape() == Shape{2, 3, 64});
+  const int64_t expected[] = {4, 0, 4, 1, 2, 3};
+  for (int64_t r = 0; r < 6; ++r)
+    for (int64_t c = 0; c < 64; ++c) REQUIRE(at(y, r, c) == at(table, expected[r], c));
+}
+
+TEST_CASE("embedding: gradients, costs and precision, with ids that repeat and rows that no id takes") {
+  test::expect_sound(kEmbedding, {ids({2, 3}, {1, 3, 1, 1, 0, 3}), random({5, 4}, 2)});
+}
+
+TEST_CASE("embedding: gradients of a repeated id add up, rows without an id get zero") {
+  const Tensor table = random({4, 3}, 3);
+  Tape tape;
+  const Tensor leaf = tape.leaf(table);
+  Tensor y;
+  {
+    const Tape::Recording recording(tape);
+    y = embedding(ids({1, 3}, {2, 0, 2}), leaf);
+  }
+  const Tensor g = random({1, 3, 3}, 4);
+  tape.backward(y, g);
+  const Tensor d = tape.grad(leaf);
+  for (int64_t c = 0; c < 3; ++c) {
+    CHECK(at(d, 2, c) == doctest::Approx(at(g, 0, c) + at(g, 2, c)));
+    CHECK(at(d, 0, c) == at(g, 1, c));
+    CHECK(at(d, 1, c) == 0);
+    CHECK(at(d, 3, c) == 0);
+  }
+}
+
+TEST_CASE("embedding: the same bits on any number of threads") {
+  std::vector<int32_t> many;
+  for (int32_t i = 0; i < 90; ++i) many.push_back(i * i % 7);
+  test::expect_same_bits_on_threads(kEmbedding, {ids({3, 30}, many), random({7, 200}, 5)});
+}
+
+TEST_CASE("embedding: an id outside the table is a data error, wrong types and ranks are refused") {
+  const Tensor table = random({5, 4}, 1);
+  CHECK_THROWS_WITH_AS(embedding(ids({1, 2}, {0, 5}), table), doctest::Contains("vocabulary of 5"), DataError);
+  CHECK_THROWS_AS(embedding(ids({1, 1}, {-1}), table), DataError);
+  CHECK_THROWS_AS(embedding(ids({2}, {0, 1}), table), ShapeError);
+  CHECK_THROWS_AS(embedding(Tensor::zeros({1, 2}, DType::i64), table), ShapeError);
+  CHECK_THROWS_AS(embedding(ids({1, 1}, {0}), random({5}, 1)), ShapeError);
+}

@@ -1,0 +1,107 @@
+#include "ops/loss.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "ops/op_checks.h"
+
+using namespace effllm;
+using test::at;
+using test::random;
+
+namespace {
+
+constexpr double kWeight = 0.37;
+const test::Function kLoss = [](const std::vector<Tensor>& x) {
+  return std::vector{cross_entropy(x[0], x[1], kWeight)};
+};
+
+Tensor targets(const Shape& s, const std::vector<int32_t>& values) {
+  const Tensor t = Tensor::dense(s, DType::i32);
+  std::copy(values.begin(), values.end(), t.data<int32_t>());
+  return t;
+}
+
+// -log softmax(z)[target] by long double sums.
+double nats(const Tensor& z, int64_t row, int32_t target) {
+  long double sum = 0;
+  for (int64_t c = 0; c < z.cols(); ++c) sum += std::exp(static_cast<long double>(at(z, row, c) - at(z, row, target)));
+  return static_cast<double>(std::log(sum));
+}
+
+}  // namespace
+
+TEST_CASE("cross_entropy: the sum over rows of -log softmax, without the ignored rows") {
+  const Tensor z = random({2, 3, 64}, 1, DType::f64, 3);
+  const std::vector<int32_t> t = {5, -1, 63, 0, -100, 7};
+  double expected = 0;
+  for (int64_t r = 0; r < 6; ++r)
+    if (t[static_cast<size_t>(r)] >= 0) expected += nats(z, r, t[static_cast<size_t>(r)]);
+  const Tensor loss = cross_entropy(z, targets({2, 3}, t), kWeight);
+  CHECK(loss.shape() == Shape{1});
+  CHECK(loss.dtype() == DType::f64);  // of f32 logits too
+  CHECK(at(loss, 0, 0) == doctest::Approx(kWeight * expected).epsilon(1e-13));
+  CHECK(cross_entropy(test::to_dtype(z, DType::f32), targets({6}, t), 1).dtype() == DType::f64);
+  CHECK(at(cross_entropy(z, targets({6}, {-1, -1, -1, -1, -1, -1}), 1), 0, 0) == 0);
+}
+
+TEST_CASE("cross_entropy: gradients, costs and precision") {
+  test::expect_sound(kLoss, {random({2, 2, 7}, 2), targets({2, 2}, {3, -1, 0, 6})});
+}
+
+TEST_CASE("cross_entropy: an ignored row has no gradient, every other row's adds up to nothing") {
+  const Tensor z = random({3, 9}, 3);
+  const Tensor d = test::outputs_and_gradients(kLoss, {z, targets({3}, {8, -1, 2})})[1];
+  for (int64_t r = 0; r < 3; ++r) {
+    double sum = 0, largest = 0;
+    for (int64_t c = 0; c < 9; ++c) sum += at(d, r, c), largest = std::max(largest, std::abs(at(d, r, c)));
+    CHECK(std::abs(sum) < 1e-14);
+    CHECK((largest == 0) == (r == 1));
+  }
+}
+
+TEST_CASE("cross_entropy: huge logits overflow nothing") {
+  for (DType type : {DType::f32, DType::f64}) {
+    const Tensor z = Tensor::full({3, 4}, type, -1e30);
+    test::put(z, 0, 1, 1e30);
+    test::put(z, 1, 1, 500);
+    const Tensor t = targets({3}, {1, 1, 2});
+    const auto r =
+        test::outputs_and_gradients([&](const auto& x) { return std::vector{cross_entropy(x[0], t, 1)}; }, {z});
+    CHECK(at(r[0], 0, 0) == doctest::Approx(std::log(4.0)));  // two sure and right, one even
+    CHECK(std::isfinite(test::max_abs(r[1])));
+    test::put(z, 0, 1, -1e30);
+    test::put(z, 0, 2, 1e4);
+    CHECK(at(cross_entropy(z.row_range(0, {1, 4}), targets({1}, {1}), 1), 0, 0) > 1e29);
+  }
+}
+
+TEST_CASE("cross_entropy: the gradient scales with that of the loss") {
+  const Tensor z = random({3, 5}, 4), t = targets({3}, {0, 4, 2});
+  const auto gradient = [&](double weight, double seed) {
+    Tape tape;
+    const Tensor leaf = tape.leaf(z);
+    Tensor y;
+    {
+      const Tape::Recording recording(tape);
+      y = cross_entropy(leaf, t, weight);
+    }
+    tape.backward(y, Tensor::full({1}, DType::f64, seed));
+    return tape.grad(leaf);
+  };
+  CHECK(test::max_diff(gradient(6, 1), gradient(2, 3)) < 1e-14);
+}
+
+TEST_CASE("cross_entropy: the same bits on any number of threads") {
+  std::vector<int32_t> many;
+  for (int32_t i = 0; i < 150; ++i) many.push_back(i % 11 - 1);
+  test::expect_same_bits_on_threads(kLoss, {random({150, 10}, 5), targets({150}, many)});
+}
+
+TEST_CASE("cross_entropy: a target outside the logits is a data error, wrong counts and types are refused") {
+  const Tensor z = random({2, 4}, 1);
+  CHECK_THROWS_WITH_AS(cross_entropy(z, targets({2}, {0, 4}), 1), doctest::Contains("4 logits"), DataError);
+  CHECK_THROWS_AS(cross_entropy(z, targets({3}, {0, 1, 2}), 1), ShapeError);
+  CHECK_THROWS_AS(cross_entropy(z, Tensor::zeros({2}, DType::i64), 1), ShapeError);
+}

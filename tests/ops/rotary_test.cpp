@@ -1,0 +1,104 @@
+#include "ops/rotary.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "ops/op_checks.h"
+
+using namespace effllm;
+using test::at;
+using test::random;
+
+namespace {
+
+constexpr int64_t kDim = 6, kTable = 16;
+constexpr double kTheta = 100;
+
+std::shared_ptr<const RotaryTable> table() {
+  static const auto t = std::make_shared<const RotaryTable>(kDim, kTheta, kTable);
+  return t;
+}
+
+Tensor positions(int64_t batch, int64_t tokens, int64_t first) {
+  const Tensor p = Tensor::dense({batch, tokens}, DType::i64);
+  for (int64_t i = 0; i < p.numel(); ++i) p.data<int64_t>()[i] = first + i % tokens;
+  return p;
+}
+
+test::Function op(int64_t heads, const Tensor& p) {
+  return [=](const std::vector<Tensor>& x) {
+    const Tensor at_here = MetaMode::on() ? Tensor::dense(p.shape(), p.dtype()) : p;
+    return std::vector{rotary(x[0], at_here, heads, table())};
+  };
+}
+
+// Column c of one head of a row at position p: pairs (i, i + dim/2) are turned by p theta^(-2i/dim).
+double plain(const Tensor& x, int64_t row, int64_t head, int64_t head_dim, int64_t c, int64_t p) {
+  const int64_t half = kDim / 2, from = head * head_dim;
+  if (c >= kDim) return at(x, row, from + c);
+  const double angle = static_cast<double>(p) * std::pow(kTheta, -2.0 * static_cast<double>(c % half) / kDim);
+  const double a = at(x, row, from + c % half), b = at(x, row, from + c % half + half);
+  return c < half ? a * std::cos(angle) - b * std::sin(angle) : b * std::cos(angle) + a * std::sin(angle);
+}
+
+}  // namespace
+
+TEST_CASE("rotary: turns half-split pairs of each head, leaves the rest of a head, goes on beyond the table") {
+  for (int64_t head_dim : {kDim, kDim + 3})
+    for (int64_t first : {int64_t{0}, kTable - 2, int64_t{100'000}}) {
+      const Tensor x = random({2, 4, 2 * head_dim}, 1), y = rotary(x, positions(2, 4, first), 2, table());
+      double worst = 0;
+      for (int64_t r = 0; r < 8; ++r)
+        for (int64_t h = 0; h < 2; ++h)
+          for (int64_t c = 0; c < head_dim; ++c)
+            worst = std::max(worst, std::abs(at(y, r, h * head_dim + c) - plain(x, r, h, head_dim, c, first + r % 4)));
+      CHECK(worst < 1e-11);
+    }
+}
+
+TEST_CASE("rotary: gradients, costs and precision") {
+  test::expect_sound(op(2, positions(2, 3, 1)), {random({2, 3, 2 * kDim}, 2)});
+  test::expect_sound(op(1, positions(2, 3, kTable - 1)), {random({2, 3, kDim + 1}, 3)});
+}
+
+TEST_CASE("rotary: keeps the norm of every row") {
+  const Tensor x = random({1, 5, kDim}, 4), y = rotary(x, positions(1, 5, 3), 1, table());
+  for (int64_t t = 0; t < 5; ++t)
+    CHECK(test::dot(y.row_range(t, {1, kDim}), y.row_range(t, {1, kDim})) ==
+          doctest::Approx(test::dot(x.row_range(t, {1, kDim}), x.row_range(t, {1, kDim}))).epsilon(1e-13));
+}
+
+TEST_CASE("rotary: products of queries and keys depend on their distance alone") {
+  const Tensor q = random({1, 1, kDim}, 5), k = random({1, 1, kDim}, 6);
+  const auto score = [&](int64_t i, int64_t j) {
+    return test::dot(rotary(q, positions(1, 1, i), 1, table()), rotary(k, positions(1, 1, j), 1, table()));
+  };
+  for (int64_t shift : {1, 7, 1000}) CHECK(score(5 + shift, 2 + shift) == doctest::Approx(score(5, 2)).epsilon(1e-10));
+  CHECK(std::abs(score(5, 2) - score(5, 3)) > 1e-3);
+}
+
+TEST_CASE("rotary: f32 angles are rounded once, inside the table and beyond") {
+  const int64_t at_positions[] = {3, kTable + 1000};
+  float cos32[6], sin32[6];
+  double cos64[6], sin64[6];
+  table()->rows(at_positions, 2, cos32, sin32);
+  table()->rows(at_positions, 2, cos64, sin64);
+  for (int i = 0; i < 6; ++i) {
+    CHECK(cos32[i] == static_cast<float>(cos64[i]));
+    CHECK(sin32[i] == static_cast<float>(sin64[i]));
+  }
+}
+
+TEST_CASE("rotary: the same bits on any number of threads") {
+  test::expect_same_bits_on_threads(op(2, positions(3, 50, 0)), {random({3, 50, 2 * kDim}, 7)});
+}
+
+TEST_CASE("rotary: odd widths, narrow heads and wrong positions are refused") {
+  CHECK_THROWS_AS(RotaryTable(5, kTheta, 4), ShapeError);
+  const Tensor x = random({2, 3, 12}, 1);
+  CHECK_THROWS_AS(rotary(x, positions(2, 3, 0), 3, table()), ShapeError);
+  CHECK_THROWS_AS(rotary(x, positions(2, 4, 0), 2, table()), ShapeError);
+  CHECK_THROWS_AS(rotary(x, Tensor::zeros({2, 3}, DType::i32), 2, table()), ShapeError);
+  CHECK_THROWS_AS(rotary(x.reshape({6, 12}), positions(2, 3, 0), 2, table()), ShapeError);
+}
