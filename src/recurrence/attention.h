@@ -1,0 +1,49 @@
+// Softmax attention over a set of keys: causal or not, windows, sinks, documents, ALiBi, dropout, shared key heads.
+#pragma once
+#include <cstdint>
+
+#include "tensor/tensor.h"
+
+namespace effllm {
+
+struct AttentionOptions {
+  int64_t heads = 1, kv_heads = 1;  // query head h reads key-value head h * kv_heads / heads
+  double scale = 0;                 // of q.k; 0: 1 / sqrt(dk)
+  bool causal = true;
+  int64_t window = 0;  // keys at a distance below this are seen; 0: all
+  int64_t sinks = 0;   // the first keys of a document, seen whatever the window
+  bool alibi = false;  // scores lose alibi_slope(h, heads) * distance
+  double dropout = 0;  // of the probabilities, each entry a function of (key, sample, head, query, key)
+  uint32_t drop_key[2] = {0, 0};
+  int64_t first_sample = 0;  // number of the first sequence here among all sequences
+  int64_t chunk = 32;        // query rows at a time: how, never what
+};
+
+// Where the sequences of a call stand among the keys; undefined tensors count as what is said.
+struct AttentionPlaces {
+  Tensor q_offset;  // i64 [B]: index among the keys of the token of query 0 (S - T). Keys from q_offset + T on are
+                    // never seen
+  Tensor gap;       // i64 [B]: tokens forgotten between the sinks and the keys that follow them (0)
+  // i64 [B,T]: document starts in the row up to and including the token (0: all belong to the document of the keys
+  // before the call). Only keys of a query's own document are seen.
+  Tensor segments;
+};
+
+// o [B,T,H*dv] = dropout(softmax(scale q k^T - bias)) v of q [B,T,H*dk], k [B,S,G*dk], v [B,S,G*dv]; a query that sees
+// nothing gives zero. Backward recomputes the probabilities: no buffer holds T x S of anything. ShapeError where shapes
+// or offsets don't fit.
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
+                 const AttentionPlaces& places = {});
+
+// 2^(-8 (h + 1) / H) for H a power of two; otherwise those of the next lower power of two P, then every other one of
+// 2 P (Press et al. 2021, "Train short, test long").
+double alibi_slope(int64_t head, int64_t heads);
+
+// Pairs (query, key) that T queries at the end of S keys see, documents and gaps left aside.
+double attention_pairs(int64_t queries, int64_t keys, const AttentionOptions& options);
+
+// The first key of each query's document and one past its last one, [T] each; segments: [T] or null.
+void document_keys(const int64_t* segments, int64_t queries, int64_t q_offset, bool causal, int64_t* first,
+                   int64_t* last);
+
+}  // namespace effllm

@@ -1,0 +1,244 @@
+// With S_t = a_t S_{t-1} + k_t v_t^T and G_t = d loss / d S_t, backward is the forward recurrence three times:
+//   dq_t = S_t do_t     forwards, over S^T
+//   dv_t = G_t^T k_t    backwards, G_t = a_{t+1} G_{t+1} + q_t do_t^T
+//   dk_t = G_t v_t      backwards, over G^T
+// An exclusive read takes S_{t-1} in the first line; G_t then holds q do^T of the tokens after t, which is the
+// exclusive read of N_t = a_t N_{t+1} + q_t do_t^T. The gradient of log a_t is the row sum of a_t S_{t-1} * G_t, which
+// grows backwards by q * dq - k * dk a token; at the ends of pieces it is anchored at S_e * a_{e+1} G_{e+1} itself, so
+// that rounding does not pile up and the gradient of the final state comes in.
+#include "recurrence/gla_head.h"
+
+namespace effllm {
+namespace {
+
+constexpr int64_t kAnchorDistance = 64;  // tokens
+
+// exp of [T, n], and a row of ones after it: what lies behind the last token doesn't decay.
+template <class T>
+Tensor linear_decay(View<const T> log_decay) {
+  const int64_t tokens = log_decay.rows, n = log_decay.cols;
+  const Tensor a = Tensor::dense({tokens + 1, n}, dtype_of<T>);
+  const View<T> y = a.view<T>();
+  if (n == 1) {
+    for (int64_t t = 0; t < tokens; ++t) y.data[t] = *log_decay.row(t);
+    const View<T> row{y.data, 1, tokens, tokens};
+    kernels<T>().pointwise(Pointwise::exp, row, row);
+  } else {
+    kernels<T>().pointwise(Pointwise::exp, log_decay, y.part(0, tokens));
+  }
+  std::fill_n(y.row(tokens), n, T(1));
+  return a;
+}
+
+// Tokens [from, to) of a pass, in time or against it.
+template <class T>
+void run_tokens(GlaPass<T> pass, int64_t from, int64_t to, bool reverse) {
+  const auto cut = [&]<class E>(View<E>& x) {
+    if (!x) return;
+    x = reverse ? View<E>{x.row(to - 1), to - from, x.cols, -x.stride} : x.part(from, to - from);
+  };
+  pass.steps = to - from;
+  cut(pass.x1);
+  cut(pass.x2);
+  cut(pass.x3);
+  cut(pass.a);
+  cut(pass.y);
+  kernels<T>().gla(pass);
+}
+
+template <class T>
+T dot(const T* a, const T* b, int64_t n) {
+  constexpr int64_t kSums = 8;
+  T part[kSums] = {}, sum = 0;
+  int64_t i = 0;
+  for (; i + kSums <= n; i += kSums)
+    for (int64_t l = 0; l < kSums; ++l) part[l] += a[i + l] * b[i + l];
+  for (; i < n; ++i) sum += a[i] * b[i];
+  for (int64_t l = 0; l < kSums; ++l) sum += part[l];
+  return sum;
+}
+
+template <class T>
+class HeadBackward {
+ public:
+  HeadBackward(const GlaHead<T>& head, const GlaHeadGradients<T>& gradients)
+      : x_(head), g_(gradients), tokens_(head.q.rows), keys_(head.q.cols), values_(head.v.cols) {
+    const int64_t longest = x_.chunk > 0 ? x_.chunk : kAnchorDistance;
+    pieces_ = pieces_of(x_.starts, tokens_, decay_wanted() ? longest : tokens_);
+    state_ = Tensor::dense({keys_ * values_}, dtype_of<T>);
+    m_ = state_.data<T>();
+    if (x_.decay != Decay::none) {
+      decays_ = linear_decay(x_.log_decay);
+      a_ = decays_.view<T>();
+    }
+    if (!decay_wanted()) return;
+    anchors_ = Tensor::dense({tokens_ / longest + 1, keys_ * values_}, dtype_of<T>);
+    running_ = Tensor::dense({keys_}, dtype_of<T>);
+  }
+
+  void run() {
+    if (g_.dv.into || g_.d_state0.into) values();
+    if (g_.dq.into || decay_wanted()) queries();
+    if (g_.dk.into || decay_wanted()) keys();
+    deliver(dq_scratch_, g_.dq);
+    deliver(dk_scratch_, g_.dk);
+  }
+
+ private:
+  bool decay_wanted() const { return static_cast<bool>(g_.d_log_decay.into); }
+  void clear_state() { std::fill_n(m_, keys_ * values_, T(0)); }
+  // Into m_ as [dk][dv], or transposed as [dv][dk].
+  void set_state(View<const T> s, bool transposed) {
+    if (!s) return clear_state();
+    for (int64_t i = 0; i < keys_; ++i)
+      for (int64_t j = 0; j < values_; ++j) m_[transposed ? j * keys_ + i : i * values_ + j] = s.row(i)[j];
+  }
+  // The log decay's gradient needs dq and dk alone, not added to what their destinations hold.
+  GradientView<T> destination(const GradientView<T>& g, Tensor& scratch) {
+    if (!decay_wanted() || (g.into && !g.add)) return g;
+    scratch = Tensor::dense({tokens_, keys_}, dtype_of<T>);
+    return {scratch.view<T>(), false};
+  }
+  void deliver(const Tensor& scratch, const GradientView<T>& g) {
+    if (!scratch.defined() || !g.into) return;
+    for (int64_t t = 0; t < tokens_; ++t)
+      for (int64_t d = 0; d < keys_; ++d) g.into.row(t)[d] += scratch.view<T>().row(t)[d];
+  }
+  GlaPass<T> pass(View<const T> x1, View<const T> x2, View<const T> x3, View<const T> a, Decay decay,
+                  const GradientView<T>& y) const {
+    return {tokens_, x1, x2, x3, a, decay, x_.exclusive, y.into, y.add, m_};
+  }
+  Decay transposed_decay() const { return x_.decay == Decay::key ? Decay::value : x_.decay; }
+  // What decays the gradient on its way back to token t: a_{t+1}, or a_t before an exclusive read.
+  View<const T> reverse_decays() const { return a_ ? a_.part(x_.exclusive ? 0 : 1, tokens_) : a_; }
+  // Pieces whose end a gradient flows back into.
+  bool anchored(const Piece& p) const { return decay_wanted() && !p.closes && (p.to < tokens_ || g_.d_state); }
+
+  void queries() {
+    dq_ = destination(g_.dq, dq_scratch_);
+    const GlaPass<T> forwards = pass(g_.d_o, x_.v, x_.k, a_, transposed_decay(), dq_);
+    set_state(g_.state0, true);
+    int64_t anchor = 0;
+    for (const Piece& p : pieces_) {
+      if (p.fresh) clear_state();
+      run_tokens(forwards, p.from, p.to, false);
+      if (anchored(p)) std::copy_n(m_, keys_ * values_, anchors_.view<T>().row(anchor++));
+    }
+  }
+
+  void values() {
+    const GlaPass<T> backwards = pass(x_.k, x_.q, g_.d_o, reverse_decays(), x_.decay, g_.dv);
+    set_state(g_.d_state, false);
+    for (auto p = pieces_.rbegin(); p != pieces_.rend(); ++p) {
+      if (p->closes) clear_state();
+      run_tokens(backwards, p->from, p->to, true);
+    }
+    if (!g_.d_state0.into) return;
+    if (!continues(x_.starts)) clear_state();
+    for (int64_t i = 0; i < keys_; ++i) {
+      const T a = !a_ || x_.exclusive ? T(1) : a_.data[x_.decay == Decay::key ? i : 0];
+      T* y = g_.d_state0.into.row(i);
+      for (int64_t j = 0; j < values_; ++j) y[j] = (g_.d_state0.add ? y[j] : T(0)) + a * m_[i * values_ + j];
+    }
+  }
+
+  void keys() {
+    dk_ = destination(g_.dk, dk_scratch_);
+    const GlaPass<T> backwards = pass(x_.v, g_.d_o, x_.q, reverse_decays(), transposed_decay(), dk_);
+    set_state(g_.d_state, true);
+    int64_t anchor = 0;
+    for (const Piece& p : pieces_) anchor += anchored(p);
+    for (auto p = pieces_.rbegin(); p != pieces_.rend(); ++p) {
+      if (p->closes) clear_state();
+      if (decay_wanted()) start_running(anchored(*p) ? anchors_.view<T>().row(--anchor) : nullptr, p->to);
+      run_tokens(backwards, p->from, p->to, true);
+      if (decay_wanted()) x_.decay == Decay::key ? key_decay_gradient(*p) : scalar_decay_gradient(*p);
+    }
+  }
+
+  // The running sum at the end of a piece, over values of S_e * (a_{e+1} G_{e+1}); anchor: S_e as [dv][dk].
+  void start_running(const T* anchor, int64_t end) {
+    T* c = running_.data<T>();
+    std::fill_n(c, keys_, T(0));
+    if (!anchor) return;
+    for (int64_t j = 0; j < values_; ++j)
+      for (int64_t d = 0; d < keys_; ++d) c[d] += anchor[j * keys_ + d] * m_[j * keys_ + d];
+    if (!x_.exclusive)
+      for (int64_t d = 0; d < keys_; ++d) c[d] *= a_.row(end)[x_.decay == Decay::key ? d : 0];
+  }
+
+  void key_decay_gradient(const Piece& p) {
+    const bool add = g_.d_log_decay.add;
+    T* c = running_.data<T>();
+    for (int64_t t = p.to - 1; t >= p.from; --t) {
+      const T *q = x_.q.row(t), *dq = dq_.into.row(t), *k = x_.k.row(t), *dk = dk_.into.row(t);
+      T* y = g_.d_log_decay.into.row(t);
+      if (p.fresh && t == p.from) {  // nothing was there to decay
+        for (int64_t d = 0; d < keys_; ++d) y[d] = add ? y[d] : T(0);
+      } else if (x_.exclusive) {
+        for (int64_t d = 0; d < keys_; ++d) {
+          const T now = c[d] - k[d] * dk[d];
+          y[d] = (add ? y[d] : T(0)) + now;
+          c[d] = now + q[d] * dq[d];
+        }
+      } else {
+        for (int64_t d = 0; d < keys_; ++d) {
+          c[d] += q[d] * dq[d] - k[d] * dk[d];
+          y[d] = (add ? y[d] : T(0)) + c[d];
+        }
+      }
+    }
+  }
+
+  void scalar_decay_gradient(const Piece& p) {
+    T c = 0;
+    for (int64_t d = 0; d < keys_; ++d) c += running_.data<T>()[d];
+    for (int64_t t = p.to - 1; t >= p.from; --t) {
+      const T read = dot(x_.q.row(t), dq_.into.row(t), keys_);
+      c -= dot(x_.k.row(t), dk_.into.row(t), keys_);
+      if (!x_.exclusive) c += read;
+      T* y = g_.d_log_decay.into.row(t);
+      *y = (g_.d_log_decay.add ? *y : T(0)) + (p.fresh && t == p.from ? T(0) : c);
+      if (x_.exclusive) c += read;
+    }
+  }
+
+  const GlaHead<T>& x_;
+  const GlaHeadGradients<T>& g_;
+  int64_t tokens_, keys_, values_;
+  std::vector<Piece> pieces_;
+  Tensor state_, decays_, anchors_, running_, dq_scratch_, dk_scratch_;
+  T* m_ = nullptr;   // the state of the pass that runs
+  View<const T> a_;  // [T+1, 1 or dk], the last row 1; null without decay
+  GradientView<T> dq_, dk_;
+};
+
+}  // namespace
+
+template <class T>
+void gla_head_forward(const GlaHead<T>& head, View<T> o, T* state) {
+  Tensor decays;
+  View<const T> a;
+  if (head.decay != Decay::none) {
+    decays = linear_decay(head.log_decay);
+    a = decays.view<T>();
+  }
+  const int64_t tokens = head.q.rows;
+  const GlaPass<T> pass{tokens, head.q, head.k, head.v, a, head.decay, head.exclusive, o, false, state};
+  for (const Piece& p : pieces_of(head.starts, tokens, head.chunk > 0 ? head.chunk : tokens)) {
+    if (p.fresh) std::fill_n(state, head.q.cols * head.v.cols, T(0));
+    run_tokens(pass, p.from, p.to, false);
+  }
+}
+
+template <class T>
+void gla_head_backward(const GlaHead<T>& head, const GlaHeadGradients<T>& gradients) {
+  HeadBackward<T>(head, gradients).run();
+}
+
+template void gla_head_forward(const GlaHead<float>&, View<float>, float*);
+template void gla_head_forward(const GlaHead<double>&, View<double>, double*);
+template void gla_head_backward(const GlaHead<float>&, const GlaHeadGradients<float>&);
+template void gla_head_backward(const GlaHead<double>&, const GlaHeadGradients<double>&);
+
+}  // namespace effllm

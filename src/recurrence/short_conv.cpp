@@ -1,0 +1,146 @@
+#include "recurrence/short_conv.h"
+
+#include "autodiff/meter.h"
+#include "kernels/parallel.h"
+#include "kernels/table.h"
+#include "recurrence/segments.h"
+#include "recurrence/sinks.h"
+
+namespace effllm {
+namespace {
+
+enum Input { kX, kWeight, kHistory, kSegments };
+
+constexpr int64_t kColumns = 128;    // to one item of work
+constexpr int64_t kWorth = 1 << 15;  // elements that make a thread's turn pay
+
+// Rows and columns of sequence b; null data where the tensor is undefined.
+template <class T>
+View<T> part_of(const Tensor& t, int64_t b, int64_t rows, int64_t from, int64_t n) {
+  return t.defined() ? t.view<T>().part(b * rows, rows).columns(from, n) : View<T>{};
+}
+
+// f(row of the new history, s): it takes the input of token s of this call (of the old history where s < 0), or
+// nothing where s has the value kNothing.
+constexpr int64_t kNothing = INT64_MIN;
+template <class F>
+void for_new_history(const uint8_t* starts, int64_t tokens, int64_t width, F&& f) {
+  const int64_t begin = document_begin(starts, tokens - 1);
+  const bool from_before = begin == 0 && continues(starts);
+  for (int64_t r = 0; r < width - 1; ++r) {
+    const int64_t s = tokens - (width - 1) + r;
+    f(r, s >= begin || from_before ? s : kNothing);
+  }
+}
+
+class ShortConvOp final : public Op {
+ public:
+  std::string_view name() const override { return "short_conv"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    const Shape &s = in[kX].shape(), &w = in[kWeight].shape();
+    const DType type = in[kX].dtype();
+    require(s.rank() == 3 && s[1] >= 1 && w.rank() == 2 && w[0] >= 1 && w[1] == s[2] && is_float(type) &&
+                in[kWeight].dtype() == type,
+            "short_conv: x{} and weight{} are not [B, T, C] and [W, C] of one float type", s.str(), w.str());
+    const Shape history{s[0], w[0] - 1, s[2]};
+    require(!in[kHistory].defined() || (in[kHistory].shape() == history && in[kHistory].dtype() == type),
+            "short_conv: history{} for x{} and weight{}, it should be {}", in[kHistory].shape().str(), s.str(), w.str(),
+            history.str());
+    require_segments(name(), in[kSegments], s[0], s[1]);
+    return {{s, type}, {history, type}};
+  }
+  Cost cost(std::span<const Tensor> in) const override {
+    const auto n = static_cast<double>(in[kX].numel()), size = static_cast<double>(size_of(in[kX].dtype()));
+    const auto width = static_cast<double>(in[kWeight].dim(0));
+    return {2 * width * n, 4 * width * n, 2 * n * size, 3 * n * size};
+  }
+  Keeps keeps() const override { return {.inputs = 1 << kX | 1 << kWeight | 1 << kHistory | 1 << kSegments}; }
+
+  void forward(Forward& c) override {
+    const int64_t batch = c.in(kX).dim(0), tokens = c.in(kX).dim(1), columns = c.in(kX).cols();
+    const int64_t width = c.in(kWeight).dim(0), blocks = (columns + kColumns - 1) / kColumns;
+    const DocumentStarts starts(c.in(kSegments));
+    dispatch_float(c.in(kX).dtype(), [&]<class T>() {
+      const auto one = [&](int64_t item) {
+        const int64_t b = item / blocks, from = item % blocks * kColumns, n = std::min(kColumns, columns - from);
+        const View<T> x = part_of<T>(c.in(kX), b, tokens, from, n), now = part_of<T>(c.out(1), b, width - 1, from, n),
+                      before = part_of<T>(c.in(kHistory), b, width - 1, from, n);
+        kernels<T>().short_conv(x, part_of<T>(c.in(kWeight), 0, width, from, n), before, starts.row(b),
+                                part_of<T>(c.out(0), b, tokens, from, n));
+        for_new_history(starts.row(b), tokens, width, [&](int64_t r, int64_t s) {
+          const T* source = s >= 0 ? x.row(s) : s != kNothing && before ? before.row(width - 1 + s) : nullptr;
+          source ? std::copy_n(source, n, now.row(r)) : std::fill_n(now.row(r), n, T(0));
+        });
+      };
+      parallel_for(batch * blocks, 1 + kWorth / (tokens * std::min(kColumns, columns) + 1),
+                   [&](int64_t i, int64_t end) {
+                     for (; i < end; ++i) one(i);
+                   });
+    });
+  }
+
+  void backward(Backward& c) override {
+    const int64_t batch = c.in(kX).dim(0), tokens = c.in(kX).dim(1), columns = c.in(kX).cols();
+    const int64_t width = c.in(kWeight).dim(0);
+    const DocumentStarts starts(c.in(kSegments));
+    const Sink dx = unowned_sink(c, kX), dw = unowned_sink(c, kWeight), d_before = unowned_sink(c, kHistory);
+    const Tensor dy = c.grad(0).defined() ? c.grad(0) : Tensor::zeros(c.out_shape(0), c.dtype());
+    dispatch_float(c.dtype(), [&]<class T>() {
+      // Threads share out columns, so that the gradient of the weight adds up over sequences in order.
+      const int64_t turns = 1 + kWorth / (batch * tokens * kColumns + 1);
+      parallel_for(columns, kColumns * turns, [&](int64_t from, int64_t to) {
+        const int64_t n = to - from;
+        for (int64_t b = 0; b < batch; ++b) {
+          const View<T> x_sink = part_of<T>(dx.into, b, tokens, from, n),
+                        before_sink = part_of<T>(d_before.into, b, width - 1, from, n),
+                        d_now = part_of<T>(c.grad(1), b, width - 1, from, n);
+          kernels<T>().short_conv_backward(
+              part_of<T>(c.in(kX), b, tokens, from, n), part_of<T>(c.in(kWeight), 0, width, from, n),
+              part_of<T>(c.in(kHistory), b, width - 1, from, n), starts.row(b), part_of<T>(dy, b, tokens, from, n),
+              x_sink, dx.accumulate, part_of<T>(dw.into, 0, width, from, n), dw.accumulate || b > 0, before_sink,
+              d_before.accumulate);
+          if (!d_now) continue;
+          for_new_history(starts.row(b), tokens, width, [&](int64_t r, int64_t s) {
+            const View<T>& into = s >= 0 ? x_sink : before_sink;
+            if (s == kNothing || !into) return;
+            T* y = into.row(s >= 0 ? s : width - 1 + s);
+            for (int64_t k = 0; k < n; ++k) y[k] += d_now.row(r)[k];
+          });
+        }
+      });
+    });
+  }
+};
+
+}  // namespace
+
+ShortConvResult short_conv(const Tensor& x, const Tensor& weight, const Tensor& history, const Tensor& segments) {
+  auto out = run_many(std::make_unique<ShortConvOp>(), {x, weight, history, segments});
+  return {std::move(out[0]), std::move(out[1])};
+}
+
+Tensor short_conv_step(const Tensor& x, const Tensor& weight, const Tensor& history) {
+  require(x.shape().rank() == 2 && history.shape() == Shape{x.dim(0), weight.dim(0) - 1, x.cols()} &&
+              weight.cols() == x.cols() && weight.dtype() == x.dtype() && history.dtype() == x.dtype(),
+          "short_conv_step: x{}, weight{} and history{} are not [B, C], [W, C] and [B, W-1, C] of one type",
+          x.shape().str(), weight.shape().str(), history.shape().str());
+  if (Meter* m = Meter::current()) {
+    const ShortConvOp op;
+    const Tensor in[] = {x, weight};
+    m->count(op, op.cost(in));
+  }
+  const Tensor y = Tensor::empty(x.shape(), x.dtype());
+  if (MetaMode::on()) return y;
+  const int64_t keep = weight.dim(0) - 1;
+  dispatch_float(x.dtype(), [&]<class T>() {
+    for (int64_t b = 0; b < x.rows(); ++b) {
+      const View<T> before = part_of<T>(history, b, keep, 0, x.cols()), now = part_of<T>(x, b, 1, 0, x.cols());
+      kernels<T>().short_conv(now, weight.view<T>(), before, nullptr, part_of<T>(y, b, 1, 0, x.cols()));
+      for (int64_t r = 0; r < keep; ++r)
+        std::copy_n(r + 1 < keep ? before.row(r + 1) : now.row(0), x.cols(), before.row(r));
+    }
+  });
+  return y;
+}
+
+}  // namespace effllm
