@@ -1,0 +1,139 @@
+"""Softmax attention with shared key-value heads, RoPE or ALiBi, windows and sinks, token by token.
+
+Vaswani et al. 2017 (arXiv:1706.03762), Shazeer 2019 (arXiv:1911.02150), Ainslie et al. 2023 (arXiv:2305.13245),
+Su et al. 2021 (arXiv:2104.09864), Press et al. 2021 (arXiv:2108.12409), Xiao et al. 2023 (arXiv:2309.17453).
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from equations import document_positions, linear, rms_norm
+
+PAPER = "Vaswani et al. 2017 (arXiv:1706.03762); RoPE 2104.09864; ALiBi 2108.12409; GQA 2305.13245; sinks 2309.17453"
+QK_NORM_EPS = 1e-6
+
+
+def head_sizes(options: Options, d_model: int) -> tuple[int, int, int]:
+    """Returns (query heads H, key-value heads G, width of a head dh)."""
+    heads = int(options["heads"])
+    return heads, int(options.get("kv_heads") or heads), int(options.get("head_dim") or d_model // heads)
+
+
+def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each parameter; the rows of qkv are q heads, then k heads, then v heads."""
+    heads, kv_heads, dh = head_sizes(options, d_model)
+    rows = (heads + 2 * kv_heads) * dh
+    result: dict[str, tuple[int, ...]] = {"qkv.weight": (rows, d_model), "out.weight": (d_model, heads * dh)}
+    if options.get("bias"):
+        result |= {"qkv.bias": (rows,), "out.bias": (d_model,)}
+    if options.get("qk_norm"):
+        result |= {"q_norm.weight": (dh,), "k_norm.weight": (dh,)}
+    return result
+
+
+def alibi_slopes(heads: int) -> list[float]:
+    """Returns m_h = 2^(-8(h+1)/H) for H a power of two (Press et al. 2021, section 3).
+
+    Otherwise the authors' rule: the slopes of the closest lower power of two P, then the 1st, 3rd, 5th ... of 2P.
+    """
+    lower = 2 ** int(math.floor(math.log2(heads)))
+    slopes = [2.0 ** (-8.0 * (h + 1) / lower) for h in range(lower)]
+    twice = [2.0 ** (-8.0 * (h + 1) / (2 * lower)) for h in range(2 * lower)]
+    return slopes + twice[0::2][: heads - lower]
+
+
+def rotate(row: Array, position: int, theta: float) -> Array:
+    """Turns each pair (i, i + dh/2) of a row [dh] by position * theta^(-2i/dh).
+
+    Su et al. 2021, equation 34, with the pairs laid out as two halves instead of neighbours.
+    """
+    half = row.shape[0] // 2
+    turned = np.empty_like(row)
+    for i in range(half):
+        angle = position * theta ** (-2.0 * i / row.shape[0])
+        turned[i] = row[i] * math.cos(angle) - row[i + half] * math.sin(angle)
+        turned[i + half] = row[i] * math.sin(angle) + row[i + half] * math.cos(angle)
+    return turned
+
+
+def sees(query: int, key: int, window: int, sinks: int, direction: str) -> bool:
+    """Whether the token at position query reads the one at position key, both counted within one document."""
+    if direction == "causal" and key > query:
+        return False
+    return window == 0 or abs(query - key) < window or key < sinks
+
+
+def attention(
+    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
+) -> Array:
+    """y_i = W_o [softmax_j(q_i.k_j / sqrt(dh) + bias_ij) v_j] over the tokens j that i sees; x and y [B,T,D]."""
+    batch, tokens, d_model = x.shape
+    heads, kv_heads, dh = head_sizes(options, d_model)
+    window, sinks = int(options.get("window") or 0), int(options.get("sinks") or 0)
+    position_kind, theta = options.get("position", "rope"), float(options.get("rope_theta", 10000.0))
+    if position_kind not in ("rope", "alibi", "none"):
+        raise ValueError(f"attention: position: {position_kind} is none of rope, alibi, none")
+    slopes = alibi_slopes(heads)
+    positions = document_positions(segments, batch, tokens)
+    qkv = linear(x, params["qkv.weight"], params.get("qkv.bias")).reshape(batch, tokens, heads + 2 * kv_heads, dh)
+    q, k, v = qkv[:, :, :heads].copy(), qkv[:, :, heads : heads + kv_heads].copy(), qkv[:, :, heads + kv_heads :]
+    if options.get("qk_norm"):
+        q, k = rms_norm(q, params["q_norm.weight"], QK_NORM_EPS), rms_norm(k, params["k_norm.weight"], QK_NORM_EPS)
+
+    mixed = np.zeros((batch, tokens, heads, dh))
+    for b in range(batch):
+        place = [int(p) for p in positions[b]]
+        if position_kind == "rope":
+            for t in range(tokens):
+                q[b, t] = [rotate(row, place[t], theta) for row in q[b, t]]
+                k[b, t] = [rotate(row, place[t], theta) for row in k[b, t]]
+        for i in range(tokens):
+            same = [j for j in range(tokens) if segments is None or segments[b, j] == segments[b, i]]
+            visible = [j for j in same if sees(place[i], place[j], window, sinks, direction)]
+            for h in range(heads):
+                g = h * kv_heads // heads
+                scores = np.array([np.dot(q[b, i, h], k[b, j, g]) for j in visible]) / math.sqrt(dh)
+                if position_kind == "alibi":
+                    scores -= np.array([slopes[h] * abs(i - j) for j in visible])
+                weights = np.exp(scores - scores.max())
+                weights /= weights.sum()
+                for weight, j in zip(weights, visible):
+                    mixed[b, i, h] += weight * v[b, j, g]
+    return linear(mixed.reshape(batch, tokens, heads * dh), params["out.weight"], params.get("out.bias"))
+
+
+# variant: (options, direction, packed documents)
+VARIANTS: dict[str, tuple[Options, str, bool]] = {
+    "mha_rope": ({"heads": 2, "position": "rope"}, "causal", False),
+    "gqa": (
+        {"heads": 4, "kv_heads": 2, "head_dim": 4, "position": "rope", "rope_theta": 500, "qk_norm": True},
+        "causal",
+        False,
+    ),
+    "mqa_alibi": ({"heads": 4, "kv_heads": 1, "position": "alibi"}, "causal", False),
+    "alibi_six_heads": ({"heads": 6, "head_dim": 4, "position": "alibi"}, "causal", False),
+    "window": ({"heads": 2, "window": 5, "position": "rope"}, "causal", False),
+    "window_sinks": ({"heads": 2, "window": 5, "sinks": 2, "position": "rope"}, "causal", False),
+    "none_bias": ({"heads": 2, "position": "none", "bias": True}, "causal", False),
+    "bidirectional": ({"heads": 2, "position": "rope"}, "bidirectional", False),
+    "bidirectional_window": ({"heads": 2, "window": 5, "position": "rope"}, "bidirectional", False),
+    "documents": ({"heads": 2, "window": 5, "sinks": 1, "position": "rope"}, "causal", True),
+}
+
+
+def write(folder: Path) -> None:
+    """Writes attention.<variant>.safetensors for each variant."""
+    for variant, (options, direction, documents) in VARIANTS.items():
+        x, params = draw_case(f"attention.{variant}", shapes(options, D_MODEL))
+        segments = packed_segments() if documents else None
+        y = attention(x, params, options, segments, direction)
+        write_golden(folder, "mixer", "attention", variant, options, PAPER, x, y, params, segments, direction)
+
+
+if __name__ == "__main__":
+    write(GOLDEN_FOLDER)

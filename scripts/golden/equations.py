@@ -1,0 +1,75 @@
+"""Small equations that several mechanisms share, in float64, one row or one token at a time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from common import Array
+
+
+def log_sigmoid(u: Array) -> Array:
+    """log(1 / (1 + e^-u)) = min(u, 0) - log(1 + e^-|u|)."""
+    return np.minimum(u, 0.0) - np.log1p(np.exp(-np.abs(u)))
+
+
+def sigmoid(u: Array) -> Array:
+    """1 / (1 + e^-u), as e^(log sigmoid(u)), which no u overflows."""
+    return np.exp(log_sigmoid(u))
+
+
+def silu(u: Array) -> Array:
+    """u sigmoid(u)."""
+    return u * sigmoid(u)
+
+
+def gelu(u: Array) -> Array:
+    """u Phi(u) with the normal distribution function Phi(u) = (1 + erf(u / sqrt 2)) / 2 (Hendrycks & Gimpel 2016)."""
+    return u * 0.5 * (1.0 + np.vectorize(math.erf)(u / math.sqrt(2.0)))
+
+
+def gelu_tanh(u: Array) -> Array:
+    """0.5 u (1 + tanh(sqrt(2/pi) (u + 0.044715 u^3))) (Hendrycks & Gimpel 2016, section 2)."""
+    return 0.5 * u * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (u + 0.044715 * u**3)))
+
+
+def rms_norm(row: Array, weight: Array, eps: float) -> Array:
+    """weight * row / sqrt(mean(row^2) + eps), over the last dimension (Zhang & Sennrich 2019)."""
+    return weight * row / np.sqrt(np.mean(row**2, axis=-1, keepdims=True) + eps)
+
+
+def layer_norm(row: Array, weight: Array, bias: Array | None, eps: float) -> Array:
+    """weight * (row - mean) / sqrt(variance + eps) + bias, biased variance, last dimension (Ba et al. 2016)."""
+    centred = row - np.mean(row, axis=-1, keepdims=True)
+    y = weight * centred / np.sqrt(np.mean(centred**2, axis=-1, keepdims=True) + eps)
+    return y if bias is None else y + bias
+
+
+def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """y = x W^T + b with W [out, in]."""
+    y = x @ weight.T
+    return y if bias is None else y + bias
+
+
+def document_positions(segments: Array | None, batch: int, tokens: int) -> Array:
+    """Position of each token inside its own document, int64 [B,T]; without segments a sequence is one document."""
+    positions = np.zeros((batch, tokens), dtype=np.int64)
+    for b in range(batch):
+        for t in range(1, tokens):
+            new_document = segments is not None and segments[b, t] != segments[b, t - 1]
+            positions[b, t] = 0 if new_document else positions[b, t - 1] + 1
+    return positions
+
+
+def short_conv(x: Array, weight: Array, positions: Array) -> Array:
+    """x'_t[c] = sum_j weight[j,c] x_{t-(w-1)+j}[c]; x [B,T,C], weight [w,C]; zeros before a document's start."""
+    width = weight.shape[0]
+    y = np.zeros_like(x)
+    for b in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            for j in range(width):
+                back = width - 1 - j
+                if back <= positions[b, t]:
+                    y[b, t] += weight[j] * x[b, t - back]
+    return y

@@ -1,0 +1,168 @@
+"""Recomputes a language model in float64 and compares with stored logits.
+
+    python3 scripts/golden/model_logits.py MODEL.safetensors LOGITS.safetensors [--direction bidirectional]
+
+MODEL holds the weights and, as metadata "config_yaml", the resolved config; LOGITS holds "tokens" [B,T] and "logits"
+[B,T,Q], optionally "segments" [B,T]. Exit code 0: they agree; 1: they do not; 2: a file cannot be used.
+The largest difference allowed is 1e-5 * max(1, rms of the logits).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import block_yaml
+from attention import attention
+from common import Array, Params, read_safetensors
+from equations import document_positions, layer_norm, linear, rms_norm
+from gla import gla
+from min_gru import min_gru
+from mlp import mlp
+from swiglu import swiglu
+
+Config = dict[str, Any]
+
+MIXERS = {"attention": attention, "gla": gla, "min_gru": min_gru}
+FFNS = {"mlp": mlp, "swiglu": swiglu}
+TOLERANCE = 1e-5
+
+# Keys of the config that decide what is computed, and tensors of a checkpoint that are no weights.
+MODEL_KEYS = {"d_model", "tie_embeddings", "positions", "max_tokens", "final_norm", "embedding_scale", "layers"}
+LAYER_KEYS = {"mixer", "ffn", "norm"}
+NOT_WEIGHTS = ("opt.", "state.", "buffers.", "train.")
+
+
+class ReadLog(dict[str, Array]):
+    """Parameters by name that remember which of them were read; parts of them share one memory."""
+
+    def __init__(self, params: Params, prefix: str = "", used: set[str] | None = None) -> None:
+        super().__init__(params)
+        self.prefix = prefix
+        self.used: set[str] = set() if used is None else used
+
+    def __getitem__(self, name: str) -> Array:
+        value = super().__getitem__(name)
+        self.used.add(self.prefix + name)
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default
+
+    def below(self, prefix: str) -> ReadLog:
+        """Returns the parameters whose names start with "prefix.", named without it."""
+        part = {name[len(prefix) + 1 :]: value for name, value in self.items() if name.startswith(prefix + ".")}
+        return ReadLog(part, f"{self.prefix}{prefix}.", self.used)
+
+
+def read_layers(model: Config) -> list[Config]:
+    """Returns one {mixer, ffn, norm} per layer; {repeat: n, of: [...]} is written out."""
+    layers: list[Config] = []
+    for entry in model["layers"]:
+        layers += read_layers({"layers": entry["of"]}) * int(entry["repeat"]) if "repeat" in entry else [entry]
+    return layers
+
+
+def read_norm(value: Any, otherwise: Config | None) -> Config | None:
+    """Returns {type, eps, bias} of a norm; true stands for the layers' norm, false, null and none for no norm."""
+    if value is True:
+        return otherwise
+    if value in (None, False, "none") or value.get("type") == "none":
+        return None
+    return dict(value)
+
+
+def normalize(x: Array, params: Params, name: str, norm: Config | None) -> Array:
+    """Applies layer_norm or rms_norm with the weights "<name>.weight" and, where stored, "<name>.bias"."""
+    if norm is None:
+        return x
+    weight, bias, eps = params[f"{name}.weight"], params.get(f"{name}.bias"), float(norm["eps"])
+    if norm["type"] == "layer_norm":
+        return layer_norm(x, weight, bias, eps)
+    if norm["type"] == "rms_norm":
+        y = rms_norm(x, weight, eps)
+        return y if bias is None else y + bias
+    raise ValueError(f"norm {norm['type']} is none of layer_norm, rms_norm, none")
+
+
+def model_logits(model: Config, params: ReadLog, tokens: Array, segments: Array | None, direction: str) -> Array:
+    """Returns the logits [B,T,Q]: x += mixer(norm(x)), x += ffn(norm(x)) for each layer, then norm and head."""
+    layers = read_layers(model)
+    x = params["embedding.weight"][tokens] * float(model.get("embedding_scale") or 1.0)
+    positions = model.get("positions") or "none"
+    if isinstance(positions, dict):
+        positions = positions["type"]
+    if positions == "learned":
+        x = x + params["positions.weight"][document_positions(segments, *tokens.shape)]
+    for i, layer in enumerate(layers):
+        name, norm = f"layers.{i}", read_norm(layer.get("norm"), None)
+        normed = normalize(x, params, f"{name}.mixer_norm", norm)
+        options = layer["mixer"]
+        x = x + MIXERS[options["type"]](normed, params.below(f"{name}.mixer"), options, segments, direction)
+        options = layer.get("ffn")
+        if options not in (None, False, "none") and options["type"] != "none":
+            normed = normalize(x, params, f"{name}.ffn_norm", norm)
+            x = x + FFNS[options["type"]](normed, params.below(f"{name}.ffn"), options)
+    x = normalize(x, params, "final_norm", read_norm(model.get("final_norm", True), layers[-1].get("norm")))
+    return linear(x, params["embedding.weight" if model.get("tie_embeddings") else "head.weight"])
+
+
+def warn_of_unknown(model: Config, params: ReadLog) -> None:
+    """Names on stderr the config keys and the weights that this script does not know and therefore ignores."""
+    keys = {key for key in model if key not in MODEL_KEYS}
+    keys |= {f"layers[].{key}" for layer in read_layers(model) for key in layer if key not in LAYER_KEYS}
+    tensors = {name for name in params if name not in params.used and not name.startswith(NOT_WEIGHTS)}
+    for kind, names in (("config keys", keys), ("tensors", tensors)):
+        if names:
+            print(f"warning: ignored {kind}: {', '.join(sorted(names))}", file=sys.stderr)
+
+
+def compare(model_path: Path, logits_path: Path, direction: str) -> int:
+    """Prints the largest difference and where it is; returns the exit code."""
+    weights, metadata = read_safetensors(model_path)
+    stored, _ = read_safetensors(logits_path)
+    model = block_yaml.load(metadata["config_yaml"])["model"]
+    params = ReadLog({name: value.astype(np.float64) for name, value in weights.items()})
+    tokens, expected = stored["tokens"].astype(np.int64), stored["logits"].astype(np.float64)
+    logits = model_logits(model, params, tokens, stored.get("segments"), direction)
+    warn_of_unknown(model, params)
+    if logits.shape != expected.shape:
+        raise ValueError(f"{logits_path}: logits {expected.shape}, the model gives {logits.shape}")
+    difference = np.abs(logits - expected)
+    # A NaN compares as neither smaller nor larger: it must count as the largest.
+    difference[np.isnan(difference)] = np.inf
+    rms = float(np.sqrt(np.mean(logits**2)))
+    allowed = TOLERANCE * max(1.0, rms)
+    b, t, entry = np.unravel_index(int(difference.argmax()), difference.shape)
+    largest = float(difference.max())
+    print(
+        f"largest difference {largest:.3e} (allowed {allowed:.3e}, rms of the logits {rms:.3g}) "
+        f"at sequence {b}, token {t}, entry {entry}: computed {logits[b, t, entry]:.9g}, "
+        f"stored {expected[b, t, entry]:.9g}"
+    )
+    return 0 if largest <= allowed else 1
+
+
+def main() -> int:
+    """Reads the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description="recompute a model in float64 and compare with stored logits")
+    parser.add_argument("model", type=Path, metavar="MODEL.safetensors")
+    parser.add_argument("logits", type=Path, metavar="LOGITS.safetensors")
+    parser.add_argument("--direction", choices=("causal", "bidirectional"), default="causal")
+    arguments = parser.parse_args()
+    try:
+        return compare(arguments.model, arguments.logits, arguments.direction)
+    except KeyError as error:
+        files = f"{arguments.model} and {arguments.logits}"
+        print(f"error: {files} lack the config key or tensor {error}, or no mechanism has that name", file=sys.stderr)
+    except (OSError, ValueError, IndexError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

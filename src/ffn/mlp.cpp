@@ -1,0 +1,67 @@
+// The two-layer perceptron of the Transformer.
+//
+//   y = W_down f(W_up x)
+//
+// Remembers nothing. Vaswani et al. 2017, arXiv:1706.03762, section 3.3; f is GELU as in GPT-2 by default.
+#include "ffn/ffn.h"
+#include "nn/linear.h"
+#include "ops/pointwise.h"
+
+namespace effllm::ffns {
+namespace {
+
+struct MlpOptions final : Options {
+  double expand = 4;
+  std::string activation = "gelu";
+  bool bias = false;
+  void visit(OptionVisitor& v) override {
+    v("expand", expand, "Inner width as a multiple of the model width.", between(0.01, 64));
+    v("activation", activation, "f. gelu is the exact form, gelu_tanh its approximation, relu2 = relu(x)^2.",
+      {"gelu", "gelu_tanh", "relu", "relu2", "silu"});
+    v("bias", bias, "Learned offsets in both layers.");
+  }
+};
+
+Pointwise function_named(std::string_view name) {
+  for (Pointwise f : {Pointwise::gelu, Pointwise::gelu_tanh, Pointwise::relu, Pointwise::relu2})
+    if (to_string(f) == name) return f;
+  return Pointwise::silu;
+}
+
+class Mlp final : public ChannelMixer {
+ public:
+  using Options = MlpOptions;
+
+  Mlp(const Options& o, const MixerArgs& args, const Scope& s)
+      : inner_(static_cast<int64_t>(o.expand * static_cast<double>(args.d_model) + 0.5)),
+        f_(function_named(o.activation)),
+        up_(s / "up", args.d_model, inner_, Init::normal(0.02), Role::hidden, o.bias),
+        down_(s / "down", inner_, args.d_model, Init::normal(0.02), Role::residual, o.bias) {}
+
+  StateSpec state_spec(int64_t) const override { return {}; }
+
+ protected:
+  Tensor mix(const Tensor& x, const Context&) const override { return down_(pointwise(f_, up_(x))); }
+
+ private:
+  int64_t inner_;
+  Pointwise f_;
+  Linear up_, down_;
+};
+
+constexpr std::string_view kVariants[] = {"{activation: relu2, expand: 2}", "{activation: gelu_tanh, bias: true}"};
+
+}  // namespace
+
+constinit const FfnInfo mlp = describe_mixer<Mlp>({
+    .name = "mlp",
+    .title = "MLP",
+    .family = "channel mixer",
+    .recurrence = "none",
+    .paper = "Vaswani et al. 2017, arXiv:1706.03762",
+    .deviations = "init N(0, 0.02) as in GPT-2",
+    .bidirectional = true,
+    .variants = kVariants,
+});
+
+}  // namespace effllm::ffns

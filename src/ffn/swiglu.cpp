@@ -1,0 +1,58 @@
+// The gated perceptron of Llama.
+//
+//   y = W_down (silu(W_gate x) * W_up x)
+//
+// Remembers nothing. The two input projections are one matrix, gate rows first. Shazeer 2020, arXiv:2002.05202.
+#include "ffn/ffn.h"
+#include "nn/linear.h"
+#include "ops/pointwise.h"
+
+namespace effllm::ffns {
+namespace {
+
+struct SwigluOptions final : Options {
+  double expand = 8.0 / 3;
+  int64_t multiple_of = 1;
+  void visit(OptionVisitor& v) override {
+    v("expand", expand, "Inner width as a multiple of the model width; 8/3 has the parameters of an mlp with 4.",
+      between(0.01, 64));
+    v("multiple_of", multiple_of, "The inner width is rounded up to a multiple of this.", between(1, 4096));
+  }
+};
+
+class Swiglu final : public ChannelMixer {
+ public:
+  using Options = SwigluOptions;
+
+  Swiglu(const Options& o, const MixerArgs& args, const Scope& s)
+      : inner_(round_up(static_cast<int64_t>(o.expand * static_cast<double>(args.d_model) + 0.5), o.multiple_of)),
+        gate_up_(s / "gate_up", args.d_model, 2 * inner_, Init::normal(0.02)),
+        down_(s / "down", inner_, args.d_model, Init::normal(0.02), Role::residual) {}
+
+  StateSpec state_spec(int64_t) const override { return {}; }
+
+ protected:
+  Tensor mix(const Tensor& x, const Context&) const override { return down_(effllm::swiglu(gate_up_(x))); }
+
+ private:
+  static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+  int64_t inner_;
+  Linear gate_up_, down_;
+};
+
+constexpr std::string_view kVariants[] = {"{expand: 3}", "{multiple_of: 16}"};
+
+}  // namespace
+
+constinit const FfnInfo swiglu = describe_mixer<Swiglu>({
+    .name = "swiglu",
+    .title = "SwiGLU",
+    .family = "channel mixer",
+    .recurrence = "none",
+    .paper = "Shazeer 2020, arXiv:2002.05202",
+    .deviations = "init N(0, 0.02)",
+    .bidirectional = true,
+    .variants = kVariants,
+});
+
+}  // namespace effllm::ffns

@@ -1,0 +1,152 @@
+// Softmax attention: every token reads all others, those before it, or a window of them.
+//
+//   q, k, v = W x, heads of width dh; with qk_norm: q, k = rms_norm(q), rms_norm(k) per head
+//   RoPE turns q and k by their positions, or ALiBi takes slope * distance from the scores
+//   o_i = sum_j softmax_j(q_i . k_j / sqrt(dh)) v_j,   y = W_o o
+//
+// kv_heads = heads is multi-head attention, 1 multi-query (Shazeer 2019, arXiv:1911.02150), between them grouped-query
+// (Ainslie et al. 2023, arXiv:2305.13245). A window (Beltagy et al. 2020, arXiv:2004.05150) may have sinks: the first
+// tokens stay visible at their own positions (Xiao et al. 2023, arXiv:2309.17453, re-index them instead).
+// Remembers k and v of every token, or of the sinks and the window. Vaswani et al. 2017, arXiv:1706.03762.
+#include "mixers/attention/kv_cache.h"
+#include "mixers/mixer.h"
+#include "nn/linear.h"
+#include "nn/norm.h"
+#include "ops/columns.h"
+#include "ops/rotary.h"
+
+namespace effllm::mixers {
+namespace {
+
+constexpr double kNormEps = 1e-6;
+
+struct AttentionYaml final : Options {
+  int64_t heads = 4, window = 0, sinks = 0;
+  std::optional<int64_t> kv_heads, head_dim;
+  std::string position = "rope";
+  double rope_theta = 10000, dropout = 0;
+  bool qk_norm = false, bias = false;
+  void visit(OptionVisitor& v) override {
+    v("heads", heads, "Query heads.", between(1, 1024));
+    v("kv_heads", kv_heads, "Key-value heads, a divisor of heads (default: heads).", between(1, 1024));
+    v("head_dim", head_dim, "Width of a head (default: d_model / heads).", between(1, 4096));
+    v("position", position, "How order is known; learned positions are an option of the model.",
+      {"rope", "alibi", "none"});
+    v("rope_theta", rope_theta, "Base of the rotary frequencies.", at_least(1));
+    v("window", window, "Tokens that are seen, the own one included; 0: all.", at_least(0));
+    v("sinks", sinks, "First tokens that stay visible beside the window.", at_least(0));
+    v("qk_norm", qk_norm, "RMS norm of q and k per head, before positions.");
+    v("bias", bias, "Learned offsets in the projections.");
+    v("dropout", dropout, "Of the attention probabilities.", between(0, 0.99));
+  }
+};
+
+class Attention final : public SequenceMixer {
+ public:
+  using Options = AttentionYaml;
+
+  Attention(const Options& o, const MixerArgs& args, const Scope& s)
+      : heads_(o.heads),
+        kv_heads_(o.kv_heads.value_or(o.heads)),
+        head_dim_(o.head_dim.value_or(std::max<int64_t>(1, args.d_model / o.heads))),
+        window_(o.window),
+        sinks_(o.sinks),
+        alibi_(o.position == "alibi"),
+        dropout_(o.dropout),
+        qkv_(s / "qkv", args.d_model, (heads_ + 2 * kv_heads_) * head_dim_, Init::normal(0.02), Role::hidden, o.bias),
+        out_(s / "out", heads_ * head_dim_, args.d_model, Init::normal(0.02), Role::residual, o.bias),
+        cache_(o.window, o.sinks, kv_heads_ * head_dim_, kv_heads_ * head_dim_) {
+    if (!o.head_dim && args.d_model % heads_)
+      throw_at(o.mark, fmt::format("attention: {} heads don't divide d_model {}; give head_dim", heads_, args.d_model));
+    if (heads_ % kv_heads_)
+      throw_at(o.mark, fmt::format("attention: {} kv_heads don't divide {} heads", kv_heads_, heads_));
+    if (o.sinks && !o.window) throw_at(o.mark, "attention: sinks belong to a window; without one all tokens are seen");
+    if (o.position == "rope") {
+      if (head_dim_ % 2)
+        throw_at(o.mark, fmt::format("attention: rope turns pairs; heads of {} have an odd width", head_dim_));
+      rope_ = std::make_shared<RotaryTable>(head_dim_, o.rope_theta, args.max_tokens);
+    }
+    if (o.qk_norm) {
+      q_norm_ = std::make_unique<RmsNorm>(s / "q_norm", head_dim_, kNormEps);
+      k_norm_ = std::make_unique<RmsNorm>(s / "k_norm", head_dim_, kNormEps);
+    }
+  }
+
+  StateSpec state_spec(int64_t tokens) const override { return cache_.spec(tokens); }
+
+ protected:
+  Tensor mix(const Tensor& x, const Context& cx) const override {
+    auto parts = split_columns(qkv_(x), {heads_ * head_dim_, kv_heads_ * head_dim_, kv_heads_ * head_dim_});
+    Tensor q = parts[0], k = parts[1];
+    if (q_norm_) {
+      q = (*q_norm_)(q);
+      k = (*k_norm_)(k);
+    }
+    if (rope_) {
+      const Tensor positions = token_positions(cx, x.dim(0), x.dim(1));
+      q = rotary(q, positions, heads_, rope_);
+      k = rotary(k, positions, kv_heads_, rope_);
+    }
+    CachedKeys keys{.k = k, .v = parts[2], .places = {}};
+    if (cx.state) {
+      require(cx.direction == Direction::causal, "attention: only the causal form can continue from a state");
+      keys = cache_.extend(k, parts[2], *cx.state, cx.segments);
+    } else if (cx.segments) {
+      keys.places.segments = *cx.segments;
+    }
+    return out_(effllm::attention(q, keys.k, keys.v, options_for(cx), keys.places));
+  }
+
+ private:
+  AttentionOptions options_for(const Context& cx) const {
+    AttentionOptions o{.heads = heads_,
+                       .kv_heads = kv_heads_,
+                       .causal = cx.direction == Direction::causal,
+                       .window = window_,
+                       .sinks = sinks_,
+                       .alibi = alibi_,
+                       .first_sample = cx.when.first_sample};
+    if (cx.chunk > 0) o.chunk = cx.chunk;
+    if (cx.phase == Phase::train && dropout_ > 0) {
+      const RandomStream numbers = random_at(cx, "attention");
+      o.dropout = dropout_;
+      o.drop_key[0] = numbers.key0();
+      o.drop_key[1] = numbers.key1();
+    }
+    return o;
+  }
+
+  int64_t heads_, kv_heads_, head_dim_, window_, sinks_;
+  bool alibi_;
+  double dropout_;
+  Linear qkv_, out_;
+  KvCache cache_;
+  std::shared_ptr<const RotaryTable> rope_;
+  std::unique_ptr<RmsNorm> q_norm_, k_norm_;
+};
+
+constexpr std::string_view kVariants[] = {
+    "{kv_heads: 1, position: alibi}",
+    "{heads: 4, kv_heads: 2, head_dim: 4, qk_norm: true}",
+    "{window: 5}",
+    "{window: 5, sinks: 1, position: alibi}",
+    "{position: none, bias: true}",
+};
+
+}  // namespace
+
+constinit const MixerInfo attention = describe_mixer<Attention>({
+    .name = "attention",
+    .title = "Softmax attention",
+    .family = "attention",
+    .recurrence = "attention",
+    .paper = "Vaswani et al. 2017, arXiv:1706.03762",
+    .deviations = "init N(0, 0.02) as in GPT-2; q, k and v are one matrix; RoPE turns pairs (i, i + dh/2) as GPT-NeoX "
+                  "does; sinks keep their positions",
+    .bidirectional = true,
+    .tiny = "{heads: 2}",
+    .period = 5,
+    .variants = kVariants,
+});
+
+}  // namespace effllm::mixers

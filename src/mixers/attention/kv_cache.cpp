@@ -1,0 +1,88 @@
+#include "mixers/attention/kv_cache.h"
+
+#include <algorithm>
+
+#include "autodiff/tape.h"
+#include "ops/splice.h"
+#include "recurrence/segments.h"
+
+namespace effllm {
+namespace {
+
+void write_in_place(const Tensor& from, const Tensor& field, const Tensor& seen) {
+  const int64_t tokens = from.dim(1), capacity = field.dim(1);
+  for (int64_t b = 0; b < from.dim(0); ++b)
+    copy(from.row_range(b * tokens, {tokens, from.cols()}),
+         field.row_range(b * capacity + seen.data<int64_t>()[b], {tokens, from.cols()}));
+}
+
+}  // namespace
+
+int64_t KvCache::kept(int64_t seen) const { return window_ ? std::min(seen, sinks_ + window_ - 1) : seen; }
+
+StateSpec KvCache::spec(int64_t tokens) const {
+  const Growth growth = window_ ? Growth::ring : Growth::per_token;
+  const int64_t rows = window_ ? sinks_ + window_ - 1 : tokens;
+  return {{{"k", {rows, key_width_}, growth}, {"v", {rows, value_width_}, growth}}};
+}
+
+CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, const Tensor* segments) const {
+  const int64_t batch = k.dim(0), tokens = k.dim(1), capacity = state.fields[0].dim(1);
+  CachedKeys out;
+  out.places.q_offset = Tensor::dense({batch}, DType::i64);
+  out.places.gap = Tensor::dense({batch}, DType::i64);
+  if (segments) out.places.segments = *segments;
+  if (MetaMode::on()) {  // as if the cache were full
+    const Tensor index = Tensor::dense({batch, capacity + (window_ ? tokens : 0)}, DType::i64);
+    out.k = splice_rows(state.fields[0], k, index);
+    out.v = splice_rows(state.fields[1], v, index);
+    return out;
+  }
+  int64_t longest = 0;
+  for (int64_t b = 0; b < batch; ++b) {
+    const int64_t seen = state.seen.data<int64_t>()[b], cached = kept(seen);
+    out.places.q_offset.data<int64_t>()[b] = cached;
+    out.places.gap.data<int64_t>()[b] = seen - cached;
+    longest = std::max(longest, cached);
+    require(window_ || seen + tokens <= capacity, "attention: {} tokens don't fit a state with room for {}",
+            seen + tokens, capacity);
+  }
+  if (!window_ && !Tape::recording() && !segments) {
+    write_in_place(k, state.fields[0], state.seen);
+    write_in_place(v, state.fields[1], state.seen);
+    out.k = state.fields[0].untracked();
+    out.v = state.fields[1].untracked();
+    return out;
+  }
+
+  // Rows in the order of tokens: what was cached, then what is new.
+  const Tensor joint = Tensor::dense({batch, longest + tokens}, DType::i64),
+               after = Tensor::dense({batch, capacity}, DType::i64);
+  const DocumentStarts starts(segments ? *segments : Tensor());
+  for (int64_t b = 0; b < batch; ++b) {
+    const int64_t cached = out.places.q_offset.data<int64_t>()[b];
+    const auto source = [&](int64_t row) { return row < cached ? row : capacity + row - cached; };
+    int64_t* j = joint.data<int64_t>() + b * (longest + tokens);
+    for (int64_t row = 0; row < longest + tokens; ++row) j[row] = row < cached + tokens ? source(row) : -1;
+    // The state keeps the running document only: its sinks, then its last tokens.
+    const uint8_t* s = starts.row(b);
+    int64_t begin = tokens;
+    while (begin > 0 && !(s && s[begin - 1])) --begin;
+    const int64_t first = begin > 0 ? cached + begin - 1 : 0;
+    const int64_t gap = begin > 0 ? 0 : out.places.gap.data<int64_t>()[b];
+    const int64_t rows = cached + tokens - first, keep = kept(rows + gap);
+    int64_t* a = after.data<int64_t>() + b * capacity;
+    for (int64_t row = 0; row < capacity; ++row) {
+      const bool sink = row < sinks_ || !window_ || rows + gap <= keep;
+      a[row] = row >= keep ? -1 : source(first + (sink ? row : rows - keep + row));
+    }
+  }
+  out.k = splice_rows(state.fields[0], k, joint);
+  out.v = splice_rows(state.fields[1], v, joint);
+  const Tensor next_k = splice_rows(state.fields[0], k, after);
+  state.fields[1] = splice_rows(state.fields[1], v, after);
+  state.fields[0] = next_k;
+  return out;
+}
+
+}  // namespace effllm

@@ -1,0 +1,86 @@
+// minGRU: a GRU whose gate and candidate see the input only, so that the recurrence is linear in h and scans.
+//
+//   z_t = sigmoid(W_z x_t)
+//   h_t = (1 - z_t) * h_{t-1} + z_t * g(W_h x_t),   g(u) = u + 1/2 for u >= 0, sigmoid(u) below
+//   y_t = h_t, or W_o h_t where the state is wider than the model
+//
+// Remembers h, [C] per sequence, and the tail of the optional convolution. Feng et al. 2024, arXiv:2410.01201; the
+// candidate without g is the paper's "vanilla" form (its section 3.1).
+#include "mixers/mixer.h"
+#include "nn/linear.h"
+#include "nn/short_conv.h"
+#include "ops/arithmetic.h"
+#include "ops/columns.h"
+#include "ops/pointwise.h"
+#include "recurrence/scan.h"
+
+namespace effllm::mixers {
+namespace {
+
+struct MinGruOptions final : Options {
+  double expand = 1;
+  std::string candidate = "g";
+  int64_t conv = 0;
+  void visit(OptionVisitor& v) override {
+    v("expand", expand, "State width as a multiple of the model width.", between(0.01, 16));
+    v("candidate", candidate, "g(W_h x), positive, or W_h x itself.", {"g", "linear"});
+    v("conv", conv, "Width of a causal depthwise convolution in front; 0 for none.", between(0, 64));
+  }
+};
+
+class MinGru final : public SequenceMixer {
+ public:
+  using Options = MinGruOptions;
+
+  MinGru(const Options& o, const MixerArgs& args, const Scope& s)
+      : width_(static_cast<int64_t>(o.expand * static_cast<double>(args.d_model) + 0.5)),
+        linear_candidate_(o.candidate == "linear"),
+        in_(s / "in", args.d_model, 2 * width_, Init::torch_linear(args.d_model)) {
+    if (o.conv > 0) conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, args.d_model);
+    if (width_ != args.d_model)
+      out_ = std::make_unique<Linear>(s / "out", width_, args.d_model, Init::torch_linear(width_), Role::residual);
+  }
+
+  StateSpec state_spec(int64_t) const override {
+    StateSpec spec{{{"h", {width_}}}};
+    if (conv_) spec.fields.push_back(conv_->state_field());
+    return spec;
+  }
+
+ protected:
+  Tensor mix(const Tensor& x, const Context& cx) const override {
+    MixerState* s = cx.state;
+    const Tensor u = conv_ ? (*conv_)(x, cx, s ? &s->fields[1] : nullptr) : x;
+    const auto parts = split_columns(in_(u), {width_, width_});
+    const Tensor z = sigmoid(parts[0]);
+    const Tensor candidate = linear_candidate_ ? parts[1] : pointwise(Pointwise::min_gru_g, parts[1]);
+    auto [h, last] =
+        scan(one_minus(z), multiply(z, candidate), s ? s->fields[0] : Tensor(), cx.segments ? *cx.segments : Tensor());
+    if (s) s->fields[0] = last;
+    return out_ ? (*out_)(h) : h;
+  }
+
+ private:
+  int64_t width_;
+  bool linear_candidate_;
+  std::unique_ptr<ShortConv> conv_;
+  Linear in_;
+  std::unique_ptr<Linear> out_;
+};
+
+constexpr std::string_view kVariants[] = {"{candidate: linear}", "{expand: 2}", "{conv: 3}"};
+
+}  // namespace
+
+constinit const MixerInfo min_gru = describe_mixer<MinGru>({
+    .name = "min_gru",
+    .title = "minGRU",
+    .family = "gated RNN",
+    .recurrence = "scan",
+    .paper = "Feng et al. 2024, arXiv:2410.01201",
+    .deviations = "computed in linear space by a sequential scan, which equals the paper's log-space scan in exact "
+                  "arithmetic; h starts at 0; the convolution of the paper's block is an option of the mixer",
+    .variants = kVariants,
+});
+
+}  // namespace effllm::mixers

@@ -1,0 +1,121 @@
+// Gated linear attention: a matrix state whose rows decay by gates of the input.
+//
+//   S_t = diag(a_t) S_{t-1} + k_t v_t^T,   o_t = S_t^T q_t / sqrt(dk)
+//   log a_t = log sigmoid(W_2 W_1 x_t + b) / temperature, per key channel; or log sigmoid(w x_t + b) / temperature,
+//   one per head ("simple GLA")
+//   y_t = W_o (rms_norm(o_t) * silu(W_g x_t)), the norm per head
+//
+// Remembers S, [H, dk, dv] per sequence, and the tail of the optional convolution. Yang et al. 2023, arXiv:2312.06635,
+// as in the authors' code.
+#include "recurrence/gla.h"
+#include "mixers/mixer.h"
+#include "nn/linear.h"
+#include "nn/norm.h"
+#include "nn/short_conv.h"
+#include "ops/arithmetic.h"
+#include "ops/columns.h"
+#include "ops/pointwise.h"
+
+namespace effllm::mixers {
+namespace {
+
+constexpr double kNormEps = 1e-5;
+constexpr double kGain = 0.17677669529663687;  // 2^-2.5, of the authors' xavier initialisation
+
+struct GlaOptionsYaml final : Options {
+  int64_t heads = 4, gate_rank = 16, conv = 0;
+  double expand_k = 0.5, expand_v = 1, gate_temperature = 16;
+  std::string gate = "key";
+  void visit(OptionVisitor& v) override {
+    v("heads", heads, "Heads; they share out key and value width.", between(1, 1024));
+    v("expand_k", expand_k, "Key width as a multiple of the model width.", between(0.01, 16));
+    v("expand_v", expand_v, "Value width as a multiple of the model width.", between(0.01, 16));
+    v("gate", gate, "Decay per key channel, or one per head.", {"key", "head"});
+    v("gate_rank", gate_rank, "Rank of the projection to the decays (gate: key).", between(1, 4096));
+    v("gate_temperature", gate_temperature, "Divides the log decay: the larger, the longer the memory.",
+      between(0.01, 1e6));
+    v("conv", conv, "Width of a causal depthwise convolution with SiLU over q, k and v; 0 for none.", between(0, 64));
+  }
+};
+
+class Gla final : public SequenceMixer {
+ public:
+  using Options = GlaOptionsYaml;
+
+  Gla(const Options& o, const MixerArgs& args, const Scope& s)
+      : heads_(o.heads),
+        keys_(width(o.expand_k, args.d_model)),
+        values_(width(o.expand_v, args.d_model)),
+        per_key_(o.gate == "key"),
+        temperature_(o.gate_temperature),
+        qkvg_(s / "qkvg", args.d_model, 2 * (keys_ + values_), Init::xavier_uniform(args.d_model, keys_, kGain)),
+        out_(s / "out", values_, args.d_model, Init::xavier_uniform(values_, args.d_model, kGain), Role::residual),
+        norm_(s / "norm", values_ / o.heads, kNormEps) {
+    if (keys_ % heads_ || values_ % heads_)
+      throw_at(o.mark,
+               fmt::format("gla: {} heads don't divide key width {} and value width {}", heads_, keys_, values_));
+    if (per_key_) {
+      decay_down_ = std::make_unique<Linear>(s / "decay_down", args.d_model, o.gate_rank,
+                                             Init::xavier_uniform(args.d_model, o.gate_rank, kGain));
+      decay_ = std::make_unique<Linear>(s / "decay_up", o.gate_rank, keys_,
+                                        Init::xavier_uniform(o.gate_rank, keys_, kGain), Role::hidden, true);
+    } else {
+      decay_ = std::make_unique<Linear>(s / "decay", args.d_model, heads_,
+                                        Init::xavier_uniform(args.d_model, heads_, kGain), Role::hidden, true);
+    }
+    if (o.conv > 0) conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, 2 * keys_ + values_);
+  }
+
+  StateSpec state_spec(int64_t) const override {
+    StateSpec spec{{{"s", {heads_, keys_ / heads_, values_ / heads_}}}};
+    if (conv_) spec.fields.push_back(conv_->state_field());
+    return spec;
+  }
+
+ protected:
+  Tensor mix(const Tensor& x, const Context& cx) const override {
+    MixerState* s = cx.state;
+    const Tensor log_decay =
+        scale(pointwise(Pointwise::log_sigmoid, (*decay_)(decay_down_ ? (*decay_down_)(x) : x)), 1 / temperature_);
+    const auto qkv_g = split_columns(qkvg_(x), {2 * keys_ + values_, values_});
+    Tensor qkv = qkv_g[0];
+    if (conv_) qkv = silu((*conv_)(qkv, cx, s ? &s->fields[1] : nullptr));
+    const auto parts = split_columns(qkv, {keys_, keys_, values_});
+    const GlaOptions options{.heads = heads_, .decay = per_key_ ? Decay::key : Decay::scalar, .chunk = cx.chunk};
+    const double q_scale = 1 / std::sqrt(static_cast<double>(keys_ / heads_));
+    auto [o, after] = effllm::gla(scale(parts[0], q_scale), parts[1], parts[2], log_decay, s ? s->fields[0] : Tensor(),
+                          cx.segments ? *cx.segments : Tensor(), options);
+    if (s) s->fields[0] = after;
+    return out_(multiply(norm_(o), silu(qkv_g[1])));
+  }
+
+ private:
+  static int64_t width(double expand, int64_t d) { return static_cast<int64_t>(expand * static_cast<double>(d) + 0.5); }
+  int64_t heads_, keys_, values_;
+  bool per_key_;
+  double temperature_;
+  Linear qkvg_, out_;
+  RmsNorm norm_;
+  std::unique_ptr<Linear> decay_down_, decay_;
+  std::unique_ptr<ShortConv> conv_;
+};
+
+constexpr std::string_view kVariants[] = {"{gate: head}", "{conv: 3}",
+                                          "{expand_k: 1, expand_v: 2, gate_temperature: 1}"};
+
+}  // namespace
+
+constinit const MixerInfo gla = describe_mixer<Gla>({
+    .name = "gla",
+    .title = "Gated linear attention",
+    .family = "linear attention",
+    .recurrence = "gla",
+    .paper = "Yang et al. 2023, arXiv:2312.06635",
+    .deviations =
+        "computed by a time-tiled recurrence at every length instead of the paper's two-level chunks; q, k, v "
+        "and the output gate are one matrix; `gate: head` is the later simple GLA",
+    .tiny = "{heads: 2, gate_rank: 3}",
+    .variants = kVariants,
+});
+
+}  // namespace effllm::mixers

@@ -1,0 +1,39 @@
+// Norms by name, as models choose them.
+#pragma once
+#include "config/options.h"
+#include "nn/param_store.h"
+
+namespace effllm {
+
+struct NormOptions final : Options {
+  std::string type = "rms_norm";
+  double eps = 1e-5;
+  bool bias = false;
+  void visit(OptionVisitor& v) override;
+};
+
+// weight [D] starts at 1, bias [D] at 0; neither decays.
+class Norm {
+ public:
+  Norm(const NormOptions& o, const Scope& s, int64_t width);
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  bool layer_;
+  double eps_;
+  Parameter* weight_;
+  Parameter* bias_;
+};
+
+// RMS norm over the columns of each head (or of all), weight [width].
+class RmsNorm {
+ public:
+  RmsNorm(const Scope& s, int64_t width, double eps);
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  double eps_;
+  Parameter* weight_;
+};
+
+}  // namespace effllm

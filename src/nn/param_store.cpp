@@ -1,0 +1,132 @@
+#include "nn/param_store.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/random.h"
+#include "kernels/parallel.h"
+
+namespace effllm {
+namespace {
+
+constexpr int64_t kLine = 64;
+constexpr size_t kHugePage = size_t{2} << 20;
+
+template <class T>
+void initialise(const Parameter& p, uint64_t seed) {
+  const RandomStream numbers(seed, p.name);
+  const auto v = p.value.view<T>();
+  parallel_for(v.rows, 16, [&](int64_t from, int64_t to) {
+    for (int64_t r = from; r < to; ++r)
+      for (int64_t c = 0; c < v.cols; ++c) {
+        const auto i = static_cast<uint64_t>(r * v.cols + c);
+        const double x = p.init.kind == Init::Kind::constant ? p.init.a
+                         : p.init.kind == Init::Kind::normal ? p.init.a * numbers.normal(i)
+                                                             : p.init.a * (2 * numbers.uniform(i) - 1);
+        v.row(r)[c] = static_cast<T>(x);
+      }
+  });
+}
+
+}  // namespace
+
+Init Init::torch_linear(int64_t fan_in) { return uniform(1 / std::sqrt(static_cast<double>(fan_in))); }
+Init Init::xavier_uniform(int64_t fan_in, int64_t fan_out, double gain) {
+  return uniform(gain * std::sqrt(6.0 / static_cast<double>(fan_in + fan_out)));
+}
+
+Slab::Slab(int64_t elements, DType type) : elements_(elements), type_(type) {
+  const size_t bytes = std::max<size_t>(static_cast<size_t>(elements) * size_of(type), 1);
+  const size_t alignment = bytes >= kHugePage ? kHugePage : kLine;
+  const size_t padded = (bytes + alignment - 1) / alignment * alignment;
+  auto* p = static_cast<std::byte*>(std::aligned_alloc(alignment, padded));
+  if (!p) throw MemoryError("no memory for a slab of {} bytes of parameters", padded);
+  if (bytes >= kHugePage) madvise(p, padded, MADV_HUGEPAGE);
+  data_.reset(p);
+  // First touch by all threads: fresh pages are the slowest memory there is.
+  parallel_for(static_cast<int64_t>(padded), static_cast<int64_t>(kHugePage),
+               [&](int64_t from, int64_t to) { std::memset(p + from, 0, static_cast<size_t>(to - from)); });
+}
+void Slab::Free::operator()(std::byte* p) const { std::free(p); }
+
+Parameter& ParamStore::add(std::string name, const Shape& shape, Init init, Traits traits) {
+  for (const Parameter& p : all_) require(p.name != name, "the parameter `{}` is declared twice", name);
+  if (policy.stddev && traits.role != Role::own)
+    init = Init::normal(*policy.stddev * (traits.role == Role::residual ? policy.residual_factor : 1));
+  all_.push_back({.name = std::move(name), .shape = shape, .init = init, .traits = traits, .value = {}});
+  return all_.back();
+}
+
+void ParamStore::lay_out(DType type) {
+  type_ = type;
+  sorted_.clear();
+  for (Parameter& p : all_) sorted_.push_back(&p);
+  std::ranges::sort(sorted_, {}, &Parameter::name);
+  slab_elements_ = 0;
+  const int64_t line = kLine / static_cast<int64_t>(size_of(type));
+  for (Parameter* p : sorted_) {
+    const int64_t rows = p->shape.rows(), stride = rows > 1 ? padded_stride(p->shape.cols(), type) : p->shape.cols();
+    p->offset = slab_elements_;
+    p->extent = (rows * stride + line - 1) / line * line;
+    slab_elements_ += p->extent;
+  }
+}
+
+Tensor ParamStore::view(const Slab& slab, const Parameter& p) const {
+  const int64_t stride = p.shape.rows() > 1 ? padded_stride(p.shape.cols(), type_) : p.shape.cols();
+  return Tensor::view_of(slab.raw() + static_cast<size_t>(p.offset) * size_of(slab.dtype()), p.shape, slab.dtype(),
+                         stride);
+}
+
+void ParamStore::materialize(uint64_t seed, DType type) {
+  lay_out(type);
+  values_ = std::make_unique<Slab>(slab_elements_, type);
+  for (size_t i = 0; i < sorted_.size(); ++i) {
+    Parameter& p = *sorted_[i];
+    p.value = view(*values_, p);
+    p.value.slot = parameter_slot(static_cast<int>(i));
+    dispatch_float(type, [&]<class T>() { initialise<T>(p, seed); });
+  }
+}
+
+void ParamStore::as_meta(DType type) {
+  lay_out(type);
+  static std::byte nothing[kLine];  // never read: a parameter must be "defined"
+  for (size_t i = 0; i < sorted_.size(); ++i) {
+    Parameter& p = *sorted_[i];
+    p.value = Tensor::view_of(nothing, p.shape, type, p.shape.cols());
+    p.value.slot = parameter_slot(static_cast<int>(i));
+  }
+}
+
+const Parameter* ParamStore::find(std::string_view name) const {
+  const auto it =
+      std::ranges::lower_bound(sorted_, name, {}, [](const Parameter* p) { return std::string_view(p->name); });
+  return it != sorted_.end() && (*it)->name == name ? *it : nullptr;
+}
+
+int64_t ParamStore::count() const {
+  int64_t n = 0;
+  for (const Parameter& p : all_) n += p.shape.numel();
+  return n;
+}
+
+ParamGrads ParamStore::gradients(const Slab& slab) const {
+  ParamGrads g;
+  for (const Parameter* p : sorted_) g.views.push_back(view(slab, *p));
+  g.reset();
+  return g;
+}
+
+Scope Scope::operator/(std::string_view child) const { return Scope(*store_, fmt::format("{}{}.", prefix_, child)); }
+
+Parameter& Scope::param(std::string_view name, const Shape& shape, Init init, Traits traits) const {
+  return store_->add(fmt::format("{}{}", prefix_, name), shape, init, traits);
+}
+
+}  // namespace effllm

@@ -1,0 +1,120 @@
+// The parameters of a model: declared by name while layers are built, then laid out in slabs in the order of names.
+#pragma once
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "autodiff/tape.h"
+
+namespace effllm {
+
+// How a parameter starts. Values depend on (seed, name) alone: adding a layer leaves all others as they were.
+struct Init {
+  enum class Kind { constant, normal, uniform } kind = Kind::constant;
+  double a = 0;  // the constant, the standard deviation, or the half-width
+  static Init constant(double v) { return {Kind::constant, v}; }
+  static Init zeros() { return constant(0); }
+  static Init ones() { return constant(1); }
+  static Init normal(double stddev) { return {Kind::normal, stddev}; }
+  static Init uniform(double half_width) { return {Kind::uniform, half_width}; }
+  // PyTorch's nn.Linear: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+  static Init torch_linear(int64_t fan_in);
+  // Glorot and Bengio 2010: U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)).
+  static Init xavier_uniform(int64_t fan_in, int64_t fan_out, double gain = 1);
+};
+
+// What a model-wide initialisation may replace: nothing of `own`; hidden weights; weights whose output is added to
+// the residual stream, which some models start smaller.
+enum class Role { own, hidden, residual };
+
+struct Traits {
+  Role role = Role::own;
+  bool decay = true;    // weight decay; vectors and norms are usually without
+  double lr_scale = 1;  // learning rate as a multiple of the run's
+};
+
+struct Parameter {
+  std::string name;
+  Shape shape;
+  Init init;
+  Traits traits;
+  Tensor value;        // a view of the slab, tracked
+  int64_t offset = 0;  // of its first element in every slab
+  int64_t extent = 0;  // elements in a slab, padding included
+};
+
+// Memory for one number per parameter element (values, a gradient, a moment), touched once and kept.
+class Slab {
+ public:
+  Slab(int64_t elements, DType type);  // zeroed
+  DType dtype() const { return type_; }
+  int64_t elements() const { return elements_; }
+  std::byte* raw() const { return data_.get(); }
+  template <class T>
+  T* data() const {
+    return reinterpret_cast<T*>(data_.get());
+  }
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const;
+  };
+  int64_t elements_;
+  DType type_;
+  std::unique_ptr<std::byte, Free> data_;
+};
+
+// Replaces the initial values of hidden and residual weights: normal(std), and normal(std / sqrt(2 layers)).
+struct InitPolicy {
+  std::optional<double> stddev;
+  double residual_factor = 1;
+};
+
+class ParamStore {
+ public:
+  ParamStore() = default;
+  ParamStore(const ParamStore&) = delete;
+  ParamStore& operator=(const ParamStore&) = delete;
+
+  Parameter& add(std::string name, const Shape& shape, Init init, Traits traits);
+  // Allocates the value slab and fills it.
+  void materialize(uint64_t seed, DType type);
+  void as_meta(DType type);  // values have shapes but no memory
+  // In the order of names, which is the order of indices and of slabs.
+  const std::vector<Parameter*>& sorted() const { return sorted_; }
+  const Parameter* find(std::string_view name) const;
+  int64_t count() const;  // numbers to learn
+  int64_t slab_elements() const { return slab_elements_; }
+  DType dtype() const { return type_; }
+  Slab& values() const { return *values_; }
+  // The part of a slab that belongs to a parameter, shaped like it.
+  Tensor view(const Slab& slab, const Parameter& p) const;
+  ParamGrads gradients(const Slab& slab) const;  // views of a gradient slab, nothing written yet
+
+  InitPolicy policy;  // set before layers are built
+
+ private:
+  void lay_out(DType type);
+  std::deque<Parameter> all_;  // addresses stay
+  std::vector<Parameter*> sorted_;
+  std::unique_ptr<Slab> values_;
+  int64_t slab_elements_ = 0;
+  DType type_ = DType::f32;
+};
+
+// Where a layer declares its parameters: the store and a prefix such as "layers.3.mixer.".
+class Scope {
+ public:
+  explicit Scope(ParamStore& store, std::string prefix = "") : store_(&store), prefix_(std::move(prefix)) {}
+  Scope operator/(std::string_view child) const;
+  Parameter& param(std::string_view name, const Shape& shape, Init init, Traits traits = {}) const;
+  const std::string& prefix() const { return prefix_; }
+
+ private:
+  ParamStore* store_;
+  std::string prefix_;
+};
+
+}  // namespace effllm

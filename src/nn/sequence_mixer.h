@@ -1,0 +1,66 @@
+// The one contract that sequence mixers and channel mixers fulfil, and what a mechanism says of itself.
+#pragma once
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "config/options.h"
+#include "nn/context.h"
+#include "nn/param_store.h"
+
+namespace effllm {
+
+class SequenceMixer {
+ public:
+  virtual ~SequenceMixer() = default;
+
+  // x: [B, T, D] -> [B, T, D]. Continues from cx.state and leaves the final state there: any way of cutting a sequence
+  // into calls gives the same result. While a tape records, the state's fields are inputs and outputs of ops.
+  Tensor forward(const Tensor& x, const Context& cx) const;
+  // One token, x: [B, D] -> [B, D]: equals forward() over a sequence of one. Needs cx.state.
+  Tensor step(const Tensor& x, const Context& cx) const;
+  // What is remembered after `tokens` tokens: an upper bound per sequence.
+  virtual StateSpec state_spec(int64_t tokens) const = 0;
+  // Room for `capacity` tokens; beyond it forward() throws a ShapeError.
+  MixerState make_state(int64_t batch, int64_t capacity, DType t) const {
+    return effllm::make_state(state_spec(capacity), batch, t);
+  }
+
+ protected:
+  virtual Tensor mix(const Tensor& x, const Context& cx) const = 0;
+  virtual Tensor mix_one(const Tensor& x, const Context& cx) const;  // by default mix() on T = 1
+};
+
+struct MixerArgs {
+  int64_t d_model, layer, layers;
+  int64_t max_tokens;  // the longest sequence that training will see
+};
+
+// What a mechanism does not promise, each with its mathematical reason: printed by the tests and by `effllm list`.
+struct Waivers {
+  std::string_view split, causal;
+};
+
+struct MixerInfo {
+  std::string_view name, title, family, recurrence, paper;
+  std::string_view deviations = "";
+  bool bidirectional = false;  // can also follow Direction::bidirectional
+  Waivers waivers = {};
+  std::string_view tiny = "{}";                     // options for D = 8 whose boundaries a short test crosses
+  int64_t period = 4;                               // the largest block, window or chunk of `tiny`
+  std::span<const std::string_view> variants = {};  // option sets on top of `tiny` that the tests run too
+  std::unique_ptr<Options> (*options)() = nullptr;
+  std::unique_ptr<SequenceMixer> (*build)(const Options&, const MixerArgs&, const Scope&) = nullptr;
+};
+
+// Fills in what follows from the type: M::Options and M(Options, MixerArgs, Scope).
+template <class M>
+constexpr MixerInfo describe_mixer(MixerInfo info) {
+  info.options = +[]() -> std::unique_ptr<Options> { return std::make_unique<typename M::Options>(); };
+  info.build = +[](const Options& o, const MixerArgs& a, const Scope& s) -> std::unique_ptr<SequenceMixer> {
+    return std::make_unique<M>(static_cast<const typename M::Options&>(o), a, s);
+  };
+  return info;
+}
+
+}  // namespace effllm

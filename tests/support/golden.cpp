@@ -1,0 +1,60 @@
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <filesystem>
+
+#include "io/safetensors.h"
+#include "support/contract.h"
+#include "support/tensors.h"
+
+namespace effllm::test {
+namespace {
+
+Tensor load(const StoredTensor& t) {
+  REQUIRE((t.type == StoredType::f64 || t.type == StoredType::i64));
+  Shape s;
+  for (auto it = t.shape.rbegin(); it != t.shape.rend(); ++it) s = s.rank() ? s.with_first(*it) : Shape{*it};
+  const Tensor out = Tensor::dense(s, t.type == StoredType::f64 ? DType::f64 : DType::i64);
+  std::memcpy(out.raw(), t.data, t.bytes);
+  return out;
+}
+
+}  // namespace
+
+void check_golden(const MixerInfo& info, std::string_view kind) {
+  const Poison poison;
+  int found = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(EFFLLM_SOURCE_DIR) / "tests/golden")) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(std::string(info.name) + ".") || !name.ends_with(".safetensors")) continue;
+    INFO(name);
+    ++found;
+    const SafetensorsFile file(entry.path());
+    REQUIRE(file.metadata().at("kind") == kind);
+    const auto options = info.options();
+    read(*options, parse_config(file.metadata().at("options"), name), info.name);
+    const Tensor x = load(*file.find("x")), want = load(*file.find("y"));
+    ParamStore store;
+    const auto mixer =
+        info.build(*options, {.d_model = x.cols(), .layer = 0, .layers = 1, .max_tokens = x.dim(1)}, Scope(store));
+    store.materialize(1, DType::f64);
+    size_t used = 0;
+    for (const Parameter* p : store.sorted()) {
+      const StoredTensor* t = file.find("param." + p->name);
+      REQUIRE_MESSAGE(t != nullptr, "no param.", p->name);
+      copy(load(*t), p->value);
+      ++used;
+    }
+    for (const auto& t : file.tensors()) used -= t.name.starts_with("param.");
+    CHECK(used == 0);  // every stored parameter has its place
+    Context cx;
+    if (file.metadata().at("direction") == "bidirectional") cx.direction = Direction::bidirectional;
+    Tensor segments;
+    if (const StoredTensor* s = file.find("segments")) cx.segments = &(segments = load(*s));
+    CHECK(max_diff(mixer->forward(x, cx), want) < 1e-10);
+  }
+  CHECK_MESSAGE(found > 0, "no golden file of ", std::string(info.name));
+}
+
+}  // namespace effllm::test
