@@ -1,0 +1,58 @@
+#include "data/batches.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "data/orders.h"
+
+namespace effllm {
+
+int64_t Batch::counted() const {
+  return std::ranges::count_if(targets, [](int32_t t) { return t != kIgnoredTarget; });
+}
+
+Batch RowOrder::at(int64_t step) const {
+  require(step >= 0, "a batch of step {}", step);
+  const auto n = static_cast<size_t>(shape_.batch * shape_.tokens);
+  Batch batch{.batch = shape_.batch, .tokens = shape_.tokens, .inputs = {}, .targets = {}, .segments = {}};
+  batch.inputs.reserve(n);
+  batch.targets.reserve(n);
+  if (reset_documents_) batch.segments.reserve(n);
+  for (int64_t b = 0; b < shape_.batch; ++b) fill_row(row_start(step, b), b, batch);
+  return batch;
+}
+
+// Appends row b: inputs [start, start + T), targets one further.
+void RowOrder::fill_row(int64_t start, int64_t b, Batch& batch) const {
+  const auto first = text_.tokens.begin() + start;
+  batch.inputs.insert(batch.inputs.end(), first, first + shape_.tokens);
+  batch.targets.insert(batch.targets.end(), first + 1, first + 1 + shape_.tokens);
+  if (!reset_documents_) return;
+  int32_t* const targets = batch.targets.data() + b * shape_.tokens;
+  auto document = std::ranges::lower_bound(text_.document_starts, start);
+  int64_t segment = 0;
+  for (int64_t t = 0; t < shape_.tokens; ++t) {
+    if (document != text_.document_starts.end() && *document == start + t) ++segment, ++document;
+    batch.segments.push_back(segment);
+    if (document != text_.document_starts.end() && *document == start + t + 1) targets[t] = kIgnoredTarget;
+  }
+}
+
+std::unique_ptr<BatchOrder> build_order(std::string_view order, const TokenizedText& text, BatchShape shape,
+                                        uint64_t seed, bool reset_documents) {
+  if (shape.batch < 1 || shape.tokens < 1)
+    throw ConfigError("a batch of {} rows of {} tokens: both must be at least 1", shape.batch, shape.tokens);
+  if (static_cast<int64_t>(text.tokens.size()) <= shape.tokens)
+    throw DataError("a row of {} tokens needs a split of at least {} tokens; this one has {}", shape.tokens,
+                    shape.tokens + 1, text.tokens.size());
+  if (order == "random_windows") return random_windows(text, shape, seed, reset_documents);
+  if (order == "shuffled_windows") return shuffled_windows(text, shape, seed, reset_documents);
+  if (order == "streams") return streams(text, shape, seed, reset_documents);
+  static constexpr std::array<std::string_view, 3> kOrders = {"random_windows", "shuffled_windows", "streams"};
+  throw ConfigError("unknown data order `{}`; choose random_windows, shuffled_windows or streams.{}", order,
+                    did_you_mean(order, kOrders));
+}
+
+}  // namespace effllm

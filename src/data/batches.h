@@ -1,0 +1,46 @@
+// Which tokens a training step sees: a pure function of (order, seed, step, sample), so that resuming needs no state
+// and neither threads nor ranks can enter.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "data/corpus.h"
+
+namespace effllm {
+
+inline constexpr int32_t kIgnoredTarget = -1;
+
+// Inputs and next-token targets, row-major [batch, tokens].
+struct Batch {
+  int64_t batch = 0, tokens = 0;
+  std::vector<int32_t> inputs, targets;  // a target of kIgnoredTarget carries no loss
+  // Number of document starts in the row up to and including each token, where the order resets at documents (else
+  // empty). 0: still the document that an earlier call began.
+  std::vector<int64_t> segments;
+  int64_t counted() const;  // targets that carry a loss
+};
+
+class BatchOrder {
+ public:
+  virtual ~BatchOrder() = default;
+  virtual Batch at(int64_t step) const = 0;
+  // True where row b of step s+1 continues row b of step s.
+  virtual bool continues(int64_t /*step*/) const { return false; }
+  virtual double epochs(int64_t step) const = 0;  // passes over the split after `step` steps
+};
+
+struct BatchShape {
+  int64_t batch, tokens;
+};
+
+// `order`: random_windows (starts drawn uniformly, with replacement: nanoGPT's), shuffled_windows (non-overlapping
+// windows from a random offset per epoch, each once per epoch, in the order of a counter-based permutation), streams
+// (row b reads its own contiguous part; rows continue from step to step, all wrap together). With `reset_documents`,
+// targets that begin a document carry no loss and `segments` is filled. `text` must outlive the order. ConfigError for
+// another order or an empty shape, DataError where the split is shorter than one step of the order needs.
+std::unique_ptr<BatchOrder> build_order(std::string_view order, const TokenizedText& text, BatchShape shape,
+                                        uint64_t seed, bool reset_documents);
+
+}  // namespace effllm

@@ -1,0 +1,138 @@
+#include "data/corpus.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/text.h"
+#include "data/text_file.h"
+
+namespace effllm {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array<std::string_view, 3> kSplits = {"train", "val", "test"};
+
+bool is_file(const fs::path& p) {
+  std::error_code failure;
+  return fs::is_regular_file(p, failure);
+}
+
+fs::path folder_of(const fs::path& near) {
+  std::error_code failure;
+  if (fs::is_directory(near, failure)) return near;
+  return near.has_parent_path() ? near.parent_path() : fs::path(".");
+}
+
+// The folder of a config holds configs too (`kjv.yaml` may train on `kjv`): only a file with a digest counts there.
+bool looks_like_manifest(const fs::path& file) {
+  return is_file(file) && ("\n" + read_text_file(file)).find("\nsha256:") != std::string::npos;
+}
+
+std::string known_corpora(const std::vector<fs::path>& folders) {
+  std::vector<std::string> names;
+  for (const fs::path& folder : folders) {
+    std::error_code failure;
+    for (const auto& entry : fs::directory_iterator(folder, failure))
+      if (entry.path().extension() == ".yaml" && looks_like_manifest(entry.path()))
+        names.push_back(entry.path().stem().string());
+  }
+  std::ranges::sort(names);
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names.empty() ? "there are no manifests" : "known: " + join(names, ", ");
+}
+
+fs::path find_manifest(const std::string& name, const fs::path& near) {
+  if (name.empty()) throw DataError("the name of the corpus is empty");
+  const bool is_path = name.find('/') != std::string::npos || name.ends_with(".yaml") || name.ends_with(".yml");
+  if (is_path) {
+    if (is_file(name)) return name;
+    if (const fs::path beside = folder_of(near) / name; !near.empty() && is_file(beside)) return beside;
+    throw DataError("there is no manifest {}", name);
+  }
+  std::vector<fs::path> folders;
+  if (!near.empty()) folders.push_back(folder_of(near));
+  if (!near.empty() && looks_like_manifest(folders[0] / (name + ".yaml"))) return folders[0] / (name + ".yaml");
+  folders.emplace_back("data");
+  if (const char* set = std::getenv("EFFLLM_DATA_DIR"); set && *set) folders.emplace_back(set);
+  for (size_t i = near.empty() ? 0 : 1; i < folders.size(); ++i)
+    if (const fs::path file = folders[i] / (name + ".yaml"); is_file(file)) return file;
+  std::vector<std::string> places;
+  for (const auto& f : folders) places.push_back(f.string());
+  throw DataError(
+      "there is no corpus `{}`: no {}.yaml in {} ({}). Set EFFLLM_DATA_DIR to a folder of manifests, or "
+      "name the manifest's path",
+      name, name, join(places, ", "), known_corpora(folders));
+}
+
+std::string remedy(const Manifest& m) {
+  return m.fetch.empty() ? "put the right file there, or prepare the corpus again" : fmt::format("run `{}`", m.fetch);
+}
+
+}  // namespace
+
+Split parse_split(std::string_view name) {
+  for (size_t i = 0; i < kSplits.size(); ++i)
+    if (kSplits[i] == name) return static_cast<Split>(i);
+  throw ConfigError("unknown split `{}`; choose train, val or test.{}", name, did_you_mean(name, kSplits));
+}
+
+std::string_view to_string(Split split) { return kSplits.at(static_cast<size_t>(split)); }
+
+Corpus Corpus::open(const std::string& name, const fs::path& near) {
+  const fs::path file = find_manifest(name, near);
+  Corpus corpus;
+  Manifest& m = corpus.manifest_ = read_manifest(file);
+  const fs::path text = file.parent_path() / m.file;
+  if (!is_file(text))
+    throw DataError("the text of corpus `{}` is missing: no {}; {}", m.name, text.string(), remedy(m));
+  corpus.text_ = read_text_file(text);
+  if (static_cast<int64_t>(corpus.text_.size()) != m.bytes)
+    throw DataError("{} has {} bytes where {} says {}; {}", text.string(), corpus.text_.size(), file.string(), m.bytes,
+                    remedy(m));
+  if (const std::string digest = sha256(corpus.text_); digest != m.sha256)
+    throw DataError("{} has the SHA-256 {} where {} says {}; {}", text.string(), digest, file.string(), m.sha256,
+                    remedy(m));
+  return corpus;
+}
+
+std::string_view Corpus::text(Split split) const {
+  const std::array<int64_t, 4> borders = {0, manifest_.train_end, manifest_.val_end, manifest_.bytes};
+  const auto i = static_cast<size_t>(split);
+  return text().substr(static_cast<size_t>(borders[i]), static_cast<size_t>(borders[i + 1] - borders[i]));
+}
+
+TokenizedText Corpus::tokenize(const Tokenizer& tokenizer, Split split) const {
+  const std::string_view source = text(split);
+  if (source.empty()) throw DataError("corpus `{}` has no {} split; choose another", manifest_.name, to_string(split));
+  TokenizedText out;
+  try {
+    out.tokens = tokenizer.encode(source);
+  } catch (const DataError& e) {
+    throw DataError("corpus `{}`, split {}: {}", manifest_.name, to_string(split), e.what());
+  }
+  out.bytes = static_cast<int64_t>(source.size());
+  out.document_starts = {0};
+  const std::string& separator = manifest_.document_separator;
+  if (separator.empty()) return out;
+  // A document begins with the first token that begins at or after the separator's end.
+  int64_t byte = 0;
+  size_t next = source.find(separator);
+  for (size_t i = 0; i < out.tokens.size() && next != std::string_view::npos; ++i) {
+    const auto start = static_cast<int64_t>(next + separator.size());
+    if (byte >= start) {
+      if (i > 0) out.document_starts.push_back(static_cast<int64_t>(i));
+      while (next != std::string_view::npos && static_cast<int64_t>(next + separator.size()) <= byte)
+        next = source.find(separator, next + separator.size());
+    }
+    byte += tokenizer.bytes_of(out.tokens[i]);
+  }
+  return out;
+}
+
+}  // namespace effllm

@@ -1,0 +1,56 @@
+// A corpus: a text file, described and pinned by a manifest (data/<name>.yaml), cut into train, val and test.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/tokenizer.h"
+
+namespace effllm {
+
+// What a manifest says. Splits are half-open byte ranges of the file that tile it.
+struct Manifest {
+  std::string name, title, license, file /* relative to the manifest */, sha256;
+  int64_t bytes = 0;
+  int64_t train_end = 0, val_end = 0;  // train [0, train_end), val [train_end, val_end), test [val_end, bytes)
+  std::string document_separator;      // a document starts after each occurrence; empty: one document
+  std::string fetch;                   // the command that gets the text, for messages; empty: there is none
+};
+
+enum class Split { train, val, test };
+Split parse_split(std::string_view name);  // ConfigError with the choices
+std::string_view to_string(Split);
+
+// One split, as tokens. `document_starts` are indices into `tokens`, ascending, the first 0.
+struct TokenizedText {
+  std::vector<int32_t> tokens;
+  std::vector<int64_t> document_starts;
+  int64_t bytes = 0;
+};
+
+class Corpus {
+ public:
+  // `name` of a manifest in one of: the folder of `near` (the config file), ./data, $EFFLLM_DATA_DIR; or a path to a
+  // manifest. DataError with the command to run where the text is missing, of another size or another SHA-256.
+  static Corpus open(const std::string& name, const std::filesystem::path& near = {});
+  const Manifest& manifest() const { return manifest_; }
+  std::string_view text() const { return text_; }
+  std::string_view text(Split) const;
+  // DataError for an empty split (a manifest may leave test empty) and for symbols that the tokenizer lacks.
+  TokenizedText tokenize(const Tokenizer&, Split) const;
+
+ private:
+  Manifest manifest_;
+  std::string text_;
+};
+
+// ConfigError where a field is missing or wrong (the splits must tile the file), DataError where there is no file.
+Manifest read_manifest(const std::filesystem::path& file);
+// Copies `text` to <folder>/<name>.txt and writes <folder>/<name>.yaml with sizes, SHA-256 and a contiguous split.
+// `train` and `val` are fractions; a UTF-8 file is cut at code-point borders. DataError for a missing or empty file and
+// where train would be empty, ConfigError for fractions, names and separators that don't work, IoError for writing.
+Manifest prepare_corpus(const std::filesystem::path& text, const std::string& name, const std::filesystem::path& folder,
+                        double train, double val, const std::string& document_separator);
+
+}  // namespace effllm

@@ -1,0 +1,184 @@
+// Manifests: reading and checking them, and writing one for a text of the user's.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "base/hash.h"
+#include "config/options.h"
+#include "data/corpus.h"
+#include "data/text_file.h"
+#include "data/utf8.h"
+
+namespace effllm {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct SplitOptions : Options {
+  std::vector<int64_t> train, val, test;
+  void visit(OptionVisitor& v) override {
+    v("train", train, "first and one past the last byte of the training split", at_least(0));
+    v("val", val, "the same of the validation split", at_least(0));
+    v("test", test, "the same of the test split; may be empty", at_least(0));
+  }
+};
+
+struct ManifestOptions : Options {
+  int64_t version = 1, bytes = 0;
+  std::string name, title, license, file, sha256, document_separator, fetch;
+  std::vector<std::string> sources;
+  ConfigNode splits;
+  void visit(OptionVisitor& v) override {
+    v("version", version, "version of the manifest's format", between(1, 1));
+    v("name", name, "the corpus' name");
+    v("title", title, "one line for people");
+    v("license", license, "under which terms the text may be used");
+    v("file", file, "the text, relative to the manifest");
+    v("bytes", bytes, "size of the text", at_least(1));
+    v("sha256", sha256, "digest of the text, 64 lower-case hexadecimal digits");
+    v("splits", splits, "train, val and test as [begin, end) in bytes, which tile the text");
+    v("document_separator", document_separator, "a document starts after each occurrence; empty: one document");
+    v("fetch", fetch, "the command that gets the text");
+    v("sources", sources, "where the text comes from, for people");
+  }
+};
+
+// Where to point for `key`: at its value, or at the whole where it is missing.
+const Mark& mark_of(const ConfigNode& node, std::string_view key) {
+  const ConfigNode* found = node.find(key);
+  return found ? found->mark() : node.mark();
+}
+
+void check_digest(const ManifestOptions& o, const ConfigNode& node, Diagnostics& found) {
+  const auto hexadecimal = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
+  if (o.sha256.size() != 64 || !std::ranges::all_of(o.sha256, hexadecimal))
+    found.error(mark_of(node, "sha256"), "`sha256` must be 64 lower-case hexadecimal digits");
+}
+
+void check_splits(const SplitOptions& s, const ManifestOptions& o, Diagnostics& found) {
+  const Mark& where = o.splits.mark();
+  if (s.train.size() != 2 || s.val.size() != 2 || s.test.size() != 2)
+    return found.error(where, "each of train, val and test must be [begin, end]");
+  if (s.train[0] != 0 || s.train[1] != s.val[0] || s.val[1] != s.test[0] || s.test[1] != o.bytes)
+    return found.error(where, fmt::format("the splits must tile the text: train from 0, val where train ends, test "
+                                          "where val ends, to {}",
+                                          o.bytes));
+  if (s.train[1] <= 0 || s.val[1] < s.val[0] || s.test[1] < s.test[0])
+    found.error(where, "a split must not end before it begins, and train must not be empty");
+}
+
+ConfigNode range_node(int64_t begin, int64_t end) {
+  return ConfigNode::list({ConfigNode::scalar(std::to_string(begin)), ConfigNode::scalar(std::to_string(end))});
+}
+
+ConfigNode manifest_node(const Manifest& m) {
+  ManifestOptions o;
+  o.name = o.title = m.name;
+  o.license = m.license;
+  o.file = m.file;
+  o.bytes = m.bytes;
+  o.sha256 = m.sha256;
+  o.document_separator = m.document_separator;
+  o.splits = ConfigNode::map();
+  o.splits.set("train", range_node(0, m.train_end));
+  o.splits.set("val", range_node(m.train_end, m.val_end));
+  o.splits.set("test", range_node(m.val_end, m.bytes));
+  return write(o);
+}
+
+// By way of a file beside it, so that a reader finds the old content or the new.
+void replace_file(const fs::path& file, std::string_view content) {
+  const fs::path draft = file.string() + fmt::format(".{}.tmp", ::getpid());
+  std::ofstream out(draft, std::ios::binary);
+  out.write(content.data(), static_cast<std::streamsize>(content.size()));
+  out.close();
+  std::error_code failure;
+  if (out) fs::rename(draft, file, failure);
+  if (!out || failure) {
+    std::error_code ignored;
+    fs::remove(draft, ignored);
+    throw IoError("can't write {}: is the disk full, or the folder read-only?", file.string());
+  }
+}
+
+void check_name(const std::string& name) {
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+           c == '.';
+  };
+  if (name.empty() || name[0] == '.' || name[0] == '-' || !std::ranges::all_of(name, plain))
+    throw ConfigError("`{}` can't name a corpus; take letters, digits, '-', '_' and '.'", name);
+}
+
+}  // namespace
+
+Manifest read_manifest(const fs::path& file) {
+  const ConfigNode node = parse_config(read_text_file(file), file.string());
+  if (!node.is_map()) throw_at(node.mark(), "a manifest is a map with name, file, bytes, sha256 and splits");
+  ManifestOptions o;
+  Diagnostics found;
+  read(o, node, "manifest", found);
+  for (const char* key : {"name", "file", "bytes", "sha256", "splits"})
+    if (!node.find(key)) found.error(node.mark(), fmt::format("the manifest lacks `{}`", key));
+  found.throw_if_any();
+  SplitOptions splits;
+  read(splits, o.splits, "splits", found);
+  check_digest(o, node, found);
+  check_splits(splits, o, found);
+  if (o.name.empty()) found.error(mark_of(node, "name"), "`name` must not be empty");
+  if (o.file.empty()) found.error(mark_of(node, "file"), "`file` must not be empty");
+  found.throw_if_any();
+  Manifest m;
+  m.name = o.name;
+  m.title = o.title;
+  m.license = o.license;
+  m.file = o.file;
+  m.sha256 = o.sha256;
+  m.bytes = o.bytes;
+  m.train_end = splits.train[1];
+  m.val_end = splits.val[1];
+  m.document_separator = o.document_separator;
+  m.fetch = o.fetch;
+  return m;
+}
+
+Manifest prepare_corpus(const fs::path& text, const std::string& name, const fs::path& folder, double train, double val,
+                        const std::string& document_separator) {
+  check_name(name);
+  if (!(train > 0) || !(val >= 0) || !(train + val <= 1 + 1e-9))
+    throw ConfigError(
+        "splits of {} for train and {} for val: train must be above 0, val at least 0, their sum at most 1", train,
+        val);
+  if (!is_utf8(document_separator) || document_separator.find("${env:") != std::string::npos)
+    throw ConfigError("the document separator must be UTF-8 without `${{env:`, which manifests replace");
+  const std::string content = read_text_file(text);
+  if (content.empty()) throw DataError("{} is empty; a corpus needs a text", text.string());
+
+  const bool utf8 = is_utf8(content);
+  const auto cut = [&](double fraction) {  // 1e-6: 0.9 n may fall short of its integer by rounding
+    const auto at =
+        std::min(content.size(), static_cast<size_t>(fraction * static_cast<double>(content.size()) + 1e-6));
+    return static_cast<int64_t>(utf8 ? code_point_border(content, at) : at);
+  };
+  Manifest m;
+  m.name = m.title = name;
+  m.license = "unknown";
+  m.file = name + ".txt";
+  m.sha256 = sha256(content);
+  m.bytes = static_cast<int64_t>(content.size());
+  m.train_end = cut(train);
+  m.val_end = std::max(m.train_end, cut(train + val));
+  m.document_separator = document_separator;
+  if (m.train_end == 0) throw DataError("{} is too short: the train split would be empty", text.string());
+
+  std::error_code failure;
+  fs::create_directories(folder, failure);
+  if (failure) throw IoError("can't create the folder {}: {}", folder.string(), failure.message());
+  replace_file(folder / m.file, content);
+  replace_file(folder / (name + ".yaml"), to_yaml(manifest_node(m)));
+  return read_manifest(folder / (name + ".yaml"));
+}
+
+}  // namespace effllm

@@ -1,0 +1,33 @@
+// The orders behind build_order(): each says only where a row starts.
+#pragma once
+#include <memory>
+
+#include "data/batches.h"
+
+namespace effllm {
+
+// A batch of B rows of T tokens, cut from one text. `text` must outlive the order.
+class RowOrder : public BatchOrder {
+ public:
+  RowOrder(const TokenizedText& text, BatchShape shape, uint64_t seed, bool reset_documents)
+      : text_(text), shape_(shape), seed_(seed), reset_documents_(reset_documents) {}
+  Batch at(int64_t step) const final;
+
+ protected:
+  // Index of the first input of row b; it and the T tokens after it are in the text.
+  virtual int64_t row_start(int64_t step, int64_t b) const = 0;
+  int64_t size() const { return static_cast<int64_t>(text_.tokens.size()); }
+  const TokenizedText& text_;
+  const BatchShape shape_;
+  const uint64_t seed_;
+
+ private:
+  void fill_row(int64_t start, int64_t b, Batch& batch) const;
+  const bool reset_documents_;
+};
+
+std::unique_ptr<BatchOrder> random_windows(const TokenizedText&, BatchShape, uint64_t seed, bool reset_documents);
+std::unique_ptr<BatchOrder> shuffled_windows(const TokenizedText&, BatchShape, uint64_t seed, bool reset_documents);
+std::unique_ptr<BatchOrder> streams(const TokenizedText&, BatchShape, uint64_t seed, bool reset_documents);
+
+}  // namespace effllm
