@@ -1,0 +1,114 @@
+#include "model/describe.h"
+
+#include <fmt/format.h>
+
+#include <functional>
+
+#include "ops/loss.h"
+
+namespace effllm {
+namespace {
+
+Cost metered(const std::function<void()>& f) {
+  const MetaMode meta;
+  Meter meter;
+  f();
+  return meter.total;
+}
+
+double both(const Cost& c) { return c.forward_flops + c.backward_flops; }
+
+int64_t parameters_under(const ParamStore& store, std::string_view prefix) {
+  int64_t n = 0;
+  for (const Parameter* p : store.sorted())
+    if (std::string_view(p->name).starts_with(prefix)) n += p->shape.numel();
+  return n;
+}
+
+Tensor ids(int64_t tokens) { return Tensor::dense({1, tokens}, DType::i32); }
+
+double decode_flops_after(const LanguageModel& model, int64_t tokens) {
+  return metered([&] {
+           ModelState s = model.make_state(1, tokens + 1);
+           model.step(ids(1), s);
+         })
+      .forward_flops;
+}
+
+}  // namespace
+
+ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context) {
+  LanguageModel model(config, vocab);
+  model.params().as_meta(DType::f32);
+  ModelCost c;
+  c.context = context;
+  const auto n = static_cast<double>(context);
+  Context train;
+  train.phase = Phase::train;
+  const auto stream = [&](int64_t tokens) { return Tensor::empty({1, tokens, config.d_model}, DType::f32); };
+  const auto add = [&](LayerCost row, const std::function<Tensor()>& whole, const std::function<void()>& one) {
+    const Cost w = metered([&] { whole(); });
+    row.train_flops = both(w) / n;
+    row.prefill_flops = w.forward_flops / n;
+    row.decode_flops = metered(one).forward_flops;
+    c.total.parameters += row.parameters;
+    c.total.train_flops += row.train_flops;
+    c.total.prefill_flops += row.prefill_flops;
+    c.total.decode_flops += row.decode_flops;
+    c.total.state_bytes += row.state_bytes;
+    c.layers.push_back(std::move(row));
+  };
+
+  const ParamStore& store = model.params();
+  add(
+      {.what = "embedding",
+       .parameters = parameters_under(store, "embedding.") + parameters_under(store, "positions.")},
+      [&] { return model.embed(ids(context), train, nullptr); }, [&] { model.embed(ids(1), train, nullptr); });
+  for (int64_t i = 0; i < model.layers(); ++i) {
+    const LayerSpec& spec = config.layers[static_cast<size_t>(i)];
+    const ResidualBlock& block = model.block(i);
+    LayerCost row{
+        .what = fmt::format("layers.{} {}{}{}", i, spec.mixer.type(), spec.ffn.is_null() ? "" : " + " + spec.ffn.type(),
+                            spec.same_as ? fmt::format(" (as {})", *spec.same_as) : ""),
+        .parameters = spec.same_as ? 0 : parameters_under(store, fmt::format("layers.{}.", i)),
+        .state_bytes = block.mixer().state_spec(context).bytes(DType::f32) +
+                       (block.ffn() ? block.ffn()->state_spec(context).bytes(DType::f32) : 0)};
+    add(
+        std::move(row), [&, i] { return model.run(stream(context), i, i + 1, train, nullptr); },
+        [&, i] {
+          ModelState s = model.make_state(1, context + 1);
+          Context cx;
+          block.step(Tensor::empty({1, config.d_model}, DType::f32), cx, s.blocks[static_cast<size_t>(i)]);
+        });
+  }
+  add(
+      {.what = config.tie_embeddings ? "head (tied)" : "head",
+       .parameters = parameters_under(store, "head.") + parameters_under(store, "final_norm.")},
+      [&] { return cross_entropy(model.head(stream(context)), ids(context), 1); },
+      [&] {
+        model.head(Tensor::empty({1, config.d_model}, DType::f32));
+      });
+
+  {
+    const MetaMode meta;
+    Tape tape;
+    const Tape::Recording recording(tape);
+    model.loss(ids(context), ids(context), 1, train);
+    c.kept_bytes = static_cast<double>(tape.kept_bytes());
+  }
+  for (int64_t tokens : {int64_t{256}, int64_t{1024}, int64_t{4096}, int64_t{16384}}) {
+    c.state_bytes.push_back({tokens, model.state_bytes(tokens)});
+    c.decode_flops.push_back({tokens, decode_flops_after(model, tokens)});
+  }
+  return c;
+}
+
+double train_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context) {
+  LanguageModel model(config, vocab);
+  model.params().as_meta(DType::f32);
+  Context train;
+  train.phase = Phase::train;
+  return both(metered([&] { model.loss(ids(context), ids(context), 1, train); })) / static_cast<double>(context);
+}
+
+}  // namespace effllm

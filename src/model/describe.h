@@ -1,0 +1,33 @@
+// What a model is and costs, counted by running it on shapes alone.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "autodiff/meter.h"
+#include "model/language_model.h"
+
+namespace effllm {
+
+struct LayerCost {
+  std::string what;          // "embedding", "layers.3 gla + swiglu", "head"
+  int64_t parameters = 0;    // shared ones count where they first stand
+  double train_flops = 0;    // per token: forward and backward
+  double prefill_flops = 0;  // per token: forward
+  double decode_flops = 0;   // of one token after `context` others
+  int64_t state_bytes = 0;   // of one sequence after `context` tokens
+};
+
+struct ModelCost {
+  int64_t context = 0;
+  std::vector<LayerCost> layers;
+  LayerCost total;
+  double kept_bytes = 0;                                 // for backward, of one sequence of `context` tokens
+  std::vector<std::pair<int64_t, int64_t>> state_bytes;  // tokens, bytes of one sequence
+  std::vector<std::pair<int64_t, double>> decode_flops;  // tokens before it, FLOPs of one token
+};
+
+ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context);
+// Forward and backward FLOPs of one token in training sequences of `context`.
+double train_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context);
+
+}  // namespace effllm

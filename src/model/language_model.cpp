@@ -1,0 +1,144 @@
+#include "model/language_model.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+
+#include "ops/arithmetic.h"
+#include "ops/dropout.h"
+#include "ops/embedding.h"
+#include "ops/linear.h"
+#include "ops/loss.h"
+
+namespace effllm {
+namespace {
+
+constexpr double kEmbeddingStd = 0.02;  // GPT-2's, where neither the mechanism nor `init` says otherwise
+
+}  // namespace
+
+ModelState ModelState::clone() const {
+  ModelState s;
+  for (const Block& b : blocks) s.blocks.push_back({b.mixer.clone(), b.ffn.clone()});
+  s.seen = seen.clone();
+  return s;
+}
+
+LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_(config), vocab_(vocab) {
+  const auto n = static_cast<int64_t>(config.layers.size());
+  store_.policy.stddev = config.init.std;
+  if (config.init.scale_residual) store_.policy.residual_factor = 1 / std::sqrt(2 * static_cast<double>(n));
+  const Scope root(store_);
+  embedding_ = &(root / "embedding")
+                    .param("weight", {vocab, config.d_model}, Init::normal(kEmbeddingStd), {.role = Role::hidden});
+  if (config.learned_positions)
+    positions_ =
+        &(root / "positions")
+             .param("weight", {config.max_tokens, config.d_model}, Init::normal(kEmbeddingStd), {.role = Role::hidden});
+  for (int64_t i = 0; i < n; ++i) {
+    const LayerSpec& spec = config.layers[static_cast<size_t>(i)];
+    if (spec.same_as) {
+      blocks_.push_back(blocks_[*spec.same_as]);
+      continue;
+    }
+    const MixerArgs args{.d_model = config.d_model, .layer = i, .layers = n, .max_tokens = config.max_tokens};
+    blocks_.push_back(std::make_shared<ResidualBlock>(spec, config.dropout, args, root / fmt::format("layers.{}", i)));
+  }
+  final_norm_ = std::make_unique<Norm>(config.final_norm, root / "final_norm", config.d_model);
+  head_ = config.tie_embeddings
+              ? embedding_
+              : &(root / "head")
+                     .param("weight", {vocab, config.d_model}, Init::normal(kEmbeddingStd), {.role = Role::hidden});
+}
+
+Tensor LanguageModel::positions_of(const Tensor& ids, const Context& cx, const ModelState* state) const {
+  Context at = cx;
+  MixerState counter;  // only what token_positions reads
+  if (state) counter.seen = state->seen;
+  at.state = state ? &counter : nullptr;
+  return token_positions(at, ids.dim(0), ids.dim(1));
+}
+
+Tensor LanguageModel::embed(const Tensor& ids, const Context& cx, const ModelState* state) const {
+  Tensor x = embedding(ids, embedding_->value);
+  if (positions_) {
+    const Tensor where = positions_of(ids, cx, state);
+    Tensor p = Tensor::dense(ids.shape(), DType::i32);
+    if (!p.is_meta())
+      for (int64_t i = 0; i < ids.numel(); ++i) {
+        const int64_t at = where.data<int64_t>()[i];
+        if (at >= config_.max_tokens)
+          throw DataError("the model has learned positions for {} tokens and can't follow a longer sequence",
+                          config_.max_tokens);
+        p.data<int32_t>()[i] = static_cast<int32_t>(at);
+      }
+    x = add(x, embedding(p, positions_->value));
+  }
+  Context at = cx;
+  at.site = "embedding";
+  x = tap(at, "out", x);
+  return cx.phase == Phase::train ? dropout(x, config_.dropout, random_at(at, "dropout"), cx.when.first_sample) : x;
+}
+
+Tensor LanguageModel::run(Tensor x, int64_t from, int64_t to, const Context& cx, ModelState* state) const {
+  for (int64_t i = from; i < to; ++i)
+    x = block(i).forward(std::move(x), cx, state ? &state->blocks[static_cast<size_t>(i)] : nullptr);
+  return x;
+}
+
+Tensor LanguageModel::head(const Tensor& x) const { return linear((*final_norm_)(x), head_->value); }
+
+Tensor LanguageModel::logits(const Tensor& ids, const Context& cx, ModelState* state) const {
+  const Tensor positions = positions_of(ids, cx, state);
+  Context with = cx;
+  with.positions = &positions;
+  const Tensor y = head(run(embed(ids, with, state), 0, layers(), with, state));
+  if (state) advance(*state, ids.dim(1), cx.segments);
+  return y;
+}
+
+Tensor LanguageModel::loss(const Tensor& ids, const Tensor& targets, double weight, const Context& cx,
+                           ModelState* state) const {
+  return cross_entropy(logits(ids, cx, state), targets, weight);
+}
+
+Tensor LanguageModel::step(const Tensor& ids, ModelState& state) const {
+  Context with;
+  const Tensor positions = positions_of(ids, with, &state);
+  with.positions = &positions;
+  Tensor x = embed(ids, with, &state).reshape({ids.dim(0), config_.d_model});
+  for (int64_t i = 0; i < layers(); ++i) x = block(i).step(std::move(x), with, state.blocks[static_cast<size_t>(i)]);
+  advance(state, 1, nullptr);
+  return head(x);
+}
+
+ModelState LanguageModel::make_state(int64_t batch, int64_t capacity) const {
+  ModelState s;
+  for (const auto& b : blocks_)
+    s.blocks.push_back(
+        {b->mixer().make_state(batch, capacity, store_.dtype()),
+         effllm::make_state(b->ffn() ? b->ffn()->state_spec(capacity) : StateSpec{}, batch, store_.dtype())});
+  s.seen = Tensor::zeros({batch}, DType::i64);
+  return s;
+}
+
+void LanguageModel::advance(ModelState& state, int64_t tokens, const Tensor* segments) const {
+  MixerState counter;
+  counter.seen = state.seen;
+  effllm::advance(counter, tokens, segments);
+}
+
+int64_t LanguageModel::state_bytes(int64_t tokens) const {
+  int64_t n = 0;
+  for (const auto& b : blocks_)
+    n += b->mixer().state_spec(tokens).bytes(store_.dtype()) +
+         (b->ffn() ? b->ffn()->state_spec(tokens).bytes(store_.dtype()) : 0);
+  return n;
+}
+
+int64_t LanguageModel::longest() const {
+  return config_.learned_positions ? config_.max_tokens : std::numeric_limits<int64_t>::max();
+}
+
+}  // namespace effllm

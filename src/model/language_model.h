@@ -1,0 +1,84 @@
+// A language model: an embedding, a list of blocks, a head.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/model_config.h"
+#include "nn/sequence_mixer.h"
+
+namespace effllm {
+
+// What a model remembers between calls: a state for each mixer and channel mixer of each block, and how many tokens
+// each sequence has taken in.
+struct ModelState {
+  struct Block {
+    MixerState mixer, ffn;
+  };
+  std::vector<Block> blocks;
+  Tensor seen;  // i64 [B]: tokens of the running document
+  ModelState clone() const;
+};
+
+// x += dropout(mixer(norm(x))); x += dropout(ffn(norm(x))): the pre-norm residual block (Xiong et al. 2020).
+class ResidualBlock {
+ public:
+  ResidualBlock(const LayerSpec& spec, double dropout, const MixerArgs& args, const Scope& scope);
+  Tensor forward(Tensor x, const Context& cx, ModelState::Block* state) const;
+  Tensor step(Tensor x, const Context& cx, ModelState::Block& state) const;  // [B, D]
+  const SequenceMixer& mixer() const { return *mixer_; }
+  const SequenceMixer* ffn() const { return ffn_.get(); }
+
+ private:
+  Tensor after(const Tensor& branch, const Context& cx) const;
+  std::string mixer_site_, ffn_site_, site_;
+  double dropout_;
+  Norm mixer_norm_;
+  std::unique_ptr<SequenceMixer> mixer_;
+  std::unique_ptr<Norm> ffn_norm_;
+  std::unique_ptr<SequenceMixer> ffn_;
+};
+
+class LanguageModel {
+ public:
+  // Declares all parameters; materialize them (or as_meta) before the first call.
+  LanguageModel(const ModelConfig& config, int64_t vocab);
+
+  ParamStore& params() { return store_; }
+  const ParamStore& params() const { return store_; }
+  const ModelConfig& config() const { return config_; }
+  int64_t vocab() const { return vocab_; }
+  int64_t layers() const { return static_cast<int64_t>(blocks_.size()); }
+  const ResidualBlock& block(int64_t i) const { return *blocks_[static_cast<size_t>(i)]; }
+
+  // ids: i32 [B, T] -> [B, T, D].
+  Tensor embed(const Tensor& ids, const Context& cx, const ModelState* state) const;
+  // Blocks [from, to) over the residual stream x: [B, T, D].
+  Tensor run(Tensor x, int64_t from, int64_t to, const Context& cx, ModelState* state) const;
+  Tensor head(const Tensor& x) const;  // final norm and logits, [.., Q]
+  // All of it; advances the state.
+  Tensor logits(const Tensor& ids, const Context& cx, ModelState* state = nullptr) const;
+  // Sum of -log p(target) times `weight` over targets that count, [1] f64; advances the state.
+  Tensor loss(const Tensor& ids, const Tensor& targets, double weight, const Context& cx,
+              ModelState* state = nullptr) const;
+  // One token each: ids i32 [B, 1] -> logits [B, Q].
+  Tensor step(const Tensor& ids, ModelState& state) const;
+  ModelState make_state(int64_t batch, int64_t capacity) const;
+  void advance(ModelState& state, int64_t tokens, const Tensor* segments) const;
+  int64_t state_bytes(int64_t tokens) const;  // of one sequence, an upper bound
+  // Longest sequence that the model can follow: max_tokens with learned positions, otherwise no limit.
+  int64_t longest() const;
+
+ private:
+  Tensor positions_of(const Tensor& ids, const Context& cx, const ModelState* state) const;  // i64 [B, T]
+  ModelConfig config_;
+  int64_t vocab_;
+  ParamStore store_;
+  Parameter* embedding_;
+  Parameter* positions_ = nullptr;
+  std::vector<std::shared_ptr<ResidualBlock>> blocks_;
+  std::unique_ptr<Norm> final_norm_;
+  Parameter* head_;
+};
+
+}  // namespace effllm

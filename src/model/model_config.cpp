@@ -1,0 +1,239 @@
+#include "model/model_config.h"
+
+#include <fmt/format.h>
+
+#include "ffn/ffn.h"
+#include "mixers/mixer.h"
+
+namespace effllm {
+
+void InitOptions::visit(OptionVisitor& v) {
+  v("std", std, "Standard deviation of all hidden weights, instead of each mechanism's own initialisation.",
+    between(0, 10));
+  v("scale_residual", scale_residual, "With std: weights into the residual stream start smaller by sqrt(2 layers).");
+}
+
+void ModelOptions::visit(OptionVisitor& v) {
+  v("d_model", d_model, "Width of the residual stream.", between(1, 65536));
+  v("positions", positions, "Learned positions added to the embedding, or none (the mixers know order).",
+    {"none", "learned"});
+  v("tie_embeddings", tie_embeddings, "The output head shares the weights of the embedding.");
+  v("dropout", dropout, "Of the embedding and of what each mixer and channel mixer adds to the stream.",
+    between(0, 0.99));
+  v("max_tokens", max_tokens, "Longest sequence that learned positions cover (default: train.context).", at_least(1));
+  v("final_norm", final_norm, "The norm before the head (default: that of the layers).");
+  v("init", init, "Initialisation of all hidden weights: {std: 0.02} is GPT-2's.");
+  v("block", block, "Defaults of every layer: norm, ffn.");
+  v("layers", layers, "The layers, in order: {mixer, ffn, norm, id}, {repeat, of}, or {use: id}.");
+}
+
+namespace {
+
+struct LayerOptions final : Options {
+  ConfigNode mixer, ffn, norm, of;
+  std::string id, use;
+  std::optional<int64_t> repeat;
+  void visit(OptionVisitor& v) override {
+    v("mixer", mixer, "The sequence mixer.");
+    v("ffn", ffn, "The channel mixer; `none` leaves it out.");
+    v("norm", norm, "The norm before each of them.");
+    v("id", id, "A name for `use`.");
+    v("use", use, "The id of an earlier layer whose weights this one shares.");
+    v("repeat", repeat, "How often `of` follows itself.", between(1, 10000));
+    v("of", of, "The layers that `repeat` repeats.");
+  }
+};
+
+// `rms_norm` stands for `{type: rms_norm}`.
+ConfigNode as_map(const ConfigNode& n) {
+  if (!n.is_scalar()) return n;
+  ConfigNode m = ConfigNode::map(n.mark());
+  m.set("type", n);
+  return m;
+}
+
+void read_norm(const ConfigNode& node, NormOptions& norm, Diagnostics& found) {
+  if (node.is_null()) return;
+  norm.mark = node.mark();
+  read(norm, as_map(node), "norm", found);
+}
+
+template <class Find>
+void check_part(const ConfigNode& node, std::string_view what, Find find, Diagnostics& found) {
+  if (!node.is_map()) {
+    found.error(node.mark(), fmt::format("a {} is a map with a `type`, such as {{type: ...}}", what));
+    return;
+  }
+  const ConfigNode* type = node.find("type");
+  if (!type || !type->is_scalar()) {
+    found.error(node.mark(), fmt::format("this {} has no `type`; `effllm list {}s` shows them all", what, what));
+    return;
+  }
+  try {
+    const MixerInfo& info = find(type->text(), type->mark());
+    const auto options = info.options();
+    read(*options, node, fmt::format("{} `{}`", what, info.name), found);
+  } catch (const ConfigError& e) {
+    found.error(type->mark(), fmt::format("no {} is called `{}`{}", what, type->text(), [&] {
+                  const std::string_view m = e.what();
+                  const auto at = m.find(" Did you mean");
+                  return at == m.npos ? std::string() : "." + std::string(m.substr(at, m.find('?', at) - at + 1));
+                }()));
+  }
+}
+
+class LayerReader {
+ public:
+  LayerReader(const LayerSpec& defaults, Diagnostics& found) : defaults_(defaults), found_(found) {}
+
+  void read_list(const std::vector<ConfigNode>& nodes, int depth) {
+    for (const ConfigNode& n : nodes) read_one(n, depth);
+  }
+  std::vector<LayerSpec> layers;
+
+ private:
+  void read_one(const ConfigNode& node, int depth) {
+    if (!node.is_map()) {
+      found_.error(node.mark(), "a layer is a map: {mixer: {...}, ffn: {...}}, {repeat: 3, of: [...]} or {use: id}");
+      return;
+    }
+    LayerOptions o;
+    read(o, node, "layer", found_);
+    if (layers.size() > 10000 || depth > 16) {
+      found_.error(node.mark(), "the layers expand to more than 10,000, or nest deeper than 16");
+      return;
+    }
+    if (o.repeat || !o.of.is_null()) {
+      if (!o.repeat || !o.of.is_list() || !o.mixer.is_null() || !o.use.empty())
+        found_.error(node.mark(), "`repeat` takes a count, and `of` a list of layers; nothing else goes beside them");
+      else
+        for (int64_t i = 0; i < *o.repeat; ++i) read_list(o.of.items(), depth + 1);
+      return;
+    }
+    if (!o.use.empty()) {
+      for (size_t i = 0; i < layers.size(); ++i)
+        if (layers[i].id == o.use) {
+          LayerSpec copy = layers[i];
+          copy.same_as = i;
+          copy.id.clear();
+          layers.push_back(std::move(copy));
+          return;
+        }
+      found_.error(node.mark(), fmt::format("no earlier layer has the id `{}`", o.use));
+      return;
+    }
+    LayerSpec spec = defaults_;
+    if (!o.mixer.is_null()) spec.mixer = as_map(o.mixer);
+    if (!o.ffn.is_null()) spec.ffn = as_map(o.ffn);
+    read_norm(o.norm, spec.norm, found_);
+    spec.id = o.id;
+    for (const LayerSpec& other : layers)
+      if (!spec.id.empty() && other.id == spec.id)
+        found_.error(node.mark(), fmt::format("the id `{}` is taken by an earlier layer", spec.id));
+    if (spec.mixer.is_null()) {
+      found_.error(node.mark(), "this layer has no `mixer`");
+      return;
+    }
+    if (const ConfigNode* t = spec.ffn.is_map() ? spec.ffn.find("type") : nullptr; t && t->text() == "none")
+      spec.ffn = {};
+    check_part(
+        spec.mixer, "mixer", [](std::string_view n, const Mark& m) -> const MixerInfo& { return find_mixer(n, m); },
+        found_);
+    if (!spec.ffn.is_null())
+      check_part(
+          spec.ffn, "ffn", [](std::string_view n, const Mark& m) -> const MixerInfo& { return find_ffn(n, m); },
+          found_);
+    layers.push_back(std::move(spec));
+  }
+
+  const LayerSpec& defaults_;
+  Diagnostics& found_;
+};
+
+struct BlockOptions final : Options {
+  ConfigNode norm, ffn, mixer;
+  void visit(OptionVisitor& v) override {
+    v("norm", norm, "The norm before each mixer and channel mixer.");
+    v("mixer", mixer, "The mixer of layers that name none.");
+    v("ffn", ffn, "The channel mixer of layers that name none.");
+  }
+};
+
+// The options of a part in full, so that the resolved file shows every default.
+ConfigNode resolved_part(const ConfigNode& node, const MixerInfo& info) {
+  const auto options = info.options();
+  read(*options, node, info.name);
+  ConfigNode out = ConfigNode::map();
+  out.set("type", info.name);
+  const ConfigNode written = write(*options);
+  for (const auto& e : written.entries()) out.set(e.key, e.value);
+  return out;
+}
+
+ConfigNode write_norm(NormOptions n) { return write(n); }
+
+}  // namespace
+
+ModelConfig read_model_config(const ConfigNode& node, int64_t context) {
+  Diagnostics found;
+  ModelOptions o;
+  read(o, node, "model", found);
+  ModelConfig c{.d_model = o.d_model,
+                .max_tokens = o.max_tokens.value_or(context),
+                .learned_positions = o.positions == "learned",
+                .tie_embeddings = o.tie_embeddings,
+                .dropout = o.dropout,
+                .final_norm = {},
+                .init = {},
+                .layers = {}};
+  if (!o.init.is_null()) read(c.init, o.init, "init", found);
+  LayerSpec defaults;
+  if (!o.block.is_null()) {
+    BlockOptions b;
+    read(b, o.block, "block", found);
+    read_norm(b.norm, defaults.norm, found);
+    if (!b.ffn.is_null()) defaults.ffn = as_map(b.ffn);
+    if (!b.mixer.is_null()) defaults.mixer = as_map(b.mixer);
+  }
+  c.final_norm = defaults.norm;
+  read_norm(o.final_norm, c.final_norm, found);
+  LayerReader reader(defaults, found);
+  reader.read_list(o.layers, 0);
+  c.layers = std::move(reader.layers);
+  if (c.layers.empty() && found.empty()) found.error(node.mark(), "the model has no `layers`");
+  if (c.learned_positions && c.max_tokens < context)
+    found.error(node.mark(),
+                fmt::format("model.max_tokens is {}, but train.context {} is longer", c.max_tokens, context));
+  found.throw_if_any();
+  return c;
+}
+
+ConfigNode write_model_config(const ModelConfig& c) {
+  ConfigNode out = ConfigNode::map();
+  out.set("d_model", fmt::format("{}", c.d_model));
+  out.set("positions", c.learned_positions ? "learned" : "none");
+  out.set("tie_embeddings", c.tie_embeddings ? "true" : "false");
+  out.set("dropout", fmt::format("{}", c.dropout));
+  out.set("max_tokens", fmt::format("{}", c.max_tokens));
+  out.set("final_norm", write_norm(c.final_norm));
+  InitOptions init = c.init;
+  out.set("init", write(init));
+  ConfigNode layers = ConfigNode::list();
+  for (size_t i = 0; i < c.layers.size(); ++i) {
+    const LayerSpec& l = c.layers[i];
+    ConfigNode layer = ConfigNode::map();
+    if (l.same_as) {
+      layer.set("use", fmt::format("layer_{}", *l.same_as));
+    } else {
+      layer.set("mixer", resolved_part(l.mixer, find_mixer(l.mixer.type())));
+      layer.set("ffn", l.ffn.is_null() ? ConfigNode::scalar("none") : resolved_part(l.ffn, find_ffn(l.ffn.type())));
+      layer.set("norm", write_norm(l.norm));
+      layer.set("id", fmt::format("layer_{}", i));
+    }
+    layers.items().push_back(std::move(layer));
+  }
+  out.set("layers", std::move(layers));
+  return out;
+}
+
+}  // namespace effllm

@@ -1,0 +1,53 @@
+// The `model:` part of a configuration: read, checked, and expanded to a flat list of layers.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/options.h"
+#include "nn/norm.h"
+
+namespace effllm {
+
+struct InitOptions final : Options {
+  std::optional<double> std;
+  bool scale_residual = true;
+  void visit(OptionVisitor& v) override;
+};
+
+struct ModelOptions final : Options {
+  int64_t d_model = 128;
+  std::string positions = "none";
+  bool tie_embeddings = true;
+  double dropout = 0;
+  std::optional<int64_t> max_tokens;
+  ConfigNode final_norm, init, block;
+  std::vector<ConfigNode> layers;
+  void visit(OptionVisitor& v) override;
+};
+
+// One layer after `repeat`, `use` and the defaults of `block` have been worked in.
+struct LayerSpec {
+  ConfigNode mixer;  // a map with `type`
+  ConfigNode ffn;    // the same; null: the layer has none
+  NormOptions norm;
+  std::string id;
+  std::optional<size_t> same_as;  // weights of that layer (`use: id`), a state of its own
+};
+
+struct ModelConfig {
+  int64_t d_model, max_tokens;
+  bool learned_positions, tie_embeddings;
+  double dropout;
+  NormOptions final_norm;
+  InitOptions init;
+  std::vector<LayerSpec> layers;
+};
+
+// `node`: the value of `model`. `context`: tokens of a training sequence, the default of max_tokens. Every unknown
+// mechanism, option, type and range in it is reported at once, with its place.
+ModelConfig read_model_config(const ConfigNode& node, int64_t context);
+// The expanded configuration as it stands in config.resolved.yaml: reading it again gives the same model.
+ConfigNode write_model_config(const ModelConfig& c);
+
+}  // namespace effllm
