@@ -1,0 +1,149 @@
+#include "io/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstring>
+#include <deque>
+
+#include "base/hash.h"
+
+namespace effllm {
+namespace {
+
+StoredType stored(DType t) {
+  switch (t) {
+    case DType::f32:
+      return StoredType::f32;
+    case DType::f64:
+      return StoredType::f64;
+    case DType::i32:
+      return StoredType::i32;
+    case DType::i64:
+      return StoredType::i64;
+  }
+  return StoredType::f32;
+}
+
+std::vector<int64_t> sizes(const Shape& s) {
+  std::vector<int64_t> v;
+  for (int i = 0; i < s.rank(); ++i) v.push_back(s[i]);
+  return v;
+}
+
+std::vector<std::byte> dense_bytes(const Tensor& t) {
+  const size_t row = static_cast<size_t>(t.cols()) * size_of(t.dtype());
+  std::vector<std::byte> out(row * static_cast<size_t>(t.rows()));
+  for (int64_t r = 0; r < t.rows(); ++r)
+    std::memcpy(out.data() + static_cast<size_t>(r) * row,
+                t.raw() + static_cast<size_t>(r * t.stride()) * size_of(t.dtype()), row);
+  return out;
+}
+
+void require_finite(const std::string& name, const Tensor& t) {
+  if (!is_float(t.dtype())) return;
+  dispatch_float(t.dtype(), [&]<class T>() {
+    const auto v = t.view<T>();
+    for (int64_t r = 0; r < v.rows; ++r)
+      for (int64_t c = 0; c < v.cols; ++c)
+        if (!std::isfinite(v.row(r)[c]))
+          throw CheckpointError(
+              "`{}` holds {} at row {}, column {}: no checkpoint is written with values that are not finite", name,
+              static_cast<double>(v.row(r)[c]), r, c);
+  });
+}
+
+template <class From, class To>
+void convert(const StoredTensor& from, const Tensor& to) {
+  const auto v = to.view<To>();
+  const std::byte* p = from.data;
+  for (int64_t r = 0; r < v.rows; ++r)
+    for (int64_t c = 0; c < v.cols; ++c, p += sizeof(From)) {
+      From x;
+      std::memcpy(&x, p, sizeof x);
+      v.row(r)[c] = static_cast<To>(x);
+    }
+}
+
+void copy_stored(const StoredTensor& from, const std::string& path, const Tensor& to) {
+  if (from.shape != sizes(to.shape()))
+    throw CheckpointError("{}: `{}` is [{}], but the model needs {}", path, from.name, fmt::join(from.shape, ", "),
+                          to.shape().str());
+  if (from.type == stored(to.dtype())) {
+    const size_t row = static_cast<size_t>(to.cols()) * size_of(to.dtype());
+    for (int64_t r = 0; r < to.rows(); ++r)
+      std::memcpy(to.raw() + static_cast<size_t>(r * to.stride()) * size_of(to.dtype()),
+                  from.data + static_cast<size_t>(r) * row, row);
+  } else if (from.type == StoredType::f32 && to.dtype() == DType::f64) {
+    convert<float, double>(from, to);
+  } else if (from.type == StoredType::f64 && to.dtype() == DType::f32) {
+    convert<double, float>(from, to);
+  } else {
+    throw CheckpointError("{}: `{}` is stored as {}, which can't become {}", path, from.name,
+                          stored_type_name(from.type), to_string(to.dtype()));
+  }
+}
+
+bool is_parameter(std::string_view name) {
+  return !name.starts_with("opt.") && !name.starts_with("state.") && !name.starts_with("buffers.");
+}
+
+}  // namespace
+
+void save_checkpoint(const std::filesystem::path& file, const ParamStore& params, const std::vector<NamedTensor>& more,
+                     std::map<std::string, std::string> metadata) {
+  std::vector<StoredTensor> tensors;
+  std::deque<std::vector<std::byte>> memory;
+  const auto put = [&](const std::string& name, const Tensor& t) {
+    require_finite(name, t);
+    const auto& bytes = memory.emplace_back(dense_bytes(t));
+    tensors.push_back({name, stored(t.dtype()), sizes(t.shape()), bytes.data(), bytes.size()});
+  };
+  for (const Parameter* p : params.sorted()) put(p->name, p->value);
+  for (const auto& m : more) put(m.name, m.value);
+  metadata["format"] = "pt";  // what readers of other projects look for
+  metadata["effllm_format"] = "checkpoint";
+  metadata["format_version"] = fmt::format("{}", kCheckpointVersion);
+  write_safetensors(file, std::move(tensors), metadata);
+}
+
+void load_parameters(const SafetensorsFile& file, const std::string& path, const ParamStore& store) {
+  for (const auto& t : file.tensors())
+    if (is_parameter(t.name) && !store.find(t.name))
+      throw CheckpointError("{}: holds `{}`, which the model of this configuration lacks", path, t.name);
+  for (const Parameter* p : store.sorted())
+    if (!load_tensor(file, path, p->name, p->value))
+      throw CheckpointError("{}: lacks `{}` {}, which the model of this configuration needs", path, p->name,
+                            p->shape.str());
+}
+
+bool load_tensor(const SafetensorsFile& file, const std::string& path, const std::string& name, const Tensor& to) {
+  const StoredTensor* t = file.find(name);
+  if (t) copy_stored(*t, path, to);
+  return t != nullptr;
+}
+
+const std::string& metadata_of(const SafetensorsFile& file, const std::string& path, const std::string& key) {
+  const auto it = file.metadata().find(key);
+  if (it == file.metadata().end())
+    throw CheckpointError("{}: the metadata has no `{}`; is it a checkpoint of effllm?", path, key);
+  return it->second;
+}
+
+void require_checkpoint(const SafetensorsFile& file, const std::string& path) {
+  metadata_of(file, path, "effllm_format");
+  const std::string& version = metadata_of(file, path, "format_version");
+  if (version != fmt::format("{}", kCheckpointVersion))
+    throw CheckpointError("{}: format version {}; this program reads version {}", path, version, kCheckpointVersion);
+}
+
+std::string parameter_hash(const ParamStore& params) {
+  Sha256 h;
+  for (const Parameter* p : params.sorted()) {
+    h.update(p->name);
+    h.update(dense_bytes(p->value));
+  }
+  return h.hex();
+}
+
+}  // namespace effllm

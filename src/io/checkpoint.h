@@ -1,0 +1,39 @@
+// Checkpoints: one safetensors file with weights, optimizer moments, carried states, counters and configuration.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "io/safetensors.h"
+#include "nn/param_store.h"
+
+namespace effllm {
+
+inline constexpr int kCheckpointVersion = 1;
+
+struct NamedTensor {
+  std::string name;
+  Tensor value;
+};
+
+// Writes parameters under their names, and `more` tensors beside them. CheckpointError where a value is not finite:
+// such a checkpoint is never written.
+void save_checkpoint(const std::filesystem::path& file, const ParamStore& params, const std::vector<NamedTensor>& more,
+                     std::map<std::string, std::string> metadata);
+
+// Every parameter of `store` must be there with its shape; others of the model in the file are an error too. Values of
+// another float type are converted. CheckpointError names the first that differ.
+void load_parameters(const SafetensorsFile& file, const std::string& path, const ParamStore& store);
+// Copies the tensor `name` into `to`. False where the file has none; CheckpointError where it has another shape.
+bool load_tensor(const SafetensorsFile& file, const std::string& path, const std::string& name, const Tensor& to);
+// Metadata that must be there. CheckpointError otherwise.
+const std::string& metadata_of(const SafetensorsFile& file, const std::string& path, const std::string& key);
+// CheckpointError unless the file is one of ours, of a version that this program knows.
+void require_checkpoint(const SafetensorsFile& file, const std::string& path);
+
+// SHA-256 of all parameter values in the order of names: two runs are the same iff their hashes are.
+std::string parameter_hash(const ParamStore& params);
+
+}  // namespace effllm

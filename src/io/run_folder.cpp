@@ -1,0 +1,84 @@
+#include "io/run_folder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/error.h"
+
+namespace effllm {
+namespace fs = std::filesystem;
+
+RunFolder RunFolder::create(const fs::path& runs, const std::string& name, bool fresh) {
+  std::error_code error;
+  fs::path path = runs / name;
+  for (int n = 2; fresh && fs::exists(path, error) && !fs::is_empty(path, error); ++n)
+    path = runs / fmt::format("{}-{}", name, n);
+  for (const char* part : {"ckpt", "samples", "eval"}) {
+    fs::create_directories(path / part, error);
+    if (error) throw IoError("{}: {}; choose another folder with --runs", (path / part).string(), error.message());
+  }
+  return RunFolder(path);
+}
+
+fs::path RunFolder::checkpoint(int64_t step) const {
+  return path_ / "ckpt" / fmt::format("step_{:09}.safetensors", step);
+}
+
+std::vector<int64_t> RunFolder::steps() const {
+  std::vector<int64_t> all;
+  std::error_code error;
+  for (const auto& e : fs::directory_iterator(path_ / "ckpt", error)) {
+    const std::string name = e.path().filename().string();
+    if (!name.starts_with("step_") || !name.ends_with(".safetensors")) continue;
+    int64_t step = 0;
+    const char *from = name.data() + 5, *to = name.data() + name.size() - 12;
+    if (const auto [end, bad] = std::from_chars(from, to, step); bad == std::errc() && end == to) all.push_back(step);
+  }
+  std::ranges::sort(all);
+  return all;
+}
+
+std::optional<int64_t> RunFolder::newest_valid(std::vector<std::string>& refused) const {
+  const auto all = steps();
+  for (auto it = all.rbegin(); it != all.rend(); ++it) try {
+      const SafetensorsFile file(checkpoint(*it));
+      if (file.metadata().contains("digest")) return *it;
+      refused.push_back(fmt::format("{}: no digest", checkpoint(*it).string()));
+    } catch (const Error& e) {
+      refused.push_back(e.what());
+    }
+  return std::nullopt;
+}
+
+void RunFolder::mark_best(int64_t step) const {
+  const fs::path next = best().string() + ".next";
+  std::error_code error;
+  fs::remove(next, error);
+  fs::create_hard_link(checkpoint(step), next, error);
+  if (error) fs::copy_file(checkpoint(step), next, fs::copy_options::overwrite_existing, error);
+  if (!error) fs::rename(next, best(), error);
+  if (error) throw IoError("{}: {}", best().string(), error.message());
+}
+
+void RunFolder::rotate(int64_t keep) const {
+  const auto all = steps();
+  std::error_code ignored;
+  for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) fs::remove(checkpoint(all[i]), ignored);
+}
+
+fs::path find_checkpoint(const fs::path& run_or_file) {
+  std::error_code error;
+  if (fs::is_regular_file(run_or_file, error)) return run_or_file;
+  if (!fs::is_directory(run_or_file, error))
+    throw CheckpointError("{}: no such run folder or checkpoint", run_or_file.string());
+  const RunFolder folder(run_or_file);
+  if (fs::exists(folder.best(), error)) return folder.best();
+  const auto all = folder.steps();
+  if (all.empty())
+    throw CheckpointError("{}: the folder holds no checkpoint (ckpt/*.safetensors)", run_or_file.string());
+  return folder.checkpoint(all.back());
+}
+
+}  // namespace effllm

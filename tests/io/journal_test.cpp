@@ -1,0 +1,220 @@
+#include "io/journal.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "io/temp_folder.h"
+
+using namespace effllm;
+
+namespace {
+
+using Values = std::vector<std::pair<std::string, double>>;
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+JournalData parsed(const TempFolder& folder, const std::string& text) {
+  spill(folder / "text.jsonl", text);
+  return read_journal(folder / "text.jsonl");
+}
+
+std::string train_row(int64_t step) {
+  return R"({"type":"train","step":)" + std::to_string(step) + R"(,"loss":1.5})" + "\n";
+}
+
+}  // namespace
+
+TEST_CASE("journal: what was written is read, bit for bit") {
+  const TempFolder folder("journal_round");
+  const Values values = {{"loss", 0.1}, {"lr", 1e-320}, {"tokens", 1e17}, {"x", -0.0}};
+  {
+    Journal journal(folder / "m.jsonl");
+    journal.header("run \"1\"\n", "abc");
+    journal.row("train", 1, values);
+    journal.row("val", 1, Values{{"loss", 5}});
+    journal.row("train", -2, Values{});
+    journal.event(1, "warning", "spike \xFF\n\x1b", 2.5);
+    journal.event(2, "info", "no time");
+    journal.sync();
+  }
+  const JournalData data = read_journal(folder / "m.jsonl");
+  CHECK(data.run_id == "run \"1\"\n");
+  CHECK(data.config_sha256 == "abc");
+  CHECK_FALSE(data.torn);
+  CHECK(data.bad_lines == 0);
+  REQUIRE(data.tables.size() == 2);
+  const JournalTable* train = data.find("train");
+  REQUIRE(train);
+  CHECK(train->step == std::vector<int64_t>{1, -2});
+  for (const auto& [name, value] : values) {
+    const auto* column = train->find(name);
+    REQUIRE(column);
+    CHECK(column->at(0) == value);
+    CHECK(std::signbit(column->at(0)) == std::signbit(value));
+    CHECK(std::isnan(column->at(1)));
+  }
+  CHECK(train->find("none") == nullptr);
+  CHECK(data.find("none") == nullptr);
+  REQUIRE(data.events.size() == 2);
+  CHECK(data.events[0].wall_s == 2.5);
+  CHECK(data.events[0].level == "warning");
+  CHECK(data.events[0].text == "spike \xEF\xBF\xBD\n\x1b");
+  CHECK(std::isnan(data.events[1].wall_s));
+}
+
+TEST_CASE("journal: every line is JSON, also where a number is not finite") {
+  const TempFolder folder("journal_json");
+  {
+    Journal journal(folder / "m.jsonl");
+    journal.row("train", 3, Values{{"a", kNan}, {"b", HUGE_VAL}, {"c", -HUGE_VAL}, {"d", 2}});
+  }
+  const auto record = nlohmann::json::parse(slurp(folder / "m.jsonl"));
+  CHECK(record["a"] == "nan");
+  CHECK(record["b"] == "inf");
+  CHECK(record["c"] == "-inf");
+  CHECK(record["d"] == 2);
+  const JournalData data = read_journal(folder / "m.jsonl");
+  CHECK(std::isnan(data.tables[0].find("a")->at(0)));
+  CHECK(data.tables[0].find("b")->at(0) == HUGE_VAL);
+  CHECK(data.tables[0].find("c")->at(0) == -HUGE_VAL);
+}
+
+TEST_CASE("journal: names that would confuse a reader are refused") {
+  const TempFolder folder("journal_names");
+  Journal journal(folder / "m.jsonl");
+  for (const char* kind : {"", "event", "events", "header", "resume", "a b", "a\"", "a/b", "."}) {
+    CAPTURE(kind);
+    CHECK_THROWS_AS(journal.row(kind, 1, Values{}), ShapeError);
+  }
+  for (const char* name : {"", "type", "step", "a\"", "a/b", "a\n"}) {
+    CAPTURE(name);
+    CHECK_THROWS_AS(journal.row("train", 1, Values{{name, 1.0}}), ShapeError);
+  }
+  CHECK(slurp(folder / "m.jsonl").empty());
+}
+
+TEST_CASE("journal: a run that was resumed has each step once") {
+  const TempFolder folder("journal_resume");
+  {
+    Journal journal(folder / "m.jsonl");
+    for (int64_t s = 1; s <= 5; ++s) journal.row("train", s, Values{{"loss", 10.0 + static_cast<double>(s)}});
+    journal.row("val", 4, Values{{"bpc", 2}});
+    journal.event(5, "warning", "killed");
+  }
+  {
+    Journal journal(folder / "m.jsonl");
+    journal.resume(3, "ckpt/step_3");
+    for (int64_t s = 4; s <= 6; ++s) journal.row("train", s, Values{{"loss", 20.0 + static_cast<double>(s)}});
+  }
+  const JournalData data = read_journal(folder / "m.jsonl");
+  CHECK(data.find("train")->step == std::vector<int64_t>{1, 2, 3, 4, 5, 6});
+  CHECK(*data.find("train")->find("loss") == std::vector<double>{11, 12, 13, 24, 25, 26});
+  CHECK(data.find("val") == nullptr);
+  REQUIRE(data.events.size() == 2);
+  CHECK(data.events[0].text == "killed");
+  CHECK(data.events[1].step == 3);
+  CHECK(data.events[1].text.find("ckpt/step_3") != std::string::npos);
+}
+
+TEST_CASE("journal: cut anywhere, it gives the whole lines before the cut, and goes on after it") {
+  const TempFolder folder("journal_cut");
+  std::string text;
+  for (int64_t s = 1; s <= 3; ++s) text += train_row(s);
+  for (size_t n = 0; n <= text.size(); ++n) {
+    CAPTURE(n);
+    const auto whole = static_cast<size_t>(std::count(text.begin(), text.begin() + static_cast<int64_t>(n), '\n'));
+    const bool torn = n > 0 && text[n - 1] != '\n';
+    const JournalData cut = parsed(folder, text.substr(0, n));
+    CHECK(cut.torn == torn);
+    CHECK((cut.tables.empty() ? 0 : cut.tables[0].step.size()) == whole);
+    {
+      Journal journal(folder / "text.jsonl");
+      journal.resume(static_cast<int64_t>(whole), "c");
+      journal.row("train", static_cast<int64_t>(whole) + 1, Values{{"loss", 9}});
+    }
+    const JournalData resumed = read_journal(folder / "text.jsonl");
+    CHECK_FALSE(resumed.torn);
+    CHECK(resumed.bad_lines <= torn);
+    REQUIRE(resumed.tables.size() == 1);
+    CHECK(resumed.tables[0].step.size() == whole + 1);
+    CHECK(resumed.tables[0].find("loss")->back() == 9);
+  }
+}
+
+TEST_CASE("journal: lines that are no records are counted and skipped") {
+  const TempFolder folder("journal_bad");
+  const std::string deep = std::string(300'000, '[') + std::string(300'000, ']') + "\n";
+  for (const std::string& bad :
+       {std::string("nonsense\n"), std::string("[]\n"), std::string("5\n"), std::string("{}\n"), std::string("\0\n", 2),
+        std::string("{\"type\":5,\"step\":1}\n"), std::string("{\"type\":\"train\"}\n"),
+        std::string("{\"type\":\"train\",\"step\":1.5}\n"), std::string("{\"type\":\"train\",\"step\":\"1\"}\n"),
+        std::string("{\"type\":\"train\",\"step\":9223372036854775808}\n"),
+        std::string("{\"type\":\"train\",\"step\":1,\"loss\":1e999}\n"), std::string("{\"type\":\"\",\"step\":1}\n"),
+        std::string("{\"type\":\"../x\",\"step\":1}\n"), std::string("{\"type\":\"resume\",\"step\":1}\n"),
+        std::string("{\"type\":\"header\"}\n"), std::string("{\"type\":\"train\",\"step\":1,\"a\":\"\xFF\"}\n"),
+        "{\"type\":\"" + std::string(2'000'000, 'x') + "\"}\n", deep}) {
+    CAPTURE(bad.substr(0, 80));
+    const JournalData data = parsed(folder, train_row(1) + bad + train_row(2));
+    CHECK(data.bad_lines == 1);
+    CHECK_FALSE(data.torn);
+    REQUIRE(data.tables.size() == 1);
+    CHECK(data.tables[0].step == std::vector<int64_t>{1, 2});
+    CHECK(parsed(folder, train_row(1) + bad).torn);
+  }
+  CHECK(parsed(folder, "").tables.empty());
+  CHECK(parsed(folder, "\n\n").bad_lines == 0);
+}
+
+TEST_CASE("journal: fields that are no numbers are left alone") {
+  const TempFolder folder("journal_fields");
+  const JournalData data =
+      parsed(folder, R"({"type":"train","step":1,"note":"text","ok":true,"o":{"a":1},"n":null,"a b":1,"loss":2,"k":-3})"
+                     "\n");
+  REQUIRE(data.tables.size() == 1);
+  CHECK(data.tables[0].columns.size() == 2);
+  CHECK(data.tables[0].find("loss")->at(0) == 2);
+  CHECK(data.tables[0].find("k")->at(0) == -3);
+}
+
+TEST_CASE("journal: a newer format and absurdly many metrics are refused") {
+  const TempFolder folder("journal_newer");
+  CHECK_THROWS_AS(parsed(folder, "{\"type\":\"header\",\"format_version\":2}\n"), DataError);
+  std::string row = "{\"type\":\"train\",\"step\":1", kinds;
+  for (int i = 0; i < 1025; ++i) {
+    row += ",\"m" + std::to_string(i) + "\":1";
+    kinds += "{\"type\":\"k" + std::to_string(i) + "\",\"step\":1}\n";
+  }
+  CHECK_THROWS_AS(parsed(folder, row + "}\n"), DataError);
+  CHECK_THROWS_AS(parsed(folder, kinds), DataError);
+  CHECK_THROWS_AS(read_journal(folder / "none"), IoError);
+}
+
+TEST_CASE("journal: it becomes an HDF5 file with units") {
+  const TempFolder folder("journal_hdf5");
+  {
+    Journal journal(folder / "m.jsonl");
+    journal.header("r1", "abc");
+    for (int64_t s = 1; s <= 3; ++s)
+      journal.row("train", s, Values{{"loss", 1.0 / static_cast<double>(s)}, {"my_metric", 2}});
+    journal.row("val", 3, Values{{"bpc", 1.5}});
+    journal.event(3, "info", "done");
+  }
+  const H5Document d = to_hdf5(read_journal(folder / "m.jsonl"), {{"status", "done"}, {"run_id", "mine"}},
+                               {{"seed", 7}}, {{"config_yaml", "a: 1\n"}});
+  REQUIRE(d.groups.size() == 2);
+  CHECK(d.groups[0].name == "train");
+  REQUIRE(d.groups[0].series.size() == 2);
+  CHECK(d.groups[0].series[0].units == "nats/token");
+  CHECK(d.groups[0].series[1].units == "");
+  CHECK(d.groups[0].series[1].long_name == "my metric");
+  CHECK(d.groups[1].series[0].units == "bits/character");
+  CHECK(d.string_attributes.front() == std::pair<std::string, std::string>("effllm_format", "metrics"));
+  CHECK(d.int_attributes.front() == std::pair<std::string, int64_t>("format_version", 1));
+  CHECK(d.events.size() == 1);
+  write_hdf5(folder / "m.h5", d);
+  CHECK(read_hdf5_series(folder / "m.h5", "train/loss") == std::vector<double>{1, 0.5, 1.0 / 3});
+  CHECK(read_hdf5_series(folder / "m.h5", "val/bpc") == std::vector<double>{1.5});
+}
