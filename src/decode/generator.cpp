@@ -1,0 +1,145 @@
+#include "decode/generator.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace effllm {
+namespace {
+
+constexpr int64_t kPrefillPiece = 256;  // tokens at a time, so that the logits of a long prompt need little memory
+
+void check(const LanguageModel& model, const Tokenizer& tokenizer, const GenerateOptions& o) {
+  if (o.tokens < 0) throw ConfigError("{} tokens to generate: the number can't be negative", o.tokens);
+  if (o.samples < 1) throw ConfigError("{} samples to generate: at least one is needed", o.samples);
+  for (const std::string& s : o.stop)
+    if (s.empty()) throw ConfigError("an empty stop string would end every text at once; leave it out");
+  check(o.sampler);
+  if (tokenizer.vocab_size() != model.vocab())
+    throw ConfigError("a tokenizer of {} symbols for a model of {}", tokenizer.vocab_size(), model.vocab());
+}
+
+std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view prompt) {
+  if (!prompt.empty()) return tokenizer.encode(prompt);
+  try {
+    return tokenizer.encode("\n");
+  } catch (const DataError&) {
+    return {0};
+  }
+}
+
+// A text that grows by tokens, with the model's state after all of them.
+class Continuation {
+ public:
+  Continuation(const LanguageModel& model, std::vector<int32_t> prompt, int64_t new_tokens)
+      : model_(model), tokens_(std::move(prompt)) {
+    const auto length = static_cast<int64_t>(tokens_.size());
+    capacity_ = std::min(length + new_tokens, model.longest());
+    prefill(std::min(length, model.longest()));
+  }
+  Continuation branch() const {
+    Continuation c = *this;
+    c.state_ = state_.clone();
+    return c;
+  }
+  void append(int32_t token) {
+    tokens_.push_back(token);
+    if (filled_ == model_.longest()) {
+      prefill(std::max<int64_t>(1, model_.longest() / 2));
+      return;
+    }
+    logits_ = model_.step(Tensor::view_of(std::span(tokens_).last(1), {1, 1}), state_);
+    ++filled_;
+  }
+  int32_t next(const SamplerOptions& o, uint64_t sample_index, uint64_t token_index) const {
+    return dispatch_float(logits_.dtype(), [&]<class T>() {
+      const std::span<const T> row(logits_.view<T>().row(0), static_cast<size_t>(logits_.cols()));
+      return sample(row, o, sample_index, token_index);
+    });
+  }
+
+ private:
+  // Forgets the state and reads the last `length` tokens.
+  void prefill(int64_t length) {
+    state_ = model_.make_state(1, capacity_);
+    const auto last = std::span(tokens_).last(static_cast<size_t>(length));
+    for (int64_t from = 0; from < length; from += kPrefillPiece) {
+      const int64_t n = std::min(kPrefillPiece, length - from);
+      const auto piece = last.subspan(static_cast<size_t>(from), static_cast<size_t>(n));
+      logits_ = model_.logits(Tensor::view_of(piece, {1, n}), {}, &state_).row_range(n - 1, {1, model_.vocab()});
+    }
+    filled_ = length;
+  }
+
+  const LanguageModel& model_;
+  std::vector<int32_t> tokens_;
+  int64_t capacity_ = 0, filled_ = 0;  // tokens that the state has room for, and holds
+  ModelState state_;
+  Tensor logits_;  // [1, Q], of the next token
+};
+
+std::string continue_text(Continuation text, const Tokenizer& tokenizer, const GenerateOptions& o, int64_t sample,
+                          const OnText& on_text) {
+  TextStream stream(o.stop);
+  std::string all;
+  const auto show = [&](const std::string& piece) {
+    all += piece;
+    if (on_text && !piece.empty()) on_text(sample, piece);
+  };
+  for (int64_t i = 0; i < o.tokens && !stream.stopped(); ++i) {
+    const int32_t token = text.next(o.sampler, static_cast<uint64_t>(sample), static_cast<uint64_t>(i));
+    show(stream.push(tokenizer.decode(std::span(&token, 1))));
+    if (i + 1 < o.tokens && !stream.stopped()) text.append(token);
+  }
+  show(stream.finish());
+  return all;
+}
+
+// Length of `s` without a UTF-8 sequence at its end that more bytes could complete.
+size_t whole_sequences(std::string_view s) {
+  for (size_t back = 1; back <= std::min<size_t>(3, s.size()); ++back) {
+    const auto c = static_cast<unsigned char>(s[s.size() - back]);
+    if ((c & 0xC0) == 0x80) continue;
+    const size_t length = c >= 0xF0 && c < 0xF5 ? 4 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xC2 && c < 0xE0 ? 2 : 1;
+    return length > back ? s.size() - back : s.size();
+  }
+  return s.size();
+}
+
+}  // namespace
+
+size_t TextStream::safe_length() const {
+  size_t safe = held_.size();
+  for (const std::string& s : stop_)
+    for (size_t n = std::min(s.size() - 1, held_.size()); n > 0; --n)
+      if (held_.ends_with(std::string_view(s).substr(0, n))) {
+        safe = std::min(safe, held_.size() - n);
+        break;
+      }
+  return whole_sequences(std::string_view(held_).substr(0, safe));
+}
+
+std::string TextStream::push(std::string_view bytes) {
+  if (stopped_) return {};
+  held_ += bytes;
+  size_t end = std::string::npos;
+  for (const std::string& s : stop_) end = std::min(end, held_.find(s));
+  stopped_ = end != std::string::npos;
+  std::string out = held_.substr(0, stopped_ ? end : safe_length());
+  held_ = stopped_ ? std::string() : held_.substr(out.size());
+  return out;
+}
+
+std::string TextStream::finish() { return std::exchange(held_, std::string()); }
+
+std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
+                                  const GenerateOptions& options, const OnText& on_text) {
+  check(model, tokenizer, options);
+  const Tape::Paused paused;
+  const Continuation start(model, encode_prompt(tokenizer, prompt), options.tokens);
+  std::vector<std::string> texts;
+  for (int64_t i = 0; i < options.samples; ++i)
+    texts.push_back(continue_text(start.branch(), tokenizer, options, i, on_text));
+  return texts;
+}
+
+}  // namespace effllm

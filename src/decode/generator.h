@@ -1,0 +1,51 @@
+// Text from a model, token by token.
+#pragma once
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "data/tokenizer.h"
+#include "decode/sampler.h"
+#include "model/language_model.h"
+
+namespace effllm {
+
+struct GenerateOptions {
+  int64_t tokens = 256;                // to generate at most, per sample
+  int64_t samples = 1;                 // sample i is the same text however many there are
+  std::vector<std::string> stop = {};  // a text ends before the first of these that it would contain
+  SamplerOptions sampler = {};
+};
+
+// A new piece of the text of sample `sample`: never a part of a stop string, nor of a UTF-8 sequence that the next
+// token may complete. The pieces of a sample joined are its text.
+using OnText = std::function<void(int64_t sample, std::string_view piece)>;
+
+// Continues `prompt` `samples` times, one after the other; returns the new texts without the prompt. The prompt is
+// read once, then the state of each sample advances by single steps. A model with learned positions is the exception:
+// where they end it starts anew from the last half of what they cover, and of a longer prompt it reads the last
+// model.longest() tokens. An empty prompt stands for one newline where the vocabulary has it, else for token 0.
+// ConfigError for options out of range or a tokenizer of another vocabulary, DataError for a prompt with symbols that
+// the tokenizer lacks, NumericalError for logits that are not numbers.
+std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
+                                  const GenerateOptions& options, const OnText& on_text = {});
+
+// Text on its way out: holds back what may still become a stop string or a whole UTF-8 sequence.
+class TextStream {
+ public:
+  explicit TextStream(std::vector<std::string> stop) : stop_(std::move(stop)) {}  // none of them empty
+  // Takes in the bytes of one token; returns what is safe to show. After a stop string nothing more comes.
+  std::string push(std::string_view bytes);
+  bool stopped() const { return stopped_; }
+  std::string finish();  // the rest, which nothing will complete any more
+
+ private:
+  size_t safe_length() const;
+  std::vector<std::string> stop_;
+  std::string held_;
+  bool stopped_ = false;
+};
+
+}  // namespace effllm

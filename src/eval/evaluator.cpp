@@ -1,0 +1,239 @@
+#include "eval/evaluator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <numbers>
+#include <vector>
+
+#include "base/text.h"
+#include "data/batches.h"
+#include "kernels/parallel.h"
+#include "ops/loss.h"
+
+namespace effllm {
+namespace {
+
+constexpr std::array<ProtocolInfo, 3> kProtocols = {{
+    {"windows", "windows side by side, each from nothing; every target counts"},
+    {"sliding", "windows that overlap; only targets with much context count, each once"},
+    {"carried", "one pass over the split, the state carried from chunk to chunk"},
+}};
+
+// Inputs [begin, end) of the text; the targets of inputs [scored, end) count.
+struct Window {
+  int64_t begin, end, scored;
+  int64_t length() const { return end - begin; }
+};
+
+struct Score {
+  double nats = 0;
+  int64_t tokens = 0, bytes = 0;
+  void operator+=(const Score& o) { nats += o.nats, tokens += o.tokens, bytes += o.bytes; }
+};
+
+int64_t stride_of(const EvalOptions& o) { return o.stride ? o.stride : std::max<int64_t>(1, o.tokens / 2); }
+
+// Checks what needs no text.
+void check(const LanguageModel& model, const Tokenizer& tokenizer, const EvalOptions& o) {
+  if (std::ranges::none_of(kProtocols, [&](const ProtocolInfo& p) { return p.name == o.protocol; })) {
+    std::array<std::string_view, kProtocols.size()> names;
+    std::ranges::transform(kProtocols, names.begin(), &ProtocolInfo::name);
+    throw ConfigError("unknown evaluation protocol `{}`; choose windows, sliding or carried.{}", o.protocol,
+                      did_you_mean(o.protocol, names));
+  }
+  if (o.tokens < 1 || o.batch < 1 || o.max_tokens < 0 || o.stride < 0)
+    throw ConfigError(
+        "evaluation with tokens {}, batch {}, max_tokens {}, stride {}: tokens and batch must be at least 1, "
+        "max_tokens and stride at least 0",
+        o.tokens, o.batch, o.max_tokens, o.stride);
+  if (o.protocol == "sliding" && o.stride > o.tokens)
+    throw ConfigError("a stride of {} skips targets between windows of {} tokens; choose a stride of at most {}",
+                      o.stride, o.tokens, o.tokens);
+  const bool learned = model.longest() < std::numeric_limits<int64_t>::max();
+  if (learned && o.protocol == "carried")
+    throw ConfigError(
+        "a model with learned positions for {} tokens can't be carried over a whole split; choose `windows` or "
+        "`sliding` with at most {} tokens",
+        model.longest(), model.longest());
+  if (o.tokens > model.longest())
+    throw ConfigError("windows of {} tokens, but the model has learned positions for {}; choose at most {} tokens",
+                      o.tokens, model.longest(), model.longest());
+  if (tokenizer.vocab_size() != model.vocab())
+    throw ConfigError("a tokenizer of {} symbols for a model of {}", tokenizer.vocab_size(), model.vocab());
+}
+
+// Windows over `inputs` inputs; `stride` apart.
+std::vector<Window> plan(int64_t inputs, int64_t tokens, int64_t stride) {
+  std::vector<Window> windows;
+  for (int64_t begin = 0, scored = 0; scored < inputs; begin += stride) {
+    const int64_t end = std::min(begin + tokens, inputs);
+    windows.push_back({begin, end, scored});
+    scored = end;
+  }
+  return windows;
+}
+
+// Runs of consecutive windows of one length, at most `batch` each: [first, last).
+struct Task {
+  size_t first, last;
+};
+std::vector<Task> tasks_of(const std::vector<Window>& windows, int64_t batch) {
+  std::vector<Task> tasks;
+  for (size_t i = 0; i < windows.size(); ++i) {
+    const bool joins = !tasks.empty() && i - tasks.back().first < static_cast<size_t>(batch) &&
+                       windows[i].length() == windows[tasks.back().first].length();
+    joins ? void(tasks.back().last = i + 1) : tasks.push_back({i, i + 1});
+  }
+  return tasks;
+}
+
+class Evaluation {
+ public:
+  Evaluation(const LanguageModel& model, const TokenizedText& text, const Tokenizer& tokenizer, const EvalOptions& o)
+      : model_(model), text_(text), tokenizer_(tokenizer), options_(o) {
+    auto inputs = static_cast<int64_t>(text.tokens.size()) - 1;
+    if (o.max_tokens) inputs = std::min(inputs, o.max_tokens);
+    if (inputs < 1) throw DataError("a split of {} tokens has nothing to predict; two are needed", text.tokens.size());
+    for (int64_t i = 0; i <= inputs; ++i)
+      if (const int32_t id = text.tokens[static_cast<size_t>(i)]; id < 0 || id >= model.vocab())
+        throw DataError("token {} is {}, outside the model's vocabulary of {}", i, id, model.vocab());
+    windows_ = plan(inputs, o.tokens, o.protocol == "sliding" ? stride_of(o) : o.tokens);
+    scores_.resize(windows_.size());
+  }
+
+  void run() {
+    if (options_.protocol == "carried") {
+      ModelState state = model_.make_state(1, windows_.back().end);
+      for (size_t i = 0; i < windows_.size(); ++i) score({i, i + 1}, &state);
+      return;
+    }
+    const auto tasks = tasks_of(windows_, options_.batch);
+    const auto workers = static_cast<int>(std::min<size_t>(static_cast<size_t>(threads()), tasks.size()));
+    if (workers == 1 || in_parallel()) {
+      for (const Task& t : tasks) score(t, nullptr);
+      return;
+    }
+    std::atomic<size_t> next = 0;
+    run_workers(workers, [&](int) {
+      try {
+        for (size_t i; (i = next.fetch_add(1)) < tasks.size();) score(tasks[i], nullptr);
+      } catch (...) {
+        next = tasks.size();
+        throw;
+      }
+    });
+  }
+
+  // Sums in the order of the text. The standard error is that of a ratio: with m = X / N over pieces of n_k tokens and
+  // x_k nats, sqrt(K / (K - 1) sum (x_k - m n_k)^2) / N.
+  EvalResult summarise() const {
+    Score total;
+    std::vector<Score> pieces;
+    int64_t piece = -1;
+    for (size_t i = 0; i < scores_.size(); ++i) {
+      total += scores_[i];
+      if (windows_[i].scored / options_.tokens != piece) pieces.emplace_back();
+      piece = windows_[i].scored / options_.tokens;
+      pieces.back() += scores_[i];
+    }
+    if (total.tokens == 0) throw DataError("every target of the split begins a document: nothing to score");
+    EvalResult r{.protocol = options_.protocol, .nats = total.nats, .tokens = total.tokens, .bytes = total.bytes};
+    const auto k = static_cast<double>(pieces.size()), n = static_cast<double>(total.tokens);
+    double squares = 0;
+    for (const Score& p : pieces) {
+      const double residual = p.nats - r.nats_per_token() * static_cast<double>(p.tokens);
+      squares += residual * residual;
+    }
+    r.stderr_nats = k > 1 ? std::sqrt(k / (k - 1) * squares) / n : std::nan("");
+    return r;
+  }
+
+ private:
+  // Fills the scores of the windows of one task, which are of one length T.
+  void score(const Task& task, ModelState* state) {
+    const auto batch = static_cast<int64_t>(task.last - task.first), tokens = windows_[task.first].length();
+    const auto n = static_cast<size_t>(batch * tokens);
+    std::vector<int32_t> inputs, targets;  // [batch, tokens]
+    std::vector<int64_t> segments;         // the same, or empty
+    inputs.reserve(n), targets.reserve(n);
+    for (size_t i = task.first; i < task.last; ++i) {
+      fill_row(windows_[i], inputs, targets, segments);
+      for (auto t = targets.end() - tokens; t != targets.end(); ++t)
+        if (*t != kIgnoredTarget) ++scores_[i].tokens, scores_[i].bytes += tokenizer_.bytes_of(*t);
+    }
+    const Shape shape = {batch, tokens};
+    const Tensor documents = segments.empty() ? Tensor() : Tensor::view_of(std::span(segments), shape);
+    Context cx;
+    if (documents.defined()) cx.segments = &documents;
+    const Tensor logits = model_.logits(Tensor::view_of(std::span(inputs), shape), cx, state);
+    for (int64_t b = 0; b < batch; ++b) {
+      const auto row = std::span(targets).subspan(static_cast<size_t>(b * tokens), static_cast<size_t>(tokens));
+      const Tensor nats =
+          cross_entropy(logits.row_range(b * tokens, {tokens, model_.vocab()}), Tensor::view_of(row, {tokens}), 1);
+      scores_[task.first + static_cast<size_t>(b)].nats = *nats.data<double>();
+    }
+  }
+
+  // Appends one window.
+  void fill_row(const Window& w, std::vector<int32_t>& inputs, std::vector<int32_t>& targets,
+                std::vector<int64_t>& segments) const {
+    auto document = std::ranges::lower_bound(text_.document_starts, w.begin);
+    const auto starts = [&](int64_t i) { return document != text_.document_starts.end() && *document == i; };
+    int64_t segment = 0;
+    for (int64_t i = w.begin; i < w.end; ++i) {
+      bool counts = i >= w.scored;
+      if (options_.reset_documents) {
+        if (starts(i)) ++segment, ++document;
+        segments.push_back(segment);
+        counts = counts && !starts(i + 1);
+      }
+      inputs.push_back(text_.tokens[static_cast<size_t>(i)]);
+      targets.push_back(counts ? text_.tokens[static_cast<size_t>(i) + 1] : kIgnoredTarget);
+    }
+  }
+
+  const LanguageModel& model_;
+  const TokenizedText& text_;
+  const Tokenizer& tokenizer_;
+  const EvalOptions& options_;
+  std::vector<Window> windows_;
+  std::vector<Score> scores_;  // one a window
+};
+
+}  // namespace
+
+double EvalResult::bits_per_char() const { return nats_per_token() / std::numbers::ln2; }
+double EvalResult::bits_per_byte() const { return nats / std::numbers::ln2 / static_cast<double>(bytes); }
+double EvalResult::perplexity() const { return std::exp(nats_per_token()); }
+
+std::span<const ProtocolInfo> all_protocols() { return kProtocols; }
+
+std::string describe(const EvalOptions& o) {
+  std::string text = o.protocol == "sliding"
+                         ? fmt::format("sliding windows of {} tokens, stride {}", o.tokens, stride_of(o))
+                     : o.protocol == "carried" ? "one pass, state carried"
+                                               : fmt::format("{} of {} tokens", o.protocol, o.tokens);
+  if (o.reset_documents) text += ", reset at documents";
+  if (o.max_tokens) text += fmt::format(", first {} targets", o.max_tokens);
+  return text;
+}
+
+EvalResult evaluate(const LanguageModel& model, const TokenizedText& text, const Tokenizer& tokenizer,
+                    const EvalOptions& options) {
+  check(model, tokenizer, options);
+  const Tape::Paused paused;
+  const auto before = std::chrono::steady_clock::now();
+  Evaluation evaluation(model, text, tokenizer, options);
+  evaluation.run();
+  EvalResult result = evaluation.summarise();
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+  return result;
+}
+
+}  // namespace effllm

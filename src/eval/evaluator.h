@@ -1,0 +1,55 @@
+// How well a model predicts a text, by named protocols that say exactly which tokens are scored, and from what context.
+//
+// Of n tokens x_0 .. x_{n-1} the first is context only; every other is scored once: n - 1 targets in every protocol.
+// T is `tokens`, s is `stride`.
+//   windows  Inputs [0, T), [T, 2T) ..., each from nothing, targets one further (nanoGPT's). The last may be shorter.
+//            The first target of a window has one token of context.
+//   sliding  Inputs [0, T), [s, s + T), [2s, 2s + T) ..., each from nothing. The first window scores all its targets,
+//            every later one the last s: targets after the first window have T - s + 1 to T tokens of context.
+//   carried  Chunks of T inputs in order, the state carried from one to the next: all that came before is context.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "config/named.h"
+#include "data/corpus.h"
+#include "model/language_model.h"
+
+namespace effllm {
+
+struct EvalOptions {
+  std::string protocol = "windows";
+  int64_t tokens = 256;          // T, of a window or chunk
+  int64_t stride = 0;            // s, of `sliding`: 1 to T; 0: half of T
+  int64_t batch = 8;             // windows that go through the model at once
+  int64_t max_tokens = 0;        // score the first so many targets; 0: the whole split
+  bool reset_documents = false;  // context ends at a document's start, and its first token is not scored
+};
+
+struct EvalResult {
+  std::string protocol;
+  double nats = 0;                // sum of -log p over the scored tokens; NaN where the model gave NaN
+  int64_t tokens = 0, bytes = 0;  // that were scored
+  double stderr_nats = 0;         // standard error of nats_per_token(), over pieces of T tokens; NaN below two pieces
+  double seconds = 0;
+
+  double nats_per_token() const { return nats / static_cast<double>(tokens); }
+  double bits_per_char() const;  // bits per token: a token of a byte or char tokenizer is a character
+  double bits_per_byte() const;
+  double perplexity() const;  // of a token
+};
+
+using ProtocolInfo = NamedInfo;
+std::span<const ProtocolInfo> all_protocols();
+
+// "sliding windows of 256 tokens, stride 64": results compare only where this text and the split agree.
+std::string describe(const EvalOptions& options);
+
+// Scores `text`. The bits of the result don't depend on the number of threads. ConfigError for an unknown protocol,
+// sizes out of range, windows longer than learned positions reach, and `carried` with learned positions; DataError for
+// a split with nothing to score or tokens outside the model's vocabulary.
+EvalResult evaluate(const LanguageModel& model, const TokenizedText& text, const Tokenizer& tokenizer,
+                    const EvalOptions& options);
+
+}  // namespace effllm
