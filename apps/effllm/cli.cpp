@@ -1,0 +1,191 @@
+#include "cli.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+#include "base/text.h"
+#include "base/version.h"
+#include "kernels/parallel.h"
+
+namespace effllm::app {
+namespace {
+
+std::string suggestion(const CLI::App& app, int argc, char** argv) {
+  std::vector<std::string> names;
+  for (const auto* s : app.get_subcommands([](const CLI::App*) { return true; })) names.push_back(s->get_name());
+  const CLI::App* at = &app;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (at == &app && !word.starts_with('-')) {
+      const auto found = app.get_subcommands([&](const CLI::App* s) { return s->get_name() == word; });
+      const CLI::App* next = found.empty() ? nullptr : found.front();
+      if (!next) return fmt::format("there is no command `{}`.{}", word, did_you_mean(word, names));
+      at = next;
+    } else if (word.starts_with("--")) {
+      const std::string flag = word.substr(0, word.find('='));
+      std::vector<std::string> flags;
+      bool known = false;
+      for (const CLI::App* a : {&app, at})
+        for (const auto* o : a->get_options())
+          for (const auto& l : o->get_lnames()) {
+            flags.push_back("--" + l);
+            known |= flag == flags.back();
+          }
+      if (!known)
+        return fmt::format("`{}` takes no {}.{}", at == &app ? "effllm" : "effllm " + at->get_name(), flag,
+                           did_you_mean(flag, flags));
+    }
+  }
+  return "";
+}
+
+void one_each(CLI::Option* o) { o->allow_extra_args(false); }
+
+void declare_train(CLI::App& app, TrainArgs& a) {
+  app.add_option("-c,--config,config", a.config, "Configuration (YAML)")->required();
+  one_each(app.add_option("--set", a.set, "Override a key: --set train.batch=8 (repeatable)"));
+  app.add_option("--name", a.name, "Name of the run folder (default: that of the configuration)");
+  app.add_option("--runs", a.runs, "Where run folders are")->capture_default_str();
+  app.add_option("--resume", a.resume, "auto: go on from the newest checkpoint, or start")
+      ->check(CLI::IsMember({"auto"}));
+  app.add_flag("--dry-run", a.dry_run, "Check everything and show what would run");
+}
+
+void declare_eval(CLI::App& app, EvalArgs& a) {
+  app.add_option("model", a.model, "Run folder or checkpoint")->required();
+  app.add_option("--split", a.split, "train, val or test")->capture_default_str();
+  app.add_option("--protocol", a.protocol, "windows, sliding or carried (default: the run's)");
+  app.add_option("--tokens", a.tokens, "Tokens of a window");
+  app.add_option("--stride", a.stride, "Tokens between sliding windows");
+  app.add_option("--max-tokens", a.max_tokens, "Score only so many tokens");
+  app.add_option("--corpus", a.corpus, "Another corpus than the run's");
+  app.add_flag("--allow-data-mismatch", a.allow_other_data, "Evaluate although the corpus is not the one trained on");
+  app.add_flag("!--no-baselines", a.baselines, "Leave out n-gram and gzip");
+  app.add_option("--save-logits", a.save_logits,
+                 "Write tokens and logits of the first window to this safetensors file");
+}
+
+void declare_generate(CLI::App& app, GenerateArgs& a) {
+  app.add_option("model", a.model, "Run folder or checkpoint")->required();
+  app.add_option("-p,--prompt", a.prompt, "Text to continue");
+  app.add_option("-n,--tokens", a.tokens, "Tokens to generate")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--samples", a.samples, "How many texts")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("-t,--temperature", a.temperature, "0 takes the likeliest token")->capture_default_str();
+  app.add_option("--top-k", a.top_k, "Among the k likeliest; 0: all")->capture_default_str();
+  app.add_option("--top-p", a.top_p, "Among the fewest that reach probability p")->capture_default_str();
+  app.add_option("--seed", a.seed, "Of the random numbers")->capture_default_str();
+  app.add_flag("--greedy", a.greedy, "The likeliest token each time (temperature 0)");
+  one_each(app.add_option("--stop", a.stop, "End before this text (repeatable)"));
+  app.add_flag("--raw", a.raw, "Write bytes as they are, also to a terminal");
+}
+
+void declare_plot(CLI::App& app, PlotArgs& a) {
+  app.add_option("runs", a.runs, "Run folders")->required();
+  app.add_option("-m,--metric", a.metric, "Such as train/loss, val/bpc (default: train/bpc and val/bpc)");
+  app.add_option("-x", a.x, "step, tokens or wall_s")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"step", "tokens", "wall_s"}));
+  app.add_option("--width", a.width, "Characters (default: the terminal's)");
+  app.add_option("--height", a.height, "Lines")->capture_default_str()->check(CLI::Range(3, 200));
+  app.add_flag("--ascii", a.ascii, "No braille characters");
+  app.add_flag("--log", a.log_y, "Logarithmic y axis");
+}
+
+}  // namespace
+
+ExitCode run_command_line(int argc, char** argv) {
+  CLI::App app("Trains and evaluates small efficient language models on a CPU.", "effllm");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", build_info().version);
+  Common common;
+  std::function<ExitCode()> chosen;
+  const auto command = [&](CLI::App& parent, const std::string& name, const std::string& help, auto run) {
+    CLI::App* sub = parent.add_subcommand(name, help);
+    sub->add_flag("--json", common.json, "Results as JSON");
+    sub->add_flag("-q,--quiet", common.quiet, "No progress");
+    sub->add_option("--threads", common.threads, "Threads (default: all that the process may use)")
+        ->check(CLI::PositiveNumber);
+    sub->callback([&chosen, run] { chosen = run; });
+    return sub;
+  };
+
+  TrainArgs train_args;
+  declare_train(*command(app, "train", "Train a model", [&] { return train(common, train_args); }), train_args);
+  EvalArgs eval_args;
+  declare_eval(*command(app, "eval", "Evaluate a trained model", [&] { return eval(common, eval_args); }), eval_args);
+  GenerateArgs generate_args;
+  declare_generate(*command(app, "generate", "Continue a text", [&] { return generate(common, generate_args); }),
+                   generate_args);
+
+  ListArgs list_args;
+  CLI::App* list_command =
+      command(app, "list", "What a configuration may name", [&] { return list(common, list_args); });
+  list_command->add_option("kind", list_args.kind,
+                           "mixers, ffns, objectives, optimizers, schedules, orders, tokenizers, protocols");
+  list_command->add_flag("--long", list_args.details, "With options, papers, deviations and waivers");
+  list_command->add_flag("--markdown", list_args.markdown, "As a Markdown table");
+
+  DescribeArgs describe_args;
+  CLI::App* describe_command = command(app, "describe", "Layers, parameters, FLOPs and state of a model",
+                                       [&] { return describe(common, describe_args); });
+  describe_command->add_option("model", describe_args.model, "Configuration, run folder or checkpoint")->required();
+  one_each(
+      describe_command->add_option("--set", describe_args.set, "Override a key of the configuration (repeatable)"));
+  describe_command->add_flag("--parameters", describe_args.parameters,
+                             "Every parameter with shape, decay and learning rate");
+
+  CheckArgs check_args;
+  CLI::App* check_command =
+      command(app, "check", "Check configurations without running them", [&] { return check(common, check_args); });
+  check_command->add_option("configs", check_args.configs, "Configurations (YAML)")->required();
+  one_each(check_command->add_option("--set", check_args.set, "Override a key (repeatable)"));
+
+  PlotArgs plot_args;
+  declare_plot(*command(app, "plot", "Curves of runs in the terminal", [&] { return plot(common, plot_args); }),
+               plot_args);
+  command(app, "doctor", "What this machine can do, and whether the program works on it",
+          [&] { return doctor(common); });
+
+  ExportArgs export_args;
+  CLI::App* export_command =
+      command(app, "export", "Weights alone, for other programs", [&] { return export_weights(common, export_args); });
+  export_command->add_option("model", export_args.model, "Run folder or checkpoint")->required();
+  export_command->add_option("-o,--output", export_args.folder, "Folder to write")->required();
+
+  CLI::App* data = app.add_subcommand("data", "Corpora");
+  data->require_subcommand(1);
+  PrepareArgs prepare_args;
+  CLI::App* prepare =
+      command(*data, "prepare", "Make a corpus of a text file", [&] { return prepare_data(common, prepare_args); });
+  prepare->add_option("file", prepare_args.file, "The text")->required();
+  prepare->add_option("--name", prepare_args.name, "Of the corpus (default: the file's)");
+  prepare->add_option("--data", prepare_args.folder, "Folder of manifests")->capture_default_str();
+  prepare->add_option("--train", prepare_args.train, "Fraction to train on")->capture_default_str();
+  prepare->add_option("--val", prepare_args.val, "Fraction to validate on; the rest is the test split")
+      ->capture_default_str();
+  prepare->add_option("--separator", prepare_args.separator,
+                      "A document starts after each occurrence (\\n for a newline)");
+  std::string shown_corpus;
+  command(*data, "show", "Sizes and splits of a corpus", [&] { return show_data(common, shown_corpus); })
+      ->add_option("corpus", shown_corpus, "Name of a manifest, or a path to one")
+      ->required();
+  command(app, "version", "Version, build and libraries", [&] { return version(common); });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) {  // --help, --version
+      app.exit(e);
+      return ExitCode::ok;
+    }
+    const std::string better = suggestion(app, argc, argv);
+    throw ConfigError("{}\nSee `effllm --help`, or `effllm COMMAND --help`.", better.empty() ? e.what() : better);
+  }
+  if (common.threads > 0) set_threads(common.threads);
+  threads();
+  return chosen ? chosen() : ExitCode::ok;
+}
+
+}  // namespace effllm::app

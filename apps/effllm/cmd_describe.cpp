@@ -1,0 +1,118 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "commands.h"
+#include "data/corpus.h"
+#include "kernels/parallel.h"
+#include "model/describe.h"
+#include "shared.h"
+#include "train/loaded_model.h"
+#include "train/run.h"
+
+namespace effllm::app {
+namespace {
+
+// The vocabulary needs the corpus for some tokenizers; bytes need none.
+int64_t vocab_of(const RunConfig& c) {
+  if (c.data.tokenizer == "byte") return 256;
+  return build_tokenizer(c.data.tokenizer, Corpus::open(c.data.corpus, c.folder).text())->vocab_size();
+}
+
+nlohmann::json to_json(const LayerCost& l) {
+  return {{"what", l.what},
+          {"parameters", l.parameters},
+          {"train_flops_per_token", l.train_flops},
+          {"prefill_flops_per_token", l.prefill_flops},
+          {"decode_flops", l.decode_flops},
+          {"state_bytes", l.state_bytes}};
+}
+
+std::vector<std::string> to_row(const LayerCost& l) {
+  return {l.what,
+          fmt::format("{}", l.parameters),
+          human_count(l.train_flops),
+          human_count(l.prefill_flops),
+          human_count(l.decode_flops),
+          human_bytes(static_cast<double>(l.state_bytes))};
+}
+
+void print_parameters(const RunConfig& c, int64_t vocab) {
+  LanguageModel model(c.model, vocab);
+  model.params().as_meta(DType::f32);
+  const AdamW optimizer(c.optim, c.groups, model.params());
+  std::vector<std::vector<std::string>> rows = {{"parameter", "shape", "lr", "weight decay"}};
+  for (size_t i = 0; i < optimizer.settings().size(); ++i) {
+    const Parameter& p = *model.params().sorted()[i];
+    rows.push_back(
+        {p.name, p.shape.str(), shortest(optimizer.settings()[i].lr), shortest(optimizer.settings()[i].weight_decay)});
+  }
+  fmt::print("{}", table(rows));
+}
+
+}  // namespace
+
+ExitCode describe(const Common& common, const DescribeArgs& args) {
+  const RunConfig c = config_of(args.model, args.set);
+  const int64_t vocab = vocab_of(c);
+  const ModelCost cost = count_cost(c.model, vocab, c.train.context);
+  const double memory = predicted_bytes(c, vocab, threads());
+  if (common.json) {
+    nlohmann::json j = {{"context", cost.context},
+                        {"vocab", vocab},
+                        {"total", to_json(cost.total)},
+                        {"kept_bytes_per_sequence", cost.kept_bytes},
+                        {"training_bytes", memory}};
+    for (const auto& l : cost.layers) j["layers"].push_back(to_json(l));
+    for (const auto& [n, b] : cost.state_bytes) j["state_bytes"][fmt::format("{}", n)] = b;
+    for (const auto& [n, f] : cost.decode_flops) j["decode_flops"][fmt::format("{}", n)] = f;
+    fmt::print("{}\n", j.dump());
+    return ExitCode::ok;
+  }
+  if (args.parameters) {
+    print_parameters(c, vocab);
+    return ExitCode::ok;
+  }
+  std::vector<std::vector<std::string>> rows = {
+      {"layer", "parameters", "train FLOPs/token", "prefill FLOPs/token", "decode FLOPs", "state"}};
+  for (const auto& l : cost.layers) rows.push_back(to_row(l));
+  LayerCost total = cost.total;
+  total.what = "total";
+  rows.push_back(to_row(total));
+  fmt::print("{}\ncontext {}, vocabulary {}; decode and state after {} tokens, one sequence, f32\n\n", table(rows),
+             cost.context, vocab, cost.context);
+  std::vector<std::vector<std::string>> lengths = {{"tokens before", "state of a sequence", "decode FLOPs/token"}};
+  for (size_t i = 0; i < cost.state_bytes.size(); ++i)
+    lengths.push_back({fmt::format("{}", cost.state_bytes[i].first),
+                       human_bytes(static_cast<double>(cost.state_bytes[i].second)),
+                       human_count(cost.decode_flops[i].second)});
+  fmt::print("{}\nkept for backward: {} a sequence of {} tokens; training needs about {} with {} threads\n",
+             table(lengths), human_bytes(cost.kept_bytes), cost.context, human_bytes(memory), threads());
+  return ExitCode::ok;
+}
+
+ExitCode check(const Common&, const CheckArgs& args) {
+  ExitCode code = ExitCode::ok;
+  for (const std::string& file : args.configs) {
+    try {
+      const RunConfig c = load_run_config(file, args.set);
+      const int64_t vocab = vocab_of(c);
+      const ModelCost cost = count_cost(c.model, vocab, c.train.context);
+      LanguageModel model(c.model, vocab);
+      model.params().as_meta(DType::f32);
+      const AdamW optimizer(c.optim, c.groups, model.params());
+      const double memory = predicted_bytes(c, vocab, threads());
+      if (memory > 0.9 * memory_limit()) throw MemoryError("training would need about {}", human_bytes(memory));
+      fmt::print("{}: ok, {} parameters, {} FLOPs a token, about {} of memory\n", file,
+                 human_count(static_cast<double>(cost.total.parameters)), human_count(cost.total.train_flops),
+                 human_bytes(memory));
+    } catch (const Error& e) {
+      fmt::print(stderr, "{}\n", e.what());
+      code = e.code();
+    }
+  }
+  return code;
+}
+
+}  // namespace effllm::app

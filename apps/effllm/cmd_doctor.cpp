@@ -1,0 +1,143 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/random.h"
+#include "base/text.h"
+#include "base/version.h"
+#include "commands.h"
+#include "io/file.h"
+#include "kernels/gemm.h"
+#include "kernels/isa.h"
+#include "kernels/parallel.h"
+#include "model/language_model.h"
+#include "train/run.h"
+
+namespace effllm::app {
+namespace {
+
+// A small model's gradient against a central difference along a random direction, in f64; the relative error.
+double gradient_error() {
+  const ModelConfig config = read_model_config(parse_config("{d_model: 8, layers: [{mixer: {type: attention, heads: "
+                                                            "2}, ffn: {type: swiglu}}, {mixer: {type: gla, heads: 2}}, "
+                                                            "{mixer: {type: min_gru}, ffn: {type: mlp}}]}",
+                                                            "doctor"),
+                                               9);
+  LanguageModel model(config, 11);
+  ParamStore& params = model.params();
+  params.materialize(3, DType::f64);
+  std::vector<int32_t> ids(18), targets(18);
+  const RandomStream numbers(7, "doctor");
+  for (size_t i = 0; i < ids.size(); ++i)
+    ids[i] = static_cast<int32_t>(numbers.below(i, 11)), targets[i] = static_cast<int32_t>(numbers.below(100 + i, 11));
+  const Tensor x = Tensor::view_of(std::span(ids), {2, 9}), y = Tensor::view_of(std::span(targets), {2, 9});
+  Slab gradient(params.slab_elements(), DType::f64), direction(params.slab_elements(), DType::f64);
+  ParamGrads grads = params.gradients(gradient);
+  ParamGrads::current = &grads;
+  {
+    Tape tape;
+    const Tape::Recording recording(tape);
+    const Tensor loss = model.loss(x, y, 1, {});
+    tape.backward(loss, Tensor::full({1}, DType::f64, 1));
+  }
+  ParamGrads::current = nullptr;
+  grads.zero_unwritten();
+  double analytic = 0;
+  for (int64_t i = 0; i < params.slab_elements(); ++i) {
+    direction.data<double>()[i] = numbers.normal(1000 + static_cast<uint64_t>(i));
+    analytic += gradient.data<double>()[i] * direction.data<double>()[i];
+  }
+  const auto loss_at = [&](double h) {
+    double* v = params.values().data<double>();
+    for (int64_t i = 0; i < params.slab_elements(); ++i) v[i] += h * direction.data<double>()[i];
+    const double l = *model.loss(x, y, 1, {}).data<double>();
+    for (int64_t i = 0; i < params.slab_elements(); ++i) v[i] -= h * direction.data<double>()[i];
+    return l;
+  };
+  constexpr double kStep = 1e-6;
+  const double numeric = (loss_at(kStep) - loss_at(-kStep)) / (2 * kStep);
+  return std::abs(analytic - numeric) / std::max(1e-12, std::abs(numeric));
+}
+
+// GFLOP/s of a 1024^3 product in f32, all threads: the rate that other rates are compared with.
+double gemm_rate() {
+  constexpr int64_t n = 1024;
+  const Tensor a = Tensor::full({n, n}, DType::f32, 0.5), b = Tensor::full({n, n}, DType::f32, 0.25),
+               c = Tensor::zeros({n, n}, DType::f32);
+  double best = 0;
+  for (int i = 0; i < 8; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    parallel_gemm<float>(false, true, n, n, n, a.data<float>(), a.stride(), b.data<float>(), b.stride(),
+                         c.data<float>(), c.stride(), false);
+    best = std::max(best,
+                    2e-9 * n * n * n / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return best;
+}
+
+std::string write_test() {
+  const auto file = std::filesystem::current_path() / fmt::format(".effllm-doctor-{}", getpid());
+  try {
+    write_file_atomic(file, "ok");
+    std::error_code error;
+    std::filesystem::remove(file, error);
+    return "ok";
+  } catch (const Error& e) {
+    return e.what();
+  }
+}
+
+}  // namespace
+
+ExitCode doctor(const Common& common) {
+  const double error = gradient_error();
+  std::string sets;
+  for (std::string_view s : isas()) sets += (sets.empty() ? "" : ", ") + std::string(s);
+  std::ifstream load_file("/proc/loadavg");
+  double load = 0;
+  load_file >> load;
+  const std::vector<std::vector<std::string>> rows = {
+      {"effllm", fmt::format("{} ({}, {}, {})", build_info().version, build_info().git, build_info().build_type,
+                             build_info().compiler)},
+      {"CPU", cpu_model()},
+      {"instruction sets", fmt::format("{} (using {})", sets, isa())},
+      {"threads", fmt::format("{} of {} available", threads(), available_cpus())},
+      {"memory", human_bytes(memory_limit())},
+      {"dense products", gemm_backend()},
+      {"f32 1024^3 product", fmt::format("{:.0f} GFLOP/s", gemm_rate())},
+      {"load", load > 0.5 ? fmt::format("{:.2f}: something else runs; timings will suffer", load)
+                          : fmt::format("{:.2f}", load)},
+      {"writing here", write_test()},
+      {"gradient check (f64)", fmt::format("{} (relative error {:.1e})", error < 1e-6 ? "ok" : "FAILED", error)},
+  };
+  if (common.json) {
+    nlohmann::json j;
+    for (const auto& r : rows) j[r[0]] = r[1];
+    fmt::print("{}\n", j.dump());
+  } else {
+    for (const auto& r : rows) fmt::print("{:<22}{}\n", r[0], r[1]);
+  }
+  if (error >= 1e-6) throw NumericalError("the gradient check failed: don't trust this build");
+  return ExitCode::ok;
+}
+
+ExitCode version(const Common& common) {
+  const BuildInfo& b = build_info();
+  if (common.json)
+    fmt::print("{}\n", nlohmann::json{{"version", b.version},
+                                      {"git", b.git},
+                                      {"build_type", b.build_type},
+                                      {"compiler", b.compiler},
+                                      {"gemm", gemm_backend()}}
+                           .dump());
+  else
+    fmt::print("effllm {} ({}, {}, {}; dense products: {})\n", b.version, b.git, b.build_type, b.compiler,
+               gemm_backend());
+  return ExitCode::ok;
+}
+
+}  // namespace effllm::app

@@ -1,0 +1,77 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/plot.h"
+#include "base/terminal.h"
+#include "base/text.h"
+#include "commands.h"
+#include "io/journal.h"
+#include "io/run_folder.h"
+
+namespace effllm::app {
+namespace {
+
+// "val/bpc" of a journal over `x`; empty where the run has no such metric.
+PlotSeries series_of(const JournalData& journal, const std::string& metric, const std::string& x) {
+  const auto slash = metric.find('/');
+  if (slash == metric.npos) throw ConfigError("a metric is written kind/name, such as train/loss; `{}` is not", metric);
+  PlotSeries s;
+  const JournalTable* t = journal.find(metric.substr(0, slash));
+  const std::vector<double>* y = t ? t->find(metric.substr(slash + 1)) : nullptr;
+  if (!y) return s;
+  s.y = *y;
+  if (x == "step")
+    s.x.assign(t->step.begin(), t->step.end());
+  else if (const std::vector<double>* column = t->find(x))
+    s.x = *column;
+  else
+    throw ConfigError("{} has no {} to plot over", metric, x);
+  return s;
+}
+
+std::vector<std::string> known_metrics(const JournalData& journal) {
+  std::vector<std::string> all;
+  for (const auto& t : journal.tables)
+    for (const auto& c : t.columns) all.push_back(t.kind + "/" + c.first);
+  return all;
+}
+
+}  // namespace
+
+ExitCode plot(const Common& common, const PlotArgs& args) {
+  const std::vector<std::string> metrics =
+      args.metric.empty() ? std::vector<std::string>{"train/bpc", "val/bpc"} : std::vector{args.metric};
+  std::vector<PlotSeries> all;
+  for (const std::string& run : args.runs) {
+    const std::filesystem::path file = RunFolder(run).journal();
+    std::error_code error;
+    if (!std::filesystem::exists(file, error)) throw DataError("{}: not a run folder (it has no metrics.jsonl)", run);
+    const JournalData journal = read_journal(file);
+    for (const std::string& metric : metrics) {
+      PlotSeries s = series_of(journal, metric, args.x);
+      if (s.y.empty() && !args.metric.empty())
+        throw DataError("{} has no metric `{}`. It has: {}", run, metric, join(known_metrics(journal), ", "));
+      if (s.y.empty()) continue;
+      s.name = args.runs.size() > 1 ? fmt::format("{} {}", run, metric) : metric;
+      all.push_back(std::move(s));
+    }
+  }
+  if (common.json) {
+    nlohmann::json j = nlohmann::json::array();
+    for (const auto& s : all) j.push_back({{"name", s.name}, {"x", s.x}, {"y", s.y}});
+    fmt::print("{}\n", j.dump());
+    return ExitCode::ok;
+  }
+  const PlotOptions o{.width = args.width > 0 ? args.width : std::clamp(terminal_columns(), 40, 120),
+                      .height = args.height,
+                      .log_y = args.log_y,
+                      .ascii = args.ascii,
+                      .title = args.metric.empty() ? "bits per character" : args.metric,
+                      .x_label = args.x,
+                      .y_label = ""};
+  fmt::print("{}", line_plot(all, o));
+  return ExitCode::ok;
+}
+
+}  // namespace effllm::app

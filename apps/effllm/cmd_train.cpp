@@ -1,0 +1,78 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <numbers>
+
+#include "base/text.h"
+#include "commands.h"
+#include "io/file.h"
+#include "kernels/parallel.h"
+#include "model/describe.h"
+#include "shared.h"
+#include "train/run.h"
+
+namespace effllm::app {
+namespace {
+
+void dry_run(const RunConfig& c) {
+  const Corpus corpus = Corpus::open(c.data.corpus, c.folder);
+  const auto tokenizer = build_tokenizer(c.data.tokenizer, corpus.text());
+  const ModelCost cost = count_cost(c.model, tokenizer->vocab_size(), c.train.context);
+  const ShardPlan plan =
+      plan_shards(c.train.batch, c.train.context, c.train.lanes, c.train.shard_tokens, cost.total.parameters);
+  const double memory = predicted_bytes(c, tokenizer->vocab_size(), threads());
+  fmt::print("{}", to_yaml(write_run_config(c)));
+  fmt::print(
+      stderr,
+      "would train {} parameters on {} ({}, {} tokens a step in {} lanes, {} FLOPs a token), about {} of {} memory\n",
+      human_count(static_cast<double>(cost.total.parameters)), corpus.manifest().name, c.data.order,
+      c.train.batch * c.train.context, plan.lanes.size(), human_count(cost.total.train_flops), human_bytes(memory),
+      human_bytes(memory_limit()));
+}
+
+}  // namespace
+
+ExitCode train(const Common& common, const TrainArgs& args) {
+  RunRequest request{.config = load_run_config(args.config, args.set),
+                     .config_text = read_file(args.config, 1 << 20),
+                     .overrides = "",
+                     .runs = args.runs,
+                     .resume = args.resume == "auto",
+                     .quiet = common.quiet};
+  if (!args.name.empty()) request.config.name = args.name;
+  for (const auto& s : args.set) request.overrides += s + "\n";
+  if (args.dry_run) {
+    dry_run(request.config);
+    return ExitCode::ok;
+  }
+  const std::string split = request.config.eval.split;
+  Run run(std::move(request));
+  const RunOutcome done = run.train();
+  const std::string folder = done.folder.string();
+  if (common.json) {
+    nlohmann::json j = {{"run", folder},
+                        {"steps", done.steps},
+                        {"tokens", done.tokens},
+                        {"wall_s", done.seconds},
+                        {"interrupted", done.interrupted}};
+    j["best_" + split] = std::isfinite(done.best_val) ? nlohmann::json(done.best_val) : nlohmann::json();
+    fmt::print("{}\n", j.dump());
+  } else {
+    fmt::print("{}: {} steps, {} tokens in {}", folder, done.steps, human_count(static_cast<double>(done.tokens)),
+               human_seconds(done.seconds));
+    if (std::isfinite(done.best_val))
+      fmt::print("; best {} loss {:.4f} nats/token ({:.4f} bits/token)", split, done.best_val,
+                 done.best_val / std::numbers::ln2);
+    fmt::print("\n");
+  }
+  if (done.interrupted) return ExitCode::interrupted;
+  if (!common.quiet)
+    fmt::print(stderr,
+               "next:  effllm eval {0} --split test   effllm plot {0}   effllm generate {0} -p \"In the beginning\"\n",
+               folder);
+  return ExitCode::ok;
+}
+
+}  // namespace effllm::app

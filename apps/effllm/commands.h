@@ -1,0 +1,85 @@
+// What each subcommand takes, and its function: parsing is cli.cpp's, the work the library's. A function prints
+// results to stdout and returns the exit code; errors are exceptions.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace effllm::app {
+
+struct Common {
+  bool json = false, quiet = false;
+  int threads = 0;  // 0: all that the process may use
+};
+
+struct TrainArgs {
+  std::string config, name, runs = "runs", resume;
+  std::vector<std::string> set;
+  bool dry_run = false;
+};
+ExitCode train(const Common&, const TrainArgs&);
+
+struct EvalArgs {
+  std::string model, corpus, split = "val", protocol, save_logits;
+  std::optional<int64_t> tokens, stride;
+  int64_t max_tokens = 0;
+  bool baselines = true, allow_other_data = false;
+};
+ExitCode eval(const Common&, const EvalArgs&);
+
+struct GenerateArgs {
+  std::string model, prompt;
+  int64_t tokens = 200, samples = 1, top_k = 0, seed = 1;
+  double temperature = 0.8, top_p = 1;
+  bool greedy = false, raw = false;
+  std::vector<std::string> stop;
+};
+ExitCode generate(const Common&, const GenerateArgs&);
+
+struct ListArgs {
+  std::string kind;
+  bool details = false, markdown = false;
+};
+ExitCode list(const Common&, const ListArgs&);
+
+struct DescribeArgs {
+  std::string model;  // a configuration, run folder or checkpoint
+  std::vector<std::string> set;
+  bool parameters = false;
+};
+ExitCode describe(const Common&, const DescribeArgs&);
+
+struct CheckArgs {
+  std::vector<std::string> configs;
+  std::vector<std::string> set;
+};
+ExitCode check(const Common&, const CheckArgs&);
+
+struct PlotArgs {
+  std::vector<std::string> runs;
+  std::string metric, x = "step";
+  int width = 0, height = 16;
+  bool ascii = false, log_y = false;
+};
+ExitCode plot(const Common&, const PlotArgs&);
+
+ExitCode doctor(const Common&);
+
+struct ExportArgs {
+  std::string model, folder;
+};
+ExitCode export_weights(const Common&, const ExportArgs&);
+
+struct PrepareArgs {
+  std::string file, name, folder = "data", separator;
+  double train = 0.9, val = 0.05;
+};
+ExitCode prepare_data(const Common&, const PrepareArgs&);
+ExitCode show_data(const Common&, const std::string& corpus);
+
+ExitCode version(const Common&);
+
+}  // namespace effllm::app

@@ -1,0 +1,35 @@
+// effllm: trains and evaluates small efficient language models on a CPU.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "base/terminal.h"
+#include "cli.h"
+
+int main(int argc, char** argv) {
+  using namespace effllm;
+  int code = 0;
+  const auto fail = [&](ExitCode c, const char* what) {
+    const bool red = colours_wanted(STDERR_FILENO);
+    fmt::print(stderr, "{}error:{} {}\n", red ? "\x1b[31m" : "", red ? "\x1b[0m" : "", what);
+    code = static_cast<int>(c);
+  };
+  try {
+    code = static_cast<int>(app::run_command_line(argc, argv));
+  } catch (const Error& e) {
+    fail(e.code(), e.what());
+  } catch (const std::bad_alloc&) {
+    fail(ExitCode::memory, "out of memory");
+  } catch (const std::exception& e) {
+    fail(ExitCode::internal, e.what());
+  }
+  // A full disk behind a redirection shows here at the latest.
+  if (std::fflush(stdout) != 0 && code == 0) {
+    fmt::print(stderr, "error: the results could not be written to standard output\n");
+    code = static_cast<int>(ExitCode::io);
+  }
+  return code;
+}

@@ -1,0 +1,15 @@
+// What several commands do alike.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "train/run_config.h"
+
+namespace effllm::app {
+
+// A configuration file with the overrides of the command line applied.
+RunConfig load_run_config(const std::string& file, const std::vector<std::string>& overrides);
+// Of a configuration file, or of what a run folder or checkpoint says it was made with.
+RunConfig config_of(const std::string& model, const std::vector<std::string>& overrides);
+
+}  // namespace effllm::app

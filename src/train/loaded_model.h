@@ -1,0 +1,29 @@
+// A trained model with what belongs to it, from a run folder or a checkpoint.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "data/tokenizer.h"
+#include "model/language_model.h"
+#include "train/run_config.h"
+
+namespace effllm {
+
+struct LoadedModel {
+  std::filesystem::path checkpoint;
+  RunConfig config;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<LanguageModel> model;
+  std::string data_sha256;
+  int64_t step = 0;
+};
+
+// CheckpointError where the file is damaged, of another version, or lacks a parameter.
+LoadedModel load_model(const std::filesystem::path& run_or_checkpoint, DType type = DType::f32);
+
+// Weights alone (model.safetensors, with configuration and vocabulary in its metadata) and config.json, for other
+// programs, into `folder`.
+void export_model(const LoadedModel& m, const std::filesystem::path& folder);
+
+}  // namespace effllm

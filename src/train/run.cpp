@@ -1,0 +1,206 @@
+#include "train/run.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "base/text.h"
+#include "decode/generator.h"
+#include "io/checkpoint.h"
+#include "kernels/parallel.h"
+#include "model/describe.h"
+#include "train/signals.h"
+
+namespace effllm {
+namespace {
+
+constexpr int64_t kSkipsInRow = 3;
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+bool due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
+
+}  // namespace
+
+Run::Run(RunRequest request)
+    : request_(std::move(request)),
+      config_(request_.config),
+      corpus_(Corpus::open(config_.data.corpus, config_.folder)),
+      tokenizer_(build_tokenizer(config_.data.tokenizer, corpus_.text())),
+      train_text_(corpus_.tokenize(*tokenizer_, Split::train)),
+      val_text_(corpus_.tokenize(*tokenizer_, parse_split(config_.eval.split))),
+      folder_(""),
+      terminal_(request_.quiet) {
+  at_.best_val = std::numeric_limits<double>::quiet_NaN();
+  check_memory();
+  order_ = build_order(config_.data.order, train_text_, {config_.train.batch, config_.train.context},
+                       static_cast<uint64_t>(config_.data.seed), config_.data.reset == "document");
+  model_ = std::make_unique<LanguageModel>(config_.model, tokenizer_->vocab_size());
+  model_->params().materialize(static_cast<uint64_t>(config_.train.seed), DType::f32);
+  optimizer_ = std::make_unique<AdamW>(config_.optim, config_.groups, model_->params());
+  trainer_ = std::make_unique<Trainer>(*model_, *optimizer_,
+                                       plan_shards(config_.train.batch, config_.train.context, config_.train.lanes,
+                                                   config_.train.shard_tokens, model_->params().count()),
+                                       StepOptions{.seed = static_cast<uint64_t>(config_.train.seed),
+                                                   .clip = config_.optim.clip,
+                                                   .carry_state = config_.train.carry_state});
+  config_.train.lanes =
+      static_cast<int64_t>(trainer_->plan().lanes.size());  // what was chosen stands in the resolved file
+  flops_per_token_ = train_flops_per_token(config_.model, tokenizer_->vocab_size(), config_.train.context);
+
+  folder_ = RunFolder::create(request_.runs, config_.name, !request_.resume);
+  lock_ = std::make_unique<FileLock>(folder_.path());
+  sweep_stale_temps(folder_.path());
+  sweep_stale_temps(folder_.path() / "ckpt");
+  if (request_.resume) resume_from_newest();
+  write_start_files();
+}
+
+Run::~Run() = default;
+
+double Run::progress() const { return config_.progress(at_.step, at_.tokens, at_.flops, at_.seconds); }
+
+void Run::say(std::string line) {
+  terminal_.print(line);
+  if (log_) log_->append(line);
+}
+
+std::string Run::status_text() const {
+  const double done = progress(), rate = at_.seconds > 0 ? static_cast<double>(at_.tokens) / at_.seconds : 0;
+  const std::string eta =
+      done > 0.005 && at_.seconds > 1 ? human_seconds(at_.seconds * (1 - done) / done) : "estimating";
+  return fmt::format("step {}  {:3.0f}%  loss {:.3f}  {:.3f} bits/char  {} tokens/s  ETA {}", at_.step,
+                     100 * std::min(done, 1.0), shown_loss_, shown_loss_ / std::numbers::ln2, human_count(rate), eta);
+}
+
+bool Run::step_once() {
+  const double start = now();
+  const Batch batch = order_->at(at_.step);
+  if (config_.train.carry_state && at_.step > 0 && !order_->continues(at_.step - 1)) trainer_->forget();
+  const double factor = schedule_factor(config_.schedule, at_.step, progress());
+  const StepResult r = trainer_->step(batch, at_.step, factor);
+  ++at_.step;
+  at_.tokens += r.tokens;
+  at_.flops += flops_per_token_ * static_cast<double>(r.tokens);
+  const double took = now() - start;
+  at_.seconds += took;
+  row_seconds_ += took;
+  row_tokens_ += r.tokens;
+  last_lr_ = config_.optim.lr * factor;
+  if (r.finite) {
+    at_.skipped_in_row = 0;
+    loss_sum_ += r.loss;
+    ++loss_count_;
+    last_norm_ = r.grad_norm;
+    shown_loss_ = at_.step <= 20 ? r.loss : 0.95 * shown_loss_ + 0.05 * r.loss;
+    return true;
+  }
+  ++at_.skipped_in_row;
+  std::string where = "every value is finite when the step is run again; its sum was not";
+  try {
+    trainer_->find_nonfinite(batch, at_.step - 1);
+  } catch (const NumericalError& e) {
+    where = e.what();
+  }
+  journal_->event(at_.step - 1, "warning", fmt::format("step left out: {}", where), at_.seconds);
+  say(fmt::format("step {} is not finite and was left out: {}", at_.step - 1, where));
+  if (config_.train.nonfinite == "abort" || at_.skipped_in_row > kSkipsInRow)
+    throw NumericalError(
+        "training stopped at step {}, after {} steps in a row that were not finite: {}. Lower optim.lr, or look at {}",
+        at_.step - 1, at_.skipped_in_row, where, folder_.log().string());
+  return false;
+}
+
+void Run::log_row() {
+  if (loss_count_ == 0) return;
+  const double loss = loss_sum_ / static_cast<double>(loss_count_);
+  const std::pair<std::string, double> row[] = {
+      {"loss", loss},
+      {"bpc", loss / std::numbers::ln2},
+      {"lr", last_lr_},
+      {"grad_norm", last_norm_},
+      {"tokens", static_cast<double>(at_.tokens)},
+      {"flops", at_.flops},
+      {"wall_s", at_.seconds},
+      {"tok_per_s", row_seconds_ > 0 ? static_cast<double>(row_tokens_) / row_seconds_ : 0},
+  };
+  journal_->row("train", at_.step, row);
+  loss_sum_ = row_seconds_ = 0;
+  loss_count_ = row_tokens_ = 0;
+}
+
+void Run::evaluate_now() {
+  if (evaluated_step_ == at_.step) return;
+  evaluated_step_ = at_.step;
+  EvalOptions o{.protocol = config_.eval.protocol,
+                .tokens = config_.eval.tokens.value_or(config_.train.context),
+                .stride = config_.eval.stride.value_or(0),
+                .max_tokens = config_.eval.max_tokens,
+                .reset_documents = config_.data.reset == "document"};
+  const EvalResult r = evaluate(*model_, val_text_, *tokenizer_, o);
+  const double loss = r.nats_per_token();
+  const std::pair<std::string, double> row[] = {
+      {"loss", loss},          {"bpc", r.bits_per_char()}, {"bpb", r.bits_per_byte()},
+      {"ppl", r.perplexity()}, {"stderr", r.stderr_nats},  {"tokens", static_cast<double>(r.tokens)},
+      {"wall_s", at_.seconds}};
+  journal_->row(config_.eval.split, at_.step, row);
+  const bool better = !(loss >= at_.best_val);
+  if (better && std::isfinite(loss)) at_.best_val = loss, at_.best_step = at_.step;
+  say(fmt::format("step {}  {} loss {:.4f}  {:.4f} bits/char{}", at_.step, config_.eval.split, loss, r.bits_per_char(),
+                  better ? "  (best)" : ""));
+  last_eval_ = r;
+}
+
+void Run::sample_now() {
+  GenerateOptions o;
+  o.tokens = config_.eval.sample_tokens;
+  o.sampler.temperature = config_.eval.temperature;
+  o.sampler.seed = static_cast<uint64_t>(config_.train.seed);
+  const auto texts = generate(*model_, *tokenizer_, config_.eval.prompt, o);
+  write_file_atomic(folder_.samples() / fmt::format("step_{:09}.txt", at_.step),
+                    config_.eval.prompt + texts.front() + "\n");
+}
+
+RunOutcome Run::train() {
+  const Signals signals;
+  say(fmt::format("{}: {} parameters, {} of {} training tokens a step, {} thread{}; {}", folder_.path().string(),
+                  human_count(static_cast<double>(model_->params().count())),
+                  config_.train.batch * config_.train.context,
+                  human_count(static_cast<double>(train_text_.tokens.size())), threads(), threads() == 1 ? "" : "s",
+                  at_.step ? fmt::format("going on from step {}", at_.step) : "starting"));
+  bool interrupted = false;
+  while (progress() < 1) {
+    step_once();
+    terminal_.update(status_text());
+    if (due(at_.step, config_.train.log_every)) log_row();
+    const bool evaluates = due(at_.step, config_.train.eval_every);
+    if (evaluates) evaluate_now();
+    if (due(at_.step, config_.train.sample_every)) sample_now();
+    if (evaluates || due(at_.step, config_.train.save_every) || Signals::checkpoint_requested()) save();
+    if (Signals::stop_requested()) {
+      interrupted = true;
+      break;
+    }
+  }
+  terminal_.clear();
+  log_row();
+  if (!interrupted) {
+    evaluate_now();
+    sample_now();
+  }
+  save();
+  write_views(interrupted ? "interrupted" : "done");
+  if (interrupted) say(fmt::format("stopped at step {} with a checkpoint; go on with --resume auto", at_.step));
+  return {.folder = folder_.path(),
+          .steps = at_.step,
+          .tokens = at_.tokens,
+          .seconds = at_.seconds,
+          .interrupted = interrupted,
+          .best_val = at_.best_val,
+          .last_eval = last_eval_};
+}
+
+}  // namespace effllm

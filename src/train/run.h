@@ -1,0 +1,91 @@
+// A whole training run: folder, journal, checkpoints, evaluations, samples, signals.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/terminal.h"
+#include "data/batches.h"
+#include "eval/evaluator.h"
+#include "io/journal.h"
+#include "io/run_folder.h"
+#include "train/run_config.h"
+#include "train/trainer.h"
+
+namespace effllm {
+
+struct RunRequest {
+  RunConfig config;
+  std::string config_text, overrides;  // as written, for the folder
+  std::filesystem::path runs = "runs";
+  bool resume = false;  // go on from the newest checkpoint of the folder, or start
+  bool quiet = false;
+};
+
+struct RunOutcome {
+  std::filesystem::path folder;
+  int64_t steps = 0, tokens = 0;
+  double seconds = 0;        // of training
+  bool interrupted = false;  // stopped by a signal, with a checkpoint
+  double best_val = 0;       // nats per token; NaN where nothing was evaluated
+  std::optional<EvalResult> last_eval;
+};
+
+class Run {
+ public:
+  // Opens the corpus, builds the model, takes the folder's lock, and loads the newest checkpoint where it resumes.
+  explicit Run(RunRequest request);
+  ~Run();
+  RunOutcome train();
+  LanguageModel& model() { return *model_; }
+  const RunFolder& folder() const { return folder_; }
+
+ private:
+  struct Counters {
+    int64_t step = 0, tokens = 0, skipped_in_row = 0, best_step = -1;
+    double seconds = 0, flops = 0, best_val = 0;
+  };
+  void check_memory() const;
+  void write_start_files();
+  void resume_from_newest();
+  double progress() const;
+  bool step_once();  // false: the step was left out
+  void log_row();
+  void evaluate_now();
+  void save();
+  void sample_now();
+  void write_views(std::string_view status);
+  void say(std::string line);  // to the terminal and log.txt
+  std::string status_text() const;
+
+  RunRequest request_;
+  RunConfig& config_;
+  Corpus corpus_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  TokenizedText train_text_, val_text_;
+  std::unique_ptr<LanguageModel> model_;
+  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<Trainer> trainer_;
+  std::unique_ptr<BatchOrder> order_;
+  RunFolder folder_;
+  std::unique_ptr<FileLock> lock_;
+  std::unique_ptr<Journal> journal_;
+  std::unique_ptr<AppendFile> log_;
+  StatusLine terminal_;
+  Counters at_;
+  double flops_per_token_ = 0;
+  // Since the last row of the journal.
+  double loss_sum_ = 0, row_seconds_ = 0, last_lr_ = 0, last_norm_ = 0, shown_loss_ = 0;
+  int64_t loss_count_ = 0, row_tokens_ = 0, saved_step_ = -1, evaluated_step_ = -1;
+  std::optional<EvalResult> last_eval_;
+};
+
+// Bytes that training will need at most, from shapes: parameters with gradients and moments, and for each worker what a
+// shard keeps with room for gradients.
+double predicted_bytes(const RunConfig& config, int64_t vocab, int workers);
+// What this process may use: the machine's memory or the cgroup's limit.
+double memory_limit();
+
+}  // namespace effllm

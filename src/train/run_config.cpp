@@ -1,0 +1,185 @@
+#include "train/run_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/hash.h"
+
+namespace effllm {
+namespace {
+
+constexpr NamedInfo kObjectives[] = {{"next_token", "cross-entropy of the next token"}};
+constexpr NamedInfo kOrders[] = {
+    {"random_windows", "windows at uniform random places, with replacement (nanoGPT's)"},
+    {"shuffled_windows", "every window once an epoch, in a counter-based permutation"},
+    {"streams", "each row of the batch reads on where it stopped; with train.carry_state, truncated backpropagation"},
+};
+constexpr NamedInfo kTokenizers[] = {{"byte", "the 256 byte values"},
+                                     {"char", "the characters that occur in the corpus"}};
+
+struct Root final : Options {
+  std::string name;
+  int64_t version = 1;
+  ConfigNode model, objective, data, optim, train, eval;
+  void visit(OptionVisitor& v) override {
+    v("version", version, "Of this format.", between(1, 1));
+    v("name", name, "Of the run folder; default: the file's name.");
+    v("model", model, "The model.");
+    v("objective", objective, "What is optimised.");
+    v("data", data, "The corpus and the order of its tokens.");
+    v("optim", optim, "The optimizer and its schedule.");
+    v("train", train, "Batch, horizon, intervals.");
+    v("eval", eval, "How validation is done.");
+  }
+};
+
+void read_section(Options& o, const ConfigNode& node, std::string_view name, Diagnostics& found) {
+  if (node.is_null()) return;
+  o.mark = node.mark();
+  read(o, node, name, found);
+}
+
+bool safe_name(std::string_view s) {
+  return !s.empty() && s.size() <= 200 && s.front() != '.' && s.front() != '-' &&
+         s.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+") == s.npos;
+}
+
+void check_together(const RunConfig& c, Diagnostics& found) {
+  const int horizons = c.train.max_steps.has_value() + c.train.max_tokens.has_value() + c.train.max_flops.has_value() +
+                       c.train.max_time.has_value();
+  if (horizons != 1)
+    found.error(
+        c.train.mark,
+        fmt::format("train needs exactly one of max_steps, max_tokens, max_flops, max_time; it has {}", horizons));
+  if (c.train.carry_state && c.data.order != "streams")
+    found.error(c.train.mark,
+                "train.carry_state continues rows from step to step, which only data.order: streams does");
+  if (!safe_name(c.name))
+    found.error({}, fmt::format("the name `{}` can't be a folder: letters, digits and ._-+ only", c.name));
+  if (c.eval.stride && c.eval.protocol != "sliding")
+    found.error(c.eval.mark, "eval.stride belongs to protocol: sliding");
+  if (c.eval.stride && *c.eval.stride > c.eval.tokens.value_or(c.train.context))
+    found.error(c.eval.mark, "eval.stride is longer than eval.tokens: tokens would be left out");
+}
+
+}  // namespace
+
+void DataOptions::visit(OptionVisitor& v) {
+  v("corpus", corpus, "Name of a manifest (data/<name>.yaml) or a path to one.");
+  v("tokenizer", tokenizer, "How text becomes tokens.", {"byte", "char"});
+  v("order", order, "Which tokens a step sees.", {"random_windows", "shuffled_windows", "streams"});
+  v("reset", reset, "document: nothing is carried over a document's start, whose first token carries no loss.",
+    {"none", "document"});
+  v("seed", seed, "Of the order.", at_least(0));
+}
+
+void ObjectiveOptions::visit(OptionVisitor& v) { v("type", type, "What is optimised.", {"next_token"}); }
+
+void TrainOptions::visit(OptionVisitor& v) {
+  v("batch", batch, "Sequences of a step.", between(1, 1 << 20));
+  v("context", context, "Tokens of a sequence.", between(1, 1 << 24));
+  v("seed", seed, "Of initial weights and dropout.", at_least(0));
+  v("max_steps", max_steps, "Horizon in steps.", at_least(1));
+  v("max_tokens", max_tokens, "Horizon in tokens.", at_least(1));
+  v("max_flops", max_flops, "Horizon in counted floating-point operations.", at_least(1));
+  v("max_time", max_time, "Horizon in seconds of training.", at_least(0.1));
+  v("lanes", lanes, "Sums that gradients are added up in; a multiple of what should share the work. 0: chosen.",
+    between(0, 4096));
+  v("shard_tokens", shard_tokens, "Tokens that one thread takes at a time. 0: 512.", between(0, 1 << 24));
+  v("carry_state", carry_state, "Rows keep their state from step to step (truncated backpropagation through time).");
+  v("nonfinite", nonfinite, "skip: leave such a step out, stop at the fourth in a row. abort: stop at the first.",
+    {"skip", "abort"});
+  v("log_every", log_every, "Steps between rows of the journal.", at_least(1));
+  v("eval_every", eval_every, "Steps between evaluations; 0: at the end only.", at_least(0));
+  v("save_every", save_every, "Steps between checkpoints; 0: at evaluations and the end.", at_least(0));
+  v("keep", keep, "Checkpoints kept beside the best.", at_least(2));
+  v("sample_every", sample_every, "Steps between samples; 0: none but at the end.", at_least(0));
+}
+
+void EvalSection::visit(OptionVisitor& v) {
+  v("protocol", protocol, "How the split is cut up (`effllm list protocols`).", {"windows", "sliding", "carried"});
+  v("split", split, "Of the corpus.", {"train", "val", "test"});
+  v("tokens", tokens, "Tokens of a window; default train.context.", at_least(1));
+  v("stride", stride, "Tokens between windows of `sliding`; default half a window.", at_least(1));
+  v("max_tokens", max_tokens, "Evaluate only so much of the split; 0: all of it.", at_least(0));
+  v("prompt", prompt, "Of samples.");
+  v("sample_tokens", sample_tokens, "Length of samples.", between(1, 1 << 24));
+  v("temperature", temperature, "Of samples; 0 takes the likeliest token.", between(0, 100));
+}
+
+double RunConfig::progress(int64_t steps, int64_t tokens, double flops, double seconds) const {
+  if (train.max_steps) return static_cast<double>(steps) / static_cast<double>(*train.max_steps);
+  if (train.max_tokens) return static_cast<double>(tokens) / static_cast<double>(*train.max_tokens);
+  if (train.max_flops) return flops / *train.max_flops;
+  return seconds / *train.max_time;
+}
+
+RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& file) {
+  Diagnostics found;
+  Root r;
+  read(r, root, "the configuration", found);
+  RunConfig c;
+  c.folder = file.parent_path();
+  c.name = r.name.empty() ? file.stem().string() : r.name;
+  if (c.name.empty()) c.name = "run";
+  read_section(c.objective, r.objective, "objective", found);
+  read_section(c.data, r.data, "data", found);
+  read_section(c.optim, r.optim, "optim", found);
+  if (!c.optim.schedule.is_null()) read_section(c.schedule, c.optim.schedule, "schedule", found);
+  for (const ConfigNode& g : c.optim.groups) {
+    read_section(c.groups.emplace_back(), g, "group", found);
+    if (c.groups.back().match.empty()) found.error(g.mark(), "a group needs a `match`, such as \"*.bias\"");
+  }
+  read_section(c.train, r.train, "train", found);
+  read_section(c.eval, r.eval, "eval", found);
+  check_together(c, found);
+  try {
+    if (r.model.is_null())
+      found.error(root.mark(), "the configuration has no `model`");
+    else
+      c.model = read_model_config(r.model, c.train.context);
+  } catch (const ConfigError& e) {
+    if (found.empty()) throw;
+    try {
+      found.throw_if_any();
+    } catch (const ConfigError& others) {
+      throw ConfigError(fmt::format("{}\n{}", others.what(), e.what()));
+    }
+  }
+  found.throw_if_any();
+  return c;
+}
+
+ConfigNode write_run_config(const RunConfig& config) {
+  RunConfig c = config;
+  ConfigNode out = ConfigNode::map();
+  out.set("version", "1");
+  out.set("name", ConfigNode::scalar(c.name, {}, true));
+  out.set("model", write_model_config(c.model));
+  out.set("objective", write(c.objective));
+  out.set("data", write(c.data));
+  c.optim.schedule = write(c.schedule);
+  c.optim.groups.clear();
+  for (GroupOptions& g : c.groups) c.optim.groups.push_back(write(g));
+  out.set("optim", write(c.optim));
+  out.set("train", write(c.train));
+  out.set("eval", write(c.eval));
+  return out;
+}
+
+std::string experiment_hash(const RunConfig& c) {
+  ConfigNode n = write_run_config(c);
+  n.erase("name");
+  n.erase("eval");
+  for (const char* key : {"max_steps", "max_tokens", "max_flops", "max_time", "log_every", "eval_every", "save_every",
+                          "keep", "sample_every"})
+    n.find("train")->erase(key);
+  return sha256(to_yaml(n));
+}
+
+std::span<const NamedInfo> all_objectives() { return kObjectives; }
+std::span<const NamedInfo> all_orders() { return kOrders; }
+std::span<const NamedInfo> all_tokenizers() { return kTokenizers; }
+
+}  // namespace effllm

@@ -1,0 +1,75 @@
+// A whole configuration: the sections model, data, optim, train, eval and what they say together.
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "config/named.h"
+#include "model/model_config.h"
+#include "optim/adamw.h"
+#include "optim/schedule.h"
+
+namespace effllm {
+
+struct DataOptions final : Options {
+  std::string corpus = "kjv", tokenizer = "byte", order = "shuffled_windows", reset = "none";
+  int64_t seed = 1;
+  void visit(OptionVisitor& v) override;
+};
+
+struct ObjectiveOptions final : Options {
+  std::string type = "next_token";
+  void visit(OptionVisitor& v) override;
+};
+
+struct TrainOptions final : Options {
+  int64_t batch = 16, context = 256, seed = 1;
+  std::optional<int64_t> max_steps, max_tokens;
+  std::optional<double> max_flops, max_time;
+  int64_t lanes = 0, shard_tokens = 0;
+  bool carry_state = false;
+  std::string nonfinite = "skip";
+  int64_t log_every = 10, eval_every = 0, save_every = 0, keep = 2, sample_every = 0;
+  void visit(OptionVisitor& v) override;
+};
+
+struct EvalSection final : Options {
+  std::string protocol = "windows", split = "val";
+  std::optional<int64_t> tokens, stride;
+  int64_t max_tokens = 0;
+  std::string prompt = "\n";
+  int64_t sample_tokens = 200;
+  double temperature = 0.8;
+  void visit(OptionVisitor& v) override;
+};
+
+struct RunConfig {
+  std::string name;
+  ModelConfig model;
+  ObjectiveOptions objective;
+  DataOptions data;
+  OptimOptions optim;
+  ScheduleOptions schedule;
+  std::vector<GroupOptions> groups;
+  TrainOptions train;
+  EvalSection eval;
+  std::filesystem::path folder;  // of the file it came from: manifests are looked for there too
+
+  // Fraction of the horizon that is done.
+  double progress(int64_t steps, int64_t tokens, double flops, double seconds) const;
+};
+
+// Reads and checks all sections; every error is reported at once, with its place.
+RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& file = {});
+// Everything with its value, defaults included. Reading it again gives the same text.
+ConfigNode write_run_config(const RunConfig& c);
+// SHA-256 of what decides the numbers: the resolved configuration without names, intervals and horizon.
+std::string experiment_hash(const RunConfig& c);
+
+std::span<const NamedInfo> all_objectives();
+std::span<const NamedInfo> all_orders();
+std::span<const NamedInfo> all_tokenizers();
+
+}  // namespace effllm

@@ -1,0 +1,192 @@
+#include "train/trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <mutex>
+
+#include "autodiff/meter.h"
+#include "kernels/parallel.h"
+#include "kernels/table.h"
+
+namespace effllm {
+namespace {
+
+constexpr int64_t kBlock = 16384;  // elements added at a time; the norm's partial sums follow these blocks
+
+// Rows [from, from + n) of a carried tensor, as a view that counts nothing: workers may hold it.
+Tensor rows_of(const Tensor& t, int64_t from, int64_t n) {
+  const int64_t each = t.rows() / t.dim(0);
+  return Tensor::view_of(t.raw() + static_cast<size_t>(from * each * t.stride()) * size_of(t.dtype()),
+                         t.shape().with(0, n), t.dtype(), t.stride());
+}
+
+}  // namespace
+
+Trainer::Trainer(LanguageModel& model, AdamW& optimizer, ShardPlan plan, const StepOptions& options)
+    : model_(model), optimizer_(optimizer), plan_(std::move(plan)), options_(options) {
+  for (size_t i = 0; i < plan_.lanes.size(); ++i) {
+    gradients_.push_back(std::make_unique<Slab>(model.params().slab_elements(), model.params().dtype()));
+    lanes_.push_back(model.params().gradients(*gradients_.back()));
+  }
+  lane_loss_.resize(plan_.lanes.size());
+}
+
+double Trainer::run_shard(const Batch& batch, const Shard& shard, int64_t step, double weight) {
+  const auto from = static_cast<size_t>(shard.first * batch.tokens),
+             n = static_cast<size_t>(shard.sequences * batch.tokens);
+  const Shape shape{shard.sequences, batch.tokens};
+  const Tensor ids = Tensor::view_of(std::span(batch.inputs).subspan(from, n), shape);
+  const Tensor targets = Tensor::view_of(std::span(batch.targets).subspan(from, n), shape);
+  Tensor segments;
+  if (!batch.segments.empty()) segments = Tensor::view_of(std::span(batch.segments).subspan(from, n), shape);
+  Context cx;
+  cx.phase = Phase::train;
+  cx.when = {.seed = options_.seed, .step = step, .total_steps = 0, .first_sample = step * batch.batch + shard.first};
+  cx.segments = segments.defined() ? &segments : nullptr;
+
+  ModelState state;
+  if (options_.carry_state) {
+    state.seen = rows_of(carried_.seen, shard.first, shard.sequences);
+    for (const auto& b : carried_.blocks) {
+      auto& mine = state.blocks.emplace_back();
+      for (auto [all, part] : {std::pair{&b.mixer, &mine.mixer}, std::pair{&b.ffn, &mine.ffn}}) {
+        for (const Tensor& f : all->fields) part->fields.push_back(rows_of(f, shard.first, shard.sequences));
+        part->seen = rows_of(all->seen, shard.first, shard.sequences);
+      }
+    }
+  }
+  Tape tape;
+  double loss;
+  {
+    const Tape::Recording recording(tape);
+    const Tensor y = model_.loss(ids, targets, weight, cx, options_.carry_state ? &state : nullptr);
+    loss = *y.data<double>();
+    Tensor one = Tensor::full({1}, DType::f64, 1);
+    tape.backward(y, std::move(one));
+  }
+  if (options_.carry_state)
+    for (size_t i = 0; i < carried_.blocks.size(); ++i)
+      for (auto [all, part] : {std::pair{&carried_.blocks[i].mixer, &state.blocks[i].mixer},
+                               std::pair{&carried_.blocks[i].ffn, &state.blocks[i].ffn}})
+        for (size_t f = 0; f < all->fields.size(); ++f) {
+          const Tensor into = rows_of(all->fields[f], shard.first, shard.sequences);
+          if (part->fields[f].raw() != into.raw()) copy(part->fields[f], into);
+        }
+  return loss;
+}
+
+void Trainer::run_lanes(const Batch& batch, int64_t step, double weight) {
+  const auto lanes = static_cast<int>(plan_.lanes.size());
+  std::atomic<int> next{0};
+  std::atomic<size_t> peak{0};
+  const auto work = [&](int) {
+    for (int lane = next++; lane < lanes; lane = next++) {
+      const auto i = static_cast<size_t>(lane);
+      lanes_[i].reset();
+      ParamGrads::current = &lanes_[i];
+      double loss = 0;
+      for (const Shard& s : plan_.lanes[i]) loss += run_shard(batch, s, step, weight);
+      lanes_[i].zero_unwritten();
+      lane_loss_[i] = loss;
+      ParamGrads::current = nullptr;
+    }
+    peak += BufferPool::local().peak_bytes();
+  };
+  // A single lane leaves the threads to the operations themselves.
+  if (const int n = std::min(lanes, threads()); lanes > 1)
+    run_workers(n, work);
+  else
+    work(0);
+  peak_bytes_ = std::max(peak_bytes_, peak.load());
+}
+
+template <class T>
+double Trainer::reduce() {
+  const int64_t n = gradients_[0]->elements();
+  std::vector<double> squares(static_cast<size_t>((n + kBlock - 1) / kBlock));
+  const auto& k = kernels<T>();
+  parallel_for(n, kBlock, [&](int64_t from, int64_t to) {
+    const auto part = [&](size_t lane) {
+      return View<T>{gradients_[lane]->template data<T>() + from, 1, to - from, to - from};
+    };
+    for (size_t step = 1; step < gradients_.size(); step *= 2)
+      for (size_t i = 0; i + step < gradients_.size(); i += 2 * step) k.sum(part(i), part(i + step), part(i));
+    squares[static_cast<size_t>(from / kBlock)] = k.sum_of_squares(part(0).data, to - from);
+  });
+  double total = 0;
+  for (double s : squares) total += s;
+  return std::sqrt(total);
+}
+
+StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor) {
+  if (options_.carry_state && carried_.blocks.empty()) prepare_carried(batch.batch);
+  const int64_t counted = batch.counted();
+  StepResult r{.loss = 0, .grad_norm = 0, .tokens = batch.batch * batch.tokens, .finite = true};
+  run_lanes(batch, step, counted ? 1.0 / static_cast<double>(counted) : 0);
+  for (double l : lane_loss_) r.loss += l;
+  r.grad_norm = dispatch_float(model_.params().dtype(), [&]<class T>() { return reduce<T>(); });
+  r.finite = std::isfinite(r.loss) && std::isfinite(r.grad_norm);
+  if (!r.finite) return r;
+  const double scale = options_.clip > 0 && r.grad_norm > options_.clip ? options_.clip / (r.grad_norm + 1e-6) : 1;
+  optimizer_.step(*gradients_[0], scale, lr_factor);
+  return r;
+}
+
+void Trainer::find_nonfinite(const Batch& batch, int64_t step) {
+  const NanWatch watch(step);
+  const double weight = 1.0 / static_cast<double>(std::max<int64_t>(1, batch.counted()));
+  for (size_t i = 0; i < plan_.lanes.size(); ++i) {
+    lanes_[i].reset();
+    ParamGrads::current = &lanes_[i];
+    for (const Shard& s : plan_.lanes[i]) run_shard(batch, s, step, weight);
+    lanes_[i].zero_unwritten();
+    ParamGrads::current = nullptr;
+    for (size_t p = 0; p < lanes_[i].views.size(); ++p)
+      watch.check("backward", model_.params().sorted()[p]->name, "a parameter gradient", lanes_[i].views[p]);
+  }
+}
+
+void Trainer::prepare_carried(int64_t rows) {
+  const auto make = [&](const StateSpec& spec) {
+    MixerState s;
+    for (const auto& f : spec.fields) {
+      if (f.growth == Growth::per_token)
+        throw ConfigError("train.carry_state: the state `{}` grows with every token; give attention a `window`",
+                          f.name);
+      const Shape shape = f.shape.with_first(rows);
+      carried_memory_.push_back(std::make_unique<Slab>(shape.numel(), model_.params().dtype()));
+      s.fields.push_back(Tensor::view_of(carried_memory_.back()->raw(), shape, model_.params().dtype(), shape.cols()));
+    }
+    carried_memory_.push_back(std::make_unique<Slab>(rows, DType::i64));
+    s.seen = Tensor::view_of(carried_memory_.back()->raw(), {rows}, DType::i64, rows);
+    return s;
+  };
+  for (int64_t i = 0; i < model_.layers(); ++i)
+    carried_.blocks.push_back({make(model_.block(i).mixer().state_spec(1)),
+                               make(model_.block(i).ffn() ? model_.block(i).ffn()->state_spec(1) : StateSpec{})});
+  carried_memory_.push_back(std::make_unique<Slab>(rows, DType::i64));
+  carried_.seen = Tensor::view_of(carried_memory_.back()->raw(), {rows}, DType::i64, rows);
+}
+
+std::vector<Trainer::Carried> Trainer::carried() const {
+  std::vector<Carried> all;
+  if (carried_.blocks.empty()) return all;
+  all.push_back({"state.seen", carried_.seen});
+  for (size_t i = 0; i < carried_.blocks.size(); ++i)
+    for (auto [name, s] : {std::pair{"mixer", &carried_.blocks[i].mixer}, std::pair{"ffn", &carried_.blocks[i].ffn}}) {
+      for (size_t f = 0; f < s->fields.size(); ++f)
+        all.push_back({fmt::format("state.layers.{}.{}.{}", i, name, f), s->fields[f]});
+      all.push_back({fmt::format("state.layers.{}.{}.seen", i, name), s->seen});
+    }
+  return all;
+}
+
+void Trainer::forget() {
+  for (const auto& m : carried_memory_)
+    std::fill_n(m->raw(), static_cast<size_t>(m->elements()) * size_of(m->dtype()), std::byte{0});
+}
+
+}  // namespace effllm

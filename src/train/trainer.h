@@ -1,0 +1,68 @@
+// One training step: shards on workers, the lanes' gradients added in a tree, clipped, and given to the optimizer.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "data/batches.h"
+#include "model/language_model.h"
+#include "optim/adamw.h"
+#include "train/shards.h"
+
+namespace effllm {
+
+struct StepOptions {
+  uint64_t seed = 1;
+  double clip = 1;  // 0: off
+  bool carry_state = false;
+};
+
+struct StepResult {
+  double loss = 0;       // nats per counted token
+  double grad_norm = 0;  // before clipping
+  int64_t tokens = 0;    // inputs
+  bool finite = true;    // false: nothing was updated
+};
+
+class Trainer {
+ public:
+  // The model is materialized already.
+  Trainer(LanguageModel& model, AdamW& optimizer, ShardPlan plan, const StepOptions& options);
+
+  // `step` counts from 0 and keys the random numbers.
+  StepResult step(const Batch& batch, int64_t step, double lr_factor);
+  // The same forward and backward under a NanWatch, nothing updated: throws a NumericalError that names the op, layer
+  // and step where the first value that is not finite appears; returns where none does.
+  void find_nonfinite(const Batch& batch, int64_t step);
+  const ShardPlan& plan() const { return plan_; }
+
+  // With carry_state: what each row of the batch remembers, as named tensors ("state.layers.0.mixer.h").
+  struct Carried {
+    std::string name;
+    Tensor value;
+  };
+  std::vector<Carried> carried() const;
+  void prepare_carried(int64_t rows);  // room for the states, zeroed; done by the first step otherwise
+  void forget();                       // the rows start from nothing again
+  // Bytes handed out by the pools of the workers at most, and kept for backward in the largest shard of the last step.
+  size_t peak_bytes() const { return peak_bytes_; }
+
+ private:
+  template <class T>
+  double reduce();  // lanes into lane 0; returns the norm
+  void run_lanes(const Batch& batch, int64_t step, double weight);
+  double run_shard(const Batch& batch, const Shard& shard, int64_t step, double weight);
+
+  LanguageModel& model_;
+  AdamW& optimizer_;
+  ShardPlan plan_;
+  StepOptions options_;
+  std::vector<std::unique_ptr<Slab>> gradients_;  // one a lane
+  std::vector<ParamGrads> lanes_;
+  std::vector<double> lane_loss_;
+  // Carried states: for each block and field a slab [batch rows, ...], that shards read and write as views.
+  ModelState carried_;
+  std::vector<std::unique_ptr<Slab>> carried_memory_;
+  size_t peak_bytes_ = 0;
+};
+
+}  // namespace effllm
