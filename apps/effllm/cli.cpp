@@ -148,6 +148,16 @@ ExitCode run_command_line(int argc, char** argv) {
   command(app, "doctor", "What this machine can do, and whether the program works on it",
           [&] { return doctor(common); });
 
+  CLI::App* bench = app.add_subcommand("bench", "Speed, as a ratio to what this machine can do");
+  bench->require_subcommand(1);
+  BenchArgs bench_args;
+  CLI::App* bench_step = command(*bench, "train", "A training step against the f32 1024^3 product of the same run",
+                                 [&] { return bench_train(common, bench_args); });
+  bench_step->add_option("-c,--config,config", bench_args.config, "Configuration (YAML)")->required();
+  one_each(bench_step->add_option("--set", bench_args.set, "Override a key (repeatable)"));
+  bench_step->add_option("--repetitions", bench_args.repetitions, "At least so many steps")->capture_default_str();
+  bench_step->add_option("--seconds", bench_args.seconds, "At least so long")->capture_default_str();
+
   ExportArgs export_args;
   CLI::App* export_command =
       command(app, "export", "Weights alone, for other programs", [&] { return export_weights(common, export_args); });

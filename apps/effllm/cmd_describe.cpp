@@ -14,12 +14,6 @@
 namespace effllm::app {
 namespace {
 
-// The vocabulary needs the corpus for some tokenizers; bytes need none.
-int64_t vocab_of(const RunConfig& c) {
-  if (c.data.tokenizer == "byte") return 256;
-  return build_tokenizer(c.data.tokenizer, Corpus::open(c.data.corpus, c.folder).text())->vocab_size();
-}
-
 nlohmann::json to_json(const LayerCost& l) {
   return {{"what", l.what},
           {"parameters", l.parameters},

@@ -68,6 +68,14 @@ ExitCode plot(const Common&, const PlotArgs&);
 
 ExitCode doctor(const Common&);
 
+struct BenchArgs {
+  std::string config;
+  std::vector<std::string> set;
+  int64_t repetitions = 15;
+  double seconds = 10;  // at least
+};
+ExitCode bench_train(const Common&, const BenchArgs&);
+
 struct ExportArgs {
   std::string model, folder;
 };

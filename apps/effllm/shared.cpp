@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "data/corpus.h"
 #include "train/loaded_model.h"
 
 namespace effllm::app {
@@ -20,6 +21,11 @@ RunConfig config_of(const std::string& model, const std::vector<std::string>& ov
     return load_run_config(model, overrides);
   if (!overrides.empty()) throw ConfigError("--set changes a configuration; {} is a trained model", model);
   return load_model(path).config;
+}
+
+int64_t vocab_of(const RunConfig& c) {
+  if (c.data.tokenizer == "byte") return 256;
+  return build_tokenizer(c.data.tokenizer, Corpus::open(c.data.corpus, c.folder).text())->vocab_size();
 }
 
 }  // namespace effllm::app

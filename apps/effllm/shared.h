@@ -12,4 +12,7 @@ RunConfig load_run_config(const std::string& file, const std::vector<std::string
 // Of a configuration file, or of what a run folder or checkpoint says it was made with.
 RunConfig config_of(const std::string& model, const std::vector<std::string>& overrides);
 
+// Size of the vocabulary: the corpus decides it for some tokenizers; bytes need none.
+int64_t vocab_of(const RunConfig& c);
+
 }  // namespace effllm::app

@@ -111,4 +111,18 @@ double train_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t c
   return both(metered([&] { model.loss(ids(context), ids(context), 1, train); })) / static_cast<double>(context);
 }
 
+double dense_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context) {
+  LanguageModel model(config, vocab);
+  model.params().as_meta(DType::f32);
+  Context train;
+  train.phase = Phase::train;
+  const MetaMode meta;
+  Meter meter;
+  model.loss(ids(context), ids(context), 1, train);
+  double flops = 0;
+  for (const char* op : {"linear", "attention", "gla"})
+    if (const auto it = meter.by_op.find(op); it != meter.by_op.end()) flops += both(it->second.cost);
+  return flops / static_cast<double>(context);
+}
+
 }  // namespace effllm

@@ -30,4 +30,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context);
 // Forward and backward FLOPs of one token in training sequences of `context`.
 double train_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context);
 
+// The part of it in dense layers and attention: 6 per weight and token, and scores and values over the visible pairs.
+double dense_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context);
+
 }  // namespace effllm

@@ -17,19 +17,29 @@ namespace {
 constexpr int64_t kLine = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
 
+const Init& of_row(const Init& init, int64_t row) {
+  for (const auto& [rows, block] : init.blocks) {
+    if (row < rows) return block;
+    row -= rows;
+  }
+  return init;
+}
+
 template <class T>
 void initialise(const Parameter& p, uint64_t seed) {
   const RandomStream numbers(seed, p.name);
   const auto v = p.value.view<T>();
   parallel_for(v.rows, 16, [&](int64_t from, int64_t to) {
-    for (int64_t r = from; r < to; ++r)
+    for (int64_t r = from; r < to; ++r) {
+      const Init& init = of_row(p.init, r);
       for (int64_t c = 0; c < v.cols; ++c) {
         const auto i = static_cast<uint64_t>(r * v.cols + c);
-        const double x = p.init.kind == Init::Kind::constant ? p.init.a
-                         : p.init.kind == Init::Kind::normal ? p.init.a * numbers.normal(i)
-                                                             : p.init.a * (2 * numbers.uniform(i) - 1);
+        const double x = init.kind == Init::Kind::constant ? init.a
+                         : init.kind == Init::Kind::normal ? init.a * numbers.normal(i)
+                                                           : init.a * (2 * numbers.uniform(i) - 1);
         v.row(r)[c] = static_cast<T>(x);
       }
+    }
   });
 }
 
@@ -56,6 +66,10 @@ void Slab::Free::operator()(std::byte* p) const { std::free(p); }
 
 Parameter& ParamStore::add(std::string name, const Shape& shape, Init init, Traits traits) {
   for (const Parameter& p : all_) require(p.name != name, "the parameter `{}` is declared twice", name);
+  int64_t stacked = 0;
+  for (const auto& block : init.blocks) stacked += block.first;
+  require(init.blocks.empty() || stacked == shape.rows(), "the initialisation of `{}` covers {} rows of {}", name,
+          stacked, shape.str());
   if (policy.stddev && traits.role != Role::own)
     init = Init::normal(*policy.stddev * (traits.role == Role::residual ? policy.residual_factor : 1));
   all_.push_back({.name = std::move(name), .shape = shape, .init = init, .traits = traits, .value = {}});

@@ -14,11 +14,18 @@ namespace effllm {
 struct Init {
   enum class Kind { constant, normal, uniform } kind = Kind::constant;
   double a = 0;  // the constant, the standard deviation, or the half-width
-  static Init constant(double v) { return {Kind::constant, v}; }
+  // Of a fused matrix: rows from the top, each block with an initialisation of its own. Empty: one for all.
+  std::vector<std::pair<int64_t, Init>> blocks = {};
+  static Init constant(double v) { return {Kind::constant, v, {}}; }
   static Init zeros() { return constant(0); }
   static Init ones() { return constant(1); }
-  static Init normal(double stddev) { return {Kind::normal, stddev}; }
-  static Init uniform(double half_width) { return {Kind::uniform, half_width}; }
+  static Init normal(double stddev) { return {Kind::normal, stddev, {}}; }
+  static Init uniform(double half_width) { return {Kind::uniform, half_width, {}}; }
+  static Init stacked(std::vector<std::pair<int64_t, Init>> rows_and_inits) {
+    Init i;
+    i.blocks = std::move(rows_and_inits);
+    return i;
+  }
   // PyTorch's nn.Linear: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
   static Init torch_linear(int64_t fan_in);
   // Glorot and Bengio 2010: U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)).

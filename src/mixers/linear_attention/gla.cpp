@@ -48,7 +48,9 @@ class Gla final : public SequenceMixer {
         values_(width(o.expand_v, args.d_model)),
         per_key_(o.gate == "key"),
         temperature_(o.gate_temperature),
-        qkvg_(s / "qkvg", args.d_model, 2 * (keys_ + values_), Init::xavier_uniform(args.d_model, keys_, kGain)),
+        qkvg_(s / "qkvg", args.d_model, 2 * (keys_ + values_),
+              Init::stacked({{2 * keys_, Init::xavier_uniform(args.d_model, keys_, kGain)},
+                             {2 * values_, Init::xavier_uniform(args.d_model, values_, kGain)}})),
         out_(s / "out", values_, args.d_model, Init::xavier_uniform(values_, args.d_model, kGain), Role::residual),
         norm_(s / "norm", values_ / o.heads, kNormEps) {
     if (keys_ % heads_ || values_ % heads_)
@@ -84,7 +86,7 @@ class Gla final : public SequenceMixer {
     const GlaOptions options{.heads = heads_, .decay = per_key_ ? Decay::key : Decay::scalar, .chunk = cx.chunk};
     const double q_scale = 1 / std::sqrt(static_cast<double>(keys_ / heads_));
     auto [o, after] = effllm::gla(scale(parts[0], q_scale), parts[1], parts[2], log_decay, s ? s->fields[0] : Tensor(),
-                          cx.segments ? *cx.segments : Tensor(), options);
+                                  cx.segments ? *cx.segments : Tensor(), options);
     if (s) s->fields[0] = after;
     return out_(multiply(norm_(o), silu(qkv_g[1])));
   }
