@@ -1,0 +1,57 @@
+// A small world for the program: a corpus that it made itself, and a configuration.
+#pragma once
+#include <doctest/doctest.h>
+
+#include "support/command.h"
+
+namespace effllm::test {
+
+struct World {
+  Scratch scratch;
+  Surroundings in;
+
+  World() : in{.folder = scratch.path, .variables = {}, .file_limit = 0} {
+    std::string text;
+    for (int i = 0; i < 700; ++i)
+      text += "line " + std::to_string(i * 7919 % 1000) + ": the quick brown fox counts to " + std::to_string(i % 13) +
+              ".\n";
+    write_text(scratch.path / "own.txt", text);
+    const Ended made = effllm({"data", "prepare", "own.txt", "--name", "own"});
+    REQUIRE_MESSAGE(made.code == 0, made.err);
+    configure("{type: attention, heads: 2, window: 9}");
+  }
+  // A hybrid of every mixer, with dropout.
+  void configure(const std::string& last_mixer) const {
+    write_text(
+        scratch.path / "tiny.yaml",
+        "name: tiny\n"
+        "model:\n"
+        "  d_model: 16\n"
+        "  dropout: 0.1\n"
+        "  block: {norm: rms_norm, ffn: {type: swiglu, expand: 2}}\n"
+        "  layers:\n"
+        "    - mixer: {type: min_gru, conv: 3}\n"
+        "    - mixer: {type: gla, heads: 2, gate_rank: 4}\n"
+        "    - mixer: " +
+            last_mixer +
+            "\n"
+            "data: {corpus: own, tokenizer: char}\n"
+            "optim: {lr: 3e-3, schedule: {warmup: 5}}\n"
+            "train: {batch: 8, context: 24, max_steps: 100, lanes: 4, shard_tokens: 48, save_every: 20, log_every: 5}\n"
+            "eval: {sample_tokens: 20}\n");
+  }
+  Ended effllm(std::vector<std::string> args, const Surroundings* other = nullptr) const {
+    args.insert(args.begin(), EFFLLM_BINARY);
+    return run_command(args, other ? *other : in);
+  }
+  std::vector<std::string> command(std::vector<std::string> args) const {
+    args.insert(args.begin(), EFFLLM_BINARY);
+    return args;
+  }
+  // SHA-256 of the parameters in a checkpoint's metadata.
+  std::string parameters_of(const std::string& checkpoint) const {
+    return json_value(read_text(scratch.path / checkpoint).substr(0, 100000), "parameters_sha256");
+  }
+};
+
+}  // namespace effllm::test

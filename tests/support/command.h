@@ -1,0 +1,54 @@
+// Runs a program as a user would: arguments, a folder, what it writes, how it ends.
+#pragma once
+#include <sys/types.h>
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace effllm::test {
+
+struct Ended {
+  int code;  // exit code, or 128 + signal
+  std::string out, err;
+};
+
+struct Surroundings {
+  std::filesystem::path folder;                                // working directory
+  std::vector<std::pair<std::string, std::string>> variables;  // of the environment, beside this process's
+  int64_t file_limit = 0;                                      // largest file that may be written, in bytes; 0: any
+};
+
+// A program that runs; its output goes to files in the folder.
+class Process {
+ public:
+  Process(const std::vector<std::string>& command, const Surroundings& in);
+  ~Process();  // kills it where it still runs
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+  void signal(int number) const;
+  bool running();
+  Ended wait();
+
+ private:
+  pid_t pid_;
+  int status_ = 0;
+  bool ended_ = false;
+  std::filesystem::path out_, err_;
+};
+
+Ended run_command(const std::vector<std::string>& command, const Surroundings& in);
+std::string read_text(const std::filesystem::path& file);
+void write_text(const std::filesystem::path& file, const std::string& text);
+// The value of "key":... in a line of JSON, without its quotes; empty where there is none.
+std::string json_value(const std::string& json, const std::string& key);
+
+// A folder of its own below the system's temporary one, removed with the object.
+struct Scratch {
+  std::filesystem::path path;
+  Scratch();
+  ~Scratch();
+};
+
+}  // namespace effllm::test
