@@ -1,6 +1,9 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -53,31 +56,46 @@ struct Case {
   bool exclusive = false, add = false, backwards = false;
 };
 
+template <class T>
+struct Problem {
+  Problem(const Case& c, int64_t offset)
+      : x1(c.steps, c.rows, offset, 1),
+        x2(c.steps, c.rows, offset + 1, 2),
+        x3(c.steps, c.columns, offset, 3),
+        a(c.steps,
+          c.decay == Decay::key     ? c.rows
+          : c.decay == Decay::value ? c.columns
+                                    : 1,
+          0, 4),
+        y(c.steps, c.columns, offset + 2, 5),
+        state(1, c.rows * c.columns, offset, 6) {
+    const RandomStream numbers(9, "decays");
+    for (int64_t t = 0; t < c.steps; ++t)
+      for (int64_t i = 0; i < a.view.cols; ++i) {
+        const auto n = static_cast<uint64_t>(t * a.view.cols + i);
+        a.view.row(t)[i] = static_cast<T>(decay_value(c.strength, numbers.uniform(2 * n), numbers.normal(2 * n + 1)));
+      }
+    pass = {c.steps, x1.view, x2.view, x3.view, a.view, c.decay, c.exclusive, y.view, c.add, state.view.data};
+    if (!c.backwards) return;
+    pass.x1 = x1.backwards();
+    pass.x2 = x2.backwards();
+    pass.x3 = x3.backwards();
+    pass.a = a.backwards();
+    pass.y = {y.view.row(c.steps - 1), c.steps, c.columns, -y.view.stride};
+  }
+  Rows<T> x1, x2, x3, a, y, state;
+  GlaPass<T> pass;
+};
+
 // Runs the kernel and the loop over tokens; returns the largest difference over the largest value.
 template <class T>
 double error_of(const Case& c, int64_t offset) {
-  const int64_t width = c.decay == Decay::key ? c.rows : c.decay == Decay::value ? c.columns : 1;
-  Rows<T> x1(c.steps, c.rows, offset, 1), x2(c.steps, c.rows, offset + 1, 2), x3(c.steps, c.columns, offset, 3),
-      a(c.steps, width, 0, 4), y(c.steps, c.columns, offset + 2, 5);
-  const RandomStream numbers(9, "decays");
-  for (int64_t t = 0; t < c.steps; ++t)
-    for (int64_t i = 0; i < width; ++i) {
-      const auto n = static_cast<uint64_t>(t * width + i);
-      a.view.row(t)[i] = static_cast<T>(decay_value(c.strength, numbers.uniform(2 * n), numbers.normal(2 * n + 1)));
-    }
-  Rows<T> start(1, c.rows * c.columns, offset, 6);
-  T* state = start.view.data;
+  Problem<T> problem(c, offset);
+  const GlaPass<T>& p = problem.pass;
+  const Rows<T>& y = problem.y;
+  const T* state = p.state;
   std::vector<double> m(state, state + c.rows * c.columns);
   const std::vector<T> y_before = y.data;
-
-  GlaPass<T> p{c.steps, x1.view, x2.view, x3.view, a.view, c.decay, c.exclusive, y.view, c.add, state};
-  if (c.backwards) {
-    p.x1 = x1.backwards();
-    p.x2 = x2.backwards();
-    p.x3 = x3.backwards();
-    p.a = a.backwards();
-    p.y = {y.view.row(c.steps - 1), c.steps, c.columns, -y.view.stride};
-  }
   kernels<T>().gla(p);
 
   double worst = 0, largest = 1;
@@ -107,6 +125,32 @@ double error_of(const Case& c, int64_t offset) {
     for (int64_t j = c.columns; j < c.columns + 5 && t + 1 < c.steps; ++j)
       if (y.view.row(t)[j] != y_before[static_cast<size_t>(y.view.row(t) + j - y.data.data())]) worst = 1e300;
   return worst / largest;
+}
+
+// How many of the outputs up to a token, of all `tokens`, change a bit when what comes after it changes or is cut off.
+template <class T>
+int64_t changed_by_future(const Case& c, const std::vector<int64_t>& tokens) {
+  const Problem<T> start(c, 1);
+  Problem<T> now(c, 1), other(c, 1);
+  kernels<T>().gla(now.pass);
+  int64_t changed = 0;
+  for (int64_t t : tokens)
+    for (double factor : {1e-30, 0.0, 0.5, 1.0}) {
+      for (auto rows :
+           {&Problem<T>::x1, &Problem<T>::x2, &Problem<T>::x3, &Problem<T>::a, &Problem<T>::y, &Problem<T>::state})
+        std::copy((start.*rows).data.begin(), (start.*rows).data.end(), (other.*rows).data.begin());
+      for (int64_t u = t + 1; u < c.steps; ++u) {
+        for (const View<T>& x : {other.x1.view, other.x2.view, other.x3.view})
+          for (int64_t i = 0; i < x.cols; ++i) x.row(u)[i] *= -1000;
+        // Every other number alone: blocks of the state then differ in where they cut.
+        for (int64_t i = u % 2; i < other.a.view.cols; i += 2) other.a.view.row(u)[i] *= static_cast<T>(factor);
+      }
+      other.pass.steps = factor == 1.0 ? t + 1 : c.steps;
+      kernels<T>().gla(other.pass);
+      for (int64_t u = 0; u <= t; ++u)
+        changed += std::memcmp(now.y.view.row(u), other.y.view.row(u), sizeof(T) * static_cast<size_t>(c.columns)) != 0;
+    }
+  return changed;
 }
 
 constexpr Decay kDecays[] = {Decay::none, Decay::scalar, Decay::key, Decay::value};
@@ -171,6 +215,29 @@ TEST_CASE("gla kernel: strong decays and zeros are exact, forwards and backwards
           CAPTURE(flags);
           CHECK(error_of<float>(c, 3) < 3e-6);
           CHECK(error_of<double>(c, 3) < 1e-14);
+        }
+  }
+}
+
+TEST_CASE("gla kernel: no bit of an output depends on later tokens, nor on how many there are") {
+  const EachIsa restore;
+  const int64_t sizes[][2] = {{5, 7}, {33, 40}, {70, 130}};
+  const std::vector<int64_t> long_run = {0, 1, 2, 3, 4, 5, 61, 62, 63, 64, 65};
+  for (std::string_view name : isas()) {
+    set_isa(name);
+    for (const auto& size : sizes)
+      for (Decay decay : kDecays)
+        for (int64_t steps : {2, 3, 4, 5, 7, 67}) {
+          std::vector<int64_t> tokens(static_cast<size_t>(steps - 1));
+          std::iota(tokens.begin(), tokens.end(), int64_t{0});
+          for (Strength strength : {Strength::mild, Strength::mixed})
+            for (bool exclusive : {false, true}) {
+              const Case c{steps, size[0], size[1], decay, strength, exclusive, steps % 2 == 0};
+              INFO(name, " ", size[0], "x", size[1], ", ", steps, " steps, decay ", static_cast<int>(decay),
+                   ", strength ", static_cast<int>(strength), exclusive ? ", exclusive" : "");
+              CHECK(changed_by_future<float>(c, steps > 7 ? long_run : tokens) == 0);
+              CHECK(changed_by_future<double>(c, steps > 7 ? long_run : tokens) == 0);
+            }
         }
   }
 }

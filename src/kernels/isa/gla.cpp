@@ -1,73 +1,21 @@
 // The recurrence of gated linear attention, M_t = decay(a_t) M_{t-1} + x2_t x3_t^T, y_t = M_t^T x1_t, for one head.
-// Blocks of the state stay in the first-level cache while four tokens at a time sweep over them; outputs stay in
-// registers. The decays of the four leave the inner loop: the state is multiplied once by their whole product, token u
-// enters times the decays after it, f_u = a_{u+1} .. a_3 <= 1, and what it reads is divided by f_u again. Where f_0 is
-// too small for that, the tokens go one by one, which is exact for any decay, 0 among them.
-#include "kernels/isa/simd.h"
+// Blocks of the state stay in the first-level cache while tiles of up to four tokens sweep over them. The decays leave
+// the inner loop: with p_1 = 1 and p_u = a_2 .. a_u for the tokens of a tile, M_u = p_u (a_1 M_0 + sum x2 x3^T / p) is
+// kept without the factor p_u, which x1_u or y_u takes up, and the last token's p goes into the next tile's a_1. A
+// token joins a tile while its p can be divided by, and starts the next one otherwise: a_1 is only multiplied by, so
+// any decay is exact, 0 among them. No token's arithmetic depends on a later token.
+#include "kernels/isa/gla_tile.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
 
-constexpr int kTokens = 4;
 constexpr int64_t kBlockRows = 64;
 constexpr int64_t kSegment = 64;                         // tokens between changes of block, where the state has several
 constexpr int kWidest = kVectorRegisters >= 32 ? 4 : 2;  // vectors in a row of a block
 
-// Smallest f_0 that is divided by: far from overflow, and its inverse times any sensible number too.
+// Smallest p that is divided by: far from overflow, and its inverse times any sensible number too.
 template <class T>
 constexpr T kSmallest = sizeof(T) == 4 ? T(1e-14) : T(1e-100);
-
-// What the decay multiplies: nothing, rows of M (key decay), columns of M (value decay; a scalar counts as one).
-enum class Fold { none, rows, columns };
-constexpr Fold fold_of(Decay d) { return d == Decay::none ? Fold::none : d == Decay::key ? Fold::rows : Fold::columns; }
-
-// One sweep of N tokens over a block. Token u's row i of x1 is q[u * stride + i], of x2 k[u * stride + i].
-template <class T, int kVectors>
-struct Tile {
-  const T *q, *k;
-  int64_t q_stride, k_stride;
-  const T* row_decay;             // [rows] Fold::rows
-  Vec<T> column_decay[kVectors];  // Fold::columns
-  Vec<T> v[kTokens][kVectors];
-  Vec<T> o[kTokens][kVectors];
-};
-
-template <int N, Fold kFold, bool kExclusive, class T, int kVectors>
-[[gnu::noinline]] void sweep(Tile<T, kVectors>& tile, T* m, int64_t m_stride, int64_t rows) {
-  const T *q = tile.q, *k = tile.k, *row_decay = tile.row_decay;
-  const int64_t q_stride = tile.q_stride, k_stride = tile.k_stride;
-  Vec<T> o[N][kVectors];
-#pragma GCC unroll 4
-  for (int u = 0; u < N; ++u)
-#pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) o[u][j] = Vec<T>{};
-  for (int64_t i = 0; i < rows; ++i, m += m_stride) {
-    Vec<T> s[kVectors];
-#pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) {
-      s[j] = load(m + j * kLanes<T>);
-      if constexpr (kExclusive) o[0][j] += q[i] * s[j];
-      if constexpr (kFold == Fold::rows) s[j] *= row_decay[i];
-      if constexpr (kFold == Fold::columns) s[j] *= tile.column_decay[j];
-    }
-#pragma GCC unroll 4
-    for (int u = 0; u < N; ++u) {
-      const T qu = q[u * q_stride + i], ku = k[u * k_stride + i];
-#pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j) {
-        if (kExclusive && u > 0) o[u][j] += qu * s[j];
-        s[j] += ku * tile.v[u][j];
-        if (!kExclusive) o[u][j] += qu * s[j];
-      }
-    }
-#pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) store(m + j * kLanes<T>, s[j]);
-  }
-#pragma GCC unroll 4
-  for (int u = 0; u < N; ++u)
-#pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) tile.o[u][j] = o[u][j];
-}
 
 // A block of the state during one pass: rows [row, row + rows) x columns [column, column + width) at `m`. Where width
 // is less than kVectors vectors the block is padded.
@@ -76,129 +24,149 @@ class Block {
  public:
   static constexpr int64_t kLane = kLanes<T>, kWidth = kVectors * kLane;
   static constexpr Fold kFold = fold_of(kDecay);
+  static constexpr int kFactors = kDecay == Decay::value ? kVectors : 1;  // vectors that hold a decay of columns
 
   Block(const GlaPass<T>& pass, int64_t row, int64_t rows, int64_t column, int64_t width, T* m, int64_t m_stride)
       : p_(pass), row_(row), rows_(rows), column_(column), width_(width), m_(m), m_stride_(m_stride) {
     add_ = pass.add || row > 0;
+    for (int j = 0; j < kFactors; ++j) owed_[j] = broadcast(T(1));
+    if constexpr (kFold == Fold::rows)
+      for (int64_t i = 0; i < rows; ++i) owed_rows_[i] = 1;
   }
 
   void run(int64_t from, int64_t to) {
-    int64_t t = from;
-    for (; t + kTokens <= to; t += kTokens) {
-      if (four(t)) continue;
-      for (int64_t u = t; u < t + kTokens; ++u) one(u);
-    }
-    for (; t < to; ++t) one(t);
+    int tokens = 1;
+    for (int64_t t = from; t < to; t += tokens) tokens = longest_tile(t, to - t);
+    if (tokens > 1) settle();
   }
 
  private:
   Vec<T> read(const T* row, int j, T pad) const {
     if (width_ == kWidth) return load(row + column_ + j * kLane);
-    Vec<T> v = pad - Vec<T>{};
+    Vec<T> v = broadcast(pad);
     for (int64_t c = j * kLane; c < width_ && c < (j + 1) * kLane; ++c) v[c - j * kLane] = row[column_ + c];
     return v;
   }
   // The decay of columns at step t, vector j.
   Vec<T> column_decay(int64_t t, int j) const {
-    if constexpr (kDecay == Decay::scalar) return *p_.a.row(t) - Vec<T>{};
+    if constexpr (kDecay == Decay::scalar) return broadcast(*p_.a.row(t));
     return read(p_.a.row(t), j, T(1));
   }
-  void write(int64_t t, int u) {
-    if (!p_.y) return;
-    T* y = p_.y.row(t) + column_;
-    for (int j = 0; j < kVectors; ++j, y += kLane) {
-      if (width_ == kWidth) {
-        store(y, add_ ? load(y) + tile_.o[u][j] : tile_.o[u][j]);
-      } else {
-        for (int64_t c = 0; c < kLane && j * kLane + c < width_; ++c) y[c] = (add_ ? y[c] : T(0)) + tile_.o[u][j][c];
+  // One piece of code for tiles of any length, lest the rounding of a token depend on that.
+  [[gnu::noinline, gnu::noclone]] void write(int64_t t, int tokens) {
+    for (int u = 0; p_.y && u < tokens; ++u) {
+      T* y = p_.y.row(t + u) + column_;
+      for (int j = 0; j < kVectors; ++j, y += kLane) {
+        Vec<T> o = tile_.o[u][j];
+        if constexpr (kFold == Fold::columns) o *= read_[u][kFactors > 1 ? j : 0];
+        if (width_ == kWidth) {
+          store(y, add_ ? load(y) + o : o);
+        } else {
+          for (int64_t c = 0; c < kLane && j * kLane + c < width_; ++c) y[c] = (add_ ? y[c] : T(0)) + o[c];
+        }
       }
     }
   }
-  void point_at(int64_t t) {
+
+  // Runs the longest tile of at most `left` tokens that can start at t and returns its length.
+  int longest_tile(int64_t t, int64_t left) {
     tile_.q = p_.x1.row(t) + row_;
     tile_.k = p_.x2.row(t) + row_;
     tile_.q_stride = p_.x1.stride;
     tile_.k_stride = p_.x2.stride;
+    if constexpr (kFold == Fold::rows) open_rows(t);
+    if constexpr (kFold == Fold::columns) open_columns(t);
+    if (left >= 4 && run_tile<4>(t)) return 4;
+    if (left >= 3 && run_tile<3>(t)) return 3;
+    if (left >= 2 && run_tile<2>(t)) return 2;
+    return run_tile<1>(t);
   }
 
-  void one(int64_t t) {
-    point_at(t);
-    if constexpr (kFold == Fold::rows) tile_.row_decay = p_.a.row(t) + row_;
-    for (int j = 0; j < kVectors; ++j) {
-      tile_.v[0][j] = read(p_.x3.row(t), j, T(0));
-      if constexpr (kFold == Fold::columns) tile_.column_decay[j] = column_decay(t, j);
-    }
-    sweep<1, kFold, kExclusive>(tile_, m_, m_stride_, rows_);
-    write(t, 0);
-  }
-
-  // False where the decays are too strong to be divided by; nothing has changed then.
-  bool four(int64_t t) {
-    point_at(t);
+  // False where a p is too small; nothing has happened then.
+  template <int N>
+  bool run_tile(int64_t t) {
     if constexpr (kFold == Fold::rows)
-      if (!scale_rows(t)) return false;
-    for (int u = 0; u < kTokens; ++u)
+      if (!scale_rows<N>(t)) return false;
+    for (int u = 0; u < N; ++u)
       for (int j = 0; j < kVectors; ++j) tile_.v[u][j] = read(p_.x3.row(t + u), j, T(0));
-    Vec<T> inverse[kTokens - 1][kVectors];  // of f_u
     if constexpr (kFold == Fold::columns)
-      if (!scale_columns(t, inverse)) return false;
-    sweep<kTokens, kFold, kExclusive>(tile_, m_, m_stride_, rows_);
-    if constexpr (kFold == Fold::columns) {
-      constexpr int kFirst = kExclusive ? 1 : 0;  // token u reads what u - 1 left where the read is exclusive
-      for (int u = 0; u < kTokens - 1; ++u)
-        for (int j = 0; j < kVectors; ++j) tile_.o[u + kFirst][j] *= inverse[u][j];
-    }
-    for (int u = 0; u < kTokens; ++u) write(t + u, u);
+      if (!scale_columns<N>(t)) return false;
+    sweep<N, kFold, kExclusive>(tile_, m_, m_stride_, rows_);
+    write(t, N);
     return true;
   }
 
-  bool scale_columns(int64_t t, Vec<T> (&inverse)[kTokens - 1][kVectors]) {
-    Vec<T> lowest = T(1) - Vec<T>{};
-    for (int j = 0; j < kVectors; ++j) {
-      const Vec<T> a0 = column_decay(t, j), a1 = column_decay(t + 1, j), a2 = column_decay(t + 2, j),
-                   f2 = column_decay(t + 3, j), f1 = a2 * f2, f0 = a1 * f1;
-      lowest = f0 < lowest ? f0 : lowest;
-      inverse[0][j] = T(1) / f0;
-      inverse[1][j] = inverse[0][j] * a1;
-      inverse[2][j] = inverse[1][j] * a2;
-      tile_.v[0][j] *= f0;
-      tile_.v[1][j] *= f1;
-      tile_.v[2][j] *= f2;
-      tile_.column_decay[j] = a0 * f0;
+  // The first token takes up the factor that the tile before owes to the state.
+  void open_columns(int64_t t) {
+    for (int j = 0; j < kVectors; ++j) tile_.column_decay[j] = column_decay(t, j) * owed_[kFactors > 1 ? j : 0];
+    for (int j = 0; j < kFactors; ++j) read_[0][j] = kExclusive ? owed_[j] : broadcast(T(1));
+  }
+  template <int N>
+  bool scale_columns(int64_t t) {
+    Vec<T> p[N][kFactors], least = broadcast(T(1));
+    for (int j = 0; j < kFactors; ++j) {
+      p[0][j] = broadcast(T(1));
+      for (int u = 1; u < N; ++u) {
+        p[u][j] = p[u - 1][j] * column_decay(t + u, j);
+        least = p[u][j] < least ? p[u][j] : least;
+      }
     }
-    if constexpr (kDecay == Decay::scalar) return lowest[0] >= kSmallest<T>;
-    T least = lowest[0];
-    for (int64_t c = 1; c < kLane; ++c) least = smaller(least, lowest[c]);
-    return least >= kSmallest<T>;
+    int64_t lanes = kDecay == Decay::scalar ? 1 : kLane;
+    while (lanes > 0 && least[lanes - 1] >= kSmallest<T>) --lanes;
+    if (lanes > 0) return false;
+    for (int u = 1; u < N; ++u)
+      for (int j = 0; j < kFactors; ++j) {
+        read_[u][j] = p[kExclusive ? u - 1 : u][j];
+        const Vec<T> inverse = T(1) / p[u][j];
+        for (int i = j; i < (kFactors > 1 ? j + 1 : kVectors); ++i) tile_.v[u][i] *= inverse;
+      }
+    for (int j = 0; j < kFactors; ++j) owed_[j] = p[N - 1][j];
+    return true;
   }
 
+  void open_rows(int64_t t) {
+    const T* a = p_.a.row(t) + row_;
+#pragma omp simd
+    for (int64_t i = 0; i < rows_; ++i) {
+      decay_[i] = a[i] * owed_rows_[i];
+      q_[0][i] = kExclusive ? tile_.q[i] * owed_rows_[i] : tile_.q[i];
+      k_[0][i] = tile_.k[i];
+    }
+    tile_.row_decay = decay_;
+  }
+  template <int N>
   bool scale_rows(int64_t t) {
-    const T *a0 = p_.a.row(t) + row_, *a1 = p_.a.row(t + 1) + row_, *a2 = p_.a.row(t + 2) + row_,
-            *a3 = p_.a.row(t + 3) + row_;
-    const T *q = tile_.q, *k = tile_.k;
-    const int64_t qs = tile_.q_stride, ks = tile_.k_stride;
+    const T *q = p_.x1.row(t) + row_, *k = p_.x2.row(t) + row_, *a = p_.a.row(t) + row_;
+    const int64_t q_stride = p_.x1.stride, k_stride = p_.x2.stride, a_stride = p_.a.stride;
     T least = 1;
 #pragma omp simd reduction(min : least)
     for (int64_t i = 0; i < rows_; ++i) {
-      const T f2 = a3[i], f1 = a2[i] * f2, f0 = a1[i] * f1;
-      const T r0 = T(1) / f0, r1 = r0 * a1[i], r2 = r1 * a2[i];
-      least = f0 < least ? f0 : least;
-      k_[0][i] = k[i] * f0;
-      k_[1][i] = k[ks + i] * f1;
-      k_[2][i] = k[2 * ks + i] * f2;
-      k_[3][i] = k[3 * ks + i];
-      q_[0][i] = kExclusive ? q[i] : q[i] * r0;
-      q_[1][i] = q[qs + i] * (kExclusive ? r0 : r1);
-      q_[2][i] = q[2 * qs + i] * (kExclusive ? r1 : r2);
-      q_[3][i] = kExclusive ? q[3 * qs + i] * r2 : q[3 * qs + i];
-      decay_[i] = a0[i] * f0;
+      T p = 1;
+#pragma GCC unroll 4
+      for (int u = 1; u < N; ++u) {
+        const T before = p;
+        p *= a[u * a_stride + i];
+        least = p < least ? p : least;
+        q_[u][i] = q[u * q_stride + i] * (kExclusive ? before : p);
+        k_[u][i] = k[u * k_stride + i] / p;
+      }
+      owed_rows_[i] = p;
     }
-    if (!(least >= kSmallest<T>)) return false;
     tile_.q = q_[0];
     tile_.k = k_[0];
     tile_.q_stride = tile_.k_stride = kBlockRows;
-    tile_.row_decay = decay_;
-    return true;
+    return least >= kSmallest<T>;
+  }
+
+  // The state takes what the last tile owes.
+  void settle() {
+    if constexpr (kFold == Fold::none) return;
+    T* m = m_;
+    for (int64_t i = 0; i < rows_; ++i, m += m_stride_)
+      for (int j = 0; j < kVectors; ++j) {
+        const Vec<T> p = kFold == Fold::rows ? broadcast(owed_rows_[i]) : owed_[kFactors > 1 ? j : 0];
+        store(m + j * kLane, load(m + j * kLane) * p);
+      }
   }
 
   const GlaPass<T>& p_;
@@ -207,7 +175,8 @@ class Block {
   int64_t m_stride_;
   bool add_;
   Tile<T, kVectors> tile_;
-  alignas(64) T q_[kTokens][kBlockRows], k_[kTokens][kBlockRows], decay_[kBlockRows];  // Fold::rows
+  Vec<T> read_[kTokens][kFactors], owed_[kFactors];  // Fold::columns: factors of o, of the state after the last tile
+  alignas(64) T q_[kTokens][kBlockRows], k_[kTokens][kBlockRows], decay_[kBlockRows], owed_rows_[kBlockRows];  // rows
 };
 
 // Steps [from, to) of one block. Its part of the state is worked on in place where its rows are whole vectors one after
@@ -255,23 +224,23 @@ void run_pass(const GlaPass<T>& p) {
   }
 }
 
-template <class T, Decay kDecay>
-void choose_read(const GlaPass<T>& p) {
-  p.exclusive ? run_pass<T, kDecay, true>(p) : run_pass<T, kDecay, false>(p);
+template <class T, bool kExclusive>
+void choose_decay(const GlaPass<T>& p) {
+  switch (p.decay) {
+    case Decay::none:
+      return run_pass<T, Decay::none, kExclusive>(p);
+    case Decay::scalar:
+      return run_pass<T, Decay::scalar, kExclusive>(p);
+    case Decay::key:
+      return run_pass<T, Decay::key, kExclusive>(p);
+    case Decay::value:
+      return run_pass<T, Decay::value, kExclusive>(p);
+  }
 }
 
 template <class T>
 void gla(const GlaPass<T>& p) noexcept {
-  switch (p.decay) {
-    case Decay::none:
-      return choose_read<T, Decay::none>(p);
-    case Decay::scalar:
-      return choose_read<T, Decay::scalar>(p);
-    case Decay::key:
-      return choose_read<T, Decay::key>(p);
-    case Decay::value:
-      return choose_read<T, Decay::value>(p);
-  }
+  p.exclusive ? choose_decay<T, true>(p) : choose_decay<T, false>(p);
 }
 
 }  // namespace
