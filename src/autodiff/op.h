@@ -72,16 +72,24 @@ class Backward {
   const Tensor& out(int i) const;                                             // kept outputs
   const Tensor& grad(int i) const { return grads_[static_cast<size_t>(i)]; }  // undefined: that output had no use
   bool wants(int i) const;
-  Sink sink(int i);            // the memory of input i's gradient; all of it must be written
+  // The memory of input i's gradient, undefined where nobody wants it; all of it must be written, in any order. Where
+  // another input is the same tensor, the second sink is memory of its own, added when the op is done.
+  Sink sink(int i);
   void give(int i, Tensor g);  // hands over a whole gradient; it may be shared with others
   const Shape& in_shape(int i) const;
   const Shape& out_shape(int i) const;
   DType dtype() const;  // of the first input
 
  private:
+  friend class Tape;
+  bool lent(int slot) const;
+  void finish();
+
   Tape& tape_;
   Record& record_;
   std::span<const Tensor> grads_;
+  uint32_t lent_ = 0;  // inputs whose sinks the op may still be writing, one bit each
+  std::vector<std::pair<int, Tensor>> late_;
 };
 
 class Op {

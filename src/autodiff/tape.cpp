@@ -130,6 +130,7 @@ void Tape::backward(std::span<const Seed> seeds) {
     if (!reached) continue;
     Backward cx(*this, r, grads);
     r.op->backward(cx);
+    cx.finish();
     if (const NanWatch* w = NanWatch::current()) watch_gradients(*w, r);
   }
 }
@@ -157,11 +158,29 @@ const Tensor& Backward::out(int i) const { return record_.out[static_cast<size_t
 bool Backward::wants(int i) const { return record_.in[static_cast<size_t>(i)].slot != kUntracked; }
 Sink Backward::sink(int i) {
   const auto& in = record_.in[static_cast<size_t>(i)];
+  if (in.slot == kUntracked) return {Tensor(), false};
+  if (lent(in.slot)) return {late_.emplace_back(i, Tensor::empty(in.spec.shape, in.spec.dtype)).second, false};
+  lent_ |= 1U << i;
   return tape_.sink(in.slot, in.spec);
 }
 void Backward::give(int i, Tensor g) {
   const auto& in = record_.in[static_cast<size_t>(i)];
-  tape_.give(in.slot, in.spec, std::move(g));
+  if (lent(in.slot))
+    late_.emplace_back(i, std::move(g));
+  else
+    tape_.give(in.slot, in.spec, std::move(g));
+}
+// Whether this record already has a sink of the slot: one tensor in two places. The gradient there is not complete.
+bool Backward::lent(int slot) const {
+  for (size_t j = 0; j < record_.in.size(); ++j)
+    if (lent_ >> j & 1 && record_.in[j].slot == slot) return true;
+  return false;
+}
+void Backward::finish() {
+  for (auto& [i, g] : late_) {
+    const auto& in = record_.in[static_cast<size_t>(i)];
+    tape_.give(in.slot, in.spec, std::move(g));
+  }
 }
 const Shape& Backward::in_shape(int i) const { return record_.in[static_cast<size_t>(i)].spec.shape; }
 const Shape& Backward::out_shape(int i) const { return record_.out[static_cast<size_t>(i)].shape; }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
@@ -26,7 +27,7 @@ int quota() {
   std::string q;
   double period = 0;
   if (!(in >> q >> period) || q == "max" || period <= 0) return 1 << 20;
-  return std::max(1, static_cast<int>(std::atof(q.c_str()) / period + 0.5));
+  return std::max(1, static_cast<int>(std::lround(std::atof(q.c_str()) / period)));
 }
 
 // Subnormal numbers, which decaying states produce, cost a hundred times a normal operation: they count as zero, on

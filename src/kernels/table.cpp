@@ -24,14 +24,6 @@ struct Tables {
   Kernels<double> d;
 };
 
-bool runs(std::string_view name) {
-#if defined(__x86_64__)
-  if (name == "avx512") return __builtin_cpu_supports("x86-64-v4");
-  if (name == "avx2") return __builtin_cpu_supports("x86-64-v3");
-#endif
-  return name == "generic";
-}
-
 Tables load(std::string_view name) {
   Tables t{};
 #ifdef EFFLLM_HAVE_avx512
@@ -61,10 +53,10 @@ Tables& active() {
 std::vector<std::string_view> isas() {
   std::vector<std::string_view> all;
 #ifdef EFFLLM_HAVE_avx512
-  if (runs("avx512")) all.push_back("avx512");
+  if (__builtin_cpu_supports("x86-64-v4")) all.push_back("avx512");
 #endif
 #ifdef EFFLLM_HAVE_avx2
-  if (runs("avx2")) all.push_back("avx2");
+  if (__builtin_cpu_supports("x86-64-v3")) all.push_back("avx2");
 #endif
   all.push_back("generic");
   return all;

@@ -39,7 +39,7 @@ class RmsNormOp final : public Op {
       const View<const T> x = c.in(0).view<T>(), g = c.grad(0).view<T>();
       const int64_t width = c.in(1).numel(), groups = x.cols / width;
       const T *w = c.in(1).data<T>(), *rstd = c.out(1).data<T>();
-      const Sink sx = c.wants(0) ? c.sink(0) : Sink{}, sw = c.wants(1) ? c.sink(1) : Sink{};
+      const Sink sx = c.sink(0), sw = c.sink(1);
       const auto dx = sx.into.defined() ? sx.into.view<T>() : View<T>{};
       T* dw = sw.into.defined() ? sw.into.data<T>() : nullptr;
       if (in_parallel()) {
@@ -93,8 +93,7 @@ class LayerNormOp final : public Op {
     dispatch_float(c.dtype(), [&]<class T>() {
       const View<const T> x = c.in(0).view<T>(), g = c.grad(0).view<T>();
       const T *w = c.in(1).data<T>(), *mean = c.out(1).data<T>(), *rstd = c.out(2).data<T>();
-      const Sink sx = c.wants(0) ? c.sink(0) : Sink{}, sw = c.wants(1) ? c.sink(1) : Sink{},
-                 sb = c.wants(2) ? c.sink(2) : Sink{};
+      const Sink sx = c.sink(0), sw = c.sink(1), sb = c.sink(2);
       const auto dx = sx.into.defined() ? sx.into.view<T>() : View<T>{};
       T* dw = sw.into.defined() ? sw.into.data<T>() : nullptr;
       T* db = sb.into.defined() ? sb.into.data<T>() : nullptr;

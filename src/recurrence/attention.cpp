@@ -46,13 +46,14 @@ class AttentionOp : public Op {
 
   Cost cost(std::span<const Tensor> in) const override {
     const Tensor &q = in[0], &k = in[1], &v = in[2];
-    const double width = static_cast<double>(q.cols() / o_.heads + v.cols() / o_.kv_heads);
+    const int64_t dk = q.cols() / o_.heads, dv = v.cols() / o_.kv_heads;
     const double pairs = attention_pairs(q.dim(1), k.dim(1), o_) * static_cast<double>(q.dim(0) * o_.heads);
-    const double dk = static_cast<double>(q.cols() / o_.heads), size = static_cast<double>(size_of(q.dtype()));
+    const auto width = static_cast<double>(dk + dv), size = static_cast<double>(size_of(q.dtype()));
     const double inputs = static_cast<double>(q.numel() + k.numel() + v.numel()) * size;
-    const double output = static_cast<double>(q.rows() * v.cols() / o_.kv_heads * o_.heads) * size;
+    const double output = static_cast<double>(q.rows() * dv * o_.heads) * size;
     const double lse = static_cast<double>(q.rows() * o_.heads) * size;
-    return {2 * width * pairs, (4 * width + 2 * dk) * pairs, inputs + output + lse, 2 * inputs + 2 * output + lse};
+    return {2 * width * pairs, (4 * width + 2 * static_cast<double>(dk)) * pairs, inputs + output + lse,
+            2 * inputs + 2 * output + lse};
   }
 
   Keeps keeps() const override { return {0b111111, 0b11}; }
@@ -72,14 +73,7 @@ class AttentionOp : public Op {
 
   void backward(Backward& c) override {
     const Call call = prepare(c.in(0), c.in(1), c.in(2), c.in(3), c.in(4), c.in(5));
-    Sink sinks[3] = {};
-    // One tensor in two places has one gradient, which takes whole contributions only: the second one waits.
-    bool waits[3] = {};
-    for (int i = 0; i < 3; ++i) {
-      if (!c.wants(i)) continue;
-      for (int j = 0; j < i; ++j) waits[i] |= c.wants(j) && c.in(j).raw() == c.in(i).raw();
-      sinks[i] = waits[i] ? Sink{Tensor::empty(c.in_shape(i), c.dtype()), false} : c.sink(i);
-    }
+    const Sink sinks[] = {c.sink(0), c.sink(1), c.sink(2)};
     dispatch_float(c.dtype(), [&]<class T>() {
       const int64_t group = o_.heads / o_.kv_heads, n = call.queries;
       for_each<T>(call, call.batch * o_.kv_heads, [&](int64_t item, T* scratch) {
@@ -104,10 +98,6 @@ class AttentionOp : public Op {
         }
       });
     });
-    for (int i = 0; i < 3; ++i) {
-      Tensor whole = std::exchange(sinks[i].into, Tensor());
-      if (waits[i]) c.give(i, std::move(whole));
-    }
   }
 
  private:

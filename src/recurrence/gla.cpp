@@ -3,7 +3,6 @@
 #include "autodiff/meter.h"
 #include "kernels/parallel.h"
 #include "recurrence/gla_head.h"
-#include "recurrence/sinks.h"
 
 namespace effllm {
 namespace {
@@ -93,9 +92,8 @@ class GlaOp final : public Op {
   void backward(Backward& c) override {
     const int64_t batch = c.in(kQ).dim(0), heads = options_.heads;
     const DocumentStarts starts(c.in(kSegments));
-    // In the order in which a head's gradients are written: where two inputs are one tensor, the second adds.
-    const Sink dv = unowned_sink(c, kV), d_state0 = unowned_sink(c, kState0), dq = unowned_sink(c, kQ),
-               dk = unowned_sink(c, kK), d_decay = unowned_sink(c, kLogDecay);
+    const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV), d_decay = c.sink(kLogDecay),
+               d_state0 = c.sink(kState0);
     const Tensor d_o = c.grad(0).defined() ? c.grad(0) : Tensor::zeros(c.out_shape(0), c.dtype());
     dispatch_float(c.dtype(), [&]<class T>() {
       for_heads(batch, heads, work(c), [&](int64_t item, int64_t b, int64_t h) {

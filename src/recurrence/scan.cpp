@@ -4,7 +4,6 @@
 #include "kernels/parallel.h"
 #include "kernels/table.h"
 #include "recurrence/segments.h"
-#include "recurrence/sinks.h"
 
 namespace effllm {
 namespace {
@@ -70,7 +69,7 @@ class ScanOp final : public Op {
   void backward(Backward& c) override {
     const int64_t tokens = c.in(kA).dim(1);
     const DocumentStarts starts(c.in(kSegments));
-    const Sink da = unowned_sink(c, kA), db = unowned_sink(c, kB), d_h0 = unowned_sink(c, kH0);
+    const Sink da = c.sink(kA), db = c.sink(kB), d_h0 = c.sink(kH0);
     dispatch_float(c.dtype(), [&]<class T>() {
       for_column_blocks(c.in(kA).shape(), [&](int64_t b, int64_t from, int64_t n) {
         const auto part = [&](const Tensor& t) { return part_or_null<T>(t, b, tokens, from, n); };

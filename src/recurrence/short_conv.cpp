@@ -4,7 +4,6 @@
 #include "kernels/parallel.h"
 #include "kernels/table.h"
 #include "recurrence/segments.h"
-#include "recurrence/sinks.h"
 
 namespace effllm {
 namespace {
@@ -83,7 +82,7 @@ class ShortConvOp final : public Op {
     const int64_t batch = c.in(kX).dim(0), tokens = c.in(kX).dim(1), columns = c.in(kX).cols();
     const int64_t width = c.in(kWeight).dim(0);
     const DocumentStarts starts(c.in(kSegments));
-    const Sink dx = unowned_sink(c, kX), dw = unowned_sink(c, kWeight), d_before = unowned_sink(c, kHistory);
+    const Sink dx = c.sink(kX), dw = c.sink(kWeight), d_before = c.sink(kHistory);
     const Tensor dy = c.grad(0).defined() ? c.grad(0) : Tensor::zeros(c.out_shape(0), c.dtype());
     dispatch_float(c.dtype(), [&]<class T>() {
       // Threads share out columns, so that the gradient of the weight adds up over sequences in order.

@@ -7,6 +7,7 @@
 #include "ops/linear.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
+#include "recurrence/attention.h"
 #include "support/tensors.h"
 
 using namespace effllm;
@@ -30,6 +31,35 @@ Tensor sum_of(const std::vector<Tensor>& parts) {
   return s;
 }
 
+// a * b + a, whose backward holds both sinks while it writes them element by element, the second input first, and adds
+// to the first one by give().
+class HoldsSinksOp final : public Op {
+ public:
+  std::string_view name() const override { return "holds_sinks"; }
+  Outputs infer(std::span<const Tensor> in) const override { return {{in[0].shape(), in[0].dtype()}}; }
+  Cost cost(std::span<const Tensor>) const override { return {}; }
+  Keeps keeps() const override { return {.inputs = 3}; }
+  void forward(Forward& c) override { copy(add(multiply(c.in(0), c.in(1)), c.in(0)), c.out(0)); }
+  void backward(Backward& c) override {
+    const Sink a = c.sink(0), b = c.sink(1);
+    c.give(0, c.grad(0));
+    for (int64_t r = 0; r < c.grad(0).rows(); ++r)
+      for (int64_t k = 0; k < c.grad(0).cols(); ++k) {
+        const double g = at(c.grad(0), r, k);
+        write(b, r, k, g * at(c.in(0), r, k));
+        write(a, r, k, g * at(c.in(1), r, k));
+      }
+  }
+
+ private:
+  static void write(const Sink& s, int64_t r, int64_t k, double x) {
+    if (!s.into.defined()) return;
+    double& y = s.into.view<double>().row(r)[k];
+    y = s.accumulate ? y + x : x;
+  }
+};
+Tensor holds_sinks(const Tensor& a, const Tensor& b) { return run(std::make_unique<HoldsSinksOp>(), {a, b}); }
+
 }  // namespace
 
 TEST_CASE("tape: gradients of every use of a tensor add up") {
@@ -38,6 +68,54 @@ TEST_CASE("tape: gradients of every use of a tensor add up") {
     return std::vector{add(add(a, b), add(b, x[0])), multiply(b, a)};
   };
   CHECK(test::gradient_error(f, {random({3, 5}, 1)}) < 1e-7);
+}
+
+TEST_CASE("tape: one tensor as several inputs of one op gets the sum of their gradients") {
+  using F = std::function<Tensor(const Tensor&)>;
+  const AttentionOptions options{.heads = 2, .kv_heads = 2};
+  const std::pair<const char*, F> ops[] = {
+      {"multiply", [](const Tensor& x) { return multiply(x, x); }},
+      {"linear",
+       [](const Tensor& x) {
+         return linear(x.reshape({4, 4}), x.reshape({4, 4})).reshape({1, 4, 4});
+       }},
+      {"attention", [&](const Tensor& x) { return attention(x, x, x, options, {}); }},
+      {"an op that holds its sinks", [](const Tensor& x) { return holds_sinks(x, x); }}};
+  const test::Poison poison;
+  for (const auto& [name, f] : ops) {
+    CAPTURE(name);
+    const auto alone = [&](const std::vector<Tensor>& x) { return std::vector{f(x[0])}; };
+    CHECK(test::gradient_error(alone, {random({1, 4, 4}, 40)}) < 1e-7);
+    const auto among_others = [&](const std::vector<Tensor>& x) {
+      const Tensor a = sigmoid(x[0]);
+      return std::vector{add(f(a), a), f(a), f(x[0]), add(a, x[0])};
+    };
+    CHECK(test::gradient_error(among_others, {random({1, 4, 4}, 41)}) < 1e-7);
+    const auto of_a_part = [&](const std::vector<Tensor>& x) {
+      const auto part = split_columns(x[0], {4, 2});
+      const Tensor dense = scale(part[0], 1);
+      return std::vector{f(dense), holds_sinks(part[0], part[0]), part[1]};
+    };
+    CHECK(test::gradient_error(of_a_part, {random({1, 4, 6}, 42)}) < 1e-7);
+  }
+}
+
+TEST_CASE("tape: a parameter as both inputs of an op that holds its sinks") {
+  const test::Poison poison;
+  const Tensor values = random({2, 3}, 43), seed = random({2, 3}, 44);
+  Tensor weight = Tensor::view_of(values.raw(), {2, 3}, DType::f64, values.stride());
+  weight.slot = parameter_slot(0);
+  ParamGrads grads;
+  grads.views.push_back(Tensor::empty({2, 3}, DType::f64));
+  grads.reset();
+  ParamGrads::current = &grads;
+  for (int uses = 1; uses <= 2; ++uses) {  // the first use overwrites what was there, the second adds
+    Tape tape;
+    const auto all = record(tape, values, [&](const Tensor&) { return std::vector{holds_sinks(weight, weight)}; });
+    tape.backward(all[1], seed);
+    CHECK(max_diff(grads.views[0], scale(add(scale(multiply(values, seed), 2), seed), uses)) < 1e-13);
+  }
+  ParamGrads::current = nullptr;
 }
 
 TEST_CASE("tape: a gradient that several slots share is never written through") {

@@ -23,7 +23,7 @@ void softmax_rows(const AttentionArgs<T>& a, const Runs& runs, Rows<T>& rows, T*
   Vec<T> folded[kRowPitch<T>];
   for (int64_t r = 0; r < rows.count; ++r) {
     const Keys& sees = rows.sees[r];
-    Vec<T> most = Vec<T>{} + kMinusInfinity<T>;
+    Vec<T> most = broadcast(kMinusInfinity<T>);
     for (int i = 0; i < runs.count; ++i) {
       const Run& run = runs.run[i];
       T* s = scores + run.slot * pitch + r * w;

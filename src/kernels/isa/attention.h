@@ -121,7 +121,7 @@ inline Runs part_runs(const Runs& strip, const Keys& part) {
 // e^(x / kUnit) for x <= a little above 0, 0 for very negative x and -inf.
 [[gnu::always_inline]] inline Vec<float> exp_lanes(Vec<float> x) {
   typedef uint32_t Bits __attribute__((vector_size(EFFLLM_VECTOR_BYTES)));
-  const Vec<float> low = Vec<float>{} - 127.f;  // 2^n with n = -127 has no exponent bits: zero
+  const Vec<float> low = broadcast(-127.f);  // 2^n with n = -127 has no exponent bits: zero
   x = x > low ? x : low;
   const Vec<float> shifted = x + 12582912.f, n = shifted - 12582912.f, f = x - n;  // n: nearest integer, in low bits
   Vec<float> p = f * 1.5403530e-4f + 1.3333558e-3f;
@@ -155,20 +155,20 @@ template <class T>
 [[gnu::always_inline]] inline Vec<T> hide(const Keys& s, int64_t key, Vec<T> x, T hidden) {
   using Lanes = decltype(x < x);
   using Index = typename IndexOf<T>::type;
-  Lanes lane;
+  Lanes lane{};
   for (int64_t i = 0; i < kLanes<T>; ++i) lane[i] = static_cast<Index>(i);
   const auto place = [&](int64_t j) {  // of key j among the lanes
     return Lanes{} + static_cast<Index>(j <= key ? 0 : smaller(j - key, kLanes<T>));
   };
   const Lanes seen =
       ((lane >= place(s.main0)) & (lane < place(s.main1))) | ((lane >= place(s.sink0)) & (lane < place(s.sink1)));
-  return seen ? x : Vec<T>{} + hidden;
+  return seen ? x : broadcast(hidden);
 }
 
 // slope * |distance| of the keys from `key` on to this row.
 template <class T>
 [[gnu::always_inline]] inline Vec<T> alibi_lanes(const AttentionArgs<T>& a, int64_t row, int64_t key, T slope) {
-  Vec<T> x;
+  Vec<T> x{};
   for (int64_t i = 0; i < kLanes<T>; ++i) {
     const int64_t j = key + i, d = row + a.q_offset - j + (j < a.sinks ? a.gap : 0);
     x[i] = slope * static_cast<T>(d < 0 ? -d : d);
@@ -188,7 +188,8 @@ inline void drop_factors(const AttentionArgs<T>& a, int64_t row, int64_t panel, 
   constexpr int64_t n = kTileCols<T> < 8 ? 2 : kTileCols<T> / 4;
   using Words = typename WordsOf<n>::type;
   const auto low = [](Words x) { return x & 0xffffffffu; };
-  Words c0, c1 = Words{} + static_cast<uint32_t>(row + a.q_offset), c2 = Words{} + a.drop_c2, c3 = Words{} + a.drop_c3;
+  Words c0{}, c1 = Words{} + static_cast<uint32_t>(row + a.q_offset), c2 = Words{} + a.drop_c2,
+              c3 = Words{} + a.drop_c3;
   for (int64_t i = 0; i < n; ++i) c0[i] = static_cast<uint32_t>(panel * (kTileCols<T> / 4) + i);
   uint32_t k0 = a.drop_key0, k1 = a.drop_key1;
   for (int round = 0; round < 10; ++round, k0 += 0x9E3779B9, k1 += 0xBB67AE85) {

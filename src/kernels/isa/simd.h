@@ -42,7 +42,7 @@ template <class T>
 }
 template <class T>
 [[gnu::always_inline]] inline Vec<T> broadcast(T x) {
-  return Vec<T>{} + x;
+  return x - Vec<T>{};  // not {} + x: that is an addition, which turns -0 into 0
 }
 template <class T>
 [[gnu::always_inline]] inline T smaller(T a, T b) {
