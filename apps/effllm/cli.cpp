@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
 #include <functional>
 
 #include "base/text.h"
@@ -12,33 +14,44 @@
 namespace effllm::app {
 namespace {
 
+// What may have been meant by the first word or flag that nobody knows; empty where all are known.
 std::string suggestion(const CLI::App& app, int argc, char** argv) {
-  std::vector<std::string> names;
-  for (const auto* s : app.get_subcommands([](const CLI::App*) { return true; })) names.push_back(s->get_name());
-  const CLI::App* at = &app;
+  std::vector<const CLI::App*> path = {&app};  // effllm, data, prepare
+  std::string spoken = "effllm";
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
-    if (at == &app && !word.starts_with('-')) {
-      const auto found = app.get_subcommands([&](const CLI::App* s) { return s->get_name() == word; });
-      const CLI::App* next = found.empty() ? nullptr : found.front();
-      if (!next) return fmt::format("there is no command `{}`.{}", word, did_you_mean(word, names));
-      at = next;
-    } else if (word.starts_with("--")) {
+    if (word.starts_with("--")) {
       const std::string flag = word.substr(0, word.find('='));
       std::vector<std::string> flags;
-      bool known = false;
-      for (const CLI::App* a : {&app, at})
+      for (const CLI::App* a : path)
         for (const auto* o : a->get_options())
-          for (const auto& l : o->get_lnames()) {
-            flags.push_back("--" + l);
-            known |= flag == flags.back();
-          }
-      if (!known)
-        return fmt::format("`{}` takes no {}.{}", at == &app ? "effllm" : "effllm " + at->get_name(), flag,
-                           did_you_mean(flag, flags));
+          for (const auto& l : o->get_lnames()) flags.push_back("--" + l);
+      if (std::ranges::find(flags, flag) == flags.end())
+        return fmt::format("`{}` takes no {}.{}", spoken, flag, did_you_mean(flag, flags));
+    } else if (!word.starts_with('-')) {
+      const auto commands = path.back()->get_subcommands([](const CLI::App*) { return true; });
+      if (commands.empty()) continue;
+      std::vector<std::string> names;
+      for (const auto* c : commands) names.push_back(c->get_name());
+      const auto found = std::ranges::find(names, word);
+      if (found == names.end())
+        return fmt::format("`{}` has no command `{}`.{}", spoken, word, did_you_mean(word, names));
+      path.push_back(commands[static_cast<size_t>(found - names.begin())]);
+      spoken += " " + word;
     }
   }
   return "";
+}
+
+CLI::Validator positive() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        int64_t n = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+        const bool right = error == std::errc() && end == text.data() + text.size() && n > 0;
+        return right ? std::string() : fmt::format("must be an integer above 0, not `{}`", text);
+      },
+      "POSITIVE");
 }
 
 void one_each(CLI::Option* o) { o->allow_extra_args(false); }
@@ -70,8 +83,8 @@ void declare_eval(CLI::App& app, EvalArgs& a) {
 void declare_generate(CLI::App& app, GenerateArgs& a) {
   app.add_option("model", a.model, "Run folder or checkpoint")->required();
   app.add_option("-p,--prompt", a.prompt, "Text to continue");
-  app.add_option("-n,--tokens", a.tokens, "Tokens to generate")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--samples", a.samples, "How many texts")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("-n,--tokens", a.tokens, "Tokens to generate")->capture_default_str()->check(positive());
+  app.add_option("--samples", a.samples, "How many texts")->capture_default_str()->check(positive());
   app.add_option("-t,--temperature", a.temperature, "0 takes the likeliest token")->capture_default_str();
   app.add_option("--top-k", a.top_k, "Among the k likeliest; 0: all")->capture_default_str();
   app.add_option("--top-p", a.top_p, "Among the fewest that reach probability p")->capture_default_str();
@@ -105,8 +118,7 @@ ExitCode run_command_line(int argc, char** argv) {
     CLI::App* sub = parent.add_subcommand(name, help);
     sub->add_flag("--json", common.json, "Results as JSON");
     sub->add_flag("-q,--quiet", common.quiet, "No progress");
-    sub->add_option("--threads", common.threads, "Threads (default: all that the process may use)")
-        ->check(CLI::PositiveNumber);
+    sub->add_option("--threads", common.threads, "Threads (default: all that the process may use)")->check(positive());
     sub->callback([&chosen, run] { chosen = run; });
     return sub;
   };

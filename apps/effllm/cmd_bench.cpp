@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -31,7 +32,7 @@ int64_t involuntary_switches() {
 
 double quantile(std::vector<double> v, double q) {
   std::ranges::sort(v);
-  return v[static_cast<size_t>(q * static_cast<double>(v.size() - 1) + 0.5)];
+  return v[static_cast<size_t>(std::llround(q * static_cast<double>(v.size() - 1)))];
 }
 
 // Random tokens: the speed of a step doesn't depend on them.

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
 #include "data/corpus.h"
@@ -20,7 +21,7 @@ ExitCode prepare_data(const Common& common, const PrepareArgs& args) {
   else
     fmt::print("{}/{}.yaml: {} bytes, SHA-256 {}\n", args.folder, m.name, m.bytes, m.sha256);
   if (!common.quiet)
-    fmt::print(stderr, "next:  effllm train -c configs/quickstart.yaml --set data.corpus={}\n", m.name);
+    print_stderr(fmt::format("next:  effllm train -c configs/quickstart.yaml --set data.corpus={}\n", m.name));
   return ExitCode::ok;
 }
 

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
 #include "data/corpus.h"
@@ -102,7 +103,7 @@ ExitCode check(const Common&, const CheckArgs& args) {
                  human_count(static_cast<double>(cost.total.parameters)), human_count(cost.total.train_flops),
                  human_bytes(memory));
     } catch (const Error& e) {
-      fmt::print(stderr, "{}\n", e.what());
+      print_stderr(fmt::format("{}\n", e.what()));
       code = e.code();
     }
   }

@@ -126,7 +126,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
       human_seconds(r.seconds));
   rows.push_back({"this model", fmt::format("{:.3f}", r.bits_per_byte())});
   for (const Rival& b : others) rows.push_back({b.name, fmt::format("{:.3f}", b.bits_per_byte)});
-  if (others.size()) fmt::print("{}", table(rows));
+  if (!others.empty()) fmt::print("{}", table(rows));
   if (!std::isfinite(r.nats))
     throw NumericalError("{}: the model gave values that are not finite", m.checkpoint.string());
   return ExitCode::ok;

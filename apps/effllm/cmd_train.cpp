@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 
+#include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
 #include "io/file.h"
@@ -24,12 +25,11 @@ void dry_run(const RunConfig& c) {
       plan_shards(c.train.batch, c.train.context, c.train.lanes, c.train.shard_tokens, cost.total.parameters);
   const double memory = predicted_bytes(c, tokenizer->vocab_size(), threads());
   fmt::print("{}", to_yaml(write_run_config(c)));
-  fmt::print(
-      stderr,
+  print_stderr(fmt::format(
       "would train {} parameters on {} ({}, {} tokens a step in {} lanes, {} FLOPs a token), about {} of {} memory\n",
       human_count(static_cast<double>(cost.total.parameters)), corpus.manifest().name, c.data.order,
       c.train.batch * c.train.context, plan.lanes.size(), human_count(cost.total.train_flops), human_bytes(memory),
-      human_bytes(memory_limit()));
+      human_bytes(memory_limit())));
 }
 
 }  // namespace
@@ -69,9 +69,9 @@ ExitCode train(const Common& common, const TrainArgs& args) {
   }
   if (done.interrupted) return ExitCode::interrupted;
   if (!common.quiet)
-    fmt::print(stderr,
-               "next:  effllm eval {0} --split test   effllm plot {0}   effllm generate {0} -p \"In the beginning\"\n",
-               folder);
+    print_stderr(fmt::format(
+        "next:  effllm eval {0} --split test   effllm plot {0}   effllm generate {0} -p \"In the beginning\"\n",
+        folder));
   return ExitCode::ok;
 }
 

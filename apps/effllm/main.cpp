@@ -1,7 +1,9 @@
 // effllm: trains and evaluates small efficient language models on a CPU.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -11,10 +13,14 @@
 
 int main(int argc, char** argv) {
   using namespace effllm;
+  // A standard stream that was closed must not become the next file that is opened. Results then fail to be written.
+  for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(fd, F_GETFD) == -1) open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is a write error
   int code = 0;
   const auto fail = [&](ExitCode c, const char* what) {
     const bool red = colours_wanted(STDERR_FILENO);
-    fmt::print(stderr, "{}error:{} {}\n", red ? "\x1b[31m" : "", red ? "\x1b[0m" : "", what);
+    print_stderr(fmt::format("{}error:{} {}\n", red ? "\x1b[31m" : "", red ? "\x1b[0m" : "", what));
     code = static_cast<int>(c);
   };
   try {
@@ -28,7 +34,7 @@ int main(int argc, char** argv) {
   }
   // A full disk behind a redirection shows here at the latest.
   if (std::fflush(stdout) != 0 && code == 0) {
-    fmt::print(stderr, "error: the results could not be written to standard output\n");
+    print_stderr("error: the results could not be written to standard output\n");
     code = static_cast<int>(ExitCode::io);
   }
   return code;

@@ -112,8 +112,12 @@ class Canvas {
   }
 
  private:
-  static int place(double u, int dots) { return std::clamp(static_cast<int>(u * (dots - 1) + 0.5), 0, dots - 1); }
-  size_t cell(int column, int line) const { return static_cast<size_t>(line * columns_ + column); }
+  static int place(double u, int dots) {
+    return std::clamp(static_cast<int>(std::lround(u * (dots - 1))), 0, dots - 1);
+  }
+  size_t cell(int column, int line) const {
+    return static_cast<size_t>(line) * static_cast<size_t>(columns_) + static_cast<size_t>(column);
+  }
   int columns_, lines_, across_, down_;
   bool ascii_;
   std::vector<uint8_t> dots_;  // bits of a braille pattern, or a character

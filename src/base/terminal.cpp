@@ -28,6 +28,11 @@ bool colours_wanted(int fd) {
   return is_terminal(fd) && !(no && *no);
 }
 
+void print_stderr(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
+
 StatusLine::StatusLine(bool quiet) : quiet_(quiet), terminal_(is_terminal(STDERR_FILENO)) {}
 StatusLine::~StatusLine() { clear(); }
 
@@ -40,25 +45,22 @@ void StatusLine::update(std::string_view text) {
   last_ = now;
   if (terminal_) {
     const auto width = static_cast<size_t>(std::max(1, terminal_columns() - 1));
-    fmt::print(stderr, "\r{}\x1b[K", text.substr(0, width));
+    print_stderr(fmt::format("\r{}\x1b[K", text.substr(0, width)));
     drawn_ = true;
   } else {
-    fmt::print(stderr, "{}\n", text);
+    print_stderr(fmt::format("{}\n", text));
   }
-  std::fflush(stderr);
 }
 
 void StatusLine::print(std::string_view line) {
   if (quiet_) return;
   clear();
-  fmt::print(stderr, "{}\n", line);
-  std::fflush(stderr);
+  print_stderr(fmt::format("{}\n", line));
 }
 
 void StatusLine::clear() {
   if (!drawn_) return;
-  fmt::print(stderr, "\r\x1b[K");
-  std::fflush(stderr);
+  print_stderr("\r\x1b[K");
   drawn_ = false;
 }
 

@@ -10,6 +10,8 @@ namespace effllm {
 bool is_terminal(int fd);
 int terminal_columns();       // 80 where unknown
 bool colours_wanted(int fd);  // a terminal, TERM not dumb, NO_COLOR unset
+// Writes to stderr what it takes: a message that nobody can see is no reason to end a run.
+void print_stderr(std::string_view text);
 
 class StatusLine {
  public:

@@ -138,7 +138,7 @@ std::string human_bytes(double n) {
 std::string human_seconds(double s) {
   if (!(s >= 0) || s > 1e9) return "?";
   if (s < 10) return fmt::format("{:.1f} s", s);
-  const auto t = static_cast<int64_t>(s + 0.5);
+  const int64_t t = std::llround(s);
   if (t < 60) return fmt::format("{} s", t);
   if (t < 3600) return fmt::format("{} min {:02} s", t / 60, t % 60);
   return fmt::format("{} h {:02} min", t / 3600, t / 60 % 60);

@@ -90,6 +90,8 @@ ConfigNode ConfigNode::scalar(std::string text, Mark mark, bool quoted) {
   return node;
 }
 
+ConfigNode ConfigNode::list() { return list(std::vector<ConfigNode>()); }
+
 ConfigNode ConfigNode::list(std::vector<ConfigNode> items, Mark mark) {
   ConfigNode node;
   node.kind_ = Kind::list;
@@ -111,6 +113,8 @@ const ConfigNode* ConfigNode::find(std::string_view key) const {
 }
 
 ConfigNode* ConfigNode::find(std::string_view key) { return const_cast<ConfigNode*>(std::as_const(*this).find(key)); }
+
+void ConfigNode::set(std::string_view key, std::string_view text) { set(key, scalar(std::string(text))); }
 
 void ConfigNode::set(std::string_view key, ConfigNode value) {
   // A tree grows from null: an empty file, or a key that override paths create.
@@ -152,6 +156,6 @@ void Diagnostics::throw_if_any() const {
   throw ConfigError(join(texts, "\n"));
 }
 
-void throw_at(const Mark& where, std::string message) { throw ConfigError(diagnostic(where, message)); }
+void throw_at(const Mark& where, const std::string& message) { throw ConfigError(diagnostic(where, message)); }
 
 }  // namespace effllm

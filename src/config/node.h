@@ -32,7 +32,8 @@ class ConfigNode {
   ConfigNode() = default;
   static ConfigNode null(Mark mark);
   static ConfigNode scalar(std::string text, Mark mark = {}, bool quoted = false);
-  static ConfigNode list(std::vector<ConfigNode> items = {}, Mark mark = {});
+  static ConfigNode list();
+  static ConfigNode list(std::vector<ConfigNode> items, Mark mark = {});
   static ConfigNode map(Mark mark = {});
 
   Kind kind() const { return kind_; }
@@ -51,7 +52,7 @@ class ConfigNode {
   const ConfigNode* find(std::string_view key) const;  // of a map; null where missing
   ConfigNode* find(std::string_view key);
   void set(std::string_view key, ConfigNode value);  // replaces in place, or appends
-  void set(std::string_view key, std::string_view text) { set(key, scalar(std::string(text))); }
+  void set(std::string_view key, std::string_view text);
   void erase(std::string_view key);
   // The scalar under `type`. A ConfigError where it is missing.
   std::string type() const;
@@ -88,7 +89,7 @@ class Diagnostics {
   std::vector<Item> errors_;
 };
 
-[[noreturn]] void throw_at(const Mark& where, std::string message);  // a ConfigError with one diagnostic
+[[noreturn]] void throw_at(const Mark& where, const std::string& message);  // a ConfigError with one diagnostic
 
 // YAML text to a tree. Refuses (ConfigError, with place): more than one document, duplicate keys, merge keys, custom
 // tags, bytes that are not UTF-8, NUL, more than 1 MiB, depth over 64, more than 100,000 nodes (aliases expanded).

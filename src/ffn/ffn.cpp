@@ -7,7 +7,7 @@ namespace {
 
 constexpr const FfnInfo* kAll[] = {
 #define EFFLLM_FFN(id) &ffns::id,
-#include "ffn/ffns.def"
+#include "ffn/all.def"
 #undef EFFLLM_FFN
 };
 

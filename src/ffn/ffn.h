@@ -9,7 +9,7 @@ using FfnInfo = MixerInfo;
 
 namespace ffns {
 #define EFFLLM_FFN(id) extern const FfnInfo id;
-#include "ffn/ffns.def"
+#include "ffn/all.def"
 #undef EFFLLM_FFN
 }  // namespace ffns
 

@@ -3,6 +3,8 @@
 //   y = W_down f(W_up x)
 //
 // Remembers nothing. Vaswani et al. 2017, arXiv:1706.03762, section 3.3; f is GELU as in GPT-2 by default.
+#include <cmath>
+
 #include "ffn/ffn.h"
 #include "nn/linear.h"
 #include "ops/pointwise.h"
@@ -33,7 +35,7 @@ class Mlp final : public ChannelMixer {
   using Options = MlpOptions;
 
   Mlp(const Options& o, const MixerArgs& args, const Scope& s)
-      : inner_(static_cast<int64_t>(o.expand * static_cast<double>(args.d_model) + 0.5)),
+      : inner_(std::llround(o.expand * static_cast<double>(args.d_model))),
         f_(function_named(o.activation)),
         up_(s / "up", args.d_model, inner_, Init::normal(0.02), Role::hidden, o.bias),
         down_(s / "down", inner_, args.d_model, Init::normal(0.02), Role::residual, o.bias) {}

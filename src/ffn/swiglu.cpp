@@ -3,6 +3,8 @@
 //   y = W_down (silu(W_gate x) * W_up x)
 //
 // Remembers nothing. The two input projections are one matrix, gate rows first. Shazeer 2020, arXiv:2002.05202.
+#include <cmath>
+
 #include "ffn/ffn.h"
 #include "nn/linear.h"
 #include "ops/pointwise.h"
@@ -25,7 +27,7 @@ class Swiglu final : public ChannelMixer {
   using Options = SwigluOptions;
 
   Swiglu(const Options& o, const MixerArgs& args, const Scope& s)
-      : inner_(round_up(static_cast<int64_t>(o.expand * static_cast<double>(args.d_model) + 0.5), o.multiple_of)),
+      : inner_(round_up(std::llround(o.expand * static_cast<double>(args.d_model)), o.multiple_of)),
         gate_up_(s / "gate_up", args.d_model, 2 * inner_, Init::normal(0.02)),
         down_(s / "down", inner_, args.d_model, Init::normal(0.02), Role::residual) {}
 

@@ -46,10 +46,10 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context) 
   Context train;
   train.phase = Phase::train;
   const auto stream = [&](int64_t tokens) { return Tensor::empty({1, tokens, config.d_model}, DType::f32); };
-  const auto add = [&](LayerCost row, const std::function<Tensor()>& whole, const std::function<void()>& one) {
-    const Cost w = metered([&] { whole(); });
-    row.train_flops = both(w) / n;
-    row.prefill_flops = w.forward_flops / n;
+  const auto add = [&](LayerCost row, const std::function<Tensor(const Context&)>& whole,
+                       const std::function<void()>& one) {
+    row.train_flops = both(metered([&] { whole(train); })) / n;
+    row.prefill_flops = metered([&] { whole({}); }).forward_flops / n;
     row.decode_flops = metered(one).forward_flops;
     c.total.parameters += row.parameters;
     c.total.train_flops += row.train_flops;
@@ -63,7 +63,8 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context) 
   add(
       {.what = "embedding",
        .parameters = parameters_under(store, "embedding.") + parameters_under(store, "positions.")},
-      [&] { return model.embed(ids(context), train, nullptr); }, [&] { model.embed(ids(1), train, nullptr); });
+      [&](const Context& cx) { return model.embed(ids(context), cx, nullptr); },
+      [&] { model.embed(ids(1), {}, nullptr); });
   for (int64_t i = 0; i < model.layers(); ++i) {
     const LayerSpec& spec = config.layers[static_cast<size_t>(i)];
     const ResidualBlock& block = model.block(i);
@@ -74,7 +75,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context) 
         .state_bytes = block.mixer().state_spec(context).bytes(DType::f32) +
                        (block.ffn() ? block.ffn()->state_spec(context).bytes(DType::f32) : 0)};
     add(
-        std::move(row), [&, i] { return model.run(stream(context), i, i + 1, train, nullptr); },
+        std::move(row), [&, i](const Context& cx) { return model.run(stream(context), i, i + 1, cx, nullptr); },
         [&, i] {
           ModelState s = model.make_state(1, context + 1);
           Context cx;
@@ -84,7 +85,10 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context) 
   add(
       {.what = config.tie_embeddings ? "head (tied)" : "head",
        .parameters = parameters_under(store, "head.") + parameters_under(store, "final_norm.")},
-      [&] { return cross_entropy(model.head(stream(context)), ids(context), 1); },
+      [&](const Context& cx) {
+        const Tensor logits = model.head(stream(context));
+        return cx.phase == Phase::train ? cross_entropy(logits, ids(context), 1) : logits;
+      },
       [&] {
         model.head(Tensor::empty({1, config.d_model}, DType::f32));
       });

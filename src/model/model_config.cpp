@@ -99,15 +99,15 @@ class LayerReader {
     }
     LayerOptions o;
     read(o, node, "layer", found_);
-    if (layers.size() > 10000 || depth > 16) {
-      found_.error(node.mark(), "the layers expand to more than 10,000, or nest deeper than 16");
+    if (depth > 16) {
+      found_.error(node.mark(), "the layers nest deeper than 16");
       return;
     }
     if (o.repeat || !o.of.is_null()) {
       if (!o.repeat || !o.of.is_list() || !o.mixer.is_null() || !o.use.empty())
         found_.error(node.mark(), "`repeat` takes a count, and `of` a list of layers; nothing else goes beside them");
       else
-        for (int64_t i = 0; i < *o.repeat; ++i) read_list(o.of.items(), depth + 1);
+        repeat(*o.repeat, o.of, depth);
       return;
     }
     if (!o.use.empty()) {
@@ -146,6 +146,26 @@ class LayerReader {
     layers.push_back(std::move(spec));
   }
 
+  // Reads the layers once, so that their errors are reported once, and copies them.
+  void repeat(int64_t count, const ConfigNode& of, int depth) {
+    const size_t first = layers.size();
+    read_list(of.items(), depth + 1);
+    const size_t each = layers.size() - first;
+    if (first + each * static_cast<size_t>(count) > kMostLayers) {
+      found_.error(of.mark(), "the layers expand to more than 10,000");
+      return;
+    }
+    for (size_t i = first; i < first + each && count > 1; ++i)
+      if (!layers[i].id.empty())
+        found_.error(of.mark(), fmt::format("the id `{}` would be that of several layers: give ids outside `repeat`",
+                                            layers[i].id));
+    for (size_t i = 0; i < each * static_cast<size_t>(count - 1); ++i) {
+      LayerSpec copy = layers[first + i % each];
+      layers.push_back(std::move(copy));
+    }
+  }
+
+  static constexpr size_t kMostLayers = 10000;
   const LayerSpec& defaults_;
   Diagnostics& found_;
 };

@@ -23,7 +23,9 @@ void ScheduleOptions::visit(OptionVisitor& v) {
 double schedule_factor(const ScheduleOptions& o, int64_t step, double progress) {
   if (step < o.warmup) return static_cast<double>(step + 1) / static_cast<double>(o.warmup + 1);
   if (o.type == "constant") return 1;
-  const double p = std::clamp(progress, 0.0, 1.0);
+  // What warm-up took of the horizon, which may be in steps, tokens, FLOPs or seconds.
+  const double warm = step > 0 ? progress * static_cast<double>(o.warmup) / static_cast<double>(step) : 0;
+  const double p = warm < 1 ? std::clamp((progress - warm) / (1 - warm), 0.0, 1.0) : 1;
   return o.final_lr + (1 - o.final_lr) * 0.5 * (1 + std::cos(std::numbers::pi * p));
 }
 

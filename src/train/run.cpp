@@ -36,6 +36,7 @@ Run::Run(RunRequest request)
       terminal_(request_.quiet) {
   at_.best_val = std::numeric_limits<double>::quiet_NaN();
   check_memory();
+  check_evaluation();
   order_ = build_order(config_.data.order, train_text_, {config_.train.batch, config_.train.context},
                        static_cast<uint64_t>(config_.data.seed), config_.data.reset == "document");
   model_ = std::make_unique<LanguageModel>(config_.model, tokenizer_->vocab_size());
@@ -47,6 +48,7 @@ Run::Run(RunRequest request)
                                        StepOptions{.seed = static_cast<uint64_t>(config_.train.seed),
                                                    .clip = config_.optim.clip,
                                                    .carry_state = config_.train.carry_state});
+  if (config_.train.carry_state) trainer_->prepare_carried(config_.train.batch);
   config_.train.lanes =
       static_cast<int64_t>(trainer_->plan().lanes.size());  // what was chosen stands in the resolved file
   flops_per_token_ = train_flops_per_token(config_.model, tokenizer_->vocab_size(), config_.train.context);
@@ -61,9 +63,21 @@ Run::Run(RunRequest request)
 
 Run::~Run() = default;
 
+// What would otherwise fail when the training is done.
+void Run::check_evaluation() const {
+  if (val_text_.tokens.size() < 2)
+    throw DataError("corpus `{}`, split {}: one token leaves nothing to predict", corpus_.manifest().name,
+                    config_.eval.split);
+  try {
+    tokenizer_->encode(config_.eval.prompt);
+  } catch (const DataError& e) {
+    throw DataError("eval.prompt, of samples: {}", e.what());
+  }
+}
+
 double Run::progress() const { return config_.progress(at_.step, at_.tokens, at_.flops, at_.seconds); }
 
-void Run::say(std::string line) {
+void Run::say(const std::string& line) {
   terminal_.print(line);
   if (log_) log_->append(line);
 }
@@ -146,9 +160,9 @@ void Run::evaluate_now() {
       {"loss", loss},          {"bpc", r.bits_per_char()}, {"bpb", r.bits_per_byte()},
       {"ppl", r.perplexity()}, {"stderr", r.stderr_nats},  {"tokens", static_cast<double>(r.tokens)},
       {"wall_s", at_.seconds}};
-  journal_->row(config_.eval.split, at_.step, row);
-  const bool better = !(loss >= at_.best_val);
-  if (better && std::isfinite(loss)) at_.best_val = loss, at_.best_step = at_.step;
+  if (at_.step > journaled_step_) journal_->row(config_.eval.split, at_.step, row);
+  const bool better = std::isfinite(loss) && !(loss >= at_.best_val);
+  if (better) at_.best_val = loss, at_.best_step = at_.step;
   say(fmt::format("step {}  {} loss {:.4f}  {:.4f} bits/char{}", at_.step, config_.eval.split, loss, r.bits_per_char(),
                   better ? "  (best)" : ""));
   last_eval_ = r;
@@ -171,7 +185,28 @@ RunOutcome Run::train() {
                   config_.train.batch * config_.train.context,
                   human_count(static_cast<double>(train_text_.tokens.size())), threads(), threads() == 1 ? "" : "s",
                   at_.step ? fmt::format("going on from step {}", at_.step) : "starting"));
-  bool interrupted = false;
+  try {
+    run_steps();
+    finish();
+  } catch (...) {
+    terminal_.clear();
+    try {
+      write_views("failed");
+    } catch (const std::exception&) {  // the first error is the one to report
+    }
+    throw;
+  }
+  return {.folder = folder_.path(),
+          .steps = at_.step,
+          .tokens = at_.tokens,
+          .seconds = at_.seconds,
+          .interrupted = interrupted_,
+          .best_val = at_.best_val,
+          .last_eval = last_eval_};
+}
+
+void Run::run_steps() {
+  saved_at_ = now();
   while (progress() < 1) {
     step_once();
     terminal_.update(status_text());
@@ -179,28 +214,31 @@ RunOutcome Run::train() {
     const bool evaluates = due(at_.step, config_.train.eval_every);
     if (evaluates) evaluate_now();
     if (due(at_.step, config_.train.sample_every)) sample_now();
-    if (evaluates || due(at_.step, config_.train.save_every) || Signals::checkpoint_requested()) save();
+    const bool overdue =
+        config_.train.save_seconds > 0 && now() - saved_at_ > static_cast<double>(config_.train.save_seconds);
+    if (evaluates || overdue || due(at_.step, config_.train.save_every) || Signals::checkpoint_requested()) {
+      save();
+      saved_at_ = now();
+    }
     if (Signals::stop_requested()) {
-      interrupted = true;
-      break;
+      interrupted_ = true;
+      return;
     }
   }
+}
+
+// The weights are safe before anything else can fail.
+void Run::finish() {
   terminal_.clear();
   log_row();
-  if (!interrupted) {
+  save();
+  if (!interrupted_) {
     evaluate_now();
+    save();  // anew only where this evaluation is the best
     sample_now();
   }
-  save();
-  write_views(interrupted ? "interrupted" : "done");
-  if (interrupted) say(fmt::format("stopped at step {} with a checkpoint; go on with --resume auto", at_.step));
-  return {.folder = folder_.path(),
-          .steps = at_.step,
-          .tokens = at_.tokens,
-          .seconds = at_.seconds,
-          .interrupted = interrupted,
-          .best_val = at_.best_val,
-          .last_eval = last_eval_};
+  write_views(interrupted_ ? "interrupted" : "done");
+  if (interrupted_) say(fmt::format("stopped at step {} with a checkpoint; go on with --resume auto", at_.step));
 }
 
 }  // namespace effllm

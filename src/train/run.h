@@ -48,16 +48,19 @@ class Run {
     double seconds = 0, flops = 0, best_val = 0;
   };
   void check_memory() const;
+  void check_evaluation() const;
   void write_start_files();
   void resume_from_newest();
   double progress() const;
   bool step_once();  // false: the step was left out
   void log_row();
+  void run_steps();  // to the horizon, or to a signal
+  void finish();
   void evaluate_now();
   void save();
   void sample_now();
   void write_views(std::string_view status);
-  void say(std::string line);  // to the terminal and log.txt
+  void say(const std::string& line);  // to the terminal and log.txt
   std::string status_text() const;
 
   RunRequest request_;
@@ -78,7 +81,11 @@ class Run {
   double flops_per_token_ = 0;
   // Since the last row of the journal.
   double loss_sum_ = 0, row_seconds_ = 0, last_lr_ = 0, last_norm_ = 0, shown_loss_ = 0;
-  int64_t loss_count_ = 0, row_tokens_ = 0, saved_step_ = -1, evaluated_step_ = -1;
+  double saved_at_ = 0;  // seconds of the clock, of the last checkpoint
+  int64_t loss_count_ = 0, row_tokens_ = 0;
+  int64_t saved_step_ = -1, saved_best_ = -1, evaluated_step_ = -1;
+  int64_t journaled_step_ = -1;  // of the last evaluation that the journal held when the run was resumed
+  bool interrupted_ = false;
   std::optional<EvalResult> last_eval_;
 };
 

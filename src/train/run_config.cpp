@@ -45,7 +45,7 @@ bool safe_name(std::string_view s) {
          s.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+") == s.npos;
 }
 
-void check_together(const RunConfig& c, Diagnostics& found) {
+void check_together(const RunConfig& c, const Mark& name, Diagnostics& found) {
   const int horizons = c.train.max_steps.has_value() + c.train.max_tokens.has_value() + c.train.max_flops.has_value() +
                        c.train.max_time.has_value();
   if (horizons != 1)
@@ -56,7 +56,7 @@ void check_together(const RunConfig& c, Diagnostics& found) {
     found.error(c.train.mark,
                 "train.carry_state continues rows from step to step, which only data.order: streams does");
   if (!safe_name(c.name))
-    found.error({}, fmt::format("the name `{}` can't be a folder: letters, digits and ._-+ only", c.name));
+    found.error(name, fmt::format("the name `{}` can't be a folder: letters, digits and ._-+ only", c.name));
   if (c.eval.stride && c.eval.protocol != "sliding")
     found.error(c.eval.mark, "eval.stride belongs to protocol: sliding");
   if (c.eval.stride && *c.eval.stride > c.eval.tokens.value_or(c.train.context))
@@ -93,6 +93,7 @@ void TrainOptions::visit(OptionVisitor& v) {
   v("log_every", log_every, "Steps between rows of the journal.", at_least(1));
   v("eval_every", eval_every, "Steps between evaluations; 0: at the end only.", at_least(0));
   v("save_every", save_every, "Steps between checkpoints; 0: at evaluations and the end.", at_least(0));
+  v("save_seconds", save_seconds, "Seconds after which a checkpoint is due in any case; 0: never.", at_least(0));
   v("keep", keep, "Checkpoints kept beside the best.", at_least(2));
   v("sample_every", sample_every, "Steps between samples; 0: none but at the end.", at_least(0));
 }
@@ -133,7 +134,8 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   }
   read_section(c.train, r.train, "train", found);
   read_section(c.eval, r.eval, "eval", found);
-  check_together(c, found);
+  const ConfigNode* name = root.find("name");
+  check_together(c, name ? name->mark() : Mark{}, found);
   try {
     if (r.model.is_null())
       found.error(root.mark(), "the configuration has no `model`");
@@ -147,6 +149,14 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
       throw ConfigError(fmt::format("{}\n{}", others.what(), e.what()));
     }
   }
+  if (c.model.learned_positions && c.train.carry_state)
+    found.error(c.train.mark, "train.carry_state: rows would soon be longer than the model's learned positions");
+  const int64_t window = c.eval.tokens.value_or(c.train.context);
+  if (c.model.learned_positions && c.eval.protocol == "carried")
+    found.error(c.eval.mark, "eval.protocol: carried needs a model without learned positions");
+  else if (c.model.learned_positions && window > c.model.max_tokens)
+    found.error(c.eval.mark, fmt::format("eval.tokens is {}, but the model has learned positions for {}", window,
+                                         c.model.max_tokens));
   found.throw_if_any();
   return c;
 }
@@ -173,7 +183,7 @@ std::string experiment_hash(const RunConfig& c) {
   n.erase("name");
   n.erase("eval");
   for (const char* key : {"max_steps", "max_tokens", "max_flops", "max_time", "log_every", "eval_every", "save_every",
-                          "keep", "sample_every"})
+                          "save_seconds", "keep", "sample_every"})
     n.find("train")->erase(key);
   return sha256(to_yaml(n));
 }

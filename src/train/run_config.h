@@ -31,7 +31,7 @@ struct TrainOptions final : Options {
   int64_t lanes = 0, shard_tokens = 0;
   bool carry_state = false;
   std::string nonfinite = "skip";
-  int64_t log_every = 10, eval_every = 0, save_every = 0, keep = 2, sample_every = 0;
+  int64_t log_every = 10, eval_every = 0, save_every = 0, save_seconds = 300, keep = 2, sample_every = 0;
   void visit(OptionVisitor& v) override;
 };
 

@@ -95,8 +95,8 @@ void Run::resume_from_newest() {
   const SafetensorsFile file(path);
   require_checkpoint(file, path);
   if (metadata_of(file, path, "data_sha256") != corpus_.manifest().sha256)
-    throw CheckpointError("{}: was trained on a corpus with SHA-256 {}, not {}", path,
-                          metadata_of(file, path, "data_sha256"), corpus_.manifest().sha256);
+    throw DataError("{}: was trained on a corpus with SHA-256 {}, but `{}` now has {}. Train anew without --resume",
+                    path, metadata_of(file, path, "data_sha256"), corpus_.manifest().name, corpus_.manifest().sha256);
   if (metadata_of(file, path, "vocab") != tokenizer_->to_json())
     throw CheckpointError("{}: has another vocabulary than data.tokenizer gives", path);
   if (metadata_of(file, path, "experiment_sha256") != experiment_hash(config_))
@@ -112,20 +112,22 @@ void Run::resume_from_newest() {
   at_.best_step = integer(file, path, "best_step");
   at_.skipped_in_row = integer(file, path, "skipped_in_row");
   shown_loss_ = number(file, path, "shown_loss");
+  loss_sum_ = number(file, path, "row_loss_sum");
+  loss_count_ = integer(file, path, "row_loss_count");
   optimizer_->set_steps(integer(file, path, "optimizer_steps"));
   saved_step_ = at_.step;
-  if (config_.train.carry_state) {
-    trainer_->prepare_carried(config_.train.batch);
-    for (const auto& c : trainer_->carried())
-      if (!load_tensor(file, path, c.name, c.value))
-        throw CheckpointError("{}: lacks the carried state `{}`", path, c.name);
-  }
+  saved_best_ = at_.best_step;
+  for (const auto& c : trainer_->carried())
+    if (!load_tensor(file, path, c.name, c.value))
+      throw CheckpointError("{}: lacks the carried state `{}`", path, c.name);
   journal_ = std::make_unique<Journal>(folder_.journal());
   journal_->resume(at_.step, std::filesystem::path(path).filename().string());
+  const JournalData rows = read_journal(folder_.journal());
+  if (const JournalTable* t = rows.find(config_.eval.split)) journaled_step_ = t->step.back();
 }
 
 void Run::save() {
-  if (saved_step_ == at_.step) return;
+  if (saved_step_ == at_.step && saved_best_ == at_.best_step) return;
   std::vector<NamedTensor> more = moments(*optimizer_, model_->params());
   for (const auto& c : trainer_->carried()) more.push_back({c.name, c.value});
   const BuildInfo& build = build_info();
@@ -147,8 +149,11 @@ void Run::save() {
                    {"best_step", fmt::format("{}", at_.best_step)},
                    {"skipped_in_row", fmt::format("{}", at_.skipped_in_row)},
                    {"shown_loss", shortest(shown_loss_)},
+                   {"row_loss_sum", shortest(loss_sum_)},
+                   {"row_loss_count", fmt::format("{}", loss_count_)},
                    {"optimizer_steps", fmt::format("{}", optimizer_->steps())}});
   saved_step_ = at_.step;
+  saved_best_ = at_.best_step;
   if (at_.best_step == at_.step) folder_.mark_best(at_.step);
   folder_.rotate(config_.train.keep);
   journal_->sync();

@@ -21,13 +21,15 @@ void on_checkpoint(int) { checkpoints = 1; }
 Signals::Signals() {
   stops = 0;
   checkpoints = 0;
-  for (int s : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) std::signal(s, on_stop);
+  for (int s : {SIGINT, SIGTERM, SIGHUP, SIGUSR1})
+    if (std::signal(s, on_stop) == SIG_IGN) std::signal(s, SIG_IGN);
   std::signal(SIGUSR2, on_checkpoint);
   for (int s : {SIGPIPE, SIGXFSZ}) std::signal(s, SIG_IGN);
 }
 
 Signals::~Signals() {
-  for (int s : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) std::signal(s, SIG_DFL);
+  for (int s : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2})
+    if (std::signal(s, SIG_DFL) == SIG_IGN) std::signal(s, SIG_IGN);
 }
 
 bool Signals::stop_requested() { return stops != 0; }

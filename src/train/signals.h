@@ -6,7 +6,8 @@ namespace effllm {
 class Signals {
  public:
   // While alive: INT, TERM, HUP and USR1 ask to stop with a checkpoint, USR2 for a checkpoint; a second INT ends the
-  // process at once. PIPE and XFSZ are ignored: writes report their errors.
+  // process at once. What the process was started to ignore stays ignored (nohup). PIPE and XFSZ are ignored: writes
+  // report their errors.
   Signals();
   ~Signals();
   Signals(const Signals&) = delete;

@@ -16,11 +16,11 @@ namespace {
 
 constexpr int64_t kBlock = 16384;  // elements added at a time; the norm's partial sums follow these blocks
 
-// Rows [from, from + n) of a carried tensor, as a view that counts nothing: workers may hold it.
+// Sequences [from, from + n) of a carried tensor, as a view that counts nothing: workers may hold it.
 Tensor rows_of(const Tensor& t, int64_t from, int64_t n) {
-  const int64_t each = t.rows() / t.dim(0);
-  return Tensor::view_of(t.raw() + static_cast<size_t>(from * each * t.stride()) * size_of(t.dtype()),
-                         t.shape().with(0, n), t.dtype(), t.stride());
+  const int64_t each = t.shape().rank() == 1 ? 1 : t.rows() / t.dim(0) * t.stride();  // elements of one
+  return Tensor::view_of(t.raw() + static_cast<size_t>(from * each) * size_of(t.dtype()), t.shape().with(0, n),
+                         t.dtype(), t.stride());
 }
 
 }  // namespace
@@ -78,6 +78,20 @@ double Trainer::run_shard(const Batch& batch, const Shard& shard, int64_t step, 
   return loss;
 }
 
+// Fills the lane's gradients; returns the sum of its shards' losses.
+double Trainer::run_lane(size_t lane, const Batch& batch, int64_t step, double weight) {
+  struct Current {
+    explicit Current(ParamGrads& g) { ParamGrads::current = &g; }
+    ~Current() { ParamGrads::current = nullptr; }
+  };
+  lanes_[lane].reset();
+  const Current current(lanes_[lane]);
+  double loss = 0;
+  for (const Shard& s : plan_.lanes[lane]) loss += run_shard(batch, s, step, weight);
+  lanes_[lane].zero_unwritten();
+  return loss;
+}
+
 void Trainer::run_lanes(const Batch& batch, int64_t step, double weight) {
   const auto lanes = static_cast<int>(plan_.lanes.size());
   std::atomic<int> next{0};
@@ -85,13 +99,7 @@ void Trainer::run_lanes(const Batch& batch, int64_t step, double weight) {
   const auto work = [&](int) {
     for (int lane = next++; lane < lanes; lane = next++) {
       const auto i = static_cast<size_t>(lane);
-      lanes_[i].reset();
-      ParamGrads::current = &lanes_[i];
-      double loss = 0;
-      for (const Shard& s : plan_.lanes[i]) loss += run_shard(batch, s, step, weight);
-      lanes_[i].zero_unwritten();
-      lane_loss_[i] = loss;
-      ParamGrads::current = nullptr;
+      lane_loss_[i] = run_lane(i, batch, step, weight);
     }
     peak += BufferPool::local().peak_bytes();
   };
@@ -125,11 +133,15 @@ StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor) {
   if (options_.carry_state && carried_.blocks.empty()) prepare_carried(batch.batch);
   const int64_t counted = batch.counted();
   StepResult r{.loss = 0, .grad_norm = 0, .tokens = batch.batch * batch.tokens, .finite = true};
+  remember_carried();
   run_lanes(batch, step, counted ? 1.0 / static_cast<double>(counted) : 0);
   for (double l : lane_loss_) r.loss += l;
   r.grad_norm = dispatch_float(model_.params().dtype(), [&]<class T>() { return reduce<T>(); });
   r.finite = std::isfinite(r.loss) && std::isfinite(r.grad_norm);
-  if (!r.finite) return r;
+  if (!r.finite) {
+    restore_carried();
+    return r;
+  }
   const double scale = options_.clip > 0 && r.grad_norm > options_.clip ? options_.clip / (r.grad_norm + 1e-6) : 1;
   optimizer_.step(*gradients_[0], scale, lr_factor);
   return r;
@@ -138,15 +150,29 @@ StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor) {
 void Trainer::find_nonfinite(const Batch& batch, int64_t step) {
   const NanWatch watch(step);
   const double weight = 1.0 / static_cast<double>(std::max<int64_t>(1, batch.counted()));
+  if (options_.carry_state && carried_.blocks.empty()) prepare_carried(batch.batch);
+  remember_carried();
+  struct Restore {
+    Trainer& trainer;
+    ~Restore() { trainer.restore_carried(); }
+  } const restore{*this};
   for (size_t i = 0; i < plan_.lanes.size(); ++i) {
-    lanes_[i].reset();
-    ParamGrads::current = &lanes_[i];
-    for (const Shard& s : plan_.lanes[i]) run_shard(batch, s, step, weight);
-    lanes_[i].zero_unwritten();
-    ParamGrads::current = nullptr;
+    run_lane(i, batch, step, weight);
     for (size_t p = 0; p < lanes_[i].views.size(); ++p)
       watch.check("backward", model_.params().sorted()[p]->name, "a parameter gradient", lanes_[i].views[p]);
   }
+}
+
+void Trainer::remember_carried() {
+  carried_before_.resize(carried_memory_.size());
+  for (size_t i = 0; i < carried_memory_.size(); ++i) {
+    const Slab& m = *carried_memory_[i];
+    carried_before_[i].assign(m.raw(), m.raw() + static_cast<size_t>(m.elements()) * size_of(m.dtype()));
+  }
+}
+
+void Trainer::restore_carried() {
+  for (size_t i = 0; i < carried_before_.size(); ++i) std::ranges::copy(carried_before_[i], carried_memory_[i]->raw());
 }
 
 void Trainer::prepare_carried(int64_t rows) {
@@ -175,12 +201,16 @@ std::vector<Trainer::Carried> Trainer::carried() const {
   std::vector<Carried> all;
   if (carried_.blocks.empty()) return all;
   all.push_back({"state.seen", carried_.seen});
-  for (size_t i = 0; i < carried_.blocks.size(); ++i)
-    for (auto [name, s] : {std::pair{"mixer", &carried_.blocks[i].mixer}, std::pair{"ffn", &carried_.blocks[i].ffn}}) {
-      for (size_t f = 0; f < s->fields.size(); ++f)
-        all.push_back({fmt::format("state.layers.{}.{}.{}", i, name, f), s->fields[f]});
-      all.push_back({fmt::format("state.layers.{}.{}.seen", i, name), s->seen});
-    }
+  const auto add = [&](const std::string& prefix, const StateSpec& spec, const MixerState& s) {
+    for (size_t f = 0; f < s.fields.size(); ++f) all.push_back({prefix + spec.fields[f].name, s.fields[f]});
+    all.push_back({prefix + "seen", s.seen});
+  };
+  for (size_t i = 0; i < carried_.blocks.size(); ++i) {
+    const ResidualBlock& block = model_.block(static_cast<int64_t>(i));
+    const std::string prefix = fmt::format("state.layers.{}.", i);
+    add(prefix + "mixer.", block.mixer().state_spec(1), carried_.blocks[i].mixer);
+    add(prefix + "ffn.", block.ffn() ? block.ffn()->state_spec(1) : StateSpec{}, carried_.blocks[i].ffn);
+  }
   return all;
 }
 

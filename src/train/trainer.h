@@ -49,7 +49,10 @@ class Trainer {
  private:
   template <class T>
   double reduce();  // lanes into lane 0; returns the norm
+  void remember_carried();
+  void restore_carried();
   void run_lanes(const Batch& batch, int64_t step, double weight);
+  double run_lane(size_t lane, const Batch& batch, int64_t step, double weight);
   double run_shard(const Batch& batch, const Shard& shard, int64_t step, double weight);
 
   LanguageModel& model_;
@@ -59,9 +62,11 @@ class Trainer {
   std::vector<std::unique_ptr<Slab>> gradients_;  // one a lane
   std::vector<ParamGrads> lanes_;
   std::vector<double> lane_loss_;
-  // Carried states: for each block and field a slab [batch rows, ...], that shards read and write as views.
+  // Carried states: for each block and field a slab [batch rows, ...], that shards read and write as views. A step that
+  // is left out must not leave its marks in them: `carried_before_` is what they were.
   ModelState carried_;
   std::vector<std::unique_ptr<Slab>> carried_memory_;
+  std::vector<std::vector<std::byte>> carried_before_;
   size_t peak_bytes_ = 0;
 };
 

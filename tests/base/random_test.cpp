@@ -33,7 +33,7 @@ TEST_CASE("random: a number depends on seed, purpose, both coordinates and index
   CHECK(fresh(RandomStream(7, "init", 3, 11)));
 }
 
-TEST_CASE("random: uniform numbers fill [0, 1) evenly") {
+TEST_CASE("random: uniform numbers fill the interval from 0 to 1 evenly") {
   const RandomStream s(1, "uniform");
   constexpr int kN = 100'000, kBins = 10;
   std::vector<int> bin(kBins);

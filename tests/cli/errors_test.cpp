@@ -20,7 +20,25 @@ TEST_CASE("cli: an unknown command, flag or list is met with a suggestion and ex
   const Ended list = w.effllm({"list", "mixer"});
   CHECK(list.code == 2);
   CHECK(says(list, "Did you mean `mixers`?"));
-  CHECK(w.effllm({}).code == 2);
+  const Ended nested = w.effllm({"data", "prepair", "x"});
+  CHECK(nested.code == 2);
+  CHECK(says(nested, "Did you mean `prepare`?"));
+  const Ended deep = w.effllm({"data", "show", "own", "--jsn"});
+  CHECK(deep.code == 2);
+  CHECK(says(deep, "Did you mean `--json`?"));
+  const Ended protocol = w.effllm({"train", "tiny.yaml", "--resume", "always"});
+  CHECK(protocol.code == 2);
+  CHECK(says(protocol, "auto"));
+  for (const std::vector<std::string>& words : {std::vector<std::string>{},
+                                                {"train"},
+                                                {"train", "tiny.yaml", "--threads", "0"},
+                                                {"train", "tiny.yaml", "--set"},
+                                                {"generate", "runs/r", "-n", "0"},
+                                                {"list", "mixers", "ffns"}}) {
+    const Ended r = w.effllm(words);
+    CHECK(r.code == 2);
+    CHECK(says(r, "error: "));
+  }
 }
 
 TEST_CASE("cli: several faults of a configuration are reported at once, each with its place") {
@@ -55,6 +73,14 @@ TEST_CASE("cli: a corpus that is missing or changed is a data error, exit code 3
   const Ended missing = w.effllm({"train", "-c", "tiny.yaml", "--set", "data.corpus=nowhere"});
   CHECK(missing.code == 3);
   CHECK(says(missing, "nowhere"));
+  std::string manifest = read_text(w.scratch.path / "data/own.yaml");
+  manifest.replace(manifest.find("fetch: \"\""), 9, "fetch: scripts/get_it.sh far");
+  manifest.replace(manifest.find("file: own.txt"), 13, "file: far.txt");
+  write_text(w.scratch.path / "data/far.yaml", manifest);
+  const Ended absent = w.effllm({"train", "-c", "tiny.yaml", "--set", "data.corpus=far"});
+  CHECK(absent.code == 3);
+  CHECK(says(absent, "data/far.txt"));
+  CHECK(says(absent, "run `scripts/get_it.sh far`"));
   write_text(w.scratch.path / "data/own.txt", read_text(w.scratch.path / "data/own.txt") + "x");
   CHECK(w.effllm({"train", "-c", "tiny.yaml", "--name", "r", "--resume", "auto"}).code == 3);
   CHECK(w.effllm({"eval", "runs/r"}).code == 3);
@@ -71,30 +97,6 @@ TEST_CASE("cli: checkpoints that are damaged, of another model or not there end 
   const auto best = w.scratch.path / "runs/r/ckpt/best.safetensors";
   write_text(best, read_text(best).substr(0, 5000));
   CHECK(w.effllm({"generate", "runs/r", "-p", "line"}).code == 4);
-}
-
-TEST_CASE("cli train: two processes can't train in one folder") {
-  World w;
-  const Process first(w.command({"train", "-q", "-c", "tiny.yaml", "--name", "r", "--resume", "auto", "--set",
-                                 "train.max_steps=100000"}),
-                      w.in);
-  while (!std::filesystem::exists(w.scratch.path / "runs/r/metrics.jsonl")) {
-  }
-  const Ended second = w.effllm({"train", "-q", "-c", "tiny.yaml", "--name", "r", "--resume", "auto"});
-  CHECK(second.code == 8);
-}
-
-TEST_CASE("cli train: a full disk ends with exit code 5 and leaves the old checkpoint") {
-  World w;
-  REQUIRE(w.effllm({"train", "-q", "-c", "tiny.yaml", "--name", "r", "--set", "train.max_steps=20"}).code == 0);
-  const std::string before = w.parameters_of("runs/r/ckpt/step_000000020.safetensors");
-  Surroundings full = w.in;
-  full.file_limit = 20000;
-  CHECK(w.effllm({"train", "-q", "-c", "tiny.yaml", "--name", "r", "--resume", "auto"}, &full).code == 5);
-  CHECK(w.parameters_of("runs/r/ckpt/step_000000020.safetensors") == before);
-  CHECK(w.effllm({"generate", "runs/r", "-p", "line", "-n", "5"}).code == 0);
-  for (const auto& e : std::filesystem::recursive_directory_iterator(w.scratch.path / "runs"))
-    CHECK(e.path().string().find(".tmp.") == std::string::npos);
 }
 
 TEST_CASE("cli: results that can't be written are an error") {

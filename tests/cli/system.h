@@ -10,7 +10,8 @@ struct World {
   Scratch scratch;
   Surroundings in;
 
-  World() : in{.folder = scratch.path, .variables = {}, .file_limit = 0} {
+  World() {
+    in.folder = scratch.path;
     std::string text;
     for (int i = 0; i < 700; ++i)
       text += "line " + std::to_string(i * 7919 % 1000) + ": the quick brown fox counts to " + std::to_string(i % 13) +

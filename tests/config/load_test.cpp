@@ -35,7 +35,7 @@ class Folder {
   fs::path path_;
 };
 
-TEST_CASE("load_config: bases merge below the file, relative to it; maps merge and lists replace") {
+TEST_CASE("load_config: bases merge below the file, relative to it: maps merge and lists replace") {
   const Folder folder;
   folder.write("common/one.yaml", "m: {a: 1, b: 2}\nl: [1, 2, 3]\nonly: one\n");
   folder.write("common/two.yaml", "base: one.yaml\nm: {b: 20, c: 30}\n");

@@ -95,7 +95,7 @@ TEST_CASE("sampler: f32 logits give the token of the same f64 logits") {
   CHECK(sample(std::span<const float>(f), {.temperature = 0}, 0, 0) == 2);
 }
 
-TEST_CASE("sampler: logits of -inf are never drawn; NaN, +inf and all -inf are numerical errors") {
+TEST_CASE("sampler: logits of -inf are never drawn, NaN, +inf and all -inf are numerical errors") {
   for (uint64_t i = 0; i < 100; ++i) CHECK(take({-kInf, 0, -kInf, 0}, {.temperature = 3}, 0, i) % 2 == 1);
   for (const double t : {0.0, 1.0}) {
     CHECK_THROWS_AS(take({0, std::nan(""), 1}, {.temperature = t}), NumericalError);

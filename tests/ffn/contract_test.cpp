@@ -8,10 +8,10 @@ using namespace effllm;
 
 #define EFFLLM_FFN(id) \
   TEST_CASE("ffn " #id ": keeps the contract") { test::check_contract(ffns::id); }
-#include "ffn/ffns.def"
+#include "ffn/all.def"
 #undef EFFLLM_FFN
 
 #define EFFLLM_FFN(id) \
   TEST_CASE("ffn " #id ": golden values") { test::check_golden(ffns::id, "ffn"); }
-#include "ffn/ffns.def"
+#include "ffn/all.def"
 #undef EFFLLM_FFN

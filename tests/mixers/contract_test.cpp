@@ -8,12 +8,12 @@ using namespace effllm;
 
 #define EFFLLM_MIXER(id) \
   TEST_CASE("mixer " #id ": keeps the contract") { test::check_contract(mixers::id); }
-#include "mixers/mixers.def"
+#include "mixers/all.def"
 #undef EFFLLM_MIXER
 
 #define EFFLLM_MIXER(id) \
   TEST_CASE("mixer " #id ": golden values") { test::check_golden(mixers::id, "mixer"); }
-#include "mixers/mixers.def"
+#include "mixers/all.def"
 #undef EFFLLM_MIXER
 
 TEST_CASE("mixers: a misspelt name is met with a suggestion") {

@@ -47,7 +47,7 @@ TEST_CASE("param store: initial values depend on seed and name only") {
   CHECK_FALSE(test::same_bits(few.find("layers.0.w")->value, other.find("layers.0.w")->value));
 }
 
-TEST_CASE("param store: f32 values are those of f64, rounded; threads change nothing") {
+TEST_CASE("param store: f32 values are those of f64, rounded, and threads change nothing") {
   ParamStore narrow, wide;
   narrow.add("w", {70, 128}, Init::normal(1), {});
   wide.add("w", {70, 128}, Init::normal(1), {});

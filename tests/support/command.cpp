@@ -6,15 +6,28 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 namespace effllm::test {
 namespace {
 
 std::atomic<int> counter{0};
+
+// In the child: a stream goes to a file, or is closed.
+void redirect(int stream, const std::string& to) {
+  if (to == "-") {
+    close(stream);
+    return;
+  }
+  const int file = open(to.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  if (file < 0 || dup2(file, stream) != stream) _exit(126);
+  close(file);
+}
 
 }  // namespace
 
@@ -28,10 +41,11 @@ Process::Process(const std::vector<std::string>& command, const Surroundings& in
   pid_ = fork();
   if (pid_ != 0) return;
   if (chdir(in.folder.c_str()) != 0) _exit(126);
-  const int out = open(out_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644),
-            err = open(err_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  dup2(out, 1);
-  dup2(err, 2);
+  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ}) std::signal(number, SIG_DFL);
+  if (in.nohup) std::signal(SIGHUP, SIG_IGN);
+  redirect(STDOUT_FILENO, in.out_to.empty() ? out_.string() : in.out_to);
+  redirect(STDERR_FILENO, in.err_to.empty() ? err_.string() : in.err_to);
+  setenv("OMP_WAIT_POLICY", "passive", 0);
   for (const auto& [name, value] : in.variables) setenv(name.c_str(), value.c_str(), 1);
   if (in.file_limit > 0) {
     const rlimit limit{static_cast<rlim_t>(in.file_limit), static_cast<rlim_t>(in.file_limit)};
@@ -62,6 +76,14 @@ Ended Process::wait() {
 
 Ended run_command(const std::vector<std::string>& command, const Surroundings& in) {
   return Process(command, in).wait();
+}
+
+bool await_text(const std::filesystem::path& file, const std::string& text) {
+  for (int i = 0; i < 12000; ++i) {
+    if (std::filesystem::exists(file) && read_text(file).find(text) != std::string::npos) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return false;
 }
 
 std::string read_text(const std::filesystem::path& file) {

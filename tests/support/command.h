@@ -18,6 +18,8 @@ struct Surroundings {
   std::filesystem::path folder;                                // working directory
   std::vector<std::pair<std::string, std::string>> variables;  // of the environment, beside this process's
   int64_t file_limit = 0;                                      // largest file that may be written, in bytes; 0: any
+  std::string out_to = "", err_to = "";                        // instead of being captured: a path, or "-": closed
+  bool nohup = false;                                          // hangups are ignored from the start
 };
 
 // A program that runs; its output goes to files in the folder.
@@ -39,6 +41,8 @@ class Process {
 };
 
 Ended run_command(const std::vector<std::string>& command, const Surroundings& in);
+// Until `file` is there and holds `text`, at most a minute; false where that was in vain.
+bool await_text(const std::filesystem::path& file, const std::string& text);
 std::string read_text(const std::filesystem::path& file);
 void write_text(const std::filesystem::path& file, const std::string& text);
 // The value of "key":... in a line of JSON, without its quotes; empty where there is none.

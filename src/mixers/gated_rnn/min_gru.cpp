@@ -6,6 +6,8 @@
 //
 // Remembers h, [C] per sequence, and the tail of the optional convolution. Feng et al. 2024, arXiv:2410.01201; the
 // candidate without g is the paper's "vanilla" form (its section 3.1).
+#include <cmath>
+
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/short_conv.h"
@@ -33,7 +35,7 @@ class MinGru final : public SequenceMixer {
   using Options = MinGruOptions;
 
   MinGru(const Options& o, const MixerArgs& args, const Scope& s)
-      : width_(static_cast<int64_t>(o.expand * static_cast<double>(args.d_model) + 0.5)),
+      : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
         linear_candidate_(o.candidate == "linear"),
         in_(s / "in", args.d_model, 2 * width_, Init::torch_linear(args.d_model)) {
     if (o.conv > 0) conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, args.d_model);

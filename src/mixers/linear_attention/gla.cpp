@@ -8,6 +8,9 @@
 // Remembers S, [H, dk, dv] per sequence, and the tail of the optional convolution. Yang et al. 2023, arXiv:2312.06635,
 // as in the authors' code.
 #include "recurrence/gla.h"
+
+#include <cmath>
+
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
@@ -84,7 +87,8 @@ class Gla final : public SequenceMixer {
     if (conv_) qkv = silu((*conv_)(qkv, cx, s ? &s->fields[1] : nullptr));
     const auto parts = split_columns(qkv, {keys_, keys_, values_});
     const GlaOptions options{.heads = heads_, .decay = per_key_ ? Decay::key : Decay::scalar, .chunk = cx.chunk};
-    const double q_scale = 1 / std::sqrt(static_cast<double>(keys_ / heads_));
+    const int64_t head_keys = keys_ / heads_;
+    const double q_scale = 1 / std::sqrt(static_cast<double>(head_keys));
     auto [o, after] = effllm::gla(scale(parts[0], q_scale), parts[1], parts[2], log_decay, s ? s->fields[0] : Tensor(),
                                   cx.segments ? *cx.segments : Tensor(), options);
     if (s) s->fields[0] = after;
@@ -92,7 +96,7 @@ class Gla final : public SequenceMixer {
   }
 
  private:
-  static int64_t width(double expand, int64_t d) { return static_cast<int64_t>(expand * static_cast<double>(d) + 0.5); }
+  static int64_t width(double expand, int64_t d) { return std::llround(expand * static_cast<double>(d)); }
   int64_t heads_, keys_, values_;
   bool per_key_;
   double temperature_;

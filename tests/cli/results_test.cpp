@@ -1,0 +1,165 @@
+// The numbers that different commands print of one run agree.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "cli/system.h"
+#include "io/journal.h"
+#include "io/safetensors.h"
+
+using namespace effllm::test;
+using nlohmann::json;
+
+namespace {
+
+struct TrainedWorld : World {
+  TrainedWorld() {
+    const Ended r = effllm({"train", "tiny.yaml", "-q", "--set", "train.max_steps=60", "--set", "train.eval_every=30"});
+    REQUIRE_MESSAGE(r.code == 0, r.err);
+  }
+  json read(std::vector<std::string> words) const {
+    words.emplace_back("--json");
+    const Ended r = effllm(words);
+    REQUIRE_MESSAGE(r.code == 0, r.err);
+    CHECK(std::ranges::count(r.out, '\n') == 1);
+    return json::parse(r.out);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("cli eval: the loss is the journal's, the same in the file, and protocols order as context grows") {
+  const TrainedWorld w;
+  const json windows = w.read({"eval", "runs/tiny"});
+  const effllm::JournalData journal = effllm::read_journal(w.scratch.path / "runs/tiny/metrics.jsonl");
+  CHECK(windows.at("nats_per_token") == journal.find("val")->find("loss")->back());
+  CHECK(windows.at("step") == 60);
+  CHECK(json::parse(read_text(w.scratch.path / "runs/tiny/eval/val-windows.json")) == windows);
+  CHECK(windows.at("baselines").size() == 4);
+  const json sliding = w.read({"eval", "runs/tiny", "--protocol", "sliding", "--stride", "1", "--no-baselines"}),
+             carried = w.read({"eval", "runs/tiny", "--protocol", "carried", "--no-baselines"});
+  CHECK_FALSE(sliding.contains("baselines"));
+  CHECK(sliding.at("tokens") == windows.at("tokens"));
+  CHECK(carried.at("tokens") == windows.at("tokens"));
+  CHECK(sliding.at("nats_per_token") != windows.at("nats_per_token"));
+  CHECK(carried.at("nats_per_token") != windows.at("nats_per_token"));
+  CHECK(w.read({"eval", "runs/tiny", "--max-tokens", "100"}).at("tokens") == 100);
+  CHECK(w.read({"eval", "runs/tiny/ckpt/step_000000060.safetensors", "--split", "test"}).at("split") == "test");
+  CHECK(w.effllm({"eval", "runs/tiny", "--protocol", "slidng"}).err.find("Did you mean `sliding`?") !=
+        std::string::npos);
+  CHECK(w.effllm({"eval", "runs/tiny", "--split", "vla"}).code == 2);
+  CHECK(w.effllm({"eval", "runs/tiny", "--corpus", "nowhere"}).code == 3);
+}
+
+TEST_CASE("cli generate: greedy is temperature 0 and top-k 1, and samples are the same texts however many there are") {
+  const TrainedWorld w;
+  const auto texts = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"generate", "runs/tiny", "-p", "line 4", "-n", "40"};
+    words.insert(words.end(), more.begin(), more.end());
+    return w.read(words).at("samples").get<std::vector<std::string>>();
+  };
+  const auto greedy = texts({"--greedy"});
+  CHECK(greedy == texts({"-t", "0"}));
+  CHECK(greedy == texts({"--top-k", "1", "--seed", "9"}));
+  CHECK(greedy[0].size() == 40);
+  CHECK(w.effllm({"generate", "runs/tiny", "-p", "line 4", "-n", "40", "--greedy"}).out == "line 4" + greedy[0] + "\n");
+  const auto three = texts({"--samples", "3", "-t", "1"});
+  REQUIRE(three.size() == 3);
+  CHECK(three[0] != three[1]);
+  CHECK(texts({"-t", "1"})[0] == three[0]);
+  CHECK(w.effllm({"generate", "runs/tiny", "-p", "line 4", "-n", "40", "--samples", "3", "-t", "1"}).out ==
+        "line 4" + three[0] + "\n---\nline 4" + three[1] + "\n---\nline 4" + three[2] + "\n");
+  const std::string stop = three[0].substr(10, 2);
+  CHECK(texts({"-t", "1", "--stop", stop, "--stop", "never"})[0] == three[0].substr(0, three[0].find(stop)));
+  CHECK(w.effllm({"generate", "runs/tiny", "-p", "\xc3\xa9"}).code == 3);  // no such character in the vocabulary
+  CHECK(w.effllm({"generate", "runs/tiny", "-t", "-1"}).code == 2);
+  CHECK(w.effllm({"generate", "runs/tiny", "--top-p", "2"}).code == 2);
+}
+
+TEST_CASE("cli export: the weights alone give the same text, and their sizes are the parameters that describe counts") {
+  const TrainedWorld w;
+  REQUIRE(w.effllm({"export", "runs/tiny", "-o", "out"}).code == 0);
+  const std::vector<std::string> how = {"-p", "line", "-n", "30", "-t", "1", "--seed", "4"};
+  std::vector<std::string> a = {"generate", "runs/tiny"}, b = {"generate", "out/model.safetensors"};
+  a.insert(a.end(), how.begin(), how.end()), b.insert(b.end(), how.begin(), how.end());
+  CHECK(w.effllm(a).out == w.effllm(b).out);
+  const effllm::SafetensorsFile file(w.scratch.path / "out/model.safetensors");
+  int64_t parameters = 0;
+  for (const auto& t : file.tensors()) {
+    CHECK_FALSE(t.name.starts_with("opt."));
+    parameters += std::accumulate(t.shape.begin(), t.shape.end(), int64_t{1}, std::multiplies<>());
+  }
+  const json described = w.read({"describe", "tiny.yaml"}), of_run = w.read({"describe", "runs/tiny"});
+  CHECK(described.at("total") == of_run.at("total"));
+  CHECK(described.at("total").at("parameters") == parameters);
+  CHECK(json::parse(read_text(w.scratch.path / "runs/tiny/provenance.json")).at("parameters") == parameters);
+  const json config = json::parse(read_text(w.scratch.path / "out/config.json"));
+  CHECK(config.at("model").at("d_model") == 16);
+  CHECK(config.at("vocab_size") == described.at("vocab"));
+  CHECK(w.effllm({"describe", "runs/tiny", "--set", "model.d_model=8"}).code == 2);
+}
+
+TEST_CASE("cli eval: --save-logits writes what the loss is made of") {
+  const TrainedWorld w;
+  const json r =
+      w.read({"eval", "runs/tiny", "--max-tokens", "23", "--no-baselines", "--save-logits", "l.safetensors"});
+  const effllm::SafetensorsFile file(w.scratch.path / "l.safetensors");
+  const auto *logits = file.find("logits"), *tokens = file.find("tokens");
+  REQUIRE(logits);
+  REQUIRE(tokens);
+  CHECK(tokens->shape == std::vector<int64_t>{1, 24});
+  const int64_t vocab = logits->shape[2];
+  double nats = 0;
+  for (int64_t t = 0; t < 23; ++t) {
+    std::vector<float> row(static_cast<size_t>(vocab));
+    std::memcpy(row.data(), logits->data + static_cast<size_t>(t * vocab) * 4, row.size() * 4);
+    int32_t target = 0;
+    std::memcpy(&target, tokens->data + static_cast<size_t>(t + 1) * 4, 4);
+    double sum = 0;
+    for (float x : row) sum += std::exp(static_cast<double>(x));
+    nats += std::log(sum) - static_cast<double>(row[static_cast<size_t>(target)]);
+  }
+  CHECK(nats / 23 == doctest::Approx(r.at("nats_per_token").get<double>()).epsilon(1e-5));
+}
+
+TEST_CASE("cli plot: the series are the journal's, over steps, tokens or seconds, of one run or several") {
+  const TrainedWorld w;
+  const effllm::JournalData journal = effllm::read_journal(w.scratch.path / "runs/tiny/metrics.jsonl");
+  const json series = w.read({"plot", "runs/tiny", "-m", "train/loss", "-x", "tokens"});
+  CHECK(series.at(0).at("y").get<std::vector<double>>() == *journal.find("train")->find("loss"));
+  CHECK(series.at(0).at("x").get<std::vector<double>>() == *journal.find("train")->find("tokens"));
+  CHECK(w.read({"plot", "runs/tiny", "runs/tiny"}).size() == 4);
+  CHECK(w.read({"plot", "runs/tiny", "-m", "val/loss", "-x", "wall_s"}).at(0).at("x").size() == 2);
+  const Ended ascii = w.effllm({"plot", "runs/tiny", "--ascii", "--width", "60", "--height", "8", "--log"});
+  CHECK(ascii.code == 0);
+  CHECK(std::ranges::all_of(ascii.out, [](char c) { return c == '\n' || (c >= ' ' && c <= '~'); }));
+  CHECK(w.effllm({"plot", "nowhere"}).code == 3);
+  CHECK(w.effllm({"plot", "runs/tiny", "-m", "loss"}).code == 2);
+}
+
+TEST_CASE("cli data and list: sizes add up, every name has a row") {
+  const World w;
+  const json own = json::parse(w.effllm({"data", "show", "own", "--json"}).out);
+  int64_t bytes = 0;
+  for (const char* split : {"train", "val", "test"}) bytes += own.at("splits").at(split).at("bytes").get<int64_t>();
+  CHECK(bytes == own.at("bytes"));
+  CHECK(bytes == static_cast<int64_t>(read_text(w.scratch.path / "own.txt").size()));
+  const Ended uneven = w.effllm({"data", "prepare", "own.txt", "--name", "b", "--train", "0.5", "--val", "0.25",
+                                 "--separator", "9.\\n", "--json", "-q"});
+  CHECK(uneven.code == 0);
+  CHECK(json::parse(w.effllm({"data", "show", "b", "--json"}).out).at("splits").at("train").at("documents") > 10);
+  CHECK(w.effllm({"data", "prepare", "nothing.txt"}).code == 3);
+  CHECK(w.effllm({"data", "prepare", "own.txt", "--train", "0.9", "--val", "0.2"}).code == 2);
+  CHECK(w.effllm({"data", "show", "nothing"}).code == 3);
+  for (const char* kind :
+       {"mixers", "ffns", "objectives", "optimizers", "schedules", "orders", "tokenizers", "protocols"}) {
+    const json rows = json::parse(w.effllm({"list", kind, "--json"}).out);
+    const Ended markdown = w.effllm({"list", kind, "--markdown"});
+    CHECK(rows.size() >= 1);
+    for (const json& row : rows) {
+      CHECK_FALSE(row.at("name").get<std::string>().empty());
+      CHECK(markdown.out.find("| " + row.at("name").get<std::string>()) != std::string::npos);
+    }
+    CHECK(w.effllm({"list"}).out.find(kind) != std::string::npos);
+  }
+}

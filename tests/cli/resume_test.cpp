@@ -1,0 +1,177 @@
+// Kills, damage, changes and full disks between the start and the end of a run.
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+#include "cli/system.h"
+#include "io/hdf5.h"
+#include "io/journal.h"
+#include "io/run_folder.h"
+
+using namespace effllm::test;
+using effllm::RunFolder;
+namespace fs = std::filesystem;
+
+namespace {
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+std::vector<std::string> train(const std::string& name, const std::vector<std::string>& set = {}) {
+  std::vector<std::string> words = {"train", "tiny.yaml", "--resume", "auto", "--name", name};
+  for (const auto& s : set) words.insert(words.end(), {"--set", s});
+  return words;
+}
+
+void flip_bit(const fs::path& file, size_t at) {
+  std::string bytes = read_text(file);
+  bytes.at(at) = static_cast<char>(bytes[at] ^ 4);
+  write_text(file, bytes);
+}
+
+int temporaries(const fs::path& folder) {
+  int n = 0;
+  for (const auto& e : fs::recursive_directory_iterator(folder)) n += has(e.path().filename().string(), ".tmp.");
+  return n;
+}
+
+// The same rows, each once, with the same losses.
+void check_same_rows(const RunFolder& a, const RunFolder& b) {
+  const effllm::JournalData x = effllm::read_journal(a.journal()), y = effllm::read_journal(b.journal());
+  for (const char* kind : {"train", "val"}) {
+    REQUIRE(x.find(kind));
+    CHECK(x.find(kind)->step == y.find(kind)->step);
+    CHECK(*x.find(kind)->find("loss") == *y.find(kind)->find("loss"));
+    CHECK(effllm::read_hdf5_series(a.metrics(), std::string(kind) + "/loss") == *y.find(kind)->find("loss"));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("cli resume: killed at any moments and resumed, the run ends with the bits of one that was not") {
+  const World w;
+  const std::vector<std::string> set = {"train.eval_every=25", "train.save_every=20", "train.log_every=8"};
+  REQUIRE(w.effllm(train("whole", set)).code == 0);
+  const RunFolder whole(w.scratch.path / "runs/whole"), part(w.scratch.path / "runs/part");
+  int kills = 0;
+  for (const auto& [step, milliseconds] : {std::pair{0, 3}, {40, 0}, {40, 13}, {60, 1}, {60, 40}, {80, 5}}) {
+    Process p(w.command(train("part", set)), w.in);
+    while (p.running() && (part.steps().empty() ? 0 : part.steps().back()) < step)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    p.signal(SIGKILL);
+    kills += p.wait().code == 128 + SIGKILL;
+  }
+  CHECK(kills >= 1);
+  const Ended last = w.effllm(train("part", set));
+  CHECK_MESSAGE(last.code == 0, last.err);
+  CHECK(w.parameters_of("runs/part/ckpt/step_000000100.safetensors") ==
+        w.parameters_of("runs/whole/ckpt/step_000000100.safetensors"));
+  CHECK(w.parameters_of("runs/part/ckpt/best.safetensors") == w.parameters_of("runs/whole/ckpt/best.safetensors"));
+  CHECK(temporaries(part.path()) == 0);
+  check_same_rows(part, whole);
+}
+
+TEST_CASE("cli resume: carried states are resumed to the bit too, whatever the number of threads") {
+  const World w;
+  const std::vector<std::string> set = {"data.order=streams", "train.carry_state=true", "data.reset=document"};
+  REQUIRE(w.effllm(train("whole", set)).code == 0);
+  REQUIRE(w.effllm(train("part", set)).code == 0);
+  fs::remove(w.scratch.path / "runs/part/ckpt/step_000000100.safetensors");
+  std::vector<std::string> words = train("part", set);
+  words.insert(words.end(), {"--threads", "3"});
+  const Ended r = w.effllm(words);
+  CHECK(r.code == 0);
+  CHECK(has(r.err, "going on from step 80"));
+  CHECK(w.parameters_of("runs/part/ckpt/step_000000100.safetensors") ==
+        w.parameters_of("runs/whole/ckpt/step_000000100.safetensors"));
+}
+
+TEST_CASE("cli resume: killed before its first checkpoint, a run starts anew in the same folder") {
+  const World w;
+  {
+    Process p(w.command(train("r", {"train.max_steps=100000000", "train.save_every=0"})), w.in);
+    REQUIRE(await_text(w.scratch.path / "runs/r/metrics.jsonl", "\"step\":20,"));
+    p.signal(SIGKILL);
+    p.wait();
+  }
+  REQUIRE(w.effllm(train("r")).code == 0);
+  REQUIRE(w.effllm(train("whole")).code == 0);
+  check_same_rows(RunFolder(w.scratch.path / "runs/r"), RunFolder(w.scratch.path / "runs/whole"));
+}
+
+TEST_CASE("cli resume: a damaged checkpoint is passed over for the one before, without another it is exit 4") {
+  const World w;
+  REQUIRE(w.effllm(train("r")).code == 0);
+  const RunFolder run(w.scratch.path / "runs/r");
+  const std::string hash = w.parameters_of("runs/r/ckpt/step_000000100.safetensors");
+  for (const int part : {2, 3}) {
+    flip_bit(run.checkpoint(100),
+             fs::file_size(run.checkpoint(100)) * static_cast<size_t>(part - 1) / static_cast<size_t>(part));
+    const Ended back = w.effllm(train("r"));
+    CHECK_MESSAGE(back.code == 0, back.err);
+    CHECK(has(back.err, "passed over a checkpoint"));
+    CHECK(has(back.err, "step_000000100.safetensors"));
+    CHECK(has(back.err, "going on from step 80"));
+    CHECK(w.parameters_of("runs/r/ckpt/step_000000100.safetensors") == hash);
+  }
+  const std::string good = read_text(run.checkpoint(100));
+  for (const size_t length : {size_t{0}, size_t{5}, size_t{500}, good.size() - 1}) {
+    write_text(run.checkpoint(80), good.substr(0, length));
+    write_text(run.checkpoint(100), good.substr(0, length));
+    const Ended none = w.effllm(train("r"));
+    CHECK(none.code == 4);
+    CHECK(has(none.err, "no checkpoint can be read"));
+  }
+  write_text(run.best(), good.substr(0, 3000));
+  const Ended eval = w.effllm({"eval", "runs/r"});
+  CHECK(eval.code == 4);
+  CHECK(has(eval.err, "best.safetensors"));
+}
+
+TEST_CASE("cli resume: another corpus is exit 3, another vocabulary or model exit 4, and nothing is overwritten") {
+  const World w;
+  REQUIRE(w.effllm(train("r")).code == 0);
+  const fs::path run = w.scratch.path / "runs/r";
+  const std::string resolved = read_text(run / "config.resolved.yaml"), journal = read_text(run / "metrics.jsonl");
+  const auto refused = [&](const std::vector<std::string>& set, int code, const std::string& part) {
+    const Ended r = w.effllm(train("r", set));
+    INFO(r.err);
+    CHECK(r.code == code);
+    CHECK(has(r.err, part));
+    CHECK(read_text(run / "config.resolved.yaml") == resolved);
+    CHECK(read_text(run / "metrics.jsonl") == journal);
+  };
+  refused({"data.tokenizer=byte"}, 4, "vocabulary");
+  refused({"model.d_model=32"}, 4, "the model needs");
+  refused({"model.layers[2].mixer={type: gla}"}, 4, "layers.2.mixer");
+  refused({"train.carry_state=true", "data.order=streams"}, 4, "carried state");
+  write_text(w.scratch.path / "own.txt", read_text(w.scratch.path / "own.txt") + "line 7: the quick brown fox.\n");
+  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "own"}).code == 0);
+  refused({}, 3, "SHA-256");
+  CHECK(w.effllm({"eval", "runs/r"}).code == 3);
+  CHECK(w.effllm({"eval", "runs/r", "--allow-data-mismatch"}).code == 0);
+}
+
+TEST_CASE("cli resume: a full disk is exit 5, the old checkpoint, the journal and the run after it are unharmed") {
+  const World w;
+  REQUIRE(w.effllm(train("r", {"train.max_steps=40"})).code == 0);
+  REQUIRE(w.effllm(train("other", {"train.max_steps=40"})).code == 0);
+  const RunFolder run(w.scratch.path / "runs/r"), other(w.scratch.path / "runs/other");
+  const std::string old = read_text(run.checkpoint(40)), best = read_text(run.best());
+  const auto size = static_cast<int64_t>(old.size());
+  for (const int64_t limit : {int64_t{1}, int64_t{4096}, size / 2, size - 1}) {
+    INFO("limit " << limit);
+    Surroundings full = w.in;
+    full.file_limit = limit;
+    CHECK(w.effllm(train("r"), &full).code == 5);
+    CHECK(read_text(run.checkpoint(40)) == old);
+    CHECK(read_text(run.best()) == best);
+    CHECK(run.steps().back() == 40);
+    CHECK(temporaries(run.path()) == 0);
+    CHECK(effllm::read_journal(run.journal()).bad_lines <= 1);
+  }
+  REQUIRE(w.effllm(train("r")).code == 0);
+  REQUIRE(w.effllm(train("other")).code == 0);
+  check_same_rows(run, other);
+  CHECK(read_text(run.checkpoint(100)).size() == read_text(other.checkpoint(100)).size());
+}

@@ -1,0 +1,158 @@
+// What training writes where, how it takes signals, and what streams it can do without.
+#include <csignal>
+#include <nlohmann/json.hpp>
+
+#include "cli/system.h"
+#include "io/hdf5.h"
+#include "io/journal.h"
+
+using namespace effllm::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::vector<std::string> kEndless = {
+    "train", "-q", "tiny.yaml", "--name", "r", "--resume", "auto", "--set", "train.max_steps=100000000"};
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+size_t files_in(const fs::path& folder) {
+  size_t n = 0;
+  for (const auto& e : fs::recursive_directory_iterator(folder)) n += has(e.path().string(), "/");
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("cli train: results go to stdout, progress and what comes next to stderr, nothing of it with --quiet") {
+  const World w;
+  const Ended r = w.effllm({"train", "tiny.yaml", "--set", "train.max_steps=40"});
+  INFO(r.err);
+  CHECK(r.code == 0);
+  CHECK(has(r.out, "runs/tiny: 40 steps, 7.68 K tokens in "));
+  CHECK(has(r.out, "best val loss"));
+  CHECK(has(r.err, "step 40  val loss"));
+  CHECK(has(r.err, "next:  effllm eval runs/tiny"));
+  CHECK_FALSE(has(r.err, "\x1b"));  // no terminal
+  CHECK_FALSE(has(r.err, "\r"));
+  CHECK(read_text(w.scratch.path / "runs/tiny/config.yaml") == read_text(w.scratch.path / "tiny.yaml"));
+
+  const Ended quiet = w.effllm(
+      {"train", "tiny.yaml", "-q", "--json", "--name", "second", "--runs", "elsewhere", "--set", "train.max_steps=40"});
+  CHECK(quiet.code == 0);
+  CHECK(quiet.err.empty());
+  const auto j = nlohmann::json::parse(quiet.out);
+  CHECK(j.at("run") == "elsewhere/second");
+  CHECK(j.at("tokens") == 40 * 8 * 24);
+  CHECK(j.at("interrupted") == false);
+  CHECK(j.at("best_val").get<double>() > 0);
+  const fs::path run = w.scratch.path / "elsewhere/second";
+  const effllm::JournalData rows = effllm::read_journal(run / "metrics.jsonl");
+  for (const auto& t : rows.tables)
+    for (const auto& [name, values] : t.columns)
+      CHECK(effllm::read_hdf5_series(run / "metrics.h5", t.kind + "/" + name) == values);
+}
+
+TEST_CASE("cli train: --dry-run writes nothing and shows the whole configuration, which is a configuration") {
+  const World w;
+  const Ended dry = w.effllm({"train", "tiny.yaml", "--dry-run", "--set", "train.batch=6"});
+  CHECK(dry.code == 0);
+  CHECK(has(dry.out, "batch: 6"));
+  CHECK(has(dry.out, "eps: "));
+  CHECK(has(dry.err, "would train"));
+  write_text(w.scratch.path / "again.yaml", dry.out);
+  const size_t before = files_in(w.scratch.path);
+  const Ended again = w.effllm({"train", "again.yaml", "--dry-run"});
+  CHECK(again.out == dry.out);
+  CHECK(files_in(w.scratch.path) == before + 2);  // what the test captured
+}
+
+TEST_CASE("cli train: --set overrides and is written down, seeds and nothing else decide the numbers") {
+  const World w;
+  const auto train = [&](const std::string& name, const std::vector<std::string>& set) {
+    std::vector<std::string> words = {"train", "tiny.yaml", "-q", "--name", name, "--set", "train.max_steps=20"};
+    for (const auto& s : set) words.insert(words.end(), {"--set", s});
+    const Ended r = w.effllm(words);
+    REQUIRE_MESSAGE(r.code == 0, r.err);
+    return effllm::read_hdf5_series(w.scratch.path / "runs" / name / "metrics.h5", "train/loss");
+  };
+  const auto first = train("a", {});
+  CHECK(train("b", {"train.save_every=7", "eval.max_tokens=100"}) == first);
+  CHECK(train("c", {"train.seed=2"}) != first);
+  CHECK(train("d", {"data.seed=2"}) != first);
+  CHECK(train("e", {"model.layers[1].mixer={type: min_gru}", "~optim.lr"}) != first);
+  CHECK(read_text(w.scratch.path / "runs/e/overrides.txt") ==
+        "train.max_steps=20\nmodel.layers[1].mixer={type: min_gru}\n~optim.lr\n");
+  CHECK(has(read_text(w.scratch.path / "runs/e/config.resolved.yaml"), "lr: 0.001"));
+}
+
+TEST_CASE("cli train: TERM, HUP, USR1 and INT end it with exit 75 and a checkpoint, with or without nohup") {
+  const World w;
+  const fs::path run = w.scratch.path / "runs/r";
+  for (const int number : {SIGTERM, SIGHUP, SIGUSR1, SIGINT}) {
+    fs::remove_all(run);
+    Process p(w.command(kEndless), w.in);
+    REQUIRE(await_text(run / "metrics.jsonl", "\"type\":\"train\""));
+    p.signal(number);
+    CHECK(p.wait().code == 75);
+    const auto status = nlohmann::json::parse(read_text(run / "status.json"));
+    CHECK(status.at("status") == "interrupted");
+    const auto checkpoint =
+        run / "ckpt" / ("step_" + std::to_string(1000000000 + status.at("step").get<int>()).substr(1) + ".safetensors");
+    CHECK(w.parameters_of(fs::relative(checkpoint, w.scratch.path)).size() == 64);
+  }
+  fs::remove_all(run);
+  Surroundings nohup = w.in;
+  nohup.nohup = true;
+  std::vector<std::string> rarely = kEndless;
+  rarely.insert(rarely.end(), {"--set", "train.save_every=0"});
+  Process p(w.command(rarely), nohup);
+  REQUIRE(await_text(run / "metrics.jsonl", "\"type\":\"train\""));
+  p.signal(SIGHUP);   // is nothing to it
+  p.signal(SIGUSR2);  // a checkpoint, and on
+  for (int i = 0; i < 12000 && fs::is_empty(run / "ckpt"); ++i) usleep(5000);
+  CHECK_FALSE(fs::is_empty(run / "ckpt"));
+  CHECK(p.running());
+  p.signal(SIGTERM);
+  CHECK(p.wait().code == 75);
+}
+
+TEST_CASE("cli train: a second process in the same folder ends with exit 8 and names the first") {
+  const World w;
+  const fs::path journal = w.scratch.path / "runs/r/metrics.jsonl";
+  Process first(w.command(kEndless), w.in);
+  REQUIRE(await_text(journal, "\"type\":\"train\""));
+  const Ended second = w.effllm(kEndless);
+  CHECK(second.code == 8);
+  CHECK(has(second.err, "runs/r is in use by process "));
+  CHECK(has(second.err, "choose another folder"));
+  first.signal(SIGKILL);
+  CHECK(first.wait().code == 128 + SIGKILL);
+  // The lock died with it.
+  Process third(w.command(kEndless), w.in);
+  REQUIRE(await_text(journal.parent_path() / "log.txt", "going on from step"));
+  third.signal(SIGTERM);
+  CHECK(third.wait().code == 75);
+}
+
+TEST_CASE("cli train: messages that nobody can see stop nothing, results that can't be written are exit 5") {
+  const World w;
+  for (const char* where : {"-", "/dev/full"}) {
+    INFO(std::string(where));
+    Surroundings s = w.in;
+    s.err_to = where;
+    CHECK(w.effllm({"train", "tiny.yaml", "--name", "e", "--set", "train.max_steps=20"}, &s).code == 0);
+    CHECK(effllm::read_journal(w.scratch.path / "runs/e/metrics.jsonl").bad_lines == 0);
+    CHECK(w.effllm({"trian"}, &s).code == 2);
+    s.err_to = "";
+    s.out_to = where;
+    CHECK(w.effllm({"train", "tiny.yaml", "--name", "o", "--set", "train.max_steps=20"}, &s).code == 5);
+    CHECK(has(read_text(w.scratch.path / "runs/o/status.json"), "done"));
+    for (const std::vector<std::string>& words : {std::vector<std::string>{"version"},
+                                                  {"list", "mixers", "--long"},
+                                                  {"describe", "tiny.yaml"},
+                                                  {"check", "tiny.yaml"}})
+      CHECK(w.effllm(words, &s).code != 0);
+    fs::remove_all(w.scratch.path / "runs");
+  }
+}

@@ -1,0 +1,232 @@
+#include "model/language_model.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <map>
+
+#include "base/random.h"
+#include "support/models.h"
+#include "support/tensors.h"
+
+using namespace effllm;
+using namespace effllm::test;
+
+namespace {
+
+constexpr int64_t kVocab = 11;
+
+// Large initial weights, so that what comes next depends on what came before.
+constexpr std::string_view kHybrids[] = {
+    "{d_model: 8, init: {std: 0.4}, block: {ffn: {type: swiglu}}, layers: [{mixer: {type: attention, heads: 2}}, "
+    "{mixer: {type: gla, heads: 2, gate_rank: 3, conv: 3}, ffn: none}, {mixer: {type: min_gru, conv: 3}}]}",
+    "{d_model: 8, positions: learned, max_tokens: 17, tie_embeddings: false, init: {std: 0.4}, block: {norm: "
+    "{type: layer_norm, bias: true}, ffn: {type: mlp, bias: true}}, layers: [{mixer: {type: attention, heads: 2, "
+    "position: none}}, {mixer: {type: min_gru, expand: 2}}]}",
+    "{d_model: 8, init: {std: 0.4}, layers: [{id: a, mixer: {type: attention, heads: 4, kv_heads: 2, head_dim: 4, "
+    "window: 5, sinks: 1, qk_norm: true}}, {mixer: {type: gla, heads: 2, gate: head}}, {use: a}, {mixer: {type: "
+    "attention, heads: 2, window: 4, position: alibi}}]}",
+};
+
+// Row t of the logits of a model that takes `ids` in pieces that end at `cuts`; a cut of every token uses step().
+Tensor in_pieces(const LanguageModel& model, const Tensor& ids, const std::vector<int64_t>& cuts, bool steps) {
+  const int64_t batch = ids.dim(0), tokens = ids.dim(1);
+  ModelState state = model.make_state(batch, tokens);
+  const Tensor all = Tensor::empty({batch, tokens, kVocab}, DType::f64);
+  int64_t from = 0;
+  for (int64_t to : cuts) {
+    const Tensor piece = columns_of(ids, from, to);
+    const Tensor y = steps ? model.step(piece, state) : model.logits(piece, {}, &state);
+    for (int64_t b = 0; b < batch; ++b)
+      for (int64_t t = from; t < to; ++t)
+        for (int64_t q = 0; q < kVocab; ++q) put(all, b * tokens + t, q, at(y, b * (to - from) + t - from, q));
+    from = to;
+  }
+  for (int64_t b = 0; b < batch; ++b) CHECK(state.seen.data<int64_t>()[b] == tokens);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("language model: the logits of a whole sequence are those of its pieces and of single steps") {
+  const Poison poison;
+  const Threads one(1);
+  constexpr int64_t kTokens = 17;
+  for (const std::string_view yaml : kHybrids) {
+    INFO(yaml);
+    const auto model = build_model(yaml, kVocab, 16);
+    const Tensor ids = random_ids(2, kTokens, kVocab, 1);
+    const Tensor whole = model->logits(ids, {});
+    REQUIRE(max_abs(whole) > 0.01);
+    std::vector<int64_t> singles;
+    for (int64_t t = 1; t <= kTokens; ++t) singles.push_back(t);
+    CHECK(max_diff(whole, in_pieces(*model, ids, {kTokens}, false)) < 1e-10);
+    for (int64_t cut : {1, 3, 4, 5, 16}) CHECK(max_diff(whole, in_pieces(*model, ids, {cut, kTokens}, false)) < 1e-10);
+    CHECK(max_diff(whole, in_pieces(*model, ids, {2, 9, 10, kTokens}, false)) < 1e-10);
+    CHECK(max_diff(whole, in_pieces(*model, ids, singles, false)) < 1e-10);
+    CHECK(max_diff(whole, in_pieces(*model, ids, singles, true)) < 1e-10);
+  }
+}
+
+TEST_CASE("language model: the future changes nothing, the past does") {
+  for (const std::string_view yaml : kHybrids) {
+    const Threads one(1);
+    INFO(yaml);
+    const auto model = build_model(yaml, kVocab, 16);
+    const Tensor ids = random_ids(1, 12, kVocab, 2);
+    const Tensor before = model->logits(ids, {});
+    ids.data<int32_t>()[7] = (ids.data<int32_t>()[7] + 1) % kVocab;
+    const Tensor after = model->logits(ids, {});
+    CHECK(same_bits(tokens(before, 0, 7), tokens(after, 0, 7)));
+    CHECK(max_diff(tokens(before, 11, 12), tokens(after, 11, 12)) > 1e-6);
+  }
+}
+
+TEST_CASE("language model: documents packed in a row are as if each stood alone, also across a cut") {
+  for (const std::string_view yaml : kHybrids) {
+    const Threads one(1);
+    INFO(yaml);
+    const auto model = build_model(yaml, kVocab, 16);
+    const Tensor ids = random_ids(1, 15, kVocab, 3), segments = Tensor::dense({1, 15}, DType::i64);
+    for (int64_t t = 0; t < 15; ++t) segments.data<int64_t>()[t] = (t >= 4) + (t >= 5);
+    Context cx;
+    cx.segments = &segments;
+    const Tensor packed = model->logits(ids, cx);
+    for (auto [from, to] : {std::pair<int64_t, int64_t>{0, 4}, {4, 5}, {5, 15}})
+      CHECK(max_diff(tokens(packed, from, to), model->logits(columns_of(ids, from, to), {})) < 1e-10);
+
+    ModelState state = model->make_state(1, 15);
+    const Tensor first_segments = columns_of(segments, 0, 8), none = Tensor::zeros({1, 7}, DType::i64);
+    cx.segments = &first_segments;
+    CHECK(max_diff(model->logits(columns_of(ids, 0, 8), cx, &state), tokens(packed, 0, 8)) < 1e-10);
+    CHECK(state.seen.data<int64_t>()[0] == 3);
+    cx.segments = &none;
+    CHECK(max_diff(model->logits(columns_of(ids, 8, 15), cx, &state), tokens(packed, 8, 15)) < 1e-10);
+  }
+}
+
+TEST_CASE("language model: the gradient of the loss agrees with differences, tied embeddings and dropout included") {
+  const Poison poison;
+  const Threads one(1);
+  // The candidate g of minGRU has a kink that differences may step over.
+  const auto smooth = [](std::string yaml) {
+    for (size_t at = 0; (at = yaml.find("min_gru", at)) != yaml.npos; at += 7)
+      yaml.insert(at + 7, ", candidate: linear");
+    return yaml;
+  };
+  for (const std::string& hybrid : {std::string(kHybrids[0]), std::string(kHybrids[1]), std::string(kHybrids[2]),
+                                    "{dropout: 0.2, " + std::string(kHybrids[0]).substr(1)}) {
+    const std::string yaml = smooth(hybrid);
+    INFO(yaml);
+    const auto model = build_model(yaml, kVocab, 16);
+    const Tensor x = random_ids(2, 9, kVocab, 4), y = random_ids(2, 9, kVocab, 5);
+    y.data<int32_t>()[3] = -1;  // carries no loss
+    Context cx;
+    cx.phase = Phase::train;
+    cx.when = {.seed = 3, .step = 7, .total_steps = 0, .first_sample = 5};
+    const auto loss = [&] { return model->loss(x, y, 1.0 / 17, cx); };
+    ParamStore& params = model->params();
+    const Slab gradient(params.slab_elements(), DType::f64);
+    loss_gradient(*model, loss, gradient);
+    // Along a random direction of all parameters, then of each parameter alone.
+    std::vector<const Parameter*> which = {nullptr};
+    for (const Parameter* p : params.sorted()) which.push_back(p);
+    for (const Parameter* only : which) {
+      INFO((only ? only->name : "all"));
+      const RandomStream numbers(9, "direction");
+      std::vector<double> direction(static_cast<size_t>(params.slab_elements()));
+      double analytic = 0;
+      for (size_t i = 0; i < direction.size(); ++i) {
+        const auto at = static_cast<int64_t>(i);
+        if (only && (at < only->offset || at >= only->offset + only->extent)) continue;
+        direction[i] = numbers.normal(i);
+        analytic += gradient.data<double>()[i] * direction[i];
+      }
+      const auto loss_at = [&](double h) {
+        for (size_t i = 0; i < direction.size(); ++i) params.values().data<double>()[i] += h * direction[i];
+        const double l = *loss().data<double>();
+        for (size_t i = 0; i < direction.size(); ++i) params.values().data<double>()[i] -= h * direction[i];
+        return l;
+      };
+      // Differences of fourth order.
+      const double h = 1e-4;
+      const double numeric = (8 * (loss_at(h) - loss_at(-h)) - (loss_at(2 * h) - loss_at(-2 * h))) / (12 * h);
+      CHECK(std::abs(analytic - numeric) < 1e-7 * std::max(1.0, std::abs(numeric)));
+    }
+  }
+}
+
+TEST_CASE("language model: layers that share weights have states of their own") {
+  const Threads one(1);
+  const auto model = build_model(
+      "{d_model: 8, init: {std: 0.4}, layers: [{id: a, mixer: {type: min_gru}, ffn: mlp}, {use: a}, {use: a}]}",
+      kVocab);
+  const auto alone =
+      build_model("{d_model: 8, init: {std: 0.4}, layers: [{mixer: {type: min_gru}, ffn: mlp}]}", kVocab);
+  CHECK(model->params().count() == alone->params().count());
+  CHECK(model->layers() == 3);
+  CHECK(&model->block(1) == &model->block(0));
+  ModelState state = model->make_state(1, 4);
+  REQUIRE(state.blocks.size() == 3);
+  model->logits(random_ids(1, 4, kVocab, 1), {}, &state);
+  CHECK(max_diff(state.blocks[0].mixer.fields[0], state.blocks[1].mixer.fields[0]) > 1e-3);
+  CHECK(max_diff(state.blocks[1].mixer.fields[0], state.blocks[2].mixer.fields[0]) > 1e-3);
+  CHECK(model->state_bytes(4) == 3 * alone->state_bytes(4));
+}
+
+TEST_CASE("language model: taps see the values, and what they return is used") {
+  const Threads one(1);
+  const auto model = build_model(kHybrids[0], kVocab, 16);
+  const Tensor ids = random_ids(1, 6, kVocab, 6);
+  std::map<std::string, Tensor> seen;
+  const Taps record = [&](std::string_view name, const Tensor& value) {
+    CHECK(seen.emplace(name, value.clone()).second);
+    return value;
+  };
+  Context cx;
+  cx.taps = &record;
+  const Tensor plain = model->logits(ids, {});
+  CHECK(same_bits(model->logits(ids, cx), plain));
+  std::string names;
+  for (const auto& [name, value] : seen) names += name + " ";
+  CHECK(names ==
+        "embedding.out layers.0.ffn.out layers.0.mixer.out layers.0.residual layers.1.mixer.out layers.1.residual "
+        "layers.2.ffn.out layers.2.mixer.out layers.2.residual ");
+  CHECK(max_diff(model->head(seen["layers.2.residual"]), plain) == 0);
+
+  // A residual stream put in place decides all that follows.
+  const Tensor other = random({1, 6, 8}, 7);
+  const Taps replace = [&](std::string_view name, const Tensor& value) {
+    return name == "layers.1.residual" ? other : value;
+  };
+  cx.taps = &replace;
+  CHECK(max_diff(model->logits(ids, cx), model->head(model->run(other, 2, 3, {}, nullptr))) < 1e-12);
+  CHECK(max_diff(model->logits(ids, cx), plain) > 1e-3);
+}
+
+TEST_CASE("language model: run(from, to) composes") {
+  for (const std::string_view yaml : kHybrids) {
+    const Threads one(1);
+    const auto model = build_model(yaml, kVocab, 16);
+    const Tensor ids = random_ids(2, 7, kVocab, 8);
+    const Tensor x = model->embed(ids, {}, nullptr);
+    const int64_t n = model->layers();
+    const Tensor whole = model->run(x, 0, n, {}, nullptr);
+    for (int64_t cut = 0; cut <= n; ++cut)
+      CHECK(same_bits(model->run(model->run(x, 0, cut, {}, nullptr), cut, n, {}, nullptr), whole));
+    CHECK(max_diff(model->head(whole), model->logits(ids, {})) < 1e-12);
+  }
+}
+
+TEST_CASE("language model: beyond its learned positions there is a DataError, in whole and in steps") {
+  const Threads one(1);
+  const auto model = build_model(kHybrids[1], kVocab, 16);
+  CHECK(model->longest() == 17);
+  CHECK_NOTHROW(model->logits(random_ids(1, 17, kVocab, 1), {}));
+  CHECK_THROWS_WITH_AS(model->logits(random_ids(1, 18, kVocab, 1), {}),
+                       "the model has learned positions for 17 tokens and can't follow a longer sequence", DataError);
+  ModelState state = model->make_state(1, 20);
+  model->logits(random_ids(1, 17, kVocab, 1), {}, &state);
+  CHECK_THROWS_AS(model->step(random_ids(1, 1, kVocab, 1), state), DataError);
+  CHECK(build_model(kHybrids[0], kVocab, 16)->longest() > int64_t{1} << 40);
+}

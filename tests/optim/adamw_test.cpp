@@ -1,0 +1,154 @@
+#include "optim/adamw.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "config/expect.h"
+#include "support/models.h"
+#include "support/tensors.h"
+
+using namespace effllm;
+using effllm::testing::config_error;
+using effllm::testing::has;
+
+namespace {
+
+// a.weight [3, 5], a.bias [5] without decay, b.gain [4] with a tenth of the learning rate.
+struct Store {
+  ParamStore params;
+  explicit Store(DType type = DType::f64) {
+    const Scope s(params);
+    (s / "a").param("weight", {3, 5}, Init::normal(1));
+    (s / "a").param("bias", {5}, Init::normal(1), {.decay = false});
+    (s / "b").param("gain", {4}, Init::normal(1), {.decay = true, .lr_scale = 0.1});
+    params.materialize(1, type);
+  }
+};
+
+std::vector<GroupOptions> groups_of(std::string_view yaml) {
+  std::vector<GroupOptions> all;
+  const ConfigNode root = parse_config(yaml, "g.yaml");
+  for (const ConfigNode& n : root.items()) {
+    all.emplace_back().mark = n.mark();
+    read(all.back(), n, "group");
+  }
+  return all;
+}
+
+OptimOptions options() {
+  OptimOptions o;
+  o.lr = 0.01, o.weight_decay = 0.1, o.beta1 = 0.9, o.beta2 = 0.95, o.eps = 1e-8;
+  return o;
+}
+
+}  // namespace
+
+TEST_CASE("adamw: patterns match as shells do") {
+  CHECK(matches("*", ""));
+  CHECK(matches("*.bias", "layers.0.mixer.qkv.bias"));
+  CHECK_FALSE(matches("*.bias", "bias"));
+  CHECK(matches("layers.?.mixer.*", "layers.3.mixer.out.weight"));
+  CHECK_FALSE(matches("layers.?.mixer.*", "layers.13.mixer.out.weight"));
+  CHECK(matches("*norm*weight", "layers.0.ffn_norm.weight"));
+  CHECK(matches("a*b*c", "aXbbYc"));
+  CHECK_FALSE(matches("a*b*c", "aXbbY"));
+  CHECK_FALSE(matches("", "a"));
+  CHECK_FALSE(matches("abc", "abcd"));
+}
+
+TEST_CASE("adamw: traits, then groups in order, make each parameter's settings, the last that matches wins") {
+  Store s;
+  const auto setting = [&](const AdamW& o, std::string_view name) {
+    for (size_t i = 0; i < o.settings().size(); ++i)
+      if (s.params.sorted()[i]->name == name) return o.settings()[i];
+    FAIL("no such parameter");
+    return AdamW::Setting{};
+  };
+  const AdamW plain(options(), {}, s.params);
+  CHECK(setting(plain, "a.weight").lr == 0.01);
+  CHECK(setting(plain, "a.weight").weight_decay == 0.1);
+  CHECK(setting(plain, "a.bias").weight_decay == 0);
+  CHECK(setting(plain, "b.gain").lr == doctest::Approx(0.001));
+  const AdamW grouped(options(),
+                      groups_of("[{match: '*', lr: 0.5}, {match: 'a.*', lr: 0.25, weight_decay: 0.3}, {match: "
+                                "'*.bias', weight_decay: 0.7}]"),
+                      s.params);
+  CHECK(setting(grouped, "b.gain").lr == 0.5);
+  CHECK(setting(grouped, "b.gain").weight_decay == 0.1);
+  CHECK(setting(grouped, "a.weight").lr == 0.25);
+  CHECK(setting(grouped, "a.weight").weight_decay == 0.3);
+  CHECK(setting(grouped, "a.bias").lr == 0.25);
+  CHECK(setting(grouped, "a.bias").weight_decay == 0.7);
+}
+
+TEST_CASE("adamw: a group that matches nothing is an error with its place") {
+  Store s;
+  const std::string message =
+      config_error([&] { AdamW(options(), groups_of("- match: 'a.*'\n- match: '*.gian'\n"), s.params); });
+  INFO(message);
+  CHECK(has(message, "g.yaml:2:3"));
+  CHECK(has(message, "`*.gian`"));
+  CHECK(has(message, "effllm describe"));
+}
+
+TEST_CASE("adamw: three steps are those of the equations, with each group's rate and decay, scale and schedule") {
+  for (const DType type : {DType::f64, DType::f32}) {
+    Store s(type);
+    const OptimOptions o = options();
+    AdamW optimizer(o, groups_of("[{match: a.weight, lr: 0.02, weight_decay: 0.5}]"), s.params);
+    const Slab gradient(s.params.slab_elements(), type);
+    std::vector<std::vector<double>> want, m, v;
+    for (const Parameter* p : s.params.sorted()) {
+      auto& w = want.emplace_back();
+      for (int64_t r = 0; r < p->value.rows(); ++r)
+        for (int64_t c = 0; c < p->value.cols(); ++c) w.push_back(test::at(p->value, r, c));
+      m.emplace_back(w.size()), v.emplace_back(w.size());
+    }
+    for (int step = 1; step <= 3; ++step) {
+      const double scale = 0.5, factor = 1.0 / step;
+      for (size_t i = 0; i < s.params.sorted().size(); ++i) {
+        const Parameter& p = *s.params.sorted()[i];
+        const Tensor g = s.params.view(gradient, p),
+                     random = test::random(p.shape, 10 * static_cast<uint64_t>(step) + i);
+        const bool grouped = p.name == "a.weight", bias = p.name == "a.bias";
+        const double lr = factor * (grouped ? 0.02 : bias ? 0.01 : 0.001), decay = grouped ? 0.5 : bias ? 0 : 0.1;
+        size_t at = 0;
+        for (int64_t r = 0; r < g.rows(); ++r)
+          for (int64_t c = 0; c < g.cols(); ++c, ++at) {
+            test::put(g, r, c, test::at(random, r, c));
+            const double x = scale * test::at(random, r, c);
+            m[i][at] = o.beta1 * m[i][at] + (1 - o.beta1) * x;
+            v[i][at] = o.beta2 * v[i][at] + (1 - o.beta2) * x * x;
+            const double m_hat = m[i][at] / (1 - std::pow(o.beta1, step)),
+                         v_hat = v[i][at] / (1 - std::pow(o.beta2, step));
+            want[i][at] -= lr * decay * want[i][at];
+            want[i][at] -= lr * m_hat / (std::sqrt(v_hat) + o.eps);
+          }
+      }
+      optimizer.step(gradient, scale, factor);
+      CHECK(optimizer.steps() == step);
+    }
+    const double bound = type == DType::f64 ? 1e-12 : 1e-5;
+    for (size_t i = 0; i < s.params.sorted().size(); ++i) {
+      const Parameter& p = *s.params.sorted()[i];
+      INFO(p.name);
+      size_t at = 0;
+      for (int64_t r = 0; r < p.value.rows(); ++r)
+        for (int64_t c = 0; c < p.value.cols(); ++c, ++at)
+          CHECK(std::abs(test::at(p.value, r, c) - want[i][at]) < bound);
+    }
+  }
+}
+
+TEST_CASE("adamw: a rate of zero leaves a group as it was, the others move") {
+  Store s;
+  AdamW optimizer(options(), groups_of("[{match: 'a.*', lr: 0}]"), s.params);
+  const Tensor weight = s.params.find("a.weight")->value, gain = s.params.find("b.gain")->value;
+  const Tensor weight_before = weight.clone(), gain_before = gain.clone();
+  const Slab gradient(s.params.slab_elements(), DType::f64);
+  for (int64_t i = 0; i < gradient.elements(); ++i) gradient.data<double>()[i] = 1;
+  optimizer.step(gradient, 1, 1);
+  CHECK(test::same_bits(weight, weight_before));
+  CHECK(test::max_diff(gain, gain_before) > 1e-4);
+}

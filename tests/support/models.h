@@ -1,0 +1,30 @@
+// Models for tests, and their gradients.
+#pragma once
+#include <memory>
+#include <string_view>
+
+#include "kernels/parallel.h"
+#include "model/language_model.h"
+
+namespace effllm::test {
+
+// So many threads while alive: with tiny tensors, more of them only wait for each other.
+struct Threads {
+  explicit Threads(int n) { set_threads(n); }
+  ~Threads() { set_threads(before); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+  int before = threads();
+};
+
+// A materialized model of the YAML of a `model:` section.
+std::unique_ptr<LanguageModel> build_model(std::string_view yaml, int64_t vocab, int64_t context = 64,
+                                           DType type = DType::f64, uint64_t seed = 5);
+// Token numbers, i32 [batch, tokens], a function of the seed.
+Tensor random_ids(int64_t batch, int64_t tokens, int64_t vocab, uint64_t seed);
+// ids[:, from:to] of [B, T], a copy.
+Tensor columns_of(const Tensor& ids, int64_t from, int64_t to);
+// Computes the gradient of f (a loss, [1] f64) with respect to all parameters into `gradient`; returns the loss.
+double loss_gradient(const LanguageModel& model, const std::function<Tensor()>& f, const Slab& gradient);
+
+}  // namespace effllm::test

@@ -1,0 +1,155 @@
+#include "train/run_config.h"
+
+#include <doctest/doctest.h>
+
+#include <vector>
+
+#include "config/expect.h"
+
+using namespace effllm;
+using effllm::testing::config_error;
+using effllm::testing::has;
+
+namespace {
+
+const std::string kModel = "model: {d_model: 16, layers: [{mixer: {type: min_gru}}]}\n";
+const std::string kMinimal = kModel + "train: {max_steps: 10}\n";
+
+RunConfig read_run(const std::string& yaml, const char* file = "exp/tiny.yaml") {
+  return read_run_config(parse_config(yaml, "c.yaml"), file);
+}
+std::string error_of(const std::string& yaml) {
+  return config_error([&] { read_run(yaml); });
+}
+
+}  // namespace
+
+TEST_CASE("run config: what isn't said has defaults, the name is the file's") {
+  const RunConfig c = read_run(kMinimal);
+  CHECK(c.name == "tiny");
+  CHECK(c.folder == "exp");
+  CHECK(c.data.corpus == "kjv");
+  CHECK(c.train.batch == 16);
+  CHECK(c.model.max_tokens == 256);
+  CHECK(c.schedule.type == "cosine");
+  CHECK(c.optim.lr == 1e-3);
+  CHECK(read_run("name: other\n" + kMinimal).name == "other");
+  CHECK(read_run(kMinimal, "").name == "run");
+}
+
+TEST_CASE("run config: exactly one horizon") {
+  for (const char* train : {"{}", "{max_steps: 5, max_time: 3}", "{max_tokens: 5, max_flops: 3, max_steps: 1}"}) {
+    const std::string message = error_of(kModel + "train: " + train + "\n");
+    INFO(message);
+    CHECK(has(message, "c.yaml:2:8"));
+    CHECK(has(message, "exactly one of max_steps, max_tokens, max_flops, max_time"));
+  }
+  CHECK(has(error_of(kModel), "exactly one"));
+  const auto done = [](const char* train) {
+    return read_run(kModel + "train: " + train + "\n").progress(5, 200, 3e6, 8);
+  };
+  CHECK(done("{max_steps: 10}") == 0.5);
+  CHECK(done("{max_tokens: 1000}") == 0.2);
+  CHECK(done("{max_flops: 6e6}") == 0.5);
+  CHECK(done("{max_time: 32}") == 0.25);
+}
+
+TEST_CASE("run config: what doesn't go together is an error with its place") {
+  struct Case {
+    std::string yaml;
+    std::vector<const char*> parts;
+  };
+  const std::string learned = "model: {positions: learned, max_tokens: 300, layers: [{mixer: gla}]}\n";
+  const Case cases[] = {
+      {kModel + "train: {max_steps: 1, carry_state: true}\n", {"c.yaml:2:8", "carry_state", "streams"}},
+      {kModel + "train: {max_steps: 1}\neval: {stride: 4}\n", {"c.yaml:3:7", "stride", "sliding"}},
+      {kModel + "train: {max_steps: 1}\neval: {protocol: sliding, tokens: 8, stride: 9}\n", {"c.yaml:3:7", "longer"}},
+      {"name: a/b\n" + kMinimal, {"c.yaml:1:7", "`a/b`", "folder"}},
+      {"name: .hidden\n" + kMinimal, {"c.yaml:1:7", "`.hidden`"}},
+      {"name: -rf\n" + kMinimal, {"c.yaml:1:7", "`-rf`"}},
+      {kMinimal + "optim: {groups: [{lr: 1}]}\n", {"c.yaml:3:18", "needs a `match`"}},
+      {kMinimal + "optim: {groups: [{match: a, decay: 1}]}\n", {"c.yaml:3:29", "`decay`"}},
+      {kMinimal + "optim: {schedule: {warm_up: 3}}\n", {"c.yaml:3:20", "`warm_up`", "`warmup`"}},
+      {kMinimal + "optim: {type: sgd}\n", {"c.yaml:3:15", "sgd", "adamw"}},
+      {kMinimal + "objective: {type: next}\n", {"c.yaml:3:19", "next_token"}},
+      {kMinimal + "data: {order: shuffled}\n", {"c.yaml:3:15", "shuffled_windows"}},
+      {kMinimal + "dta: {}\n", {"c.yaml:3:1", "`dta`", "`data`"}},
+      {"version: 2\n" + kMinimal, {"c.yaml:1:10", "version"}},
+      {kModel + "train: {max_steps: 0}\n", {"c.yaml:2:20", "at least 1"}},
+      {kModel + "train: {max_steps: 1.5}\n", {"c.yaml:2:20", "integer"}},
+      {kModel + "train: {max_steps: 1, keep: 1}\n", {"c.yaml:2:29", "at least 2"}},
+      {kModel + "train: {max_steps: 1, nonfinite: ignore}\n", {"c.yaml:2:34", "skip, abort"}},
+      {kModel + "train: [1]\n", {"c.yaml:2:8"}},
+      {learned + "train: {max_steps: 1}\neval: {protocol: carried}\n", {"c.yaml:3:7", "learned positions"}},
+      {learned + "train: {max_steps: 1}\neval: {tokens: 301}\n", {"c.yaml:3:7", "301", "300"}},
+      {learned + "train: {max_steps: 1, carry_state: true}\ndata: {order: streams}\n", {"c.yaml:2:8", "learned"}},
+      {learned + "train: {max_steps: 1, context: 400}\n", {"max_tokens is 300", "400"}},
+      {"train: {max_steps: 1}\n", {"no `model`"}},
+  };
+  for (const Case& c : cases) {
+    const std::string message = error_of(c.yaml);
+    INFO(c.yaml << message);
+    CHECK_FALSE(message.empty());
+    for (const char* part : c.parts) CHECK(has(message, part));
+  }
+}
+
+TEST_CASE("run config: errors of all sections are reported at once") {
+  const std::string message = error_of(
+      "name: a b\n"
+      "model: {layers: [{mixer: {type: atention}}]}\n"
+      "data: {tokeniser: byte}\n"
+      "optim: {lr: fast}\n"
+      "train: {batch: -1, max_step: 10}\n"
+      "eval: {split: validation}\n");
+  INFO(message);
+  for (const char* part : {"c.yaml:1:7", "c.yaml:2:33", "`attention`", "c.yaml:3:8", "`tokenizer`", "c.yaml:4:13",
+                           "c.yaml:5:16", "c.yaml:5:20", "`max_steps`", "c.yaml:6:15", "train, val, test"})
+    CHECK(has(message, part));
+}
+
+TEST_CASE("run config: the resolved text read again gives the same text") {
+  for (const std::string& yaml :
+       {kMinimal,
+        std::string(
+            "name: \"007\"\nmodel: {d_model: 8, layers: [{repeat: 2, of: [{mixer: gla, ffn: mlp}]}]}\n"
+            "data: {corpus: x, tokenizer: char, order: streams, reset: document, seed: 5}\n"
+            "optim: {lr: 3e-3, beta2: 0.95, schedule: {type: constant, warmup: 7}, groups: [{match: '*.bias', lr: "
+            "1e-4}, {match: '*', weight_decay: 0}]}\n"
+            "train: {batch: 3, context: 17, max_time: 1.5, lanes: 3, save_every: 4}\n"
+            "eval: {protocol: sliding, tokens: 16, stride: 3, prompt: \"line\\n: # '\\t\", temperature: 0}\n")}) {
+    const RunConfig first = read_run(yaml);
+    const std::string text = to_yaml(write_run_config(first));
+    const RunConfig second = read_run_config(parse_config(text, "resolved"));
+    CHECK(to_yaml(write_run_config(second)) == text);
+    CHECK(second.name == first.name);
+    CHECK(second.eval.prompt == first.eval.prompt);
+    CHECK(second.groups.size() == first.groups.size());
+    CHECK(experiment_hash(second) == experiment_hash(first));
+  }
+}
+
+TEST_CASE("run config: the hash of the experiment sees what decides the numbers, and nothing else") {
+  const std::string base = experiment_hash(read_run(kMinimal));
+  const auto with = [](const char* key, const char* value) {
+    ConfigNode root = parse_config(kMinimal, "c.yaml");
+    apply_override(root, std::string(key) + "=" + value, 1);
+    return experiment_hash(read_run_config(root, "tiny.yaml"));
+  };
+  for (auto [key, value] : std::vector<std::pair<const char*, const char*>>{{"name", "other"},
+                                                                            {"train.max_steps", "20"},
+                                                                            {"train.log_every", "3"},
+                                                                            {"train.save_every", "3"},
+                                                                            {"train.save_seconds", "3"},
+                                                                            {"train.keep", "9"},
+                                                                            {"eval.max_tokens", "100"}})
+    CHECK(with(key, value) == base);
+  for (auto [key, value] : std::vector<std::pair<const char*, const char*>>{{"train.seed", "2"},
+                                                                            {"data.seed", "2"},
+                                                                            {"optim.lr", "0.01"},
+                                                                            {"optim.schedule", "{warmup: 5}"},
+                                                                            {"train.lanes", "4"},
+                                                                            {"model.d_model", "32"},
+                                                                            {"data.corpus", "other"}})
+    CHECK(with(key, value) != base);
+}

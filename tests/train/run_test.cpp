@@ -1,0 +1,198 @@
+#include "train/run.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "io/checkpoint.h"
+#include "support/models.h"
+#include "support/tiny_run.h"
+#include "train/loaded_model.h"
+
+using namespace effllm;
+using namespace effllm::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+RunRequest request(const TinyFolder& t, const std::vector<std::string>& set = {}, bool resume = false) {
+  ConfigNode root = load_config(t / "c.yaml");
+  int index = 0;
+  for (const auto& s : set) apply_override(root, s, ++index);
+  return {.config = read_run_config(root, t / "c.yaml"),
+          .config_text = "written",
+          .overrides = "",
+          .runs = t.runs(),
+          .resume = resume,
+          .quiet = true};
+}
+
+RunOutcome train(const TinyFolder& t, const std::vector<std::string>& set = {}, bool resume = false) {
+  return Run(request(t, set, resume)).train();
+}
+
+std::string hash_of(const fs::path& checkpoint) {
+  return metadata_of(SafetensorsFile(checkpoint), checkpoint.string(), "parameters_sha256");
+}
+
+std::vector<std::vector<double>> losses(const fs::path& run) {
+  std::vector<std::vector<double>> all;
+  const JournalData j = read_journal(run / "metrics.jsonl");
+  for (const char* kind : {"train", "val"}) {
+    const JournalTable* t = j.find(kind);
+    REQUIRE(t);
+    all.emplace_back(t->step.begin(), t->step.end());
+    all.push_back(*t->find("loss"));
+  }
+  return all;
+}
+
+nlohmann::json status_of(const fs::path& run) { return nlohmann::json::parse(slurp(run / "status.json")); }
+
+}  // namespace
+
+TEST_CASE("run: the folder holds what is promised, and metrics.h5 agrees with the journal") {
+  const Threads one(1);
+  const TinyFolder t("run_folder");
+  const RunOutcome done = train(t);
+  CHECK(done.steps == 100);
+  CHECK(done.tokens == 6400);
+  CHECK_FALSE(done.interrupted);
+  CHECK(done.folder == t.runs() / "c");
+  for (const char* file : {"config.yaml", "config.resolved.yaml", "overrides.txt", "provenance.json", "metrics.jsonl",
+                           "metrics.h5", "log.txt", "status.json", ".lock", "ckpt/step_000000080.safetensors",
+                           "ckpt/step_000000100.safetensors", "ckpt/best.safetensors", "samples/step_000000100.txt"})
+    CHECK_MESSAGE(fs::exists(done.folder / file), file);
+  CHECK_FALSE(fs::exists(done.folder / "ckpt/step_000000060.safetensors"));  // keep: 2
+  CHECK(slurp(done.folder / "samples/step_000000100.txt").size() > 12);
+  CHECK(status_of(done.folder).at("status") == "done");
+  CHECK(status_of(done.folder).at("best_step") == 100);
+  CHECK(read_run_config(load_config(done.folder / "config.resolved.yaml")).train.lanes == 2);
+
+  const JournalData j = read_journal(done.folder / "metrics.jsonl");
+  CHECK(j.bad_lines == 0);
+  for (const JournalTable& table : j.tables)
+    for (const auto& [name, values] : table.columns) {
+      INFO(table.kind << "/" << name);
+      CHECK(read_hdf5_series(done.folder / "metrics.h5", table.kind + "/" + name) == values);
+    }
+  const std::vector<double>& loss = *j.find("train")->find("loss");
+  REQUIRE(loss.size() == 10);
+  CHECK(loss.back() < loss.front() - 0.5);
+  CHECK(j.find("val")->step == std::vector<int64_t>{100});
+  // The best checkpoint is the model that was evaluated.
+  CHECK(load_model(done.folder).step == 100);
+  CHECK(done.best_val == j.find("val")->find("loss")->back());
+}
+
+TEST_CASE("run: trained to 40, resumed to 100, it is the same run: weights, losses, evaluations") {
+  const Threads one(1);
+  for (const std::vector<std::string>& more :
+       {std::vector<std::string>{"train.eval_every=30"},
+        {"train.save_every=35", "train.log_every=8", "data.order=streams", "train.carry_state=true",
+         "model.layers[0].mixer.window=5", "data.reset=document", "model.dropout=0.1"}}) {
+    const TinyFolder t("run_resume");
+    const auto with = [&](std::initializer_list<std::string> own) {
+      std::vector<std::string> all = more;
+      all.insert(all.end(), own);
+      return all;
+    };
+    const RunOutcome whole = train(t, with({"name=whole"}));
+    // A run that is stopped by its process being killed: the newest checkpoint is older than its journal.
+    train(t, with({"name=part"}));
+    const RunFolder part(t.runs() / "part");
+    const std::vector<int64_t> steps = part.steps();
+    REQUIRE(steps.size() == 2);
+    fs::remove(part.checkpoint(100));
+    const RunOutcome resumed = train(t, with({"name=part"}), true);
+    CHECK(resumed.folder == t.runs() / "part");
+    CHECK(hash_of(part.checkpoint(100)) == hash_of(RunFolder(whole.folder).checkpoint(100)));
+    CHECK(losses(part.path()) == losses(whole.folder));
+    CHECK(resumed.best_val == whole.best_val);
+    CHECK(resumed.tokens == whole.tokens);
+    CHECK(slurp(part.log()).find("going on from step " + std::to_string(steps[0])) != std::string::npos);
+  }
+}
+
+TEST_CASE("run: a finished run that is resumed changes nothing, a longer horizon goes on") {
+  const Threads one(1);
+  const TinyFolder t("run_finished");
+  const RunOutcome first = train(t);
+  const auto before = losses(first.folder);
+  const std::string hash = hash_of(first.folder / "ckpt/best.safetensors");
+  const RunOutcome again = train(t, {}, true);
+  CHECK(again.steps == 100);
+  CHECK(losses(first.folder) == before);
+  CHECK(hash_of(first.folder / "ckpt/best.safetensors") == hash);
+  CHECK(again.best_val == first.best_val);
+  const RunOutcome longer = train(t, {"train.max_steps=120"}, true);
+  CHECK(longer.steps == 120);
+  CHECK(losses(first.folder)[0].size() == before[0].size() + 2);
+  CHECK(train(t).folder == t.runs() / "c-2");
+}
+
+TEST_CASE("run: where streams begin again, carried states do too") {
+  const Threads one(1);
+  const TinyFolder t("run_streams");
+  const RunOutcome done =
+      train(t, {"optim.lr=0", "optim.weight_decay=0", "data.order=streams", "train.carry_state=true",
+                "model.layers[0].mixer.window=9", "train.batch=8", "train.context=256", "train.max_steps=24",
+                "train.log_every=1", "train.save_every=0"});
+  const Corpus corpus = Corpus::open((t / "data/tiny.yaml").string());
+  const auto period = static_cast<size_t>((corpus.text(Split::train).size() - 1) / (8 * 256));
+  REQUIRE(period >= 3);
+  REQUIRE(2 * period <= 24);
+  const JournalData journal = read_journal(done.folder / "metrics.jsonl");
+  const std::vector<double>& loss = *journal.find("train")->find("loss");
+  for (size_t i = 0; i + period < loss.size(); ++i) CHECK(loss[i] == loss[i + period]);
+  CHECK(loss[0] != loss[1]);
+}
+
+TEST_CASE("run: every kind of horizon ends it") {
+  const Threads one(1);
+  const TinyFolder t("run_horizon");
+  CHECK(train(t, {"~train.max_steps", "train.max_tokens=650"}).steps == 11);
+  const RunOutcome flops = train(t, {"~train.max_steps", "train.max_flops=5e6"});
+  CHECK(flops.steps > 1);
+  const RunOutcome time = train(t, {"~train.max_steps", "train.max_time=0.1"});
+  CHECK(time.seconds >= 0.1);
+  CHECK(time.steps > 1);
+}
+
+TEST_CASE("run: steps that are not finite are left out and named, the fourth in a row ends the run") {
+  const Threads one(1);
+  const TinyFolder t("run_nonfinite");
+  for (const auto& [policy, steps] : {std::pair{"skip", 4}, std::pair{"abort", 1}}) {
+    std::string message;
+    try {
+      train(t, {"optim.lr=100", "optim.schedule={type: constant, warmup: 0}", "optim.weight_decay=100",
+                "train.max_steps=5000", "train.save_every=2", std::string("train.nonfinite=") + policy,
+                std::string("name=") + policy});
+    } catch (const NumericalError& e) {
+      message = e.what();
+    }
+    INFO(message);
+    CHECK(message.find("after " + std::to_string(steps) + " steps in a row") != message.npos);
+    CHECK(message.find("optim.lr") != message.npos);
+    const fs::path run = t.runs() / policy;
+    int warnings = 0;
+    for (const auto& e : read_journal(run / "metrics.jsonl").events)
+      warnings += e.level == "warning" && e.text.find("step left out: ") == 0;
+    CHECK(warnings >= steps);
+    CHECK(slurp(run / "log.txt").find("was left out") != std::string::npos);
+    CHECK(status_of(run).at("status") == "failed");
+    for (const int64_t step : RunFolder(run).steps()) CHECK_NOTHROW(load_model(RunFolder(run).checkpoint(step)));
+  }
+}
+
+TEST_CASE("run: what could only fail at the end fails before the start") {
+  const Threads one(1);
+  const TinyFolder t("run_early");
+  CHECK_THROWS_AS(train(t, {"eval.prompt=\"Z\""}), DataError);
+  CHECK_THROWS_AS(train(t, {"data.order=streams", "train.carry_state=true"}), ConfigError);  // full attention
+  CHECK_THROWS_AS(train(t, {"train.context=100000"}), DataError);
+  CHECK_THROWS_AS(train(t, {"optim.groups=[{match: nothing}]"}), ConfigError);
+  CHECK_THROWS_AS(train(t, {"model.d_model=65536", "model.layers[0].mixer.heads=1"}), MemoryError);
+  CHECK_FALSE(fs::exists(t.runs()));
+}
