@@ -2,7 +2,7 @@
 BUILD := build/release
 EFFLLM := $(BUILD)/effllm
 
-.PHONY: all setup demo test check debug format lint golden clean
+.PHONY: all setup demo test check debug format lint analyze golden clean
 all: $(BUILD)/build.ninja
 	@cmake --build $(BUILD)
 
@@ -36,7 +36,11 @@ format:
 	@clang-format-14 --dry-run --Werror $$(git ls-files '*.cpp' '*.h')
 
 lint: all
-	@clang-tidy-14 --quiet -p $(BUILD) $$(git ls-files 'src/*.cpp' 'apps/*.cpp')
+	@scripts/lint.sh $(BUILD)
+
+# Clang's static analyzer: slow.
+analyze: all
+	@scripts/lint.sh $(BUILD) '-*,clang-analyzer-core*,clang-analyzer-cplusplus*'
 
 # Golden values of the tests, from the numpy transcriptions.
 golden:

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "base/random.h"
 #include "kernels/parallel.h"
@@ -140,7 +141,7 @@ ParamGrads ParamStore::gradients(const Slab& slab) const {
 Scope Scope::operator/(std::string_view child) const { return Scope(*store_, fmt::format("{}{}.", prefix_, child)); }
 
 Parameter& Scope::param(std::string_view name, const Shape& shape, Init init, Traits traits) const {
-  return store_->add(fmt::format("{}{}", prefix_, name), shape, init, traits);
+  return store_->add(fmt::format("{}{}", prefix_, name), shape, std::move(init), traits);
 }
 
 }  // namespace effllm

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <new>
 
 #include "base/error.h"
@@ -33,7 +34,12 @@ bool BufferPool::poison = false;
 
 BufferPool& BufferPool::local() {
   // Never destroyed: tensors of static life may be released after the thread's own objects.
-  static thread_local BufferPool* pool = new BufferPool;
+  static thread_local BufferPool* pool = [] {
+    static std::mutex mutex;
+    static auto* all = new std::vector<BufferPool*>;  // what threads that ended have left is no leak
+    const std::lock_guard lock(mutex);
+    return all->emplace_back(new BufferPool);
+  }();
   return *pool;
 }
 
