@@ -9,7 +9,8 @@
 namespace effllm {
 
 const BuildInfo& build_info() {
-  static const BuildInfo info{EFFLLM_VERSION, EFFLLM_GIT, EFFLLM_BUILD_TYPE, fmt::format("GCC-compatible {}", __VERSION__)};
+  static const BuildInfo info{EFFLLM_VERSION, EFFLLM_GIT, EFFLLM_BUILD_TYPE,
+                              fmt::format("GCC-compatible {}", __VERSION__)};
   return info;
 }
 
@@ -20,8 +21,6 @@ std::string cpu_model() {
   return "unknown";
 }
 
-std::string utc_now() {
-  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
-}
+std::string utc_now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
 
 }  // namespace effllm

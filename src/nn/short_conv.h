@@ -16,7 +16,8 @@ class ShortConv {
   StateField state_field() const { return {"conv", {width_ - 1, channels_}}; }
   // x: [B, T, C]. Reads and replaces `history`, the field of state_field(), where the context has a state.
   Tensor operator()(const Tensor& x, const Context& cx, Tensor* history) const {
-    auto [y, after] = short_conv(x, weight_->value, history ? *history : Tensor(), cx.segments ? *cx.segments : Tensor());
+    auto [y, after] =
+        short_conv(x, weight_->value, history ? *history : Tensor(), cx.segments ? *cx.segments : Tensor());
     if (history) *history = after;
     return y;
   }

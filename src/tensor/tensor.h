@@ -10,9 +10,9 @@
 
 namespace effllm {
 
-// Elements from one row to the next. Rows of floats whose size is a multiple of 512 bytes get one cache line more, an odd number
-// of lines: neither the sets of the cache nor 4 KiB store aliasing then hit the same place row after row, and oneDNN's
-// sgemm stays on its fast path.
+// Elements from one row to the next. Rows of floats whose size is a multiple of 512 bytes get one cache line more, an
+// odd number of lines: neither the sets of the cache nor 4 KiB store aliasing then hit the same place row after row,
+// and oneDNN's sgemm stays on its fast path.
 constexpr int64_t padded_stride(int64_t cols, DType t) {
   const int64_t size = static_cast<int64_t>(size_of(t));
   return is_float(t) && cols * size % 512 == 0 ? cols + 64 / size : cols;

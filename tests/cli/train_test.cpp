@@ -126,6 +126,7 @@ TEST_CASE("cli train: a second process in the same folder ends with exit 8 and n
   CHECK(second.code == 8);
   CHECK(has(second.err, "runs/r is in use by process "));
   CHECK(has(second.err, "choose another folder"));
+  REQUIRE(await_text(journal, "\"step\":40,"));  // the checkpoint of step 20 is there
   first.signal(SIGKILL);
   CHECK(first.wait().code == 128 + SIGKILL);
   // The lock died with it.

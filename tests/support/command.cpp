@@ -61,7 +61,9 @@ Process::~Process() {
   waitpid(pid_, &status_, 0);
 }
 
-void Process::signal(int number) const { kill(pid_, number); }
+void Process::signal(int number) const {
+  if (!ended_) kill(pid_, number);  // the number of one that ended may be another process by now
+}
 
 bool Process::running() {
   if (!ended_) ended_ = waitpid(pid_, &status_, WNOHANG) == pid_;
