@@ -106,6 +106,29 @@ void declare_plot(CLI::App& app, PlotArgs& a) {
   app.add_flag("--log", a.log_y, "Logarithmic y axis");
 }
 
+void declare_format(CLI::App& app, BenchFormat& f) {
+  app.add_flag("--markdown", f.markdown, "As a Markdown table");
+  app.add_flag("--csv", f.csv, "As comma-separated values");
+}
+
+void declare_bench_train(CLI::App& app, BenchArgs& a) {
+  app.add_option("-c,--config,config", a.config, "Configuration (YAML)")->required();
+  one_each(app.add_option("--set", a.set, "Override a key (repeatable)"));
+  app.add_option("--repetitions", a.repetitions, "At least so many steps")->capture_default_str()->check(positive());
+  app.add_option("--seconds", a.seconds, "At least so long")->capture_default_str();
+  app.add_flag("--profile", a.profile, "Time, FLOPs and bytes of every op");
+  app.add_option("--trace", a.trace, "Write a trace of five steps for chrome://tracing or Perfetto to this file");
+  app.add_option("--save-inputs", a.save_inputs, "Write initial weights and batches to this safetensors file");
+  app.add_flag("--follow", a.follow, "Run steps on request: lines `steps N` on stdin, a line of JSON for each");
+  declare_format(app, a.format);
+}
+
+void declare_bench_list(CLI::App& app, BenchListArgs& a) {
+  app.add_option("only", a.only, "Only those whose name holds this");
+  app.add_option("--seconds", a.seconds, "Of each")->capture_default_str();
+  declare_format(app, a.format);
+}
+
 }  // namespace
 
 ExitCode run_command_line(int argc, char** argv) {
@@ -163,12 +186,31 @@ ExitCode run_command_line(int argc, char** argv) {
   CLI::App* bench = app.add_subcommand("bench", "Speed, as a ratio to what this machine can do");
   bench->require_subcommand(1);
   BenchArgs bench_args;
-  CLI::App* bench_step = command(*bench, "train", "A training step against the f32 1024^3 product of the same run",
-                                 [&] { return bench_train(common, bench_args); });
-  bench_step->add_option("-c,--config,config", bench_args.config, "Configuration (YAML)")->required();
-  one_each(bench_step->add_option("--set", bench_args.set, "Override a key (repeatable)"));
-  bench_step->add_option("--repetitions", bench_args.repetitions, "At least so many steps")->capture_default_str();
-  bench_step->add_option("--seconds", bench_args.seconds, "At least so long")->capture_default_str();
+  declare_bench_train(*command(*bench, "train", "A training step against the f32 1024^3 product of the same run",
+                               [&] { return bench_train(common, bench_args); }),
+                      bench_args);
+  BenchFormat roofline_format;
+  declare_format(*command(*bench, "roofline", "What this machine can do: products, memory, barriers",
+                          [&] { return bench_roofline(common, roofline_format); }),
+                 roofline_format);
+  BenchListArgs ops_args, mixers_args;
+  declare_bench_list(*command(*bench, "ops", "Single ops, forward and backward, on all threads",
+                              [&] { return bench_ops(common, ops_args); }),
+                     ops_args);
+  CLI::App* bench_mixers_command =
+      command(*bench, "mixers", "Every mixer and channel mixer: forward, backward, one decoded token",
+              [&] { return bench_mixers(common, mixers_args); });
+  declare_bench_list(*bench_mixers_command, mixers_args);
+  bench_mixers_command->add_option("--width", mixers_args.width, "Model width")
+      ->capture_default_str()
+      ->check(positive());
+  bench_mixers_command->add_option("--batch", mixers_args.batch, "Sequences of a thread")
+      ->capture_default_str()
+      ->check(positive());
+  bench_mixers_command->add_option("--tokens", mixers_args.tokens, "Tokens of a sequence")
+      ->capture_default_str()
+      ->check(positive());
+  bench_mixers_command->add_flag("--variants", mixers_args.variants, "With the variants that the tests run");
 
   ExportArgs export_args;
   CLI::App* export_command =

@@ -1,135 +1,233 @@
 #include <fmt/format.h>
-#include <sys/resource.h>
 
-#include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <fstream>
+#include <iostream>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
-#include "base/random.h"
 #include "base/text.h"
 #include "base/version.h"
+#include "bench/op_bench.h"
+#include "bench/roofline.h"
+#include "bench/step_bench.h"
 #include "commands.h"
-#include "kernels/gemm.h"
+#include "io/file.h"
 #include "kernels/isa.h"
 #include "kernels/parallel.h"
 #include "model/describe.h"
 #include "shared.h"
-#include "train/trainer.h"
+#include "train/run.h"
 
 namespace effllm::app {
 namespace {
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+using Rows = std::vector<std::vector<std::string>>;
 
-int64_t involuntary_switches() {
-  rusage use{};
-  getrusage(RUSAGE_SELF, &use);
-  return use.ru_nivcsw;
+constexpr const char* kContended = "CONTENDED: other programs took CPU time meanwhile, don't quote this";
+
+nlohmann::json to_json(const Quantiles& q) { return {{"median", q.median}, {"p10", q.p10}, {"p90", q.p90}}; }
+
+nlohmann::json to_json(const Roofline& r) {
+  nlohmann::json j = {
+      {"cpu", cpu_model()},         {"isa", std::string(isa())},          {"threads", r.threads},
+      {"fma_gflops", r.fma},        {"p1024_gflops", to_json(r.p1024)},   {"best_gflops", r.best},
+      {"best_shape", r.best_shape}, {"triad_gb_per_s", r.triad_gb_per_s}, {"barrier_us", to_json(r.barrier_us)},
+      {"contended", r.contended}};
+  for (const Bandwidth& b : r.read) j["read"].push_back({{"bytes", b.bytes}, {"gb_per_s", b.read_gb_per_s}});
+  return j;
 }
 
-double quantile(std::vector<double> v, double q) {
-  std::ranges::sort(v);
-  return v[static_cast<size_t>(std::llround(q * static_cast<double>(v.size() - 1)))];
+void print(const Rows& rows, const BenchFormat& format) {
+  if (format.csv)
+    for (const auto& r : rows) {
+      std::vector<std::string> cells;
+      for (const std::string& c : r) cells.push_back(c.find_first_of(",\"") == c.npos ? c : "\"" + c + "\"");
+      fmt::print("{}\n", join(cells, ","));
+    }
+  else
+    fmt::print("{}", format.markdown ? markdown_table(rows) : table(rows));
 }
 
-// Random tokens: the speed of a step doesn't depend on them.
-Batch random_batch(int64_t batch, int64_t tokens, int64_t vocab) {
-  Batch b{.batch = batch, .tokens = tokens, .inputs = {}, .targets = {}, .segments = {}};
-  const RandomStream numbers(1, "bench");
-  for (int64_t i = 0; i < batch * tokens; ++i) {
-    b.inputs.push_back(static_cast<int32_t>(numbers.below(static_cast<uint64_t>(2 * i), static_cast<uint64_t>(vocab))));
-    b.targets.push_back(
-        static_cast<int32_t>(numbers.below(static_cast<uint64_t>(2 * i + 1), static_cast<uint64_t>(vocab))));
+std::string number(double v, const char* format = "{:.1f}") {
+  return v > 0 ? fmt::format(fmt::runtime(format), v) : "-";
+}
+
+Rows profile_rows(const std::vector<Profile::Row>& profile, double thread_seconds, double steps) {
+  Rows rows = {{"op", "way", "calls a step", "ms a step", "share", "GFLOP/s", "GB/s"}};
+  double spent = 0;
+  for (const Profile::Row& r : profile) {
+    spent += r.seconds;
+    rows.push_back({r.name, std::string(to_string(r.way)), fmt::format("{:.0f}", static_cast<double>(r.calls) / steps),
+                    fmt::format("{:.3f}", 1e3 * r.seconds / steps),
+                    fmt::format("{:.1f} %", 100 * r.seconds / thread_seconds), number(1e-9 * r.flops / r.seconds),
+                    number(1e-9 * r.bytes / r.seconds)});
   }
-  return b;
+  rows.push_back({"outside of ops", "", "", fmt::format("{:.3f}", 1e3 * (thread_seconds - spent) / steps),
+                  fmt::format("{:.1f} %", 100 * (thread_seconds - spent) / thread_seconds), "", ""});
+  return rows;
 }
 
-// The f32 1024^3 product on all threads, each with a block of rows: one of its repetitions, in GFLOP/s.
-class Probe {
- public:
-  double operator()() {
-    const double start = now();
-    parallel_gemm<float>(false, false, n, n, n, a_.data<float>(), a_.stride(), b_.data<float>(), b_.stride(),
-                         c_.data<float>(), c_.stride(), false);
-    return 2e-9 * n * n * n / (now() - start);
+// For a program that trains the same model and takes turns with this one. Lines on stdin: `steps N`, or `probe` for
+// P_1024; each is answered by a line of JSON.
+ExitCode follow(StepBench& bench) {
+  const GemmProbe probe;
+  for (std::string word; std::cin >> word;) {
+    nlohmann::json j;
+    int64_t n = 0;
+    if (word == "probe") {
+      std::vector<double> rates;
+      for (int i = 0; i < 5; ++i) rates.push_back(probe());
+      j["p1024_gflops"] = quantiles(rates).median;
+    } else if (word == "steps" && std::cin >> n) {
+      for (int64_t i = 0; i < n; ++i) {
+        const StepBench::Step s = bench.step();
+        j["losses"].push_back(s.loss);
+        j["seconds"].push_back(s.seconds);
+      }
+      j["flops"] = bench.flops();
+      j["age_s"] = process_age();
+      j["peak_bytes"] = process_peak_bytes();
+    } else {
+      throw ConfigError("--follow understands `steps N` and `probe`, not `{}`", printable(word));
+    }
+    fmt::print("{}\n", j.dump());
+    std::fflush(stdout);
   }
+  return ExitCode::ok;
+}
 
- private:
-  static constexpr int64_t n = 1024;
-  Tensor a_ = Tensor::full({n, n}, DType::f32, 0.5), b_ = Tensor::full({n, n}, DType::f32, 0.25),
-         c_ = Tensor::zeros({n, n}, DType::f32);
-};
+void print_step(const BenchArgs& args, const RunConfig& c, const StepBench& bench, const StepTimings& t) {
+  fmt::print("{}: {} parameters, {} x {} tokens a step, {} threads, {}\n", args.config,
+             human_count(static_cast<double>(bench.parameters())), c.train.batch, c.train.context, threads(), isa());
+  fmt::print("step     {:8.2f} ms   (p10 {:.2f}, p90 {:.2f}, {} repetitions)\n", 1e3 * t.seconds.median,
+             1e3 * t.seconds.p10, 1e3 * t.seconds.p90, t.repetitions);
+  fmt::print("speed    {:8.0f} tokens/s, {:.1f} GFLOP/s\n", bench.tokens() / t.seconds.median,
+             1e-9 * bench.flops() / t.seconds.median);
+  fmt::print("P_1024   {:8.1f} GFLOP/s (p10 {:.1f}, p90 {:.1f}), the f32 1024^3 product before and after each step\n",
+             t.p1024.median, t.p1024.p10, t.p1024.p90);
+  fmt::print("ratio    {:8.3f}      (p10 {:.3f}, p90 {:.3f}){}\n", t.ratio.median, t.ratio.p10, t.ratio.p90,
+             t.contended ? fmt::format("  {}", kContended) : "");
+  fmt::print("memory   {:>11} at most, {} predicted\n", human_bytes(t.peak_bytes), human_bytes(t.predicted_bytes));
+  fmt::print("start    {:8.2f} s from the start of the process to the end of the first step\n", t.first_step_s);
+}
+
+ExitCode print_cases(const Common& common, const BenchFormat& format, const std::vector<BenchCase>& cases,
+                     double seconds, const std::string& only) {
+  std::vector<const BenchCase*> chosen;
+  for (const BenchCase& c : cases)
+    if (c.name.find(only) != std::string::npos) chosen.push_back(&c);
+  if (chosen.empty()) throw ConfigError("nothing to measure is called like `{}`", only);
+  const Neighbours neighbours;
+  const bool steps = cases.front().prepare().step != nullptr;
+  Rows rows = {{"name", "shape", "forward ns/token", "backward ns/token", "forward GFLOP/s", "backward GFLOP/s",
+                "both / P_1024", "forward GB/s", "backward GB/s"}};
+  if (steps) rows[0].push_back("step us");
+  nlohmann::json j = {{"cpu", cpu_model()}, {"isa", std::string(isa())}, {"threads", threads()}};
+  for (const BenchCase* c : chosen) {
+    const BenchRow r = run_case(*c, seconds);
+    rows.push_back({r.name, r.shape, number(1e9 * r.forward_s / r.tokens, "{:.0f}"),
+                    number(1e9 * r.backward_s / r.tokens, "{:.0f}"), number(r.forward_gflops()),
+                    number(r.backward_gflops()), fmt::format("{:.2f}", r.ratio()),
+                    number(1e-9 * r.cost.forward_bytes / r.forward_s),
+                    number(1e-9 * r.cost.backward_bytes / r.backward_s)});
+    if (steps) rows.back().push_back(number(1e6 * r.step_s));
+    j["rows"].push_back({{"name", r.name},
+                         {"shape", r.shape},
+                         {"forward_ns_per_token", 1e9 * r.forward_s / r.tokens},
+                         {"backward_ns_per_token", 1e9 * r.backward_s / r.tokens},
+                         {"step_us", 1e6 * r.step_s},
+                         {"forward_gflops", r.forward_gflops()},
+                         {"backward_gflops", r.backward_gflops()},
+                         {"p1024_gflops", r.p1024},
+                         {"ratio", r.ratio()}});
+    if (!common.json && !common.quiet) fmt::print(stderr, "{} ({:.2f} of P_1024)\n", r.name, r.ratio());
+  }
+  j["contended"] = neighbours.contended(threads());
+  if (common.json) {
+    fmt::print("{}\n", j.dump());
+    return ExitCode::ok;
+  }
+  print(rows, format);
+  if (neighbours.contended(threads())) fmt::print("{}\n", kContended);
+  return ExitCode::ok;
+}
 
 }  // namespace
 
 ExitCode bench_train(const Common& common, const BenchArgs& args) {
   const RunConfig c = load_run_config(args.config, args.set);
   const int64_t vocab = vocab_of(c);
-  LanguageModel model(c.model, vocab);
-  model.params().materialize(1, DType::f32);
-  AdamW optimizer(c.optim, c.groups, model.params());
-  Trainer trainer(
-      model, optimizer,
-      plan_shards(c.train.batch, c.train.context, c.train.lanes, c.train.shard_tokens, model.params().count()),
-      {.seed = 1, .clip = c.optim.clip, .carry_state = c.train.carry_state});
-  const Batch batch = random_batch(c.train.batch, c.train.context, vocab);
-  const ModelCost cost = count_cost(c.model, vocab, c.train.context);
-  const auto tokens = static_cast<double>(c.train.batch * c.train.context);
-  // 6 per parameter and token, and the causal half of attention counted by its op: what a figure for a transformer
-  // means elsewhere. Recomputation, norms and activations are not in it.
-  const double flops = tokens * dense_flops_per_token(c.model, vocab, c.train.context);
+  StepBench bench(c, vocab);
+  if (!args.save_inputs.empty()) bench.save_inputs(args.save_inputs);
+  if (args.follow) return follow(bench);
+  const StepTimings t = time_steps(bench, predicted_bytes(c, vocab, threads()), args.repetitions, args.seconds);
 
-  Probe probe;
-  for (int i = 0; i < 3; ++i) {
-    trainer.step(batch, i, 0);
-    probe();
+  Rows profiled;
+  if (args.profile || !args.trace.empty()) {
+    Profile profile;
+    constexpr int kSteps = 5;
+    const double start = seconds_now();
+    for (int i = 0; i < kSteps; ++i) bench.step();
+    profiled = profile_rows(profile.rows(), (seconds_now() - start) * threads(), kSteps);
+    if (!args.trace.empty()) write_file_atomic(args.trace, profile.chrome_trace());
   }
-  const int64_t switches = involuntary_switches();
-  std::vector<double> seconds, ratios, peaks;
-  const double start = now();
-  for (int64_t i = 0; i < args.repetitions || now() - start < args.seconds; ++i) {
-    const double before = probe();
-    const double t = now();
-    trainer.step(batch, 3 + i, 0);
-    seconds.push_back(now() - t);
-    const double peak = 0.5 * (before + probe());
-    peaks.push_back(peak);
-    ratios.push_back(1e-9 * flops / seconds.back() / peak);
-  }
-  const bool contended = static_cast<double>(involuntary_switches() - switches) > 10 * (now() - start) * threads();
-  const double step = quantile(seconds, 0.5);
-  const nlohmann::json j = {
-      {"config", args.config},
-      {"threads", threads()},
-      {"isa", std::string(isa())},
-      {"cpu", cpu_model()},
-      {"repetitions", seconds.size()},
-      {"step_ms",
-       {{"median", 1e3 * step}, {"p10", 1e3 * quantile(seconds, 0.1)}, {"p90", 1e3 * quantile(seconds, 0.9)}}},
-      {"tokens_per_s", tokens / step},
-      {"gflops", 1e-9 * flops / step},
-      {"p1024_gflops",
-       {{"median", quantile(peaks, 0.5)}, {"p10", quantile(peaks, 0.1)}, {"p90", quantile(peaks, 0.9)}}},
-      {"ratio", {{"median", quantile(ratios, 0.5)}, {"p10", quantile(ratios, 0.1)}, {"p90", quantile(ratios, 0.9)}}},
-      {"parameters", cost.total.parameters},
-      {"contended", contended}};
   if (common.json) {
+    nlohmann::json j = {{"config", args.config},
+                        {"threads", threads()},
+                        {"isa", std::string(isa())},
+                        {"cpu", cpu_model()},
+                        {"repetitions", t.repetitions},
+                        {"seconds", to_json(t.seconds)},
+                        {"tokens_per_s", bench.tokens() / t.seconds.median},
+                        {"gflops", 1e-9 * bench.flops() / t.seconds.median},
+                        {"p1024_gflops", to_json(t.p1024)},
+                        {"ratio", to_json(t.ratio)},
+                        {"parameters", bench.parameters()},
+                        {"peak_bytes", t.peak_bytes},
+                        {"predicted_bytes", t.predicted_bytes},
+                        {"first_step_s", t.first_step_s},
+                        {"contended", t.contended}};
+    for (size_t i = 1; i < profiled.size(); ++i)
+      for (size_t k = 0; k < profiled[i].size(); ++k) j["profile"][i - 1][profiled[0][k]] = profiled[i][k];
     fmt::print("{}\n", j.dump());
     return ExitCode::ok;
   }
-  fmt::print("{}: {} parameters, {} x {} tokens a step, {} threads, {}\n", args.config,
-             human_count(static_cast<double>(cost.total.parameters)), c.train.batch, c.train.context, threads(), isa());
-  fmt::print("step     {:8.2f} ms   (p10 {:.2f}, p90 {:.2f}, {} repetitions)\n", 1e3 * step,
-             1e3 * quantile(seconds, 0.1), 1e3 * quantile(seconds, 0.9), seconds.size());
-  fmt::print("speed    {:8.0f} tokens/s, {:.1f} GFLOP/s\n", tokens / step, 1e-9 * flops / step);
-  fmt::print("P_1024   {:8.1f} GFLOP/s (p10 {:.1f}, p90 {:.1f}), the f32 1024^3 product before and after each step\n",
-             quantile(peaks, 0.5), quantile(peaks, 0.1), quantile(peaks, 0.9));
-  fmt::print("ratio    {:8.3f}      (p10 {:.3f}, p90 {:.3f}){}\n", quantile(ratios, 0.5), quantile(ratios, 0.1),
-             quantile(ratios, 0.9), contended ? "  CONTENDED: other programs ran, don't quote this" : "");
+  print_step(args, c, bench, t);
+  if (args.profile) {
+    fmt::print("\n");
+    print(profiled, args.format);
+  }
   return ExitCode::ok;
+}
+
+ExitCode bench_roofline(const Common& common, const BenchFormat& format) {
+  const Roofline r = measure_roofline();
+  if (common.json) {
+    fmt::print("{}\n", to_json(r).dump());
+    return ExitCode::ok;
+  }
+  Rows rows = {{"what", "value", "unit", "how"}};
+  rows.push_back({"FMA peak", fmt::format("{:.1f}", r.fma), "GFLOP/s", "f32 multiply-adds in registers, all threads"});
+  rows.push_back({"P_1024", fmt::format("{:.1f}", r.p1024.median), "GFLOP/s",
+                  fmt::format("f32 1024^3 product, median (p10 {:.1f}, p90 {:.1f})", r.p1024.p10, r.p1024.p90)});
+  rows.push_back({"P_best", fmt::format("{:.1f}", r.best), "GFLOP/s", r.best_shape});
+  for (const Bandwidth& b : r.read)
+    rows.push_back({fmt::format("read {} MiB", b.bytes >> 20), fmt::format("{:.1f}", b.read_gb_per_s), "GB/s",
+                    "best of repetitions, all threads together"});
+  rows.push_back({"triad", fmt::format("{:.1f}", r.triad_gb_per_s), "GB/s", "a = b + s c over 512 MiB, 12 bytes each"});
+  rows.push_back({"barrier", fmt::format("{:.2f}", r.barrier_us.median), "us",
+                  fmt::format("empty parallel region, median (p90 {:.2f})", r.barrier_us.p90)});
+  print(rows, format);
+  fmt::print("{}, {}, {} thread{}{}\n", cpu_model(), isa(), r.threads, r.threads == 1 ? "" : "s",
+             r.contended ? fmt::format("; {}", kContended) : "");
+  return ExitCode::ok;
+}
+
+ExitCode bench_ops(const Common& common, const BenchListArgs& args) {
+  return print_cases(common, args.format, op_cases(), args.seconds, args.only);
+}
+
+ExitCode bench_mixers(const Common& common, const BenchListArgs& args) {
+  const BenchShape shape{args.width, args.batch, args.tokens};
+  return print_cases(common, args.format, mechanism_cases(shape, args.variants), args.seconds, args.only);
 }
 
 }  // namespace effllm::app

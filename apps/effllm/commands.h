@@ -68,13 +68,28 @@ ExitCode plot(const Common&, const PlotArgs&);
 
 ExitCode doctor(const Common&);
 
+struct BenchFormat {
+  bool markdown = false, csv = false;
+};
 struct BenchArgs {
-  std::string config;
+  std::string config, trace, save_inputs;
   std::vector<std::string> set;
   int64_t repetitions = 15;
   double seconds = 10;  // at least
+  bool profile = false, follow = false;
+  BenchFormat format;
 };
 ExitCode bench_train(const Common&, const BenchArgs&);
+ExitCode bench_roofline(const Common&, const BenchFormat&);
+struct BenchListArgs {
+  std::string only;
+  double seconds = 0.5;  // a case
+  int64_t width = 256, batch = 2, tokens = 256;
+  bool variants = false;
+  BenchFormat format;
+};
+ExitCode bench_ops(const Common&, const BenchListArgs&);
+ExitCode bench_mixers(const Common&, const BenchListArgs&);
 
 struct ExportArgs {
   std::string model, folder;

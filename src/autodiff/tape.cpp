@@ -3,6 +3,7 @@
 #include <unordered_set>
 
 #include "autodiff/meter.h"
+#include "autodiff/profile.h"
 
 namespace effllm {
 
@@ -128,9 +129,12 @@ void Tape::backward(std::span<const Seed> seeds) {
       reached |= grads.back().defined();
     }
     if (!reached) continue;
-    Backward cx(*this, r, grads);
-    r.op->backward(cx);
-    cx.finish();
+    {
+      const Profile::Span span(r.op->name(), r.layer, Way::backward, r.cost.backward_flops, r.cost.backward_bytes);
+      Backward cx(*this, r, grads);
+      r.op->backward(cx);
+      cx.finish();
+    }
     if (const NanWatch* w = NanWatch::current()) watch_gradients(*w, r);
   }
 }
@@ -202,7 +206,11 @@ std::vector<Tensor> run_many(std::unique_ptr<Op> op, std::initializer_list<Tenso
     out.push_back(split || (o >= visible && !tape) ? Tensor()
                                                    : Tensor::empty(outputs.specs[o].shape, outputs.specs[o].dtype));
   Forward cx(in, out, tape != nullptr);
-  if (!MetaMode::on() || split) op->forward(cx);
+  const Cost cost = Profile::on() ? op->cost(in) : Cost();
+  if (!MetaMode::on() || split) {
+    const Profile::Span span(op->name(), LayerName::current(), Way::forward, cost.forward_flops, cost.forward_bytes);
+    op->forward(cx);
+  }
   if (const NanWatch* w = NanWatch::current())
     for (const Tensor& t : out) w->check(op->name(), LayerName::current(), "an output", t);
 
@@ -229,6 +237,7 @@ std::vector<Tensor> run_many(std::unique_ptr<Op> op, std::initializer_list<Tenso
     }
     r.op = std::move(op);
     r.layer = LayerName::current();
+    r.cost = cost;
     tape->records_.push_back(std::move(r));
   } else {
     for (Tensor& t : out) t.slot = kUntracked;

@@ -38,6 +38,7 @@ struct Record {
   std::vector<In> in;
   std::vector<Out> out;
   std::string_view layer;
+  Cost cost;  // counted where a profile is on
 };
 
 class Tape {

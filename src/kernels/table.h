@@ -137,6 +137,11 @@ struct Kernels {
   int64_t (*attention_scratch)(int64_t queries, int64_t keys, int64_t dk, int64_t dv, int64_t strip) noexcept;
   void (*attention)(const AttentionArgs<T>&) noexcept;
   void (*attention_backward)(const AttentionArgs<T>&, const AttentionBackwardArgs<T>&) noexcept;
+
+  // Probes of the machine. fma_chains: returns how many operations it did; sink: [64 bytes].
+  double (*fma_chains)(int64_t rounds, T* sink) noexcept;
+  T (*read_all)(const T* x, int64_t n) noexcept;                         // returns a sum
+  void (*triad)(const T* b, const T* c, T s, T* a, int64_t n) noexcept;  // a = b + s c
 };
 
 }  // namespace effllm

@@ -115,7 +115,7 @@ double train_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t c
   return both(metered([&] { model.loss(ids(context), ids(context), 1, train); })) / static_cast<double>(context);
 }
 
-double dense_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context) {
+double model_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context) {
   LanguageModel model(config, vocab);
   model.params().as_meta(DType::f32);
   Context train;
@@ -123,10 +123,10 @@ double dense_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t c
   const MetaMode meta;
   Meter meter;
   model.loss(ids(context), ids(context), 1, train);
-  double flops = 0;
-  for (const char* op : {"linear", "attention", "gla"})
-    if (const auto it = meter.by_op.find(op); it != meter.by_op.end()) flops += both(it->second.cost);
-  return flops / static_cast<double>(context);
+  double forward = 0;
+  for (const char* op : {"linear", "attention"})
+    if (const auto it = meter.by_op.find(op); it != meter.by_op.end()) forward += it->second.cost.forward_flops;
+  return 3 * forward / static_cast<double>(context);
 }
 
 }  // namespace effllm

@@ -30,7 +30,8 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context);
 // Forward and backward FLOPs of one token in training sequences of `context`.
 double train_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context);
 
-// The part of it in dense layers and attention: 6 per weight and token, and scores and values over the visible pairs.
-double dense_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context);
+// What a utilisation is formed with: three times the forward FLOPs of dense layers and attention, so 6 per weight and
+// token and the visible half of the scores. What recomputes, norms, gates and recurrences do is not in it.
+double model_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context);
 
 }  // namespace effllm

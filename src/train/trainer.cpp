@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "autodiff/meter.h"
+#include "autodiff/profile.h"
 #include "kernels/parallel.h"
 #include "kernels/table.h"
 
@@ -114,6 +115,8 @@ void Trainer::run_lanes(const Batch& batch, int64_t step, double weight) {
 template <class T>
 double Trainer::reduce() {
   const int64_t n = gradients_[0]->elements();
+  const Profile::Span span("add lanes, norm", "", Way::phase, 0,
+                           static_cast<double>(static_cast<size_t>(n) * gradients_.size() * sizeof(T)));
   std::vector<double> squares(static_cast<size_t>((n + kBlock - 1) / kBlock));
   const auto& k = kernels<T>();
   parallel_for(n, kBlock, [&](int64_t from, int64_t to) {
@@ -143,6 +146,7 @@ StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor) {
     return r;
   }
   const double scale = options_.clip > 0 && r.grad_norm > options_.clip ? options_.clip / (r.grad_norm + 1e-6) : 1;
+  const Profile::Span span("optimizer", "", Way::phase, 0, 28.0 * static_cast<double>(model_.params().slab_elements()));
   optimizer_.step(*gradients_[0], scale, lr_factor);
   return r;
 }

@@ -18,6 +18,7 @@ void fill(Kernels<float>& f, Kernels<double>& d) {
   fill_short_conv(f, d);
   fill_gla(f, d);
   fill_attention(f, d);
+  fill_probe(f, d);
 }
 
 }  // namespace effllm::EFFLLM_ISA

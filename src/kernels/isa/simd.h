@@ -63,5 +63,6 @@ void fill_scan(Kernels<float>&, Kernels<double>&);
 void fill_short_conv(Kernels<float>&, Kernels<double>&);
 void fill_gla(Kernels<float>&, Kernels<double>&);
 void fill_attention(Kernels<float>&, Kernels<double>&);
+void fill_probe(Kernels<float>&, Kernels<double>&);
 
 }  // namespace effllm::EFFLLM_ISA

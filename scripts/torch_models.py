@@ -1,0 +1,137 @@
+"""The models of configs/bench in plain PyTorch, written from their equations, with weights by effllm's names.
+
+Only scripts/bench_vs_torch.py needs this; the product and its tests never import PyTorch.
+"""
+import torch
+import torch.nn.functional as F
+
+
+def dropout(x, p, training=True):
+    return F.dropout(x, p, training) if p else x
+
+
+class Attention(torch.nn.Module):
+    """Multi-head softmax attention; PyTorch's flash kernel where its dropout is 0."""
+
+    def __init__(self, weights, heads, p):
+        super().__init__()
+        self.qkv, self.out = weights["qkv.weight"], weights["out.weight"]
+        self.heads, self.p = heads, p
+
+    def forward(self, x):
+        b, t, d = x.shape
+        q, k, v = (
+            y.view(b, t, self.heads, d // self.heads).transpose(1, 2) for y in F.linear(x, self.qkv).split(d, dim=2)
+        )
+        o = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=self.p)
+        return F.linear(o.transpose(1, 2).reshape(b, t, d), self.out)
+
+
+class MinGru(torch.nn.Module):
+    """Feng et al. 2024, listing 6: the scan in log space by cumulative sums; h_0 = 0."""
+
+    def __init__(self, weights, heads, p):
+        super().__init__()
+        self.weight = weights["in.weight"]
+
+    def forward(self, x):
+        gate, candidate = F.linear(x, self.weight).chunk(2, dim=2)
+        log_g = torch.where(candidate >= 0, (F.relu(candidate) + 0.5).log(), -F.softplus(-candidate))
+        a_star = torch.cumsum(-F.softplus(gate), dim=1)
+        return torch.exp(a_star + torch.logcumsumexp(-F.softplus(-gate) + log_g - a_star, dim=1))
+
+
+class Gla(torch.nn.Module):
+    """Gated linear attention with one decay a head, by matrix products over chunks of 64 (as Mamba-2's SSD)."""
+
+    CHUNK = 64
+
+    def __init__(self, weights, heads, p):
+        super().__init__()
+        self.qkvg, self.out, self.norm = weights["qkvg.weight"], weights["out.weight"], weights["norm.weight"]
+        self.decay, self.bias = weights["decay.weight"], weights["decay.bias"]
+        self.heads = heads
+        self.register_buffer("mask", torch.ones(self.CHUNK, self.CHUNK).tril().bool(), persistent=False)
+
+    def forward(self, x):
+        b, t, d = x.shape
+        h, n, c = self.heads, t // self.CHUNK, self.CHUNK
+        w = d // h
+        q, k, v, g = F.linear(x, self.qkvg).split(d, dim=2)
+        q, k, v = (y.view(b, n, c, h, w).permute(0, 3, 1, 2, 4) for y in (q, k, v))  # [B, H, N, C, W]
+        log_a = F.logsigmoid(F.linear(x, self.decay, self.bias)) / 16
+        cum = log_a.view(b, n, c, h).permute(0, 3, 1, 2).cumsum(dim=3)  # [B, H, N, C]
+        q = q * w**-0.5
+        scores = q @ k.transpose(3, 4) * torch.exp((cum[..., :, None] - cum[..., None, :]).masked_fill(~self.mask, -1e9))
+        o = scores @ v
+        total = cum[..., -1]  # [B, H, N]
+        into = (k * torch.exp(total[..., None] - cum)[..., None]).transpose(3, 4) @ v  # [B, H, N, W, W]
+        states, s = [], torch.zeros(b, h, w, w)
+        for i in range(n):
+            states.append(s)
+            s = s * torch.exp(total[:, :, i])[..., None, None] + into[:, :, i]
+        o = o + (q * torch.exp(cum)[..., None]) @ torch.stack(states, dim=2)
+        o = o.permute(0, 2, 3, 1, 4).reshape(b, t, h, w)
+        o = (o * torch.rsqrt(o.square().mean(3, keepdim=True) + 1e-5) * self.norm).reshape(b, t, d)
+        return F.linear(o * F.silu(g), self.out)
+
+
+MIXERS = {"attention": Attention, "min_gru": MinGru, "gla": Gla}
+
+
+class Model(torch.nn.Module):
+    """Pre-norm blocks with LayerNorm without bias and a GELU MLP, a tied or separate head."""
+
+    def __init__(self, weights, mixer, heads, p):
+        super().__init__()
+        self.w = torch.nn.ParameterDict({n.replace(".", "/"): torch.nn.Parameter(t) for n, t in weights.items()})
+        self.p, self.blocks = p, torch.nn.ModuleList()
+        layers = 1 + max(int(n.split(".")[1]) for n in weights if n.startswith("layers."))
+        for i in range(layers):
+            prefix = f"layers/{i}/mixer/"
+            own = {n[len(prefix):].replace("/", "."): t for n, t in self.w.items() if n.startswith(prefix)}
+            self.blocks.append(MIXERS[mixer](own, heads, p))
+
+    def norm(self, x, name):
+        return F.layer_norm(x, (x.shape[-1],), self.w[name + "/weight"])
+
+    def forward(self, tokens, targets):
+        x = F.embedding(tokens, self.w["embedding/weight"])
+        if "positions/weight" in self.w:
+            x = x + self.w["positions/weight"][: tokens.shape[1]]
+        x = dropout(x, self.p)
+        for i, mixer in enumerate(self.blocks):
+            at = f"layers/{i}/"
+            x = x + dropout(mixer(self.norm(x, at + "mixer_norm")), self.p)
+            y = F.linear(F.gelu(F.linear(self.norm(x, at + "ffn_norm"), self.w[at + "ffn/up/weight"])),
+                         self.w[at + "ffn/down/weight"])
+            x = x + dropout(y, self.p)
+        head = self.w["head/weight" if "head/weight" in self.w else "embedding/weight"]
+        logits = F.linear(self.norm(x, "final_norm"), head)
+        return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1))
+
+
+class Peer:
+    """The model with PyTorch's fused AdamW and clipping at norm 1: one step on a batch, its loss returned."""
+
+    def __init__(self, tensors, decayed, mixer, heads, p, compiled, lr=1e-3, decay=0.1):
+        weights = {n: t.clone() for n, t in tensors.items() if n not in ("inputs", "targets")}
+        self.model = Model(weights, mixer, heads, p)
+        self.run = torch.compile(self.model) if compiled else self.model
+        with_decay = [q for n, q in self.model.w.items() if n.replace("/", ".") in decayed]
+        without = [q for n, q in self.model.w.items() if n.replace("/", ".") not in decayed]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": with_decay, "weight_decay": decay}, {"params": without, "weight_decay": 0.0}],
+            lr=lr, betas=(0.9, 0.99), eps=1e-8, fused=True)
+        self.inputs, self.targets = tensors["inputs"].long(), tensors["targets"].long()
+        self.done = 0
+
+    def step(self):
+        i = self.done % self.inputs.shape[0]
+        self.done += 1
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.run(self.inputs[i], self.targets[i])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        return loss.item()

@@ -1,0 +1,77 @@
+// A case for every mechanism, because it is in a list.
+#include <fmt/format.h>
+
+#include "bench/op_bench.h"
+#include "config/yaml.h"
+#include "ffn/ffn.h"
+#include "mixers/mixer.h"
+
+namespace effllm {
+namespace {
+
+constexpr int64_t kDecoded = 256;  // tokens before the one that is timed
+
+struct Mechanism {
+  ParamStore store;
+  std::unique_ptr<SequenceMixer> mixer;
+  std::unique_ptr<Slab> gradients;
+};
+
+using Build = std::unique_ptr<SequenceMixer> (*)(const ConfigNode&, const MixerArgs&, const Scope&);
+
+BenchWork prepare(Build build, const ConfigNode& options, const BenchShape& s) {
+  const auto m = std::make_shared<Mechanism>();
+  m->mixer = build(options, {.d_model = s.width, .layer = 0, .layers = 4, .max_tokens = s.tokens + kDecoded},
+                   Scope(m->store) / "m");
+  m->store.materialize(1, DType::f32);
+  m->gradients = std::make_unique<Slab>(m->store.slab_elements(), DType::f32);
+  BenchWork w;
+  w.gradients = std::make_shared<ParamGrads>(m->store.gradients(*m->gradients));
+  w.input = Tensor::empty({s.batch, s.tokens, s.width}, DType::f32);
+  const RandomStream numbers(1, "bench");
+  for (int64_t r = 0; r < w.input.rows(); ++r)
+    for (int64_t c = 0; c < s.width; ++c)
+      w.input.view<float>().row(r)[c] = static_cast<float>(numbers.normal(static_cast<uint64_t>(r * s.width + c)));
+  w.run = [m](const Tensor& x) {
+    Context cx;
+    cx.phase = Phase::train;
+    return m->mixer->forward(x, cx);
+  };
+  const auto state = std::make_shared<MixerState>(m->mixer->make_state(1, kDecoded + 128, DType::f32));
+  {
+    const Tensor prompt = Tensor::full({1, kDecoded, s.width}, DType::f32, 0.1);
+    Context cx;
+    cx.state = state.get();
+    m->mixer->forward(prompt, cx);
+  }
+  const Tensor token = Tensor::full({1, s.width}, DType::f32, 0.1);
+  w.step = [m, state, token] {
+    Context cx;
+    cx.state = state.get();
+    m->mixer->step(token, cx);
+  };
+  return w;
+}
+
+void add(std::vector<BenchCase>& cases, const MixerInfo& info, Build build, const BenchShape& s, bool variants) {
+  const auto one = [&](const std::string& name, ConfigNode options) {
+    options.set("type", info.name);
+    cases.push_back({name, fmt::format("{} x {} x {}", s.batch, s.tokens, s.width),
+                     static_cast<double>(s.batch * s.tokens), [=] { return prepare(build, options, s); }});
+  };
+  one(std::string(info.name), ConfigNode::map());
+  if (!variants) return;
+  for (std::string_view v : info.variants)
+    one(fmt::format("{} {}", info.name, v), merge(parse_config(info.tiny, "tiny"), parse_config(v, "variant")));
+}
+
+}  // namespace
+
+std::vector<BenchCase> mechanism_cases(const BenchShape& shape, bool variants) {
+  std::vector<BenchCase> cases;
+  for (const MixerInfo* m : all_mixers()) add(cases, *m, build_mixer, shape, variants);
+  for (const FfnInfo* f : all_ffns()) add(cases, *f, build_ffn, shape, variants);
+  return cases;
+}
+
+}  // namespace effllm

@@ -1,0 +1,84 @@
+#include "bench/op_bench.h"
+
+#include <atomic>
+#include <thread>
+
+#include "autodiff/meter.h"
+#include "bench/roofline.h"
+#include "kernels/parallel.h"
+
+namespace effllm {
+namespace {
+
+constexpr int kWarm = 2, kProbes = 5;
+
+struct Samples {
+  std::vector<double> forward, backward, step;
+};
+
+// One call with its gradient; the tape is fresh each time, as in a shard.
+void call(const BenchWork& w, Samples* samples) {
+  Tape tape;
+  const double start = seconds_now();
+  Tensor y;
+  {
+    const Tape::Recording recording(tape);
+    y = w.run(tape.leaf(w.input));
+  }
+  const double middle = seconds_now();
+  if (w.gradients) w.gradients->reset();
+  if (y.slot >= 0) tape.backward(y, y.untracked());
+  if (!samples) return;
+  samples->forward.push_back(middle - start);
+  samples->backward.push_back(seconds_now() - middle);
+}
+
+Samples work_for(const BenchCase& c, double seconds, Cost* cost) {
+  const BenchWork w = c.prepare();
+  ParamGrads::current = w.gradients.get();
+  Samples s;
+  for (int i = 0; i < kWarm; ++i) {
+    Meter meter;
+    call(w, nullptr);
+    if (cost) *cost = meter.total;
+  }
+  const double start = seconds_now();
+  while (seconds_now() - start < seconds || s.forward.size() < 3) call(w, &s);
+  ParamGrads::current = nullptr;
+  if (!w.step) return s;
+  for (int i = 0; i < 64; ++i) {
+    const double t = seconds_now();
+    w.step();
+    s.step.push_back(seconds_now() - t);
+  }
+  return s;
+}
+
+}  // namespace
+
+BenchRow run_case(const BenchCase& c, double seconds) {
+  const int n = threads();
+  const GemmProbe probe;
+  std::vector<double> peaks;
+  for (int i = 0; i < kProbes; ++i) peaks.push_back(probe());
+  std::vector<Samples> all(static_cast<size_t>(n));
+  Cost cost;
+  run_workers(
+      n, [&](int worker) { all[static_cast<size_t>(worker)] = work_for(c, seconds, worker == 0 ? &cost : nullptr); });
+  for (int i = 0; i < kProbes; ++i) peaks.push_back(probe());
+
+  BenchRow row;
+  row.name = c.name;
+  row.shape = c.shape;
+  row.tokens = c.tokens * n;
+  for (int i = 0; i < n; ++i) row.cost += cost;
+  for (const Samples& s : all) {
+    row.forward_s += quantiles(s.forward).median / n;
+    row.backward_s += quantiles(s.backward).median / n;
+    row.step_s += quantiles(s.step).median / n;
+  }
+  row.p1024 = quantiles(peaks).median;
+  return row;
+}
+
+}  // namespace effllm

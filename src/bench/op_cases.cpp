@@ -1,0 +1,131 @@
+// The ops that a training step spends its time in, at the shapes of small models.
+#include <fmt/format.h>
+
+#include "base/random.h"
+#include "bench/op_bench.h"
+#include "nn/param_store.h"
+#include "ops/arithmetic.h"
+#include "ops/columns.h"
+#include "ops/dropout.h"
+#include "ops/linear.h"
+#include "ops/norm.h"
+#include "ops/pointwise.h"
+#include "recurrence/attention.h"
+#include "recurrence/gla.h"
+#include "recurrence/scan.h"
+
+namespace effllm {
+namespace {
+
+Tensor random(const Shape& shape, double scale = 1, double shift = 0) {
+  const Tensor t = Tensor::empty(shape, DType::f32);
+  const RandomStream numbers(1, "bench");
+  for (int64_t r = 0; r < t.rows(); ++r)
+    for (int64_t c = 0; c < t.cols(); ++c)
+      t.view<float>().row(r)[c] =
+          static_cast<float>(shift + scale * numbers.normal(static_cast<uint64_t>(r * t.cols() + c)));
+  return t;
+}
+
+// A leaf that lives as long as the parameters of a model, so that its gradient is computed too.
+struct Weights {
+  ParamStore store;
+  std::unique_ptr<Slab> gradients;
+};
+
+using Function = std::function<Tensor(const Tensor& x, const Tensor& w)>;
+
+// f(x, w) with the gradients of both.
+BenchCase with_weight(std::string name, Shape x, Shape w, Function f) {
+  const double tokens = static_cast<double>(x.rows());
+  std::string shape = x.str() + (w.rank() ? " " + w.str() : "");
+  return {std::move(name), std::move(shape), tokens, [=] {
+            const auto weights = std::make_shared<Weights>();
+            Parameter& p = (Scope(weights->store) / "w").param("weight", w, Init::normal(0.02));
+            weights->store.materialize(1, DType::f32);
+            weights->gradients = std::make_unique<Slab>(weights->store.slab_elements(), DType::f32);
+            BenchWork work;
+            work.input = random(x);
+            work.gradients = std::make_shared<ParamGrads>(weights->store.gradients(*weights->gradients));
+            work.run = [weights, value = p.value, f](const Tensor& in) { return f(in, value); };
+            return work;
+          }};
+}
+
+// f(x, data) with the gradient of x; `data` is made by each thread for itself.
+BenchCase with_data(std::string name, Shape x, std::function<Tensor()> data, Function f) {
+  const double tokens = static_cast<double>(x.rows());
+  std::string shape = x.str();
+  return {std::move(name), std::move(shape), tokens, [=] {
+            BenchWork work;
+            work.input = random(x);
+            work.run = [f, other = data()](const Tensor& in) { return f(in, other); };
+            return work;
+          }};
+}
+
+BenchCase of_input(std::string name, Shape x, std::function<Tensor(const Tensor&)> f) {
+  return with_data(
+      std::move(name), x, [] { return Tensor(); }, [f](const Tensor& in, const Tensor&) { return f(in); });
+}
+
+// q, k and v are columns of one tensor, as a projection leaves them.
+BenchCase attention_case(int64_t width, int64_t tokens, double dropout) {
+  const int64_t heads = 4, batch = std::max<int64_t>(1, 512 / tokens), n = heads * width;
+  AttentionOptions o{.heads = heads, .kv_heads = heads};
+  o.dropout = dropout;
+  return of_input(fmt::format("attention{}, {} heads of {}", dropout > 0 ? " with dropout" : "", heads, width),
+                  {batch, tokens, 3 * n}, [=](const Tensor& x) {
+                    const auto p = split_columns(x, {n, n, n});
+                    return attention(p[0], p[1], p[2], o);
+                  });
+}
+
+BenchCase gla_case(int64_t width, Decay decay) {
+  const int64_t heads = 4, n = heads * width, decays = decay == Decay::scalar ? heads : n;
+  const char* names[] = {"no decay", "a decay a head", "a decay a key"};
+  return with_data(
+      fmt::format("gla, {} heads of {}, {}", heads, width, names[static_cast<int>(decay)]), {2, 256, 3 * n},
+      [=] {
+        return decay == Decay::none ? Tensor() : random({2, 256, decays}, 0.02, -0.1);
+      },
+      [=](const Tensor& x, const Tensor& log_decay) {
+        const auto p = split_columns(x, {n, n, n});
+        return gla(p[0], p[1], p[2], log_decay, {}, {}, {.heads = heads, .decay = decay}).o;
+      });
+}
+
+}  // namespace
+
+std::vector<BenchCase> op_cases() {
+  std::vector<BenchCase> all;
+  for (const auto& [in, out] : {std::pair{128, 512}, {512, 128}, {256, 1024}, {384, 1152}, {384, 1536}, {1536, 384}})
+    all.push_back(with_weight(fmt::format("linear {} -> {}", in, out), {2, 256, in}, {out, in},
+                              [](const Tensor& x, const Tensor& w) { return linear(x, w); }));
+  all.push_back(with_weight("rms_norm", {2, 256, 384}, {384},
+                            [](const Tensor& x, const Tensor& w) { return rms_norm(x, w, 1e-6); }));
+  all.push_back(with_weight("layer_norm", {2, 256, 384}, {384},
+                            [](const Tensor& x, const Tensor& w) { return layer_norm(x, w, {}, 1e-5); }));
+  for (Pointwise f : {Pointwise::gelu, Pointwise::gelu_tanh, Pointwise::silu, Pointwise::sigmoid, Pointwise::tanh,
+                      Pointwise::softplus})
+    all.push_back(
+        of_input(std::string(to_string(f)), {2, 256, 1536}, [f](const Tensor& x) { return pointwise(f, x); }));
+  all.push_back(of_input("swiglu", {2, 256, 2048}, [](const Tensor& x) { return swiglu(x); }));
+  all.push_back(of_input("add", {2, 256, 384}, [](const Tensor& x) { return add(x, x.untracked()); }));
+  all.push_back(
+      of_input("dropout", {2, 256, 384}, [](const Tensor& x) { return dropout(x, 0.2, RandomStream(1, "bench"), 0); }));
+  for (int64_t width : {32, 64})
+    for (int64_t tokens : {64, 256, 1024}) all.push_back(attention_case(width, tokens, 0));
+  all.push_back(attention_case(64, 256, 0.2));
+  for (int64_t width : {32, 64, 128})
+    for (Decay d : {Decay::none, Decay::scalar, Decay::key}) all.push_back(gla_case(width, d));
+  all.push_back(with_data(
+      "scan", {2, 256, 256},
+      [] {
+        return Tensor::full({2, 256, 256}, DType::f32, 0.9);
+      },
+      [](const Tensor& x, const Tensor& a) { return scan(a, x).h; }));
+  return all;
+}
+
+}  // namespace effllm

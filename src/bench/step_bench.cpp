@@ -1,0 +1,138 @@
+#include "bench/step_bench.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "base/random.h"
+#include "bench/roofline.h"
+#include "config/yaml.h"
+#include "io/safetensors.h"
+#include "kernels/parallel.h"
+#include "model/describe.h"
+
+namespace effllm {
+namespace {
+
+Batch structured_batch(int64_t number, int64_t batch, int64_t tokens, int64_t vocab) {
+  Batch b{.batch = batch, .tokens = tokens, .inputs = {}, .targets = {}, .segments = {}};
+  const RandomStream numbers(static_cast<uint64_t>(number) + 1, "bench");
+  const auto q = static_cast<uint64_t>(vocab);
+  uint64_t counter = 0;
+  for (int64_t row = 0; row < batch; ++row) {
+    uint64_t token = numbers.below(counter++, q);
+    for (int64_t t = 0; t < tokens; ++t) {
+      b.inputs.push_back(static_cast<int32_t>(token));
+      const bool jump = numbers.below(counter++, 10) == 0;
+      token = jump ? numbers.below(counter++, q) : (3 * token + 7) % q;
+      b.targets.push_back(static_cast<int32_t>(token));
+    }
+  }
+  return b;
+}
+
+StoredTensor stored(const char* name, const std::vector<int32_t>& all, const std::vector<int64_t>& shape) {
+  return {name, StoredType::i32, shape, reinterpret_cast<const std::byte*>(all.data()), all.size() * sizeof(int32_t)};
+}
+
+}  // namespace
+
+StepBench::StepBench(const RunConfig& config, int64_t vocab)
+    : config_(config),
+      model_(config.model, vocab),
+      optimizer_((model_.params().materialize(static_cast<uint64_t>(config.train.seed), DType::f32), config.optim),
+                 config.groups, model_.params()),
+      flops_(tokens() * model_flops_per_token(config.model, vocab, config.train.context)) {
+  const TrainOptions& t = config_.train;
+  trainer_ = std::make_unique<Trainer>(
+      model_, optimizer_, plan_shards(t.batch, t.context, t.lanes, t.shard_tokens, parameters()),
+      StepOptions{.seed = static_cast<uint64_t>(t.seed), .clip = config.optim.clip, .carry_state = t.carry_state});
+  for (int64_t i = 0; i < kBatches; ++i) batches_.push_back(structured_batch(i, t.batch, t.context, vocab));
+}
+
+StepBench::Step StepBench::step() {
+  const double start = seconds_now();
+  const StepResult r = trainer_->step(batches_[static_cast<size_t>(done_ % kBatches)], done_, 1);
+  const Step s{seconds_now() - start, r.loss};
+  if (!r.finite) throw NumericalError("step {} of the bench is not finite; lower optim.lr", done_);
+  ++done_;
+  return s;
+}
+
+void StepBench::save_inputs(const std::filesystem::path& file) const {
+  std::vector<StoredTensor> all;
+  std::vector<Tensor> dense;
+  std::string decayed;
+  const auto& parameters = model_.params().sorted();
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const Parameter& p = *parameters[i];
+    dense.push_back(Tensor::dense(p.shape, DType::f32));
+    copy(p.value, dense.back());
+    StoredTensor& t = all.emplace_back();
+    t.name = p.name;
+    for (int d = 0; d < p.shape.rank(); ++d) t.shape.push_back(p.shape[d]);
+    t.data = dense.back().raw();
+    t.bytes = static_cast<size_t>(p.shape.numel()) * sizeof(float);
+    if (optimizer_.settings()[i].weight_decay > 0) decayed += (decayed.empty() ? "" : " ") + p.name;
+  }
+  std::vector<int32_t> inputs, targets;
+  for (const Batch& b : batches_) {
+    inputs.insert(inputs.end(), b.inputs.begin(), b.inputs.end());
+    targets.insert(targets.end(), b.targets.begin(), b.targets.end());
+  }
+  const std::vector<int64_t> shape = {kBatches, config_.train.batch, config_.train.context};
+  all.push_back(stored("inputs", inputs, shape));
+  all.push_back(stored("targets", targets, shape));
+  write_safetensors(file, std::move(all), {{"config", to_yaml(write_run_config(config_))}, {"decayed", decayed}});
+}
+
+StepTimings time_steps(StepBench& bench, double predicted_bytes, int64_t repetitions, double seconds) {
+  StepTimings t;
+  t.predicted_bytes = predicted_bytes;
+  bench.step();
+  t.first_step_s = process_age();
+  bench.step();
+  t.warm_step_s = bench.step().seconds;
+  t.peak_bytes = process_peak_bytes();
+  const GemmProbe probe;
+  for (int i = 0; i < 3; ++i) probe();
+  const Neighbours neighbours;
+  std::vector<double> times, ratios, peaks;
+  const double start = seconds_now();
+  for (int64_t i = 0; i < repetitions || seconds_now() - start < seconds; ++i) {
+    const double before = probe();
+    times.push_back(bench.step().seconds);
+    peaks.push_back(0.5 * (before + probe()));
+    ratios.push_back(1e-9 * bench.flops() / times.back() / peaks.back());
+  }
+  t.seconds = quantiles(times);
+  t.p1024 = quantiles(peaks);
+  t.ratio = quantiles(ratios);
+  t.repetitions = times.size();
+  t.contended = neighbours.contended(threads());
+  return t;
+}
+
+double process_age() {
+  std::ifstream stat("/proc/self/stat"), up("/proc/uptime");
+  std::string text((std::istreambuf_iterator<char>(stat)), {});
+  std::istringstream after(text.substr(text.rfind(')') + 1));  // field 3 on
+  std::string field;
+  double started = 0, uptime = 0;
+  for (int i = 3; i < 22; ++i) after >> field;
+  after >> started;
+  up >> uptime;
+  return uptime - started / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+double process_peak_bytes() {
+  rusage use{};
+  getrusage(RUSAGE_SELF, &use);
+  return 1024.0 * static_cast<double>(use.ru_maxrss);
+}
+
+}  // namespace effllm
