@@ -14,11 +14,13 @@ namespace effllm {
 struct Cost {
   double forward_flops = 0, backward_flops = 0;
   double forward_bytes = 0, backward_bytes = 0;
+  double dense_flops = 0;  // of forward_flops: products with weights, scores and what they weigh
   Cost& operator+=(const Cost& o) {
     forward_flops += o.forward_flops;
     backward_flops += o.backward_flops;
     forward_bytes += o.forward_bytes;
     backward_bytes += o.backward_bytes;
+    dense_flops += o.dense_flops;
     return *this;
   }
 };

@@ -1,6 +1,5 @@
 #include "bench/step_bench.h"
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmath>
@@ -17,6 +16,8 @@
 
 namespace effllm {
 namespace {
+
+constexpr double kTurn = 0.1;  // seconds of steps between two probes, at least
 
 Batch structured_batch(int64_t number, int64_t batch, int64_t tokens, int64_t vocab) {
   Batch b{.batch = batch, .tokens = tokens, .inputs = {}, .targets = {}, .segments = {}};
@@ -104,8 +105,10 @@ StepTimings time_steps(StepBench& bench, double predicted_bytes, int64_t repetit
   std::vector<double> times, ratios, peaks;
   const double start = seconds_now();
   for (int64_t i = 0; i < repetitions || seconds_now() - start < seconds; ++i) {
-    const double before = probe();
-    times.push_back(bench.step().seconds);
+    const double before = probe(), from = seconds_now();
+    std::vector<double> turn;  // several short steps in a row: the probe has emptied their caches
+    while (turn.empty() || seconds_now() - from < kTurn) turn.push_back(bench.step().seconds);
+    times.push_back(quantiles(turn).median);
     peaks.push_back(0.5 * (before + probe()));
     ratios.push_back(1e-9 * bench.flops() / times.back() / peaks.back());
   }
@@ -129,10 +132,12 @@ double process_age() {
   return uptime - started / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
+// VmHWM: getrusage's figure would begin with that of the process which started this one.
 double process_peak_bytes() {
-  rusage use{};
-  getrusage(RUSAGE_SELF, &use);
-  return 1024.0 * static_cast<double>(use.ru_maxrss);
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return 1024 * std::stod(line.substr(6));
+  return 0;
 }
 
 }  // namespace effllm

@@ -71,6 +71,21 @@ struct GlaPass {
   T* state;  // [rows][columns] dense, in and out
 };
 
+// What minGRU takes for a candidate: u itself, or g(u) = u + 1/2 from 0 on, sigmoid(u) below.
+enum class Candidate { linear, g };
+
+template <class T>
+struct GatedScanBackward {
+  View<const T> gate, candidate, h;  // [T, C]
+  const T* h0;                       // [C] or null for zero
+  const uint8_t* starts;
+  View<const T> d_h;            // null data: of h_T alone
+  const T* d_last;              // [C] or null
+  View<T> d_gate, d_candidate;  // null data where unwanted, as d_h0
+  T* d_h0;
+  bool add_gate, add_candidate, add_h0;
+};
+
 struct AdamwArgs {
   double lr, beta1, beta2, eps, weight_decay, grad_scale;
   double bias1, bias2;  // 1 - beta^t
@@ -88,6 +103,7 @@ struct Kernels {
   void (*multiply)(T alpha, View<const T> a, View<const T> b, View<T> y, bool add) noexcept;
   void (*scale)(T alpha, View<const T> a, View<T> y, bool add) noexcept;
   void (*sum)(View<const T> a, View<const T> b, View<T> y) noexcept;
+  void (*transpose)(View<const T> x, View<T> y) noexcept;              // y[c][r] = x[r][c]
   void (*add_row)(View<const T> x, const T* row, View<T> y) noexcept;  // y = x + row
   void (*column_sum)(View<const T> x, T* sum, bool add) noexcept;      // over rows, in row order
   // gate_up: [rows, 2F]; y = silu(gate) * up
@@ -124,6 +140,11 @@ struct Kernels {
   // d_h: gradient of every h_t; d_last: [C] of h_T beside it, or null. da, db, d_h0: null where unwanted.
   void (*scan_backward)(View<const T> a, View<const T> h, const T* h0, const uint8_t* starts, View<const T> d_h,
                         const T* d_last, View<T> da, bool add_a, View<T> db, bool add_b, T* d_h0, bool add_h0) noexcept;
+
+  // One sequence: h_t = (1 - z_t) h_{t-1} + z_t c_t, z = sigmoid(gate), c as `kind` says. h0 and starts as for scan.
+  void (*gated_scan)(Candidate kind, View<const T> gate, View<const T> candidate, const T* h0, const uint8_t* starts,
+                     View<T> h) noexcept;
+  void (*gated_scan_backward)(Candidate kind, const GatedScanBackward<T>&) noexcept;
 
   // One sequence: y_t = sum_j w[j] * x_{t-(W-1)+j}, depthwise. history: [W-1, C] the tokens before (null data: zeros).
   void (*short_conv)(View<const T> x, View<const T> w, View<const T> history, const uint8_t* starts,

@@ -4,8 +4,6 @@
 
 #include <functional>
 
-#include "ops/loss.h"
-
 namespace effllm {
 namespace {
 
@@ -86,8 +84,8 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context) 
       {.what = config.tie_embeddings ? "head (tied)" : "head",
        .parameters = parameters_under(store, "head.") + parameters_under(store, "final_norm.")},
       [&](const Context& cx) {
-        const Tensor logits = model.head(stream(context));
-        return cx.phase == Phase::train ? cross_entropy(logits, ids(context), 1) : logits;
+        return cx.phase == Phase::train ? model.head_loss(stream(context), ids(context), 1)
+                                        : model.head(stream(context));
       },
       [&] {
         model.head(Tensor::empty({1, config.d_model}, DType::f32));
@@ -120,13 +118,8 @@ double model_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t c
   model.params().as_meta(DType::f32);
   Context train;
   train.phase = Phase::train;
-  const MetaMode meta;
-  Meter meter;
-  model.loss(ids(context), ids(context), 1, train);
-  double forward = 0;
-  for (const char* op : {"linear", "attention"})
-    if (const auto it = meter.by_op.find(op); it != meter.by_op.end()) forward += it->second.cost.forward_flops;
-  return 3 * forward / static_cast<double>(context);
+  return 3 * metered([&] { model.loss(ids(context), ids(context), 1, train); }).dense_flops /
+         static_cast<double>(context);
 }
 
 }  // namespace effllm

@@ -31,7 +31,8 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
   if (config.init.scale_residual) store_.policy.residual_factor = 1 / std::sqrt(2 * static_cast<double>(n));
   const Scope root(store_);
   embedding_ = &(root / "embedding")
-                    .param("weight", {vocab, config.d_model}, Init::normal(kEmbeddingStd), {.role = Role::hidden});
+                    .param("weight", {vocab, config.d_model}, Init::normal(kEmbeddingStd),
+                           {.role = Role::hidden, .dense = config.tie_embeddings});
   if (config.learned_positions)
     positions_ =
         &(root / "positions")
@@ -46,10 +47,10 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
     blocks_.push_back(std::make_shared<ResidualBlock>(spec, config.dropout, args, root / fmt::format("layers.{}", i)));
   }
   final_norm_ = std::make_unique<Norm>(config.final_norm, root / "final_norm", config.d_model);
-  head_ = config.tie_embeddings
-              ? embedding_
-              : &(root / "head")
-                     .param("weight", {vocab, config.d_model}, Init::normal(kEmbeddingStd), {.role = Role::hidden});
+  head_ = config.tie_embeddings ? embedding_
+                                : &(root / "head")
+                                       .param("weight", {vocab, config.d_model}, Init::normal(kEmbeddingStd),
+                                              {.role = Role::hidden, .dense = true});
 }
 
 Tensor LanguageModel::positions_of(const Tensor& ids, const Context& cx, const ModelState* state) const {
@@ -87,20 +88,30 @@ Tensor LanguageModel::run(Tensor x, int64_t from, int64_t to, const Context& cx,
   return x;
 }
 
-Tensor LanguageModel::head(const Tensor& x) const { return linear((*final_norm_)(x), head_->value); }
+Tensor LanguageModel::head(const Tensor& x) const {
+  return linear((*final_norm_)(x), head_->value, {}, head_->transposed);
+}
 
-Tensor LanguageModel::logits(const Tensor& ids, const Context& cx, ModelState* state) const {
+Tensor LanguageModel::head_loss(const Tensor& x, const Tensor& targets, double weight) const {
+  return linear_cross_entropy((*final_norm_)(x), head_->value, head_->transposed, targets, weight);
+}
+
+Tensor LanguageModel::body(const Tensor& ids, const Context& cx, ModelState* state) const {
   const Tensor positions = positions_of(ids, cx, state);
   Context with = cx;
   with.positions = &positions;
-  const Tensor y = head(run(embed(ids, with, state), 0, layers(), with, state));
+  const Tensor y = run(embed(ids, with, state), 0, layers(), with, state);
   if (state) advance(*state, ids.dim(1), cx.segments);
   return y;
 }
 
+Tensor LanguageModel::logits(const Tensor& ids, const Context& cx, ModelState* state) const {
+  return head(body(ids, cx, state));
+}
+
 Tensor LanguageModel::loss(const Tensor& ids, const Tensor& targets, double weight, const Context& cx,
                            ModelState* state) const {
-  return cross_entropy(logits(ids, cx, state), targets, weight);
+  return head_loss(body(ids, cx, state), targets, weight);
 }
 
 Tensor LanguageModel::step(const Tensor& ids, ModelState& state) const {

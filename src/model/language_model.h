@@ -56,6 +56,10 @@ class LanguageModel {
   // Blocks [from, to) over the residual stream x: [B, T, D].
   Tensor run(Tensor x, int64_t from, int64_t to, const Context& cx, ModelState* state) const;
   Tensor head(const Tensor& x) const;  // final norm and logits, [.., Q]
+  // Final norm and the loss of `targets` under the logits, see `loss`.
+  Tensor head_loss(const Tensor& x, const Tensor& targets, double weight) const;
+  // All of it but the head: [B, T, D]. Advances the state.
+  Tensor body(const Tensor& ids, const Context& cx, ModelState* state) const;
   // All of it; advances the state.
   Tensor logits(const Tensor& ids, const Context& cx, ModelState* state = nullptr) const;
   // Sum of -log p(target) times `weight` over targets that count, [1] f64; advances the state.

@@ -73,7 +73,8 @@ Parameter& ParamStore::add(std::string name, const Shape& shape, Init init, Trai
           stacked, shape.str());
   if (policy.stddev && traits.role != Role::own)
     init = Init::normal(*policy.stddev * (traits.role == Role::residual ? policy.residual_factor : 1));
-  all_.push_back({.name = std::move(name), .shape = shape, .init = init, .traits = traits, .value = {}});
+  all_.push_back(
+      {.name = std::move(name), .shape = shape, .init = init, .traits = traits, .value = {}, .transposed = {}});
   return all_.back();
 }
 

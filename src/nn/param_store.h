@@ -39,6 +39,7 @@ enum class Role { own, hidden, residual };
 struct Traits {
   Role role = Role::own;
   bool decay = true;    // weight decay; vectors and norms are usually without
+  bool dense = false;   // the weight of a dense layer, which reads `Parameter::transposed` where that is defined
   double lr_scale = 1;  // learning rate as a multiple of the run's
 };
 
@@ -48,6 +49,7 @@ struct Parameter {
   Init init;
   Traits traits;
   Tensor value;        // a view of the slab, tracked
+  Tensor transposed;   // [in, out], while a TransposedWeights says so (nn/transposed.h); otherwise undefined
   int64_t offset = 0;  // of its first element in every slab
   int64_t extent = 0;  // elements in a slab, padding included
 };

@@ -4,6 +4,16 @@
 #include "ops/rows.h"
 
 namespace effllm {
+
+template <class T>
+void Multiplier::operator()(View<const T> x, View<T> y) const {
+  const bool copied = transposed.defined();
+  const View<const T> w = (copied ? transposed : weight).view<T>();
+  parallel_gemm<T>(false, !copied, x.rows, y.cols, x.cols, x.data, x.stride, w.data, w.stride, y.data, y.stride, false);
+}
+template void Multiplier::operator()(View<const float>, View<float>) const;
+template void Multiplier::operator()(View<const double>, View<double>) const;
+
 namespace {
 
 class LinearOp final : public Op {
@@ -15,22 +25,23 @@ class LinearOp final : public Op {
             to_string(in[0].dtype()), in[1].shape().str(), to_string(in[1].dtype()));
     require(!in[2].defined() || in[2].numel() == in[1].dim(0), "linear: bias{} for {} outputs", in[2].shape().str(),
             in[1].dim(0));
+    require(!in[3].defined() || (in[3].shape() == Shape{in[1].dim(1), in[1].dim(0)} && in[3].dtype() == in[1].dtype()),
+            "linear: {} is not the transposed copy of {}", in[3].shape().str(), in[1].shape().str());
     return {{in[0].shape().with(-1, in[1].dim(0)), in[0].dtype()}};
   }
   Cost cost(std::span<const Tensor> in) const override {
     const auto rows = static_cast<double>(in[0].rows()), n_in = static_cast<double>(in[0].cols()),
                n_out = static_cast<double>(in[1].dim(0)), size = static_cast<double>(size_of(in[0].dtype()));
     const double bias = in[2].defined() ? rows * n_out : 0;
-    return {2 * rows * n_in * n_out + bias, 4 * rows * n_in * n_out + bias,
-            size * (rows * (n_in + n_out) + n_in * n_out), size * (2 * rows * (n_in + n_out) + 3 * n_in * n_out)};
+    const double product = 2 * rows * n_in * n_out;
+    return {product + bias, 2 * product + bias, size * (rows * (n_in + n_out) + n_in * n_out),
+            size * (2 * rows * (n_in + n_out) + 3 * n_in * n_out), product};
   }
   Keeps keeps() const override { return {.inputs = 3}; }
   void forward(Forward& c) override {
     dispatch_float(c.in(0).dtype(), [&]<class T>() {
-      const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>();
       const auto y = c.out(0).view<T>();
-      parallel_gemm<T>(false, true, x.rows, w.rows, x.cols, x.data, x.stride, w.data, w.stride, y.data, y.stride,
-                       false);
+      Multiplier{c.in(1), c.in(3)}(View<const T>(c.in(0).view<T>()), y);
       if (c.in(2).defined()) {
         const T* bias = c.in(2).data<T>();
         for_row_blocks(y.rows, [&](int64_t r, int64_t n) { kernels<T>().add_row(y.part(r, n), bias, y.part(r, n)); });
@@ -62,8 +73,8 @@ class LinearOp final : public Op {
 
 }  // namespace
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  return run(std::make_unique<LinearOp>(), {x, weight, bias});
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& transposed) {
+  return run(std::make_unique<LinearOp>(), {x, weight, bias, transposed});
 }
 
 }  // namespace effllm

@@ -4,7 +4,16 @@
 
 namespace effllm {
 
-// y = x W^T (+ bias). x: [.., in], weight: [out, in], bias: [out] or undefined -> [.., out].
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+// y = x W^T (+ bias). x: [.., in], weight: [out, in], bias: [out] or undefined -> [.., out]. `transposed`: a copy of
+// the weight as [in, out], or undefined; forward reads it instead, which is faster for many rows.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Tensor& transposed = {});
+
+// What it takes to multiply by a weight [out, in], or by its transposed copy [in, out] where that is defined.
+struct Multiplier {
+  const Tensor &weight, &transposed;
+  // y = x W^T for rows of x, in the calling thread or by all.
+  template <class T>
+  void operator()(View<const T> x, View<T> y) const;
+};
 
 }  // namespace effllm

@@ -2,19 +2,29 @@
 
 #include <vector>
 
+#include "kernels/gemm.h"
+#include "ops/linear.h"
 #include "ops/rows.h"
 
 namespace effllm {
 namespace {
+
+void require_targets(std::string_view op, const Tensor& targets, int64_t rows) {
+  require(targets.dtype() == DType::i32 && targets.numel() == rows && targets.is_dense(),
+          "{}: {} rows of logits need as many targets (i32, dense), not {}", op, rows, targets.shape().str());
+}
+void check_targets(const Tensor& targets, int64_t logits) {
+  const int32_t* t = targets.data<int32_t>();
+  for (int64_t i = 0; i < targets.numel(); ++i)
+    if (t[i] >= logits) throw DataError("target {} is not among {} logits", t[i], logits);
+}
 
 class CrossEntropyOp final : public Op {
  public:
   explicit CrossEntropyOp(double weight) : weight_(weight) {}
   std::string_view name() const override { return "cross_entropy"; }
   Outputs infer(std::span<const Tensor> in) const override {
-    require(in[1].dtype() == DType::i32 && in[1].numel() == in[0].rows() && in[1].is_dense(),
-            "cross_entropy: {} rows of logits need as many targets (i32, dense), not {}", in[0].rows(),
-            in[1].shape().str());
+    require_targets(name(), in[1], in[0].rows());
     return Outputs({{{1}, DType::f64}, {in[0].shape(), in[0].dtype()}}, 1);
   }
   Cost cost(std::span<const Tensor> in) const override {
@@ -24,8 +34,7 @@ class CrossEntropyOp final : public Op {
   Keeps keeps() const override { return {.outputs = 2}; }
   void forward(Forward& c) override {
     const int32_t* targets = c.in(1).data<int32_t>();
-    for (int64_t i = 0; i < c.in(1).numel(); ++i)
-      if (targets[i] >= c.in(0).cols()) throw DataError("target {} is not among {} logits", targets[i], c.in(0).cols());
+    check_targets(c.in(1), c.in(0).cols());
     dispatch_float(c.in(0).dtype(), [&]<class T>() {
       const View<const T> z = c.in(0).view<T>();
       const auto d = c.recording() ? c.out(1).view<T>() : View<T>{};
@@ -53,7 +62,78 @@ class CrossEntropyOp final : public Op {
   double weight_;
 };
 
+class LinearCrossEntropyOp final : public Op {
+ public:
+  explicit LinearCrossEntropyOp(double weight) : weight_(weight) {}
+  std::string_view name() const override { return "linear_cross_entropy"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    const Tensor &x = in[0], &w = in[1], &copy = in[2];
+    require(w.shape().rank() == 2 && x.cols() == w.cols() && x.dtype() == w.dtype() &&
+                (!copy.defined() || copy.shape() == Shape{w.dim(1), w.dim(0)}),
+            "linear_cross_entropy: x{}, weight{} and its transposed copy{} don't fit", x.shape().str(), w.shape().str(),
+            copy.shape().str());
+    require_targets(name(), in[3], x.rows());
+    return Outputs({{{1}, DType::f64}, {{x.rows(), w.dim(0)}, x.dtype()}}, 1);
+  }
+  Cost cost(std::span<const Tensor> in) const override {
+    const auto rows = static_cast<double>(in[0].rows()), n_in = static_cast<double>(in[0].cols()),
+               n_out = static_cast<double>(in[1].dim(0)), size = static_cast<double>(size_of(in[0].dtype()));
+    const double product = 2 * rows * n_in * n_out, traffic = size * (rows * (n_in + n_out) + n_in * n_out);
+    return {product + 12 * rows * n_out, 2 * product, traffic, 2 * traffic, product};
+  }
+  Keeps keeps() const override { return {.inputs = 3, .outputs = 2}; }
+  void forward(Forward& c) override {
+    const Tensor &x = c.in(0), &w = c.in(1);
+    check_targets(c.in(3), w.dim(0));
+    const int32_t* targets = c.in(3).data<int32_t>();
+    const Tensor logits = c.recording() ? c.out(1) : Tensor::empty({x.rows(), w.dim(0)}, x.dtype());
+    dispatch_float(x.dtype(), [&]<class T>() {
+      const View<const T> rows = x.view<T>();
+      const auto z = logits.view<T>();
+      std::vector<double> partial(static_cast<size_t>((rows.rows + kBlock - 1) / kBlock));
+      parallel_for(rows.rows, kBlock, [&](int64_t from, int64_t to) {
+        const View<T> block = z.part(from, to - from);
+        Multiplier{w, c.in(2)}(rows.part(from, to - from), block);
+        partial[static_cast<size_t>(from / kBlock)] = kernels<T>().cross_entropy(
+            block, targets + from, static_cast<T>(weight_), c.recording() ? block : View<T>{}, nullptr);
+      });
+      double total = 0;
+      for (double p : partial) total += p;
+      *c.out(0).data<double>() = total * weight_;
+    });
+  }
+  void backward(Backward& c) override {
+    const double g = *c.grad(0).data<double>();
+    dispatch_float(c.dtype(), [&]<class T>() {
+      const auto d = c.out(1).view<T>();
+      const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>();
+      if (g != 1) kernels<T>().scale(static_cast<T>(g), d, d, false);
+      if (c.wants(0)) {
+        const Sink s = c.sink(0);
+        const auto dx = s.into.view<T>();
+        parallel_gemm<T>(false, false, d.rows, w.cols, w.rows, d.data, d.stride, w.data, w.stride, dx.data, dx.stride,
+                         s.accumulate);
+      }
+      if (c.wants(1)) {
+        const Sink s = c.sink(1);
+        const auto dw = s.into.view<T>();
+        parallel_gemm<T>(true, false, w.rows, w.cols, d.rows, d.data, d.stride, x.data, x.stride, dw.data, dw.stride,
+                         s.accumulate);
+      }
+    });
+  }
+
+ private:
+  static constexpr int64_t kBlock = 256;  // rows whose logits stay in the cache
+  double weight_;
+};
+
 }  // namespace
+
+Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& transposed, const Tensor& targets,
+                            double loss_weight) {
+  return run(std::make_unique<LinearCrossEntropyOp>(loss_weight), {x, weight, transposed, targets});
+}
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& targets, double weight) {
   return run(std::make_unique<CrossEntropyOp>(weight), {logits, targets});

@@ -8,4 +8,9 @@ namespace effllm {
 // row, negative where there is no loss. The gradient is formed in the forward pass.
 Tensor cross_entropy(const Tensor& logits, const Tensor& targets, double weight);
 
+// cross_entropy(linear(x, weight, {}, transposed), targets, loss_weight) in one: the logits become their own gradient
+// block by block, and are never there twice; not at all where nothing records.
+Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& transposed, const Tensor& targets,
+                            double loss_weight);
+
 }  // namespace effllm

@@ -53,7 +53,7 @@ class AttentionOp : public Op {
     const double output = static_cast<double>(q.rows() * dv * o_.heads) * size;
     const double lse = static_cast<double>(q.rows() * o_.heads) * size;
     return {2 * width * pairs, (4 * width + 2 * static_cast<double>(dk)) * pairs, inputs + output + lse,
-            2 * inputs + 2 * output + lse};
+            2 * inputs + 2 * output + lse, 2 * width * pairs};
   }
 
   Keeps keeps() const override { return {0b111111, 0b11}; }

@@ -7,14 +7,16 @@
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #include "base/error.h"
 
 namespace effllm {
 namespace {
 
-constexpr size_t kLine = 64, kHugePage = size_t{2} << 20;
+constexpr size_t kLine = 64, kHugePage = size_t{2} << 20, kChunk = size_t{32} << 20;
 
+// Whole huge pages where there is enough for one; what is never touched takes no memory.
 std::byte* allocate(size_t bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kLine;
   const size_t padded = (std::max<size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
@@ -28,9 +30,26 @@ std::byte* allocate(size_t bytes) {
 
 #ifdef EFFLLM_POISON
 bool BufferPool::poison = true;
+constexpr bool kShareChunks = false;  // each buffer by itself, so that the address sanitizer sees where it ends
 #else
 bool BufferPool::poison = false;
+constexpr bool kShareChunks = true;
 #endif
+
+// Buffers stand one after another in chunks of huge pages.
+std::byte* BufferPool::carve(size_t bytes) {
+  if (!kShareChunks) return allocate(bytes);
+  const size_t size = (std::max<size_t>(bytes, 1) + kLine - 1) / kLine * kLine;
+  if (size > chunk_left_) {
+    const size_t fresh = std::max(size, kChunk);
+    std::byte* p = allocate(fresh);
+    if (fresh - size <= chunk_left_) return p;  // the old chunk has more to give
+    chunk_ = p;
+    chunk_left_ = fresh;
+  }
+  chunk_left_ -= size;
+  return std::exchange(chunk_, chunk_ + size);
+}
 
 BufferPool& BufferPool::local() {
   // Never destroyed: tensors of static life may be released after the thread's own objects.
@@ -48,7 +67,7 @@ Buffer* BufferPool::acquire(size_t bytes) {
   Buffer* b;
   if (free.empty()) {
     ++misses_;
-    b = new Buffer{allocate(bytes), bytes};
+    b = new Buffer{carve(bytes), bytes};
     reserved_ += bytes;
   } else {
     b = free.back();

@@ -31,6 +31,9 @@ class BufferPool {
   static bool poison;
 
  private:
+  std::byte* carve(size_t bytes);
+  std::byte* chunk_ = nullptr;
+  size_t chunk_left_ = 0;
   std::unordered_map<size_t, std::vector<Buffer*>> free_;
   size_t misses_ = 0, live_ = 0, peak_ = 0, reserved_ = 0;
 };

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <mutex>
+#include <optional>
 
 #include "autodiff/meter.h"
 #include "autodiff/profile.h"
@@ -15,6 +16,8 @@
 namespace effllm {
 namespace {
 
+constexpr int64_t kWorthTransposing =
+    256;                           // tokens of a step: 8 bytes a weight against a tenth of 2 FLOPs for each token
 constexpr int64_t kBlock = 16384;  // elements added at a time; the norm's partial sums follow these blocks
 
 // Sequences [from, from + n) of a carried tensor, as a view that counts nothing: workers may hold it.
@@ -137,7 +140,14 @@ StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor) {
   const int64_t counted = batch.counted();
   StepResult r{.loss = 0, .grad_norm = 0, .tokens = batch.batch * batch.tokens, .finite = true};
   remember_carried();
+  std::optional<TransposedWeights::Fresh> fresh;
+  if (r.tokens >= kWorthTransposing) {
+    const Profile::Span span("transpose weights", "", Way::phase);
+    if (!transposed_) transposed_ = std::make_unique<TransposedWeights>(model_.params());
+    fresh.emplace(*transposed_);
+  }
   run_lanes(batch, step, counted ? 1.0 / static_cast<double>(counted) : 0);
+  fresh.reset();
   for (double l : lane_loss_) r.loss += l;
   r.grad_norm = dispatch_float(model_.params().dtype(), [&]<class T>() { return reduce<T>(); });
   r.finite = std::isfinite(r.loss) && std::isfinite(r.grad_norm);

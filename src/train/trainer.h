@@ -5,6 +5,7 @@
 
 #include "data/batches.h"
 #include "model/language_model.h"
+#include "nn/transposed.h"
 #include "optim/adamw.h"
 #include "train/shards.h"
 
@@ -62,6 +63,7 @@ class Trainer {
   std::vector<std::unique_ptr<Slab>> gradients_;  // one a lane
   std::vector<ParamGrads> lanes_;
   std::vector<double> lane_loss_;
+  std::unique_ptr<TransposedWeights> transposed_;  // made by the first step that has tokens enough to pay for it
   // Carried states: for each block and field a slab [batch rows, ...], that shards read and write as views. A step that
   // is left out must not leave its marks in them: `carried_before_` is what they were.
   ModelState carried_;

@@ -84,7 +84,7 @@ TEST_CASE("describe: the sequence cores count what they do for each pair or stat
   CHECK(forward_flops("{mixer: {type: attention, heads: 4, window: 7}}", "attention") ==
         4 * kD * (1 + 2 + 3 + 4 + 5 + 6 + 7 * (kTokens - 6)));
   CHECK(forward_flops("{mixer: {type: gla, heads: 2}}", "gla") == 4 * kTokens * kGlaKeys * kGlaValues / 2);
-  CHECK(forward_flops("{mixer: {type: min_gru}}", "scan") == 2 * kTokens * kD);
+  CHECK(forward_flops("{mixer: {type: min_gru}}", "gated_scan") == (2 * 8 + 3) * kTokens * kD);  // two exponentials
 }
 
 TEST_CASE("describe: the layers add up to the model") {

@@ -38,6 +38,14 @@ TEST_CASE("linear: reads columns of a wider tensor") {
   CHECK(test::max_diff(linear(part, w), linear(part.clone(), w)) < 1e-14);
 }
 
+TEST_CASE("linear: a transposed copy of the weight gives the same, and another shape is refused") {
+  const Tensor x = random({2, 5, 24}, 1), w = random({40, 24}, 2), copy = Tensor::empty({24, 40}, DType::f64);
+  for (int64_t r = 0; r < 40; ++r)
+    for (int64_t c = 0; c < 24; ++c) test::put(copy, c, r, at(w, r, c));
+  CHECK(test::max_diff(linear(x, w, {}, copy), linear(x, w)) < 1e-13);
+  CHECK_THROWS_WITH_AS(linear(x, w, {}, w), doctest::Contains("transposed copy"), ShapeError);
+}
+
 TEST_CASE("linear: gradients, costs and precision") {
   const Tensor x = random({2, 3, 5}, 6), w = random({4, 5}, 7), b = random({4}, 8);
   test::expect_sound(kLinear, {x, w, b});

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "ops/linear.h"
 #include "ops/op_checks.h"
 
 using namespace effllm;
@@ -48,6 +49,36 @@ TEST_CASE("cross_entropy: the sum over rows of -log softmax, without the ignored
 
 TEST_CASE("cross_entropy: gradients, costs and precision") {
   test::expect_sound(kLoss, {random({2, 2, 7}, 2), targets({2, 2}, {3, -1, 0, 6})});
+}
+
+TEST_CASE(
+    "linear_cross_entropy: equals a dense layer and its cross-entropy, gradients too, from a transposed copy too") {
+  const Tensor x = random({1, 600, 6}, 1), w = random({9, 6}, 2), copy = Tensor::empty({6, 9}, DType::f64);
+  for (int64_t r = 0; r < 9; ++r)
+    for (int64_t c = 0; c < 6; ++c) test::put(copy, c, r, at(w, r, c));
+  std::vector<int32_t> t;
+  for (int32_t i = 0; i < 600; ++i) t.push_back(i % 10 - 1);
+  const Tensor to = targets({600}, t);
+  const auto plain = test::outputs_and_gradients(
+      [&](const auto& in) { return std::vector{cross_entropy(linear(in[0], in[1]), to, kWeight)}; }, {x, w});
+  for (const Tensor& transposed : {Tensor(), copy}) {
+    const auto fused = test::outputs_and_gradients(
+        [&](const auto& in) { return std::vector{linear_cross_entropy(in[0], in[1], transposed, to, kWeight)}; },
+        {x, w});
+    for (size_t i = 0; i < plain.size(); ++i) CHECK(test::max_diff(fused[i], plain[i]) < 1e-11);
+  }
+  CHECK(test::max_diff(linear_cross_entropy(x, w, {}, to, kWeight), plain[0]) < 1e-11);  // where nothing records
+}
+
+TEST_CASE("linear_cross_entropy: gradients, costs, precision and threads") {
+  const test::Function f = [](const std::vector<Tensor>& x) {
+    return std::vector{linear_cross_entropy(x[0], x[1], {}, x[2], kWeight)};
+  };
+  test::expect_sound(f, {random({2, 2, 5}, 2), random({7, 5}, 3), targets({2, 2}, {3, -1, 0, 6})});
+  std::vector<int32_t> many(700, 3);
+  test::expect_same_bits_on_threads(f, {random({700, 20}, 5), random({40, 20}, 6), targets({700}, many)});
+  CHECK_THROWS_AS(linear_cross_entropy(random({2, 5}, 1), random({7, 4}, 1), {}, targets({2}, {0, 1}), 1), ShapeError);
+  CHECK_THROWS_AS(linear_cross_entropy(random({2, 5}, 1), random({7, 5}, 1), {}, targets({2}, {0, 7}), 1), DataError);
 }
 
 TEST_CASE("cross_entropy: an ignored row has no gradient, every other row's adds up to nothing") {

@@ -3,6 +3,7 @@
 // rows by constants.
 #pragma once
 #include "kernels/isa/math.h"
+#include "kernels/isa/random.h"
 #include "kernels/isa/tile.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -176,37 +177,13 @@ template <class T>
   return x;
 }
 
-template <int64_t kCount>
-struct WordsOf {
-  typedef uint64_t type __attribute__((vector_size(8 * kCount)));
-};
-
-// Factors of dropout, 0 or drop_scale, of the keys of one panel, from the counters that AttentionArgs states: Philox
-// 4x32-10, one counter a lane, its words in the low halves of the lanes.
+// Factors of dropout, 0 or drop_scale, of the keys of one panel, from the counters that AttentionArgs states.
 template <class T>
 inline void drop_factors(const AttentionArgs<T>& a, int64_t row, int64_t panel, T* to) {
   constexpr int64_t n = kTileCols<T> < 8 ? 2 : kTileCols<T> / 4;
-  using Words = typename WordsOf<n>::type;
-  const auto low = [](Words x) { return x & 0xffffffffu; };
-  Words c0{}, c1 = Words{} + static_cast<uint32_t>(row + a.q_offset), c2 = Words{} + a.drop_c2,
-              c3 = Words{} + a.drop_c3;
-  for (int64_t i = 0; i < n; ++i) c0[i] = static_cast<uint32_t>(panel * (kTileCols<T> / 4) + i);
-  uint32_t k0 = a.drop_key0, k1 = a.drop_key1;
-  for (int round = 0; round < 10; ++round, k0 += 0x9E3779B9, k1 += 0xBB67AE85) {
-    const Words p0 = c0 * uint64_t{0xD2511F53}, p1 = c2 * uint64_t{0xCD9E8D57};
-    c0 = (p1 >> 32) ^ c1 ^ uint64_t { k0 };
-    c1 = low(p1);
-    c2 = (p0 >> 32) ^ c3 ^ uint64_t { k1 };
-    c3 = low(p0);
-  }
-  const Words even = c0 | (c1 << 32), odd = c2 | (c3 << 32);
-  uint64_t pairs[2 * n];
-  for (int64_t i = 0; i < n; ++i) {
-    pairs[2 * i] = even[i];
-    pairs[2 * i + 1] = odd[i];
-  }
   uint32_t words[4 * n];
-  __builtin_memcpy(words, pairs, sizeof words);
+  philox_words<n>(static_cast<uint32_t>(panel * (kTileCols<T> / 4)), static_cast<uint32_t>(row + a.q_offset), a.drop_c2,
+                  a.drop_c3, a.drop_key0, a.drop_key1, words);
   const T kept = static_cast<T>(a.drop_scale);
   const uint32_t below = a.drop_below;
 #pragma omp simd

@@ -60,9 +60,11 @@ void fill_loss(Kernels<float>&, Kernels<double>&);
 void fill_position(Kernels<float>&, Kernels<double>&);
 void fill_optimizer(Kernels<float>&, Kernels<double>&);
 void fill_scan(Kernels<float>&, Kernels<double>&);
+void fill_gated_scan(Kernels<float>&, Kernels<double>&);
 void fill_short_conv(Kernels<float>&, Kernels<double>&);
 void fill_gla(Kernels<float>&, Kernels<double>&);
 void fill_attention(Kernels<float>&, Kernels<double>&);
+void fill_transpose(Kernels<float>&, Kernels<double>&);
 void fill_probe(Kernels<float>&, Kernels<double>&);
 
 }  // namespace effllm::EFFLLM_ISA

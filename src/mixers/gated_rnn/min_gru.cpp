@@ -11,10 +11,8 @@
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/short_conv.h"
-#include "ops/arithmetic.h"
 #include "ops/columns.h"
-#include "ops/pointwise.h"
-#include "recurrence/scan.h"
+#include "recurrence/gated_scan.h"
 
 namespace effllm::mixers {
 namespace {
@@ -54,10 +52,8 @@ class MinGru final : public SequenceMixer {
     MixerState* s = cx.state;
     const Tensor u = conv_ ? (*conv_)(x, cx, s ? &s->fields[1] : nullptr) : x;
     const auto parts = split_columns(in_(u), {width_, width_});
-    const Tensor z = sigmoid(parts[0]);
-    const Tensor candidate = linear_candidate_ ? parts[1] : pointwise(Pointwise::min_gru_g, parts[1]);
-    auto [h, last] =
-        scan(one_minus(z), multiply(z, candidate), s ? s->fields[0] : Tensor(), cx.segments ? *cx.segments : Tensor());
+    auto [h, last] = gated_scan(parts[0], parts[1], linear_candidate_ ? Candidate::linear : Candidate::g,
+                                s ? s->fields[0] : Tensor(), cx.segments ? *cx.segments : Tensor());
     if (s) s->fields[0] = last;
     return out_ ? (*out_)(h) : h;
   }
