@@ -6,7 +6,7 @@
 set -euo pipefail
 
 packages=(
-  g++ make cmake ninja-build ccache git ca-certificates curl python3
+  g++ make cmake ninja-build ccache git ca-certificates curl python3 valgrind
   libdnnl-dev libyaml-cpp-dev libfmt-dev doctest-dev libcli11-dev libhdf5-dev nlohmann-json3-dev zlib1g-dev libssl-dev
   bible-kjv bible-kjv-text # the text of the default corpus, data/kjv.yaml
 )

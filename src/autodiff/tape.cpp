@@ -13,6 +13,7 @@ thread_local ParamGrads* ParamGrads::current = nullptr;
 namespace {
 
 void add_into(const Tensor& from, const Tensor& to) {
+  if (to.is_meta()) return;
   dispatch_float(to.dtype(), [&]<class T>() {
     const auto a = from.view<T>();
     const auto b = to.view<T>();
@@ -108,6 +109,18 @@ void Tape::watch_gradients(const NanWatch& watch, const Record& r) const {
   }
 }
 
+void Tape::run_backward(Record& r, std::span<const Tensor> grads) {
+  if (MetaMode::on()) {
+    for (const auto& i : r.in)
+      if (i.slot >= 0) sink(i.slot, i.spec);
+    return;
+  }
+  const Profile::Span span(r.op->name(), r.layer, Way::backward, r.cost.backward_flops, r.cost.backward_bytes);
+  Backward cx(*this, r, grads);
+  r.op->backward(cx);
+  cx.finish();
+}
+
 void Tape::backward(std::span<const Seed> seeds) {
   Paused pause;
   for (const Seed& s : seeds) {
@@ -129,12 +142,7 @@ void Tape::backward(std::span<const Seed> seeds) {
       reached |= grads.back().defined();
     }
     if (!reached) continue;
-    {
-      const Profile::Span span(r.op->name(), r.layer, Way::backward, r.cost.backward_flops, r.cost.backward_bytes);
-      Backward cx(*this, r, grads);
-      r.op->backward(cx);
-      cx.finish();
-    }
+    run_backward(r, grads);
     if (const NanWatch* w = NanWatch::current()) watch_gradients(*w, r);
   }
 }

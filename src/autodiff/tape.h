@@ -69,7 +69,8 @@ class Tape {
 
   Tensor leaf(Tensor t);                  // a tracked handle of an input
   Tensor grad(const Tensor& leaf) const;  // after backward; undefined where nothing reached it
-  // Seeds several outputs with their gradients, then runs all records backwards and drops each when it has run.
+  // Seeds several outputs with their gradients, then runs all records backwards and drops each when it has run. In meta
+  // mode gradients have shapes alone and no op runs.
   struct Seed {
     Tensor of, gradient;
   };
@@ -97,6 +98,7 @@ class Tape {
   Sink sink(int slot, const TensorSpec& spec);
   void give(int slot, const TensorSpec& spec, Tensor g);
   void finish_split(Record& r);
+  void run_backward(Record& r, std::span<const Tensor> grads);
   void watch_gradients(const NanWatch& watch, const Record& r) const;
 
   std::vector<Record> records_;

@@ -82,15 +82,26 @@ Buffer* BufferPool::acquire(size_t bytes) {
 Buffer* BufferPool::acquire_meta(size_t bytes) {
   live_ += bytes;
   peak_ = std::max(peak_, live_);
+  if (int64_t& free = meta_free_[bytes]; free > 0)
+    --free;
+  else
+    meta_reserved_ += (bytes + kLine - 1) / kLine * kLine;
   return new Buffer{nullptr, bytes, 0, true};
+}
+
+void BufferPool::forget_meta() {
+  meta_free_.clear();
+  meta_reserved_ = 0;
 }
 
 void BufferPool::release(Buffer* b) {
   live_ -= b->bytes;
-  if (b->meta)
+  if (b->meta) {
+    ++meta_free_[b->bytes];
     delete b;
-  else
+  } else {
     free_[b->bytes].push_back(b);
+  }
 }
 
 }  // namespace effllm

@@ -20,7 +20,10 @@ class BufferPool {
  public:
   static BufferPool& local();  // the pool of this thread
   Buffer* acquire(size_t bytes);
+  // In meta mode: only counted. `meta_reserved_bytes` is what a real pool would have taken from the system by now.
   Buffer* acquire_meta(size_t bytes);
+  size_t meta_reserved_bytes() const { return meta_reserved_; }
+  void forget_meta();
   void release(Buffer*);
   size_t misses() const { return misses_; }    // requests that had to allocate
   size_t live_bytes() const { return live_; }  // handed out now
@@ -35,6 +38,8 @@ class BufferPool {
   std::byte* chunk_ = nullptr;
   size_t chunk_left_ = 0;
   std::unordered_map<size_t, std::vector<Buffer*>> free_;
+  std::unordered_map<size_t, int64_t> meta_free_;
+  size_t meta_reserved_ = 0;
   size_t misses_ = 0, live_ = 0, peak_ = 0, reserved_ = 0;
 };
 

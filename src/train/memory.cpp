@@ -7,26 +7,50 @@
 
 #include "base/text.h"
 #include "kernels/parallel.h"
-#include "model/describe.h"
+#include "model/language_model.h"
 #include "train/run.h"
 
 namespace effllm {
 namespace {
 
-// Of what a shard keeps, how much its gradients in flight and its transient buffers add at the peak.
-constexpr double kTransient = 0.6;
+// What the process holds before it has a model: code, libraries and what they compile at run time.
+constexpr double kProgram = 28e6;
+
+// What one thread's pool takes from the system for a shard of the plan: its forward and backward on shapes alone.
+double shard_bytes(const RunConfig& config, int64_t vocab, int64_t sequences) {
+  LanguageModel model(config.model, vocab);
+  model.params().as_meta(DType::f32);
+  const MetaMode meta;
+  BufferPool& pool = BufferPool::local();
+  pool.forget_meta();
+  {
+    Tape tape;
+    Context cx;
+    cx.phase = Phase::train;
+    const Tensor ids = Tensor::dense({sequences, config.train.context}, DType::i32);
+    Tensor loss;
+    {
+      const Tape::Recording recording(tape);
+      loss = model.loss(ids, ids, 1, cx);
+    }
+    tape.backward(loss, Tensor::dense({1}, DType::f64));
+  }
+  return static_cast<double>(pool.meta_reserved_bytes());
+}
 
 }  // namespace
 
 double predicted_bytes(const RunConfig& config, int64_t vocab, int workers) {
-  const ModelCost cost = count_cost(config.model, vocab, config.train.context);
+  LanguageModel model(config.model, vocab);
+  model.params().as_meta(DType::f32);
   const ShardPlan plan = plan_shards(config.train.batch, config.train.context, config.train.lanes,
-                                     config.train.shard_tokens, cost.total.parameters);
+                                     config.train.shard_tokens, model.params().count());
+  double transposed = 0;
+  for (const Parameter* p : model.params().sorted()) transposed += p->traits.dense ? static_cast<double>(p->extent) : 0;
   const auto lanes = static_cast<double>(plan.lanes.size());
-  const double slabs = static_cast<double>(cost.total.parameters) * 4 * (3 + lanes);  // values, two moments, gradients
-  const double shard =
-      cost.kept_bytes * static_cast<double>(plan.shard_tokens) / static_cast<double>(config.train.context);
-  return slabs + std::min<double>(workers, lanes) * shard * (1 + kTransient);
+  const double slabs = 4 * (static_cast<double>(model.params().slab_elements()) * (3 + lanes) + transposed);
+  return kProgram + slabs +
+         std::min<double>(workers, lanes) * shard_bytes(config, vocab, plan.shard_tokens / config.train.context);
 }
 
 double memory_limit() {

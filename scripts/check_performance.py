@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Gates on speed and memory that hold on a shared machine: instructions, ratios formed inside one run, predictions.
+
+    scripts/check_performance.py EFFLLM [--only NAME]     exit 1 and a line for each gate that does not hold
+
+instructions  of a training step, counted by valgrind: at most 4 % above tests/performance/instructions.txt
+ratio         of training steps to the f32 1024^3 product of the same run: well below what an idle machine shows
+memory        the predicted peak of a step against the real one: 10 %, for every configuration in configs/bench
+ceiling       no product is faster than multiply-adds in registers
+"""
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COUNTED = ROOT / "tests/performance"
+MOST_MORE = 0.04
+# An idle machine shows 0.75 to 0.90 in these; with another program on the CPUs all are above 0.55.
+FLOORS = {"gpt_d128_t64": 0.45, "min_gru_d256": 0.55}
+TRIES = 3
+
+
+def run(command, **more):
+    done = subprocess.run(command, capture_output=True, text=True, **more)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done
+
+
+def bench(effllm, config, *more):
+    return json.loads(run([effllm, "bench", "train", ROOT / f"configs/bench/{config}.yaml", "--json", *more]).stdout)
+
+
+def count(effllm, steps):
+    command = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null", effllm, "bench",
+               "train", COUNTED / "step.yaml", "--threads", "1", "--follow"]
+    text = run(command, input=f"steps {steps}\n", env={**os.environ, "EFFLLM_ISA": "avx2"}).stderr
+    return int(next(line for line in text.splitlines() if "I   refs" in line).split()[-1].replace(",", ""))
+
+
+def instructions(effllm):
+    if not shutil.which("valgrind"):
+        return ["valgrind is missing: scripts/setup.sh"]
+    lines = (COUNTED / "instructions.txt").read_text().splitlines()
+    expected = next(int(line) for line in lines if not line.startswith("#"))
+    one = (count(effllm, 6) - count(effllm, 2)) / 4
+    print(f"instructions: {one:.0f} a step, {100 * (one / expected - 1):+.2f} % of what is on file")
+    return [f"a step takes {one:.0f} instructions, {expected} are on file"] if one > (1 + MOST_MORE) * expected else []
+
+
+def ratio(effllm):
+    faults = []
+    for config, floor in FLOORS.items():
+        best = 0
+        for _ in range(TRIES):
+            best = max(best, bench(effllm, config, "--seconds", "2", "--repetitions", "3")["ratio"]["median"])
+            if best >= floor:
+                break
+        print(f"ratio: {config} {best:.2f} of P_1024, at least {floor}")
+        if best < floor:
+            faults.append(f"{config} runs at {best:.2f} of P_1024, {floor} at least is expected")
+    return faults
+
+
+def memory(effllm):
+    faults = []
+    for file in sorted((ROOT / "configs/bench").glob("*.yaml")):
+        r = bench(effllm, file.stem, "--seconds", "0", "--repetitions", "1")
+        off = r["predicted_bytes"] / r["peak_bytes"] - 1
+        print(f"memory: {file.stem} {r['peak_bytes'] / 1e6:.0f} MB, predicted {100 * off:+.1f} %")
+        if abs(off) > 0.1:
+            faults.append(f"{file.stem}: predicted {r['predicted_bytes']:.0f} bytes, took {r['peak_bytes']:.0f}")
+    return faults
+
+
+def ceiling(effllm):
+    r = json.loads(run([effllm, "bench", "roofline", "--json"]).stdout)
+    print(f"ceiling: P_1024 {r['p1024_gflops']['median']:.0f}, P_best {r['best_gflops']:.0f}, FMA {r['fma_gflops']:.0f}")
+    fast = max(r["p1024_gflops"]["median"], r["best_gflops"])
+    return [f"a product at {fast:.0f} GFLOP/s beats the FMA peak"] if fast > 1.15 * r["fma_gflops"] else []
+
+
+GATES = {"instructions": instructions, "ratio": ratio, "memory": memory, "ceiling": ceiling}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("effllm")
+    parser.add_argument("--only", choices=GATES)
+    options = parser.parse_args()
+    faults = [f for name, gate in GATES.items() if options.only in (None, name) for f in gate(options.effllm)]
+    for f in faults:
+        print(f"FAILED: {f}")
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()
