@@ -13,6 +13,7 @@
 #include "model/describe.h"
 #include "shared.h"
 #include "train/run.h"
+#include "train/signals.h"
 
 namespace effllm::app {
 namespace {
@@ -48,6 +49,7 @@ ExitCode train(const Common& common, const TrainArgs& args) {
     return ExitCode::ok;
   }
   const std::string split = request.config.eval.split;
+  const Signals signals;  // before anything starts a thread, so that one that comes while it loads counts too
   Run run(std::move(request));
   const RunOutcome done = run.train();
   const std::string folder = done.folder.string();

@@ -179,7 +179,6 @@ void Run::sample_now() {
 }
 
 RunOutcome Run::train() {
-  const Signals signals;
   say(fmt::format("{}: {} parameters, {} of {} training tokens a step, {} thread{}; {}", folder_.path().string(),
                   human_count(static_cast<double>(model_->params().count())),
                   config_.train.batch * config_.train.context,
@@ -207,7 +206,7 @@ RunOutcome Run::train() {
 
 void Run::run_steps() {
   saved_at_ = now();
-  while (progress() < 1) {
+  while (!(interrupted_ = Signals::stop_requested()) && progress() < 1) {
     step_once();
     terminal_.update(status_text());
     if (due(at_.step, config_.train.log_every)) log_row();
@@ -219,10 +218,6 @@ void Run::run_steps() {
     if (evaluates || overdue || due(at_.step, config_.train.save_every) || Signals::checkpoint_requested()) {
       save();
       saved_at_ = now();
-    }
-    if (Signals::stop_requested()) {
-      interrupted_ = true;
-      return;
     }
   }
 }

@@ -1,4 +1,4 @@
-// A whole training run: folder, journal, checkpoints, evaluations, samples, signals.
+// A whole training run: folder, journal, checkpoints, evaluations, samples. It heeds what Signals were asked for.
 #pragma once
 #include <filesystem>
 #include <memory>
