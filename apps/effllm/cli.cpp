@@ -229,6 +229,8 @@ ExitCode run_command_line(int argc, char** argv) {
   prepare->add_option("--train", prepare_args.train, "Fraction to train on")->capture_default_str();
   prepare->add_option("--val", prepare_args.val, "Fraction to validate on; the rest is the test split")
       ->capture_default_str();
+  prepare->add_flag("--force", prepare_args.force,
+                    "Replace a corpus of that name that has another text or other splits");
   prepare->add_option("--separator", prepare_args.separator,
                       "A document starts after each occurrence (\\n for a newline)");
   std::string shown_corpus;

@@ -50,7 +50,8 @@ Manifest read_manifest(const std::filesystem::path& file);
 // Copies `text` to <folder>/<name>.txt and writes <folder>/<name>.yaml with sizes, SHA-256 and a contiguous split.
 // `train` and `val` are fractions; a UTF-8 file is cut at code-point borders. DataError for a missing or empty file and
 // where train would be empty, ConfigError for fractions, names and separators that don't work, IoError for writing.
+// ConfigError, unless `replace`, where a corpus of that name is there with another text, splits or separator.
 Manifest prepare_corpus(const std::filesystem::path& text, const std::string& name, const std::filesystem::path& folder,
-                        double train, double val, const std::string& document_separator);
+                        double train, double val, const std::string& document_separator, bool replace = true);
 
 }  // namespace effllm

@@ -148,6 +148,25 @@ TEST_CASE("cli data and list: sizes add up, every name has a row") {
                                  "--separator", "9.\\n", "--json", "-q"});
   CHECK(uneven.code == 0);
   CHECK(json::parse(w.effllm({"data", "show", "b", "--json"}).out).at("splits").at("train").at("documents") > 10);
+  const std::string manifest = read_text(w.scratch.path / "data/own.yaml");
+  CHECK(w.effllm({"data", "prepare", "own.txt", "--name", "own"}).code == 0);  // the same again
+  for (const std::vector<std::string>& other :
+       {std::vector<std::string>{"own.txt", "--train", "0.5"}, {"own.txt", "--separator", ":"}, {"tiny.yaml"}}) {
+    std::vector<std::string> words = {"data", "prepare", "--name", "own"};
+    words.insert(words.end(), other.begin(), other.end());
+    const Ended refused = w.effllm(words);
+    CHECK(refused.code == 2);
+    CHECK(refused.err.find("data/own.yaml exists with another ") != std::string::npos);
+    CHECK(refused.err.find("--force") != std::string::npos);
+    CHECK(read_text(w.scratch.path / "data/own.yaml") == manifest);
+    words.emplace_back("--force");
+    CHECK(w.effllm(words).code == 0);
+    CHECK(read_text(w.scratch.path / "data/own.yaml") != manifest);
+    CHECK(w.effllm({"data", "prepare", "own.txt", "--name", "own", "--force"}).code == 0);
+  }
+  write_text(w.scratch.path / "data/notes.txt", "mine");
+  CHECK(w.effllm({"data", "prepare", "own.txt", "--name", "notes"}).code == 2);
+  CHECK(read_text(w.scratch.path / "data/notes.txt") == "mine");
   CHECK(w.effllm({"data", "prepare", "nothing.txt"}).code == 3);
   CHECK(w.effllm({"data", "prepare", "own.txt", "--train", "0.9", "--val", "0.2"}).code == 2);
   CHECK(w.effllm({"data", "show", "nothing"}).code == 3);

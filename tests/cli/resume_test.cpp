@@ -146,7 +146,7 @@ TEST_CASE("cli resume: another corpus is exit 3, another vocabulary or model exi
   refused({"model.layers[2].mixer={type: gla}"}, 4, "layers.2.mixer");
   refused({"train.carry_state=true", "data.order=streams"}, 4, "carried state");
   write_text(w.scratch.path / "own.txt", read_text(w.scratch.path / "own.txt") + "line 7: the quick brown fox.\n");
-  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "own"}).code == 0);
+  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "own", "--force"}).code == 0);
   refused({}, 3, "SHA-256");
   CHECK(w.effllm({"eval", "runs/r"}).code == 3);
   CHECK(w.effllm({"eval", "runs/r", "--allow-data-mismatch"}).code == 0);
