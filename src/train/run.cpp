@@ -156,10 +156,14 @@ void Run::evaluate_now() {
                 .reset_documents = config_.data.reset == "document"};
   const EvalResult r = evaluate(*model_, val_text_, *tokenizer_, o);
   const double loss = r.nats_per_token();
-  const std::pair<std::string, double> row[] = {
-      {"loss", loss},          {"bpc", r.bits_per_char()}, {"bpb", r.bits_per_byte()},
-      {"ppl", r.perplexity()}, {"stderr", r.stderr_nats},  {"tokens", static_cast<double>(r.tokens)},
-      {"wall_s", at_.seconds}};
+  const std::pair<std::string, double> row[] = {{"loss", loss},
+                                                {"bpc", r.bits_per_char()},
+                                                {"bpb", r.bits_per_byte()},
+                                                {"ppl", r.perplexity()},
+                                                {"stderr", r.stderr_nats},
+                                                {"scored_tokens", static_cast<double>(r.tokens)},
+                                                {"tokens", static_cast<double>(at_.tokens)},
+                                                {"wall_s", at_.seconds}};
   if (at_.step > journaled_step_) journal_->row(config_.eval.split, at_.step, row);
   const bool better = std::isfinite(loss) && !(loss >= at_.best_val);
   if (better) at_.best_val = loss, at_.best_step = at_.step;

@@ -132,6 +132,21 @@ TEST_CASE("run: a finished run that is resumed changes nothing, a longer horizon
   CHECK(train(t).folder == t.runs() / "c-2");
 }
 
+TEST_CASE("run: every metric has its unit and its name") {
+  const Threads one(1);
+  const TinyFolder t("run_units");
+  const H5Document d = to_hdf5(read_journal(train(t).folder / "metrics.jsonl"));
+  REQUIRE(d.groups.size() == 2);
+  for (const H5Group& g : d.groups)
+    for (const H5Series& s : g.series) {
+      INFO(g.name << "/" << s.name);
+      CHECK_FALSE(s.units.empty());
+      CHECK(s.long_name != s.name);
+      if (g.name == "val" && s.name == "tokens") CHECK(s.values == std::vector<double>{6400});
+      if (s.name == "scored_tokens") CHECK(s.values == std::vector<double>{400});
+    }
+}
+
 TEST_CASE("run: where streams begin again, carried states do too") {
   const Threads one(1);
   const TinyFolder t("run_streams");
