@@ -226,10 +226,11 @@ void Run::run_steps() {
   }
 }
 
-// The weights are safe before anything else can fail.
+// The weights are safe before anything else can fail. The row that a signal cuts short is not written: its sums are in
+// the checkpoint, and the run that goes on from there writes it whole.
 void Run::finish() {
   terminal_.clear();
-  log_row();
+  if (!interrupted_) log_row();
   save();
   if (!interrupted_) {
     evaluate_now();

@@ -71,6 +71,23 @@ TEST_CASE("cli resume: killed at any moments and resumed, the run ends with the 
   check_same_rows(part, whole);
 }
 
+TEST_CASE("cli resume: stopped by signals within rows and resumed, the rows are those of a run that was not") {
+  const World w;
+  const std::vector<std::string> set = {"train.max_steps=1000", "train.log_every=150", "train.save_every=0"};
+  REQUIRE(w.effllm(train("whole", set)).code == 0);
+  for (const char* after : {"\"step\":150,", "\"step\":450,"}) {
+    Process p(w.command(train("part", set)), w.in);
+    REQUIRE(await_text(w.scratch.path / "runs/part/metrics.jsonl", after));
+    p.signal(SIGTERM);
+    CHECK(p.wait().code == 75);
+  }
+  const Ended last = w.effllm(train("part", set));
+  CHECK_MESSAGE(last.code == 0, last.err);
+  CHECK(w.parameters_of("runs/part/ckpt/step_000001000.safetensors") ==
+        w.parameters_of("runs/whole/ckpt/step_000001000.safetensors"));
+  check_same_rows(RunFolder(w.scratch.path / "runs/part"), RunFolder(w.scratch.path / "runs/whole"));
+}
+
 TEST_CASE("cli resume: carried states are resumed to the bit too, whatever the number of threads") {
   const World w;
   const std::vector<std::string> set = {"data.order=streams", "train.carry_state=true", "data.reset=document"};
