@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -12,6 +13,7 @@
 #include "io/checkpoint.h"
 #include "kernels/parallel.h"
 #include "model/describe.h"
+#include "train/preflight.h"
 #include "train/signals.h"
 
 namespace effllm {
@@ -26,17 +28,17 @@ bool due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
 }  // namespace
 
 Run::Run(RunRequest request)
-    : request_(std::move(request)),
-      config_(request_.config),
-      corpus_(Corpus::open(config_.data.corpus, config_.folder)),
-      tokenizer_(build_tokenizer(config_.data.tokenizer, corpus_.text())),
-      train_text_(corpus_.tokenize(*tokenizer_, Split::train)),
-      val_text_(corpus_.tokenize(*tokenizer_, parse_split(config_.eval.split))),
-      folder_(""),
-      terminal_(request_.quiet) {
+    : request_(std::move(request)), config_(request_.config), folder_(""), terminal_(request_.quiet) {
   at_.best_val = std::numeric_limits<double>::quiet_NaN();
-  check_memory();
-  check_evaluation();
+  Preflight ready = preflight(config_);
+  corpus_ = std::move(ready.corpus);
+  tokenizer_ = std::move(ready.tokenizer);
+  train_text_ = std::move(ready.train);
+  val_text_ = std::move(ready.val);
+  int64_t characters = 0;
+  for (const int32_t id : train_text_.tokens) characters += tokenizer_->characters_of(id);
+  tokens_per_character_ =
+      static_cast<double>(train_text_.tokens.size()) / static_cast<double>(std::max<int64_t>(1, characters));
   order_ = build_order(config_.data.order, train_text_, {config_.train.batch, config_.train.context},
                        static_cast<uint64_t>(config_.data.seed), config_.data.reset == "document");
   model_ = std::make_unique<LanguageModel>(config_.model, tokenizer_->vocab_size());
@@ -62,18 +64,6 @@ Run::Run(RunRequest request)
 }
 
 Run::~Run() = default;
-
-// What would otherwise fail when the training is done.
-void Run::check_evaluation() const {
-  if (val_text_.tokens.size() < 2)
-    throw DataError("corpus `{}`, split {}: one token leaves nothing to predict", corpus_.manifest().name,
-                    config_.eval.split);
-  try {
-    tokenizer_->encode(config_.eval.prompt);
-  } catch (const DataError& e) {
-    throw DataError("eval.prompt, of samples: {}", e.what());
-  }
-}
 
 double Run::progress() const { return config_.progress(at_.step, at_.tokens, at_.flops, at_.seconds); }
 

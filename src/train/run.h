@@ -48,7 +48,6 @@ class Run {
     double seconds = 0, flops = 0, best_val = 0;
   };
   void check_memory() const;
-  void check_evaluation() const;
   void write_start_files();
   void resume_from_newest();
   double progress() const;
@@ -79,6 +78,7 @@ class Run {
   StatusLine terminal_;
   Counters at_;
   double flops_per_token_ = 0;
+  double tokens_per_character_ = 1;  // of the training split: the loss is of a token, bits are told of a character
   // Since the last row of the journal.
   double loss_sum_ = 0, row_seconds_ = 0, last_lr_ = 0, last_norm_ = 0, shown_loss_ = 0;
   double saved_at_ = 0;  // seconds of the clock, of the last checkpoint
