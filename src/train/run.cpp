@@ -77,7 +77,8 @@ std::string Run::status_text() const {
   const std::string eta =
       done > 0.005 && at_.seconds > 1 ? human_seconds(at_.seconds * (1 - done) / done) : "estimating";
   return fmt::format("step {}  {:3.0f}%  loss {:.3f}  {:.3f} bits/char  {} tokens/s  ETA {}", at_.step,
-                     100 * std::min(done, 1.0), shown_loss_, shown_loss_ / std::numbers::ln2, human_count(rate), eta);
+                     100 * std::min(done, 1.0), shown_loss_, shown_loss_ / std::numbers::ln2 * tokens_per_character_,
+                     human_count(rate), eta);
 }
 
 bool Run::step_once() {
@@ -123,7 +124,7 @@ void Run::log_row() {
   const double loss = loss_sum_ / static_cast<double>(loss_count_);
   const std::pair<std::string, double> row[] = {
       {"loss", loss},
-      {"bpc", loss / std::numbers::ln2},
+      {"bpc", loss / std::numbers::ln2 * tokens_per_character_},
       {"lr", last_lr_},
       {"grad_norm", last_norm_},
       {"tokens", static_cast<double>(at_.tokens)},

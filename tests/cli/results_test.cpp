@@ -1,9 +1,13 @@
 // The numbers that different commands print of one run agree.
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "cli/system.h"
+#include "data/corpus.h"
+#include "eval/compress.h"
+#include "eval/ngram.h"
 #include "io/journal.h"
 #include "io/safetensors.h"
 
@@ -49,6 +53,30 @@ TEST_CASE("cli eval: the loss is the journal's, the same in the file, and protoc
         std::string::npos);
   CHECK(w.effllm({"eval", "runs/tiny", "--split", "vla"}).code == 2);
   CHECK(w.effllm({"eval", "runs/tiny", "--corpus", "nowhere"}).code == 3);
+}
+
+TEST_CASE("cli train, eval: bits per character count characters, of bytes too") {
+  const World w;
+  std::string text;
+  for (int i = 0; i < 900; ++i) text += "über €" + std::to_string(i * 7919 % 1000) + " größer\n";
+  write_text(w.scratch.path / "u.txt", text);
+  REQUIRE(w.effllm({"data", "prepare", "u.txt"}).code == 0);
+  REQUIRE(w.effllm({"train", "-q", "tiny.yaml", "--name", "u", "--set", "data={corpus: u, tokenizer: byte}", "--set",
+                    "train.max_steps=10"})
+              .code == 0);
+  const effllm::Corpus corpus = effllm::Corpus::open((w.scratch.path / "data/u.yaml").string());
+  const auto characters = [](std::string_view s) {
+    return std::ranges::count_if(s, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+  };
+  const effllm::JournalData journal = effllm::read_journal(w.scratch.path / "runs/u/metrics.jsonl");
+  const auto check = [&](const char* kind, std::string_view part) {
+    const double each = static_cast<double>(part.size()) / static_cast<double>(characters(part));
+    CHECK(each > 1.2);
+    CHECK(journal.find(kind)->find("bpc")->back() ==
+          doctest::Approx(journal.find(kind)->find("loss")->back() / std::log(2.0) * each).epsilon(1e-9));
+  };
+  check("train", corpus.text(effllm::Split::train));
+  check("val", corpus.text(effllm::Split::val).substr(1));  // the first byte is no target
 }
 
 TEST_CASE("cli generate: greedy is temperature 0 and top-k 1, and samples are the same texts however many there are") {
