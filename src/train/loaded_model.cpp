@@ -28,13 +28,23 @@ nlohmann::json to_json(const ConfigNode& n) {
 
 }  // namespace
 
+RunConfig config_in(const SafetensorsFile& checkpoint, const std::string& path) {
+  ConfigNode root = parse_config(metadata_of(checkpoint, path, "config_yaml"), path + " (config_yaml)");
+  const ConfigNode* name = root.find("name");
+  const std::string called = name ? name->text() : "";
+  root.erase("name");
+  RunConfig c = read_run_config(root);
+  if (!called.empty()) c.name = called;
+  return c;
+}
+
 LoadedModel load_model(const std::filesystem::path& run_or_checkpoint, DType type) {
   LoadedModel m;
   m.checkpoint = find_checkpoint(run_or_checkpoint);
   const std::string path = m.checkpoint.string();
   const SafetensorsFile file(m.checkpoint);
   require_checkpoint(file, path);
-  m.config = read_run_config(parse_config(metadata_of(file, path, "config_yaml"), path + " (config_yaml)"));
+  m.config = config_in(file, path);
   m.tokenizer = tokenizer_from_json(metadata_of(file, path, "vocab"));
   m.data_sha256 = metadata_of(file, path, "data_sha256");
   m.step = std::strtoll(metadata_of(file, path, "step").c_str(), nullptr, 10);

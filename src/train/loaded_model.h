@@ -5,6 +5,7 @@
 #include <string>
 
 #include "data/tokenizer.h"
+#include "io/safetensors.h"
 #include "model/language_model.h"
 #include "train/run_config.h"
 
@@ -18,6 +19,9 @@ struct LoadedModel {
   std::string data_sha256;
   int64_t step = 0;
 };
+
+// The configuration that a checkpoint was trained with. Its name is not checked again: rules of names are for new runs.
+RunConfig config_in(const SafetensorsFile& checkpoint, const std::string& path);
 
 // CheckpointError where the file is damaged, of another version, or lacks a parameter.
 LoadedModel load_model(const std::filesystem::path& run_or_checkpoint, DType type = DType::f32);

@@ -140,12 +140,7 @@ void Run::log_row() {
 void Run::evaluate_now() {
   if (evaluated_step_ == at_.step) return;
   evaluated_step_ = at_.step;
-  EvalOptions o{.protocol = config_.eval.protocol,
-                .tokens = config_.eval.tokens.value_or(config_.train.context),
-                .stride = config_.eval.stride.value_or(0),
-                .max_tokens = config_.eval.max_tokens,
-                .reset_documents = config_.data.reset == "document"};
-  const EvalResult r = evaluate(*model_, val_text_, *tokenizer_, o);
+  const EvalResult r = evaluate(*model_, val_text_, *tokenizer_, evaluation_of(config_));
   const double loss = r.nats_per_token();
   const std::pair<std::string, double> row[] = {{"loss", loss},
                                                 {"bpc", r.bits_per_char()},

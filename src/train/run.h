@@ -50,6 +50,8 @@ class Run {
   void check_memory() const;
   void write_start_files();
   void resume_from_newest();
+  void forget_other_best(const SafetensorsFile& checkpoint, const std::string& path);
+  void mark_best_again();
   double progress() const;
   bool step_once();  // false: the step was left out
   void log_row();
