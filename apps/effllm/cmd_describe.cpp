@@ -47,8 +47,7 @@ void print_parameters(const RunConfig& c, int64_t vocab) {
 }  // namespace
 
 ExitCode describe(const Common& common, const DescribeArgs& args) {
-  const RunConfig c = config_of(args.model, args.set);
-  const int64_t vocab = vocab_of(c);
+  const auto [c, vocab] = source_of(args.model, args.set);
   const ModelCost cost = count_cost(c.model, vocab, c.train.context);
   const double memory = predicted_bytes(c, vocab, threads());
   if (common.json) {
@@ -80,8 +79,9 @@ ExitCode describe(const Common& common, const DescribeArgs& args) {
     lengths.push_back({fmt::format("{}", cost.state_bytes[i].first),
                        human_bytes(static_cast<double>(cost.state_bytes[i].second)),
                        human_count(cost.decode_flops[i].second)});
-  fmt::print("{}\nkept for backward: {} a sequence of {} tokens; training needs about {} with {} threads\n",
-             table(lengths), human_bytes(cost.kept_bytes), cost.context, human_bytes(memory), threads());
+  fmt::print("{}\nkept for backward: {} a sequence of {} tokens; training needs about {} with {} thread{}\n",
+             table(lengths), human_bytes(cost.kept_bytes), cost.context, human_bytes(memory), threads(),
+             threads() == 1 ? "" : "s");
   return ExitCode::ok;
 }
 
