@@ -59,9 +59,12 @@ void one_each(CLI::Option* o) { o->allow_extra_args(false); }
 void declare_train(CLI::App& app, TrainArgs& a) {
   app.add_option("-c,--config,config", a.config, "Configuration (YAML)")->required();
   one_each(app.add_option("--set", a.set, "Override a key: --set train.batch=8 (repeatable)"));
-  app.add_option("--name", a.name, "Name of the run folder (default: that of the configuration)");
+  app.add_option("--name", a.name,
+                 "Name of the run folder (default: that of the configuration). Without --resume, a name that is taken "
+                 "gets -2, -3 ...");
   app.add_option("--runs", a.runs, "Where run folders are")->capture_default_str();
-  app.add_option("--resume", a.resume, "auto: go on from the newest checkpoint, or start")
+  app.add_option("--resume", a.resume,
+                 "auto: go on from the newest checkpoint, or start. Without --set, with those it was started with")
       ->check(CLI::IsMember({"auto"}));
   app.add_flag("--dry-run", a.dry_run, "Check everything and show what would run");
 }

@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "io/file.h"
 #include "model/describe.h"
+#include "overrides.h"
 #include "shared.h"
 #include "train/preflight.h"
 #include "train/run.h"
@@ -47,15 +48,17 @@ void dry_run(const Common& common, const RunConfig& c) {
 }  // namespace
 
 ExitCode train(const Common& common, const TrainArgs& args) {
-  RunRequest request{.config = load_run_config(args.config, args.set),
+  const Overrides given = overrides_of(args);
+  RunRequest request{.config = load_run_config(args.config, given.set, args.name),
                      .config_text = read_file(args.config, 1 << 20),
                      .overrides = "",
+                     .note = given.note,
                      .runs = args.runs,
                      .resume = args.resume == "auto",
                      .quiet = common.quiet};
-  if (!args.name.empty()) request.config.name = args.name;
-  for (const auto& s : args.set) request.overrides += s + "\n";
+  for (const auto& s : given.set) request.overrides += s + "\n";
   if (args.dry_run) {
+    if (!given.note.empty() && !common.quiet) print_stderr(given.note + "\n");
     dry_run(common, request.config);
     return ExitCode::ok;
   }

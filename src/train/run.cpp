@@ -59,6 +59,10 @@ Run::Run(RunRequest request)
   lock_ = std::make_unique<FileLock>(folder_.path());
   sweep_stale_temps(folder_.path());
   sweep_stale_temps(folder_.path() / "ckpt");
+  log_ = std::make_unique<AppendFile>(folder_.log());
+  if (const auto wanted = request_.runs / config_.name; folder_.path() != wanted)
+    say(fmt::format("{} exists; writing to {}", wanted.string(), folder_.path().string()));
+  if (!request_.note.empty()) say(request_.note);
   if (request_.resume) resume_from_newest();
   write_start_files();
 }

@@ -19,6 +19,7 @@ namespace effllm {
 struct RunRequest {
   RunConfig config;
   std::string config_text, overrides;  // as written, for the folder
+  std::string note = "";               // what the user should know of them: said at the start
   std::filesystem::path runs = "runs";
   bool resume = false;  // go on from the newest checkpoint of the folder, or start
   bool quiet = false;

@@ -72,14 +72,12 @@ void Run::write_start_files() {
     journal_ = std::make_unique<Journal>(folder_.journal());
     journal_->header(folder_.path().filename().string(), experiment_hash(config_));
   }
-  if (!log_) log_ = std::make_unique<AppendFile>(folder_.log());
   write_views("running");
 }
 
 void Run::resume_from_newest() {
   std::vector<std::string> refused;
   const auto step = folder_.newest_valid(refused);
-  log_ = std::make_unique<AppendFile>(folder_.log());
   for (const auto& r : refused) say("passed over a checkpoint: " + r);
   std::error_code error;
   const bool journal_exists = std::filesystem::exists(folder_.journal(), error);
@@ -101,8 +99,6 @@ void Run::resume_from_newest() {
                     path, metadata_of(file, path, "data_sha256"), corpus_.manifest().name, corpus_.manifest().sha256);
   if (metadata_of(file, path, "vocab") != tokenizer_->to_json())
     throw CheckpointError("{}: has another vocabulary than data.tokenizer gives", path);
-  if (metadata_of(file, path, "experiment_sha256") != experiment_hash(config_))
-    say("the configuration differs from the checkpoint's; weights and moments are taken over where they fit");
   load_parameters(file, path, model_->params());
   for (const auto& m : moments(*optimizer_, model_->params()))
     if (!load_tensor(file, path, m.name, m.value)) throw CheckpointError("{}: lacks `{}`", path, m.name);
