@@ -74,13 +74,14 @@ void declare_eval(CLI::App& app, EvalArgs& a) {
   app.add_option("--split", a.split, "train, val or test")->capture_default_str();
   app.add_option("--protocol", a.protocol, "windows, sliding or carried (default: the run's)");
   app.add_option("--tokens", a.tokens, "Tokens of a window");
-  app.add_option("--stride", a.stride, "Tokens between sliding windows");
-  app.add_option("--max-tokens", a.max_tokens, "Score only so many tokens");
+  app.add_option("--stride", a.stride, "Tokens between windows of --protocol sliding");
+  app.add_option("--max-tokens", a.max_tokens, "Score only the first so many targets; 0: all");
   app.add_option("--corpus", a.corpus, "Another corpus than the run's");
   app.add_flag("--allow-data-mismatch", a.allow_other_data, "Evaluate although the corpus is not the one trained on");
   app.add_flag("!--no-baselines", a.baselines, "Leave out n-gram and gzip");
   app.add_option("--save-logits", a.save_logits,
-                 "Write tokens and logits of the first window to this safetensors file");
+                 "Write tokens and logits of the first window (and segments with data.reset: document) to this "
+                 "safetensors file");
 }
 
 void declare_generate(CLI::App& app, GenerateArgs& a) {

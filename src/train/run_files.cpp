@@ -164,6 +164,7 @@ void Run::save() {
                    {"experiment_sha256", experiment_hash(config_)},
                    {"data_sha256", corpus_.manifest().sha256},
                    {"corpus", corpus_.manifest().name},
+                   {"corpus_manifest", corpus_.file().string()},
                    {"vocab", tokenizer_->to_json()},
                    {"parameters_sha256", parameter_hash(model_->params())},
                    {"step", fmt::format("{}", at_.step)},

@@ -55,6 +55,99 @@ TEST_CASE("cli eval: the loss is the journal's, the same in the file, and protoc
   CHECK(w.effllm({"eval", "runs/tiny", "--corpus", "nowhere"}).code == 3);
 }
 
+TEST_CASE("cli eval: rivals are scored on the targets of the model, and are named so") {
+  const TrainedWorld w;
+  const json whole = w.read({"eval", "runs/tiny"}), part = w.read({"eval", "runs/tiny", "--max-tokens", "150"}),
+             all = w.read({"eval", "runs/tiny", "--max-tokens", "1000000"});
+  const effllm::Corpus corpus = effllm::Corpus::open((w.scratch.path / "data/own.yaml").string());
+  const auto tokenizer = effllm::build_tokenizer("char", corpus.text());
+  effllm::TokenizedText text = corpus.tokenize(*tokenizer, effllm::Split::val);
+  text.tokens.resize(151);
+  const double nats =
+      effllm::NgramModel(corpus.tokenize(*tokenizer, effllm::Split::train).tokens, tokenizer->vocab_size(), 2)
+          .score(text, false)
+          .nats;
+  const auto bits = [](const json& r, size_t i) { return r.at("baselines").at(i).at("bits_per_byte").get<double>(); };
+  const auto name = [](const json& r, size_t i) { return r.at("baselines").at(i).at("name").get<std::string>(); };
+  CHECK(bits(part, 0) == doctest::Approx(nats / std::log(2.0) / 150));
+  CHECK(bits(part, 2) == bits(whole, 2));
+  CHECK(name(part, 3) == "gzip -9 of the first 151 tokens of this split");
+  CHECK(bits(part, 3) ==
+        doctest::Approx(8.0 / 151 *
+                        static_cast<double>(effllm::gzip_bytes(corpus.text(effllm::Split::val).substr(0, 151)))));
+  CHECK(name(whole, 3) == "gzip -9 of this split alone");
+  CHECK(all.at("baselines") == whole.at("baselines"));
+}
+
+TEST_CASE("cli eval: a result keeps its name for itself, and one that can't be kept is printed all the same") {
+  const TrainedWorld w;
+  const auto folder = w.scratch.path / "runs/tiny/eval";
+  const json own = w.read({"eval", "runs/tiny", "--no-baselines"});
+  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "twin"}).code == 0);
+  std::string changed = read_text(w.scratch.path / "own.txt");
+  write_text(w.scratch.path / "changed.txt", changed.substr(0, changed.size() / 2));
+  REQUIRE(w.effllm({"data", "prepare", "changed.txt"}).code == 0);
+  for (const auto& [more, name] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"--max-tokens", "100"}, "val-windows-max_tokens_100.json"},
+           {{"--tokens", "12"}, "val-windows-tokens_12.json"},
+           {{"--tokens", "24"}, "val-windows.json"},  // the run's
+           {{"--protocol", "sliding"}, "val-sliding.json"},
+           {{"--protocol", "sliding", "--stride", "3"}, "val-sliding-stride_3.json"},
+           {{"--corpus", "twin"}, "val-windows.json"},  // the same text
+           {{"--corpus", "changed", "--allow-data-mismatch"}, "val-windows-corpus_"}}) {
+    std::vector<std::string> words = {"eval", "runs/tiny", "--no-baselines"};
+    words.insert(words.end(), more.begin(), more.end());
+    const json r = w.read(words);
+    bool found = false;
+    for (const auto& e : std::filesystem::directory_iterator(folder))
+      found = found || (e.path().filename().string().starts_with(name) && json::parse(read_text(e.path())) == r);
+    CHECK_MESSAGE(found, name);
+    if (name != "val-windows.json")
+      CHECK(json::parse(read_text(folder / "val-windows.json")).at("nats_per_token") == own.at("nats_per_token"));
+  }
+  std::filesystem::remove_all(folder);
+  write_text(folder, "in the way");
+  const Ended r = w.effllm({"eval", "runs/tiny", "--no-baselines"});
+  CHECK(r.code == 0);
+  CHECK(r.out.find("nats/token") != std::string::npos);
+  CHECK(r.err.starts_with("warning: the result is not kept with the run: "));
+}
+
+TEST_CASE("cli eval: what has no spread or no rivals shows none") {
+  const TrainedWorld w;
+  const Ended one = w.effllm({"eval", "runs/tiny", "--max-tokens", "20", "--no-baselines"});
+  CHECK(one.out.find("nan") == std::string::npos);
+  CHECK(one.out.find("+-") == std::string::npos);
+  CHECK(std::ranges::count(one.out, '\n') == 2);
+  const Ended many = w.effllm({"eval", "runs/tiny"});
+  CHECK(many.out.find(" +- 0.") != std::string::npos);
+  CHECK(w.effllm({"eval", "runs/tiny", "--stride", "3"}).code == 2);
+  CHECK(w.effllm({"eval", "runs/tiny", "--protocol", "windows", "--stride", "3"}).code == 2);
+}
+
+TEST_CASE("cli: a trained model finds its corpus from anywhere, and needs none where it only says what it holds") {
+  const TrainedWorld w;
+  const std::string run = (w.scratch.path / "runs/tiny").string();
+  Surroundings away = w.in;
+  away.folder = w.scratch.path / "away";
+  std::filesystem::create_directories(away.folder);
+  const Ended far = w.effllm({"eval", run, "--no-baselines", "--json"}, &away);
+  REQUIRE_MESSAGE(far.code == 0, far.err);
+  CHECK(json::parse(far.out).at("nats_per_token") ==
+        w.read({"eval", "runs/tiny", "--no-baselines"}).at("nats_per_token"));
+  // Another corpus of that name is no reason to take it.
+  write_text(away.folder / "t.txt", std::string(500, 'l'));
+  REQUIRE(w.effllm({"data", "prepare", "t.txt", "--name", "own"}, &away).code == 0);
+  CHECK(w.effllm({"eval", run, "--no-baselines"}, &away).code == 0);
+  std::filesystem::remove_all(w.scratch.path / "data");
+  CHECK(w.effllm({"eval", run}, &away).code == 3);
+  std::filesystem::remove_all(away.folder / "data");
+  CHECK(w.effllm({"eval", run}, &away).code == 3);
+  CHECK(w.effllm({"describe", run}, &away).code == 0);
+  CHECK(w.effllm({"export", run, "-o", "out"}, &away).code == 0);
+  CHECK(w.effllm({"generate", run, "-p", "line", "-n", "5"}, &away).code == 0);
+}
+
 TEST_CASE("cli train, eval: bits per character count characters, of bytes too") {
   const World w;
   std::string text;
@@ -77,6 +170,33 @@ TEST_CASE("cli train, eval: bits per character count characters, of bytes too") 
   };
   check("train", corpus.text(effllm::Split::train));
   check("val", corpus.text(effllm::Split::val).substr(1));  // the first byte is no target
+}
+
+TEST_CASE("cli: the numpy transcription agrees with the logits of a model with shared layers and documents") {
+  const World w;
+  if (run_command({"/usr/bin/env", "python3", "-c", "import numpy"}, w.in).code != 0) {
+    MESSAGE("there is no numpy to compare with");
+    return;
+  }
+  write_text(w.scratch.path / "shared.yaml",
+             "model:\n  d_model: 16\n  dropout: 0.1\n  init: {std: 0.3}\n  layers:\n"
+             "    - repeat: 2\n      of: [{mixer: {type: min_gru, conv: 4}, ffn: mlp}]\n"
+             "    - {id: top, mixer: {type: attention, heads: 4, kv_heads: 1, window: 6, sinks: 2}}\n"
+             "    - use: top\n    - {mixer: {type: gla, heads: 2}, ffn: swiglu}\n    - use: top\n"
+             "data: {corpus: documents, reset: document}\ntrain: {batch: 4, context: 40, max_steps: 5}\n"
+             "eval: {sample_tokens: 1}\n");
+  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "documents", "--separator", "3.\\n"}).code == 0);
+  const Ended trained = w.effllm({"train", "-q", "shared.yaml"});
+  REQUIRE_MESSAGE(trained.code == 0, trained.err);
+  REQUIRE(w.effllm({"export", "runs/shared", "-o", "out"}).code == 0);
+  REQUIRE(w.effllm({"eval", "runs/shared", "--no-baselines", "--save-logits", "l.safetensors"}).code == 0);
+  CHECK(effllm::SafetensorsFile(w.scratch.path / "l.safetensors").find("segments"));
+  const Ended r =
+      run_command({"/usr/bin/env", "python3", std::string(EFFLLM_SOURCE_DIR) + "/scripts/golden/model_logits.py",
+                   "out/model.safetensors", "l.safetensors"},
+                  w.in);
+  CHECK_MESSAGE(r.code == 0, (r.out + r.err));
+  CHECK(r.err.empty());
 }
 
 TEST_CASE("cli generate: greedy is temperature 0 and top-k 1, and samples are the same texts however many there are") {
