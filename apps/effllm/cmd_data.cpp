@@ -49,7 +49,13 @@ ExitCode show_data(const Common& common, const std::string& name) {
 ExitCode export_weights(const Common& common, const ExportArgs& args) {
   const LoadedModel m = load_model(args.model);
   export_model(m, args.folder);
-  if (!common.quiet) fmt::print("{0}/model.safetensors, {0}/config.json\n", args.folder);
+  if (common.json)
+    fmt::print("{}\n", nlohmann::json{{"model", args.folder + "/model.safetensors"},
+                                      {"config", args.folder + "/config.json"},
+                                      {"step", m.step}}
+                           .dump());
+  else if (!common.quiet)
+    fmt::print("{0}/model.safetensors, {0}/config.json\n", args.folder);
   return ExitCode::ok;
 }
 

@@ -330,3 +330,35 @@ TEST_CASE("cli data and list: sizes add up, every name has a row") {
     CHECK(w.effllm({"list"}).out.find(kind) != std::string::npos);
   }
 }
+TEST_CASE("cli: --json gives one document for every command that has results") {
+  const TrainedWorld w;
+  const json ready = w.read({"train", "tiny.yaml", "--dry-run"});
+  const json described = w.read({"describe", "tiny.yaml"});
+  CHECK(ready.at("parameters") == described.at("total").at("parameters"));
+  CHECK(ready.at("tokens_per_step") == 8 * 24);
+  CHECK(ready.at("config_yaml").get<std::string>().find("d_model: 16") != std::string::npos);
+  const json checked = w.read({"check", "tiny.yaml", "tiny.yaml"});
+  REQUIRE(checked.size() == 2);
+  CHECK(checked.at(0).at("parameters") == described.at("total").at("parameters"));
+  const Ended wrong = w.effllm({"check", "tiny.yaml", "nothing.yaml", "--json"});
+  CHECK(wrong.code == 2);
+  CHECK(json::parse(wrong.out).at(0).at("exit_code") == 0);
+  CHECK(json::parse(wrong.out).at(1).at("exit_code") == 2);
+  CHECK(json::parse(wrong.out).at(1).at("error").get<std::string>().find("nothing.yaml") != std::string::npos);
+  CHECK(w.read({"export", "runs/tiny", "-o", "out"}).at("model") == "out/model.safetensors");
+  CHECK(w.read({"list"}).size() == 8);
+  for (const char* kind : {"mixers", "ffns"}) {
+    const json brief = w.read({"list", kind}), full = w.read({"list", kind, "--long"});
+    REQUIRE(brief.size() == full.size());
+    for (size_t i = 0; i < full.size(); ++i) {
+      CHECK(full.at(i).at("name") == brief.at(i).at("name"));
+      CHECK_FALSE(brief.at(i).contains("options"));
+      CHECK(full.at(i).contains("deviations"));
+      CHECK(full.at(i).at("options").at(0).contains("meaning"));
+    }
+  }
+  const std::string markdown = w.effllm({"list", "mixers", "--long", "--markdown"}).out;
+  CHECK(markdown.find("### gla: ") != std::string::npos);
+  CHECK(markdown.find("| rope_theta | float | 10000 |") != std::string::npos);
+}
+
