@@ -26,6 +26,12 @@ TEST_CASE("cli: an unknown command, flag or list is met with a suggestion and ex
   const Ended deep = w.effllm({"data", "show", "own", "--jsn"});
   CHECK(deep.code == 2);
   CHECK(says(deep, "Did you mean `--json`?"));
+  const Ended dash = w.effllm({"train", "tiny.yaml", "-runs", "x"});
+  CHECK(dash.code == 2);
+  CHECK(says(dash, "takes no -runs. Did you mean `--runs`?"));
+  const Ended place = w.effllm({"train", "tiny.yaml", "--runs", "tiny.yaml"});
+  CHECK(place.code == 5);
+  CHECK(says(place, "the run folder tiny.yaml/tiny can't be made: Not a directory"));
   const Ended protocol = w.effllm({"train", "tiny.yaml", "--resume", "always"});
   CHECK(protocol.code == 2);
   CHECK(says(protocol, "auto"));

@@ -222,6 +222,7 @@ TEST_CASE("cli generate: greedy is temperature 0 and top-k 1, and samples are th
   CHECK(w.effllm({"generate", "runs/tiny", "-p", "\xc3\xa9"}).code == 3);  // no such character in the vocabulary
   CHECK(w.effllm({"generate", "runs/tiny", "-t", "-1"}).code == 2);
   CHECK(w.effllm({"generate", "runs/tiny", "--top-p", "2"}).code == 2);
+  CHECK(w.effllm({"generate", "runs/tiny", "--greedy", "-t", "0.5"}).code == 2);
 }
 
 TEST_CASE("cli export: the weights alone give the same text, and their sizes are the parameters that describe counts") {
@@ -282,6 +283,14 @@ TEST_CASE("cli plot: the series are the journal's, over steps, tokens or seconds
   CHECK(ascii.code == 0);
   CHECK(std::ranges::all_of(ascii.out, [](char c) { return c == '\n' || (c >= ' ' && c <= '~'); }));
   CHECK(w.effllm({"plot", "nowhere"}).code == 3);
+  CHECK(w.effllm({"plot", "nowhere"}).err.find("there is no such run folder") != std::string::npos);
+  CHECK(w.effllm({"plot", "runs/tiny", "--width", "-5"}).code == 2);
+  CHECK(w.read({"plot", "runs/tiny", "-m", "val/bpc", "-x", "tokens"}).at(0).at("x") == json{30 * 192, 60 * 192});
+  REQUIRE(w.effllm({"train", "tiny.yaml", "-q", "--name", "young", "--set", "train.max_steps=2"}).code == 0);
+  write_text(w.scratch.path / "runs/young/metrics.jsonl", "");
+  const Ended young = w.effllm({"plot", "runs/young"});
+  CHECK(young.code == 3);
+  CHECK(young.err.find("runs/young: no rows of train/bpc or val/bpc yet") != std::string::npos);
   CHECK(w.effllm({"plot", "runs/tiny", "-m", "loss"}).code == 2);
 }
 
@@ -330,6 +339,7 @@ TEST_CASE("cli data and list: sizes add up, every name has a row") {
     CHECK(w.effllm({"list"}).out.find(kind) != std::string::npos);
   }
 }
+
 TEST_CASE("cli: --json gives one document for every command that has results") {
   const TrainedWorld w;
   const json ready = w.read({"train", "tiny.yaml", "--dry-run"});
@@ -362,3 +372,20 @@ TEST_CASE("cli: --json gives one document for every command that has results") {
   CHECK(markdown.find("| rope_theta | float | 10000 |") != std::string::npos);
 }
 
+TEST_CASE("cli: numbers of threads that can't be meant are refused or cut down") {
+  const World w;
+  Surroundings odd = w.in;
+  odd.variables = {{"EFFLLM_THREADS", "abc"}};
+  const Ended r = w.effllm({"version"}, &odd);
+  CHECK(r.code == 2);
+  CHECK(r.err.find("EFFLLM_THREADS must be an integer above 0, not `abc`") != std::string::npos);
+  CHECK(w.effllm({"version", "--threads", "1"}, &odd).code == 0);
+  const Ended many = w.effllm({"version", "--threads", "1000000"});
+  CHECK(many.code == 0);
+  CHECK(many.err.starts_with("warning: 1000000 threads on "));
+  CHECK(w.effllm({"describe", "tiny.yaml", "--threads", "1"}).out.find(" with 1 thread\n") != std::string::npos);
+  odd.variables = {{"OMP_WAIT_POLICY", "active"}};
+  CHECK(w.effllm({"doctor", "--threads", "2"}, &odd).out.find("set OMP_WAIT_POLICY=passive") != std::string::npos);
+  odd.variables = {{"OMP_WAIT_POLICY", "PASSIVE"}};
+  CHECK(w.effllm({"doctor"}, &odd).out.find("threads spin") == std::string::npos);
+}
