@@ -23,6 +23,7 @@ test: all
 
 # What a change must pass: format, layers, configurations, tests.
 check: format lint test
+	@scripts/fetch_data.sh kjv
 	@$(EFFLLM) check $$(find configs -name '*.yaml')
 
 # The whole suite under the address and undefined-behaviour sanitizers, with poisoned memory.

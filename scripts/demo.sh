@@ -20,5 +20,5 @@ cat <<END
   $effllm generate $run -p "And the LORD said" -n 200     more text
   $effllm describe configs/quickstart.yaml                 what was trained, and its cost
   $effllm list mixers                                      what else can be trained
-  $effllm train -c configs/quickstart.yaml --set model.d_model=128 --name mine
+  $effllm train -c configs/quickstart.yaml --set model.d_model=256 --name mine
 END

@@ -4,9 +4,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <charconv>
+#include <cstdlib>
 #include <functional>
+#include <limits>
 
+#include "base/terminal.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "kernels/parallel.h"
@@ -19,7 +23,15 @@ std::string suggestion(const CLI::App& app, int argc, char** argv) {
   std::vector<const CLI::App*> path = {&app};  // effllm, data, prepare
   std::string spoken = "effllm";
   for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
+    std::string word = argv[i];
+    // One dash too few; a letter that is a flag takes the rest as its value.
+    const bool is_short = std::ranges::any_of(path, [&](const CLI::App* a) {
+      return std::ranges::any_of(a->get_options(), [&](const CLI::Option* o) {
+        return std::ranges::find(o->get_snames(), word.substr(1, 1)) != o->get_snames().end();
+      });
+    });
+    if (word.size() > 2 && word[0] == '-' && std::isalpha(static_cast<unsigned char>(word[1])) && !is_short)
+      word.insert(0, "-");
     if (word.starts_with("--")) {
       const std::string flag = word.substr(0, word.find('='));
       std::vector<std::string> flags;
@@ -28,6 +40,7 @@ std::string suggestion(const CLI::App& app, int argc, char** argv) {
           for (const auto& l : o->get_lnames()) flags.push_back("--" + l);
       if (std::ranges::find(flags, flag) == flags.end())
         return fmt::format("`{}` takes no {}.{}", spoken, flag, did_you_mean(flag, flags));
+      if (argv[i] != word) return fmt::format("`{}` takes no {}. Did you mean `{}`?", spoken, argv[i], flag);
     } else if (!word.starts_with('-')) {
       const auto commands = path.back()->get_subcommands([](const CLI::App*) { return true; });
       if (commands.empty()) continue;
@@ -59,9 +72,12 @@ void one_each(CLI::Option* o) { o->allow_extra_args(false); }
 void declare_train(CLI::App& app, TrainArgs& a) {
   app.add_option("-c,--config,config", a.config, "Configuration (YAML)")->required();
   one_each(app.add_option("--set", a.set, "Override a key: --set train.batch=8 (repeatable)"));
-  app.add_option("--name", a.name, "Name of the run folder (default: that of the configuration)");
+  app.add_option("--name", a.name,
+                 "Name of the run folder (default: that of the configuration). Without --resume, a name that is taken "
+                 "gets -2, -3 ...");
   app.add_option("--runs", a.runs, "Where run folders are")->capture_default_str();
-  app.add_option("--resume", a.resume, "auto: go on from the newest checkpoint, or start")
+  app.add_option("--resume", a.resume,
+                 "auto: go on from the newest checkpoint, or start. Without --set, with those it was started with")
       ->check(CLI::IsMember({"auto"}));
   app.add_flag("--dry-run", a.dry_run, "Check everything and show what would run");
 }
@@ -71,13 +87,14 @@ void declare_eval(CLI::App& app, EvalArgs& a) {
   app.add_option("--split", a.split, "train, val or test")->capture_default_str();
   app.add_option("--protocol", a.protocol, "windows, sliding or carried (default: the run's)");
   app.add_option("--tokens", a.tokens, "Tokens of a window");
-  app.add_option("--stride", a.stride, "Tokens between sliding windows");
-  app.add_option("--max-tokens", a.max_tokens, "Score only so many tokens");
+  app.add_option("--stride", a.stride, "Tokens between windows of --protocol sliding");
+  app.add_option("--max-tokens", a.max_tokens, "Score only the first so many targets; 0: all");
   app.add_option("--corpus", a.corpus, "Another corpus than the run's");
   app.add_flag("--allow-data-mismatch", a.allow_other_data, "Evaluate although the corpus is not the one trained on");
   app.add_flag("!--no-baselines", a.baselines, "Leave out n-gram and gzip");
   app.add_option("--save-logits", a.save_logits,
-                 "Write tokens and logits of the first window to this safetensors file");
+                 "Write tokens and logits of the first window (and segments with data.reset: document) to this "
+                 "safetensors file");
 }
 
 void declare_generate(CLI::App& app, GenerateArgs& a) {
@@ -85,11 +102,12 @@ void declare_generate(CLI::App& app, GenerateArgs& a) {
   app.add_option("-p,--prompt", a.prompt, "Text to continue");
   app.add_option("-n,--tokens", a.tokens, "Tokens to generate")->capture_default_str()->check(positive());
   app.add_option("--samples", a.samples, "How many texts")->capture_default_str()->check(positive());
-  app.add_option("-t,--temperature", a.temperature, "0 takes the likeliest token")->capture_default_str();
+  auto* temperature =
+      app.add_option("-t,--temperature", a.temperature, "0 takes the likeliest token")->capture_default_str();
   app.add_option("--top-k", a.top_k, "Among the k likeliest; 0: all")->capture_default_str();
   app.add_option("--top-p", a.top_p, "Among the fewest that reach probability p")->capture_default_str();
   app.add_option("--seed", a.seed, "Of the random numbers")->capture_default_str();
-  app.add_flag("--greedy", a.greedy, "The likeliest token each time (temperature 0)");
+  app.add_flag("--greedy", a.greedy, "The likeliest token each time (temperature 0)")->excludes(temperature);
   one_each(app.add_option("--stop", a.stop, "End before this text (repeatable)"));
   app.add_flag("--raw", a.raw, "Write bytes as they are, also to a terminal");
 }
@@ -100,7 +118,7 @@ void declare_plot(CLI::App& app, PlotArgs& a) {
   app.add_option("-x", a.x, "step, tokens or wall_s")
       ->capture_default_str()
       ->check(CLI::IsMember({"step", "tokens", "wall_s"}));
-  app.add_option("--width", a.width, "Characters (default: the terminal's)");
+  app.add_option("--width", a.width, "Characters (default: the terminal's)")->check(CLI::Range(24, 1000));
   app.add_option("--height", a.height, "Lines")->capture_default_str()->check(CLI::Range(3, 200));
   app.add_flag("--ascii", a.ascii, "No braille characters");
   app.add_flag("--log", a.log_y, "Logarithmic y axis");
@@ -127,6 +145,21 @@ void declare_bench_list(CLI::App& app, BenchListArgs& a) {
   app.add_option("only", a.only, "Only those whose name holds this");
   app.add_option("--seconds", a.seconds, "Of each")->capture_default_str();
   declare_format(app, a.format);
+}
+
+// Many more threads than CPUs only wait for each other.
+void choose_threads(int given) {
+  const char* variable = std::getenv("EFFLLM_THREADS");
+  if (given == 0 && variable && *variable) {
+    const std::string wrong = positive()(variable);
+    if (!wrong.empty()) throw ConfigError("EFFLLM_THREADS {}", wrong);
+    given = static_cast<int>(std::min<int64_t>(std::atoll(variable), std::numeric_limits<int>::max()));
+  }
+  const int most = 8 * available_cpus();
+  if (given > most)
+    print_stderr(fmt::format("warning: {} threads on {} CPUs: {} are taken\n", given, available_cpus(), most));
+  if (given > 0) set_threads(std::min(given, most));
+  threads();
 }
 
 }  // namespace
@@ -229,6 +262,8 @@ ExitCode run_command_line(int argc, char** argv) {
   prepare->add_option("--train", prepare_args.train, "Fraction to train on")->capture_default_str();
   prepare->add_option("--val", prepare_args.val, "Fraction to validate on; the rest is the test split")
       ->capture_default_str();
+  prepare->add_flag("--force", prepare_args.force,
+                    "Replace a corpus of that name that has another text or other splits");
   prepare->add_option("--separator", prepare_args.separator,
                       "A document starts after each occurrence (\\n for a newline)");
   std::string shown_corpus;
@@ -247,8 +282,7 @@ ExitCode run_command_line(int argc, char** argv) {
     const std::string better = suggestion(app, argc, argv);
     throw ConfigError("{}\nSee `effllm --help`, or `effllm COMMAND --help`.", better.empty() ? e.what() : better);
   }
-  if (common.threads > 0) set_threads(common.threads);
-  threads();
+  choose_threads(common.threads);
   return chosen ? chosen() : ExitCode::ok;
 }
 

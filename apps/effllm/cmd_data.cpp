@@ -15,7 +15,7 @@ ExitCode prepare_data(const Common& common, const PrepareArgs& args) {
   for (size_t at; (at = separator.find("\\n")) != separator.npos;) separator.replace(at, 2, "\n");
   const std::filesystem::path file(args.file);
   const std::string name = args.name.empty() ? file.stem().string() : args.name;
-  const Manifest m = prepare_corpus(file, name, args.folder, args.train, args.val, separator);
+  const Manifest m = prepare_corpus(file, name, args.folder, args.train, args.val, separator, args.force);
   if (common.json)
     fmt::print("{}\n", nlohmann::json{{"name", m.name}, {"bytes", m.bytes}, {"sha256", m.sha256}}.dump());
   else
@@ -49,7 +49,13 @@ ExitCode show_data(const Common& common, const std::string& name) {
 ExitCode export_weights(const Common& common, const ExportArgs& args) {
   const LoadedModel m = load_model(args.model);
   export_model(m, args.folder);
-  if (!common.quiet) fmt::print("{0}/model.safetensors, {0}/config.json\n", args.folder);
+  if (common.json)
+    fmt::print("{}\n", nlohmann::json{{"model", args.folder + "/model.safetensors"},
+                                      {"config", args.folder + "/config.json"},
+                                      {"step", m.step}}
+                           .dump());
+  else if (!common.quiet)
+    fmt::print("{0}/model.safetensors, {0}/config.json\n", args.folder);
   return ExitCode::ok;
 }
 

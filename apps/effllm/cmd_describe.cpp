@@ -5,11 +5,10 @@
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
-#include "data/corpus.h"
 #include "kernels/parallel.h"
 #include "model/describe.h"
 #include "shared.h"
-#include "train/loaded_model.h"
+#include "train/preflight.h"
 #include "train/run.h"
 
 namespace effllm::app {
@@ -36,12 +35,11 @@ std::vector<std::string> to_row(const LayerCost& l) {
 void print_parameters(const RunConfig& c, int64_t vocab) {
   LanguageModel model(c.model, vocab);
   model.params().as_meta(DType::f32);
-  const AdamW optimizer(c.optim, c.groups, model.params());
+  const auto settings = group_settings(c.optim, c.groups, model.params());
   std::vector<std::vector<std::string>> rows = {{"parameter", "shape", "lr", "weight decay"}};
-  for (size_t i = 0; i < optimizer.settings().size(); ++i) {
+  for (size_t i = 0; i < settings.size(); ++i) {
     const Parameter& p = *model.params().sorted()[i];
-    rows.push_back(
-        {p.name, p.shape.str(), shortest(optimizer.settings()[i].lr), shortest(optimizer.settings()[i].weight_decay)});
+    rows.push_back({p.name, p.shape.str(), shortest(settings[i].lr), shortest(settings[i].weight_decay)});
   }
   fmt::print("{}", table(rows));
 }
@@ -49,8 +47,7 @@ void print_parameters(const RunConfig& c, int64_t vocab) {
 }  // namespace
 
 ExitCode describe(const Common& common, const DescribeArgs& args) {
-  const RunConfig c = config_of(args.model, args.set);
-  const int64_t vocab = vocab_of(c);
+  const auto [c, vocab] = source_of(args.model, args.set);
   const ModelCost cost = count_cost(c.model, vocab, c.train.context);
   const double memory = predicted_bytes(c, vocab, threads());
   if (common.json) {
@@ -82,31 +79,37 @@ ExitCode describe(const Common& common, const DescribeArgs& args) {
     lengths.push_back({fmt::format("{}", cost.state_bytes[i].first),
                        human_bytes(static_cast<double>(cost.state_bytes[i].second)),
                        human_count(cost.decode_flops[i].second)});
-  fmt::print("{}\nkept for backward: {} a sequence of {} tokens; training needs about {} with {} threads\n",
-             table(lengths), human_bytes(cost.kept_bytes), cost.context, human_bytes(memory), threads());
+  fmt::print("{}\nkept for backward: {} a sequence of {} tokens; training needs about {} with {} thread{}\n",
+             table(lengths), human_bytes(cost.kept_bytes), cost.context, human_bytes(memory), threads(),
+             threads() == 1 ? "" : "s");
   return ExitCode::ok;
 }
 
-ExitCode check(const Common&, const CheckArgs& args) {
+ExitCode check(const Common& common, const CheckArgs& args) {
   ExitCode code = ExitCode::ok;
+  nlohmann::json all = nlohmann::json::array();
   for (const std::string& file : args.configs) {
     try {
       const RunConfig c = load_run_config(file, args.set);
-      const int64_t vocab = vocab_of(c);
-      const ModelCost cost = count_cost(c.model, vocab, c.train.context);
-      LanguageModel model(c.model, vocab);
-      model.params().as_meta(DType::f32);
-      const AdamW optimizer(c.optim, c.groups, model.params());
-      const double memory = predicted_bytes(c, vocab, threads());
-      if (memory > 0.9 * memory_limit()) throw MemoryError("training would need about {}", human_bytes(memory));
-      fmt::print("{}: ok, {} parameters, {} FLOPs a token, about {} of memory\n", file,
-                 human_count(static_cast<double>(cost.total.parameters)), human_count(cost.total.train_flops),
-                 human_bytes(memory));
+      const Preflight ready = preflight(c);
+      const ModelCost cost = count_cost(c.model, ready.tokenizer->vocab_size(), c.train.context);
+      all.push_back({{"config", file},
+                     {"exit_code", 0},
+                     {"parameters", cost.total.parameters},
+                     {"train_flops_per_token", cost.total.train_flops},
+                     {"training_bytes", ready.memory}});
+      if (!common.json)
+        fmt::print("{}: ok, {} parameters, {} FLOPs a token, about {} of memory\n", file,
+                   human_count(static_cast<double>(cost.total.parameters)), human_count(cost.total.train_flops),
+                   human_bytes(ready.memory));
     } catch (const Error& e) {
-      print_stderr(fmt::format("{}\n", e.what()));
+      all.push_back({{"config", file}, {"exit_code", static_cast<int>(e.code())}, {"error", e.what()}});
+      const std::string what = e.what();  // most errors of a configuration begin with their place
+      print_stderr(fmt::format("{}{}\n", what.starts_with(file) ? "" : file + ": ", what));
       code = e.code();
     }
   }
+  if (common.json) fmt::print("{}\n", all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   return code;
 }
 

@@ -1,8 +1,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -91,6 +94,18 @@ std::string write_test() {
   }
 }
 
+// libgomp's threads spin while they wait for each other. That is fast on CPUs of one's own, and takes the time of
+// whoever works on CPUs that are shared.
+std::string waiting_advice(double load) {
+  const char* set = std::getenv("OMP_WAIT_POLICY");
+  const std::string policy = set ? set : "not set";
+  std::string lower = policy;
+  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (lower == "passive" || threads() == 1) return policy;
+  return fmt::format("{}: threads spin while they wait; {}set OMP_WAIT_POLICY=passive where other programs {} the CPUs",
+                     policy, load > 0.5 ? "something else runs: " : "", load > 0.5 ? "share" : "may share");
+}
+
 }  // namespace
 
 ExitCode doctor(const Common& common) {
@@ -111,6 +126,7 @@ ExitCode doctor(const Common& common) {
       {"f32 1024^3 product", fmt::format("{:.0f} GFLOP/s", gemm_rate())},
       {"load", load > 0.5 ? fmt::format("{:.2f}: something else runs; timings will suffer", load)
                           : fmt::format("{:.2f}", load)},
+      {"OMP_WAIT_POLICY", waiting_advice(load)},
       {"writing here", write_test()},
       {"gradient check (f64)", fmt::format("{} (relative error {:.1e})", error < 1e-6 ? "ok" : "FAILED", error)},
   };

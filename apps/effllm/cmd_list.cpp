@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 #include <nlohmann/json.hpp>
 
@@ -14,8 +15,9 @@ namespace effllm::app {
 namespace {
 
 using Rows = std::vector<std::vector<std::string>>;
+using Mechanisms = std::span<const MixerInfo* const>;
 
-Rows mechanisms(std::span<const MixerInfo* const> all) {
+Rows mechanisms(Mechanisms all) {
   Rows rows = {{"name", "title", "family", "recurrence", "paper"}};
   for (const MixerInfo* m : all)
     rows.push_back({std::string(m->name), std::string(m->title), std::string(m->family), std::string(m->recurrence),
@@ -23,17 +25,33 @@ Rows mechanisms(std::span<const MixerInfo* const> all) {
   return rows;
 }
 
-void print_details(std::span<const MixerInfo* const> all) {
+void print_details(Mechanisms all, bool markdown) {
   for (const MixerInfo* m : all) {
-    fmt::print("{}: {} ({})\n", m->name, m->title, m->paper);
-    if (!m->deviations.empty()) fmt::print("  deviations: {}\n", m->deviations);
-    if (!m->waivers.split.empty()) fmt::print("  waiver, cuts: {}\n", m->waivers.split);
-    if (!m->waivers.causal.empty()) fmt::print("  waiver, causality: {}\n", m->waivers.causal);
-    Rows rows = {{"  option", "type", "default", "range", "meaning"}};
+    const auto line = [&](std::string_view what, std::string_view text) {
+      if (!text.empty()) fmt::print("{}{}: {}\n", markdown ? "- " : "  ", what, text);
+    };
+    fmt::print("{}{}: {} ({})\n", markdown ? "### " : "", m->name, m->title, m->paper);
+    line("deviations", m->deviations);
+    line("waiver, cuts", m->waivers.split);
+    line("waiver, causality", m->waivers.causal);
+    if (markdown) fmt::print("\n");  // ends the list
+    const std::string indent = markdown ? "" : "  ";
+    Rows rows = {{indent + "option", "type", "default", "range", "meaning"}};
     const auto options = m->options();
-    for (const OptionInfo& o : describe(*options)) rows.push_back({"  " + o.name, o.type, o.value, o.limits, o.help});
-    fmt::print("{}\n", table(rows));
+    for (const OptionInfo& o : describe(*options)) rows.push_back({indent + o.name, o.type, o.value, o.limits, o.help});
+    fmt::print("{}\n", markdown ? markdown_table(rows) : table(rows));
   }
+}
+
+nlohmann::json details(const MixerInfo& m) {
+  nlohmann::json j = {{"deviations", m.deviations},
+                      {"waivers", {{"cuts", m.waivers.split}, {"causality", m.waivers.causal}}},
+                      {"options", nlohmann::json::array()}};
+  const auto options = m.options();
+  for (const OptionInfo& o : describe(*options))
+    j["options"].push_back(
+        {{"name", o.name}, {"type", o.type}, {"default", o.value}, {"range", o.limits}, {"meaning", o.help}});
+  return j;
 }
 
 template <class Info>
@@ -46,12 +64,13 @@ Rows names(std::span<const Info> all) {
 struct Kind {
   std::string_view name, summary;
   std::function<Rows()> rows;
+  Mechanisms (*mechanisms)() = nullptr;  // of kinds whose members have options
 };
 
 const std::vector<Kind>& kinds() {
   static const std::vector<Kind> all = {
-      {"mixers", "sequence mixers (model.layers[].mixer)", [] { return mechanisms(all_mixers()); }},
-      {"ffns", "channel mixers (model.layers[].ffn)", [] { return mechanisms(all_ffns()); }},
+      {"mixers", "sequence mixers (model.layers[].mixer)", [] { return mechanisms(all_mixers()); }, all_mixers},
+      {"ffns", "channel mixers (model.layers[].ffn)", [] { return mechanisms(all_ffns()); }, all_ffns},
       {"objectives", "what is optimised (objective.type)", [] { return names(all_objectives()); }},
       {"optimizers", "optim.type", [] { return names(all_optimizers()); }},
       {"schedules", "learning-rate schedules (optim.schedule.type)", [] { return names(all_schedules()); }},
@@ -62,37 +81,40 @@ const std::vector<Kind>& kinds() {
   return all;
 }
 
+void print_json(const Rows& rows, Mechanisms detailed) {
+  nlohmann::json j = nlohmann::json::array();
+  for (size_t r = 1; r < rows.size(); ++r) {
+    nlohmann::json o;
+    for (size_t c = 0; c < rows[0].size(); ++c) o[rows[0][c]] = rows[r][c];
+    if (!detailed.empty()) o.update(details(*detailed[r - 1]));
+    j.push_back(std::move(o));
+  }
+  fmt::print("{}\n", j.dump());
+}
+
 }  // namespace
 
 ExitCode list(const Common& common, const ListArgs& args) {
-  if (args.kind.empty()) {
-    Rows rows = {{"effllm list ...", "what"}};
-    for (const Kind& k : kinds()) rows.push_back({std::string(k.name), std::string(k.summary)});
-    fmt::print("{}", table(rows));
-    return ExitCode::ok;
-  }
+  Rows rows = {{args.kind.empty() && !common.json ? "effllm list ..." : "name", "what"}};
+  Mechanisms detailed;
   std::vector<std::string_view> known;
   for (const Kind& k : kinds()) {
     known.push_back(k.name);
+    if (args.kind.empty()) rows.push_back({std::string(k.name), std::string(k.summary)});
     if (k.name != args.kind) continue;
-    const Rows rows = k.rows();
-    if (common.json) {
-      nlohmann::json j = nlohmann::json::array();
-      for (size_t r = 1; r < rows.size(); ++r) {
-        nlohmann::json o;
-        for (size_t c = 0; c < rows[0].size(); ++c) o[rows[0][c]] = rows[r][c];
-        j.push_back(std::move(o));
-      }
-      fmt::print("{}\n", j.dump());
-    } else if (args.details && (args.kind == "mixers" || args.kind == "ffns")) {
-      print_details(args.kind == "mixers" ? all_mixers() : all_ffns());
-    } else {
-      fmt::print("{}", args.markdown ? markdown_table(rows) : table(rows));
-    }
-    return ExitCode::ok;
+    rows = k.rows();
+    if (args.details && k.mechanisms) detailed = k.mechanisms();
   }
-  throw ConfigError("there is no list of `{}`.{} `effllm list` shows what can be listed", args.kind,
-                    did_you_mean(args.kind, known));
+  if (!args.kind.empty() && std::ranges::find(known, args.kind) == known.end())
+    throw ConfigError("there is no list of `{}`.{} `effllm list` shows what can be listed", args.kind,
+                      did_you_mean(args.kind, known));
+  if (common.json)
+    print_json(rows, detailed);
+  else if (!detailed.empty())
+    print_details(detailed, args.markdown);
+  else
+    fmt::print("{}", args.markdown ? markdown_table(rows) : table(rows));
+  return ExitCode::ok;
 }
 
 }  // namespace effllm::app

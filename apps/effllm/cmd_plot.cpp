@@ -46,17 +46,20 @@ ExitCode plot(const Common& common, const PlotArgs& args) {
   for (const std::string& run : args.runs) {
     const std::filesystem::path file = RunFolder(run).journal();
     std::error_code error;
+    if (!std::filesystem::exists(run, error)) throw DataError("{}: there is no such run folder", run);
     if (!std::filesystem::exists(file, error)) throw DataError("{}: not a run folder (it has no metrics.jsonl)", run);
     const JournalData journal = read_journal(file);
     for (const std::string& metric : metrics) {
       PlotSeries s = series_of(journal, metric, args.x);
       if (s.y.empty() && !args.metric.empty())
-        throw DataError("{} has no metric `{}`. It has: {}", run, metric, join(known_metrics(journal), ", "));
+        throw DataError("{} has no metric `{}`. It has: {}", run, metric,
+                        journal.tables.empty() ? "no rows yet" : join(known_metrics(journal), ", "));
       if (s.y.empty()) continue;
       s.name = args.runs.size() > 1 ? fmt::format("{} {}", run, metric) : metric;
       all.push_back(std::move(s));
     }
   }
+  if (all.empty()) throw DataError("{}: no rows of {} yet", join(args.runs, ", "), join(metrics, " or "));
   if (common.json) {
     nlohmann::json j = nlohmann::json::array();
     for (const auto& s : all) j.push_back({{"name", s.name}, {"x", s.x}, {"y", s.y}});

@@ -9,45 +9,61 @@
 #include "base/text.h"
 #include "commands.h"
 #include "io/file.h"
-#include "kernels/parallel.h"
 #include "model/describe.h"
+#include "overrides.h"
 #include "shared.h"
+#include "train/preflight.h"
 #include "train/run.h"
+#include "train/signals.h"
 
 namespace effllm::app {
 namespace {
 
-void dry_run(const RunConfig& c) {
-  const Corpus corpus = Corpus::open(c.data.corpus, c.folder);
-  const auto tokenizer = build_tokenizer(c.data.tokenizer, corpus.text());
-  const ModelCost cost = count_cost(c.model, tokenizer->vocab_size(), c.train.context);
+void dry_run(const Common& common, const RunConfig& c) {
+  const Preflight ready = preflight(c);
+  const ModelCost cost = count_cost(c.model, ready.tokenizer->vocab_size(), c.train.context);
   const ShardPlan plan =
       plan_shards(c.train.batch, c.train.context, c.train.lanes, c.train.shard_tokens, cost.total.parameters);
-  const double memory = predicted_bytes(c, tokenizer->vocab_size(), threads());
-  fmt::print("{}", to_yaml(write_run_config(c)));
+  const std::string yaml = to_yaml(write_run_config(c));
+  if (common.json) {
+    const nlohmann::json j = {{"config_yaml", yaml},
+                              {"corpus", ready.corpus.manifest().name},
+                              {"parameters", cost.total.parameters},
+                              {"tokens_per_step", c.train.batch * c.train.context},
+                              {"lanes", plan.lanes.size()},
+                              {"train_flops_per_token", cost.total.train_flops},
+                              {"training_bytes", ready.memory},
+                              {"memory_bytes", memory_limit()}};
+    fmt::print("{}\n", j.dump());
+    return;
+  }
+  fmt::print("{}", yaml);
   print_stderr(fmt::format(
       "would train {} parameters on {} ({}, {} tokens a step in {} lanes, {} FLOPs a token), about {} of {} memory\n",
-      human_count(static_cast<double>(cost.total.parameters)), corpus.manifest().name, c.data.order,
-      c.train.batch * c.train.context, plan.lanes.size(), human_count(cost.total.train_flops), human_bytes(memory),
-      human_bytes(memory_limit())));
+      human_count(static_cast<double>(cost.total.parameters)), ready.corpus.manifest().name, c.data.order,
+      c.train.batch * c.train.context, plan.lanes.size(), human_count(cost.total.train_flops),
+      human_bytes(ready.memory), human_bytes(memory_limit())));
 }
 
 }  // namespace
 
 ExitCode train(const Common& common, const TrainArgs& args) {
-  RunRequest request{.config = load_run_config(args.config, args.set),
+  const Overrides given = overrides_of(args);
+  RunRequest request{.config = load_run_config(args.config, given.set, args.name),
                      .config_text = read_file(args.config, 1 << 20),
                      .overrides = "",
+                     .note = given.note,
                      .runs = args.runs,
                      .resume = args.resume == "auto",
                      .quiet = common.quiet};
-  if (!args.name.empty()) request.config.name = args.name;
-  for (const auto& s : args.set) request.overrides += s + "\n";
+  for (const auto& s : given.set) request.overrides += s + "\n";
   if (args.dry_run) {
-    dry_run(request.config);
+    if (!given.note.empty() && !common.quiet) print_stderr(given.note + "\n");
+    dry_run(common, request.config);
     return ExitCode::ok;
   }
   const std::string split = request.config.eval.split;
+  const Signals signals;  // before anything starts a thread, so that one that comes while it loads counts too
   Run run(std::move(request));
   const RunOutcome done = run.train();
   const std::string folder = done.folder.string();

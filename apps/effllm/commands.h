@@ -99,6 +99,7 @@ ExitCode export_weights(const Common&, const ExportArgs&);
 struct PrepareArgs {
   std::string file, name, folder = "data", separator;
   double train = 0.9, val = 0.05;
+  bool force = false;
 };
 ExitCode prepare_data(const Common&, const PrepareArgs&);
 ExitCode show_data(const Common&, const std::string& corpus);

@@ -7,12 +7,18 @@
 
 namespace effllm::app {
 
-// A configuration file with the overrides of the command line applied.
-RunConfig load_run_config(const std::string& file, const std::vector<std::string>& overrides);
-// Of a configuration file, or of what a run folder or checkpoint says it was made with.
-RunConfig config_of(const std::string& model, const std::vector<std::string>& overrides);
+// A configuration file with the overrides of the command line applied; a `name` that isn't empty replaces its own.
+RunConfig load_run_config(const std::string& file, const std::vector<std::string>& overrides,
+                          const std::string& name = "");
 
 // Size of the vocabulary: the corpus decides it for some tokenizers; bytes need none.
 int64_t vocab_of(const RunConfig& c);
+
+struct ModelSource {
+  RunConfig config;
+  int64_t vocab;
+};
+// Of a configuration file, or of what a run folder or checkpoint says it was made with, which needs no corpus.
+ModelSource source_of(const std::string& model, const std::vector<std::string>& overrides);
 
 }  // namespace effllm::app

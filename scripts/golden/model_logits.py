@@ -31,9 +31,11 @@ MIXERS = {"attention": attention, "gla": gla, "min_gru": min_gru}
 FFNS = {"mlp": mlp, "swiglu": swiglu}
 TOLERANCE = 1e-5
 
-# Keys of the config that decide what is computed, and tensors of a checkpoint that are no weights.
+# Keys of the config that decide what is computed, those that decide only how weights begin or are trained, and tensors
+# of a checkpoint that are no weights.
 MODEL_KEYS = {"d_model", "tie_embeddings", "positions", "max_tokens", "final_norm", "embedding_scale", "layers"}
-LAYER_KEYS = {"mixer", "ffn", "norm"}
+TRAINING_KEYS = {"dropout", "init"}
+LAYER_KEYS = {"mixer", "ffn", "norm", "id", "weights"}
 NOT_WEIGHTS = ("opt.", "state.", "buffers.", "train.")
 
 
@@ -59,11 +61,27 @@ class ReadLog(dict[str, Array]):
         return ReadLog(part, f"{self.prefix}{prefix}.", self.used)
 
 
+def flatten(entries: list[Config]) -> list[Config]:
+    """Returns the entries with {repeat: n, of: [...]} written out."""
+    flat: list[Config] = []
+    for entry in entries:
+        flat += flatten(entry["of"]) * int(entry["repeat"]) if "repeat" in entry else [entry]
+    return flat
+
+
 def read_layers(model: Config) -> list[Config]:
-    """Returns one {mixer, ffn, norm} per layer; {repeat: n, of: [...]} is written out."""
+    """Returns {mixer, ffn, norm, weights} of each layer; "weights" is the index of the layer whose weights it has, which
+    is its own unless it says {use: id}."""
     layers: list[Config] = []
-    for entry in model["layers"]:
-        layers += read_layers({"layers": entry["of"]}) * int(entry["repeat"]) if "repeat" in entry else [entry]
+    by_id: dict[str, Config] = {}
+    for i, entry in enumerate(flatten(model["layers"])):
+        if "use" in entry:
+            layer = by_id[entry["use"]]
+        else:
+            layer = {**entry, "weights": i}
+            if "id" in entry:
+                by_id[entry["id"]] = layer
+        layers.append(layer)
     return layers
 
 
@@ -98,8 +116,8 @@ def model_logits(model: Config, params: ReadLog, tokens: Array, segments: Array 
         positions = positions["type"]
     if positions == "learned":
         x = x + params["positions.weight"][document_positions(segments, *tokens.shape)]
-    for i, layer in enumerate(layers):
-        name, norm = f"layers.{i}", read_norm(layer.get("norm"), None)
+    for layer in layers:
+        name, norm = f"layers.{layer['weights']}", read_norm(layer.get("norm"), None)
         normed = normalize(x, params, f"{name}.mixer_norm", norm)
         options = layer["mixer"]
         x = x + MIXERS[options["type"]](normed, params.below(f"{name}.mixer"), options, segments, direction)
@@ -113,7 +131,7 @@ def model_logits(model: Config, params: ReadLog, tokens: Array, segments: Array 
 
 def warn_of_unknown(model: Config, params: ReadLog) -> None:
     """Names on stderr the config keys and the weights that this script does not know and therefore ignores."""
-    keys = {key for key in model if key not in MODEL_KEYS}
+    keys = {key for key in model if key not in MODEL_KEYS | TRAINING_KEYS}
     keys |= {f"layers[].{key}" for layer in read_layers(model) for key in layer if key not in LAYER_KEYS}
     tensors = {name for name in params if name not in params.used and not name.startswith(NOT_WEIGHTS)}
     for kind, names in (("config keys", keys), ("tensors", tensors)):

@@ -88,6 +88,8 @@ Corpus Corpus::open(const std::string& name, const fs::path& near) {
   const fs::path file = find_manifest(name, near);
   Corpus corpus;
   Manifest& m = corpus.manifest_ = read_manifest(file);
+  std::error_code failure;
+  corpus.file_ = fs::absolute(file, failure);
   const fs::path text = file.parent_path() / m.file;
   if (!is_file(text))
     throw DataError("the text of corpus `{}` is missing: no {}; {}", m.name, text.string(), remedy(m));
@@ -99,6 +101,16 @@ Corpus Corpus::open(const std::string& name, const fs::path& near) {
     throw DataError("{} has the SHA-256 {} where {} says {}; {}", text.string(), digest, file.string(), m.sha256,
                     remedy(m));
   return corpus;
+}
+
+TokenizedText TokenizedText::first(int64_t n, const Tokenizer& tokenizer) const {
+  if (n >= static_cast<int64_t>(tokens.size())) return *this;
+  TokenizedText out;
+  out.tokens.assign(tokens.begin(), tokens.begin() + n);
+  for (const int64_t start : document_starts)
+    if (start < n) out.document_starts.push_back(start);
+  for (const int32_t id : out.tokens) out.bytes += tokenizer.bytes_of(id);
+  return out;
 }
 
 std::string_view Corpus::text(Split split) const {

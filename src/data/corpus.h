@@ -27,6 +27,8 @@ struct TokenizedText {
   std::vector<int32_t> tokens;
   std::vector<int64_t> document_starts;
   int64_t bytes = 0;
+  // The first `n` tokens, of a text of fewer all.
+  TokenizedText first(int64_t n, const Tokenizer& tokenizer) const;
 };
 
 class Corpus {
@@ -35,6 +37,7 @@ class Corpus {
   // manifest. DataError with the command to run where the text is missing, of another size or another SHA-256.
   static Corpus open(const std::string& name, const std::filesystem::path& near = {});
   const Manifest& manifest() const { return manifest_; }
+  const std::filesystem::path& file() const { return file_; }  // the manifest, absolute
   std::string_view text() const { return text_; }
   std::string_view text(Split) const;
   // DataError for an empty split (a manifest may leave test empty) and for symbols that the tokenizer lacks.
@@ -42,6 +45,7 @@ class Corpus {
 
  private:
   Manifest manifest_;
+  std::filesystem::path file_;
   std::string text_;
 };
 
@@ -50,7 +54,8 @@ Manifest read_manifest(const std::filesystem::path& file);
 // Copies `text` to <folder>/<name>.txt and writes <folder>/<name>.yaml with sizes, SHA-256 and a contiguous split.
 // `train` and `val` are fractions; a UTF-8 file is cut at code-point borders. DataError for a missing or empty file and
 // where train would be empty, ConfigError for fractions, names and separators that don't work, IoError for writing.
+// ConfigError, unless `replace`, where a corpus of that name is there with another text, splits or separator.
 Manifest prepare_corpus(const std::filesystem::path& text, const std::string& name, const std::filesystem::path& folder,
-                        double train, double val, const std::string& document_separator);
+                        double train, double val, const std::string& document_separator, bool replace = true);
 
 }  // namespace effllm

@@ -112,6 +112,25 @@ void check_name(const std::string& name) {
     throw ConfigError("`{}` can't name a corpus; take letters, digits, '-', '_' and '.'", name);
 }
 
+// Refuses to replace what a name stands for: runs that trained on it could neither be resumed nor evaluated.
+void refuse_other(const Manifest& m, const fs::path& folder) {
+  const fs::path manifest = folder / (m.name + ".yaml"), text = folder / m.file;
+  std::error_code failure;
+  if (fs::exists(manifest, failure)) {
+    const Manifest old = read_manifest(manifest);
+    if (old.sha256 == m.sha256 && old.train_end == m.train_end && old.val_end == m.val_end &&
+        old.document_separator == m.document_separator)
+      return;
+    throw ConfigError(
+        "{} exists with another {}: choose another --name, or replace it with --force (runs that trained on it can "
+        "then "
+        "be neither resumed nor evaluated)",
+        manifest.string(), old.sha256 == m.sha256 ? "division into splits or documents" : "text");
+  }
+  if (fs::exists(text, failure) && sha256(read_text_file(text)) != m.sha256)
+    throw ConfigError("{} exists with another text: choose another --name, or replace it with --force", text.string());
+}
+
 }  // namespace
 
 Manifest read_manifest(const fs::path& file) {
@@ -145,7 +164,7 @@ Manifest read_manifest(const fs::path& file) {
 }
 
 Manifest prepare_corpus(const fs::path& text, const std::string& name, const fs::path& folder, double train, double val,
-                        const std::string& document_separator) {
+                        const std::string& document_separator, bool replace) {
   check_name(name);
   if (!(train > 0) || !(val >= 0) || !(train + val <= 1 + 1e-9))
     throw ConfigError(
@@ -173,6 +192,7 @@ Manifest prepare_corpus(const fs::path& text, const std::string& name, const fs:
   m.document_separator = document_separator;
   if (m.train_end == 0) throw DataError("{} is too short: the train split would be empty", text.string());
 
+  if (!replace) refuse_other(m, folder);
   std::error_code failure;
   fs::create_directories(folder, failure);
   if (failure) throw IoError("can't create the folder {}: {}", folder.string(), failure.message());

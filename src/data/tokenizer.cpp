@@ -59,6 +59,10 @@ class ByteTokenizer : public Tokenizer {
     check_id(id, 256);
     return 1;
   }
+  int64_t characters_of(int32_t id) const override {
+    check_id(id, 256);
+    return (id & 0xC0) == 0x80 ? 0 : 1;
+  }
   std::string to_json() const override { return nlohmann::json{{"kind", "byte"}}.dump(); }
 };
 
@@ -101,6 +105,10 @@ class CharTokenizer : public Tokenizer {
   int64_t bytes_of(int32_t id) const override {
     check_id(id, vocab_size());
     return static_cast<int64_t>(symbols_[static_cast<size_t>(id)].size());
+  }
+  int64_t characters_of(int32_t id) const override {
+    check_id(id, vocab_size());
+    return 1;
   }
   std::string to_json() const override {
     std::string all;

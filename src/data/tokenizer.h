@@ -17,7 +17,10 @@ class Tokenizer {
   // DataError where the text holds a symbol that the vocabulary lacks: which one, at which byte.
   virtual std::vector<int32_t> encode(std::string_view text) const = 0;
   virtual std::string decode(std::span<const int32_t> ids) const = 0;
-  virtual int64_t bytes_of(int32_t id) const = 0;  // so that bits per byte exist for every tokenizer
+  // So that bits per byte and per character exist for every tokenizer. A character is a UTF-8 code point, and counted
+  // where it begins: the bytes after the first have none.
+  virtual int64_t bytes_of(int32_t id) const = 0;
+  virtual int64_t characters_of(int32_t id) const = 0;
   virtual std::string to_json() const = 0;
 };
 

@@ -33,8 +33,8 @@ struct Window {
 
 struct Score {
   double nats = 0;
-  int64_t tokens = 0, bytes = 0;
-  void operator+=(const Score& o) { nats += o.nats, tokens += o.tokens, bytes += o.bytes; }
+  int64_t tokens = 0, bytes = 0, characters = 0;
+  void operator+=(const Score& o) { nats += o.nats, tokens += o.tokens, bytes += o.bytes, characters += o.characters; }
 };
 
 int64_t stride_of(const EvalOptions& o) { return o.stride ? o.stride : std::max<int64_t>(1, o.tokens / 2); }
@@ -143,7 +143,11 @@ class Evaluation {
       pieces.back() += scores_[i];
     }
     if (total.tokens == 0) throw DataError("every target of the split begins a document: nothing to score");
-    EvalResult r{.protocol = options_.protocol, .nats = total.nats, .tokens = total.tokens, .bytes = total.bytes};
+    EvalResult r{.protocol = options_.protocol,
+                 .nats = total.nats,
+                 .tokens = total.tokens,
+                 .bytes = total.bytes,
+                 .characters = total.characters};
     const auto k = static_cast<double>(pieces.size()), n = static_cast<double>(total.tokens);
     double squares = 0;
     for (const Score& p : pieces) {
@@ -165,7 +169,8 @@ class Evaluation {
     for (size_t i = task.first; i < task.last; ++i) {
       fill_row(windows_[i], inputs, targets, segments);
       for (auto t = targets.end() - tokens; t != targets.end(); ++t)
-        if (*t != kIgnoredTarget) ++scores_[i].tokens, scores_[i].bytes += tokenizer_.bytes_of(*t);
+        if (*t != kIgnoredTarget)
+          scores_[i] += {.tokens = 1, .bytes = tokenizer_.bytes_of(*t), .characters = tokenizer_.characters_of(*t)};
     }
     const Shape shape = {batch, tokens};
     const Tensor documents = segments.empty() ? Tensor() : Tensor::view_of(std::span(segments), shape);
@@ -208,7 +213,7 @@ class Evaluation {
 
 }  // namespace
 
-double EvalResult::bits_per_char() const { return nats_per_token() / std::numbers::ln2; }
+double EvalResult::bits_per_char() const { return nats / std::numbers::ln2 / static_cast<double>(characters); }
 double EvalResult::bits_per_byte() const { return nats / std::numbers::ln2 / static_cast<double>(bytes); }
 double EvalResult::perplexity() const { return std::exp(nats_per_token()); }
 

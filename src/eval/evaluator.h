@@ -29,13 +29,13 @@ struct EvalOptions {
 
 struct EvalResult {
   std::string protocol;
-  double nats = 0;                // sum of -log p over the scored tokens; NaN where the model gave NaN
-  int64_t tokens = 0, bytes = 0;  // that were scored
-  double stderr_nats = 0;         // standard error of nats_per_token(), over pieces of T tokens; NaN below two pieces
+  double nats = 0;                                // sum of -log p over the scored tokens; NaN where the model gave NaN
+  int64_t tokens = 0, bytes = 0, characters = 0;  // that were scored; characters are code points of UTF-8
+  double stderr_nats = 0;  // standard error of nats_per_token(), over pieces of T tokens; NaN below two pieces
   double seconds = 0;
 
   double nats_per_token() const { return nats / static_cast<double>(tokens); }
-  double bits_per_char() const;  // bits per token: a token of a byte or char tokenizer is a character
+  double bits_per_char() const;
   double bits_per_byte() const;
   double perplexity() const;  // of a token
 };

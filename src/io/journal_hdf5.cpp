@@ -13,11 +13,11 @@ constexpr int64_t kFormatVersion = 1;  // of metrics.h5
 struct Metric {
   std::string_view name, units, long_name;
 };
-constexpr std::array<Metric, 20> kMetrics = {
+constexpr std::array<Metric, 21> kMetrics = {
     {{"loss", "nats/token", "cross entropy"},
-     {"loss_se", "nats/token", "standard error of the cross entropy"},
+     {"stderr", "nats/token", "standard error of the cross entropy"},
      {"aux_loss", "1", "auxiliary loss"},
-     {"bpc", "bits/character", "bits per character"},
+     {"bpc", "bits/character", "bits per character (UTF-8 code point)"},
      {"bpb", "bits/byte", "bits per byte"},
      {"ppl", "1", "perplexity per token"},
      {"accuracy", "1", "fraction of tokens predicted right"},
@@ -25,6 +25,7 @@ constexpr std::array<Metric, 20> kMetrics = {
      {"grad_norm", "1", "global norm of the gradient before clipping"},
      {"param_norm", "1", "global norm of the parameters"},
      {"tokens", "tokens", "tokens trained on so far"},
+     {"scored_tokens", "tokens", "tokens that were scored"},
      {"epoch", "1", "passes over the corpus so far"},
      {"wall_s", "s", "time of training so far"},
      {"step_s", "s", "time of one step"},

@@ -17,7 +17,9 @@ RunFolder RunFolder::create(const fs::path& runs, const std::string& name, bool 
     path = runs / fmt::format("{}-{}", name, n);
   for (const char* part : {"ckpt", "samples", "eval"}) {
     fs::create_directories(path / part, error);
-    if (error) throw IoError("{}: {}; choose another folder with --runs", (path / part).string(), error.message());
+    if (error)
+      throw IoError("the run folder {} can't be made: {}; choose another place with --runs", path.string(),
+                    error.message());
   }
   return RunFolder(path);
 }

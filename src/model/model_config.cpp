@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <initializer_list>
+
 #include "ffn/ffn.h"
 #include "mixers/mixer.h"
 
@@ -104,15 +107,16 @@ class LayerReader {
       return;
     }
     if (o.repeat || !o.of.is_null()) {
-      if (!o.repeat || !o.of.is_list() || !o.mixer.is_null() || !o.use.empty())
-        found_.error(node.mark(), "`repeat` takes a count, and `of` a list of layers; nothing else goes beside them");
-      else
+      if (!o.repeat || !o.of.is_list())
+        found_.error(node.mark(), "`repeat` takes a count, and `of` a list of layers");
+      else if (none_of(node, {"mixer", "ffn", "norm", "id", "use"}, "`repeat` and `of`"))
         repeat(*o.repeat, o.of, depth);
       return;
     }
-    if (!o.use.empty()) {
+    if (node.find("use")) {
+      if (!none_of(node, {"mixer", "ffn", "norm", "id"}, "`use`, which takes over a whole layer")) return;
       for (size_t i = 0; i < layers.size(); ++i)
-        if (layers[i].id == o.use) {
+        if (!o.use.empty() && layers[i].id == o.use) {
           LayerSpec copy = layers[i];
           copy.same_as = i;
           copy.id.clear();
@@ -144,6 +148,17 @@ class LayerReader {
           spec.ffn, "ffn", [](std::string_view n, const Mark& m) -> const MixerInfo& { return find_ffn(n, m); },
           found_);
     layers.push_back(std::move(spec));
+  }
+
+  // False, with an error at each, where the layer has one of these keys: beside `what` they would do nothing.
+  bool none_of(const ConfigNode& node, std::initializer_list<std::string_view> keys, std::string_view what) {
+    bool none = true;
+    for (const auto& e : node.entries()) {
+      if (std::ranges::find(keys, e.key) == keys.end()) continue;
+      found_.error(e.key_mark, fmt::format("`{}` does nothing beside {}", e.key, what));
+      none = false;
+    }
+    return none;
   }
 
   // Reads the layers once, so that their errors are reported once, and copies them.

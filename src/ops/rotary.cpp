@@ -1,42 +1,64 @@
 #include "ops/rotary.h"
 
 #include <cmath>
+#include <map>
+#include <tuple>
 
 #include "ops/rows.h"
 
 namespace effllm {
 
-RotaryTable::RotaryTable(int64_t dim, double theta, int64_t positions) : dim_(dim), positions_(positions) {
+RotaryTable::RotaryTable(int64_t dim, double theta, int64_t positions)
+    : dim_(dim), positions_(positions), theta_(theta) {
   require(dim > 0 && dim % 2 == 0, "rotary: pairs of columns are turned, so that their number is even and not {}", dim);
-  const int64_t half = dim / 2;
-  for (int64_t i = 0; i < half; ++i)
+  for (int64_t i = 0; i < dim / 2; ++i)
     frequency_.push_back(std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(dim)));
-  for (int64_t p = 0; p < positions; ++p)
-    for (int64_t i = 0; i < half; ++i) {
-      cos64_.push_back(std::cos(angle(p, i)));
-      sin64_.push_back(std::sin(angle(p, i)));
+}
+
+// Those that another table holds, or new ones. They live as long as a table that reads them.
+template <class T>
+std::shared_ptr<const RotaryTable::Values<T>> RotaryTable::shared_values() const {
+  using Key = std::tuple<int64_t, double, int64_t>;
+  static std::mutex guard;
+  static std::map<Key, std::weak_ptr<const Values<T>>> all;
+  const std::scoped_lock lock(guard);
+  auto& known = all[Key(dim_, theta_, positions_)];
+  if (auto values = known.lock()) return values;
+  const auto made = std::make_shared<Values<T>>();
+  made->cosines.reserve(static_cast<size_t>(positions_ * dim_ / 2));
+  made->sines.reserve(static_cast<size_t>(positions_ * dim_ / 2));
+  for (int64_t p = 0; p < positions_; ++p)
+    for (int64_t i = 0; i < dim_ / 2; ++i) {
+      made->cosines.push_back(static_cast<T>(std::cos(angle(p, i))));
+      made->sines.push_back(static_cast<T>(std::sin(angle(p, i))));
     }
-  cos32_.assign(cos64_.begin(), cos64_.end());
-  sin32_.assign(sin64_.begin(), sin64_.end());
+  known = made;
+  return made;
+}
+
+template <class T>
+const RotaryTable::Values<T>& RotaryTable::values() const {
+  auto& lazy = [this]() -> auto& {
+    if constexpr (sizeof(T) == 4)
+      return f32_;
+    else
+      return f64_;
+  }
+  ();
+  std::call_once(lazy.made, [&] { lazy.values = shared_values<T>(); });
+  return *lazy.values;
 }
 
 template <class T>
 void RotaryTable::rows(const int64_t* position, int64_t n, T* cosines, T* sines) const {
+  const Values<T>& table = values<T>();
   const int64_t half = dim_ / 2;
   for (int64_t r = 0; r < n; ++r, cosines += half, sines += half) {
     const int64_t p = position[r];
     for (int64_t i = 0; i < half; ++i) {
       const auto at = static_cast<size_t>(p * half + i);
-      if (p >= positions_) {
-        cosines[i] = static_cast<T>(std::cos(angle(p, i)));
-        sines[i] = static_cast<T>(std::sin(angle(p, i)));
-      } else if constexpr (sizeof(T) == 4) {
-        cosines[i] = cos32_[at];
-        sines[i] = sin32_[at];
-      } else {
-        cosines[i] = cos64_[at];
-        sines[i] = sin64_[at];
-      }
+      cosines[i] = p < positions_ ? table.cosines[at] : static_cast<T>(std::cos(angle(p, i)));
+      sines[i] = p < positions_ ? table.sines[at] : static_cast<T>(std::sin(angle(p, i)));
     }
   }
 }

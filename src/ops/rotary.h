@@ -1,14 +1,16 @@
 // Rotary position embedding. Su et al. 2021, arXiv:2104.09864.
 #pragma once
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "autodiff/op.h"
 
 namespace effllm {
 
-// cos and sin of p * theta^(-2i/dim) for positions p and i < dim/2, in both float types, made once and read by all
-// threads. Positions beyond the table are computed when they come.
+// cos and sin of p * theta^(-2i/dim) for positions p and i < dim/2. A float type's values are made when they are first
+// asked for, shared by all tables of the same sizes, and read by all threads: a model that is only described takes no
+// memory for them. Positions beyond the table are computed when they come.
 class RotaryTable {
  public:
   RotaryTable(int64_t dim, double theta, int64_t positions);
@@ -19,12 +21,27 @@ class RotaryTable {
   void rows(const int64_t* position, int64_t n, T* cosines, T* sines) const;
 
  private:
+  template <class T>
+  struct Values {
+    std::vector<T> cosines, sines;  // [positions, dim/2]
+  };
+  template <class T>
+  struct Lazy {
+    std::once_flag made;
+    std::shared_ptr<const Values<T>> values;
+  };
+  template <class T>
+  const Values<T>& values() const;
+  template <class T>
+  std::shared_ptr<const Values<T>> shared_values() const;
   double angle(int64_t position, int64_t i) const {
     return static_cast<double>(position) * frequency_[static_cast<size_t>(i)];
   }
   int64_t dim_, positions_;
-  std::vector<double> frequency_, cos64_, sin64_;
-  std::vector<float> cos32_, sin32_;
+  double theta_;
+  std::vector<double> frequency_;
+  mutable Lazy<float> f32_;
+  mutable Lazy<double> f64_;
 };
 
 // Rotates pairs (i, i + dim/2) of every head ("half-split" pairs, as in GPT-NeoX and Llama). x: [B, T, heads *

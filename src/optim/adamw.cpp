@@ -55,21 +55,31 @@ bool matches(std::string_view pattern, std::string_view name) {
   return p == pattern.size();
 }
 
-AdamW::AdamW(const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store)
-    : options_(o), store_(store), m_(store.slab_elements(), store.dtype()), v_(store.slab_elements(), store.dtype()) {
+std::vector<ParameterSetting> group_settings(const OptimOptions& o, const std::vector<GroupOptions>& groups,
+                                             const ParamStore& store) {
+  std::vector<ParameterSetting> settings;
   for (const Parameter* p : store.sorted())
-    settings_.push_back({o.lr * p->traits.lr_scale, p->traits.decay ? o.weight_decay : 0});
+    settings.push_back({o.lr * p->traits.lr_scale, p->traits.decay ? o.weight_decay : 0});
   for (const GroupOptions& g : groups) {
     bool any = false;
-    for (size_t i = 0; i < settings_.size(); ++i) {
+    for (size_t i = 0; i < settings.size(); ++i) {
       if (!matches(g.match, store.sorted()[i]->name)) continue;
       any = true;
-      if (g.lr) settings_[i].lr = *g.lr;
-      if (g.weight_decay) settings_[i].weight_decay = *g.weight_decay;
+      if (g.lr) settings[i].lr = *g.lr;
+      if (g.weight_decay) settings[i].weight_decay = *g.weight_decay;
     }
     if (!any)
       throw_at(g.mark, fmt::format("no parameter is called like `{}`; `effllm describe` lists their names", g.match));
   }
+  return settings;
+}
+
+AdamW::AdamW(const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store)
+    : options_(o),
+      store_(store),
+      settings_(group_settings(o, groups, store)),
+      m_(store.slab_elements(), store.dtype()),
+      v_(store.slab_elements(), store.dtype()) {
   for (size_t i = 0; i < settings_.size(); ++i) {
     const Parameter& p = *store.sorted()[i];
     for (int64_t at = 0; at < p.extent; at += kBlock)

@@ -32,6 +32,13 @@ struct OptimOptions final : Options {
 std::span<const NamedInfo> all_optimizers();
 bool matches(std::string_view pattern, std::string_view name);
 
+// What the groups make of each parameter, in store order. ConfigError where a group matches none.
+struct ParameterSetting {
+  double lr, weight_decay;
+};
+std::vector<ParameterSetting> group_settings(const OptimOptions& o, const std::vector<GroupOptions>& groups,
+                                             const ParamStore& store);
+
 class AdamW {
  public:
   // ConfigError where a group matches no parameter.
@@ -44,10 +51,7 @@ class AdamW {
   void set_steps(int64_t n) { steps_ = n; }
   const Slab& m() const { return m_; }
   const Slab& v() const { return v_; }
-  // What the groups made of each parameter, in store order: for `describe` and tests.
-  struct Setting {
-    double lr, weight_decay;
-  };
+  using Setting = ParameterSetting;
   const std::vector<Setting>& settings() const { return settings_; }
 
  private:
@@ -57,7 +61,7 @@ class AdamW {
   };
   OptimOptions options_;
   ParamStore& store_;
-  std::vector<Setting> settings_;
+  std::vector<ParameterSetting> settings_;
   std::vector<Block> blocks_;
   Slab m_, v_;
   int64_t steps_ = 0;

@@ -1,6 +1,8 @@
 #include "train/loaded_model.h"
 
+#include <exception>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "io/checkpoint.h"
 #include "io/file.h"
@@ -28,20 +30,51 @@ nlohmann::json to_json(const ConfigNode& n) {
 
 }  // namespace
 
+RunConfig config_in(const SafetensorsFile& checkpoint, const std::string& path) {
+  ConfigNode root = parse_config(metadata_of(checkpoint, path, "config_yaml"), path + " (config_yaml)");
+  const ConfigNode* name = root.find("name");
+  const std::string called = name ? name->text() : "";
+  root.erase("name");
+  RunConfig c = read_run_config(root);
+  if (!called.empty()) c.name = called;
+  return c;
+}
+
 LoadedModel load_model(const std::filesystem::path& run_or_checkpoint, DType type) {
   LoadedModel m;
   m.checkpoint = find_checkpoint(run_or_checkpoint);
   const std::string path = m.checkpoint.string();
   const SafetensorsFile file(m.checkpoint);
   require_checkpoint(file, path);
-  m.config = read_run_config(parse_config(metadata_of(file, path, "config_yaml"), path + " (config_yaml)"));
+  m.config = config_in(file, path);
   m.tokenizer = tokenizer_from_json(metadata_of(file, path, "vocab"));
   m.data_sha256 = metadata_of(file, path, "data_sha256");
+  if (const auto found = file.metadata().find("corpus_manifest"); found != file.metadata().end())
+    m.manifest = found->second;
   m.step = std::strtoll(metadata_of(file, path, "step").c_str(), nullptr, 10);
   m.model = std::make_unique<LanguageModel>(m.config.model, m.tokenizer->vocab_size());
   m.model->params().materialize(static_cast<uint64_t>(m.config.train.seed), type);
   load_parameters(file, path, m.model->params());
   return m;
+}
+
+Corpus open_corpus(const LoadedModel& m) {
+  const auto fits = [&](const Corpus& c) { return c.manifest().sha256 == m.data_sha256; };
+  std::optional<Corpus> usual;
+  std::exception_ptr error;
+  try {
+    usual = Corpus::open(m.config.data.corpus);
+    if (fits(*usual) || m.manifest.empty()) return *std::move(usual);
+  } catch (const DataError&) {
+    error = std::current_exception();
+  }
+  try {
+    if (!m.manifest.empty())
+      if (Corpus then = Corpus::open(m.manifest); fits(then)) return then;
+  } catch (const Error&) {  // what is wrong in the usual places says more
+  }
+  if (usual) return *std::move(usual);
+  std::rethrow_exception(error);
 }
 
 void export_model(const LoadedModel& m, const std::filesystem::path& folder) {

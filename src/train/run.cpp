@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -12,6 +13,7 @@
 #include "io/checkpoint.h"
 #include "kernels/parallel.h"
 #include "model/describe.h"
+#include "train/preflight.h"
 #include "train/signals.h"
 
 namespace effllm {
@@ -26,17 +28,17 @@ bool due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
 }  // namespace
 
 Run::Run(RunRequest request)
-    : request_(std::move(request)),
-      config_(request_.config),
-      corpus_(Corpus::open(config_.data.corpus, config_.folder)),
-      tokenizer_(build_tokenizer(config_.data.tokenizer, corpus_.text())),
-      train_text_(corpus_.tokenize(*tokenizer_, Split::train)),
-      val_text_(corpus_.tokenize(*tokenizer_, parse_split(config_.eval.split))),
-      folder_(""),
-      terminal_(request_.quiet) {
+    : request_(std::move(request)), config_(request_.config), folder_(""), terminal_(request_.quiet) {
   at_.best_val = std::numeric_limits<double>::quiet_NaN();
-  check_memory();
-  check_evaluation();
+  Preflight ready = preflight(config_);
+  corpus_ = std::move(ready.corpus);
+  tokenizer_ = std::move(ready.tokenizer);
+  train_text_ = std::move(ready.train);
+  val_text_ = std::move(ready.val);
+  int64_t characters = 0;
+  for (const int32_t id : train_text_.tokens) characters += tokenizer_->characters_of(id);
+  tokens_per_character_ =
+      static_cast<double>(train_text_.tokens.size()) / static_cast<double>(std::max<int64_t>(1, characters));
   order_ = build_order(config_.data.order, train_text_, {config_.train.batch, config_.train.context},
                        static_cast<uint64_t>(config_.data.seed), config_.data.reset == "document");
   model_ = std::make_unique<LanguageModel>(config_.model, tokenizer_->vocab_size());
@@ -57,23 +59,15 @@ Run::Run(RunRequest request)
   lock_ = std::make_unique<FileLock>(folder_.path());
   sweep_stale_temps(folder_.path());
   sweep_stale_temps(folder_.path() / "ckpt");
+  log_ = std::make_unique<AppendFile>(folder_.log());
+  if (const auto wanted = request_.runs / config_.name; folder_.path() != wanted)
+    say(fmt::format("{} exists; writing to {}", wanted.string(), folder_.path().string()));
+  if (!request_.note.empty()) say(request_.note);
   if (request_.resume) resume_from_newest();
   write_start_files();
 }
 
 Run::~Run() = default;
-
-// What would otherwise fail when the training is done.
-void Run::check_evaluation() const {
-  if (val_text_.tokens.size() < 2)
-    throw DataError("corpus `{}`, split {}: one token leaves nothing to predict", corpus_.manifest().name,
-                    config_.eval.split);
-  try {
-    tokenizer_->encode(config_.eval.prompt);
-  } catch (const DataError& e) {
-    throw DataError("eval.prompt, of samples: {}", e.what());
-  }
-}
 
 double Run::progress() const { return config_.progress(at_.step, at_.tokens, at_.flops, at_.seconds); }
 
@@ -87,7 +81,8 @@ std::string Run::status_text() const {
   const std::string eta =
       done > 0.005 && at_.seconds > 1 ? human_seconds(at_.seconds * (1 - done) / done) : "estimating";
   return fmt::format("step {}  {:3.0f}%  loss {:.3f}  {:.3f} bits/char  {} tokens/s  ETA {}", at_.step,
-                     100 * std::min(done, 1.0), shown_loss_, shown_loss_ / std::numbers::ln2, human_count(rate), eta);
+                     100 * std::min(done, 1.0), shown_loss_, shown_loss_ / std::numbers::ln2 * tokens_per_character_,
+                     human_count(rate), eta);
 }
 
 bool Run::step_once() {
@@ -133,7 +128,7 @@ void Run::log_row() {
   const double loss = loss_sum_ / static_cast<double>(loss_count_);
   const std::pair<std::string, double> row[] = {
       {"loss", loss},
-      {"bpc", loss / std::numbers::ln2},
+      {"bpc", loss / std::numbers::ln2 * tokens_per_character_},
       {"lr", last_lr_},
       {"grad_norm", last_norm_},
       {"tokens", static_cast<double>(at_.tokens)},
@@ -149,17 +144,16 @@ void Run::log_row() {
 void Run::evaluate_now() {
   if (evaluated_step_ == at_.step) return;
   evaluated_step_ = at_.step;
-  EvalOptions o{.protocol = config_.eval.protocol,
-                .tokens = config_.eval.tokens.value_or(config_.train.context),
-                .stride = config_.eval.stride.value_or(0),
-                .max_tokens = config_.eval.max_tokens,
-                .reset_documents = config_.data.reset == "document"};
-  const EvalResult r = evaluate(*model_, val_text_, *tokenizer_, o);
+  const EvalResult r = evaluate(*model_, val_text_, *tokenizer_, evaluation_of(config_));
   const double loss = r.nats_per_token();
-  const std::pair<std::string, double> row[] = {
-      {"loss", loss},          {"bpc", r.bits_per_char()}, {"bpb", r.bits_per_byte()},
-      {"ppl", r.perplexity()}, {"stderr", r.stderr_nats},  {"tokens", static_cast<double>(r.tokens)},
-      {"wall_s", at_.seconds}};
+  const std::pair<std::string, double> row[] = {{"loss", loss},
+                                                {"bpc", r.bits_per_char()},
+                                                {"bpb", r.bits_per_byte()},
+                                                {"ppl", r.perplexity()},
+                                                {"stderr", r.stderr_nats},
+                                                {"scored_tokens", static_cast<double>(r.tokens)},
+                                                {"tokens", static_cast<double>(at_.tokens)},
+                                                {"wall_s", at_.seconds}};
   if (at_.step > journaled_step_) journal_->row(config_.eval.split, at_.step, row);
   const bool better = std::isfinite(loss) && !(loss >= at_.best_val);
   if (better) at_.best_val = loss, at_.best_step = at_.step;
@@ -179,7 +173,6 @@ void Run::sample_now() {
 }
 
 RunOutcome Run::train() {
-  const Signals signals;
   say(fmt::format("{}: {} parameters, {} of {} training tokens a step, {} thread{}; {}", folder_.path().string(),
                   human_count(static_cast<double>(model_->params().count())),
                   config_.train.batch * config_.train.context,
@@ -207,7 +200,7 @@ RunOutcome Run::train() {
 
 void Run::run_steps() {
   saved_at_ = now();
-  while (progress() < 1) {
+  while (!(interrupted_ = Signals::stop_requested()) && progress() < 1) {
     step_once();
     terminal_.update(status_text());
     if (due(at_.step, config_.train.log_every)) log_row();
@@ -220,17 +213,14 @@ void Run::run_steps() {
       save();
       saved_at_ = now();
     }
-    if (Signals::stop_requested()) {
-      interrupted_ = true;
-      return;
-    }
   }
 }
 
-// The weights are safe before anything else can fail.
+// The weights are safe before anything else can fail. The row that a signal cuts short is not written: its sums are in
+// the checkpoint, and the run that goes on from there writes it whole.
 void Run::finish() {
   terminal_.clear();
-  log_row();
+  if (!interrupted_) log_row();
   save();
   if (!interrupted_) {
     evaluate_now();

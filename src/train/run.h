@@ -1,4 +1,4 @@
-// A whole training run: folder, journal, checkpoints, evaluations, samples, signals.
+// A whole training run: folder, journal, checkpoints, evaluations, samples. It heeds what Signals were asked for.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -19,6 +19,7 @@ namespace effllm {
 struct RunRequest {
   RunConfig config;
   std::string config_text, overrides;  // as written, for the folder
+  std::string note = "";               // what the user should know of them: said at the start
   std::filesystem::path runs = "runs";
   bool resume = false;  // go on from the newest checkpoint of the folder, or start
   bool quiet = false;
@@ -48,9 +49,10 @@ class Run {
     double seconds = 0, flops = 0, best_val = 0;
   };
   void check_memory() const;
-  void check_evaluation() const;
   void write_start_files();
   void resume_from_newest();
+  void forget_other_best(const SafetensorsFile& checkpoint, const std::string& path);
+  void mark_best_again();
   double progress() const;
   bool step_once();  // false: the step was left out
   void log_row();
@@ -79,6 +81,7 @@ class Run {
   StatusLine terminal_;
   Counters at_;
   double flops_per_token_ = 0;
+  double tokens_per_character_ = 1;  // of the training split: the loss is of a token, bits are told of a character
   // Since the last row of the journal.
   double loss_sum_ = 0, row_seconds_ = 0, last_lr_ = 0, last_norm_ = 0, shown_loss_ = 0;
   double saved_at_ = 0;  // seconds of the clock, of the last checkpoint

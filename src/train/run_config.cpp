@@ -178,6 +178,14 @@ ConfigNode write_run_config(const RunConfig& config) {
   return out;
 }
 
+EvalOptions evaluation_of(const RunConfig& c) {
+  return {.protocol = c.eval.protocol,
+          .tokens = c.eval.tokens.value_or(c.train.context),
+          .stride = c.eval.stride.value_or(0),
+          .max_tokens = c.eval.max_tokens,
+          .reset_documents = c.data.reset == "document"};
+}
+
 std::string experiment_hash(const RunConfig& c) {
   ConfigNode n = write_run_config(c);
   n.erase("name");

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config/named.h"
+#include "eval/evaluator.h"
 #include "model/model_config.h"
 #include "optim/adamw.h"
 #include "optim/schedule.h"
@@ -65,6 +66,8 @@ struct RunConfig {
 RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& file = {});
 // Everything with its value, defaults included. Reading it again gives the same text.
 ConfigNode write_run_config(const RunConfig& c);
+// How the run is evaluated.
+EvalOptions evaluation_of(const RunConfig& c);
 // SHA-256 of what decides the numbers: the resolved configuration without names, intervals and horizon.
 std::string experiment_hash(const RunConfig& c);
 

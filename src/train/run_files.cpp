@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/hash.h"
@@ -13,6 +14,7 @@
 #include "kernels/gemm.h"
 #include "kernels/isa.h"
 #include "kernels/parallel.h"
+#include "train/loaded_model.h"
 #include "train/run.h"
 
 namespace effllm {
@@ -70,14 +72,12 @@ void Run::write_start_files() {
     journal_ = std::make_unique<Journal>(folder_.journal());
     journal_->header(folder_.path().filename().string(), experiment_hash(config_));
   }
-  if (!log_) log_ = std::make_unique<AppendFile>(folder_.log());
   write_views("running");
 }
 
 void Run::resume_from_newest() {
   std::vector<std::string> refused;
   const auto step = folder_.newest_valid(refused);
-  log_ = std::make_unique<AppendFile>(folder_.log());
   for (const auto& r : refused) say("passed over a checkpoint: " + r);
   std::error_code error;
   const bool journal_exists = std::filesystem::exists(folder_.journal(), error);
@@ -99,8 +99,6 @@ void Run::resume_from_newest() {
                     path, metadata_of(file, path, "data_sha256"), corpus_.manifest().name, corpus_.manifest().sha256);
   if (metadata_of(file, path, "vocab") != tokenizer_->to_json())
     throw CheckpointError("{}: has another vocabulary than data.tokenizer gives", path);
-  if (metadata_of(file, path, "experiment_sha256") != experiment_hash(config_))
-    say("the configuration differs from the checkpoint's; weights and moments are taken over where they fit");
   load_parameters(file, path, model_->params());
   for (const auto& m : moments(*optimizer_, model_->params()))
     if (!load_tensor(file, path, m.name, m.value)) throw CheckpointError("{}: lacks `{}`", path, m.name);
@@ -115,15 +113,42 @@ void Run::resume_from_newest() {
   loss_sum_ = number(file, path, "row_loss_sum");
   loss_count_ = integer(file, path, "row_loss_count");
   optimizer_->set_steps(integer(file, path, "optimizer_steps"));
+  forget_other_best(file, path);
   saved_step_ = at_.step;
   saved_best_ = at_.best_step;
   for (const auto& c : trainer_->carried())
     if (!load_tensor(file, path, c.name, c.value))
       throw CheckpointError("{}: lacks the carried state `{}`", path, c.name);
+  if (metadata_of(file, path, "experiment_sha256") != experiment_hash(config_))
+    say("the configuration differs from the checkpoint's; its weights and moments fit, and go on under the new one");
+  mark_best_again();
   journal_ = std::make_unique<Journal>(folder_.journal());
   journal_->resume(at_.step, std::filesystem::path(path).filename().string());
   const JournalData rows = read_journal(folder_.journal());
   if (const JournalTable* t = rows.find(config_.eval.split)) journaled_step_ = t->step.back();
+}
+
+// A loss is the best only among those that were measured alike.
+void Run::forget_other_best(const SafetensorsFile& checkpoint, const std::string& path) {
+  const auto how = [](const RunConfig& c) { return c.eval.split + ", " + describe(evaluation_of(c)); };
+  const std::string before = how(config_in(checkpoint, path)), after = how(config_);
+  if (before == after || at_.best_step < 0) return;
+  say(fmt::format("evaluated from now on by {} instead of {}: the best loss starts anew", after, before));
+  at_.best_val = std::numeric_limits<double>::quiet_NaN();
+  at_.best_step = -1;
+}
+
+// A kill may have come between the checkpoint and its mark.
+void Run::mark_best_again() {
+  const auto step_of = [](const std::filesystem::path& file) -> int64_t {
+    try {
+      return integer(SafetensorsFile(file), file.string(), "step");
+    } catch (const Error&) {  // it is missing or damaged
+      return -1;
+    }
+  };
+  if (at_.best_step < 0 || step_of(folder_.best()) == at_.best_step) return;
+  if (step_of(folder_.checkpoint(at_.best_step)) == at_.best_step) folder_.mark_best(at_.best_step);
 }
 
 void Run::save() {
@@ -139,6 +164,7 @@ void Run::save() {
                    {"experiment_sha256", experiment_hash(config_)},
                    {"data_sha256", corpus_.manifest().sha256},
                    {"corpus", corpus_.manifest().name},
+                   {"corpus_manifest", corpus_.file().string()},
                    {"vocab", tokenizer_->to_json()},
                    {"parameters_sha256", parameter_hash(model_->params())},
                    {"step", fmt::format("{}", at_.step)},

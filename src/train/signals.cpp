@@ -1,43 +1,70 @@
 #include "train/signals.h"
 
+#include <pthread.h>
 #include <unistd.h>
-#include <csignal>
-#include <initializer_list>
+
+#include <atomic>
+
+#include "kernels/parallel.h"
 
 namespace effllm {
 namespace {
 
-volatile std::sig_atomic_t stops = 0;
-volatile std::sig_atomic_t checkpoints = 0;
+std::atomic<bool> stop = false, checkpoint = false, ending = false;
 
-void on_stop(int signal) {
-  if (signal == SIGINT && stops) _exit(130);
-  stops = 1;
+// Ends the watcher. A real-time signal, because nothing else sends those.
+int wake_up() { return SIGRTMIN; }
+
+bool is_ignored(int number) {
+  struct sigaction current {};
+  return sigaction(number, nullptr, &current) == 0 && current.sa_handler == SIG_IGN;
 }
-void on_checkpoint(int) { checkpoints = 1; }
+
+// A blocked signal waits even where it is ignored: what is ignored must not be taken in.
+sigset_t watched() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2})
+    if (!is_ignored(number)) sigaddset(&set, number);
+  sigaddset(&set, wake_up());
+  return set;
+}
+
+void watch(const sigset_t& set) {
+  while (!ending) {
+    int number = 0;
+    if (sigwait(&set, &number) != 0 || number == wake_up()) continue;
+    if (number == SIGINT && stop) _exit(130);
+    (number == SIGUSR2 ? checkpoint : stop) = true;
+  }
+}
+
+// On the calling thread and on those that regions run on.
+void set_mask_everywhere(const sigset_t& mask) {
+  run_workers(threads(), [&](int) { pthread_sigmask(SIG_SETMASK, &mask, nullptr); });
+}
 
 }  // namespace
 
 Signals::Signals() {
-  stops = 0;
-  checkpoints = 0;
-  for (int s : {SIGINT, SIGTERM, SIGHUP, SIGUSR1})
-    if (std::signal(s, on_stop) == SIG_IGN) std::signal(s, SIG_IGN);
-  std::signal(SIGUSR2, on_checkpoint);
-  for (int s : {SIGPIPE, SIGXFSZ}) std::signal(s, SIG_IGN);
+  stop = checkpoint = ending = false;
+  for (int number : {SIGPIPE, SIGXFSZ}) std::signal(number, SIG_IGN);
+  const sigset_t set = watched();
+  pthread_sigmask(SIG_BLOCK, &set, &before_);  // first, so that threads which start now inherit it
+  sigset_t mask;
+  pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+  set_mask_everywhere(mask);
+  watcher_ = std::thread(watch, set);
 }
 
 Signals::~Signals() {
-  for (int s : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2})
-    if (std::signal(s, SIG_DFL) == SIG_IGN) std::signal(s, SIG_IGN);
+  ending = true;
+  pthread_kill(watcher_.native_handle(), wake_up());
+  watcher_.join();
+  set_mask_everywhere(before_);
 }
 
-bool Signals::stop_requested() { return stops != 0; }
-
-bool Signals::checkpoint_requested() {
-  if (!checkpoints) return false;
-  checkpoints = 0;
-  return true;
-}
+bool Signals::stop_requested() { return stop; }
+bool Signals::checkpoint_requested() { return checkpoint.exchange(false); }
 
 }  // namespace effllm

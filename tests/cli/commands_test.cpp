@@ -80,15 +80,53 @@ TEST_CASE("cli: list, doctor, version, data, check and help") {
   CHECK(w.effllm({"check", "tiny.yaml"}).code == 0);
 }
 
-TEST_CASE("cli check: every configuration of the project that needs no corpus is right") {
-  World w;
+TEST_CASE("cli check: every configuration of the project is right") {
+  const World w;
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += read_text(w.scratch.path / "own.txt");
+  write_text(w.scratch.path / "long.txt", text);
+  REQUIRE(w.effllm({"data", "prepare", "long.txt"}).code == 0);
   for (const auto& e : std::filesystem::recursive_directory_iterator(std::string(EFFLLM_SOURCE_DIR) + "/configs")) {
     if (e.path().extension() != ".yaml") continue;
-    const std::string corpus = read_text(e.path()).find("tokenizer: byte") != std::string::npos ? "" : "own";
-    std::vector<std::string> args = {"check", e.path().string()};
-    if (!corpus.empty())
-      args.insert(args.end(), {"--set", "data.corpus=" + (w.scratch.path / "data/own.yaml").string()});
-    const Ended r = w.effllm(args);
+    std::vector<std::string> words = {"check", e.path().string(), "--set",
+                                      "data.corpus=" + (w.scratch.path / "data/long.yaml").string()};
+    if (read_text(e.path()).find("tokenizer: char") != std::string::npos)
+      words.insert(words.end(), {"--set", "eval.prompt=line"});
+    const Ended r = w.effllm(words);
     CHECK_MESSAGE(r.code == 0, r.err);
   }
+}
+
+TEST_CASE("cli check, --dry-run and train end alike where a run can't start") {
+  const World w;
+  struct Case {
+    std::vector<std::string> set;
+    int code;
+    const char* says;
+  };
+  for (const Case& c : {Case{{"data.corpus=nowhere", "data.tokenizer=byte"}, 3, "nowhere"},
+                        {{"data.order=streams", "train.carry_state=true", "model.layers[2].mixer={type: attention}"},
+                         2,
+                         "give attention a `window`"},
+                        {{"data.corpus=whole", "eval.split=test"}, 3, "no test split"},
+                        {{"eval.prompt=\"%\""}, 3, "eval.prompt"},
+                        {{"train.context=100000"}, 3, "needs a split of at least"},
+                        {{"train.context=16777216"}, 7, "training would need"},
+                        {{"optim.groups=[{match: nobody}]"}, 2, "nobody"},
+                        {{"model.d_model=65536", "train.context=4096"}, 7, "training would need"}}) {
+    REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "whole", "--train", "0.9", "--val", "0.1"}).code == 0);
+    std::vector<std::string> set;
+    for (const auto& s : c.set) set.insert(set.end(), {"--set", s});
+    for (const std::vector<std::string>& command : {std::vector<std::string>{"check", "tiny.yaml"},
+                                                    {"train", "tiny.yaml", "--dry-run"},
+                                                    {"train", "tiny.yaml"}}) {
+      std::vector<std::string> words = command;
+      words.insert(words.end(), set.begin(), set.end());
+      const Ended r = w.effllm(words);
+      INFO(command[0] << " " << c.set[0] << "\n" << r.err);
+      CHECK(r.code == c.code);
+      CHECK(r.err.find(c.says) != std::string::npos);
+    }
+  }
+  CHECK_FALSE(std::filesystem::exists(w.scratch.path / "runs"));
 }

@@ -26,6 +26,12 @@ TEST_CASE("cli: an unknown command, flag or list is met with a suggestion and ex
   const Ended deep = w.effllm({"data", "show", "own", "--jsn"});
   CHECK(deep.code == 2);
   CHECK(says(deep, "Did you mean `--json`?"));
+  const Ended dash = w.effllm({"train", "tiny.yaml", "-runs", "x"});
+  CHECK(dash.code == 2);
+  CHECK(says(dash, "takes no -runs. Did you mean `--runs`?"));
+  const Ended place = w.effllm({"train", "tiny.yaml", "--runs", "tiny.yaml"});
+  CHECK(place.code == 5);
+  CHECK(says(place, "the run folder tiny.yaml/tiny can't be made: Not a directory"));
   const Ended protocol = w.effllm({"train", "tiny.yaml", "--resume", "always"});
   CHECK(protocol.code == 2);
   CHECK(says(protocol, "auto"));
@@ -64,7 +70,7 @@ TEST_CASE("cli: --set names its place, and a bad value is an error") {
   CHECK(r.code == 2);
   CHECK(says(r, "--set #2"));
   CHECK(w.effllm({"check", "tiny.yaml", "--set", "model.d_model=15"}).code == 2);  // two heads don't divide it
-  CHECK(w.effllm({"check", "nothing.yaml"}).code != 0);
+  CHECK(w.effllm({"check", "nothing.yaml"}).code == 2);
 }
 
 TEST_CASE("cli: a corpus that is missing or changed is a data error, exit code 3") {
@@ -102,5 +108,5 @@ TEST_CASE("cli: checkpoints that are damaged, of another model or not there end 
 TEST_CASE("cli: results that can't be written are an error") {
   const World w;
   const Ended r = run_command({"/bin/sh", "-c", std::string(EFFLLM_BINARY) + " list mixers > /dev/full"}, w.in);
-  CHECK(r.code != 0);
+  CHECK(r.code == 5);
 }

@@ -1,9 +1,13 @@
 // The numbers that different commands print of one run agree.
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "cli/system.h"
+#include "data/corpus.h"
+#include "eval/compress.h"
+#include "eval/ngram.h"
 #include "io/journal.h"
 #include "io/safetensors.h"
 
@@ -51,6 +55,150 @@ TEST_CASE("cli eval: the loss is the journal's, the same in the file, and protoc
   CHECK(w.effllm({"eval", "runs/tiny", "--corpus", "nowhere"}).code == 3);
 }
 
+TEST_CASE("cli eval: rivals are scored on the targets of the model, and are named so") {
+  const TrainedWorld w;
+  const json whole = w.read({"eval", "runs/tiny"}), part = w.read({"eval", "runs/tiny", "--max-tokens", "150"}),
+             all = w.read({"eval", "runs/tiny", "--max-tokens", "1000000"});
+  const effllm::Corpus corpus = effllm::Corpus::open((w.scratch.path / "data/own.yaml").string());
+  const auto tokenizer = effllm::build_tokenizer("char", corpus.text());
+  effllm::TokenizedText text = corpus.tokenize(*tokenizer, effllm::Split::val);
+  text.tokens.resize(151);
+  const double nats =
+      effllm::NgramModel(corpus.tokenize(*tokenizer, effllm::Split::train).tokens, tokenizer->vocab_size(), 2)
+          .score(text, false)
+          .nats;
+  const auto bits = [](const json& r, size_t i) { return r.at("baselines").at(i).at("bits_per_byte").get<double>(); };
+  const auto name = [](const json& r, size_t i) { return r.at("baselines").at(i).at("name").get<std::string>(); };
+  CHECK(bits(part, 0) == doctest::Approx(nats / std::log(2.0) / 150));
+  CHECK(bits(part, 2) == bits(whole, 2));
+  CHECK(name(part, 3) == "gzip -9 of the first 151 tokens of this split");
+  CHECK(bits(part, 3) ==
+        doctest::Approx(8.0 / 151 *
+                        static_cast<double>(effllm::gzip_bytes(corpus.text(effllm::Split::val).substr(0, 151)))));
+  CHECK(name(whole, 3) == "gzip -9 of this split alone");
+  CHECK(all.at("baselines") == whole.at("baselines"));
+}
+
+TEST_CASE("cli eval: a result keeps its name for itself, and one that can't be kept is printed all the same") {
+  const TrainedWorld w;
+  const auto folder = w.scratch.path / "runs/tiny/eval";
+  const json own = w.read({"eval", "runs/tiny", "--no-baselines"});
+  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "twin"}).code == 0);
+  std::string changed = read_text(w.scratch.path / "own.txt");
+  write_text(w.scratch.path / "changed.txt", changed.substr(0, changed.size() / 2));
+  REQUIRE(w.effllm({"data", "prepare", "changed.txt"}).code == 0);
+  for (const auto& [more, name] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"--max-tokens", "100"}, "val-windows-max_tokens_100.json"},
+           {{"--tokens", "12"}, "val-windows-tokens_12.json"},
+           {{"--tokens", "24"}, "val-windows.json"},  // the run's
+           {{"--protocol", "sliding"}, "val-sliding.json"},
+           {{"--protocol", "sliding", "--stride", "3"}, "val-sliding-stride_3.json"},
+           {{"--corpus", "twin"}, "val-windows.json"},  // the same text
+           {{"--corpus", "changed", "--allow-data-mismatch"}, "val-windows-corpus_"}}) {
+    std::vector<std::string> words = {"eval", "runs/tiny", "--no-baselines"};
+    words.insert(words.end(), more.begin(), more.end());
+    const json r = w.read(words);
+    bool found = false;
+    for (const auto& e : std::filesystem::directory_iterator(folder))
+      found = found || (e.path().filename().string().starts_with(name) && json::parse(read_text(e.path())) == r);
+    CHECK_MESSAGE(found, name);
+    if (name != "val-windows.json")
+      CHECK(json::parse(read_text(folder / "val-windows.json")).at("nats_per_token") == own.at("nats_per_token"));
+  }
+  std::filesystem::remove_all(folder);
+  write_text(folder, "in the way");
+  const Ended r = w.effllm({"eval", "runs/tiny", "--no-baselines"});
+  CHECK(r.code == 0);
+  CHECK(r.out.find("nats/token") != std::string::npos);
+  CHECK(r.err.starts_with("warning: the result is not kept with the run: "));
+}
+
+TEST_CASE("cli eval: what has no spread or no rivals shows none") {
+  const TrainedWorld w;
+  const Ended one = w.effllm({"eval", "runs/tiny", "--max-tokens", "20", "--no-baselines"});
+  CHECK(one.out.find("nan") == std::string::npos);
+  CHECK(one.out.find("+-") == std::string::npos);
+  CHECK(std::ranges::count(one.out, '\n') == 2);
+  const Ended many = w.effllm({"eval", "runs/tiny"});
+  CHECK(many.out.find(" +- 0.") != std::string::npos);
+  CHECK(w.effllm({"eval", "runs/tiny", "--stride", "3"}).code == 2);
+  CHECK(w.effllm({"eval", "runs/tiny", "--protocol", "windows", "--stride", "3"}).code == 2);
+}
+
+TEST_CASE("cli: a trained model finds its corpus from anywhere, and needs none where it only says what it holds") {
+  const TrainedWorld w;
+  const std::string run = (w.scratch.path / "runs/tiny").string();
+  Surroundings away = w.in;
+  away.folder = w.scratch.path / "away";
+  std::filesystem::create_directories(away.folder);
+  const Ended far = w.effllm({"eval", run, "--no-baselines", "--json"}, &away);
+  REQUIRE_MESSAGE(far.code == 0, far.err);
+  CHECK(json::parse(far.out).at("nats_per_token") ==
+        w.read({"eval", "runs/tiny", "--no-baselines"}).at("nats_per_token"));
+  // Another corpus of that name is no reason to take it.
+  write_text(away.folder / "t.txt", std::string(500, 'l'));
+  REQUIRE(w.effllm({"data", "prepare", "t.txt", "--name", "own"}, &away).code == 0);
+  CHECK(w.effllm({"eval", run, "--no-baselines"}, &away).code == 0);
+  std::filesystem::remove_all(w.scratch.path / "data");
+  CHECK(w.effllm({"eval", run}, &away).code == 3);
+  std::filesystem::remove_all(away.folder / "data");
+  CHECK(w.effllm({"eval", run}, &away).code == 3);
+  CHECK(w.effllm({"describe", run}, &away).code == 0);
+  CHECK(w.effllm({"export", run, "-o", "out"}, &away).code == 0);
+  CHECK(w.effllm({"generate", run, "-p", "line", "-n", "5"}, &away).code == 0);
+}
+
+TEST_CASE("cli train, eval: bits per character count characters, of bytes too") {
+  const World w;
+  std::string text;
+  for (int i = 0; i < 900; ++i) text += "über €" + std::to_string(i * 7919 % 1000) + " größer\n";
+  write_text(w.scratch.path / "u.txt", text);
+  REQUIRE(w.effllm({"data", "prepare", "u.txt"}).code == 0);
+  REQUIRE(w.effllm({"train", "-q", "tiny.yaml", "--name", "u", "--set", "data={corpus: u, tokenizer: byte}", "--set",
+                    "train.max_steps=10"})
+              .code == 0);
+  const effllm::Corpus corpus = effllm::Corpus::open((w.scratch.path / "data/u.yaml").string());
+  const auto characters = [](std::string_view s) {
+    return std::ranges::count_if(s, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+  };
+  const effllm::JournalData journal = effllm::read_journal(w.scratch.path / "runs/u/metrics.jsonl");
+  const auto check = [&](const char* kind, std::string_view part) {
+    const double each = static_cast<double>(part.size()) / static_cast<double>(characters(part));
+    CHECK(each > 1.2);
+    CHECK(journal.find(kind)->find("bpc")->back() ==
+          doctest::Approx(journal.find(kind)->find("loss")->back() / std::log(2.0) * each).epsilon(1e-9));
+  };
+  check("train", corpus.text(effllm::Split::train));
+  check("val", corpus.text(effllm::Split::val).substr(1));  // the first byte is no target
+}
+
+TEST_CASE("cli: the numpy transcription agrees with the logits of a model with shared layers and documents") {
+  const World w;
+  if (run_command({"/usr/bin/env", "python3", "-c", "import numpy"}, w.in).code != 0) {
+    MESSAGE("there is no numpy to compare with");
+    return;
+  }
+  write_text(w.scratch.path / "shared.yaml",
+             "model:\n  d_model: 16\n  dropout: 0.1\n  init: {std: 0.3}\n  layers:\n"
+             "    - repeat: 2\n      of: [{mixer: {type: min_gru, conv: 4}, ffn: mlp}]\n"
+             "    - {id: top, mixer: {type: attention, heads: 4, kv_heads: 1, window: 6, sinks: 2}}\n"
+             "    - use: top\n    - {mixer: {type: gla, heads: 2}, ffn: swiglu}\n    - use: top\n"
+             "data: {corpus: documents, reset: document}\ntrain: {batch: 4, context: 40, max_steps: 5}\n"
+             "eval: {sample_tokens: 1}\n");
+  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "documents", "--separator", "3.\\n"}).code == 0);
+  const Ended trained = w.effllm({"train", "-q", "shared.yaml"});
+  REQUIRE_MESSAGE(trained.code == 0, trained.err);
+  REQUIRE(w.effllm({"export", "runs/shared", "-o", "out"}).code == 0);
+  REQUIRE(w.effllm({"eval", "runs/shared", "--no-baselines", "--save-logits", "l.safetensors"}).code == 0);
+  CHECK(effllm::SafetensorsFile(w.scratch.path / "l.safetensors").find("segments"));
+  const Ended r =
+      run_command({"/usr/bin/env", "python3", std::string(EFFLLM_SOURCE_DIR) + "/scripts/golden/model_logits.py",
+                   "out/model.safetensors", "l.safetensors"},
+                  w.in);
+  CHECK_MESSAGE(r.code == 0, (r.out + r.err));
+  CHECK(r.err.empty());
+}
+
 TEST_CASE("cli generate: greedy is temperature 0 and top-k 1, and samples are the same texts however many there are") {
   const TrainedWorld w;
   const auto texts = [&](std::vector<std::string> more) {
@@ -74,6 +222,7 @@ TEST_CASE("cli generate: greedy is temperature 0 and top-k 1, and samples are th
   CHECK(w.effllm({"generate", "runs/tiny", "-p", "\xc3\xa9"}).code == 3);  // no such character in the vocabulary
   CHECK(w.effllm({"generate", "runs/tiny", "-t", "-1"}).code == 2);
   CHECK(w.effllm({"generate", "runs/tiny", "--top-p", "2"}).code == 2);
+  CHECK(w.effllm({"generate", "runs/tiny", "--greedy", "-t", "0.5"}).code == 2);
 }
 
 TEST_CASE("cli export: the weights alone give the same text, and their sizes are the parameters that describe counts") {
@@ -134,6 +283,14 @@ TEST_CASE("cli plot: the series are the journal's, over steps, tokens or seconds
   CHECK(ascii.code == 0);
   CHECK(std::ranges::all_of(ascii.out, [](char c) { return c == '\n' || (c >= ' ' && c <= '~'); }));
   CHECK(w.effllm({"plot", "nowhere"}).code == 3);
+  CHECK(w.effllm({"plot", "nowhere"}).err.find("there is no such run folder") != std::string::npos);
+  CHECK(w.effllm({"plot", "runs/tiny", "--width", "-5"}).code == 2);
+  CHECK(w.read({"plot", "runs/tiny", "-m", "val/bpc", "-x", "tokens"}).at(0).at("x") == json{30 * 192, 60 * 192});
+  REQUIRE(w.effllm({"train", "tiny.yaml", "-q", "--name", "young", "--set", "train.max_steps=2"}).code == 0);
+  write_text(w.scratch.path / "runs/young/metrics.jsonl", "");
+  const Ended young = w.effllm({"plot", "runs/young"});
+  CHECK(young.code == 3);
+  CHECK(young.err.find("runs/young: no rows of train/bpc or val/bpc yet") != std::string::npos);
   CHECK(w.effllm({"plot", "runs/tiny", "-m", "loss"}).code == 2);
 }
 
@@ -148,6 +305,25 @@ TEST_CASE("cli data and list: sizes add up, every name has a row") {
                                  "--separator", "9.\\n", "--json", "-q"});
   CHECK(uneven.code == 0);
   CHECK(json::parse(w.effllm({"data", "show", "b", "--json"}).out).at("splits").at("train").at("documents") > 10);
+  const std::string manifest = read_text(w.scratch.path / "data/own.yaml");
+  CHECK(w.effllm({"data", "prepare", "own.txt", "--name", "own"}).code == 0);  // the same again
+  for (const std::vector<std::string>& other :
+       {std::vector<std::string>{"own.txt", "--train", "0.5"}, {"own.txt", "--separator", ":"}, {"tiny.yaml"}}) {
+    std::vector<std::string> words = {"data", "prepare", "--name", "own"};
+    words.insert(words.end(), other.begin(), other.end());
+    const Ended refused = w.effllm(words);
+    CHECK(refused.code == 2);
+    CHECK(refused.err.find("data/own.yaml exists with another ") != std::string::npos);
+    CHECK(refused.err.find("--force") != std::string::npos);
+    CHECK(read_text(w.scratch.path / "data/own.yaml") == manifest);
+    words.emplace_back("--force");
+    CHECK(w.effllm(words).code == 0);
+    CHECK(read_text(w.scratch.path / "data/own.yaml") != manifest);
+    CHECK(w.effllm({"data", "prepare", "own.txt", "--name", "own", "--force"}).code == 0);
+  }
+  write_text(w.scratch.path / "data/notes.txt", "mine");
+  CHECK(w.effllm({"data", "prepare", "own.txt", "--name", "notes"}).code == 2);
+  CHECK(read_text(w.scratch.path / "data/notes.txt") == "mine");
   CHECK(w.effllm({"data", "prepare", "nothing.txt"}).code == 3);
   CHECK(w.effllm({"data", "prepare", "own.txt", "--train", "0.9", "--val", "0.2"}).code == 2);
   CHECK(w.effllm({"data", "show", "nothing"}).code == 3);
@@ -162,4 +338,54 @@ TEST_CASE("cli data and list: sizes add up, every name has a row") {
     }
     CHECK(w.effllm({"list"}).out.find(kind) != std::string::npos);
   }
+}
+
+TEST_CASE("cli: --json gives one document for every command that has results") {
+  const TrainedWorld w;
+  const json ready = w.read({"train", "tiny.yaml", "--dry-run"});
+  const json described = w.read({"describe", "tiny.yaml"});
+  CHECK(ready.at("parameters") == described.at("total").at("parameters"));
+  CHECK(ready.at("tokens_per_step") == 8 * 24);
+  CHECK(ready.at("config_yaml").get<std::string>().find("d_model: 16") != std::string::npos);
+  const json checked = w.read({"check", "tiny.yaml", "tiny.yaml"});
+  REQUIRE(checked.size() == 2);
+  CHECK(checked.at(0).at("parameters") == described.at("total").at("parameters"));
+  const Ended wrong = w.effllm({"check", "tiny.yaml", "nothing.yaml", "--json"});
+  CHECK(wrong.code == 2);
+  CHECK(json::parse(wrong.out).at(0).at("exit_code") == 0);
+  CHECK(json::parse(wrong.out).at(1).at("exit_code") == 2);
+  CHECK(json::parse(wrong.out).at(1).at("error").get<std::string>().find("nothing.yaml") != std::string::npos);
+  CHECK(w.read({"export", "runs/tiny", "-o", "out"}).at("model") == "out/model.safetensors");
+  CHECK(w.read({"list"}).size() == 8);
+  for (const char* kind : {"mixers", "ffns"}) {
+    const json brief = w.read({"list", kind}), full = w.read({"list", kind, "--long"});
+    REQUIRE(brief.size() == full.size());
+    for (size_t i = 0; i < full.size(); ++i) {
+      CHECK(full.at(i).at("name") == brief.at(i).at("name"));
+      CHECK_FALSE(brief.at(i).contains("options"));
+      CHECK(full.at(i).contains("deviations"));
+      CHECK(full.at(i).at("options").at(0).contains("meaning"));
+    }
+  }
+  const std::string markdown = w.effllm({"list", "mixers", "--long", "--markdown"}).out;
+  CHECK(markdown.find("### gla: ") != std::string::npos);
+  CHECK(markdown.find("| rope_theta | float | 10000 |") != std::string::npos);
+}
+
+TEST_CASE("cli: numbers of threads that can't be meant are refused or cut down") {
+  const World w;
+  Surroundings odd = w.in;
+  odd.variables = {{"EFFLLM_THREADS", "abc"}};
+  const Ended r = w.effllm({"version"}, &odd);
+  CHECK(r.code == 2);
+  CHECK(r.err.find("EFFLLM_THREADS must be an integer above 0, not `abc`") != std::string::npos);
+  CHECK(w.effllm({"version", "--threads", "1"}, &odd).code == 0);
+  const Ended many = w.effllm({"version", "--threads", "1000000"});
+  CHECK(many.code == 0);
+  CHECK(many.err.starts_with("warning: 1000000 threads on "));
+  CHECK(w.effllm({"describe", "tiny.yaml", "--threads", "1"}).out.find(" with 1 thread\n") != std::string::npos);
+  odd.variables = {{"OMP_WAIT_POLICY", "active"}};
+  CHECK(w.effllm({"doctor", "--threads", "2"}, &odd).out.find("set OMP_WAIT_POLICY=passive") != std::string::npos);
+  odd.variables = {{"OMP_WAIT_POLICY", "PASSIVE"}};
+  CHECK(w.effllm({"doctor"}, &odd).out.find("threads spin") == std::string::npos);
 }

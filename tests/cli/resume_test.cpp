@@ -71,6 +71,52 @@ TEST_CASE("cli resume: killed at any moments and resumed, the run ends with the 
   check_same_rows(part, whole);
 }
 
+TEST_CASE("cli resume: stopped by signals within rows and resumed, the rows are those of a run that was not") {
+  const World w;
+  const std::vector<std::string> set = {"train.max_steps=1000", "train.log_every=150", "train.save_every=0"};
+  REQUIRE(w.effllm(train("whole", set)).code == 0);
+  for (const char* after : {"\"step\":150,", "\"step\":450,"}) {
+    Process p(w.command(train("part", set)), w.in);
+    REQUIRE(await_text(w.scratch.path / "runs/part/metrics.jsonl", after));
+    p.signal(SIGTERM);
+    CHECK(p.wait().code == 75);
+  }
+  const Ended last = w.effllm(train("part", set));
+  CHECK_MESSAGE(last.code == 0, last.err);
+  CHECK(w.parameters_of("runs/part/ckpt/step_000001000.safetensors") ==
+        w.parameters_of("runs/whole/ckpt/step_000001000.safetensors"));
+  check_same_rows(RunFolder(w.scratch.path / "runs/part"), RunFolder(w.scratch.path / "runs/whole"));
+}
+
+TEST_CASE("cli resume: without --set a run goes on with what it was started with, with --set differences are said") {
+  const World w;
+  const fs::path run = w.scratch.path / "runs/r";
+  REQUIRE(w.effllm(train("r", {"model.d_model=32", "train.max_steps=40"})).code == 0);
+  const std::string overrides = read_text(run / "overrides.txt"), resolved = read_text(run / "config.resolved.yaml");
+  const Ended again = w.effllm(train("r"));
+  CHECK_MESSAGE(again.code == 0, again.err);
+  CHECK(has(again.err, "as runs/r/overrides.txt says: --set model.d_model=32 --set train.max_steps=40\n"));
+  CHECK(has(again.out, "40 steps"));
+  CHECK(read_text(run / "overrides.txt") == overrides);
+  CHECK(read_text(run / "config.resolved.yaml") == resolved);
+
+  const Ended other = w.effllm(train("r", {"train.max_steps=60"}));
+  CHECK(other.code == 4);
+  CHECK(has(other.err,
+            "of runs/r/overrides.txt no longer: --set model.d_model=32 --set train.max_steps=40; new to the "
+            "run: --set train.max_steps=60\n"));
+  CHECK_FALSE(has(other.err, "taken over"));
+  CHECK(read_text(run / "overrides.txt") == overrides);
+
+  const Ended longer = w.effllm(train("r", {"model.d_model=32", "train.max_steps=60", "optim.lr=1e-3"}));
+  CHECK_MESSAGE(longer.code == 0, longer.err);
+  CHECK(has(longer.err, "go on under the new one"));
+  CHECK(has(longer.out, "60 steps"));
+  CHECK(read_text(run / "overrides.txt") == "model.d_model=32\ntrain.max_steps=60\noptim.lr=1e-3\n");
+  CHECK(w.effllm(train("r", {"eval.prompt=\"a\nb\""})).code == 2);
+  CHECK_FALSE(has(w.effllm(train("fresh", {"train.max_steps=5"})).err, "overrides.txt"));
+}
+
 TEST_CASE("cli resume: carried states are resumed to the bit too, whatever the number of threads") {
   const World w;
   const std::vector<std::string> set = {"data.order=streams", "train.carry_state=true", "data.reset=document"};
@@ -94,7 +140,7 @@ TEST_CASE("cli resume: killed before its first checkpoint, a run starts anew in 
     p.signal(SIGKILL);
     p.wait();
   }
-  REQUIRE(w.effllm(train("r")).code == 0);
+  REQUIRE(w.effllm(train("r", {"train.max_steps=100"})).code == 0);
   REQUIRE(w.effllm(train("whole")).code == 0);
   check_same_rows(RunFolder(w.scratch.path / "runs/r"), RunFolder(w.scratch.path / "runs/whole"));
 }
@@ -146,7 +192,7 @@ TEST_CASE("cli resume: another corpus is exit 3, another vocabulary or model exi
   refused({"model.layers[2].mixer={type: gla}"}, 4, "layers.2.mixer");
   refused({"train.carry_state=true", "data.order=streams"}, 4, "carried state");
   write_text(w.scratch.path / "own.txt", read_text(w.scratch.path / "own.txt") + "line 7: the quick brown fox.\n");
-  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "own"}).code == 0);
+  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "own", "--force"}).code == 0);
   refused({}, 3, "SHA-256");
   CHECK(w.effllm({"eval", "runs/r"}).code == 3);
   CHECK(w.effllm({"eval", "runs/r", "--allow-data-mismatch"}).code == 0);
@@ -163,15 +209,15 @@ TEST_CASE("cli resume: a full disk is exit 5, the old checkpoint, the journal an
     INFO("limit " << limit);
     Surroundings full = w.in;
     full.file_limit = limit;
-    CHECK(w.effllm(train("r"), &full).code == 5);
+    CHECK(w.effllm(train("r", {"train.max_steps=100"}), &full).code == 5);
     CHECK(read_text(run.checkpoint(40)) == old);
     CHECK(read_text(run.best()) == best);
     CHECK(run.steps().back() == 40);
     CHECK(temporaries(run.path()) == 0);
     CHECK(effllm::read_journal(run.journal()).bad_lines <= 1);
   }
-  REQUIRE(w.effllm(train("r")).code == 0);
-  REQUIRE(w.effllm(train("other")).code == 0);
+  REQUIRE(w.effllm(train("r", {"train.max_steps=100"})).code == 0);
+  REQUIRE(w.effllm(train("other", {"train.max_steps=100"})).code == 0);
   check_same_rows(run, other);
   CHECK(read_text(run.checkpoint(100)).size() == read_text(other.checkpoint(100)).size());
 }

@@ -53,6 +53,26 @@ TEST_CASE("cli train: results go to stdout, progress and what comes next to stde
       CHECK(effllm::read_hdf5_series(run / "metrics.h5", t.kind + "/" + name) == values);
 }
 
+TEST_CASE("cli train: --name is checked as the configuration's is") {
+  const World w;
+  for (const char* name : {"a/b", "../escaped", ".hid", "my run", "-x"}) {
+    INFO(std::string(name));
+    const Ended r = w.effllm({"train", "tiny.yaml", std::string("--name=") + name});
+    CHECK(r.code == 2);
+    CHECK(has(r.err, "--name: error: the name `" + std::string(name) + "` can't be a folder"));
+  }
+  CHECK_FALSE(fs::exists(w.scratch.path / "runs"));
+  CHECK_FALSE(fs::exists(w.scratch.path / "escaped"));
+}
+
+TEST_CASE("cli train: a name that is taken is said, and another folder is written") {
+  const World w;
+  CHECK_FALSE(has(w.effllm({"train", "tiny.yaml", "--set", "train.max_steps=5"}).err, "exists"));
+  const Ended second = w.effllm({"train", "tiny.yaml", "--set", "train.max_steps=5"});
+  CHECK(has(second.err, "runs/tiny exists; writing to runs/tiny-2\n"));
+  CHECK(has(second.out, "runs/tiny-2: 5 steps"));
+}
+
 TEST_CASE("cli train: --dry-run writes nothing and shows the whole configuration, which is a configuration") {
   const World w;
   const Ended dry = w.effllm({"train", "tiny.yaml", "--dry-run", "--set", "train.batch=6"});
@@ -153,7 +173,7 @@ TEST_CASE("cli train: messages that nobody can see stop nothing, results that ca
                                                   {"list", "mixers", "--long"},
                                                   {"describe", "tiny.yaml"},
                                                   {"check", "tiny.yaml"}})
-      CHECK(w.effllm(words, &s).code != 0);
+      CHECK(w.effllm(words, &s).code == 5);
     fs::remove_all(w.scratch.path / "runs");
   }
 }

@@ -36,6 +36,9 @@ TEST_CASE("tokenizer: byte takes every byte value and gives it back") {
   for (int32_t c = 0; c < 256; ++c) CHECK(ids[static_cast<size_t>(c)] == c);
   CHECK(t->decode(ids) == all);
   CHECK(t->bytes_of(255) == 1);
+  int64_t characters = 0;
+  for (const int32_t id : t->encode("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80")) characters += t->characters_of(id);
+  CHECK(characters == 4);  // a é € 😀
 }
 
 TEST_CASE("tokenizer: char numbers the code points of the text in their order") {
@@ -53,6 +56,7 @@ TEST_CASE("tokenizer: char numbers the code points of the text in their order") 
   CHECK(t->bytes_of(2) == 2);
   CHECK(t->bytes_of(3) == 3);
   CHECK(t->bytes_of(4) == 4);
+  CHECK(t->characters_of(4) == 1);
 }
 
 TEST_CASE("tokenizer: a symbol outside the vocabulary is named with its byte") {

@@ -185,11 +185,11 @@ TEST_CASE("evaluator: the number of threads changes no bit") {
   set_threads(before);
 }
 
-TEST_CASE("evaluator: derived numbers follow from nats, tokens and bytes") {
+TEST_CASE("evaluator: derived numbers follow from nats, tokens, characters and bytes") {
   EvalResult r;
-  r.nats = 100 * std::log(2), r.tokens = 50, r.bytes = 80;
+  r.nats = 100 * std::log(2), r.tokens = 50, r.bytes = 80, r.characters = 40;
   check_near(r.nats_per_token(), 2 * std::log(2));
-  check_near(r.bits_per_char(), 2);
+  check_near(r.bits_per_char(), 2.5);
   check_near(r.bits_per_byte(), 1.25);
   check_near(r.perplexity(), 4);
 }
@@ -200,6 +200,23 @@ TEST_CASE("evaluator: a model that knows nothing needs log2 of its vocabulary") 
   check_near(r.bits_per_char(), std::log2(6));
   check_near(r.bits_per_byte(), 44 * std::log2(6) / static_cast<double>(s.bytes(1, 45)));
   CHECK(r.stderr_nats < 1e-12);
+}
+
+TEST_CASE("evaluator: bits per character are those of the text, whether a token is a byte or a character") {
+  const auto bytes = build_tokenizer("byte", "");
+  LanguageModel model(read_model_config(parse_config(std::string(kGru), "test.yaml"), 16), 256);
+  model.params().materialize(3, DType::f64);
+  TokenizedText text;
+  text.tokens = bytes->encode("abé€de€é");  // after the first, 7 characters of 13 bytes
+  text.document_starts = {0};
+  const EvalResult r = evaluate(model, text, *bytes, {.tokens = 5});
+  CHECK(r.tokens == 13);
+  CHECK(r.bytes == 13);
+  CHECK(r.characters == 7);
+  check_near(r.bits_per_char(), r.bits_per_byte() * 13 / 7);
+  const Setup s(kGru);
+  const EvalResult c = s.run({.tokens = 7});
+  CHECK(c.characters == c.tokens);
 }
 
 TEST_CASE("evaluator: the standard error is that of the windows' means") {

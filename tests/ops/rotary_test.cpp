@@ -90,6 +90,25 @@ TEST_CASE("rotary: f32 angles are rounded once, inside the table and beyond") {
   }
 }
 
+TEST_CASE("rotary: a table that nobody reads takes no memory") {
+  const auto huge = std::make_shared<const RotaryTable>(128, kTheta, int64_t{1} << 60);
+  const MetaMode meta;
+  const Tensor x = Tensor::dense({1, 3, 256}, DType::f32);
+  CHECK(rotary(x, Tensor::dense({1, 3}, DType::i64), 2, huge).shape() == x.shape());
+}
+
+TEST_CASE("rotary: tables of one size share their values, others don't") {
+  const RotaryTable a(kDim, kTheta, kTable), b(kDim, kTheta, kTable), c(kDim, 2 * kTheta, kTable);
+  const int64_t at_position[] = {5};
+  double cosines[3][3], sines[3][3];
+  a.rows(at_position, 1, cosines[0], sines[0]);
+  b.rows(at_position, 1, cosines[1], sines[1]);
+  c.rows(at_position, 1, cosines[2], sines[2]);
+  CHECK(cosines[0][1] == cosines[1][1]);
+  CHECK(sines[0][2] == sines[1][2]);
+  CHECK(cosines[0][1] != cosines[2][1]);
+}
+
 TEST_CASE("rotary: the same bits on any number of threads") {
   test::expect_same_bits_on_threads(op(2, positions(3, 50, 0)), {random({3, 50, 2 * kDim}, 7)});
 }

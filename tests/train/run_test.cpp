@@ -132,6 +132,66 @@ TEST_CASE("run: a finished run that is resumed changes nothing, a longer horizon
   CHECK(train(t).folder == t.runs() / "c-2");
 }
 
+TEST_CASE("run: a kill between a checkpoint and its mark as the best is made good") {
+  const Threads one(1);
+  const TinyFolder t("run_unmarked");
+  const RunFolder run(train(t, {"train.eval_every=20"}).folder);
+  REQUIRE(load_model(run.path()).step == 100);
+  fs::remove(run.best());  // it is a link to the checkpoint, which must not change with it
+  fs::copy_file(run.checkpoint(80), run.best());
+  train(t, {"train.eval_every=20"}, true);
+  CHECK(load_model(run.path()).step == 100);
+  fs::remove(run.best());
+  train(t, {"train.eval_every=20"}, true);
+  CHECK(load_model(run.path()).step == 100);
+}
+
+TEST_CASE("run: a loss is the best among those that were measured alike") {
+  const Threads one(1);
+  const TinyFolder t("run_best");
+  const RunOutcome first = train(t);
+  const auto again = [&](std::vector<std::string> set) {
+    set.emplace_back("train.max_steps=105");
+    fs::remove_all(t.runs() / "other");
+    fs::copy(first.folder, t.runs() / "other", fs::copy_options::recursive);
+    set.emplace_back("name=other");
+    const RunOutcome r = train(t, set, true);
+    return std::pair(r.best_val, slurp(r.folder / "log.txt").find("the best loss starts anew") != std::string::npos);
+  };
+  CHECK_FALSE(again({}).second);
+  CHECK_FALSE(again({"eval.prompt=the", "eval.tokens=16"}).second);  // what it was by default
+  for (const char* changed : {"eval.max_tokens=90", "eval.tokens=5", "eval.protocol=carried", "eval.split=test"}) {
+    const auto [best, said] = again({changed, "optim.lr=1"});  // it gets worse
+    CHECK_MESSAGE(said, changed);
+    CHECK(best != first.best_val);
+  }
+  CHECK(again({"optim.lr=1"}).first == first.best_val);
+}
+
+TEST_CASE("run: a checkpoint is read whatever its run was called") {
+  const Threads one(1);
+  const TinyFolder t("run_name");
+  RunRequest r = request(t, {"train.max_steps=2"});
+  r.config.name = "my run";
+  const LoadedModel m = load_model(Run(std::move(r)).train().folder);
+  CHECK(m.config.name == "my run");
+}
+
+TEST_CASE("run: every metric has its unit and its name") {
+  const Threads one(1);
+  const TinyFolder t("run_units");
+  const H5Document d = to_hdf5(read_journal(train(t).folder / "metrics.jsonl"));
+  REQUIRE(d.groups.size() == 2);
+  for (const H5Group& g : d.groups)
+    for (const H5Series& s : g.series) {
+      INFO(g.name << "/" << s.name);
+      CHECK_FALSE(s.units.empty());
+      CHECK(s.long_name != s.name);
+      if (g.name == "val" && s.name == "tokens") CHECK(s.values == std::vector<double>{6400});
+      if (s.name == "scored_tokens") CHECK(s.values == std::vector<double>{400});
+    }
+}
+
 TEST_CASE("run: where streams begin again, carried states do too") {
   const Threads one(1);
   const TinyFolder t("run_streams");

@@ -1,0 +1,18 @@
+// Which --set a training run has.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "commands.h"
+
+namespace effllm::app {
+
+struct Overrides {
+  std::vector<std::string> set;
+  std::string note;  // for the user, where the run that is resumed was started with others
+};
+
+// A run that is resumed without --set goes on with what it was started with; one with --set has exactly those.
+Overrides overrides_of(const TrainArgs& args);
+
+}  // namespace effllm::app

@@ -1,0 +1,63 @@
+#include "train/preflight.h"
+
+#include "base/text.h"
+#include "data/batches.h"
+#include "kernels/parallel.h"
+#include "model/language_model.h"
+#include "train/run.h"
+
+namespace effllm {
+namespace {
+
+void check_memory(double need) {
+  if (const double have = memory_limit(); need > 0.9 * have)
+    throw MemoryError(
+        "training would need about {} of {}; lower train.batch's shard (train.shard_tokens), train.context or "
+        "model.d_model",
+        human_bytes(need), human_bytes(have));
+}
+
+void check_evaluation(const RunConfig& config, const Preflight& p) {
+  if (p.val.tokens.size() < 2)
+    throw DataError("corpus `{}`, split {}: one token leaves nothing to predict", p.corpus.manifest().name,
+                    config.eval.split);
+  try {
+    p.tokenizer->encode(config.eval.prompt);
+  } catch (const DataError& e) {
+    throw DataError("eval.prompt, of samples: {}", e.what());
+  }
+}
+
+void check_carried(const LanguageModel& model) {
+  for (int64_t i = 0; i < model.layers(); ++i) {
+    StateSpec spec = model.block(i).mixer().state_spec(1);
+    if (const auto* ffn = model.block(i).ffn())
+      for (const auto& f : ffn->state_spec(1).fields) spec.fields.push_back(f);
+    for (const auto& f : spec.fields)
+      if (f.growth == Growth::per_token)
+        throw ConfigError("train.carry_state: the state `{}` grows with every token; give attention a `window`",
+                          f.name);
+  }
+}
+
+}  // namespace
+
+Preflight preflight(const RunConfig& config) {
+  Preflight p;
+  p.corpus = Corpus::open(config.data.corpus, config.folder);
+  p.tokenizer = build_tokenizer(config.data.tokenizer, p.corpus.text());
+  p.train = p.corpus.tokenize(*p.tokenizer, Split::train);
+  p.val = p.corpus.tokenize(*p.tokenizer, parse_split(config.eval.split));
+  p.memory = predicted_bytes(config, p.tokenizer->vocab_size(), threads());
+  check_memory(p.memory);
+  check_evaluation(config, p);
+  build_order(config.data.order, p.train, {config.train.batch, config.train.context},
+              static_cast<uint64_t>(config.data.seed), config.data.reset == "document");
+  LanguageModel model(config.model, p.tokenizer->vocab_size());
+  model.params().as_meta(DType::f32);
+  group_settings(config.optim, config.groups, model.params());
+  if (config.train.carry_state) check_carried(model);
+  return p;
+}
+
+}  // namespace effllm

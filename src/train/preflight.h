@@ -1,0 +1,23 @@
+// What a run needs before its first step, and everything that would make it fail at its start or only at its end.
+// `train` begins with it; `check` and `train --dry-run` do nothing else.
+#pragma once
+#include <memory>
+
+#include "data/corpus.h"
+#include "train/run_config.h"
+
+namespace effllm {
+
+struct Preflight {
+  Corpus corpus;
+  std::unique_ptr<Tokenizer> tokenizer;
+  TokenizedText train, val;  // `val`: the split of eval.split
+  double memory = 0;         // bytes that training will need at most
+};
+
+// DataError for a corpus that is missing or too short, an empty split and a prompt outside the vocabulary; MemoryError
+// before any memory of the model is taken; ConfigError for parts that don't fit together, groups that match no
+// parameter and states that can't be carried.
+Preflight preflight(const RunConfig& config);
+
+}  // namespace effllm
