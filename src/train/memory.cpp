@@ -61,13 +61,4 @@ double memory_limit() {
   return limit;
 }
 
-void Run::check_memory() const {
-  const double need = predicted_bytes(config_, tokenizer_->vocab_size(), threads()), have = memory_limit();
-  if (need > 0.9 * have)
-    throw MemoryError(
-        "training would need about {} of {}; lower train.batch's shard (train.shard_tokens), train.context or "
-        "model.d_model",
-        human_bytes(need), human_bytes(have));
-}
-
 }  // namespace effllm

@@ -48,7 +48,6 @@ class Run {
     int64_t step = 0, tokens = 0, skipped_in_row = 0, best_step = -1;
     double seconds = 0, flops = 0, best_val = 0;
   };
-  void check_memory() const;
   void write_start_files();
   void resume_from_newest();
   void forget_other_best(const SafetensorsFile& checkpoint, const std::string& path);
