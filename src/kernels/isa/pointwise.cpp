@@ -8,7 +8,6 @@ namespace {
 constexpr double kTanhScale = 0.7978845608028654;  // sqrt(2 / pi), of GELU's tanh form
 constexpr double kTanhCubic = 0.044715;
 constexpr double kSqrtHalf = 0.7071067811865476;
-constexpr double kNormal = 0.3989422804014327;  // 1 / sqrt(2 pi)
 
 // One struct per function: f(x) and df(x), the derivative from x alone.
 struct Sigmoid {
@@ -71,7 +70,8 @@ struct Gelu {  // x Phi(x) with the exact error function
   }
   template <class T>
   static T df(T x) {
-    return T(0.5) * (T(1) + fast_erf(x * T(kSqrtHalf))) + x * T(kNormal) * fast_exp(T(-0.5) * x * x);
+    const Normal<T> n = normal(x);
+    return n.below + x * n.density;
   }
 };
 struct GeluTanh {  // 0.5 (1 + tanh z) = sigmoid(2 z)
