@@ -49,14 +49,18 @@ class RandomStream {
     return uint64_t{b[0]} << 32 | b[1];
   }
   double uniform(uint64_t i) const { return static_cast<double>(bits(i) >> 11) * 0x1p-53; }  // [0, 1)
-  // Standard normal by Box-Muller, two to a block.
-  double normal(uint64_t i) const {
-    const auto b = block(i / 2);
+  // Standard normals by Box-Muller, two to a block: normal(2 i) and normal(2 i + 1).
+  struct Pair {
+    double even, odd;
+  };
+  Pair normals(uint64_t i) const {
+    const auto b = block(i);
     const double u = (static_cast<double>(uint64_t{b[0]} << 20 | b[1] >> 12) + 0.5) * 0x1p-52;
     const double v = static_cast<double>(uint64_t{b[2]} << 20 | b[3] >> 12) * 0x1p-52;
     const double r = std::sqrt(-2 * std::log(u)), angle = 2 * std::numbers::pi * v;
-    return i % 2 ? r * std::sin(angle) : r * std::cos(angle);
+    return {r * std::cos(angle), r * std::sin(angle)};
   }
+  double normal(uint64_t i) const { return i % 2 ? normals(i / 2).odd : normals(i / 2).even; }
   // Uniform in [0, n); the bias of the multiply-shift is below 2^-64 n.
   uint64_t below(uint64_t i, uint64_t n) const {
     return static_cast<uint64_t>((static_cast<unsigned __int128>(bits(i)) * n) >> 64);

@@ -40,7 +40,7 @@ Samples work_for(const BenchCase& c, double seconds, Cost* cost) {
   for (int i = 0; i < kWarm; ++i) {
     Meter meter;
     call(w, nullptr);
-    if (cost) *cost = meter.total;
+    if (cost && meter.total.forward_bytes > 0) *cost = meter.total;
   }
   const double start = seconds_now();
   while (seconds_now() - start < seconds || s.forward.size() < 3) call(w, &s);
@@ -62,7 +62,7 @@ BenchRow run_case(const BenchCase& c, double seconds) {
   std::vector<double> peaks;
   for (int i = 0; i < kProbes; ++i) peaks.push_back(probe());
   std::vector<Samples> all(static_cast<size_t>(n));
-  Cost cost;
+  Cost cost = c.cost;
   run_workers(
       n, [&](int worker) { all[static_cast<size_t>(worker)] = work_for(c, seconds, worker == 0 ? &cost : nullptr); });
   for (int i = 0; i < kProbes; ++i) peaks.push_back(probe());

@@ -23,6 +23,7 @@ struct BenchCase {
   std::string name, shape;
   double tokens;                       // of one call
   std::function<BenchWork()> prepare;  // called on each thread
+  Cost cost = {};                      // of a call that runs no op; otherwise counted
 };
 
 struct BenchRow {

@@ -3,6 +3,7 @@
 
 #include "base/random.h"
 #include "bench/op_bench.h"
+#include "kernels/table.h"
 #include "nn/param_store.h"
 #include "ops/arithmetic.h"
 #include "ops/columns.h"
@@ -95,6 +96,39 @@ BenchCase gla_case(int64_t width, Decay decay) {
       });
 }
 
+// Loops over memory that no cache holds: AdamW, and the triad that it is compared with. f(n, four arrays of n).
+BenchCase over_memory(std::string name, double flops, double bytes,
+                      void (*f)(int64_t, float*, float*, float*, float*)) {
+  constexpr int64_t n = int64_t{8} << 20;
+  Cost cost;
+  cost.forward_flops = flops * n;
+  cost.forward_bytes = bytes * n;
+  const auto prepare = [=] {
+    BenchWork work;
+    const Tensor memory = Tensor::dense({4, n}, DType::f32);
+    fill(memory, 0.5);
+    work.input = Tensor::zeros({1}, DType::f32);
+    work.run = [=](const Tensor& x) {
+      const View<float> m = memory.view<float>();
+      f(n, m.row(0), m.row(1), m.row(2), m.row(3));
+      return x.untracked();
+    };
+    return work;
+  };
+  return {std::move(name), fmt::format("[{}]", n), static_cast<double>(n), prepare, cost};
+}
+
+void run_adamw(int64_t n, float* gradient, float* value, float* m, float* v) {
+  AdamwArgs args{};
+  args.lr = 1e-3;
+  args.beta1 = 0.9;
+  args.beta2 = 0.99;
+  args.eps = 1e-8;
+  args.grad_scale = args.bias1 = args.bias2 = 0.5;
+  kernels<float>().adamw(args, n, gradient, value, m, v);
+}
+void run_triad(int64_t n, float* a, float* b, float* c, float*) { kernels<float>().triad(b, c, 0.5F, a, n); }
+
 }  // namespace
 
 std::vector<BenchCase> op_cases() {
@@ -125,6 +159,8 @@ std::vector<BenchCase> op_cases() {
         return Tensor::full({2, 256, 256}, DType::f32, 0.9);
       },
       [](const Tensor& x, const Tensor& a) { return scan(a, x).h; }));
+  all.push_back(over_memory("adamw", 12, 28, run_adamw));
+  all.push_back(over_memory("triad a = b + s c", 2, 12, run_triad));
   return all;
 }
 

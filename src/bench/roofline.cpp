@@ -27,20 +27,6 @@ double best_rate(double work, double seconds, const std::function<void()>& run) 
   return best;
 }
 
-double measure_fma(double seconds) {
-  constexpr int64_t kRounds = 100'000;
-  double operations = 0;
-  const auto run = [&] {
-    run_workers(threads(), [&](int worker) {
-      alignas(64) float sink[16];
-      const double n = kernels<float>().fma_chains(kRounds, sink);
-      if (worker == 0) operations = n * threads();
-    });
-  };
-  run();
-  return 1e-9 * best_rate(operations, seconds, run);
-}
-
 struct Product {
   int64_t m, n, k;
   bool transpose_a, transpose_b;
@@ -111,6 +97,20 @@ Quantiles measure_barrier() {
 
 }  // namespace
 
+double fma_peak(double seconds) {
+  constexpr int64_t kRounds = 100'000;
+  double operations = 0;
+  const auto run = [&] {
+    run_workers(threads(), [&](int worker) {
+      alignas(64) float sink[16];
+      const double n = kernels<float>().fma_chains(kRounds, sink);
+      if (worker == 0) operations = n * threads();
+    });
+  };
+  run();
+  return 1e-9 * best_rate(operations, seconds, run);
+}
+
 GemmProbe::GemmProbe()
     : a_(Tensor::full({kCube, kCube}, DType::f32, 0.5)),
       b_(Tensor::full({kCube, kCube}, DType::f32, 0.25)),
@@ -128,7 +128,7 @@ Roofline measure_roofline(double seconds) {
   Roofline r;
   r.threads = threads();
   const double part = seconds / 24;
-  r.fma = measure_fma(2 * part);
+  r.fma = fma_peak(2 * part);
   const GemmProbe probe;
   std::vector<double> p1024;
   for (int i = 0; i < 15; ++i) p1024.push_back(probe());

@@ -17,6 +17,8 @@ class GemmProbe {
   Tensor a_, b_, c_;
 };
 
+double fma_peak(double seconds);  // GFLOP/s, f32 multiply-adds in registers on all threads, the best of so long
+
 struct Bandwidth {
   int64_t bytes;  // of all threads together
   double read_gb_per_s;
@@ -24,7 +26,7 @@ struct Bandwidth {
 
 struct Roofline {
   int threads = 1;
-  double fma = 0;               // GFLOP/s, f32 multiply-adds in registers
+  double fma = 0;               // GFLOP/s, fma_peak
   Quantiles p1024;              // GFLOP/s
   double best = 0;              // GFLOP/s, the best of products of several shapes, P_best
   std::string best_shape;       // m x n x k, and how threads share it

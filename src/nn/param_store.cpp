@@ -26,21 +26,32 @@ const Init& of_row(const Init& init, int64_t row) {
   return init;
 }
 
+// Elements [first, first + n) of the parameter, n of them in a row.
+template <class T>
+void fill_row(const RandomStream& numbers, const Init& init, uint64_t first, T* row, int64_t n) {
+  for (int64_t c = 0; c < n; ++c) {
+    const uint64_t i = first + static_cast<uint64_t>(c);
+    if (init.kind == Init::Kind::constant) {
+      row[c] = static_cast<T>(init.a);
+    } else if (init.kind == Init::Kind::uniform) {
+      row[c] = static_cast<T>(init.a * (2 * numbers.uniform(i) - 1));
+    } else if (i % 2 == 0 && c + 1 < n) {
+      const RandomStream::Pair two = numbers.normals(i / 2);
+      row[c] = static_cast<T>(init.a * two.even);
+      row[++c] = static_cast<T>(init.a * two.odd);
+    } else {
+      row[c] = static_cast<T>(init.a * numbers.normal(i));
+    }
+  }
+}
+
 template <class T>
 void initialise(const Parameter& p, uint64_t seed) {
   const RandomStream numbers(seed, p.name);
   const auto v = p.value.view<T>();
   parallel_for(v.rows, 16, [&](int64_t from, int64_t to) {
-    for (int64_t r = from; r < to; ++r) {
-      const Init& init = of_row(p.init, r);
-      for (int64_t c = 0; c < v.cols; ++c) {
-        const auto i = static_cast<uint64_t>(r * v.cols + c);
-        const double x = init.kind == Init::Kind::constant ? init.a
-                         : init.kind == Init::Kind::normal ? init.a * numbers.normal(i)
-                                                           : init.a * (2 * numbers.uniform(i) - 1);
-        v.row(r)[c] = static_cast<T>(x);
-      }
-    }
+    for (int64_t r = from; r < to; ++r)
+      fill_row(numbers, of_row(p.init, r), static_cast<uint64_t>(r * v.cols), v.row(r), v.cols);
   });
 }
 

@@ -9,21 +9,25 @@ namespace effllm {
 class ShortConv {
  public:
   // weight [width, channels]: the last row weighs the newest token. Starts like PyTorch's depthwise nn.Conv1d,
-  // U(-1/sqrt(width), 1/sqrt(width)).
-  ShortConv(const Scope& s, int64_t width, int64_t channels)
-      : width_(width), channels_(channels), weight_(&s.param("weight", {width, channels}, Init::torch_linear(width))) {}
+  // U(-1/sqrt(width), 1/sqrt(width)). `silu`: SiLU of the sum.
+  ShortConv(const Scope& s, int64_t width, int64_t channels, bool silu = false)
+      : width_(width),
+        channels_(channels),
+        silu_(silu),
+        weight_(&s.param("weight", {width, channels}, Init::torch_linear(width))) {}
 
   StateField state_field() const { return {"conv", {width_ - 1, channels_}}; }
   // x: [B, T, C]. Reads and replaces `history`, the field of state_field(), where the context has a state.
   Tensor operator()(const Tensor& x, const Context& cx, Tensor* history) const {
     auto [y, after] =
-        short_conv(x, weight_->value, history ? *history : Tensor(), cx.segments ? *cx.segments : Tensor());
+        short_conv(x, weight_->value, history ? *history : Tensor(), cx.segments ? *cx.segments : Tensor(), silu_);
     if (history) *history = after;
     return y;
   }
 
  private:
   int64_t width_, channels_;
+  bool silu_;
   Parameter* weight_;
 };
 

@@ -34,6 +34,7 @@ void for_new_history(const uint8_t* starts, int64_t tokens, int64_t width, F&& f
 
 class ShortConvOp final : public Op {
  public:
+  explicit ShortConvOp(bool silu = false) : silu_(silu) {}
   std::string_view name() const override { return "short_conv"; }
   Outputs infer(std::span<const Tensor> in) const override {
     const Shape &s = in[kX].shape(), &w = in[kWeight].shape();
@@ -51,7 +52,9 @@ class ShortConvOp final : public Op {
   Cost cost(std::span<const Tensor> in) const override {
     const auto n = static_cast<double>(in[kX].numel()), size = static_cast<double>(size_of(in[kX].dtype()));
     const auto width = static_cast<double>(in[kWeight].dim(0));
-    return {2 * width * n, 4 * width * n, 2 * n * size, 3 * n * size};
+    const double activation = silu_ ? 8 * n : 0;  // an exponential with its surroundings
+    return {2 * width * n + activation, 4 * width * n + (silu_ ? 2 * width * n : 0) + activation, 2 * n * size,
+            3 * n * size};
   }
   Keeps keeps() const override { return {.inputs = 1 << kX | 1 << kWeight | 1 << kHistory | 1 << kSegments}; }
 
@@ -64,8 +67,9 @@ class ShortConvOp final : public Op {
         const int64_t b = item / blocks, from = item % blocks * kColumns, n = std::min(kColumns, columns - from);
         const View<T> x = part_of<T>(c.in(kX), b, tokens, from, n), now = part_of<T>(c.out(1), b, width - 1, from, n),
                       before = part_of<T>(c.in(kHistory), b, width - 1, from, n);
-        kernels<T>().short_conv(x, part_of<T>(c.in(kWeight), 0, width, from, n), before, starts.row(b),
-                                part_of<T>(c.out(0), b, tokens, from, n));
+        const View<T> y = part_of<T>(c.out(0), b, tokens, from, n);
+        kernels<T>().short_conv(x, part_of<T>(c.in(kWeight), 0, width, from, n), before, starts.row(b), y);
+        if (silu_) kernels<T>().pointwise(Pointwise::silu, y, y);
         for_new_history(starts.row(b), tokens, width, [&](int64_t r, int64_t s) {
           const T* source = s >= 0 ? x.row(s) : s != kNothing && before ? before.row(width - 1 + s) : nullptr;
           source ? std::copy_n(source, n, now.row(r)) : std::fill_n(now.row(r), n, T(0));
@@ -83,7 +87,8 @@ class ShortConvOp final : public Op {
     const int64_t width = c.in(kWeight).dim(0);
     const DocumentStarts starts(c.in(kSegments));
     const Sink dx = c.sink(kX), dw = c.sink(kWeight), d_before = c.sink(kHistory);
-    const Tensor dy = c.grad(0).defined() ? c.grad(0) : Tensor::zeros(c.out_shape(0), c.dtype());
+    Tensor dy = c.grad(0).defined() ? c.grad(0) : Tensor::zeros(c.out_shape(0), c.dtype());
+    if (silu_) dy = before_silu(c, starts, dy);
     dispatch_float(c.dtype(), [&]<class T>() {
       // Threads share out columns, so that the gradient of the weight adds up over sequences in order.
       const int64_t turns = 1 + kWorth / (batch * tokens * kColumns + 1);
@@ -109,12 +114,33 @@ class ShortConvOp final : public Op {
       });
     });
   }
+
+ private:
+  // The gradient of what went into silu, which is computed again.
+  Tensor before_silu(const Backward& c, const DocumentStarts& starts, const Tensor& dy) const {
+    const int64_t tokens = c.in(kX).dim(1), columns = c.in(kX).cols(), width = c.in(kWeight).dim(0),
+                  blocks = (columns + kColumns - 1) / kColumns;
+    const Tensor d = Tensor::empty(dy.shape(), dy.dtype());
+    dispatch_float(c.dtype(), [&]<class T>() {
+      parallel_for(c.in(kX).dim(0) * blocks, 1, [&](int64_t item, int64_t) {
+        const int64_t b = item / blocks, from = item % blocks * kColumns, n = std::min(kColumns, columns - from);
+        const View<T> y = part_of<T>(d, b, tokens, from, n);
+        kernels<T>().short_conv(part_of<T>(c.in(kX), b, tokens, from, n), part_of<T>(c.in(kWeight), 0, width, from, n),
+                                part_of<T>(c.in(kHistory), b, width - 1, from, n), starts.row(b), y);
+        kernels<T>().pointwise_backward(Pointwise::silu, y, part_of<T>(dy, b, tokens, from, n), y, false);
+      });
+    });
+    return d;
+  }
+
+  bool silu_;
 };
 
 }  // namespace
 
-ShortConvResult short_conv(const Tensor& x, const Tensor& weight, const Tensor& history, const Tensor& segments) {
-  auto out = run_many(std::make_unique<ShortConvOp>(), {x, weight, history, segments});
+ShortConvResult short_conv(const Tensor& x, const Tensor& weight, const Tensor& history, const Tensor& segments,
+                           bool silu) {
+  auto out = run_many(std::make_unique<ShortConvOp>(silu), {x, weight, history, segments});
   return {std::move(out[0]), std::move(out[1])};
 }
 

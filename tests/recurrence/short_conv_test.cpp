@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "kernels/parallel.h"
+#include "ops/pointwise.h"
 #include "recurrence/reference.h"
 #include "support/tensors.h"
 
@@ -110,6 +111,27 @@ TEST_CASE("short_conv: the same bits for any number of threads, f32 near f64") {
   set_threads(before);
   const Tensor y = short_conv(test::to_dtype(x, DType::f64), test::to_dtype(w, DType::f64)).y;
   CHECK(max_diff(test::to_dtype(one[0], DType::f64), y) < 1e-5);
+}
+
+TEST_CASE("short_conv: with silu it equals silu of it, forward and backward, with documents and history") {
+  const Tensor x = random({2, 13, 140}, 1), w = random({4, 140}, 2), before = random({2, 3, 140}, 3);
+  for (const Tensor& segments : {Tensor(), documents()}) {
+    const auto results = [&](bool fused) {
+      Tape tape;
+      const Tensor in = tape.leaf(x), weight = tape.leaf(w), history = tape.leaf(before);
+      ShortConvResult r;
+      {
+        const Tape::Recording recording(tape);
+        r = short_conv(in, weight, history, segments, fused);
+        if (!fused) r.y = silu(r.y);
+      }
+      const Tape::Seed seeds[] = {{r.y, random({2, 13, 140}, 4)}, {r.history, random({2, 3, 140}, 5)}};
+      tape.backward(seeds);
+      return std::vector{r.y, r.history, tape.grad(in), tape.grad(weight), tape.grad(history)};
+    };
+    const auto fused = results(true), plain = results(false);
+    for (size_t i = 0; i < plain.size(); ++i) CHECK(max_diff(fused[i], plain[i]) < 1e-12);
+  }
 }
 
 TEST_CASE("short_conv: refuses shapes that don't fit") {

@@ -68,7 +68,7 @@ class Gla final : public SequenceMixer {
       decay_ = std::make_unique<Linear>(s / "decay", args.d_model, heads_,
                                         Init::xavier_uniform(args.d_model, heads_, kGain), Role::hidden, true);
     }
-    if (o.conv > 0) conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, 2 * keys_ + values_);
+    if (o.conv > 0) conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, 2 * keys_ + values_, true);
   }
 
   StateSpec state_spec(int64_t) const override {
@@ -84,7 +84,7 @@ class Gla final : public SequenceMixer {
         scale(pointwise(Pointwise::log_sigmoid, (*decay_)(decay_down_ ? (*decay_down_)(x) : x)), 1 / temperature_);
     const auto qkv_g = split_columns(qkvg_(x), {2 * keys_ + values_, values_});
     Tensor qkv = qkv_g[0];
-    if (conv_) qkv = silu((*conv_)(qkv, cx, s ? &s->fields[1] : nullptr));
+    if (conv_) qkv = (*conv_)(qkv, cx, s ? &s->fields[1] : nullptr);
     const auto parts = split_columns(qkv, {keys_, keys_, values_});
     const GlaOptions options{.heads = heads_, .decay = per_key_ ? Decay::key : Decay::scalar, .chunk = cx.chunk};
     const int64_t head_keys = keys_ / heads_;
