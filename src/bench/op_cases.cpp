@@ -12,6 +12,7 @@
 #include "ops/norm.h"
 #include "ops/pointwise.h"
 #include "recurrence/attention.h"
+#include "recurrence/gated_scan.h"
 #include "recurrence/gla.h"
 #include "recurrence/scan.h"
 
@@ -159,6 +160,10 @@ std::vector<BenchCase> op_cases() {
         return Tensor::full({2, 256, 256}, DType::f32, 0.9);
       },
       [](const Tensor& x, const Tensor& a) { return scan(a, x).h; }));
+  all.push_back(of_input("gated_scan, 256 columns", {2, 256, 512}, [](const Tensor& x) {
+    const auto p = split_columns(x, {256, 256});
+    return gated_scan(p[0], p[1], Candidate::g).h;
+  }));
   all.push_back(over_memory("adamw", 12, 28, run_adamw));
   all.push_back(over_memory("triad a = b + s c", 2, 12, run_triad));
   return all;

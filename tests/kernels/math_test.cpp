@@ -121,6 +121,23 @@ TEST_CASE("math: the f32 normal distribution and density are within 3e-7, gelu's
   });
 }
 
+TEST_CASE("math: two f32 sigmoids by one division, near +-40 and beyond") {
+  double worst = 0;
+  for (int i = -4000; i <= 4000; ++i)
+    for (float y : {-50.f, -39.f, -1.f, 0.f, 2.f, 60.f}) {
+      const float x = 0.01f * static_cast<float>(i);
+      const auto s = compiled_here::sigmoids(x, y), swapped = compiled_here::sigmoids(y, x);
+      CHECK(s.x == swapped.y);
+      worst = std::max(worst, ulps(s.x, 1 / (1 + std::exp(-static_cast<double>(x)))));
+    }
+  CHECK(worst < 5);
+  const auto far = compiled_here::sigmoids(-1e30f, 1e30f);
+  CHECK(far.x > 0);
+  CHECK(far.x < 1e-17f);
+  CHECK(far.y == 1);
+  CHECK(std::isnan(compiled_here::sigmoids(std::nanf(""), 0).x));
+}
+
 TEST_CASE("math: infinities and NaN come out as they should, with every instruction set") {
   constexpr float kInf = std::numeric_limits<float>::infinity();
   test::for_each_isa([&] {

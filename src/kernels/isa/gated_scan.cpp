@@ -8,17 +8,16 @@ namespace {
 
 constexpr int64_t kBlock = 512;  // columns, whose running gradient stays in the first-level cache
 
-// c and its derivative from the candidate u.
+// z, c and c's derivative from the gate x and the candidate u.
+template <class T>
+struct Gates {
+  T z, c, slope;
+};
 template <Candidate kKind, class T>
-[[gnu::always_inline]] inline T candidate_of(T u) {
-  if constexpr (kKind == Candidate::linear) return u;
-  const T s = sigmoid(u);
-  return u >= 0 ? u + T(0.5) : s;
-}
-template <Candidate kKind, class T>
-[[gnu::always_inline]] inline T candidate_slope(T u, T c) {
-  if constexpr (kKind == Candidate::linear) return T(1);
-  return u >= 0 ? T(1) : c * (T(1) - c);
+[[gnu::always_inline]] inline Gates<T> gates_of(T x, T u) {
+  if constexpr (kKind == Candidate::linear) return {sigmoid(x), u, T(1)};
+  const Sigmoids<T> s = sigmoids(x, u);
+  return {s.x, u >= 0 ? u + T(0.5) : s.y, u >= 0 ? T(1) : s.y * (T(1) - s.y)};
 }
 
 template <Candidate kKind, class T>
@@ -29,12 +28,15 @@ void forward(View<const T> gate, View<const T> candidate, const T* h0, const uin
     T* y = h.row(t);
     if (!before || (starts && starts[t])) {
 #pragma omp simd
-      for (int64_t c = 0; c < gate.cols; ++c) y[c] = sigmoid(x[c]) * candidate_of<kKind>(u[c]);
+      for (int64_t c = 0; c < gate.cols; ++c) {
+        const Gates<T> g = gates_of<kKind>(x[c], u[c]);
+        y[c] = g.z * g.c;
+      }
     } else {
 #pragma omp simd
       for (int64_t c = 0; c < gate.cols; ++c) {
-        const T z = sigmoid(x[c]);
-        y[c] = (T(1) - z) * before[c] + z * candidate_of<kKind>(u[c]);
+        const Gates<T> g = gates_of<kKind>(x[c], u[c]);
+        y[c] = (T(1) - g.z) * before[c] + g.z * g.c;
       }
     }
     before = y;
@@ -43,14 +45,14 @@ void forward(View<const T> gate, View<const T> candidate, const T* h0, const uin
 
 // One row: g, the gradient of h_t on entry, becomes that of h_{t-1}. With d = g z: d_candidate = d c', and
 // d_gate = g z (1 - z) (c - h_{t-1}).
-template <Candidate kKind, bool kAdd, class T>
+template <Candidate kKind, bool kAdd, bool kBefore, class T>
 void backward_row(const T* x, const T* u, const T* before, int64_t n, T* __restrict g, T* __restrict d_gate,
                   T* __restrict d_candidate) {
 #pragma omp simd
   for (int64_t c = 0; c < n; ++c) {
-    const T z = sigmoid(x[c]), of = candidate_of<kKind>(u[c]), rest = T(1) - z;
-    const T dz = g[c] * z * rest * (of - (before ? before[c] : T(0)));
-    const T dc = g[c] * z * candidate_slope<kKind>(u[c], of);
+    const Gates<T> now = gates_of<kKind>(x[c], u[c]);
+    const T rest = T(1) - now.z, d = g[c] * now.z;
+    const T dz = d * rest * (kBefore ? now.c - before[c] : now.c), dc = d * now.slope;
     d_gate[c] = kAdd ? d_gate[c] + dz : dz;
     d_candidate[c] = kAdd ? d_candidate[c] + dc : dc;
     g[c] *= rest;
@@ -74,11 +76,14 @@ void backward(const GatedScanBackward<T>& a) {
       T* dz = a.d_gate ? a.d_gate.row(t) + c0 : spare[0];
       T* dc = a.d_candidate ? a.d_candidate.row(t) + c0 : spare[1];
       const T *x = a.gate.row(t) + c0, *u = a.candidate.row(t) + c0;
+      const auto row = [&]<bool kAdd>(T* to_gate, T* to_candidate) {
+        before ? backward_row<kKind, kAdd, true>(x, u, before, n, g, to_gate, to_candidate)
+               : backward_row<kKind, kAdd, false>(x, u, before, n, g, to_gate, to_candidate);
+      };
       if (a.add_gate == a.add_candidate) {
-        a.add_gate ? backward_row<kKind, true>(x, u, before, n, g, dz, dc)
-                   : backward_row<kKind, false>(x, u, before, n, g, dz, dc);
+        a.add_gate ? row.template operator()<true>(dz, dc) : row.template operator()<false>(dz, dc);
       } else {
-        backward_row<kKind, false>(x, u, before, n, g, a.add_gate ? spare[0] : dz, a.add_candidate ? spare[1] : dc);
+        row.template operator()<false>(a.add_gate ? spare[0] : dz, a.add_candidate ? spare[1] : dc);
         T* to = a.add_gate ? dz : dc;
         const T* from = spare[a.add_gate ? 0 : 1];
         for (int64_t c = 0; c < n; ++c) to[c] += from[c];

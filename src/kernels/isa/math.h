@@ -57,6 +57,31 @@ template <class T>
   return T(1) / (T(1) + fast_exp(-x));
 }
 
+// Two sigmoids by one division, to 5 ulp in f32, where arguments beyond +-40 count as that: e^-40 instead of less.
+template <class T>
+struct Sigmoids {
+  T x, y;
+};
+[[gnu::always_inline]] inline float exp_within_40(float x) {
+  x = x < -40.f ? -40.f : x;
+  x = x > 40.f ? 40.f : x;
+  const float shifted = x * 1.44269504f + 12582912.f, n = shifted - 12582912.f;  // the nearest integer, in low bits
+  float r = x - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  float p = 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.f;
+  return p * std::bit_cast<float>((std::bit_cast<int32_t>(shifted) + 127) << 23);
+}
+[[gnu::always_inline]] inline Sigmoids<float> sigmoids(float x, float y) {
+  const float a = 1.f + exp_within_40(-x), b = 1.f + exp_within_40(-y), r = 1.f / (a * b);
+  return {r * b, r * a};
+}
+[[gnu::always_inline]] inline Sigmoids<double> sigmoids(double x, double y) { return {sigmoid(x), sigmoid(y)}; }
+
 // log(1 + x) for x in [0, 1]: log of the rounded sum, corrected for what rounding lost.
 [[gnu::always_inline]] inline float fast_log1p(float x) {
   const float u = 1.f + x;
