@@ -4,7 +4,8 @@
     scripts/check_performance.py EFFLLM [--only NAME]     exit 1 and a line for each gate that does not hold
 
 instructions  of a training step, counted by valgrind: at most 4 % above tests/performance/instructions.txt
-ratio         of training steps to the f32 1024^3 product of the same run: well below what an idle machine shows
+ratio         of training steps to the f32 1024^3 product of the same run: well below what an idle machine shows; said and
+              left out where other programs run all the time
 memory        the predicted peak of a step against the real one: 10 %, for every configuration in configs/bench
 ceiling       no product is faster than multiply-adds in registers
 """
@@ -19,7 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COUNTED = ROOT / "tests/performance"
 MOST_MORE = 0.04
-# An idle machine shows 0.75 to 0.90 in these; with another program on the CPUs all are above 0.55.
+# An idle machine shows 0.79 to 0.92 in these. A try beside other programs proves nothing: the product, with its barrier
+# for all threads, suffers more than the step.
 FLOORS = {"gpt_d128_t64": 0.45, "min_gru_d256": 0.55}
 TRIES = 3
 
@@ -47,7 +49,7 @@ def instructions(effllm):
         return ["valgrind is missing: scripts/setup.sh"]
     lines = (COUNTED / "instructions.txt").read_text().splitlines()
     expected = next(int(line) for line in lines if not line.startswith("#"))
-    one = (count(effllm, 6) - count(effllm, 2)) / 4
+    one = (count(effllm, 3) - count(effllm, 1)) / 2
     print(f"instructions: {one:.0f} a step, {100 * (one / expected - 1):+.2f} % of what is on file")
     return [f"a step takes {one:.0f} instructions, {expected} are on file"] if one > (1 + MOST_MORE) * expected else []
 
@@ -55,11 +57,16 @@ def instructions(effllm):
 def ratio(effllm):
     faults = []
     for config, floor in FLOORS.items():
-        best = 0
+        best = None
         for _ in range(TRIES):
-            best = max(best, bench(effllm, config, "--seconds", "2", "--repetitions", "3")["ratio"]["median"])
-            if best >= floor:
+            r = bench(effllm, config, "--seconds", "2", "--repetitions", "3")
+            if not r["contended"]:
+                best = max(best or 0, r["ratio"]["median"])
+            if best and best >= floor:
                 break
+        if best is None:
+            print(f"ratio: {config} not measured, other programs ran all the time")
+            continue
         print(f"ratio: {config} {best:.2f} of P_1024, at least {floor}")
         if best < floor:
             faults.append(f"{config} runs at {best:.2f} of P_1024, {floor} at least is expected")

@@ -25,11 +25,11 @@ std::string suggestion(const CLI::App& app, int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     std::string word = argv[i];
     // One dash too few; a letter that is a flag takes the rest as its value.
-    const bool is_short = std::ranges::any_of(path, [&](const CLI::App* a) {
-      return std::ranges::any_of(a->get_options(), [&](const CLI::Option* o) {
-        return std::ranges::find(o->get_snames(), word.substr(1, 1)) != o->get_snames().end();
-      });
-    });
+    const bool is_short = word.size() > 1 && std::ranges::any_of(path, [&](const CLI::App* a) {
+                            return std::ranges::any_of(a->get_options(), [&](const CLI::Option* o) {
+                              return std::ranges::find(o->get_snames(), word.substr(1, 1)) != o->get_snames().end();
+                            });
+                          });
     if (word.size() > 2 && word[0] == '-' && std::isalpha(static_cast<unsigned char>(word[1])) && !is_short)
       word.insert(0, "-");
     if (word.starts_with("--")) {
@@ -54,6 +54,17 @@ std::string suggestion(const CLI::App& app, int argc, char** argv) {
     }
   }
   return "";
+}
+
+CLI::Validator seconds() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        double v = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), v);
+        const bool right = error == std::errc() && end == text.data() + text.size() && v >= 0 && v <= 1e6;
+        return right ? std::string() : fmt::format("must be seconds, 0 to 1000000, not `{}`", text);
+      },
+      "SECONDS");
 }
 
 CLI::Validator positive() {
@@ -125,25 +136,28 @@ void declare_plot(CLI::App& app, PlotArgs& a) {
 }
 
 void declare_format(CLI::App& app, BenchFormat& f) {
-  app.add_flag("--markdown", f.markdown, "As a Markdown table");
-  app.add_flag("--csv", f.csv, "As comma-separated values");
+  CLI::Option* markdown = app.add_flag("--markdown", f.markdown, "As a Markdown table");
+  app.add_flag("--csv", f.csv, "As comma-separated values")->excludes(markdown);
 }
 
 void declare_bench_train(CLI::App& app, BenchArgs& a) {
   app.add_option("-c,--config,config", a.config, "Configuration (YAML)")->required();
   one_each(app.add_option("--set", a.set, "Override a key (repeatable)"));
   app.add_option("--repetitions", a.repetitions, "At least so many steps")->capture_default_str()->check(positive());
-  app.add_option("--seconds", a.seconds, "At least so long")->capture_default_str();
-  app.add_flag("--profile", a.profile, "Time, FLOPs and bytes of every op");
-  app.add_option("--trace", a.trace, "Write a trace of five steps for chrome://tracing or Perfetto to this file");
+  app.add_option("--seconds", a.seconds, "At least so long")->capture_default_str()->check(seconds());
+  CLI::Option* profile = app.add_flag("--profile", a.profile, "Time, FLOPs and bytes of every op");
+  CLI::Option* trace =
+      app.add_option("--trace", a.trace, "Write a trace of five steps for chrome://tracing or Perfetto to this file");
   app.add_option("--save-inputs", a.save_inputs, "Write initial weights and batches to this safetensors file");
-  app.add_flag("--follow", a.follow, "Run steps on request: lines `steps N` on stdin, a line of JSON for each");
+  app.add_flag("--follow", a.follow, "Run on request: lines `steps N` or `probe` on stdin, a line of JSON for each")
+      ->excludes(profile)
+      ->excludes(trace);
   declare_format(app, a.format);
 }
 
 void declare_bench_list(CLI::App& app, BenchListArgs& a) {
   app.add_option("only", a.only, "Only those whose name holds this");
-  app.add_option("--seconds", a.seconds, "Of each")->capture_default_str();
+  app.add_option("--seconds", a.seconds, "Of each")->capture_default_str()->check(seconds());
   declare_format(app, a.format);
 }
 

@@ -21,6 +21,7 @@ namespace {
 
 using Rows = std::vector<std::vector<std::string>>;
 
+constexpr int kProfiledSteps = 5;
 constexpr const char* kContended = "CONTENDED: other programs took CPU time meanwhile, don't quote this";
 
 nlohmann::json to_json(const Quantiles& q) { return {{"median", q.median}, {"p10", q.p10}, {"p90", q.p90}}; }
@@ -35,11 +36,23 @@ nlohmann::json to_json(const Roofline& r) {
   return j;
 }
 
+std::string csv_cell(const std::string& text) {
+  if (text.find_first_of(",\"\n") == text.npos) return text;
+  std::string quoted = "\"";
+  for (char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
+  return quoted + "\"";
+}
+
+// What belongs to a table but is none of its rows.
+void note(const std::string& text, const BenchFormat& format) {
+  fmt::print(format.csv || format.markdown ? stderr : stdout, "{}\n", text);
+}
+
 void print(const Rows& rows, const BenchFormat& format) {
   if (format.csv)
     for (const auto& r : rows) {
       std::vector<std::string> cells;
-      for (const std::string& c : r) cells.push_back(c.find_first_of(",\"") == c.npos ? c : "\"" + c + "\"");
+      for (const std::string& c : r) cells.push_back(csv_cell(c));
       fmt::print("{}\n", join(cells, ","));
     }
   else
@@ -76,7 +89,8 @@ ExitCode follow(StepBench& bench) {
       std::vector<double> rates;
       for (int i = 0; i < 5; ++i) rates.push_back(probe());
       j["p1024_gflops"] = quantiles(rates).median;
-    } else if (word == "steps" && std::cin >> n) {
+    } else if (word == "steps") {
+      if (!(std::cin >> n) || n < 1) throw ConfigError("--follow: `steps` takes a number above 0");
       for (int64_t i = 0; i < n; ++i) {
         const StepBench::Step s = bench.step();
         j["losses"].push_back(s.loss);
@@ -109,6 +123,17 @@ void print_step(const BenchArgs& args, const RunConfig& c, const StepBench& benc
   fmt::print("start    {:8.2f} s from the start of the process to the end of the first step\n", t.first_step_s);
 }
 
+Rows step_rows(const BenchArgs& args, const StepBench& bench, const StepTimings& t) {
+  return {
+      {"config", "threads", "ms", "p10", "p90", "tokens/s", "GFLOP/s", "P_1024", "ratio", "peak MB", "first step s"},
+      {args.config, fmt::format("{}", threads()), fmt::format("{:.2f}", 1e3 * t.seconds.median),
+       fmt::format("{:.2f}", 1e3 * t.seconds.p10), fmt::format("{:.2f}", 1e3 * t.seconds.p90),
+       fmt::format("{:.0f}", bench.tokens() / t.seconds.median),
+       fmt::format("{:.1f}", 1e-9 * bench.flops() / t.seconds.median), fmt::format("{:.1f}", t.p1024.median),
+       fmt::format("{:.3f}", t.ratio.median), fmt::format("{:.0f}", 1e-6 * t.peak_bytes),
+       fmt::format("{:.2f}", t.first_step_s)}};
+}
+
 ExitCode print_cases(const Common& common, const BenchFormat& format, const std::vector<BenchCase>& cases,
                      double seconds, const std::string& only) {
   std::vector<const BenchCase*> chosen;
@@ -133,7 +158,7 @@ ExitCode print_cases(const Common& common, const BenchFormat& format, const std:
                          {"shape", r.shape},
                          {"forward_ns_per_token", 1e9 * r.forward_s / r.tokens},
                          {"backward_ns_per_token", 1e9 * r.backward_s / r.tokens},
-                         {"step_us", 1e6 * r.step_s},
+                         {"step_us", r.step_s > 0 ? nlohmann::json(1e6 * r.step_s) : nlohmann::json()},
                          {"forward_gflops", r.forward_gflops()},
                          {"backward_gflops", r.backward_gflops()},
                          {"p1024_gflops", r.p1024},
@@ -146,7 +171,7 @@ ExitCode print_cases(const Common& common, const BenchFormat& format, const std:
     return ExitCode::ok;
   }
   print(rows, format);
-  if (neighbours.contended(threads())) fmt::print("{}\n", kContended);
+  if (neighbours.contended(threads())) note(kContended, format);
   return ExitCode::ok;
 }
 
@@ -160,13 +185,14 @@ ExitCode bench_train(const Common& common, const BenchArgs& args) {
   if (args.follow) return follow(bench);
   const StepTimings t = time_steps(bench, predicted_bytes(c, vocab, threads()), args.repetitions, args.seconds);
 
-  Rows profiled;
+  std::vector<Profile::Row> profiled;
+  double profiled_seconds = 0;
   if (args.profile || !args.trace.empty()) {
     Profile profile;
-    constexpr int kSteps = 5;
     const double start = seconds_now();
-    for (int i = 0; i < kSteps; ++i) bench.step();
-    profiled = profile_rows(profile.rows(), (seconds_now() - start) * threads(), kSteps);
+    for (int i = 0; i < kProfiledSteps; ++i) bench.step();
+    profiled_seconds = (seconds_now() - start) * threads();
+    profiled = profile.rows();
     if (!args.trace.empty()) write_file_atomic(args.trace, profile.chrome_trace());
   }
   if (common.json) {
@@ -185,15 +211,25 @@ ExitCode bench_train(const Common& common, const BenchArgs& args) {
                         {"predicted_bytes", t.predicted_bytes},
                         {"first_step_s", t.first_step_s},
                         {"contended", t.contended}};
-    for (size_t i = 1; i < profiled.size(); ++i)
-      for (size_t k = 0; k < profiled[i].size(); ++k) j["profile"][i - 1][profiled[0][k]] = profiled[i][k];
+    for (const Profile::Row& p : profiled)
+      j["profile"].push_back({{"op", p.name},
+                              {"way", std::string(to_string(p.way))},
+                              {"calls", static_cast<double>(p.calls) / kProfiledSteps},
+                              {"thread_seconds", p.seconds / kProfiledSteps},
+                              {"flops", p.flops / kProfiledSteps},
+                              {"bytes", p.bytes / kProfiledSteps}});
     fmt::print("{}\n", j.dump());
     return ExitCode::ok;
   }
-  print_step(args, c, bench, t);
+  const bool as_table = args.format.csv || args.format.markdown;
+  if (as_table && !args.profile)
+    print(step_rows(args, bench, t), args.format);
+  else if (!as_table)
+    print_step(args, c, bench, t);
+  if (as_table && t.contended) note(kContended, args.format);
   if (args.profile) {
-    fmt::print("\n");
-    print(profiled, args.format);
+    if (!as_table) fmt::print("\n");
+    print(profile_rows(profiled, profiled_seconds, kProfiledSteps), args.format);
   }
   return ExitCode::ok;
 }
@@ -216,8 +252,9 @@ ExitCode bench_roofline(const Common& common, const BenchFormat& format) {
   rows.push_back({"barrier", fmt::format("{:.2f}", r.barrier_us.median), "us",
                   fmt::format("empty parallel region, median (p90 {:.2f})", r.barrier_us.p90)});
   print(rows, format);
-  fmt::print("{}, {}, {} thread{}{}\n", cpu_model(), isa(), r.threads, r.threads == 1 ? "" : "s",
-             r.contended ? fmt::format("; {}", kContended) : "");
+  note(fmt::format("{}, {}, {} thread{}{}", cpu_model(), isa(), r.threads, r.threads == 1 ? "" : "s",
+                   r.contended ? fmt::format("; {}", kContended) : ""),
+       format);
   return ExitCode::ok;
 }
 

@@ -63,7 +63,9 @@ ExitCode train(const Common& common, const TrainArgs& args) {
     return ExitCode::ok;
   }
   const std::string split = request.config.eval.split;
-  const Signals signals;  // before anything starts a thread, so that one that comes while it loads counts too
+  // From before anything starts a thread to the end of the process: one that comes while it loads counts, and one that
+  // comes when all is saved does not turn success into failure.
+  [[gnu::used]] static const auto* const signals = new Signals;
   Run run(std::move(request));
   const RunOutcome done = run.train();
   const std::string folder = done.folder.string();

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <map>
 
+#include "kernels/parallel.h"
+
 namespace effllm {
 
 Profile* Profile::active_ = nullptr;
@@ -46,7 +48,7 @@ Profile::Span::Span(std::string_view name, std::string_view layer, Way way, doub
     : on_(active_ != nullptr) {
   if (!on_) return;
   Thread& t = active_->mine();
-  open_ = {name, layer, way, flops, bytes, nanoseconds(), 0, t.innermost};
+  open_ = {name, layer, way, flops, bytes, in_parallel() ? 1 : threads(), nanoseconds(), 0, t.innermost};
   t.innermost = this;
 }
 
@@ -56,8 +58,8 @@ Profile::Span::~Span() {
   Thread& t = active_->mine();
   t.innermost = open_.outer;
   if (open_.outer) open_.outer->open_.inner += length;
-  t.events.push_back(
-      {open_.name, open_.layer, open_.way, open_.flops, open_.bytes, open_.start, length, length - open_.inner});
+  t.events.push_back({open_.name, open_.layer, open_.way, open_.flops, open_.bytes, open_.width, open_.start, length,
+                      length - open_.inner});
 }
 
 std::vector<Profile::Row> Profile::rows() const {
@@ -68,7 +70,7 @@ std::vector<Profile::Row> Profile::rows() const {
       r.name = e.name;
       r.way = e.way;
       ++r.calls;
-      r.seconds += 1e-9 * static_cast<double>(e.own);
+      r.seconds += 1e-9 * static_cast<double>(e.own * e.width);
       r.flops += e.flops;
       r.bytes += e.bytes;
     }

@@ -35,6 +35,7 @@ class Profile {
       std::string_view name, layer;
       Way way;
       double flops, bytes;
+      int width;             // threads that share the work
       int64_t start, inner;  // nanoseconds; of spans inside this one
       Span* outer;
     };
@@ -47,7 +48,7 @@ class Profile {
     std::string name;
     Way way;
     int64_t calls = 0;
-    double seconds = 0, flops = 0, bytes = 0;  // own time, without that of spans inside
+    double seconds = 0, flops = 0, bytes = 0;  // own time without that of spans inside, of all threads that share it
   };
   std::vector<Row> rows() const;     // one a name and way, longest first, summed over threads
   std::string chrome_trace() const;  // JSON for chrome://tracing or Perfetto
@@ -59,6 +60,7 @@ class Profile {
     std::string_view name, layer;
     Way way;
     double flops, bytes;
+    int width;
     int64_t start, length, own;
   };
   struct Thread {

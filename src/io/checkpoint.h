@@ -18,13 +18,13 @@ struct NamedTensor {
   Tensor value;
 };
 
-// Writes parameters under their names, and `more` tensors beside them. CheckpointError where a value is not finite:
-// such a checkpoint is never written.
+// Writes parameters under their names, buffers under "buffers.<name>", and `more` tensors beside them. CheckpointError
+// where a value is not finite: such a checkpoint is never written.
 void save_checkpoint(const std::filesystem::path& file, const ParamStore& params, const std::vector<NamedTensor>& more,
                      std::map<std::string, std::string> metadata);
 
-// Every parameter of `store` must be there with its shape; others of the model in the file are an error too. Values of
-// another float type are converted. CheckpointError names the first that differ.
+// Every parameter and buffer of `store` must be there with its shape; others of the model in the file are an error too.
+// Values of another float type are converted. CheckpointError names the first that differ.
 void load_parameters(const SafetensorsFile& file, const std::string& path, const ParamStore& store);
 // Copies the tensor `name` into `to`. False where the file has none; CheckpointError where it has another shape.
 bool load_tensor(const SafetensorsFile& file, const std::string& path, const std::string& name, const Tensor& to);
@@ -33,7 +33,7 @@ const std::string& metadata_of(const SafetensorsFile& file, const std::string& p
 // CheckpointError unless the file is one of ours, of a version that this program knows.
 void require_checkpoint(const SafetensorsFile& file, const std::string& path);
 
-// SHA-256 of all parameter values in the order of names: two runs are the same iff their hashes are.
+// SHA-256 of all parameter values in the order of names, then of buffers: two runs are the same iff their hashes are.
 std::string parameter_hash(const ParamStore& params);
 
 }  // namespace effllm

@@ -13,5 +13,6 @@ struct Kernels;
 // The table of kernels of the instruction set in use, for float or double.
 template <class T>
 const Kernels<T>& kernels();
+const Kernels<float>& best_kernels();  // of the best set of this machine, whichever is in use
 
 }  // namespace effllm

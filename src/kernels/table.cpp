@@ -81,5 +81,9 @@ template <>
 const Kernels<double>& kernels<double>() {
   return active().d;
 }
+const Kernels<float>& best_kernels() {
+  static const Tables best = load(isas().front());
+  return best.f;
+}
 
 }  // namespace effllm

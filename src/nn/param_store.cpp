@@ -45,13 +45,14 @@ void fill_row(const RandomStream& numbers, const Init& init, uint64_t first, T* 
   }
 }
 
-template <class T>
-void initialise(const Parameter& p, uint64_t seed) {
-  const RandomStream numbers(seed, p.name);
-  const auto v = p.value.view<T>();
-  parallel_for(v.rows, 16, [&](int64_t from, int64_t to) {
-    for (int64_t r = from; r < to; ++r)
-      fill_row(numbers, of_row(p.init, r), static_cast<uint64_t>(r * v.cols), v.row(r), v.cols);
+void initialise(const std::string& name, const Init& init, const Tensor& value, uint64_t seed) {
+  const RandomStream numbers(seed, name);
+  dispatch_float(value.dtype(), [&]<class T>() {
+    const auto v = value.view<T>();
+    parallel_for(v.rows, 16, [&](int64_t from, int64_t to) {
+      for (int64_t r = from; r < to; ++r)
+        fill_row(numbers, of_row(init, r), static_cast<uint64_t>(r * v.cols), v.row(r), v.cols);
+    });
   });
 }
 
@@ -89,6 +90,22 @@ Parameter& ParamStore::add(std::string name, const Shape& shape, Init init, Trai
   return all_.back();
 }
 
+Parameter& ParamStore::add_shared(std::string name, const Shape& shape, Init init, Traits traits) {
+  for (Parameter& p : all_) {
+    if (p.name != name) continue;
+    require(p.shape == shape, "the shared parameter `{}` is {} for one part and {} for another", name, p.shape.str(),
+            shape.str());
+    return p;
+  }
+  return add(std::move(name), shape, std::move(init), traits);
+}
+
+NamedBuffer& ParamStore::add_buffer(std::string name, const Shape& shape, Init init) {
+  for (const NamedBuffer& b : buffers_) require(b.name != name, "the buffer `{}` is declared twice", name);
+  buffers_.push_back({.name = std::move(name), .shape = shape, .init = std::move(init), .value = {}});
+  return buffers_.back();
+}
+
 void ParamStore::lay_out(DType type) {
   type_ = type;
   sorted_.clear();
@@ -117,7 +134,13 @@ void ParamStore::materialize(uint64_t seed, DType type) {
     Parameter& p = *sorted_[i];
     p.value = view(*values_, p);
     p.value.slot = parameter_slot(static_cast<int>(i));
-    dispatch_float(type, [&]<class T>() { initialise<T>(p, seed); });
+    initialise(p.name, p.init, p.value, seed);
+  }
+  buffer_memory_.clear();
+  for (NamedBuffer& b : buffers_) {
+    buffer_memory_.push_back(std::make_unique<Slab>(b.shape.numel(), type));
+    b.value = Tensor::view_of(buffer_memory_.back()->raw(), b.shape, type, b.shape.cols());
+    initialise(b.name, b.init, b.value, seed);
   }
 }
 
@@ -129,6 +152,7 @@ void ParamStore::as_meta(DType type) {
     p.value = Tensor::view_of(nothing, p.shape, type, p.shape.cols());
     p.value.slot = parameter_slot(static_cast<int>(i));
   }
+  for (NamedBuffer& b : buffers_) b.value = Tensor::view_of(nothing, b.shape, type, b.shape.cols());
 }
 
 const Parameter* ParamStore::find(std::string_view name) const {
@@ -154,6 +178,14 @@ Scope Scope::operator/(std::string_view child) const { return Scope(*store_, fmt
 
 Parameter& Scope::param(std::string_view name, const Shape& shape, Init init, Traits traits) const {
   return store_->add(fmt::format("{}{}", prefix_, name), shape, std::move(init), traits);
+}
+
+Parameter& Scope::shared(std::string_view name, const Shape& shape, Init init, Traits traits) const {
+  return store_->add_shared(std::string(name), shape, std::move(init), traits);
+}
+
+NamedBuffer& Scope::buffer(std::string_view name, const Shape& shape, Init init) const {
+  return store_->add_buffer(fmt::format("{}{}", prefix_, name), shape, std::move(init));
 }
 
 }  // namespace effllm

@@ -10,6 +10,9 @@ namespace effllm {
 class TransposedWeights {
  public:
   explicit TransposedWeights(ParamStore& store);  // materialized already
+  // Whether a step of so many tokens gains more than the copy costs: 8 bytes a weight against a tenth of 2 FLOPs a
+  // token.
+  static bool pay(int64_t tokens) { return tokens >= 256; }
   // While alive, Parameter::transposed of every dense weight holds its values of this moment.
   class Fresh {
    public:

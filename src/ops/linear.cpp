@@ -14,6 +14,24 @@ void Multiplier::operator()(View<const T> x, View<T> y) const {
 template void Multiplier::operator()(View<const float>, View<float>) const;
 template void Multiplier::operator()(View<const double>, View<double>) const;
 
+template <class T>
+void multiply_backward(Backward& c, View<const T> x, View<const T> w, View<const T> dy) {
+  if (c.wants(0)) {
+    const Sink s = c.sink(0);
+    const auto d = s.into.view<T>();
+    parallel_gemm<T>(false, false, dy.rows, w.cols, w.rows, dy.data, dy.stride, w.data, w.stride, d.data, d.stride,
+                     s.accumulate);
+  }
+  if (c.wants(1)) {
+    const Sink s = c.sink(1);
+    const auto d = s.into.view<T>();
+    parallel_gemm<T>(true, false, w.rows, w.cols, dy.rows, dy.data, dy.stride, x.data, x.stride, d.data, d.stride,
+                     s.accumulate);
+  }
+}
+template void multiply_backward(Backward&, View<const float>, View<const float>, View<const float>);
+template void multiply_backward(Backward&, View<const double>, View<const double>, View<const double>);
+
 namespace {
 
 class LinearOp final : public Op {
@@ -51,18 +69,7 @@ class LinearOp final : public Op {
   void backward(Backward& c) override {
     dispatch_float(c.dtype(), [&]<class T>() {
       const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>(), g = c.grad(0).view<T>();
-      if (c.wants(0)) {
-        const Sink s = c.sink(0);
-        const auto d = s.into.view<T>();
-        parallel_gemm<T>(false, false, g.rows, w.cols, w.rows, g.data, g.stride, w.data, w.stride, d.data, d.stride,
-                         s.accumulate);
-      }
-      if (c.wants(1)) {
-        const Sink s = c.sink(1);
-        const auto d = s.into.view<T>();
-        parallel_gemm<T>(true, false, w.rows, w.cols, g.rows, g.data, g.stride, x.data, x.stride, d.data, d.stride,
-                         s.accumulate);
-      }
+      multiply_backward<T>(c, x, w, g);
       if (c.wants(2)) {
         const Sink s = c.sink(2);
         kernels<T>().column_sum(g, s.into.data<T>(), s.accumulate);

@@ -15,5 +15,8 @@ struct Multiplier {
   template <class T>
   void operator()(View<const T> x, View<T> y) const;
 };
+// Its gradients: dX (+)= dY W into input 0 of the op, dW (+)= dY^T X into input 1, where they are wanted.
+template <class T>
+void multiply_backward(Backward& c, View<const T> x, View<const T> w, View<const T> dy);
 
 }  // namespace effllm

@@ -2,7 +2,6 @@
 
 #include <vector>
 
-#include "kernels/gemm.h"
 #include "ops/linear.h"
 #include "ops/rows.h"
 
@@ -69,7 +68,7 @@ class LinearCrossEntropyOp final : public Op {
   Outputs infer(std::span<const Tensor> in) const override {
     const Tensor &x = in[0], &w = in[1], &copy = in[2];
     require(w.shape().rank() == 2 && x.cols() == w.cols() && x.dtype() == w.dtype() &&
-                (!copy.defined() || copy.shape() == Shape{w.dim(1), w.dim(0)}),
+                (!copy.defined() || (copy.shape() == Shape{w.dim(1), w.dim(0)} && copy.dtype() == w.dtype())),
             "linear_cross_entropy: x{}, weight{} and its transposed copy{} don't fit", x.shape().str(), w.shape().str(),
             copy.shape().str());
     require_targets(name(), in[3], x.rows());
@@ -108,18 +107,7 @@ class LinearCrossEntropyOp final : public Op {
       const auto d = c.out(1).view<T>();
       const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>();
       if (g != 1) kernels<T>().scale(static_cast<T>(g), d, d, false);
-      if (c.wants(0)) {
-        const Sink s = c.sink(0);
-        const auto dx = s.into.view<T>();
-        parallel_gemm<T>(false, false, d.rows, w.cols, w.rows, d.data, d.stride, w.data, w.stride, dx.data, dx.stride,
-                         s.accumulate);
-      }
-      if (c.wants(1)) {
-        const Sink s = c.sink(1);
-        const auto dw = s.into.view<T>();
-        parallel_gemm<T>(true, false, w.rows, w.cols, d.rows, d.data, d.stride, x.data, x.stride, dw.data, dw.stride,
-                         s.accumulate);
-      }
+      multiply_backward<T>(c, x, w, d);
     });
   }
 

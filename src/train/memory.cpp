@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "kernels/parallel.h"
 #include "model/language_model.h"
+#include "nn/transposed.h"
 #include "train/run.h"
 
 namespace effllm {
@@ -46,10 +47,15 @@ double predicted_bytes(const RunConfig& config, int64_t vocab, int workers) {
   const ShardPlan plan = plan_shards(config.train.batch, config.train.context, config.train.lanes,
                                      config.train.shard_tokens, model.params().count());
   double transposed = 0;
-  for (const Parameter* p : model.params().sorted()) transposed += p->traits.dense ? static_cast<double>(p->extent) : 0;
+  if (TransposedWeights::pay(config.train.batch * config.train.context))
+    for (const Parameter* p : model.params().sorted())
+      transposed += p->traits.dense ? static_cast<double>(p->extent) : 0;
+  // What rows remember from step to step, and what they did before a step that may be left out.
+  const double carried =
+      config.train.carry_state ? 2.0 * static_cast<double>(config.train.batch * model.state_bytes(1)) : 0;
   const auto lanes = static_cast<double>(plan.lanes.size());
   const double slabs = 4 * (static_cast<double>(model.params().slab_elements()) * (3 + lanes) + transposed);
-  return kProgram + slabs +
+  return kProgram + slabs + carried +
          std::min<double>(workers, lanes) * shard_bytes(config, vocab, plan.shard_tokens / config.train.context);
 }
 

@@ -48,7 +48,9 @@ Preflight preflight(const RunConfig& config) {
   p.tokenizer = build_tokenizer(config.data.tokenizer, p.corpus.text());
   p.train = p.corpus.tokenize(*p.tokenizer, Split::train);
   p.val = p.corpus.tokenize(*p.tokenizer, parse_split(config.eval.split));
-  p.memory = predicted_bytes(config, p.tokenizer->vocab_size(), threads());
+  const size_t tokens = p.train.tokens.size() + p.val.tokens.size();
+  p.memory = predicted_bytes(config, p.tokenizer->vocab_size(), threads()) +
+             static_cast<double>(p.corpus.text().size() + tokens * sizeof(p.train.tokens[0]));
   check_memory(p.memory);
   check_evaluation(config, p);
   build_order(config.data.order, p.train, {config.train.batch, config.train.context},

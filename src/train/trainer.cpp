@@ -16,8 +16,6 @@
 namespace effllm {
 namespace {
 
-constexpr int64_t kWorthTransposing =
-    256;                           // tokens of a step: 8 bytes a weight against a tenth of 2 FLOPs for each token
 constexpr int64_t kBlock = 16384;  // elements added at a time; the norm's partial sums follow these blocks
 
 // Sequences [from, from + n) of a carried tensor, as a view that counts nothing: workers may hold it.
@@ -141,7 +139,7 @@ StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor) {
   StepResult r{.loss = 0, .grad_norm = 0, .tokens = batch.batch * batch.tokens, .finite = true};
   remember_carried();
   std::optional<TransposedWeights::Fresh> fresh;
-  if (r.tokens >= kWorthTransposing) {
+  if (TransposedWeights::pay(r.tokens)) {
     const Profile::Span span("transpose weights", "", Way::phase);
     if (!transposed_) transposed_ = std::make_unique<TransposedWeights>(model_.params());
     fresh.emplace(*transposed_);

@@ -155,3 +155,31 @@ TEST_CASE("param store: as_meta has shapes and slots but takes no memory") {
   CHECK(v.shape() == Shape{1 << 20, 1 << 20});
   CHECK(store.count() == int64_t{1} << 40);
 }
+
+TEST_CASE("param store: buffers start like parameters, but nobody tracks or counts them") {
+  ParamStore store;
+  const Scope layer = Scope(store) / "layers.0";
+  layer.param("w", {3, 4}, Init::ones());
+  const NamedBuffer& zeros = layer.buffer("bias", {4}, Init::zeros());
+  const NamedBuffer& drawn = layer.buffer("drawn", {40, 128}, Init::normal(1));
+  CHECK_THROWS_WITH_AS(layer.buffer("bias", {4}, Init::zeros()), doctest::Contains("layers.0.bias"), ShapeError);
+  store.materialize(1, DType::f32);
+  CHECK(zeros.name == "layers.0.bias");
+  CHECK(test::max_abs(zeros.value) == 0);
+  CHECK(test::max_abs(drawn.value) > 1);
+  CHECK(drawn.value.slot == kUntracked);
+  CHECK(store.count() == 12);
+  store.as_meta(DType::f32);
+  CHECK(drawn.value.shape() == Shape{40, 128});
+}
+
+TEST_CASE("param store: a shared parameter is one, whichever layer asks, and every layer must mean the same") {
+  ParamStore store;
+  const Scope root(store);
+  Parameter& first = (root / "layers.0").shared("floor", {2, 3}, Init::zeros());
+  CHECK(&first == &(root / "layers.1").shared("floor", {2, 3}, Init::zeros()));
+  CHECK(first.name == "floor");
+  CHECK_THROWS_WITH_AS(root.shared("floor", {3, 3}, Init::zeros()), doctest::Contains("floor"), ShapeError);
+  store.materialize(1, DType::f32);
+  CHECK(store.count() == 6);
+}

@@ -99,6 +99,25 @@ TEST_CASE("trainer: the gradient and loss of a sharded step are those of the who
   CHECK(norm > 0.01);
 }
 
+TEST_CASE("trainer: a step long enough for transposed copies of weights has the loss and gradient of one without") {
+  const Threads one(1);
+  const Batch batch = random_batch(20, 16, 4);
+  REQUIRE(TransposedWeights::pay(20 * 16));
+  const auto model = build_model(kModel, kVocab, 16);
+  const Slab whole(model->params().slab_elements(), DType::f64);
+  const Tensor ids = Tensor::view_of(std::span(batch.inputs), {20, 16}),
+               targets = Tensor::view_of(std::span(batch.targets), {20, 16});
+  Context cx;
+  cx.phase = Phase::train;
+  cx.when = {.seed = 9, .step = 0, .total_steps = 0, .first_sample = 0};
+  const double loss = loss_gradient(
+      *model, [&] { return model->loss(ids, targets, 1.0 / 320, cx); }, whole);
+  Rig rig(plan_shards(20, 16, 2, 64, 1000), {.seed = 9, .clip = 0});
+  CHECK(std::abs(rig.trainer.step(batch, 0, 1).loss - loss) < 1e-12);
+  CHECK(difference(rig.optimizer.m(), whole) < 1e-12);
+  for (const Parameter* p : rig.model->params().sorted()) CHECK_FALSE(p->transposed.defined());
+}
+
 TEST_CASE("trainer: a gradient longer than `clip` is scaled to it, a shorter one is not") {
   const Threads one(1);
   const Batch batch = random_batch(4, 7, 2);

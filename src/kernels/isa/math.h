@@ -8,6 +8,16 @@
 
 namespace effllm::EFFLLM_ISA {
 
+[[gnu::always_inline]] inline float exp_of_rest(float r) {  // e^r for |r| <= log(2) / 2
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  return p * r * r + r + 1.f;
+}
+
 // e^x by Cody and Waite: x = n log 2 + r, |r| <= log(2)/2, a polynomial for e^r, then 2^n by its exponent bits in two
 // factors, so that results down to the smallest normal number are right; below them 0.
 [[gnu::always_inline]] inline float fast_exp(float x) {
@@ -16,13 +26,7 @@ namespace effllm::EFFLLM_ISA {
   const float n = (x * 1.44269504f + 12582912.f) - 12582912.f;  // rounds to nearest: 1.5 * 2^23
   float r = x - n * 0.693359375f;
   r = r + n * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.f;
+  const float p = exp_of_rest(r);
   const int32_t i = static_cast<int32_t>(n), half = i / 2;
   const float a = std::bit_cast<float>((half + 127) << 23), b = std::bit_cast<float>((i - half + 127) << 23);
   return p * a * b;
@@ -68,13 +72,7 @@ struct Sigmoids {
   const float shifted = x * 1.44269504f + 12582912.f, n = shifted - 12582912.f;  // the nearest integer, in low bits
   float r = x - n * 0.693359375f;
   r = r + n * 2.12194440e-4f;
-  float p = 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.f;
-  return p * std::bit_cast<float>((std::bit_cast<int32_t>(shifted) + 127) << 23);
+  return exp_of_rest(r) * std::bit_cast<float>((std::bit_cast<int32_t>(shifted) + 127) << 23);
 }
 [[gnu::always_inline]] inline Sigmoids<float> sigmoids(float x, float y) {
   const float a = 1.f + exp_within_40(-x), b = 1.f + exp_within_40(-y), r = 1.f / (a * b);
