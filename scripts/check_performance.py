@@ -85,10 +85,14 @@ def memory(effllm):
 
 
 def ceiling(effllm):
-    r = json.loads(run([effllm, "bench", "roofline", "--json"]).stdout)
-    print(f"ceiling: P_1024 {r['p1024_gflops']['median']:.0f}, P_best {r['best_gflops']:.0f}, FMA {r['fma_gflops']:.0f}")
-    fast = max(r["p1024_gflops"]["median"], r["best_gflops"])
-    return [f"a product at {fast:.0f} GFLOP/s beats the FMA peak"] if fast > 1.15 * r["fma_gflops"] else []
+    for _ in range(TRIES):  # the machine's speed may change between one probe and the next
+        r = json.loads(run([effllm, "bench", "roofline", "--json"]).stdout)
+        fast = max(r["p1024_gflops"]["median"], r["best_gflops"])
+        print(f"ceiling: P_1024 {r['p1024_gflops']['median']:.0f}, P_best {r['best_gflops']:.0f}, "
+              f"FMA {r['fma_gflops']:.0f}")
+        if fast <= 1.05 * r["fma_gflops"]:
+            return []
+    return [f"a product at {fast:.0f} GFLOP/s beats the FMA peak of {r['fma_gflops']:.0f}"]
 
 
 GATES = {"instructions": instructions, "ratio": ratio, "memory": memory, "ceiling": ceiling}

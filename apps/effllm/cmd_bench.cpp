@@ -143,14 +143,15 @@ ExitCode print_cases(const Common& common, const BenchFormat& format, const std:
   const Neighbours neighbours;
   const bool steps = cases.front().prepare().step != nullptr;
   Rows rows = {{"name", "shape", "forward ns/token", "backward ns/token", "forward GFLOP/s", "backward GFLOP/s",
-                "both / P_1024", "forward GB/s", "backward GB/s"}};
+                "both / P_1024", "p10", "p90", "forward GB/s", "backward GB/s"}};
   if (steps) rows[0].push_back("step us");
   nlohmann::json j = {{"cpu", cpu_model()}, {"isa", std::string(isa())}, {"threads", threads()}};
   for (const BenchCase* c : chosen) {
     const BenchRow r = run_case(*c, seconds);
     rows.push_back({r.name, r.shape, number(1e9 * r.forward_s / r.tokens, "{:.0f}"),
                     number(1e9 * r.backward_s / r.tokens, "{:.0f}"), number(r.forward_gflops()),
-                    number(r.backward_gflops()), fmt::format("{:.2f}", r.ratio()),
+                    number(r.backward_gflops()), fmt::format("{:.2f}", r.ratio().median),
+                    fmt::format("{:.2f}", r.ratio().p10), fmt::format("{:.2f}", r.ratio().p90),
                     number(1e-9 * r.cost.forward_bytes / r.forward_s),
                     number(1e-9 * r.cost.backward_bytes / r.backward_s)});
     if (steps) rows.back().push_back(number(1e6 * r.step_s));
@@ -162,8 +163,8 @@ ExitCode print_cases(const Common& common, const BenchFormat& format, const std:
                          {"forward_gflops", r.forward_gflops()},
                          {"backward_gflops", r.backward_gflops()},
                          {"p1024_gflops", r.p1024},
-                         {"ratio", r.ratio()}});
-    if (!common.json && !common.quiet) fmt::print(stderr, "{} ({:.2f} of P_1024)\n", r.name, r.ratio());
+                         {"ratio", to_json(r.ratio())}});
+    if (!common.json && !common.quiet) fmt::print(stderr, "{} ({:.2f} of P_1024)\n", r.name, r.ratio().median);
   }
   j["contended"] = neighbours.contended(threads());
   if (common.json) {

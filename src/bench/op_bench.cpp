@@ -13,7 +13,13 @@ namespace {
 constexpr int kWarm = 2, kProbes = 5;
 
 struct Samples {
-  std::vector<double> forward, backward, step;
+  std::vector<double> forward, backward, whole, step;
+  void take(const Samples& o) {
+    forward.insert(forward.end(), o.forward.begin(), o.forward.end());
+    backward.insert(backward.end(), o.backward.begin(), o.backward.end());
+    whole.insert(whole.end(), o.whole.begin(), o.whole.end());
+    step.insert(step.end(), o.step.begin(), o.step.end());
+  }
 };
 
 // One call with its gradient; the tape is fresh each time, as in a shard.
@@ -29,8 +35,10 @@ void call(const BenchWork& w, Samples* samples) {
   if (w.gradients) w.gradients->reset();
   if (y.slot >= 0) tape.backward(y, y.untracked());
   if (!samples) return;
+  const double end = seconds_now();
   samples->forward.push_back(middle - start);
-  samples->backward.push_back(seconds_now() - middle);
+  samples->backward.push_back(end - middle);
+  samples->whole.push_back(end - start);
 }
 
 Samples work_for(const BenchCase& c, double seconds, Cost* cost) {
@@ -72,11 +80,12 @@ BenchRow run_case(const BenchCase& c, double seconds) {
   row.shape = c.shape;
   row.tokens = c.tokens * n;
   for (int i = 0; i < n; ++i) row.cost += cost;
-  for (const Samples& s : all) {
-    row.forward_s += quantiles(s.forward).median / n;
-    row.backward_s += quantiles(s.backward).median / n;
-    row.step_s += quantiles(s.step).median / n;
-  }
+  Samples together;
+  for (const Samples& s : all) together.take(s);
+  row.forward_s = quantiles(together.forward).median;
+  row.backward_s = quantiles(together.backward).median;
+  row.whole_s = quantiles(together.whole);
+  row.step_s = quantiles(together.step).median;
   row.p1024 = quantiles(peaks).median;
   return row;
 }

@@ -29,13 +29,15 @@ struct BenchCase {
 struct BenchRow {
   std::string name, shape;
   double forward_s = 0, backward_s = 0, step_s = 0;  // of a call, median; 0: there is none
+  Quantiles whole_s;                                 // forward and backward together
   double tokens = 0;                                 // of a call, all threads together
   Cost cost;                                         // of a call, all threads together, counted
   double p1024 = 0;                                  // GFLOP/s beside it
   double forward_gflops() const { return forward_s > 0 ? 1e-9 * cost.forward_flops / forward_s : 0; }
   double backward_gflops() const { return backward_s > 0 ? 1e-9 * cost.backward_flops / backward_s : 0; }
-  double ratio() const {  // of forward and backward together to P_1024
-    return 1e-9 * (cost.forward_flops + cost.backward_flops) / (forward_s + backward_s) / p1024;
+  Quantiles ratio() const {  // of forward and backward together to P_1024
+    const double work = 1e-9 * (cost.forward_flops + cost.backward_flops) / p1024;
+    return {work / whole_s.median, work / whole_s.p90, work / whole_s.p10};
   }
 };
 

@@ -77,9 +77,11 @@ TEST_CASE("bench: steps learn, and what they are given can be read by others") {
 }
 
 TEST_CASE("bench: no product is faster than multiply-adds in registers") {
-  const Roofline r = measure_roofline(0.2);
-  CHECK(r.p1024.median < 1.2 * r.fma);  // best of, against best of: other tests may run beside it
-  CHECK(r.best < 1.2 * r.fma);
+  Roofline r = measure_roofline(0.2);
+  const auto believable = [&] { return r.p1024.median < 1.1 * r.fma && r.best < 1.1 * r.fma; };
+  for (int i = 0; i < 8 && !believable(); ++i)
+    r = measure_roofline(0.2);  // other tests may have run beside one of them
+  CHECK(believable());
   CHECK(r.best >= r.p1024.p10);
   CHECK(r.read.size() == 5);
   for (const Bandwidth& b : r.read) CHECK(b.read_gb_per_s > 0);
