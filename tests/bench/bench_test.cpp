@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "base/version.h"
 #include "bench/op_bench.h"
 #include "bench/roofline.h"
 #include "bench/step_bench.h"
@@ -79,9 +80,10 @@ TEST_CASE("bench: steps learn, and what they are given can be read by others") {
 TEST_CASE("bench: no product is faster than multiply-adds in registers") {
   Roofline r = measure_roofline(0.2);
   const auto believable = [&] { return r.p1024.median < 1.1 * r.fma && r.best < 1.1 * r.fma; };
-  for (int i = 0; i < 8 && !believable(); ++i)
-    r = measure_roofline(0.2);  // other tests may have run beside one of them
-  CHECK(believable());
+  if (build_info().build_type != "Debug") {  // sanitizers slow our multiply-adds, but not the library's products
+    for (int i = 0; i < 8 && !believable(); ++i) r = measure_roofline(0.2);  // other tests may have run beside one
+    CHECK(believable());
+  }
   CHECK(r.best >= r.p1024.p10);
   CHECK(r.read.size() == 5);
   for (const Bandwidth& b : r.read) CHECK(b.read_gb_per_s > 0);
