@@ -77,7 +77,8 @@ class Neighbours:
     """CPU seconds that other programs and guests took: /proc/stat without this process and effllm's."""
 
     def __init__(self, child):
-        self.child, self.start, self.busy = child, time.perf_counter(), self.others()
+        self.child = child
+        self.start, self.busy = time.perf_counter(), self.others()
 
     def others(self):
         tick = os.sysconf("SC_CLK_TCK")
