@@ -38,7 +38,7 @@ struct Weights {
 using Function = std::function<Tensor(const Tensor& x, const Tensor& w)>;
 
 // f(x, w) with the gradients of both.
-BenchCase with_weight(std::string name, Shape x, Shape w, Function f) {
+BenchCase with_weight(std::string name, Shape x, Shape w, const Function& f) {
   const double tokens = static_cast<double>(x.rows());
   std::string shape = x.str() + (w.rank() ? " " + w.str() : "");
   return {std::move(name), std::move(shape), tokens, [=] {
@@ -55,7 +55,7 @@ BenchCase with_weight(std::string name, Shape x, Shape w, Function f) {
 }
 
 // f(x, data) with the gradient of x; `data` is made by each thread for itself.
-BenchCase with_data(std::string name, Shape x, std::function<Tensor()> data, Function f) {
+BenchCase with_data(std::string name, Shape x, const std::function<Tensor()>& data, const Function& f) {
   const double tokens = static_cast<double>(x.rows());
   std::string shape = x.str();
   return {std::move(name), std::move(shape), tokens, [=] {
@@ -66,7 +66,7 @@ BenchCase with_data(std::string name, Shape x, std::function<Tensor()> data, Fun
           }};
 }
 
-BenchCase of_input(std::string name, Shape x, std::function<Tensor(const Tensor&)> f) {
+BenchCase of_input(std::string name, Shape x, const std::function<Tensor(const Tensor&)>& f) {
   return with_data(
       std::move(name), x, [] { return Tensor(); }, [f](const Tensor& in, const Tensor&) { return f(in); });
 }
