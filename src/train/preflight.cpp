@@ -5,6 +5,7 @@
 #include "kernels/parallel.h"
 #include "model/language_model.h"
 #include "train/run.h"
+#include "train/trainer.h"
 
 namespace effllm {
 namespace {
@@ -30,13 +31,8 @@ void check_evaluation(const RunConfig& config, const Preflight& p) {
 
 void check_carried(const LanguageModel& model) {
   for (int64_t i = 0; i < model.layers(); ++i) {
-    StateSpec spec = model.block(i).mixer().state_spec(1);
-    if (const auto* ffn = model.block(i).ffn())
-      for (const auto& f : ffn->state_spec(1).fields) spec.fields.push_back(f);
-    for (const auto& f : spec.fields)
-      if (f.growth == Growth::per_token)
-        throw ConfigError("train.carry_state: the state `{}` grows with every token; give attention a `window`",
-                          f.name);
+    require_carriable(model.block(i).mixer().state_spec(1));
+    if (const auto* ffn = model.block(i).ffn()) require_carriable(ffn->state_spec(1));
   }
 }
 

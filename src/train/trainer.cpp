@@ -27,6 +27,12 @@ Tensor rows_of(const Tensor& t, int64_t from, int64_t n) {
 
 }  // namespace
 
+void require_carriable(const StateSpec& spec) {
+  for (const auto& f : spec.fields)
+    if (f.growth == Growth::per_token)
+      throw ConfigError("train.carry_state: the state `{}` grows with every token; give attention a `window`", f.name);
+}
+
 Trainer::Trainer(LanguageModel& model, AdamW& optimizer, ShardPlan plan, const StepOptions& options)
     : model_(model), optimizer_(optimizer), plan_(std::move(plan)), options_(options) {
   for (size_t i = 0; i < plan_.lanes.size(); ++i) {
@@ -190,10 +196,8 @@ void Trainer::restore_carried() {
 void Trainer::prepare_carried(int64_t rows) {
   const auto make = [&](const StateSpec& spec) {
     MixerState s;
+    require_carriable(spec);
     for (const auto& f : spec.fields) {
-      if (f.growth == Growth::per_token)
-        throw ConfigError("train.carry_state: the state `{}` grows with every token; give attention a `window`",
-                          f.name);
       const Shape shape = f.shape.with_first(rows);
       carried_memory_.push_back(std::make_unique<Slab>(shape.numel(), model_.params().dtype()));
       s.fields.push_back(Tensor::view_of(carried_memory_.back()->raw(), shape, model_.params().dtype(), shape.cols()));

@@ -24,6 +24,9 @@ struct StepResult {
   bool finite = true;    // false: nothing was updated
 };
 
+// ConfigError where a state can't be carried from step to step, because it grows with every token.
+void require_carriable(const StateSpec& spec);
+
 class Trainer {
  public:
   // The model is materialized already.
