@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
-import attention
-import gla
-import min_gru
-import mlp
-import swiglu
 from common import GOLDEN_FOLDER
 
-MECHANISMS = (attention, gla, min_gru, mlp, swiglu)
+
+def mechanisms() -> list:
+    """Returns the modules beside this one that write golden files, in the order of their names."""
+    names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "all")
+    return [module for module in map(importlib.import_module, names) if hasattr(module, "write")]
 
 
 def main() -> None:
-    """Removes the golden files of the folder, then writes each mechanism's."""
+    """Removes the golden files of each mechanism from the folder, then writes them."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else GOLDEN_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    for mechanism in MECHANISMS:
+    written = 0
+    for mechanism in mechanisms():
         for stale in folder.glob(f"{mechanism.__name__}.*.safetensors"):
             stale.unlink()
         mechanism.write(folder)
-    written = sum(1 for mechanism in MECHANISMS for _ in folder.glob(f"{mechanism.__name__}.*.safetensors"))
+        written += len(list(folder.glob(f"{mechanism.__name__}.*.safetensors")))
     print(f"{written} golden files in {folder}")
 
 

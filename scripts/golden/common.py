@@ -127,8 +127,12 @@ def write_golden(
     params: Params,
     segments: Array | None = None,
     direction: str = "causal",
+    extra: dict[str, str] | None = None,
 ) -> None:
-    """Writes <folder>/<name>.<variant>.safetensors; FloatingPointError if a value is not finite."""
+    """Writes <folder>/<name>.<variant>.safetensors; FloatingPointError if a value is not finite.
+
+    extra: more metadata, such as the layer that a mechanism stands for: {"layer": "1", "layers": "3"}.
+    """
     tensors: Params = {"x": x, "y": y} | {f"param.{key}": value for key, value in params.items()}
     if segments is not None:
         tensors["segments"] = segments
@@ -136,4 +140,5 @@ def write_golden(
         if not np.isfinite(value).all():
             raise FloatingPointError(f"{name}.{variant}: {key} holds a value that is not finite")
     metadata = {"kind": kind, "name": name, "options": flow_yaml(options), "direction": direction, "paper": paper}
+    metadata |= extra or {}
     write_safetensors(folder / f"{name}.{variant}.safetensors", tensors, metadata)

@@ -16,6 +16,19 @@ namespace {
 
 constexpr double kEmbeddingStd = 0.02;  // GPT-2's, where neither the mechanism nor `init` says otherwise
 
+// How many layers with the same kind of mixer stand before layer i, and how many there are; a layer that uses another
+// one's weights is no layer of its own.
+std::pair<int64_t, int64_t> place_among_kind(const ModelConfig& config, int64_t i) {
+  int64_t before = 0, all = 0;
+  for (int64_t l = 0; l < static_cast<int64_t>(config.layers.size()); ++l) {
+    const LayerSpec& spec = config.layers[static_cast<size_t>(l)];
+    if (spec.same_as || spec.mixer.type() != config.layers[static_cast<size_t>(i)].mixer.type()) continue;
+    before += l < i;
+    ++all;
+  }
+  return {before, all};
+}
+
 }  // namespace
 
 ModelState ModelState::clone() const {
@@ -43,7 +56,13 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
       blocks_.push_back(blocks_[*spec.same_as]);
       continue;
     }
-    const MixerArgs args{.d_model = config.d_model, .layer = i, .layers = n, .max_tokens = config.max_tokens};
+    const auto [index, count] = place_among_kind(config, i);
+    const MixerArgs args{.d_model = config.d_model,
+                         .layer = i,
+                         .layers = n,
+                         .max_tokens = config.max_tokens,
+                         .index_of_kind = index,
+                         .layers_of_kind = count};
     blocks_.push_back(std::make_shared<ResidualBlock>(spec, config.dropout, args, root / fmt::format("layers.{}", i)));
   }
   final_norm_ = std::make_unique<Norm>(config.final_norm, root / "final_norm", config.d_model);

@@ -12,15 +12,20 @@ namespace effllm {
 
 // How a parameter starts. Values depend on (seed, name) alone: adding a layer leaves all others as they were.
 struct Init {
-  enum class Kind { constant, normal, uniform } kind = Kind::constant;
+  enum class Kind { constant, normal, uniform, mapped } kind = Kind::constant;
   double a = 0;  // the constant, the standard deviation, or the half-width
+  // mapped: the value of element [row, column] from a number u that is uniform in [0, 1).
+  double (*map)(double u, int64_t row, int64_t column) = nullptr;
   // Of a fused matrix: rows from the top, each block with an initialisation of its own. Empty: one for all.
   std::vector<std::pair<int64_t, Init>> blocks = {};
-  static Init constant(double v) { return {Kind::constant, v, {}}; }
+  static Init constant(double v) { return {.kind = Kind::constant, .a = v}; }
   static Init zeros() { return constant(0); }
   static Init ones() { return constant(1); }
-  static Init normal(double stddev) { return {Kind::normal, stddev, {}}; }
-  static Init uniform(double half_width) { return {Kind::uniform, half_width, {}}; }
+  static Init normal(double stddev) { return {.kind = Kind::normal, .a = stddev}; }
+  static Init uniform(double half_width) { return {.kind = Kind::uniform, .a = half_width}; }
+  static Init mapped(double (*map)(double u, int64_t row, int64_t column)) {
+    return {.kind = Kind::mapped, .map = map};
+  }
   static Init stacked(std::vector<std::pair<int64_t, Init>> rows_and_inits) {
     Init i;
     i.blocks = std::move(rows_and_inits);

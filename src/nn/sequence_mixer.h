@@ -33,7 +33,8 @@ class SequenceMixer {
 
 struct MixerArgs {
   int64_t d_model, layer, layers;
-  int64_t max_tokens;  // the longest sequence that training will see
+  int64_t max_tokens;                             // the longest sequence that training will see
+  int64_t index_of_kind = 0, layers_of_kind = 1;  // among the layers whose mixer has this one's `type`
 };
 
 // What a mechanism does not promise, each with its mathematical reason: printed by the tests and by `effllm list`.

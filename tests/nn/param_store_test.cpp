@@ -183,3 +183,19 @@ TEST_CASE("param store: a shared parameter is one, whichever layer asks, and eve
   store.materialize(1, DType::f32);
   CHECK(store.count() == 6);
 }
+
+TEST_CASE("param store: a mapped start sees a uniform number and its place within its block") {
+  ParamStore store;
+  const auto place = [](double u, int64_t row, int64_t column) {
+    return u >= 0 && u < 1 ? static_cast<double>(10 * row + column) + 0.5 * u : -1.0;
+  };
+  const Parameter& p = store.add("w", {5, 3}, Init::stacked({{2, Init::zeros()}, {3, Init::mapped(place)}}), {});
+  store.materialize(1, DType::f64);
+  for (int64_t r = 0; r < 5; ++r)
+    for (int64_t c = 0; c < 3; ++c) {
+      const double want = r < 2 ? 0 : static_cast<double>(10 * (r - 2) + c);
+      CHECK(at(p.value, r, c) >= want);
+      CHECK(at(p.value, r, c) < want + 0.5);
+    }
+  CHECK(at(p.value, 2, 1) != 1 + at(p.value, 2, 0));
+}

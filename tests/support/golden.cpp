@@ -36,8 +36,19 @@ void check_golden(const MixerInfo& info, std::string_view kind) {
     read(*options, parse_config(file.metadata().at("options"), name), info.name);
     const Tensor x = load(*file.find("x")), want = load(*file.find("y"));
     ParamStore store;
-    const auto mixer =
-        info.build(*options, {.d_model = x.cols(), .layer = 0, .layers = 1, .max_tokens = x.dim(1)}, Scope(store));
+    // Mechanisms that differ from layer to layer say which one this is.
+    const auto number = [&](const char* key, int64_t otherwise) {
+      const auto it = file.metadata().find(key);
+      return it == file.metadata().end() ? otherwise : std::stoll(it->second);
+    };
+    const int64_t layer = number("layer", 0), layers = number("layers", 1);
+    const MixerArgs args{.d_model = x.cols(),
+                         .layer = layer,
+                         .layers = layers,
+                         .max_tokens = x.dim(1),
+                         .index_of_kind = layer,
+                         .layers_of_kind = layers};
+    const auto mixer = info.build(*options, args, Scope(store));
     store.materialize(1, DType::f64);
     size_t used = 0;
     for (const Parameter* p : store.sorted()) {
