@@ -8,34 +8,16 @@
 // rounding does not pile up and the gradient of the final state comes in.
 #include "recurrence/delta_head.h"
 
+#include "recurrence/heads.h"
+
 namespace effllm {
 namespace {
 
 constexpr int64_t kAnchorDistance = 64;  // tokens
 
-// exp of [T, 1], and 1 after it: what lies behind the last token doesn't decay.
-template <class T>
-Tensor linear_decay(View<const T> log_decay) {
-  const int64_t tokens = log_decay.rows;
-  const Tensor a = Tensor::dense({tokens + 1, 1}, dtype_of<T>);
-  T* y = a.data<T>();
-  for (int64_t t = 0; t < tokens; ++t) y[t] = *log_decay.row(t);
-  const View<T> row{y, 1, tokens, tokens};
-  kernels<T>().pointwise(Pointwise::exp, row, row);
-  y[tokens] = 1;
-  return a;
-}
-
 template <class T>
 Tensor kernel_scratch(int64_t tokens, int64_t rows) {
   return Tensor::dense({5 * tokens + 64 * rows}, dtype_of<T>);
-}
-
-// Tokens [from, to) of a view, in time or against it; null stays null.
-template <class E>
-View<E> cut(const View<E>& x, int64_t from, int64_t to, bool reverse = false) {
-  if (!x) return x;
-  return reverse ? View<E>{x.row(to - 1), to - from, x.cols, -x.stride} : x.part(from, to - from);
 }
 
 template <class T>
@@ -49,7 +31,7 @@ class HeadBackward {
     m_ = state_.data<T>();
     scratch_ = kernel_scratch<T>(tokens_, std::max(keys_, values_));
     if (x_.log_decay) {
-      decays_ = linear_decay(x_.log_decay);
+      decays_ = linear_decays(x_.log_decay);
       a_ = decays_.view<T>();
       next_a_ = a_.part(1, tokens_);
     }
@@ -196,7 +178,7 @@ void delta_head_forward(const DeltaHead<T>& head, View<T> o, View<T> e, T* state
   Tensor decays;
   View<const T> a;
   if (head.log_decay) {
-    decays = linear_decay(head.log_decay);
+    decays = linear_decays(head.log_decay);
     a = decays.view<T>();
   }
   const int64_t tokens = head.q.rows, keys = head.q.cols;

@@ -29,7 +29,7 @@ class Forward {
         tokens == 2 ? go<1, 4>() : go<1, 2>();
       else
         tokens == 2 ? go<0, 4>() : go<0, 2>();
-      solve(t, tokens);
+      panel_.whole() ? solve<true>(t, tokens) : solve<false>(t, tokens);
       for (int u = 0; u < tokens; ++u) w_.c[u] = pass_.k.row(t + u);
       owed = tokens;
       t += tokens;
@@ -49,22 +49,27 @@ class Forward {
       for (int j = 0; j < kVectors; ++j) w_.d[u][j] *= factor;
   }
   // One piece of code for tiles of any length, lest the rounding of a token depend on that.
+  template <bool kWhole>
   [[gnu::noinline, gnu::noclone]] void solve(int64_t t, int tokens) {
+    const bool keep = static_cast<bool>(pass_.e);
     for (int u = 0; u < tokens; ++u) {
       const int64_t i = t + u;
+      const T* v = pass_.v.row(i);
+      T *o_row = pass_.o.row(i), *e_row = keep ? pass_.e.row(i) : nullptr;
       const T p = plan_.p[i], rate = *pass_.beta.row(i) / p, own = plan_.own[i], cross = plan_.cross[i],
               before = plan_.before[i];
+#pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) {
         Vec<T> held = w_.r[2 * u][j], o = w_.r[2 * u + 1][j];
         if (u > 0) {
           held += before * w_.d[0][j];
           o += cross * w_.d[0][j];
         }
-        const Vec<T> e = panel_.read(pass_.v.row(i), j) - p * held;
-        if (pass_.e) panel_.write(pass_.e.row(i), j, e);
+        const Vec<T> e = panel_.template read<kWhole>(v, j) - p * held;
+        if (keep) panel_.template write<kWhole>(e_row, j, e);
         w_.d[u][j] = rate * e;
         o += own * w_.d[u][j];
-        panel_.write(pass_.o.row(i), j, p * o);
+        panel_.template write<kWhole>(o_row, j, p * o);
       }
     }
   }
@@ -94,7 +99,7 @@ class Values {
         tokens == 2 ? go<2, 2>() : go<2, 1>();
       else
         tokens == 2 ? go<0, 2>() : go<0, 1>();
-      solve(t, tokens);
+      panel_.whole() ? solve<true>(t, tokens) : solve<false>(t, tokens);
       for (int u = 0; u < tokens; ++u) {
         w_.c[2 * u] = pass_.q.row(t + u);
         w_.c[2 * u + 1] = pass_.k.row(t + u);
@@ -116,21 +121,23 @@ class Values {
     for (int u = 0; u < 2 * owed; ++u)
       for (int j = 0; j < kVectors; ++j) w_.d[u][j] *= factor;
   }
-  void solve(int64_t t, int tokens) {
+  template <bool kWhole>
+  [[gnu::noinline]] void solve(int64_t t, int tokens) {
     for (int u = 0; u < tokens; ++u) {
       const int64_t i = t + u;
       const T p = plan_.p[i], inverse = T(1) / p, beta = *pass_.beta.row(i), own = plan_.own[i], cross = plan_.cross[i],
               before = plan_.before[i];
+#pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) {
-        const Vec<T> d_o = inverse * panel_.read(pass_.d_o.row(i), j);
+        const Vec<T> d_o = inverse * panel_.template read<kWhole>(pass_.d_o.row(i), j);
         Vec<T> x = w_.r[u][j] + own * d_o;
         if (u > 0) {
           x += cross * w_.d[0][j];
           x += before * w_.d[1][j];
         }
-        panel_.write(pass_.x.row(i), j, p * x);
-        panel_.write(pass_.y.row(i), j, beta * (p * x));
-        panel_.write(pass_.u.row(i), j, beta * panel_.read(pass_.e.row(i), j));
+        panel_.template write<kWhole>(pass_.x.row(i), j, p * x);
+        panel_.template write<kWhole>(pass_.y.row(i), j, beta * (p * x));
+        panel_.template write<kWhole>(pass_.u.row(i), j, beta * panel_.template read<kWhole>(pass_.e.row(i), j));
         w_.d[2 * u][j] = d_o;
         w_.d[2 * u + 1][j] = -beta * x;
       }

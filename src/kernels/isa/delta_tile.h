@@ -28,6 +28,44 @@ template <class T>
   return v[0];
 }
 
+// The sums of four vectors, in fewer steps than one by one.
+template <class T>
+[[gnu::always_inline]] inline void sum_lanes(Vec<T> a, Vec<T> b, Vec<T> c, Vec<T> d, T* sums) {
+  constexpr int64_t kLane = kLanes<T>, kHalf = kLane / 2, kQuarter = kLane / 4;
+  using Index = decltype(a < a);
+  Index low, high;  // the halves of two vectors side by side
+#pragma GCC unroll 16
+  for (int64_t l = 0; l < kLane; ++l) {
+    low[l] = l < kHalf ? l : kLane + l - kHalf;
+    high[l] = low[l] + kHalf;
+  }
+  const Vec<T> ab = __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
+  const Vec<T> cd = __builtin_shuffle(c, d, low) + __builtin_shuffle(c, d, high);
+  if constexpr (kQuarter == 0) {
+    sums[0] = ab[0];
+    sums[1] = ab[1];
+    sums[2] = cd[0];
+    sums[3] = cd[1];
+  } else {
+#pragma GCC unroll 16
+    for (int64_t l = 0; l < kLane; ++l) {
+      const int64_t of_four = l / kQuarter;
+      low[l] = of_four / 2 * kLane + of_four % 2 * kHalf + l % kQuarter;
+      high[l] = low[l] + kQuarter;
+    }
+    Vec<T> v = __builtin_shuffle(ab, cd, low) + __builtin_shuffle(ab, cd, high);
+#pragma GCC unroll 4
+    for (int64_t n = kQuarter / 2; n > 0; n /= 2) {
+      Index other;
+#pragma GCC unroll 16
+      for (int64_t l = 0; l < kLane; ++l) other[l] = l ^ n;
+      v += __builtin_shuffle(v, other);
+    }
+#pragma GCC unroll 4
+    for (int64_t i = 0; i < 4; ++i) sums[i] = v[i * kQuarter];
+  }
+}
+
 // Numbers of each token of a pass, computed once for all panels.
 template <class T>
 struct Plan {
@@ -63,26 +101,31 @@ struct Plan {
 
   void products(const View<const T>& x, const View<const T>& y, const View<const T>& k, int64_t steps) {
     const int64_t n = x.cols, whole = n - n % kLanes<T>;
-    for (int64_t t = 0; t < steps; ++t) {
-      const bool joins = enter[t] < 0;
-      const int64_t last = joins ? t - 1 : t;
-      const T *xt = x.row(t), *yt = y.row(t), *kt = k.row(t), *yl = y.row(last), *kl = k.row(last);
-      Vec<T> s[3] = {};
+    for (int64_t t = 0; t < steps;) {
+      const int tokens = tile(t, steps);
+      const int64_t next = t + tokens - 1;
+      const T *x0 = x.row(t), *y0 = y.row(t), *k0 = k.row(t), *x1 = x.row(next), *y1 = y.row(next), *k1 = k.row(next);
+      Vec<T> s[4] = {};
       for (int64_t i = 0; i < whole; i += kLanes<T>) {
-        const Vec<T> xi = load(xt + i);
-        s[0] += xi * load(yt + i);
-        s[1] += xi * load(yl + i);
-        s[2] += load(kt + i) * load(kl + i);
+        const Vec<T> y0i = load(y0 + i), x1i = load(x1 + i);
+        s[0] += load(x0 + i) * y0i;
+        s[1] += x1i * load(y1 + i);
+        s[2] += x1i * y0i;
+        s[3] += load(k0 + i) * load(k1 + i);
       }
-      T sum[3] = {sum_lanes<T>(s[0]), sum_lanes<T>(s[1]), sum_lanes<T>(s[2])};
+      T sums[4];
+      sum_lanes<T>(s[0], s[1], s[2], s[3], sums);
       for (int64_t i = whole; i < n; ++i) {
-        sum[0] += xt[i] * yt[i];
-        sum[1] += xt[i] * yl[i];
-        sum[2] += kt[i] * kl[i];
+        sums[0] += x0[i] * y0[i];
+        sums[1] += x1[i] * y1[i];
+        sums[2] += x1[i] * y0[i];
+        sums[3] += k0[i] * k1[i];
       }
-      own[t] = sum[0];
-      cross[t] = sum[1];
-      before[t] = sum[2];
+      own[next] = sums[1];
+      own[t] = sums[0];
+      cross[next] = sums[2];
+      before[next] = sums[3];
+      t += tokens;
     }
   }
 };
@@ -111,21 +154,26 @@ template <int kOwed, int kReads, class T, int kVectors>
     for (int j = 0; j < kVectors; ++j) r[u][j] = Vec<T>{};
   for (int64_t i = 0; i < rows; ++i, m += m_stride) {
     Vec<T> s[kVectors];
+    T c[kStreams], x[kStreams];  // read once: the compiler can't know that the state is not among them
+    if constexpr (kOwed > 0) c[0] = c0[i];
+    if constexpr (kOwed > 1) c[1] = c1[i];
+    if constexpr (kOwed > 2) c[2] = c2[i];
+    if constexpr (kOwed > 3) c[3] = c3[i];
+    if constexpr (kReads > 0) x[0] = x0[i];
+    if constexpr (kReads > 1) x[1] = x1[i];
+    if constexpr (kReads > 2) x[2] = x2[i];
+    if constexpr (kReads > 3) x[3] = x3[i];
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
       s[j] = load(m + j * kLanes<T>);
-      if constexpr (kOwed > 0) s[j] += c0[i] * d[0][j];
-      if constexpr (kOwed > 1) s[j] += c1[i] * d[1][j];
-      if constexpr (kOwed > 2) s[j] += c2[i] * d[2][j];
-      if constexpr (kOwed > 3) s[j] += c3[i] * d[3][j];
-      if constexpr (kOwed > 0) store(m + j * kLanes<T>, s[j]);
+#pragma GCC unroll 4
+      for (int u = 0; u < kOwed; ++u) s[j] += c[u] * d[u][j];
     }
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
-      if constexpr (kReads > 0) r[0][j] += x0[i] * s[j];
-      if constexpr (kReads > 1) r[1][j] += x1[i] * s[j];
-      if constexpr (kReads > 2) r[2][j] += x2[i] * s[j];
-      if constexpr (kReads > 3) r[3][j] += x3[i] * s[j];
+#pragma GCC unroll 4
+      for (int u = 0; u < kReads; ++u) r[u][j] += x[u] * s[j];
+      if constexpr (kOwed > 0) store(m + j * kLanes<T>, s[j]);
     }
   }
 #pragma GCC unroll 4
@@ -142,14 +190,24 @@ struct Panel {
   T* m;
   int64_t m_stride;
 
-  Vec<T> read(const T* row, int j) const {
-    if (width == kWidth) return load(row + column + j * kLane);
+  bool whole() const { return width == kWidth; }
+  // Vector j of a row; kWhole: what whole() says.
+  template <bool kWhole>
+  [[gnu::always_inline]] Vec<T> read(const T* row, int j) const {
+    return kWhole ? load(row + column + j * kLane) : read_part(row, j);
+  }
+  template <bool kWhole>
+  [[gnu::always_inline]] void write(T* row, int j, Vec<T> v) const {
+    kWhole ? store(row + column + j * kLane, v) : write_part(row, j, v);
+  }
+  Vec<T> read(const T* row, int j) const { return whole() ? read<true>(row, j) : read_part(row, j); }
+  void write(T* row, int j, Vec<T> v) const { whole() ? write<true>(row, j, v) : write_part(row, j, v); }
+  [[gnu::noinline]] Vec<T> read_part(const T* row, int j) const {
     Vec<T> v{};
     for (int64_t c = j * kLane; c < width && c < (j + 1) * kLane; ++c) v[c - j * kLane] = row[column + c];
     return v;
   }
-  void write(T* row, int j, Vec<T> v) const {
-    if (width == kWidth) return store(row + column + j * kLane, v);
+  [[gnu::noinline]] void write_part(T* row, int j, Vec<T> v) const {
     for (int64_t c = j * kLane; c < width && c < (j + 1) * kLane; ++c) row[column + c] = v[c - j * kLane];
   }
   void multiply(T factor) const {
