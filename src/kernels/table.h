@@ -245,6 +245,10 @@ struct Kernels {
                               View<const T> dy, View<T> dx, bool add_x, View<T> dw, bool add_w, View<T> d_history,
                               bool add_history) noexcept;
 
+  // One sequence: y_t (+)= sum of w[width - 1 - (t - s)] x_s over from[t] <= s <= t, from[t] > t - width, one filter
+  // for all columns. Strides may be negative: time runs backwards then.
+  void (*filter)(View<const T> x, const T* w, int64_t width, const int64_t* from, View<T> y, bool add) noexcept;
+
   void (*gla)(const GlaPass<T>&) noexcept;
   void (*delta)(const DeltaPass<T>&) noexcept;
   void (*delta_values)(const DeltaValuesPass<T>&) noexcept;
