@@ -85,3 +85,15 @@ TEST_CASE("delta_net: negative eigenvalues double beta; heads must divide the wi
     for (int64_t c = 0; c < 4; ++c) CHECK(at(b.fields[0], r, c) == doctest::Approx(2 * at(a.fields[0], r, c)));
   CHECK_THROWS_WITH_AS(Built(10, "{heads: 4}"), doctest::Contains("4 heads don't divide"), ConfigError);
 }
+
+TEST_CASE("delta_net: the filter of the values starts at nothing and remembers taps - 1 values") {
+  const Built m(64, "{augment: dwconv, augment_taps: 5}"), plain(64);
+  const Parameter* w = m.store.find("augment.weight");
+  REQUIRE(w);
+  CHECK(w->shape == Shape{4, 5});
+  CHECK(test::max_abs(w->value) == 0);
+  CHECK(plain.store.find("augment.weight") == nullptr);
+  CHECK(m.mixer->state_spec(1000).bytes(DType::f32) == 4 * (4 * 16 * 16 + 3 * 192 + 4 * 64));
+  const Tensor x = test::random({1, 9, 64}, 2);
+  CHECK(test::max_diff(m.mixer->forward(x, {}), plain.mixer->forward(x, {})) < 1e-14);
+}

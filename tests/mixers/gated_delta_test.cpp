@@ -88,3 +88,15 @@ TEST_CASE("gated_delta: decays of one and no decay at all are two ends of the sa
   CHECK(test::max_diff(test::tokens(run(-50, x), 5, 6), run(-50, last)) > 1e-3);
   CHECK_THROWS_WITH_AS(Built(10, "{heads: 4}"), doctest::Contains("4 heads don't divide"), ConfigError);
 }
+
+TEST_CASE("gated_delta: the filter of the values starts at nothing and remembers taps - 1 values") {
+  const Built m(64, "{augment: dwconv, augment_taps: 5}"), plain(64);
+  const Parameter* w = m.store.find("augment.weight");
+  REQUIRE(w);
+  CHECK(w->shape == Shape{4, 5});
+  CHECK(test::max_abs(w->value) == 0);
+  CHECK(plain.store.find("augment.weight") == nullptr);
+  CHECK(m.mixer->state_spec(1000).bytes(DType::f32) == 4 * (4 * 12 * 24 + 3 * 192 + 4 * 96));
+  const Tensor x = test::random({1, 9, 64}, 2);
+  CHECK(test::max_diff(m.mixer->forward(x, {}), plain.mixer->forward(x, {})) < 1e-14);
+}

@@ -4,7 +4,7 @@
 // 0 among them. Which tokens share a tile follows from their own decays and earlier ones, and no token's arithmetic
 // depends on whether another follows in its tile.
 #pragma once
-#include "kernels/isa/simd.h"
+#include "kernels/isa/tile.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
@@ -15,54 +15,33 @@ constexpr int kWidest = kVectorRegisters >= 32 ? 4 : 2;  // vectors in a row of 
 template <class T>
 constexpr T kSmallest = sizeof(T) == 4 ? T(1e-14) : T(1e-100);
 
+// Adds the halves of v; sums of both lie side by side, twice.
+template <class T>
+[[gnu::always_inline]] inline Vec<T> add_halves(Vec<T> v) {
+  return zip_low<T>(v, v) + zip_high<T>(v, v);
+}
 template <class T>
 [[gnu::always_inline]] inline T sum_lanes(Vec<T> v) {
-  using Index = decltype(v < v);
 #pragma GCC unroll 4
-  for (int64_t n = kLanes<T> / 2; n > 0; n /= 2) {
-    Index other;
-#pragma GCC unroll 16
-    for (int64_t l = 0; l < kLanes<T>; ++l) other[l] = (l + n) % kLanes<T>;
-    v += __builtin_shuffle(v, other);
-  }
+  for (int64_t n = kLanes<T>; n > 1; n /= 2) v = add_halves<T>(v);
   return v[0];
 }
-
 // The sums of four vectors, in fewer steps than one by one.
 template <class T>
-[[gnu::always_inline]] inline void sum_lanes(Vec<T> a, Vec<T> b, Vec<T> c, Vec<T> d, T* sums) {
-  constexpr int64_t kLane = kLanes<T>, kHalf = kLane / 2, kQuarter = kLane / 4;
-  using Index = decltype(a < a);
-  Index low, high;  // the halves of two vectors side by side
-#pragma GCC unroll 16
-  for (int64_t l = 0; l < kLane; ++l) {
-    low[l] = l < kHalf ? l : kLane + l - kHalf;
-    high[l] = low[l] + kHalf;
-  }
-  const Vec<T> ab = __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
-  const Vec<T> cd = __builtin_shuffle(c, d, low) + __builtin_shuffle(c, d, high);
-  if constexpr (kQuarter == 0) {
-    sums[0] = ab[0];
-    sums[1] = ab[1];
-    sums[2] = cd[0];
-    sums[3] = cd[1];
+[[gnu::always_inline]] inline void sum_lanes(const Vec<T> (&x)[4], T* sums) {
+  constexpr int64_t kLane = kLanes<T>;
+  const Vec<T> first = zip_low<T>(x[0], x[1]) + zip_high<T>(x[0], x[1]),
+               second = zip_low<T>(x[2], x[3]) + zip_high<T>(x[2], x[3]);
+  if constexpr (kLane == 2) {
+    for (int i = 0; i < 2; ++i) sums[i] = first[i], sums[2 + i] = second[i];
   } else {
-#pragma GCC unroll 16
-    for (int64_t l = 0; l < kLane; ++l) {
-      const int64_t of_four = l / kQuarter;
-      low[l] = of_four / 2 * kLane + of_four % 2 * kHalf + l % kQuarter;
-      high[l] = low[l] + kQuarter;
-    }
-    Vec<T> v = __builtin_shuffle(ab, cd, low) + __builtin_shuffle(ab, cd, high);
+    Vec<T> v = zip_low<T>(first, second) + zip_high<T>(first, second);
 #pragma GCC unroll 4
-    for (int64_t n = kQuarter / 2; n > 0; n /= 2) {
-      Index other;
-#pragma GCC unroll 16
-      for (int64_t l = 0; l < kLane; ++l) other[l] = l ^ n;
-      v += __builtin_shuffle(v, other);
-    }
-#pragma GCC unroll 4
-    for (int64_t i = 0; i < 4; ++i) sums[i] = v[i * kQuarter];
+    for (int64_t n = kLane; n > 4; n /= 2) v = add_halves<T>(v);
+    sums[0] = v[0];
+    sums[2] = v[kLane / 4];
+    sums[1] = v[kLane / 2];
+    sums[3] = v[kLane / 4 * 3];
   }
 }
 
@@ -114,7 +93,7 @@ struct Plan {
         s[3] += load(k0 + i) * load(k1 + i);
       }
       T sums[4];
-      sum_lanes<T>(s[0], s[1], s[2], s[3], sums);
+      sum_lanes<T>(s, sums);
       for (int64_t i = whole; i < n; ++i) {
         sums[0] += x0[i] * y0[i];
         sums[1] += x1[i] * y1[i];

@@ -6,11 +6,10 @@
 //
 // One step of gradient descent on |S^T k - v|^2 / 2 a token. Remembers S, [H, dk, dv] per sequence, and the tail of the
 // convolution. Schlag et al. 2021, arXiv:2102.11174; Yang et al. 2024, arXiv:2406.06484, as in the authors' code.
-#include "recurrence/delta.h"
-
 #include <cmath>
 
 #include "mixers/mixer.h"
+#include "nn/augment.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
 #include "nn/short_conv.h"
@@ -18,6 +17,7 @@
 #include "ops/columns.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
+#include "recurrence/delta.h"
 
 namespace effllm::mixers {
 namespace {
@@ -28,12 +28,14 @@ struct DeltaNetOptions final : Options {
   int64_t heads = 4, conv = 4;
   double expand_k = 1, expand_v = 1;
   bool negative_eigenvalues = false;
+  AugmentOptions augment;
   void visit(OptionVisitor& v) override {
     v("heads", heads, "Heads; they share out key and value width.", between(1, 1024));
     v("expand_k", expand_k, "Key width as a multiple of the model width.", between(0.01, 16));
     v("expand_v", expand_v, "Value width as a multiple of the model width.", between(0.01, 16));
     v("conv", conv, "Width of a causal depthwise convolution over q, k and v; 0 for none.", between(0, 64));
     v("negative_eigenvalues", negative_eigenvalues, "beta up to 2 instead of 1: a key may turn what it held around.");
+    augment.visit(v);
   }
 };
 
@@ -49,7 +51,8 @@ class DeltaNet final : public SequenceMixer {
         qkv_(s / "qkv", args.d_model, 2 * keys_ + values_, Init::torch_linear(args.d_model)),
         beta_(s / "beta", args.d_model, heads_, Init::torch_linear(args.d_model)),
         out_(s / "out", values_, args.d_model, Init::torch_linear(values_), Role::residual),
-        norm_(s / "norm", values_ / o.heads, kNormEps) {
+        norm_(s / "norm", values_ / o.heads, kNormEps),
+        augment_(o.augment, s, heads_, values_) {
     if (keys_ % heads_ || values_ % heads_)
       throw_at(o.mark,
                fmt::format("delta_net: {} heads don't divide key width {} and value width {}", heads_, keys_, values_));
@@ -59,6 +62,7 @@ class DeltaNet final : public SequenceMixer {
   StateSpec state_spec(int64_t) const override {
     StateSpec spec{{{"s", {heads_, keys_ / heads_, values_ / heads_}}}};
     if (conv_) spec.fields.push_back(conv_->state_field());
+    augment_.add_to(spec);
     return spec;
   }
 
@@ -76,7 +80,7 @@ class DeltaNet final : public SequenceMixer {
         delta(scale(qk[0], 1 / std::sqrt(static_cast<double>(head_keys))), qk[1], parts[1], beta, {},
               s ? s->fields[0] : Tensor(), cx.segments ? *cx.segments : Tensor(), {.heads = heads_, .chunk = cx.chunk});
     if (s) s->fields[0] = after;
-    return out_(norm_(o));
+    return out_(norm_(augment_(o, parts[1], cx)));
   }
 
  private:
@@ -85,11 +89,13 @@ class DeltaNet final : public SequenceMixer {
   double beta_scale_;
   Linear qkv_, beta_, out_;
   RmsNorm norm_;
+  Augment augment_;
   std::unique_ptr<ShortConv> conv_;
 };
 
 constexpr std::string_view kVariants[] = {"{negative_eigenvalues: true}", "{conv: 0}",
-                                          "{heads: 1, expand_k: 0.5, expand_v: 2}"};
+                                          "{heads: 1, expand_k: 0.5, expand_v: 2}",
+                                          "{augment: dwconv, augment_taps: 4}"};
 
 }  // namespace
 

@@ -11,6 +11,7 @@
 #include <cmath>
 
 #include "mixers/mixer.h"
+#include "nn/augment.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
 #include "nn/short_conv.h"
@@ -37,12 +38,14 @@ struct GatedDeltaOptions final : Options {
   int64_t heads = 4, conv = 4;
   double expand_k = 0.75, expand_v = 1.5;
   bool negative_eigenvalues = false;
+  AugmentOptions augment;
   void visit(OptionVisitor& v) override {
     v("heads", heads, "Heads; they share out key and value width.", between(1, 1024));
     v("expand_k", expand_k, "Key width as a multiple of the model width.", between(0.01, 16));
     v("expand_v", expand_v, "Value width as a multiple of the model width.", between(0.01, 16));
     v("conv", conv, "Width of a causal depthwise convolution over q, k and v; 0 for none.", between(0, 64));
     v("negative_eigenvalues", negative_eigenvalues, "beta up to 2 instead of 1: a key may turn what it held around.");
+    augment.visit(v);
   }
 };
 
@@ -59,6 +62,7 @@ class GatedDelta final : public SequenceMixer {
         gates_(s / "gates", args.d_model, 2 * heads_, Init::torch_linear(args.d_model)),
         out_(s / "out", values_, args.d_model, Init::torch_linear(values_), Role::residual),
         norm_(s / "norm", values_ / o.heads, kNormEps),
+        augment_(o.augment, s, heads_, values_),
         a_log_(&s.param("a_log", {heads_}, Init::mapped(start_of_a_log), {.decay = false})),
         dt_bias_(&s.param("dt_bias", {heads_}, Init::mapped(start_of_dt_bias), {.decay = false})) {
     if (keys_ % heads_ || values_ % heads_)
@@ -70,6 +74,7 @@ class GatedDelta final : public SequenceMixer {
   StateSpec state_spec(int64_t) const override {
     StateSpec spec{{{"s", {heads_, keys_ / heads_, values_ / heads_}}}};
     if (conv_) spec.fields.push_back(conv_->state_field());
+    augment_.add_to(spec);
     return spec;
   }
 
@@ -91,7 +96,7 @@ class GatedDelta final : public SequenceMixer {
         delta(scale(qk[0], 1 / std::sqrt(static_cast<double>(head_keys))), qk[1], parts[1], beta, log_decay,
               s ? s->fields[0] : Tensor(), cx.segments ? *cx.segments : Tensor(), {.heads = heads_, .chunk = cx.chunk});
     if (s) s->fields[0] = after;
-    return out_(multiply(norm_(o), silu(qkv_g[1])));
+    return out_(multiply(norm_(augment_(o, parts[1], cx)), silu(qkv_g[1])));
   }
 
  private:
@@ -100,12 +105,14 @@ class GatedDelta final : public SequenceMixer {
   double beta_scale_;
   Linear qkvg_, gates_, out_;
   RmsNorm norm_;
+  Augment augment_;
   Parameter *a_log_, *dt_bias_;
   std::unique_ptr<ShortConv> conv_;
 };
 
 constexpr std::string_view kVariants[] = {"{negative_eigenvalues: true}", "{conv: 0}",
-                                          "{heads: 1, expand_k: 0.5, expand_v: 2}"};
+                                          "{heads: 1, expand_k: 0.5, expand_v: 2}",
+                                          "{augment: dwconv, augment_taps: 4}"};
 
 }  // namespace
 
