@@ -47,14 +47,6 @@ struct LayerOptions final : Options {
   }
 };
 
-// `rms_norm` stands for `{type: rms_norm}`.
-ConfigNode as_map(const ConfigNode& n) {
-  if (!n.is_scalar()) return n;
-  ConfigNode m = ConfigNode::map(n.mark());
-  m.set("type", n);
-  return m;
-}
-
 void read_norm(const ConfigNode& node, NormOptions& norm, Diagnostics& found) {
   if (node.is_null()) return;
   norm.mark = node.mark();
