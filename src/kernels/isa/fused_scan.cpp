@@ -23,7 +23,7 @@ template <bool kG>
 struct MinLstm {
   template <class T>
   struct Gates {
-    T forget, input, not_f, not_i, c, slope;  // not_f: a times 1 - s(f), over the input gate's share; see slopes()
+    T forget, input, shut_f, shut_i, c, slope;  // a, 1 - a, (1 - a) (1 - s(f)), a (1 - s(i)), g(u), g'(u)
   };
   template <class T>
   [[gnu::always_inline]] static Gates<T> gates(T f, T i, T u) {
@@ -45,12 +45,12 @@ struct MinLstm {
     const Gates<T> z = gates(f, i, u);
     return {z.forget, z.input * z.c};
   }
-  // da/df = a (1 - a) (1 - s(f)) = a e_f r, and da/di = -(1 - a) e_i r.
+  // da/df = a (1 - a) (1 - s(f)), da/di = -a (1 - a) (1 - s(i)).
   template <bool kFirst, class T>
   [[gnu::always_inline]] static Slopes<T> slopes(T f, T i, T u, T, T g, T before) {
     const Gates<T> z = gates(f, i, u);
     const T d = g * (before - z.c);
-    return {z.forget, d * z.forget * z.not_f, -d * z.input * z.not_i, g * z.input * z.slope, T(0)};
+    return {z.forget, d * z.forget * z.shut_f, -d * z.input * z.shut_i, g * z.input * z.slope, T(0)};
   }
 };
 

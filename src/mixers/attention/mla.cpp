@@ -9,6 +9,7 @@
 // Few new tokens after a state are computed in the absorbed form, which never decompresses what is cached: q_nope .
 // W_uk c = (W_uk^T q_nope) . c, and W_uv is applied to the weighted sum of the c. Remembers [c; kr] of every token,
 // r_kv + r numbers. DeepSeek-AI 2024, arXiv:2405.04434.
+#include <algorithm>
 #include <cmath>
 
 #include "autodiff/tape.h"
