@@ -134,6 +134,32 @@ struct GruStepBackward {
   T* d_h;          // of h_t; on return what reaches h_{t-1} past the product
   T* d_in;         // [3W]; its first 2W are those of the recurrent sums too
   T* d_recurrent;  // [W] of R_n h + bias
+// Scans h_t = a_t h_{t-1} + b_t whose coefficients come from the inputs x[0], x[1] (, x[2]) and a row of numbers for
+// each column; `first` is what h_t is at the start of a document. s: sigmoid.
+//   min_lstm  (f, i, u): a = s(f) / (s(f) + s(i)), b = (1 - a) u; min_lstm_g: minGRU's g(u) for u
+//   hgrn      (f, u; row): a = row + (1 - row) s(f), b = (1 - a) silu(u)
+//   rg_lru    (r, i, u; row): a = exp(-8 row s(r)), b = sqrt(1 - a^2) s(i) u, first = s(i) u
+enum class ScanForm { min_lstm, min_lstm_g, hgrn, rg_lru };
+constexpr int inputs_of(ScanForm f) { return f == ScanForm::hgrn ? 2 : 3; }
+constexpr bool has_row(ScanForm f) { return f == ScanForm::hgrn || f == ScanForm::rg_lru; }
+
+// One sequence. h0: [C], or null: the first token begins a document. starts: as for `scan`.
+template <class T>
+struct FusedScan {
+  View<const T> x[3];  // [T, C] each
+  const T* row;        // [C]
+  const T* h0;
+  const uint8_t* starts;
+};
+template <class T>
+struct FusedScanBackward {
+  View<const T> h, d_h;  // d_h null data: of h_T alone
+  const T* d_last;       // [C] or null
+  View<T> dx[3];         // null data where unwanted, as d_row and d_h0
+  bool add[3];
+  T* d_row;  // [C], the sum over this sequence's tokens
+  T* d_h0;
+  bool add_h0;
 };
 
 struct AdamwArgs {
@@ -209,6 +235,8 @@ struct Kernels {
   void (*gated_scan)(Candidate kind, View<const T> gate, View<const T> candidate, const T* h0, const uint8_t* starts,
                      View<T> h) noexcept;
   void (*gated_scan_backward)(Candidate kind, const GatedScanBackward<T>&) noexcept;
+  void (*fused_scan)(ScanForm form, const FusedScan<T>&, View<T> h) noexcept;
+  void (*fused_scan_backward)(ScanForm form, const FusedScan<T>&, const FusedScanBackward<T>&) noexcept;
 
   // One sequence: y_t = sum_j w[j] * x_{t-(W-1)+j}, depthwise. history: [W-1, C] the tokens before (null data: zeros).
   void (*short_conv)(View<const T> x, View<const T> w, View<const T> history, const uint8_t* starts,

@@ -48,6 +48,7 @@ struct MixerInfo {
   std::string_view name, title, family, recurrence, paper;
   std::string_view deviations = "";
   bool bidirectional = false;  // can also follow Direction::bidirectional
+  bool causal_form = true;     // false: can follow nothing else, and continues from no state
   Waivers waivers = {};
   std::string_view tiny = "{}";                     // options for D = 8 whose boundaries a short test crosses
   int64_t period = 4;                               // the largest block, window or chunk of `tiny`

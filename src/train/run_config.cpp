@@ -150,6 +150,7 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
       throw ConfigError(fmt::format("{}\n{}", others.what(), e.what()));
     }
   }
+  require_causal(c.model, c.objective.type, found);
   if (c.model.learned_positions && c.train.carry_state)
     found.error(c.train.mark, "train.carry_state: rows would soon be longer than the model's learned positions");
   const int64_t window = c.eval.tokens.value_or(c.train.context);
