@@ -72,7 +72,7 @@ TEST_CASE("delta_net: what is written under a key is read back, and a second val
   CHECK(test::max_diff(one.fields[0], two.fields[0]) < 1e-4 * test::max_abs(one.fields[0]));
 }
 
-TEST_CASE("delta_net: negative eigenvalues double beta; heads must divide the widths") {
+TEST_CASE("delta_net: negative eigenvalues double beta, heads must divide the widths") {
   const Tensor x = test::random({1, 1, 8}, 2);
   const Built plain(8, "{heads: 2}"), twice(8, "{heads: 2, negative_eigenvalues: true}");
   MixerState a = plain.mixer->make_state(1, 1, DType::f64), b = a.clone();

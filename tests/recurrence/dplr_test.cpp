@@ -235,7 +235,7 @@ TEST_CASE("dplr: packed documents are each alone, the chunk and the threads chan
   }
 }
 
-TEST_CASE("dplr: f32 is near f64; costs and shapes that don't fit") {
+TEST_CASE("dplr: f32 is near f64, costs and shapes that don't fit") {
   for (Decay decay : kDecays) {
     const Inputs in(decay, 32, 48, 100, 1);
     const std::vector<Tensor> want = everything(in, {}), got = everything(in.single(), {});
