@@ -13,6 +13,7 @@
 #include "ops/pointwise.h"
 #include "recurrence/attention.h"
 #include "recurrence/cell.h"
+#include "recurrence/delta.h"
 #include "recurrence/gated_scan.h"
 #include "recurrence/gla.h"
 #include "recurrence/scan.h"
@@ -98,6 +99,24 @@ BenchCase gla_case(int64_t width, Decay decay) {
       });
 }
 
+// beta such that keys of normal numbers count as keys of length one with beta 1.
+BenchCase delta_case(int64_t width, bool decays) {
+  const int64_t heads = 4, n = heads * width;
+  return with_data(
+      fmt::format("delta, {} heads of {}, {}", heads, width, decays ? "a decay a head" : "no decay"), {2, 256, 3 * n},
+      [=] {
+        const Tensor gates = Tensor::full({2, 256, 2 * heads}, DType::f32, 1 / static_cast<double>(width));
+        fill(gates.columns(heads, heads), -0.1);
+        return gates;
+      },
+      [=](const Tensor& x, const Tensor& gates) {
+        const auto p = split_columns(x, {n, n, n});
+        return delta(p[0], p[1], p[2], gates.columns(0, heads), decays ? gates.columns(heads, heads) : Tensor(), {}, {},
+                     {.heads = heads})
+            .o;
+      });
+}
+
 // Loops over memory that no cache holds: AdamW, and the triad that it is compared with. f(n, four arrays of n).
 BenchCase over_memory(std::string name, double flops, double bytes,
                       void (*f)(int64_t, float*, float*, float*, float*)) {
@@ -155,6 +174,8 @@ std::vector<BenchCase> op_cases() {
   all.push_back(attention_case(64, 256, 0.2));
   for (int64_t width : {32, 64, 128})
     for (Decay d : {Decay::none, Decay::scalar, Decay::key}) all.push_back(gla_case(width, d));
+  for (int64_t width : {32, 64, 128})
+    for (bool decays : {false, true}) all.push_back(delta_case(width, decays));
   all.push_back(with_data(
       "scan", {2, 256, 256},
       [] {

@@ -86,6 +86,74 @@ struct GlaPass {
   T* state;  // [rows][columns] dense, in and out
 };
 
+// The delta rule over M [rows][columns] dense, in and out: M' = a_t M, e_t = v_t - M'^T k_t, M = M' + beta_t k_t e_t^T,
+// o_t = M^T q_t. q, k: [T, rows]; v, o, e: [T, columns]; a in [0, 1], beta: [T, 1]; no decay where a has no data. `e`
+// is optional. Strides may be negative, here and below. scratch: 5 steps + 64 rows elements.
+template <class T>
+struct DeltaPass {
+  int64_t steps;
+  View<const T> q, k, v, a, beta;
+  View<T> o, e;
+  T *state, *scratch;
+};
+// G [rows][columns] of backward: G = a_t G' + q_t d_o_t^T, x_t = G^T k_t, y_t = beta_t x_t, G' = G - k_t y_t^T. On the
+// way u_t = beta_t e_t.
+template <class T>
+struct DeltaValuesPass {
+  int64_t steps;
+  View<const T> q, k, d_o, e, a, beta;
+  View<T> x, y, u;
+  T *state, *scratch;
+};
+// Over transposed states. u, y, d_o: [T, rows]; q, k and the results: [T, columns].
+// In time (q has no data): M' = a_t M, decayed_t = M'^T y_t, M = M' + u_t k_t^T, read_t = M^T d_o_t.
+// Against it: G = a_t G' + d_o_t q_t^T, read_t = G^T u_t, G' = G - y_t k_t^T.
+template <class T>
+struct DeltaKeysPass {
+  int64_t steps;
+  View<const T> u, y, d_o, q, k, a;
+  View<T> read, decayed;
+  T *state, *scratch;
+};
+
+// What is left of a head's gradients when the passes are done, all [T, n] in time and worked on from the last token:
+// dk = read - decayed, d_beta = x.e, d_log_decay = c += q.dq - k.(read + decayed). Null results are not wanted. Where
+// the tokens are `fresh` nothing was there for the first to decay.
+template <class T>
+struct DeltaGradients {
+  int64_t steps;
+  View<const T> q, k, dq, read, decayed, x, e;
+  View<T> dk, d_beta, d_log_decay;
+  bool add_dk, add_beta, add_decay, fresh;
+  T c;
+};
+
+// Diagonal plus low rank, M [rows][columns] dense: M = decay(d_t) M + b_t c_t^T + k_t v_t^T, o_t = M^T q_t,
+// c_{t+1} = M^T next_t, which is written to r_t. c of the first token is `first`, or M^T read_first before anything
+// happens, written to r_first, or nothing. q, k, b: [T, rows]; next may have fewer rows than steps: the last c is then
+// not written; v, o, r: [T, columns]; d: [T, 1] scalar, [T, rows] key. scratch: 64 rows elements.
+template <class T>
+struct DplrPass {
+  int64_t steps;
+  View<const T> q, k, v, b, next, d;
+  Decay decay;
+  const T *first, *read_first;
+  View<T> o, r;
+  T *r_first, *state, *scratch;
+};
+// Over transposed states: M = M decay(d_t) + x_t b_t^T + v_t k_t^T, o_t = M^T read_t, p_t = M^T peek_t, the latter
+// before token t's decay where `before`. x, v, read, peek: [T, rows]; b, k, o, p: [T, columns]; d: [T, 1] or [T,
+// columns].
+template <class T>
+struct DplrKeysPass {
+  int64_t steps;
+  View<const T> x, v, read, peek, b, k, d;
+  Decay decay;  // none, scalar or value
+  bool before;
+  View<T> o, p;
+  T *state, *scratch;
+};
+
 // What minGRU takes for a candidate: u itself, or g(u) = u + 1/2 from 0 on, sigmoid(u) below.
 enum class Candidate { linear, g };
 
@@ -251,8 +319,17 @@ struct Kernels {
   void (*lstm_cell_backward)(const LstmStepBackward<T>&) noexcept;
   void (*gru_cell)(const GruStep<T>&) noexcept;
   void (*gru_cell_backward)(const GruStepBackward<T>&) noexcept;
+  // One sequence: y_t (+)= sum of w[width - 1 - (t - s)] x_s over from[t] <= s <= t, from[t] > t - width, one filter
+  // for all columns. Strides may be negative: time runs backwards then.
+  void (*filter)(View<const T> x, const T* w, int64_t width, const int64_t* from, View<T> y, bool add) noexcept;
 
   void (*gla)(const GlaPass<T>&) noexcept;
+  void (*delta)(const DeltaPass<T>&) noexcept;
+  void (*delta_values)(const DeltaValuesPass<T>&) noexcept;
+  void (*delta_keys)(const DeltaKeysPass<T>&) noexcept;
+  void (*delta_gradients)(const DeltaGradients<T>&) noexcept;
+  void (*dplr)(const DplrPass<T>&) noexcept;
+  void (*dplr_keys)(const DplrKeysPass<T>&) noexcept;
 
   int64_t (*attention_scratch)(int64_t queries, int64_t keys, int64_t dk, int64_t dv, int64_t strip) noexcept;
   void (*attention)(const AttentionArgs<T>&) noexcept;

@@ -19,7 +19,11 @@ void fill(Kernels<float>& f, Kernels<double>& d) {
   fill_gated_scan(f, d);
   fill_fused_scan(f, d);
   fill_short_conv(f, d);
+  fill_filter(f, d);
   fill_gla(f, d);
+  fill_delta(f, d);
+  fill_delta_backward(f, d);
+  fill_dplr(f, d);
   fill_attention(f, d);
   fill_packed(f, d);
   fill_cell(f, d);
