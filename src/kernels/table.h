@@ -134,6 +134,8 @@ struct GruStepBackward {
   T* d_h;          // of h_t; on return what reaches h_{t-1} past the product
   T* d_in;         // [3W]; its first 2W are those of the recurrent sums too
   T* d_recurrent;  // [W] of R_n h + bias
+};
+
 // Scans h_t = a_t h_{t-1} + b_t whose coefficients come from the inputs x[0], x[1] (, x[2]) and a row of numbers for
 // each column; `first` is what h_t is at the start of a document. s: sigmoid.
 //   min_lstm  (f, i, u): a = s(f) / (s(f) + s(i)), b = (1 - a) u; min_lstm_g: minGRU's g(u) for u
