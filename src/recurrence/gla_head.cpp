@@ -5,7 +5,8 @@
 // An exclusive read takes S_{t-1} in the first line; G_t then holds q do^T of the tokens after t, which is the
 // exclusive read of N_t = a_t N_{t+1} + q_t do_t^T. The gradient of log a_t is the row sum of a_t S_{t-1} * G_t, which
 // grows backwards by q * dq - k * dk a token; at the ends of pieces it is anchored at S_e * a_{e+1} G_{e+1} itself, so
-// that rounding does not pile up and the gradient of the final state comes in.
+// that rounding does not pile up and the gradient of the final state comes in. Of a value decay it is the column sum,
+// which grows by o * do - v * dv.
 #include "recurrence/gla_head.h"
 
 namespace effllm {
@@ -15,11 +16,15 @@ constexpr int64_t kAnchorDistance = 64;  // tokens
 
 // exp of [T, n], and a row of ones after it: what lies behind the last token doesn't decay.
 template <class T>
-Tensor linear_decay(View<const T> log_decay) {
-  const int64_t tokens = log_decay.rows, n = log_decay.cols;
+Tensor linear_decay(View<const T> log_decay, int64_t tokens) {
+  const int64_t n = log_decay.cols;
   const Tensor a = Tensor::dense({tokens + 1, n}, dtype_of<T>);
   const View<T> y = a.view<T>();
-  if (n == 1) {
+  if (log_decay.rows < tokens) {  // a constant
+    const View<T> first = y.part(0, 1);
+    kernels<T>().pointwise(Pointwise::exp, log_decay, first);
+    std::fill_n(y.data, tokens, *y.data);
+  } else if (n == 1) {
     for (int64_t t = 0; t < tokens; ++t) y.data[t] = *log_decay.row(t);
     const View<T> row{y.data, 1, tokens, tokens};
     kernels<T>().pointwise(Pointwise::exp, row, row);
@@ -68,24 +73,26 @@ class HeadBackward {
     state_ = Tensor::dense({keys_ * values_}, dtype_of<T>);
     m_ = state_.data<T>();
     if (x_.decay != Decay::none) {
-      decays_ = linear_decay(x_.log_decay);
+      decays_ = linear_decay(x_.log_decay, tokens_);
       a_ = decays_.view<T>();
     }
     if (!decay_wanted()) return;
     anchors_ = Tensor::dense({tokens_ / longest + 1, keys_ * values_}, dtype_of<T>);
-    running_ = Tensor::dense({keys_}, dtype_of<T>);
+    running_ = Tensor::dense({by_value() ? values_ : keys_}, dtype_of<T>);
   }
 
   void run() {
-    if (g_.dv.into || g_.d_state0.into) values();
-    if (g_.dq.into || decay_wanted()) queries();
-    if (g_.dk.into || decay_wanted()) keys();
+    if (g_.dq.into || decay_wanted()) queries();  // leaves the anchors
+    if (g_.dv.into || g_.d_state0.into || (decay_wanted() && by_value())) values();
+    if (g_.dk.into || (decay_wanted() && !by_value())) keys();
     deliver(dq_scratch_, g_.dq);
     deliver(dk_scratch_, g_.dk);
+    deliver(dv_scratch_, g_.dv);
   }
 
  private:
   bool decay_wanted() const { return static_cast<bool>(g_.d_log_decay.into); }
+  bool by_value() const { return x_.decay == Decay::value; }
   void clear_state() { std::fill_n(m_, keys_ * values_, T(0)); }
   // Into m_ as [dk][dv], or transposed as [dv][dk].
   void set_state(View<const T> s, bool transposed) {
@@ -93,29 +100,27 @@ class HeadBackward {
     for (int64_t i = 0; i < keys_; ++i)
       for (int64_t j = 0; j < values_; ++j) m_[transposed ? j * keys_ + i : i * values_ + j] = s.row(i)[j];
   }
-  // The log decay's gradient needs dq and dk alone, not added to what their destinations hold.
-  GradientView<T> destination(const GradientView<T>& g, Tensor& scratch) {
-    if (!decay_wanted() || (g.into && !g.add)) return g;
-    scratch = Tensor::dense({tokens_, keys_}, dtype_of<T>);
+  // The log decay's gradient needs some of the others alone, not added to what their destinations hold.
+  GradientView<T> destination(const GradientView<T>& g, bool alone, int64_t cols, Tensor& scratch) {
+    if (!alone || !decay_wanted() || (g.into && !g.add)) return g;
+    scratch = Tensor::dense({tokens_, cols}, dtype_of<T>);
     return {scratch.view<T>(), false};
   }
   void deliver(const Tensor& scratch, const GradientView<T>& g) {
-    if (!scratch.defined() || !g.into) return;
-    for (int64_t t = 0; t < tokens_; ++t)
-      for (int64_t d = 0; d < keys_; ++d) g.into.row(t)[d] += scratch.view<T>().row(t)[d];
+    if (scratch.defined() && g.into) kernels<T>().scale(T(1), scratch.view<T>(), g.into, true);
   }
   GlaPass<T> pass(View<const T> x1, View<const T> x2, View<const T> x3, View<const T> a, Decay decay,
                   const GradientView<T>& y) const {
     return {tokens_, x1, x2, x3, a, decay, x_.exclusive, y.into, y.add, m_};
   }
-  Decay transposed_decay() const { return x_.decay == Decay::key ? Decay::value : x_.decay; }
+  Decay transposed_decay() const { return x_.decay == Decay::key ? Decay::value : by_value() ? Decay::key : x_.decay; }
   // What decays the gradient on its way back to token t: a_{t+1}, or a_t before an exclusive read.
   View<const T> reverse_decays() const { return a_ ? a_.part(x_.exclusive ? 0 : 1, tokens_) : a_; }
   // Pieces whose end a gradient flows back into.
   bool anchored(const Piece& p) const { return decay_wanted() && !p.closes && (p.to < tokens_ || g_.d_state); }
 
   void queries() {
-    dq_ = destination(g_.dq, dq_scratch_);
+    dq_ = destination(g_.dq, !by_value(), keys_, dq_scratch_);
     const GlaPass<T> forwards = pass(g_.d_o, x_.v, x_.k, a_, transposed_decay(), dq_);
     set_state(g_.state0, true);
     int64_t anchor = 0;
@@ -127,62 +132,82 @@ class HeadBackward {
   }
 
   void values() {
-    const GlaPass<T> backwards = pass(x_.k, x_.q, g_.d_o, reverse_decays(), x_.decay, g_.dv);
+    dv_ = destination(g_.dv, by_value(), values_, dv_scratch_);
+    const GlaPass<T> backwards = pass(x_.k, x_.q, g_.d_o, reverse_decays(), x_.decay, dv_);
+    const bool decay = decay_wanted() && by_value();
     set_state(g_.d_state, false);
+    int64_t anchor = decay ? anchors_in_use() : 0;
     for (auto p = pieces_.rbegin(); p != pieces_.rend(); ++p) {
       if (p->closes) clear_state();
+      if (decay) start_running(anchored(*p) ? anchors_.view<T>().row(--anchor) : nullptr, p->to);
       run_tokens(backwards, p->from, p->to, true);
+      if (decay) decay_gradient(*p, g_.o, g_.d_o, x_.v, dv_.into);
     }
     if (!g_.d_state0.into) return;
     if (!continues(x_.starts)) clear_state();
     for (int64_t i = 0; i < keys_; ++i) {
-      const T a = !a_ || x_.exclusive ? T(1) : a_.data[x_.decay == Decay::key ? i : 0];
       T* y = g_.d_state0.into.row(i);
-      for (int64_t j = 0; j < values_; ++j) y[j] = (g_.d_state0.add ? y[j] : T(0)) + a * m_[i * values_ + j];
+      for (int64_t j = 0; j < values_; ++j) {
+        const T a = !a_ || x_.exclusive ? T(1) : a_.data[x_.decay == Decay::key ? i : by_value() ? j : 0];
+        y[j] = (g_.d_state0.add ? y[j] : T(0)) + a * m_[i * values_ + j];
+      }
     }
   }
 
   void keys() {
-    dk_ = destination(g_.dk, dk_scratch_);
+    dk_ = destination(g_.dk, !by_value(), keys_, dk_scratch_);
     const GlaPass<T> backwards = pass(x_.v, g_.d_o, x_.q, reverse_decays(), transposed_decay(), dk_);
+    const bool decay = decay_wanted() && !by_value();
     set_state(g_.d_state, true);
-    int64_t anchor = 0;
-    for (const Piece& p : pieces_) anchor += anchored(p);
+    int64_t anchor = decay ? anchors_in_use() : 0;
     for (auto p = pieces_.rbegin(); p != pieces_.rend(); ++p) {
       if (p->closes) clear_state();
-      if (decay_wanted()) start_running(anchored(*p) ? anchors_.view<T>().row(--anchor) : nullptr, p->to);
+      if (decay) start_running(anchored(*p) ? anchors_.view<T>().row(--anchor) : nullptr, p->to);
       run_tokens(backwards, p->from, p->to, true);
-      if (decay_wanted()) x_.decay == Decay::key ? key_decay_gradient(*p) : scalar_decay_gradient(*p);
+      if (!decay) continue;
+      x_.decay == Decay::key ? decay_gradient(*p, x_.q, dq_.into, x_.k, dk_.into) : scalar_decay_gradient(*p);
     }
   }
 
-  // The running sum at the end of a piece, over values of S_e * (a_{e+1} G_{e+1}); anchor: S_e as [dv][dk].
-  void start_running(const T* anchor, int64_t end) {
-    T* c = running_.data<T>();
-    std::fill_n(c, keys_, T(0));
-    if (!anchor) return;
-    for (int64_t j = 0; j < values_; ++j)
-      for (int64_t d = 0; d < keys_; ++d) c[d] += anchor[j * keys_ + d] * m_[j * keys_ + d];
-    if (!x_.exclusive)
-      for (int64_t d = 0; d < keys_; ++d) c[d] *= a_.row(end)[x_.decay == Decay::key ? d : 0];
+  int64_t anchors_in_use() const {
+    int64_t n = 0;
+    for (const Piece& p : pieces_) n += anchored(p);
+    return n;
   }
 
-  void key_decay_gradient(const Piece& p) {
+  // The running sums at the end of a piece, of S_e * (a_{e+1} G_{e+1}) over values, or over keys for a value decay.
+  // anchor: S_e as [dv][dk]; m_ holds [dv][dk], or [dk][dv] for a value decay.
+  void start_running(const T* anchor, int64_t end) {
+    const int64_t n = running_.numel();
+    T* c = running_.data<T>();
+    std::fill_n(c, n, T(0));
+    if (!anchor) return;
+    for (int64_t j = 0; j < values_; ++j)
+      for (int64_t d = 0; d < keys_; ++d)
+        c[by_value() ? j : d] += anchor[j * keys_ + d] * m_[by_value() ? d * values_ + j : j * keys_ + d];
+    if (!x_.exclusive)
+      for (int64_t i = 0; i < n; ++i) c[i] *= a_.row(end)[a_.cols > 1 ? i : 0];
+  }
+
+  // Of a key decay from what reads (q, dq) and writes (k, dk); of a value decay from (o, do) and (v, dv).
+  void decay_gradient(const Piece& p, View<const T> read, View<const T> d_read, View<const T> write,
+                      View<const T> d_write) {
     const bool add = g_.d_log_decay.add;
+    const int64_t n = read.cols;
     T* c = running_.data<T>();
     for (int64_t t = p.to - 1; t >= p.from; --t) {
-      const T *q = x_.q.row(t), *dq = dq_.into.row(t), *k = x_.k.row(t), *dk = dk_.into.row(t);
+      const T *q = read.row(t), *dq = d_read.row(t), *k = write.row(t), *dk = d_write.row(t);
       T* y = g_.d_log_decay.into.row(t);
       if (p.fresh && t == p.from) {  // nothing was there to decay
-        for (int64_t d = 0; d < keys_; ++d) y[d] = add ? y[d] : T(0);
+        for (int64_t d = 0; d < n; ++d) y[d] = add ? y[d] : T(0);
       } else if (x_.exclusive) {
-        for (int64_t d = 0; d < keys_; ++d) {
+        for (int64_t d = 0; d < n; ++d) {
           const T now = c[d] - k[d] * dk[d];
           y[d] = (add ? y[d] : T(0)) + now;
           c[d] = now + q[d] * dq[d];
         }
       } else {
-        for (int64_t d = 0; d < keys_; ++d) {
+        for (int64_t d = 0; d < n; ++d) {
           c[d] += q[d] * dq[d] - k[d] * dk[d];
           y[d] = (add ? y[d] : T(0)) + c[d];
         }
@@ -207,10 +232,10 @@ class HeadBackward {
   const GlaHeadGradients<T>& g_;
   int64_t tokens_, keys_, values_;
   std::vector<Piece> pieces_;
-  Tensor state_, decays_, anchors_, running_, dq_scratch_, dk_scratch_;
+  Tensor state_, decays_, anchors_, running_, dq_scratch_, dk_scratch_, dv_scratch_;
   T* m_ = nullptr;   // the state of the pass that runs
-  View<const T> a_;  // [T+1, 1 or dk], the last row 1; null without decay
-  GradientView<T> dq_, dk_;
+  View<const T> a_;  // [T+1, 1, dk or dv], the last row 1; null without decay
+  GradientView<T> dq_, dk_, dv_;
 };
 
 }  // namespace
@@ -220,7 +245,7 @@ void gla_head_forward(const GlaHead<T>& head, View<T> o, T* state) {
   Tensor decays;
   View<const T> a;
   if (head.decay != Decay::none) {
-    decays = linear_decay(head.log_decay);
+    decays = linear_decay(head.log_decay, head.q.rows);
     a = decays.view<T>();
   }
   const int64_t tokens = head.q.rows;
