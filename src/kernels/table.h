@@ -101,6 +101,18 @@ struct GatedScanBackward {
   bool add_gate, add_candidate, add_h0;
 };
 
+// y = (o + d x) silu(z), d: [groups]; gradients with null data are not wanted.
+template <class T>
+struct GatedSkipBackward {
+  View<const T> o, x, z, dy;  // [rows, groups * n]
+  const T* d;
+  int64_t groups;
+  View<T> d_o, d_x, d_z;
+  bool add_o, add_x, add_z;
+  T* d_d;
+  bool add_d;
+};
+
 struct AdamwArgs {
   double lr, beta1, beta2, eps, weight_decay, grad_scale;
   double bias1, bias2;  // 1 - beta^t
@@ -131,6 +143,8 @@ struct Kernels {
   // gate_up: [rows, 2F]; y = silu(gate) * up
   void (*swiglu)(View<const T> gate_up, View<T> y) noexcept;
   void (*swiglu_backward)(View<const T> gate_up, View<const T> dy, View<T> d_gate_up, bool add) noexcept;
+  void (*gated_skip)(View<const T> o, View<const T> x, View<const T> z, const T* d, int64_t groups, View<T> y) noexcept;
+  void (*gated_skip_backward)(const GatedSkipBackward<T>&) noexcept;
 
   // Each row falls into groups of `width` columns that are normalised apart; rstd, mean: [rows * groups]. weight of
   // rms_norm: [width], the same for all groups, or null; weight and bias of layer_norm: [C], one for each column.
