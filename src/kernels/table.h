@@ -101,6 +101,61 @@ struct GatedScanBackward {
   bool add_gate, add_candidate, add_h0;
 };
 
+// Some columns of one sequence, each token mixed with the one before it; y_i,t = x_t + (x_{t-1} - x_t) (mix_i + m_i,t).
+// Part i of m, y and their gradients begins i * step columns further on.
+inline constexpr int64_t kTokenMixColumns = 128;  // at most so many
+template <class T>
+struct TokenMix {
+  View<const T> x;        // [T, n]
+  const T* before;        // [n] the token before the first, or null for zero
+  const uint8_t* starts;  // [T] non-zero where a document starts, or null
+  const T* mix;           // [parts][n], mix_stride apart
+  int64_t mix_stride;
+  View<const T> m;  // [T, n], of part 0; null data: none
+  int64_t parts, step;
+};
+template <class T>
+struct TokenMixBackward {
+  View<const T> dy;
+  const T* d_last;  // [n] of the last token itself, or null
+  View<T> d_x, d_m;
+  T* d_mix;  // [parts][n], added to, d_mix_stride apart
+  int64_t d_mix_stride;
+  T* d_before;
+  bool add_x, add_m, add_before;
+};
+
+// One head of one sequence of linear attention. y_t = o_t / (q_t . z_t + eps), z_t = z_{t-1} + k_t.
+template <class T>
+struct KeySum {
+  View<const T> q, k, o;  // [T, dk] twice, [T, dv]
+  const uint8_t* starts;  // z begins at zero there
+  T eps;
+  View<T> inverse;  // [T, 1] the factor of o: written forward, read backward
+};
+template <class T>
+struct KeySumBackward {
+  View<const T> dy;
+  View<T> d_q, d_k, d_o;
+  bool add_q, add_k, add_o;
+  T *z, *d_z;  // [dk] in and out: z before the first token; the gradient of the last z, then of the first
+  T* e;        // [T] scratch
+};
+
+// y_t = o_t + (sum_d q_d u_d k_d) v_t.
+template <class T>
+struct Bonus {
+  View<const T> q, k, v;
+  const T* u;  // [dk]
+};
+template <class T>
+struct BonusBackward {
+  View<const T> dy;
+  View<T> d_q, d_k, d_v;
+  bool add_q, add_k, add_v;
+  T* d_u;  // [dk], added to
+};
+
 // y = (o + d x) silu(z), d: [groups]; gradients with null data are not wanted.
 template <class T>
 struct GatedSkipBackward {
@@ -192,6 +247,15 @@ struct Kernels {
                               bool add_history) noexcept;
 
   void (*gla)(const GlaPass<T>&) noexcept;
+  void (*key_sum)(const KeySum<T>&, View<T> y, T* z) noexcept;  // z: [dk] in and out
+  void (*key_sum_backward)(const KeySum<T>&, const KeySumBackward<T>&) noexcept;
+  void (*bonus)(const Bonus<T>&, View<const T> o, View<T> y) noexcept;
+  void (*bonus_backward)(const Bonus<T>&, const BonusBackward<T>&) noexcept;
+  // y: [rows, 1 + f + f (f + 1) / 2] = (1, a x, the products b x_i x_j of i <= j in order of i, i = j times `half`)
+  void (*taylor_features)(View<const T> x, T a, T b, T half, View<T> y) noexcept;
+  void (*taylor_features_backward)(View<const T> x, T a, T b, T half, View<const T> dy, View<T> dx, bool add) noexcept;
+  void (*token_mix)(const TokenMix<T>&, View<T> y) noexcept;
+  void (*token_mix_backward)(const TokenMix<T>&, const TokenMixBackward<T>&) noexcept;
 
   int64_t (*attention_scratch)(int64_t queries, int64_t keys, int64_t dk, int64_t dv, int64_t strip) noexcept;
   void (*attention)(const AttentionArgs<T>&) noexcept;

@@ -12,10 +12,12 @@
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/short_conv.h"
+#include "ops/arithmetic.h"
 #include "ops/columns.h"
 #include "ops/gated_skip.h"
 #include "ops/groups.h"
 #include "ops/norm.h"
+#include "ops/pointwise.h"
 #include "recurrence/gla.h"
 
 namespace effllm::mixers {
