@@ -19,6 +19,11 @@ def sigmoid(u: Array) -> Array:
     return np.exp(log_sigmoid(u))
 
 
+def softplus(u: Array) -> Array:
+    """log(1 + e^u), which no u overflows."""
+    return np.maximum(u, 0.0) + np.log1p(np.exp(-np.abs(u)))
+
+
 def silu(u: Array) -> Array:
     """u sigmoid(u)."""
     return u * sigmoid(u)
@@ -37,6 +42,11 @@ def gelu_tanh(u: Array) -> Array:
 def rms_norm(row: Array, weight: Array, eps: float) -> Array:
     """weight * row / sqrt(mean(row^2) + eps), over the last dimension (Zhang & Sennrich 2019)."""
     return weight * row / np.sqrt(np.mean(row**2, axis=-1, keepdims=True) + eps)
+
+
+def l2_normalize(row: Array, eps: float = 1e-6) -> Array:
+    """row / sqrt(sum(row^2) + eps), over the last dimension."""
+    return row / np.sqrt(np.sum(row**2, axis=-1, keepdims=True) + eps)
 
 
 def layer_norm(row: Array, weight: Array, bias: Array | None, eps: float) -> Array:
@@ -73,3 +83,12 @@ def short_conv(x: Array, weight: Array, positions: Array) -> Array:
                 if back <= positions[b, t]:
                     y[b, t] += weight[j] * x[b, t - back]
     return y
+
+
+def value_augmentation(v: Array, weight: Array, positions: Array) -> Array:
+    """sum_j weight[h,j] v_{t-(taps-1)+j} for each head h; v [B,T,V] with V/H columns per head, weight [H,taps].
+
+    The causal convolution that You et al. 2024 (arXiv:2406.07368) add to linear attention, one filter per head.
+    """
+    columns = np.repeat(weight, v.shape[-1] // weight.shape[0], axis=0)
+    return short_conv(v, columns.T, positions)
