@@ -81,7 +81,7 @@ class Retnet final : public SequenceMixer {
   std::vector<float> log_decay_f32_;
 };
 
-constexpr std::string_view kVariants[] = {"{heads: 1}", "{expand_v: 1}"};
+constexpr std::string_view kVariants[] = {"{heads: 1}", "{heads: 1, expand_v: 1}"};
 
 }  // namespace
 
@@ -94,7 +94,7 @@ constinit const MixerInfo retnet = describe_mixer<Retnet>({
     .deviations = "rotation without xPos's scaling, as in torchscale, in half-split pairs (columns in another order); "
                   "computed by a time-tiled recurrence at every length, without the parallel form's row normalisation, "
                   "which the norm of the output takes out; q, k, v and the gate are one matrix",
-    .tiny = "{heads: 2}",
+    .tiny = "{heads: 4}",
     .variants = kVariants,
 });
 
