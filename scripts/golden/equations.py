@@ -62,6 +62,17 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     return y if bias is None else y + bias
 
 
+def attend(q: Array, keys: list[Array], values: list[Array], scale: float) -> tuple[Array, Array]:
+    """(sum_j p_j v_j, p) with p = softmax_j(scale q.k_j), for one query [dk]; at least one key and value."""
+    scores = scale * np.array([np.dot(q, key) for key in keys])
+    weights = np.exp(scores - scores.max())
+    weights /= weights.sum()
+    mixed = np.zeros_like(values[0])
+    for weight, value in zip(weights, values):
+        mixed = mixed + weight * value
+    return mixed, weights
+
+
 def document_positions(segments: Array | None, batch: int, tokens: int) -> Array:
     """Position of each token inside its own document, int64 [B,T]; without segments a sequence is one document."""
     positions = np.zeros((batch, tokens), dtype=np.int64)
@@ -92,3 +103,13 @@ def value_augmentation(v: Array, weight: Array, positions: Array) -> Array:
     """
     columns = np.repeat(weight, v.shape[-1] // weight.shape[0], axis=0)
     return short_conv(v, columns.T, positions)
+
+
+def previous_token(x: Array, positions: Array) -> Array:
+    """x_{t-1} in place of x_t; zeros at a document's start; x [B,T,C]."""
+    y = np.zeros_like(x)
+    for b in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            if positions[b, t] > 0:
+                y[b, t] = x[b, t - 1]
+    return y

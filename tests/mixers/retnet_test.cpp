@@ -2,14 +2,14 @@
 
 #include <cmath>
 
-#include "mixers/built_mixer.h"
 #include "mixers/mixer.h"
+#include "mixers/mixer_facts.h"
 
 using namespace effllm;
-using test::BuiltMixer;
+using test::MixerFacts;
 
 TEST_CASE("retnet: starts as in torchscale; nothing is free of decay") {
-  const BuiltMixer m(mixers::retnet, "{heads: 2}", 64);
+  const MixerFacts m(mixers::retnet, "{heads: 2}", 64);
   const double qk = std::exp2(-2.5) * std::sqrt(6.0 / 128), out = std::sqrt(6.0 / 192);
   const auto [least, largest] = m.range("out.weight");
   CHECK(-least <= out);
@@ -29,16 +29,16 @@ TEST_CASE("retnet: starts as in torchscale; nothing is free of decay") {
 
 TEST_CASE("retnet: parameters, state and work in closed form") {
   constexpr int64_t D = 8, V = 16, H = 2;
-  const BuiltMixer m(mixers::retnet, "{heads: 2}", D);
+  const MixerFacts m(mixers::retnet, "{heads: 2}", D);
   CHECK(m.store.count() == D * (2 * D + 2 * V) + D * V);
   for (int64_t tokens : {1, 100, 100000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * D * V / H);
   constexpr int64_t token = 2 * D * (2 * D + 2 * V) + 3 * 2 * D + 4 * D * V / H + 4 * V + 8 * V + V + 2 * D * V;
   CHECK(m.forward_flops(2, 6, D) == 12.0 * token);
-  CHECK_THROWS_AS(BuiltMixer(mixers::retnet, "{heads: 8}", D), ConfigError);  // an odd number of rotated columns
+  CHECK_THROWS_AS(MixerFacts(mixers::retnet, "{heads: 8}", D), ConfigError);  // an odd number of rotated columns
 }
 
 TEST_CASE("retnet: head h keeps 1 - 2^(-5-h) of its state a token") {
-  const BuiltMixer m(mixers::retnet, "{heads: 2}", 8);
+  const MixerFacts m(mixers::retnet, "{heads: 2}", 8);
   MixerState s = m.mixer->make_state(1, 4, DType::f64);
   Context cx;
   cx.state = &s;
