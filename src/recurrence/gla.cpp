@@ -7,7 +7,7 @@
 namespace effllm {
 namespace {
 
-enum Input { kQ, kK, kV, kLogDecay, kState0, kSegments };
+enum Input { kQ, kK, kV, kLogDecay, kState0, kSegments, kLogValueDecay };
 
 // Columns of head h in the tokens of sequence b, of x [B, T, H * n]; null data where x is undefined.
 template <class T>
@@ -40,7 +40,7 @@ void for_heads(int64_t batch, int64_t heads, int64_t work, F&& f) {
 
 class GlaOp final : public Op {
  public:
-  explicit GlaOp(const GlaOptions& options) : options_(options) {}
+  GlaOp(const GlaOptions& options, bool both) : options_(options), both_(both) {}
   std::string_view name() const override { return "gla"; }
   Outputs infer(std::span<const Tensor> in) const override {
     const Shape &q = in[kQ].shape(), &v = in[kV].shape();
@@ -61,6 +61,9 @@ class GlaOp final : public Op {
     require(options_.decay == Decay::none ? !given.defined() : constant || given.shape() == decay,
             "gla: log_decay{} for q{} with H = {}, it should be {}", given.shape().str(), q.str(), heads,
             options_.decay == Decay::none ? "undefined" : decay.str());
+    const Tensor& other = in[kLogValueDecay];
+    require(!other.defined() || (options_.decay == Decay::key && other.shape() == v && other.dtype() == type),
+            "gla: log_value_decay{} for v{}, of its type and beside a key decay", other.shape().str(), v.str());
     require(!in[kState0].defined() || in[kState0].shape() == state, "gla: state0{} for q{} and v{}, it should be {}",
             in[kState0].shape().str(), q.str(), v.str(), state.str());
     for (int i : {kQ, kK, kV, kLogDecay, kState0}) {
@@ -76,15 +79,16 @@ class GlaOp final : public Op {
                   dv = in[kV].cols() / heads;
     const auto products = static_cast<double>(rows * heads * dk * dv);
     int64_t inputs = 0;
-    for (int i : {kQ, kK, kV, kLogDecay, kState0})
+    for (int i : {kQ, kK, kV, kLogDecay, kState0, kLogValueDecay})
       if (const Tensor& t = in[static_cast<size_t>(i)]; t.defined()) inputs += t.numel();
     const auto size = static_cast<double>(size_of(in[kQ].dtype())), read = size * static_cast<double>(inputs);
     const double written = size * static_cast<double>(in[kV].numel() + in[kQ].dim(0) * heads * dk * dv);
     return {4 * products, 12 * products, read + written, 2 * read + written};
   }
   Keeps keeps() const override {
-    return {.inputs = 1 << kQ | 1 << kK | 1 << kV | 1 << kLogDecay | 1 << kState0 | 1 << kSegments,
-            .outputs = options_.decay == Decay::value ? 1U : 0U};
+    return {
+        .inputs = 1 << kQ | 1 << kK | 1 << kV | 1 << kLogDecay | 1 << kState0 | 1 << kSegments | 1 << kLogValueDecay,
+        .outputs = options_.decay == Decay::value || both_ ? 1U : 0U};
   }
 
   void forward(Forward& c) override {
@@ -105,7 +109,7 @@ class GlaOp final : public Op {
     const int64_t batch = c.in(kQ).dim(0), heads = options_.heads;
     const DocumentStarts starts(c.in(kSegments));
     const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV), d_decay = c.sink(kLogDecay),
-               d_state0 = c.sink(kState0);
+               d_state0 = c.sink(kState0), d_value_decay = c.sink(kLogValueDecay);
     const Tensor d_o = c.grad(0).defined() ? c.grad(0) : Tensor::zeros(c.out_shape(0), c.dtype());
     dispatch_float(c.dtype(), [&]<class T>() {
       const auto one = [&](int64_t b, int64_t h) {
@@ -117,13 +121,14 @@ class GlaOp final : public Op {
         };
         GlaHeadGradients<T> g;
         g.d_o = head_of<T>(d_o, b, h, heads);
-        if (options_.decay == Decay::value) g.o = head_of<T>(c.out(0), b, h, heads);
+        if (options_.decay == Decay::value || both_) g.o = head_of<T>(c.out(0), b, h, heads);
         g.d_state = matrix_of<T>(c.grad(1), item);
         g.state0 = matrix_of<T>(c.in(kState0), item);
         g.dq = shared(dq);
         g.dk = shared(dk);
         g.dv = rows(dv);
         g.d_log_decay = rows(d_decay);
+        g.d_log_value_decay = rows(d_value_decay);
         g.d_state0 = {matrix_of<T>(d_state0.into, item), d_state0.accumulate};
         gla_head_backward<T>(head<T>(c, b, h, starts), g);
       };
@@ -154,10 +159,12 @@ class GlaOp final : public Op {
             options_.decay,
             options_.exclusive,
             starts.row(b),
-            options_.chunk};
+            options_.chunk,
+            head_of<T>(c.in(kLogValueDecay), b, h, heads)};
   }
 
   GlaOptions options_;
+  bool both_;
 };
 
 // x [B, n] as [B, 1, n].
@@ -170,8 +177,9 @@ Tensor as_token(const Tensor& x) {
 }  // namespace
 
 GlaResult gla(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& log_decay, const Tensor& state0,
-              const Tensor& segments, const GlaOptions& options) {
-  auto out = run_many(std::make_unique<GlaOp>(options), {q, k, v, log_decay, state0, segments});
+              const Tensor& segments, const GlaOptions& options, const Tensor& log_value_decay) {
+  auto out = run_many(std::make_unique<GlaOp>(options, log_value_decay.defined()),
+                      {q, k, v, log_decay, state0, segments, log_value_decay});
   return {std::move(out[0]), std::move(out[1])};
 }
 
@@ -180,8 +188,9 @@ Tensor gla_step(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor&
   const Tensor in[] = {
       as_token(q), as_token(k),
       as_token(v), options.decay == Decay::scalar && log_decay.shape().rank() == 1 ? log_decay : as_token(log_decay),
-      state,       Tensor()};
-  const GlaOp op(options);
+      state,       Tensor(),
+      Tensor()};
+  const GlaOp op(options, false);
   op.infer(in);
   require(state.defined(), "gla_step: a state is needed");
   if (Meter* m = Meter::current()) m->count(op, op.cost(in));

@@ -29,7 +29,7 @@ struct GlaResult {
 // of shared q and k add up in the order of heads. Nothing is kept but the inputs, and o for a value decay. ShapeError
 // where shapes don't fit.
 GlaResult gla(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& log_decay, const Tensor& state0,
-              const Tensor& segments, const GlaOptions& options);
+              const Tensor& segments, const GlaOptions& options, const Tensor& log_value_decay = {});
 
 // One token, nothing recorded. q, k: [B, key_heads*dk], v: [B, H*dv], log_decay: as above without T;
 // state [B, H, dk, dv] is updated in place. Returns o [B, H*dv].

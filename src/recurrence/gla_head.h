@@ -11,8 +11,9 @@ struct GlaHead {
   View<const T> log_decay;  // [T, 1], [T, dk] or [T, dv]; [1, 1]: a constant; unused without decay
   Decay decay;
   bool exclusive;
-  const uint8_t* starts;  // [T] or null
-  int64_t chunk;          // 0: the default
+  const uint8_t* starts;               // [T] or null
+  int64_t chunk;                       // 0: the default
+  View<const T> log_value_decay = {};  // [T, dv] beside a key decay; null: none
 };
 
 // o [T, dv]; state [dk][dv] dense, in and out.
@@ -34,6 +35,7 @@ struct GlaHeadGradients {
   GradientView<T> dq, dk;                 // [T, dk]
   GradientView<T> dv;                     // [T, dv]
   GradientView<T> d_log_decay, d_state0;  // like log_decay, state0
+  GradientView<T> d_log_value_decay = {};
 };
 
 template <class T>

@@ -369,3 +369,45 @@ TEST_CASE("gla: a constant decay a head is that decay at every token") {
   Tape tape;  // it has no gradient
   CHECK_THROWS_AS(gla(in.q, in.k, in.v, tape.leaf(constant), {}, {}, options), ShapeError);
 }
+
+TEST_CASE("gla: decays of keys and values at once are the reference loop, whole and split, with gradients") {
+  const test::Poison poison;
+  for (bool exclusive : {false, true})
+    for (const Tensor& segments : {Tensor(), documents()})
+      for (int64_t chunk : {0, 4}) {
+        CAPTURE(exclusive);
+        CAPTURE(segments.defined());
+        const GlaOptions options{.heads = 2, .decay = Decay::key, .exclusive = exclusive, .chunk = chunk};
+        const Inputs in(options, 2, 3);
+        const Tensor values = log_decays({2, kTokens, 6}, 8);
+        const auto f = [&](const std::vector<Tensor>& x) {
+          const GlaResult r = gla(x[0], x[1], x[2], x[3], x[4], segments, options, x[5]);
+          return std::vector{r.o, r.state};
+        };
+        std::vector<Tensor> x = in.list();
+        x.push_back(values);
+        const std::vector<Tensor> got = f(x);
+        const GlaResult reference = reference_gla(in.q, in.k, in.v, in.log_decay, in.state0, segments, options, values);
+        CHECK(max_diff(got[0], reference.o) < 1e-13);
+        CHECK(max_diff(got[1], reference.state) < 1e-13);
+        CHECK(test::gradient_error(f, x) < 1e-7);
+        const auto values_alone = [&](const std::vector<Tensor>& y) {
+          auto all = x;
+          all[5] = y[0];
+          return f(all);
+        };
+        CHECK(test::gradient_error(values_alone, {values}) < 1e-7);
+        if (segments.defined()) continue;
+        const auto part = [&](int64_t from, int64_t to, const Tensor& state) {
+          return gla(tokens(in.q, from, to), tokens(in.k, from, to), tokens(in.v, from, to),
+                     tokens(in.log_decay, from, to), state, {}, options, tokens(values, from, to));
+        };
+        for (int64_t cut = 1; cut < kTokens; ++cut) {
+          const GlaResult first = part(0, cut, in.state0), second = part(cut, kTokens, first.state);
+          CHECK(max_diff(second.o, tokens(got[0], cut, kTokens)) < 1e-13);
+          CHECK(max_diff(second.state, got[1]) < 1e-13);
+        }
+        CHECK_THROWS_AS(gla(in.q, in.k, in.v, in.log_decay, {}, {}, options, in.q), ShapeError);
+        CHECK_THROWS_AS(gla(in.q, in.k, in.v, {}, {}, {}, {.heads = 2, .decay = Decay::none}, values), ShapeError);
+      }
+}
