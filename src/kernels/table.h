@@ -169,6 +169,73 @@ struct GatedScanBackward {
   bool add_gate, add_candidate, add_h0;
 };
 
+// Some columns of one sequence, each token mixed with the one before it; y_i,t = x_t + (x_{t-1} - x_t) (mix_i + m_i,t).
+// Part i of m, y and their gradients begins i * step columns further on.
+inline constexpr int64_t kTokenMixColumns = 128;  // at most so many
+template <class T>
+struct TokenMix {
+  View<const T> x;        // [T, n]
+  const T* before;        // [n] the token before the first, or null for zero
+  const uint8_t* starts;  // [T] non-zero where a document starts, or null
+  const T* mix;           // [parts][n], mix_stride apart
+  int64_t mix_stride;
+  View<const T> m;  // [T, n], of part 0; null data: none
+  int64_t parts, step;
+};
+template <class T>
+struct TokenMixBackward {
+  View<const T> dy;
+  const T* d_last;  // [n] of the last token itself, or null
+  View<T> d_x, d_m;
+  T* d_mix;  // [parts][n], added to, d_mix_stride apart
+  int64_t d_mix_stride;
+  T* d_before;
+  bool add_x, add_m, add_before;
+};
+
+// One head of one sequence of linear attention. y_t = o_t / (q_t . z_t + eps), z_t = z_{t-1} + k_t.
+template <class T>
+struct KeySum {
+  View<const T> q, k, o;  // [T, dk] twice, [T, dv]
+  const uint8_t* starts;  // z begins at zero there
+  T eps;
+  View<T> inverse;  // [T, 1] the factor of o: written forward, read backward
+};
+template <class T>
+struct KeySumBackward {
+  View<const T> dy;
+  View<T> d_q, d_k, d_o;
+  bool add_q, add_k, add_o;
+  T *z, *d_z;  // [dk] in and out: z before the first token; the gradient of the last z, then of the first
+  T* e;        // [T] scratch
+};
+
+// y_t = o_t + (sum_d q_d u_d k_d) v_t.
+template <class T>
+struct Bonus {
+  View<const T> q, k, v;
+  const T* u;  // [dk]
+};
+template <class T>
+struct BonusBackward {
+  View<const T> dy;
+  View<T> d_q, d_k, d_v;
+  bool add_q, add_k, add_v;
+  T* d_u;  // [dk], added to
+};
+
+// y = (o + d x) silu(z), d: [groups]; gradients with null data are not wanted.
+template <class T>
+struct GatedSkipBackward {
+  View<const T> o, x, z, dy;  // [rows, groups * n]
+  const T* d;
+  int64_t groups;
+  View<T> d_o, d_x, d_z;
+  bool add_o, add_x, add_z;
+  T* d_d;
+  bool add_d;
+};
+
 // One step of one sequence of width W. Gates stand one after another in [4W] and [3W]. `recurrent`: R h_{t-1}; null, as
 // is c_before or h_before then: a state of zeros. The new state may overwrite the one before.
 template <class T>
@@ -267,6 +334,8 @@ struct Kernels {
   // gate_up: [rows, 2F]; y = silu(gate) * up
   void (*swiglu)(View<const T> gate_up, View<T> y) noexcept;
   void (*swiglu_backward)(View<const T> gate_up, View<const T> dy, View<T> d_gate_up, bool add) noexcept;
+  void (*gated_skip)(View<const T> o, View<const T> x, View<const T> z, const T* d, int64_t groups, View<T> y) noexcept;
+  void (*gated_skip_backward)(const GatedSkipBackward<T>&) noexcept;
 
   // Each row falls into groups of `width` columns that are normalised apart; rstd, mean: [rows * groups]. weight of
   // rms_norm: [width], the same for all groups, or null; weight and bias of layer_norm: [C], one for each column.
@@ -330,6 +399,15 @@ struct Kernels {
   void (*delta_gradients)(const DeltaGradients<T>&) noexcept;
   void (*dplr)(const DplrPass<T>&) noexcept;
   void (*dplr_keys)(const DplrKeysPass<T>&) noexcept;
+  void (*key_sum)(const KeySum<T>&, View<T> y, T* z) noexcept;  // z: [dk] in and out
+  void (*key_sum_backward)(const KeySum<T>&, const KeySumBackward<T>&) noexcept;
+  void (*bonus)(const Bonus<T>&, View<const T> o, View<T> y) noexcept;
+  void (*bonus_backward)(const Bonus<T>&, const BonusBackward<T>&) noexcept;
+  // y: [rows, 1 + f + f (f + 1) / 2] = (1, a x, the products b x_i x_j of i <= j in order of i, i = j times `half`)
+  void (*taylor_features)(View<const T> x, T a, T b, T half, View<T> y) noexcept;
+  void (*taylor_features_backward)(View<const T> x, T a, T b, T half, View<const T> dy, View<T> dx, bool add) noexcept;
+  void (*token_mix)(const TokenMix<T>&, View<T> y) noexcept;
+  void (*token_mix_backward)(const TokenMix<T>&, const TokenMixBackward<T>&) noexcept;
 
   int64_t (*attention_scratch)(int64_t queries, int64_t keys, int64_t dk, int64_t dv, int64_t strip) noexcept;
   void (*attention)(const AttentionArgs<T>&) noexcept;

@@ -20,6 +20,9 @@ void fill(Kernels<float>& f, Kernels<double>& d) {
   fill_fused_scan(f, d);
   fill_short_conv(f, d);
   fill_filter(f, d);
+  fill_linear_attention(f, d);
+  fill_token_mix(f, d);
+  fill_gated_skip(f, d);
   fill_gla(f, d);
   fill_delta(f, d);
   fill_delta_backward(f, d);
