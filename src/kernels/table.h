@@ -101,6 +101,41 @@ struct GatedScanBackward {
   bool add_gate, add_candidate, add_h0;
 };
 
+// One step of one sequence of width W. Gates stand one after another in [4W] and [3W]. `recurrent`: R h_{t-1}; null, as
+// is c_before or h_before then: a state of zeros. The new state may overwrite the one before.
+template <class T>
+struct LstmStep {
+  int64_t width;
+  const T *in, *recurrent;  // [4W] i, f, g, o, before their functions
+  const T* c_before;
+  T *h, *c;
+  T* gates;  // [4W] i, f, g, o after their functions, kept for backward; or null
+};
+template <class T>
+struct LstmStepBackward {
+  int64_t width;
+  const T *gates, *c, *c_before;
+  const T* d_h;
+  T* d_c;      // of c_t beside that through h_t; on return of c_{t-1}
+  T* d_gates;  // [4W] of the sums in + recurrent
+};
+template <class T>
+struct GruStep {
+  int64_t width;
+  const T *in, *recurrent, *bias;  // [3W] r, z, n and [3W], the bias [W] of n's recurrent part
+  const T* h_before;
+  T* h;
+  T* gates;  // [4W] r, z, n and R_n h + bias, kept for backward; or null
+};
+template <class T>
+struct GruStepBackward {
+  int64_t width;
+  const T *gates, *h_before;
+  T* d_h;          // of h_t; on return what reaches h_{t-1} past the product
+  T* d_in;         // [3W]; its first 2W are those of the recurrent sums too
+  T* d_recurrent;  // [W] of R_n h + bias
+};
+
 // Scans h_t = a_t h_{t-1} + b_t whose coefficients come from the inputs x[0], x[1] (, x[2]) and a row of numbers for
 // each column; `first` is what h_t is at the start of a document. s: sigmoid.
 //   min_lstm  (f, i, u): a = s(f) / (s(f) + s(i)), b = (1 - a) u; min_lstm_g: minGRU's g(u) for u
@@ -138,6 +173,11 @@ template <class T>
 struct Kernels {
   const char* isa;
   void (*gemm)(const GemmArgs<T>&) noexcept;
+
+  // c (+)= a B for one B[k, n] and few rows at a time: `pack` lays B, or w^T of w[n, k], out in packed_size elements.
+  int64_t (*packed_size)(int64_t k, int64_t n) noexcept;
+  void (*pack)(bool transposed, View<const T> w, T* to) noexcept;
+  void (*multiply_packed)(View<const T> a, const T* b, View<T> c, bool add) noexcept;
 
   // y (+)= f(x);  dx (+)= f'(x) dy
   void (*pointwise)(Pointwise f, View<const T> x, View<T> y) noexcept;
@@ -206,6 +246,11 @@ struct Kernels {
   void (*short_conv_backward)(View<const T> x, View<const T> w, View<const T> history, const uint8_t* starts,
                               View<const T> dy, View<T> dx, bool add_x, View<T> dw, bool add_w, View<T> d_history,
                               bool add_history) noexcept;
+
+  void (*lstm_cell)(const LstmStep<T>&) noexcept;
+  void (*lstm_cell_backward)(const LstmStepBackward<T>&) noexcept;
+  void (*gru_cell)(const GruStep<T>&) noexcept;
+  void (*gru_cell_backward)(const GruStepBackward<T>&) noexcept;
 
   void (*gla)(const GlaPass<T>&) noexcept;
 

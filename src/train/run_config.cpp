@@ -86,7 +86,8 @@ void TrainOptions::visit(OptionVisitor& v) {
   v("max_time", max_time, "Horizon in seconds of training.", at_least(0.1));
   v("lanes", lanes, "Sums that gradients are added up in; a multiple of what should share the work. 0: chosen.",
     between(0, 4096));
-  v("shard_tokens", shard_tokens, "Tokens that one thread takes at a time. 0: 512.", between(0, 1 << 24));
+  v("shard_tokens", shard_tokens,
+    "Tokens that one thread takes at a time. 0: 512, more where mixers want sequences together.", between(0, 1 << 24));
   v("carry_state", carry_state, "Rows keep their state from step to step (truncated backpropagation through time).");
   v("nonfinite", nonfinite, "skip: leave such a step out, stop at the fourth in a row. abort: stop at the first.",
     {"skip", "abort"});

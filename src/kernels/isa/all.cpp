@@ -21,6 +21,8 @@ void fill(Kernels<float>& f, Kernels<double>& d) {
   fill_short_conv(f, d);
   fill_gla(f, d);
   fill_attention(f, d);
+  fill_packed(f, d);
+  fill_cell(f, d);
   fill_transpose(f, d);
   fill_probe(f, d);
 }
