@@ -86,6 +86,31 @@ struct GatedScanBackward {
   bool add_gate, add_candidate, add_h0;
 };
 
+// One sequence of h[n,c] = exp(-delta_c rate[n,c]) h[n,c] + delta_c x_c b_n,  y_c = sum_n c_n h[n,c] + skip_c x_c:
+// Mamba's selective scan with its N states of each of C channels. delta, rate >= 0.
+inline constexpr int64_t kSelectiveSpan = 16;  // tokens between checkpoints
+template <class T>
+struct SelectiveScan {
+  View<const T> x, delta;  // [T, C]
+  View<const T> b, c;      // [T, N]
+  View<const T> rate;      // [N, C]
+  const T* skip;           // [C] or null
+  const uint8_t* starts;
+  View<const T> h0;     // [N, C]; null: zero
+  View<T> y, last;      // [T, C], [N, C]
+  View<T> checkpoints;  // [ceil(T / kSelectiveSpan) N, C], states before every span; backward reads them. Null: none
+  T* scratch;           // selective_scan_scratch(N, C) elements
+};
+template <class T>
+struct SelectiveScanBackward {
+  View<const T> d_y, d_last;  // [T, C], [N, C]; null: zero
+  View<T> d_x, d_delta;       // [T, C], null where unwanted, as d_h0 [N, C]
+  View<T> d_h0;
+  bool add_x, add_delta, add_h0;
+  View<T> d_b, d_c, d_rate;  // [T, N] twice, [N, C]; overwritten
+  T* d_skip;                 // [C], overwritten
+};
+
 struct AdamwArgs {
   double lr, beta1, beta2, eps, weight_decay, grad_scale;
   double bias1, bias2;  // 1 - beta^t
@@ -145,6 +170,10 @@ struct Kernels {
   void (*gated_scan)(Candidate kind, View<const T> gate, View<const T> candidate, const T* h0, const uint8_t* starts,
                      View<T> h) noexcept;
   void (*gated_scan_backward)(Candidate kind, const GatedScanBackward<T>&) noexcept;
+
+  int64_t (*selective_scan_scratch)(int64_t states, int64_t columns) noexcept;
+  void (*selective_scan)(const SelectiveScan<T>&) noexcept;
+  void (*selective_scan_backward)(const SelectiveScan<T>&, const SelectiveScanBackward<T>&) noexcept;
 
   // One sequence: y_t = sum_j w[j] * x_{t-(W-1)+j}, depthwise. history: [W-1, C] the tokens before (null data: zeros).
   void (*short_conv)(View<const T> x, View<const T> w, View<const T> history, const uint8_t* starts,

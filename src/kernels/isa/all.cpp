@@ -16,6 +16,7 @@ void fill(Kernels<float>& f, Kernels<double>& d) {
   fill_optimizer(f, d);
   fill_scan(f, d);
   fill_gated_scan(f, d);
+  fill_selective_scan(f, d);
   fill_short_conv(f, d);
   fill_gla(f, d);
   fill_attention(f, d);

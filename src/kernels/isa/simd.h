@@ -61,6 +61,7 @@ void fill_position(Kernels<float>&, Kernels<double>&);
 void fill_optimizer(Kernels<float>&, Kernels<double>&);
 void fill_scan(Kernels<float>&, Kernels<double>&);
 void fill_gated_scan(Kernels<float>&, Kernels<double>&);
+void fill_selective_scan(Kernels<float>&, Kernels<double>&);
 void fill_short_conv(Kernels<float>&, Kernels<double>&);
 void fill_gla(Kernels<float>&, Kernels<double>&);
 void fill_attention(Kernels<float>&, Kernels<double>&);
