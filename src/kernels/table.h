@@ -8,7 +8,22 @@
 
 namespace effllm {
 
-enum class Pointwise { sigmoid, tanh, relu, relu2, silu, gelu, gelu_tanh, softplus, log_sigmoid, exp, min_gru_g };
+enum class Pointwise {
+  sigmoid,
+  tanh,
+  relu,
+  relu2,
+  silu,
+  gelu,
+  gelu_tanh,
+  softplus,
+  log_sigmoid,
+  exp,
+  min_gru_g,
+  elu1,
+  reciprocal,
+  laplace
+};
 
 // C[M,N] (+)= op(A)[M,K] op(B)[K,N], row-major. `a` is [M,K], or [K,M] where transpose_a; `b` [K,N] or [N,K].
 template <class T>
@@ -131,18 +146,27 @@ struct Kernels {
   void (*transpose)(View<const T> x, View<T> y) noexcept;              // y[c][r] = x[r][c]
   void (*add_row)(View<const T> x, const T* row, View<T> y) noexcept;  // y = x + row
   void (*column_sum)(View<const T> x, T* sum, bool add) noexcept;      // over rows, in row order
+  // Groups of equal width in each row: y (+)= factor[g] * x;  y[g] (+)= a . b. factor, y of group_dot: [rows, groups].
+  void (*scale_groups)(View<const T> x, View<const T> factor, View<T> y, bool add) noexcept;
+  void (*group_dot)(View<const T> a, View<const T> b, View<T> y, bool add) noexcept;
+  // y = x * factor + offset (null: none), [C] each;  y += x * factor;  sum[c] (+)= sum over rows of a * b, in row
+  // order.
+  void (*scale_columns)(View<const T> x, const T* factor, const T* offset, View<T> y, bool add) noexcept;
+  void (*column_dot)(View<const T> a, View<const T> b, T* sum, bool add) noexcept;
   // gate_up: [rows, 2F]; y = silu(gate) * up
   void (*swiglu)(View<const T> gate_up, View<T> y) noexcept;
   void (*swiglu_backward)(View<const T> gate_up, View<const T> dy, View<T> d_gate_up, bool add) noexcept;
 
-  // Each row falls into groups of `width` columns that are normalised apart; weight and bias: [width] or null.
-  // rstd, mean: [rows * groups].
+  // Each row falls into groups of `width` columns that are normalised apart; rstd, mean: [rows * groups]. weight of
+  // rms_norm: [width], the same for all groups, or null; weight and bias of layer_norm: [C], one for each column.
   void (*rms_norm)(View<const T> x, const T* weight, int64_t width, T eps, View<T> y, T* rstd) noexcept;
   void (*rms_norm_backward)(View<const T> x, const T* weight, int64_t width, const T* rstd, View<const T> dy,
                             View<T> dx, bool add_x, T* d_weight, bool add_w) noexcept;  // dx, d_weight may be null
-  void (*layer_norm)(View<const T> x, const T* weight, const T* bias, T eps, View<T> y, T* mean, T* rstd) noexcept;
-  void (*layer_norm_backward)(View<const T> x, const T* weight, const T* mean, const T* rstd, View<const T> dy,
-                              View<T> dx, bool add_x, T* d_weight, bool add_w, T* d_bias, bool add_b) noexcept;
+  void (*layer_norm)(View<const T> x, const T* weight, const T* bias, int64_t width, T eps, View<T> y, T* mean,
+                     T* rstd) noexcept;
+  void (*layer_norm_backward)(View<const T> x, const T* weight, int64_t width, const T* mean, const T* rstd,
+                              View<const T> dy, View<T> dx, bool add_x, T* d_weight, bool add_w, T* d_bias,
+                              bool add_b) noexcept;
 
   // Rows of logits against targets (negative: no loss). Returns the sum of -log softmax(target) and, where d_logits
   // has data, (softmax - onehot) * scale. d_logits may be logits itself. nats: [rows] each row's loss, or null.

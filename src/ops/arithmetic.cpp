@@ -103,11 +103,61 @@ class AffineOp final : public Op {
   double factor_, offset_;
 };
 
+class AffineColumnsOp final : public Op {
+ public:
+  std::string_view name() const override { return "affine_columns"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    for (int i : {1, 2}) {
+      const Tensor& t = in[static_cast<size_t>(i)];
+      require(!t.defined() || (t.numel() == in[0].cols() && t.dtype() == in[0].dtype()),
+              "affine_columns: {} {} for the columns of {} {}", to_string(t.dtype()), t.shape().str(),
+              to_string(in[0].dtype()), in[0].shape().str());
+    }
+    return {{in[0].shape(), in[0].dtype()}};
+  }
+  Cost cost(std::span<const Tensor> in) const override {
+    const double scaled = in[1].defined() ? count(in) : 0, shifted = in[2].defined() ? count(in) : 0;
+    return {scaled + shifted, 3 * scaled + shifted, 2 * bytes(in), 4 * bytes(in)};
+  }
+  Keeps keeps() const override { return {.inputs = 3}; }
+  void forward(Forward& c) override {
+    dispatch_float(c.in(0).dtype(), [&]<class T>() {
+      const View<const T> x = c.in(0).view<T>();
+      const auto y = c.out(0).view<T>();
+      const T *w = c.in(1).defined() ? c.in(1).data<T>() : nullptr,
+              *b = c.in(2).defined() ? c.in(2).data<T>() : nullptr;
+      for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
+        if (w) return kernels<T>().scale_columns(x.part(r, n), w, b, y.part(r, n), false);
+        if (b) return kernels<T>().add_row(x.part(r, n), b, y.part(r, n));
+        kernels<T>().scale(T(1), x.part(r, n), y.part(r, n), false);
+      });
+    });
+  }
+  void backward(Backward& c) override {
+    dispatch_float(c.dtype(), [&]<class T>() {
+      const View<const T> g = c.grad(0).view<T>();
+      if (!c.in(1).defined()) c.give(0, c.grad(0));
+      if (const Sink s = c.in(1).defined() ? c.sink(0) : Sink{}; s.into.defined()) {
+        const auto d = s.into.view<T>();
+        for_row_blocks(g.rows, [&](int64_t r, int64_t n) {
+          kernels<T>().scale_columns(g.part(r, n), c.in(1).data<T>(), nullptr, d.part(r, n), s.accumulate);
+        });
+      }
+      if (const Sink s = c.sink(1); s.into.defined())
+        kernels<T>().column_dot(g, c.in(0).view<T>(), s.into.data<T>(), s.accumulate);
+      if (const Sink s = c.sink(2); s.into.defined()) kernels<T>().column_sum(g, s.into.data<T>(), s.accumulate);
+    });
+  }
+};
+
 }  // namespace
 
 Tensor add(const Tensor& a, const Tensor& b) { return run(std::make_unique<AddOp>(), {a, b}); }
 Tensor multiply(const Tensor& a, const Tensor& b) { return run(std::make_unique<MultiplyOp>(), {a, b}); }
 Tensor scale(const Tensor& x, double factor) { return run(std::make_unique<AffineOp>(factor, 0), {x}); }
 Tensor one_minus(const Tensor& x) { return run(std::make_unique<AffineOp>(-1, 1), {x}); }
+Tensor affine_columns(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return run(std::make_unique<AffineColumnsOp>(), {x, weight, bias});
+}
 
 }  // namespace effllm

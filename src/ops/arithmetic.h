@@ -9,5 +9,7 @@ Tensor multiply(const Tensor& a, const Tensor& b);
 Tensor scale(const Tensor& x, double factor);
 // 1 - x, of gates.
 Tensor one_minus(const Tensor& x);
+// x * weight + bias, both [C], one number for each column; an undefined one is left out.
+Tensor affine_columns(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
 
 }  // namespace effllm

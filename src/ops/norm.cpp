@@ -1,18 +1,21 @@
 #include "ops/norm.h"
 
+#include <cmath>
+
 #include "ops/rows.h"
 
 namespace effllm {
 namespace {
 
+// Without a weight in the second input groups have `width_` columns, and each is multiplied by `gain_`.
 class RmsNormOp final : public Op {
  public:
-  explicit RmsNormOp(double eps) : eps_(eps) {}
+  explicit RmsNormOp(double eps, int64_t width = 0, double gain = 1) : eps_(eps), width_(width), gain_(gain) {}
   std::string_view name() const override { return "rms_norm"; }
   Outputs infer(std::span<const Tensor> in) const override {
-    const int64_t width = in[1].numel();
-    require(in[1].defined() && width > 0 && in[0].cols() % width == 0, "rms_norm: weight{} does not divide x{}",
-            in[1].shape().str(), in[0].shape().str());
+    const int64_t width = width_of(in[1]);
+    require(width > 0 && in[0].cols() % width == 0, "rms_norm: groups of {} don't divide x{}", width,
+            in[0].shape().str());
     return Outputs({{in[0].shape(), in[0].dtype()}, {{in[0].rows() * (in[0].cols() / width)}, in[0].dtype()}}, 1);
   }
   Cost cost(std::span<const Tensor> in) const override {
@@ -24,12 +27,13 @@ class RmsNormOp final : public Op {
     dispatch_float(c.in(0).dtype(), [&]<class T>() {
       const View<const T> x = c.in(0).view<T>();
       const auto y = c.out(0).view<T>();
-      const int64_t width = c.in(1).numel(), groups = x.cols / width;
+      const int64_t width = width_of(c.in(1)), groups = x.cols / width;
+      const Tensor weight = weight_of(c.in(1), c.in(0).dtype());
       Tensor unrecorded;  // the kernel writes its statistics in any case
       if (!c.out(1).defined()) unrecorded = Tensor::dense({x.rows * groups}, c.in(0).dtype());
       T* rstd = (c.out(1).defined() ? c.out(1) : unrecorded).data<T>();
       for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
-        kernels<T>().rms_norm(x.part(r, n), c.in(1).data<T>(), width, static_cast<T>(eps_), y.part(r, n),
+        kernels<T>().rms_norm(x.part(r, n), weight.data<T>(), width, static_cast<T>(eps_), y.part(r, n),
                               rstd + r * groups);
       });
     });
@@ -37,8 +41,9 @@ class RmsNormOp final : public Op {
   void backward(Backward& c) override {
     dispatch_float(c.dtype(), [&]<class T>() {
       const View<const T> x = c.in(0).view<T>(), g = c.grad(0).view<T>();
-      const int64_t width = c.in(1).numel(), groups = x.cols / width;
-      const T *w = c.in(1).data<T>(), *rstd = c.out(1).data<T>();
+      const int64_t width = width_of(c.in(1)), groups = x.cols / width;
+      const Tensor weight = weight_of(c.in(1), c.dtype());
+      const T *w = weight.data<T>(), *rstd = c.out(1).data<T>();
       const Sink sx = c.sink(0), sw = c.sink(1);
       const auto dx = sx.into.defined() ? sx.into.view<T>() : View<T>{};
       T* dw = sw.into.defined() ? sw.into.data<T>() : nullptr;
@@ -56,18 +61,27 @@ class RmsNormOp final : public Op {
   }
 
  private:
+  int64_t width_of(const Tensor& weight) const { return weight.defined() ? weight.numel() : width_; }
+  Tensor weight_of(const Tensor& weight, DType t) const {
+    return weight.defined() ? weight : Tensor::full({width_}, t, gain_);
+  }
   double eps_;
+  int64_t width_;
+  double gain_;
 };
 
 class LayerNormOp final : public Op {
  public:
-  explicit LayerNormOp(double eps) : eps_(eps) {}
+  LayerNormOp(double eps, int64_t groups) : eps_(eps), groups_(groups) {}
   std::string_view name() const override { return "layer_norm"; }
   Outputs infer(std::span<const Tensor> in) const override {
     require(in[1].numel() == in[0].cols() && (!in[2].defined() || in[2].numel() == in[0].cols()),
             "layer_norm: weight{} for x{}", in[1].shape().str(), in[0].shape().str());
+    require(groups_ >= 1 && in[0].cols() % groups_ == 0, "layer_norm: {} groups don't divide x{}", groups_,
+            in[0].shape().str());
     const DType t = in[0].dtype();
-    return Outputs({{in[0].shape(), t}, {{in[0].rows()}, t}, {{in[0].rows()}, t}}, 2);
+    const Shape statistics{in[0].rows() * groups_};
+    return Outputs({{in[0].shape(), t}, {statistics, t}, {statistics, t}}, 2);
   }
   Cost cost(std::span<const Tensor> in) const override {
     const auto n = static_cast<double>(in[0].numel()), bytes = static_cast<double>(in[0].bytes());
@@ -79,13 +93,13 @@ class LayerNormOp final : public Op {
       const View<const T> x = c.in(0).view<T>();
       const auto y = c.out(0).view<T>();
       Tensor unrecorded;
-      if (!c.out(1).defined()) unrecorded = Tensor::dense({2 * x.rows}, c.in(0).dtype());
+      if (!c.out(1).defined()) unrecorded = Tensor::dense({2 * x.rows * groups_}, c.in(0).dtype());
       T* mean = c.out(1).defined() ? c.out(1).data<T>() : unrecorded.data<T>();
-      T* rstd = c.out(1).defined() ? c.out(2).data<T>() : unrecorded.data<T>() + x.rows;
+      T* rstd = c.out(1).defined() ? c.out(2).data<T>() : unrecorded.data<T>() + x.rows * groups_;
       const T* bias = c.in(2).defined() ? c.in(2).data<T>() : nullptr;
       for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
-        kernels<T>().layer_norm(x.part(r, n), c.in(1).data<T>(), bias, static_cast<T>(eps_), y.part(r, n), mean + r,
-                                rstd + r);
+        kernels<T>().layer_norm(x.part(r, n), c.in(1).data<T>(), bias, x.cols / groups_, static_cast<T>(eps_),
+                                y.part(r, n), mean + r * groups_, rstd + r * groups_);
       });
     });
   }
@@ -93,26 +107,29 @@ class LayerNormOp final : public Op {
     dispatch_float(c.dtype(), [&]<class T>() {
       const View<const T> x = c.in(0).view<T>(), g = c.grad(0).view<T>();
       const T *w = c.in(1).data<T>(), *mean = c.out(1).data<T>(), *rstd = c.out(2).data<T>();
+      const int64_t width = x.cols / groups_;
       const Sink sx = c.sink(0), sw = c.sink(1), sb = c.sink(2);
       const auto dx = sx.into.defined() ? sx.into.view<T>() : View<T>{};
       T* dw = sw.into.defined() ? sw.into.data<T>() : nullptr;
       T* db = sb.into.defined() ? sb.into.data<T>() : nullptr;
       if (in_parallel()) {
-        kernels<T>().layer_norm_backward(x, w, mean, rstd, g, dx, sx.accumulate, dw, sw.accumulate, db, sb.accumulate);
+        kernels<T>().layer_norm_backward(x, w, width, mean, rstd, g, dx, sx.accumulate, dw, sw.accumulate, db,
+                                         sb.accumulate);
         return;
       }
       if (dx)
         for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
-          kernels<T>().layer_norm_backward(x.part(r, n), w, mean + r, rstd + r, g.part(r, n), dx.part(r, n),
-                                           sx.accumulate, nullptr, false, nullptr, false);
+          kernels<T>().layer_norm_backward(x.part(r, n), w, width, mean + r * groups_, rstd + r * groups_, g.part(r, n),
+                                           dx.part(r, n), sx.accumulate, nullptr, false, nullptr, false);
         });
       if (dw || db)
-        kernels<T>().layer_norm_backward(x, w, mean, rstd, g, {}, false, dw, sw.accumulate, db, sb.accumulate);
+        kernels<T>().layer_norm_backward(x, w, width, mean, rstd, g, {}, false, dw, sw.accumulate, db, sb.accumulate);
     });
   }
 
  private:
   double eps_;
+  int64_t groups_;
 };
 
 }  // namespace
@@ -120,8 +137,15 @@ class LayerNormOp final : public Op {
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   return run(std::make_unique<RmsNormOp>(eps), {x, weight});
 }
-Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-  return run(std::make_unique<LayerNormOp>(eps), {x, weight, bias});
+Tensor rms_norm(const Tensor& x, int64_t width, double eps) {
+  return run(std::make_unique<RmsNormOp>(eps, width), {x, Tensor()});
+}
+Tensor l2_norm(const Tensor& x, int64_t width, double eps) {
+  const auto n = static_cast<double>(width);
+  return run(std::make_unique<RmsNormOp>(eps / n, width, 1 / std::sqrt(n)), {x, Tensor()});
+}
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, int64_t groups) {
+  return run(std::make_unique<LayerNormOp>(eps, groups), {x, weight, bias});
 }
 
 }  // namespace effllm

@@ -5,11 +5,14 @@
 namespace effllm {
 namespace {
 
-constexpr std::string_view kNames[] = {"sigmoid",   "tanh",     "relu",        "relu2", "silu",     "gelu",
-                                       "gelu_tanh", "softplus", "log_sigmoid", "exp",   "min_gru_g"};
+constexpr std::string_view kNames[] = {"sigmoid",   "tanh",      "relu",       "relu2",       "silu",
+                                       "gelu",      "gelu_tanh", "softplus",   "log_sigmoid", "exp",
+                                       "min_gru_g", "elu1",      "reciprocal", "laplace"};
 
-// An exponential with its surroundings counts as 8 operations, comparisons as 1.
-double flops_of(Pointwise f) { return f == Pointwise::relu || f == Pointwise::relu2 ? 1 : 8; }
+// An exponential with its surroundings counts as 8 operations, comparisons and divisions as 1.
+double flops_of(Pointwise f) {
+  return f == Pointwise::relu || f == Pointwise::relu2 || f == Pointwise::reciprocal ? 1 : 8;
+}
 
 class PointwiseOp final : public Op {
  public:

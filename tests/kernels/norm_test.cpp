@@ -66,7 +66,7 @@ TEST_CASE_TEMPLATE("norm kernels: layer_norm at every width", T, float, double) 
     }
     const auto normed = [&](int64_t r, int64_t c) { return (x.at(r, c) - mu[r]) * scale[r]; };
     for (T* bias : {b.data(), static_cast<T*>(nullptr)}) {
-      kernels<T>().layer_norm(x.view(), w.data(), bias, T(kEps), y.view(), mean.data(), rstd.data());
+      kernels<T>().layer_norm(x.view(), w.data(), bias, x.view().cols, T(kEps), y.view(), mean.data(), rstd.data());
       CHECK(y.error([&](int64_t r, int64_t c) { return normed(r, c) * w.at(0, c) + (bias ? b.at(0, c) : 0); }) <
             20 * kTolerance<T>);
     }
@@ -74,8 +74,8 @@ TEST_CASE_TEMPLATE("norm kernels: layer_norm at every width", T, float, double) 
     CHECK(rstd.error([&](int64_t, int64_t r) { return scale[r]; }) < 20 * kTolerance<T>);
     for (bool add : {false, true}) {
       Rows<T> dx(3, n, at, 8), dw(1, n, at, 9), db(1, n, at, 10);
-      kernels<T>().layer_norm_backward(x.view(), w.data(), mean.data(), rstd.data(), dy.view(), dx.view(), add,
-                                       dw.data(), add, db.data(), add);
+      kernels<T>().layer_norm_backward(x.view(), w.data(), x.view().cols, mean.data(), rstd.data(), dy.view(),
+                                       dx.view(), add, dw.data(), add, db.data(), add);
       CHECK(dx.error([&](int64_t r, int64_t c) {
         const auto g = [&](int64_t i) { return w.at(0, i) * dy.at(r, i); };
         const double m = mean_over(0, n, g), mn = mean_over(0, n, [&](int64_t i) { return g(i) * normed(r, i); });
@@ -95,11 +95,11 @@ TEST_CASE_TEMPLATE("norm kernels: gradients that nobody wants are not written", 
   test::for_each_isa([] {
     const Rows<T> x(2, 5, {0, 0}, 1), dy(2, 5, {0, 0}, 2);
     Rows<T> w(1, 5, {0, 0}, 3), y(2, 5, {0, 0}, 4), mean(1, 2, {0, 0}, 5), rstd(1, 2, {0, 0}, 6);
-    kernels<T>().layer_norm(x.view(), w.data(), nullptr, T(kEps), y.view(), mean.data(), rstd.data());
+    kernels<T>().layer_norm(x.view(), w.data(), nullptr, x.view().cols, T(kEps), y.view(), mean.data(), rstd.data());
     Rows<T> both(2, 5, {0, 0}, 7), alone(2, 5, {0, 0}, 7), dw(1, 5, {0, 0}, 8), dw_alone(1, 5, {0, 0}, 8);
     const auto run = [&](View<T> dx, T* d_weight) {
-      kernels<T>().layer_norm_backward(x.view(), w.data(), mean.data(), rstd.data(), dy.view(), dx, false, d_weight,
-                                       false, nullptr, false);
+      kernels<T>().layer_norm_backward(x.view(), w.data(), x.view().cols, mean.data(), rstd.data(), dy.view(), dx,
+                                       false, d_weight, false, nullptr, false);
     };
     run(both.view(), dw.data());
     run(alone.view(), nullptr);

@@ -37,6 +37,10 @@ constexpr Function kFunctions[] = {
     {Pointwise::exp, [](double x) { return std::exp(x); }, [](double x) { return std::exp(x); }},
     {Pointwise::min_gru_g, [](double x) { return x >= 0 ? x + 0.5 : logistic(x); },
      [](double x) { return x >= 0 ? 1.0 : logistic(x) * logistic(-x); }},
+    {Pointwise::elu1, [](double x) { return x > 0 ? x + 1 : std::exp(x); },
+     [](double x) { return x > 0 ? 1.0 : std::exp(x); }},
+    {Pointwise::laplace, [](double x) { return 0.5 * std::erfc((M_SQRT1_2 - x) * std::sqrt(2 * M_PI)); },
+     [](double x) { return M_SQRT2 * std::exp(-2 * M_PI * (x - M_SQRT1_2) * (x - M_SQRT1_2)); }},
 };
 
 }  // namespace

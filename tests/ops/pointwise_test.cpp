@@ -13,9 +13,10 @@ using test::random;
 
 namespace {
 
-constexpr Pointwise kAll[] = {Pointwise::sigmoid,     Pointwise::tanh, Pointwise::relu,      Pointwise::relu2,
-                              Pointwise::silu,        Pointwise::gelu, Pointwise::gelu_tanh, Pointwise::softplus,
-                              Pointwise::log_sigmoid, Pointwise::exp,  Pointwise::min_gru_g};
+constexpr Pointwise kAll[] = {Pointwise::sigmoid,     Pointwise::tanh,   Pointwise::relu,      Pointwise::relu2,
+                              Pointwise::silu,        Pointwise::gelu,   Pointwise::gelu_tanh, Pointwise::softplus,
+                              Pointwise::log_sigmoid, Pointwise::exp,    Pointwise::min_gru_g, Pointwise::elu1,
+                              Pointwise::reciprocal,  Pointwise::laplace};
 
 double plain(Pointwise f, double x) {
   const double s = 1 / (1 + std::exp(-x));
@@ -42,6 +43,12 @@ double plain(Pointwise f, double x) {
       return std::exp(x);
     case Pointwise::min_gru_g:
       return x >= 0 ? x + 0.5 : s;
+    case Pointwise::elu1:
+      return x > 0 ? x + 1 : std::exp(x);
+    case Pointwise::reciprocal:
+      return 1 / x;
+    case Pointwise::laplace:
+      return 0.5 * (1 + std::erf((x - M_SQRT1_2) / std::sqrt(1 / (2 * M_PI))));
   }
   return NAN;
 }
@@ -51,7 +58,7 @@ Tensor away_from_zero(const Shape& s, uint64_t seed) {
   const Tensor x = random(s, seed, DType::f64, 2);
   for (int64_t r = 0; r < x.rows(); ++r)
     for (int64_t c = 0; c < x.cols(); ++c)
-      if (std::abs(at(x, r, c)) < 0.01) test::put(x, r, c, 0.5);
+      if (std::abs(at(x, r, c)) < 0.2) test::put(x, r, c, 0.5);
   return x;
 }
 

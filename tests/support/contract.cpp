@@ -143,11 +143,11 @@ void check_chunks(const Built& m, const MixerInfo& info) {
   for (int64_t chunk : {1, 3, 4, 64}) CHECK(max_diff(m.forward(x, nullptr, nullptr, chunk), whole) < 1e-10);
 }
 
+// What comes later changes no bit of what came before, and no gradient flows back to it. A mechanism that waives this
+// mixes tokens by exact cancellation: rounding of the size of the largest input may remain, and nothing else.
 void check_causality(const Built& m, const MixerInfo& info) {
-  if (!info.waivers.causal.empty()) {
-    MESSAGE("causality waived: ", std::string(info.waivers.causal));
-    return;
-  }
+  const bool rounding = !info.waivers.causal.empty();
+  if (rounding) MESSAGE("causality up to rounding: ", std::string(info.waivers.causal));
   const int64_t n = length(info);
   const Tensor x = random({kBatch, n, kWidth}, 2), y = m.forward(x);
   for (int64_t t : {int64_t{0}, info.period - 1, info.period, n - 2}) {
@@ -155,7 +155,9 @@ void check_causality(const Built& m, const MixerInfo& info) {
     for (int64_t b = 0; b < kBatch; ++b)
       for (int64_t r = b * n + t + 1; r < (b + 1) * n; ++r)
         for (int64_t c = 0; c < kWidth; ++c) put(changed, r, c, -1000 * at(x, r, c));
-    CHECK(same_bits(tokens(m.forward(changed), 0, t + 1), tokens(y, 0, t + 1)));
+    const Tensor before = tokens(m.forward(changed), 0, t + 1);
+    const double allowed = rounding ? 1e-12 * max_abs(changed) : 0;
+    CHECK(max_diff(before, tokens(y, 0, t + 1)) <= allowed);
     Tape tape;
     const Tensor leaf = tape.leaf(x);
     Slab slab(m.store.slab_elements(), DType::f64);
@@ -171,7 +173,7 @@ void check_causality(const Built& m, const MixerInfo& info) {
       tape.backward(z, seed);
     }
     ParamGrads::current = nullptr;
-    CHECK(max_abs(tokens(tape.grad(leaf), t + 1, n)) == 0);
+    CHECK(max_abs(tokens(tape.grad(leaf), t + 1, n)) <= (rounding ? 1e-12 * max_abs(seed) : 0));
   }
 }
 

@@ -10,6 +10,7 @@ void fill(Kernels<float>& f, Kernels<double>& d) {
   f.isa = d.isa = EFFLLM_STRING(EFFLLM_ISA);
   fill_gemm(f, d);
   fill_pointwise(f, d);
+  fill_groups(f, d);
   fill_norm(f, d);
   fill_loss(f, d);
   fill_position(f, d);

@@ -78,68 +78,76 @@ void rms_norm_backward(View<const T> x, const T* weight, int64_t width, const T*
 }
 
 template <class T>
-void layer_norm(View<const T> x, const T* weight, const T* bias, T eps, View<T> y, T* mean, T* rstd) noexcept {
-  const int64_t n = x.cols;
-  for (int64_t r = 0; r < x.rows; ++r) {
-    const T* p = x.row(r);
-    T* o = y.row(r);
-    T m = 0, v = 0;
+void layer_norm(View<const T> x, const T* weight, const T* bias, int64_t width, T eps, View<T> y, T* mean,
+                T* rstd) noexcept {
+  const int64_t groups = x.cols / width;
+  for (int64_t r = 0; r < x.rows; ++r)
+    for (int64_t g = 0; g < groups; ++g) {
+      const T *p = x.row(r) + g * width, *w = weight + g * width;
+      T* o = y.row(r) + g * width;
+      T m = 0, v = 0;
 #pragma omp simd reduction(+ : m)
-    for (int64_t c = 0; c < n; ++c) m += p[c];
-    m /= static_cast<T>(n);
+      for (int64_t c = 0; c < width; ++c) m += p[c];
+      m /= static_cast<T>(width);
 #pragma omp simd reduction(+ : v)
-    for (int64_t c = 0; c < n; ++c) v += (p[c] - m) * (p[c] - m);
-    const T s = T(1) / root(v / static_cast<T>(n) + eps);
-    mean[r] = m;
-    rstd[r] = s;
-    if (bias) {
+      for (int64_t c = 0; c < width; ++c) v += (p[c] - m) * (p[c] - m);
+      const T s = T(1) / root(v / static_cast<T>(width) + eps);
+      mean[r * groups + g] = m;
+      rstd[r * groups + g] = s;
+      if (bias) {
+        const T* b = bias + g * width;
 #pragma omp simd
-      for (int64_t c = 0; c < n; ++c) o[c] = (p[c] - m) * s * weight[c] + bias[c];
-    } else {
+        for (int64_t c = 0; c < width; ++c) o[c] = (p[c] - m) * s * w[c] + b[c];
+      } else {
 #pragma omp simd
-      for (int64_t c = 0; c < n; ++c) o[c] = (p[c] - m) * s * weight[c];
+        for (int64_t c = 0; c < width; ++c) o[c] = (p[c] - m) * s * w[c];
+      }
     }
-  }
 }
 
 // With n = (x - mean) rstd and g = weight * dy: dx = rstd (g - mean(g) - n mean(g n)).
 template <class T>
-void layer_norm_backward(View<const T> x, const T* weight, const T* mean, const T* rstd, View<const T> dy, View<T> dx,
-                         bool add_x, T* d_weight, bool add_w, T* d_bias, bool add_b) noexcept {
-  const int64_t n = x.cols;
+void layer_norm_backward(View<const T> x, const T* weight, int64_t width, const T* mean, const T* rstd,
+                         View<const T> dy, View<T> dx, bool add_x, T* d_weight, bool add_w, T* d_bias,
+                         bool add_b) noexcept {
+  const int64_t groups = x.cols / width;
   if (d_weight && !add_w)
-    for (int64_t c = 0; c < n; ++c) d_weight[c] = 0;
+    for (int64_t c = 0; c < x.cols; ++c) d_weight[c] = 0;
   if (d_bias && !add_b)
-    for (int64_t c = 0; c < n; ++c) d_bias[c] = 0;
-  for (int64_t r = 0; r < x.rows; ++r) {
-    const T *p = x.row(r), *q = dy.row(r);
-    const T m = mean[r], s = rstd[r];
-    T sum_g = 0, sum_gn = 0;
+    for (int64_t c = 0; c < x.cols; ++c) d_bias[c] = 0;
+  for (int64_t r = 0; r < x.rows; ++r)
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t at = g * width;
+      const T *p = x.row(r) + at, *q = dy.row(r) + at, *w = weight + at;
+      const T m = mean[r * groups + g], s = rstd[r * groups + g];
+      T sum_g = 0, sum_gn = 0;
 #pragma omp simd reduction(+ : sum_g, sum_gn)
-    for (int64_t c = 0; c < n; ++c) {
-      const T g = q[c] * weight[c];
-      sum_g += g;
-      sum_gn += g * (p[c] - m);
-    }
-    if (d_weight) {
+      for (int64_t c = 0; c < width; ++c) {
+        const T gw = q[c] * w[c];
+        sum_g += gw;
+        sum_gn += gw * (p[c] - m);
+      }
+      if (d_weight) {
+        T* d = d_weight + at;
 #pragma omp simd
-      for (int64_t c = 0; c < n; ++c) d_weight[c] += q[c] * (p[c] - m) * s;
-    }
-    if (d_bias) {
+        for (int64_t c = 0; c < width; ++c) d[c] += q[c] * (p[c] - m) * s;
+      }
+      if (d_bias) {
+        T* d = d_bias + at;
 #pragma omp simd
-      for (int64_t c = 0; c < n; ++c) d_bias[c] += q[c];
-    }
-    if (!dx) continue;
-    T* o = dx.row(r);
-    const T a = sum_g / static_cast<T>(n), b = sum_gn * s * s / static_cast<T>(n);
-    if (add_x) {
+        for (int64_t c = 0; c < width; ++c) d[c] += q[c];
+      }
+      if (!dx) continue;
+      T* o = dx.row(r) + at;
+      const T a = sum_g / static_cast<T>(width), b = sum_gn * s * s / static_cast<T>(width);
+      if (add_x) {
 #pragma omp simd
-      for (int64_t c = 0; c < n; ++c) o[c] += s * (q[c] * weight[c] - a - (p[c] - m) * b);
-    } else {
+        for (int64_t c = 0; c < width; ++c) o[c] += s * (q[c] * w[c] - a - (p[c] - m) * b);
+      } else {
 #pragma omp simd
-      for (int64_t c = 0; c < n; ++c) o[c] = s * (q[c] * weight[c] - a - (p[c] - m) * b);
+        for (int64_t c = 0; c < width; ++c) o[c] = s * (q[c] * w[c] - a - (p[c] - m) * b);
+      }
     }
-  }
 }
 
 template <class T>

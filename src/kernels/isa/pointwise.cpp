@@ -128,6 +128,43 @@ struct MinGruG {  // x + 1/2 for x >= 0, sigmoid(x) below: positive and continuo
   }
 };
 
+struct Elu1 {  // elu(x) + 1, positive (Katharopoulos et al. 2020)
+  template <class T>
+  static T f(T x) {
+    const T e = fast_exp(x < 0 ? x : T(0));
+    return x > 0 ? x + T(1) : e;
+  }
+  template <class T>
+  static T df(T x) {
+    return fast_exp(x < 0 ? x : T(0));
+  }
+};
+struct Reciprocal {
+  template <class T>
+  static T f(T x) {
+    return T(1) / x;
+  }
+  template <class T>
+  static T df(T x) {
+    return T(-1) / (x * x);
+  }
+};
+// The normal distribution function of mean sqrt(1/2) and deviation sqrt(1/(4 pi)), which follows relu2 (Ma et al. 2022,
+// arXiv:2209.10655).
+struct Laplace {
+  static constexpr double kInverse = 2.5066282746310002;  // 1 / (deviation sqrt 2) = sqrt(2 pi)
+  static constexpr double kPeak = 1.4142135623730951;     // of the density
+  template <class T>
+  static T f(T x) {
+    return T(0.5) * (T(1) + fast_erf((x - T(kSqrtHalf)) * T(kInverse)));
+  }
+  template <class T>
+  static T df(T x) {
+    const T z = (x - T(kSqrtHalf)) * T(kInverse);
+    return T(kPeak) * fast_exp(-z * z);
+  }
+};
+
 template <class F, class T>
 void apply(View<const T> x, View<T> y) {
   for (int64_t r = 0; r < x.rows; ++r) {
@@ -179,6 +216,12 @@ void with_function(Pointwise f, Visit visit) {
       return visit(Exp{});
     case Pointwise::min_gru_g:
       return visit(MinGruG{});
+    case Pointwise::elu1:
+      return visit(Elu1{});
+    case Pointwise::reciprocal:
+      return visit(Reciprocal{});
+    case Pointwise::laplace:
+      return visit(Laplace{});
   }
 }
 

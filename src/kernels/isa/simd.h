@@ -55,6 +55,7 @@ template <class T>
 
 void fill_gemm(Kernels<float>&, Kernels<double>&);
 void fill_pointwise(Kernels<float>&, Kernels<double>&);
+void fill_groups(Kernels<float>&, Kernels<double>&);
 void fill_norm(Kernels<float>&, Kernels<double>&);
 void fill_loss(Kernels<float>&, Kernels<double>&);
 void fill_position(Kernels<float>&, Kernels<double>&);

@@ -1,0 +1,83 @@
+// Rows in groups of equal width, a factor or a product for each group; factors for each column.
+#include "kernels/isa/simd.h"
+
+namespace effllm::EFFLLM_ISA {
+namespace {
+
+template <class T>
+void scale_groups(View<const T> x, View<const T> factor, View<T> y, bool add) noexcept {
+  const int64_t groups = factor.cols, width = groups ? x.cols / groups : 0;
+  for (int64_t r = 0; r < x.rows; ++r)
+    for (int64_t g = 0; g < groups; ++g) {
+      const T f = factor.row(r)[g];
+      const T* p = x.row(r) + g * width;
+      T* o = y.row(r) + g * width;
+      if (add) {
+#pragma omp simd
+        for (int64_t c = 0; c < width; ++c) o[c] += f * p[c];
+      } else {
+#pragma omp simd
+        for (int64_t c = 0; c < width; ++c) o[c] = f * p[c];
+      }
+    }
+}
+
+template <class T>
+void group_dot(View<const T> a, View<const T> b, View<T> y, bool add) noexcept {
+  const int64_t groups = y.cols, width = groups ? a.cols / groups : 0;
+  for (int64_t r = 0; r < a.rows; ++r)
+    for (int64_t g = 0; g < groups; ++g) {
+      const T *p = a.row(r) + g * width, *q = b.row(r) + g * width;
+      T sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (int64_t c = 0; c < width; ++c) sum += p[c] * q[c];
+      T& o = y.row(r)[g];
+      o = add ? o + sum : sum;
+    }
+}
+
+template <class T>
+void scale_columns(View<const T> x, const T* factor, const T* offset, View<T> y, bool add) noexcept {
+  for (int64_t r = 0; r < x.rows; ++r) {
+    const T* p = x.row(r);
+    T* o = y.row(r);
+    if (add) {
+#pragma omp simd
+      for (int64_t c = 0; c < x.cols; ++c) o[c] += p[c] * factor[c];
+    } else if (offset) {
+#pragma omp simd
+      for (int64_t c = 0; c < x.cols; ++c) o[c] = p[c] * factor[c] + offset[c];
+    } else {
+#pragma omp simd
+      for (int64_t c = 0; c < x.cols; ++c) o[c] = p[c] * factor[c];
+    }
+  }
+}
+
+template <class T>
+void column_dot(View<const T> a, View<const T> b, T* sum, bool add) noexcept {
+  if (!add)
+    for (int64_t c = 0; c < a.cols; ++c) sum[c] = 0;
+  for (int64_t r = 0; r < a.rows; ++r) {
+    const T *p = a.row(r), *q = b.row(r);
+#pragma omp simd
+    for (int64_t c = 0; c < a.cols; ++c) sum[c] += p[c] * q[c];
+  }
+}
+
+template <class T>
+void fill_one(Kernels<T>& k) {
+  k.scale_groups = scale_groups<T>;
+  k.group_dot = group_dot<T>;
+  k.scale_columns = scale_columns<T>;
+  k.column_dot = column_dot<T>;
+}
+
+}  // namespace
+
+void fill_groups(Kernels<float>& f, Kernels<double>& d) {
+  fill_one(f);
+  fill_one(d);
+}
+
+}  // namespace effllm::EFFLLM_ISA

@@ -1,0 +1,88 @@
+#include "ops/groups.h"
+
+#include "ops/rows.h"
+
+namespace effllm {
+namespace {
+
+double count(const Tensor& x) { return static_cast<double>(x.numel()); }
+double bytes(const Tensor& x) { return static_cast<double>(x.bytes()); }
+
+// f(first, n) with views of n rows each.
+template <class T, class F>
+void on_blocks(const Tensor& a, const Tensor& b, const Tensor& y, F&& f) {
+  const View<const T> p = a.view<T>(), q = b.view<T>();
+  const auto o = y.view<T>();
+  for_row_blocks(p.rows, [&](int64_t r, int64_t n) { f(p.part(r, n), q.part(r, n), o.part(r, n)); });
+}
+template <class T>
+void scale(const Tensor& x, const Tensor& g, const Tensor& y, bool add) {
+  on_blocks<T>(x, g, y, [&](auto p, auto q, auto o) { kernels<T>().scale_groups(p, q, o, add); });
+}
+template <class T>
+void dot(const Tensor& a, const Tensor& b, const Tensor& y, bool add) {
+  on_blocks<T>(a, b, y, [&](auto p, auto q, auto o) { kernels<T>().group_dot(p, q, o, add); });
+}
+
+class MultiplyGroupsOp final : public Op {
+ public:
+  std::string_view name() const override { return "multiply_groups"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    require(in[1].cols() > 0 && in[0].cols() % in[1].cols() == 0 && in[0].dtype() == in[1].dtype() &&
+                in[0].shape().with(-1, in[1].cols()) == in[1].shape(),
+            "multiply_groups: x{} and factors {} are not [.., G*n] and [.., G]", in[0].shape().str(),
+            in[1].shape().str());
+    return {{in[0].shape(), in[0].dtype()}};
+  }
+  Cost cost(std::span<const Tensor> in) const override {
+    const double x = bytes(in[0]), g = bytes(in[1]);
+    return {count(in[0]), 3 * count(in[0]), 2 * x + g, 3 * x + 2 * g};
+  }
+  Keeps keeps() const override { return {.inputs = 3}; }
+  void forward(Forward& c) override {
+    dispatch_float(c.in(0).dtype(), [&]<class T>() { scale<T>(c.in(0), c.in(1), c.out(0), false); });
+  }
+  void backward(Backward& c) override {
+    dispatch_float(c.dtype(), [&]<class T>() {
+      if (const Sink s = c.sink(0); s.into.defined()) scale<T>(c.grad(0), c.in(1), s.into, s.accumulate);
+      if (const Sink s = c.sink(1); s.into.defined()) dot<T>(c.grad(0), c.in(0), s.into, s.accumulate);
+    });
+  }
+};
+
+class GroupDotOp final : public Op {
+ public:
+  explicit GroupDotOp(int64_t groups) : groups_(groups) {}
+  std::string_view name() const override { return "group_dot"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    require(
+        groups_ > 0 && in[0].shape() == in[1].shape() && in[0].dtype() == in[1].dtype() && in[0].cols() % groups_ == 0,
+        "group_dot: {} and {} in {} groups", in[0].shape().str(), in[1].shape().str(), groups_);
+    return {{in[0].shape().with(-1, groups_), in[0].dtype()}};
+  }
+  Cost cost(std::span<const Tensor> in) const override {
+    return {2 * count(in[0]), 2 * count(in[0]), 2 * bytes(in[0]), 4 * bytes(in[0])};
+  }
+  Keeps keeps() const override { return {.inputs = 3}; }
+  void forward(Forward& c) override {
+    dispatch_float(c.in(0).dtype(), [&]<class T>() { dot<T>(c.in(0), c.in(1), c.out(0), false); });
+  }
+  void backward(Backward& c) override {
+    dispatch_float(c.dtype(), [&]<class T>() {
+      for (int i : {0, 1})
+        if (const Sink s = c.sink(i); s.into.defined()) scale<T>(c.in(1 - i), c.grad(0), s.into, s.accumulate);
+    });
+  }
+
+ private:
+  int64_t groups_;
+};
+
+}  // namespace
+
+Tensor multiply_groups(const Tensor& x, const Tensor& g) { return run(std::make_unique<MultiplyGroupsOp>(), {x, g}); }
+Tensor group_dot(const Tensor& a, const Tensor& b, int64_t groups) {
+  return run(std::make_unique<GroupDotOp>(groups), {a, b});
+}
+
+}  // namespace effllm
