@@ -15,6 +15,7 @@
 #include "recurrence/gated_scan.h"
 #include "recurrence/gla.h"
 #include "recurrence/scan.h"
+#include "recurrence/selective_scan.h"
 
 namespace effllm {
 namespace {
@@ -97,6 +98,19 @@ BenchCase gla_case(int64_t width, Decay decay) {
       });
 }
 
+// x, step sizes, b and c are columns of one tensor.
+BenchCase selective_scan_case(int64_t columns, int64_t states) {
+  return with_data(
+      fmt::format("selective_scan, {} states", states), {2, 256, 2 * columns + 2 * states},
+      [=] {
+        return random({columns, states});
+      },
+      [=](const Tensor& in, const Tensor& a_log) {
+        const auto p = split_columns(in, {columns, columns, states, states});
+        return selective_scan({p[0], pointwise(Pointwise::softplus, p[1]), a_log, p[2], p[3], {}, {}, {}}).y;
+      });
+}
+
 // Loops over memory that no cache holds: AdamW, and the triad that it is compared with. f(n, four arrays of n).
 BenchCase over_memory(std::string name, double flops, double bytes,
                       void (*f)(int64_t, float*, float*, float*, float*)) {
@@ -164,6 +178,7 @@ std::vector<BenchCase> op_cases() {
     const auto p = split_columns(x, {256, 256});
     return gated_scan(p[0], p[1], Candidate::g).h;
   }));
+  all.push_back(selective_scan_case(256, 16));
   all.push_back(over_memory("adamw", 12, 28, run_adamw));
   all.push_back(over_memory("triad a = b + s c", 2, 12, run_triad));
   return all;
