@@ -18,6 +18,9 @@ void fill(Kernels<float>& f, Kernels<double>& d) {
   fill_scan(f, d);
   fill_gated_scan(f, d);
   fill_selective_scan(f, d);
+  fill_modal_scan(f, d);
+  fill_modal_kernel(f, d);
+  fill_fourier(f, d);
   fill_short_conv(f, d);
   fill_gla(f, d);
   fill_attention(f, d);

@@ -3,40 +3,13 @@
 // end: states and decays of the span are computed again from its checkpoint, and what every channel adds to the
 // gradients of b and c is summed over groups before lanes are folded.
 #include "kernels/isa/exp2.h"
+#include "kernels/isa/lanes.h"
 #include "kernels/isa/tile.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
 
 constexpr int64_t kSpan = kSelectiveSpan;
-
-// The first n lanes, zero in the others.
-template <class T>
-[[gnu::always_inline]] inline Vec<T> load_some(const T* p, int64_t n) {
-  if (n == kLanes<T>) return load(p);
-  alignas(64) T x[kLanes<T>] = {};
-  for (int64_t i = 0; i < n; ++i) x[i] = p[i];
-  return load(x);
-}
-template <class T>
-[[gnu::always_inline]] inline void store_some(T* p, Vec<T> v, int64_t n) {
-  if (n == kLanes<T>) return store(p, v);
-  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
-}
-template <class T>
-[[gnu::always_inline]] inline void put_some(T* p, Vec<T> v, int64_t n, bool add) {
-  store_some<T>(p, add ? load_some(p, n) + v : v, n);
-}
-// Column c of all rows as vectors; zero where the view is null.
-template <class T>
-void load_rows(View<const T> from, int64_t rows, int64_t c, int64_t n, T factor, T* to) {
-  for (int64_t i = 0; i < rows; ++i)
-    store<T>(to + i * kLanes<T>, from ? factor * load_some(from.row(i) + c, n) : Vec<T>{});
-}
-template <class T>
-void clear(T* p, int64_t vectors) {
-  for (int64_t i = 0; i < vectors; ++i) store<T>(p + i * kLanes<T>, Vec<T>{});
-}
 
 template <class T>
 int64_t scratch(int64_t states, int64_t columns) noexcept {
