@@ -133,8 +133,9 @@ Tensor LanguageModel::loss(const Tensor& ids, const Tensor& targets, double weig
   return head_loss(body(ids, cx, state), targets, weight);
 }
 
-Tensor LanguageModel::step(const Tensor& ids, ModelState& state) const {
+Tensor LanguageModel::step(const Tensor& ids, ModelState& state, const Context& cx) const {
   Context with;
+  with.taps = cx.taps;
   const Tensor positions = positions_of(ids, with, &state);
   with.positions = &positions;
   Tensor x = embed(ids, with, &state).reshape({ids.dim(0), config_.d_model});
