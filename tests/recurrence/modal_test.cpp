@@ -146,6 +146,22 @@ TEST_CASE("modal_scan: whole, split and token by token are the same") {
   }
 }
 
+TEST_CASE("modal_scan, fft_conv: inputs may be columns inside wider rows") {
+  const Modes m = modes_of(parameters(21, 2));
+  const Tensor u = random({2, 70, 21}, 1), wide = Tensor::full({2, 70, 26}, DType::f64, std::nan(""));
+  copy(u, wide.columns(3, 21));
+  test::for_each_isa([&] {
+    for (int64_t tokens : {20, 70}) {
+      const auto run = [&](const std::vector<Tensor>& x) {
+        return std::vector{modal_scan(x[0], m, {}, {}, {}).y, fft_conv(x[0], modal_kernel(m, {}, tokens))};
+      };
+      const auto dense = test::outputs_and_gradients(run, {u.row_range(0, {2, tokens, 21}).clone()}),
+                 inside = test::outputs_and_gradients(run, {wide.row_range(0, {2, tokens, 26}).columns(3, 21)});
+      for (size_t i = 0; i < dense.size(); ++i) CHECK(test::same_bits(dense[i], inside[i]));
+    }
+  });
+}
+
 TEST_CASE("modal ops: refuse shapes that don't fit") {
   const Parameters p = parameters(3, 2);
   CHECK_THROWS_WITH_AS(modes(p.log_dt, p.log_a, p.log_a, p.angle), doctest::Contains("c[3, 2]"), ShapeError);

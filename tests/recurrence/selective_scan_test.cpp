@@ -157,6 +157,23 @@ TEST_CASE("selective_scan: decays of f32 are right to two parts in ten millions"
   CHECK(worst < 2e-7);
 }
 
+TEST_CASE("selective_scan: inputs may be columns inside wider rows") {
+  const SelectiveScanInputs in = inputs({2, 19, 21, 5});
+  test::for_each_isa([&] {
+    const auto inside = [](const Tensor& t) {  // NaN on both sides
+      const int64_t n = t.cols();
+      const Tensor wide = Tensor::full(t.shape().with(-1, n + 5), t.dtype(), std::nan(""));
+      copy(t, wide.columns(3, n));
+      return wide.columns(3, n);
+    };
+    const SelectiveScanInputs views = {inside(in.x), inside(in.delta), in.a_log,          inside(in.b),
+                                       inside(in.c), in.skip,          inside(in.state0), {}};
+    const auto dense = test::outputs_and_gradients(of_list, list(in)),
+               strided = test::outputs_and_gradients(of_list, list(views));
+    for (size_t i = 0; i < dense.size(); ++i) CHECK(test::same_bits(dense[i], strided[i]));
+  });
+}
+
 TEST_CASE("selective_scan: refuses shapes that don't fit") {
   SelectiveScanInputs in = inputs({2, 3, 4, 5});
   in.c = random({2, 3, 4}, 1);
