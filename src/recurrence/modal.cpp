@@ -10,6 +10,8 @@ namespace {
 
 using Number = std::complex<double>;
 
+Number over(Number x, Number y) { return x * std::conj(y) / std::norm(y); }  // no number here is near the limits
+
 void require_modes(std::string_view op, const Tensor& w, const Tensor& e, const Tensor& skip) {
   require(w.shape().rank() == 2 && w.dim(0) >= 2 && w.dim(0) % 2 == 0 && w.dim(1) >= 1 && e.shape() == w.shape() &&
               is_float(w.dtype()) && e.dtype() == w.dtype(),
@@ -46,10 +48,11 @@ class ModesOp final : public Op {
     const int64_t pairs = c.in(kLogA).dim(1);
     dispatch_float(c.in(kLogA).dtype(), [&]<class T>() {
       each(c, [&](int64_t k, int64_t p, double dt, Number a) {
-        // e^x cos y - 1 and e^x sin y without cancellation near 0.
-        const double x = dt * a.real(), y = dt * a.imag(), s = std::sin(y / 2), grow = std::expm1(x);
-        const double sine = std::sin(y), less = -2 * s * s;
-        const Number minus_one{grow + less + grow * less, (1 + grow) * sine}, hold = minus_one / a;
+        // e^z - 1 without cancellation near 0: cos y - 1 = -2 sin^2 (y / 2).
+        const double half = dt * a.imag() / 2, sine = std::sin(half), cosine = std::cos(half);
+        const double grow = std::expm1(dt * a.real()), less = -2 * sine * sine;
+        const Number minus_one{grow + less + grow * less, (1 + grow) * 2 * sine * cosine};
+        const Number hold = over(minus_one, a);
         const Number read = 2.0 * Number(get<T>(c.in(kC), k, 2 * p), get<T>(c.in(kC), k, 2 * p + 1)) * hold;
         put<T>(c.out(kDecay), p, pairs, k, minus_one + 1.0);
         put<T>(c.out(kRead), p, pairs, k, read);
@@ -75,7 +78,7 @@ class ModesOp final : public Op {
         const Number read(get<T>(c.in(kC), k, 2 * p), get<T>(c.in(kC), k, 2 * p + 1));
         const Number to_read = c.grad(1).defined() ? 2.0 * number<T>(c.grad(1), p, pairs, k) : 0.0;
         Number to_w = c.grad(0).defined() ? number<T>(c.grad(0), p, pairs, k) : 0.0;
-        const Number to_c = to_read * std::conj(hold), to_hold = to_read * std::conj(read) / std::conj(a);
+        const Number to_c = to_read * std::conj(hold), to_hold = over(to_read * std::conj(read), std::conj(a));
         to_w += to_hold;
         const Number to_z = to_w * std::conj(w), to_a = to_z * dt - to_hold * std::conj(hold);
         add(kC, k, 2 * p, to_c.real());

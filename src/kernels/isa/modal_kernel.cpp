@@ -6,34 +6,37 @@
 namespace effllm::EFFLLM_ISA {
 namespace {
 
+constexpr int64_t kTall = 4, kWide = 2;  // of a tile of sums in registers
+
 // Rows of the table of small powers: the power of two next to sqrt(T).
 int64_t small_powers(int64_t tokens) {
-  int64_t s = 1;
+  int64_t s = kTall;
   while (s * s < tokens) s *= 2;
   return s;
 }
 
-// Two tables of [2P] vectors a row, the imaginary parts of the large one negated, so that the response is their
-// product; and what backward needs of the same sizes.
+// Tables of [2P] vectors a row, the imaginary parts of the large one negated, so that the response is their product;
+// and what backward needs of the same sizes.
 template <class T>
 struct Powers {
-  int64_t rows, im, one, few, many;  // many = ceil(T / few)
-  T *w, *e, *step, *large, *small, *to_large, *to_small;
+  int64_t rows, im, one, few, many;  // few * many >= T, both multiples of kTall
+  T *w, *e, *step, *large, *small, *to_large, *to_small, *signal;
   Powers(int64_t pairs, int64_t tokens, T* p)
       : rows(2 * pairs),
         im(pairs * kLanes<T>),
         one(rows * kLanes<T>),
         few(small_powers(tokens)),
-        many((tokens + few - 1) / few) {
+        many((tokens + few * kTall - 1) / (few * kTall) * kTall) {
     w = p;
     e = w + one;
     step = e + one;
-    large = step + 2 * one;
+    large = step + one;
     small = large + many * one;
     to_large = small + few * one;
     to_small = to_large + many * one;
+    signal = to_small + few * one;
   }
-  int64_t size() const { return (4 + 2 * (many + few)) * one; }
+  int64_t size() const { return (3 + 2 * (many + few)) * one + many * few * kLanes<T>; }
 
   // step: w^few.
   void fill(View<const T> decay, View<const T> read, int64_t c, int64_t n) const {
@@ -61,32 +64,41 @@ int64_t kernel_scratch(int64_t pairs, int64_t tokens) noexcept {
   return Powers<T>(pairs, tokens, nullptr).size();
 }
 
+// y[r][c] = sum_k a[r][k] b[k][c], each element a vector, the distances between them given. rows: whole tiles.
+template <class T>
+void product(const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, int64_t b_column, int64_t rows,
+             int64_t columns, int64_t count, T* y, int64_t y_row, int64_t y_column) {
+  for (int64_t r = 0; r < rows; r += kTall)
+    for (int64_t c = 0; c < columns; c += kWide) {
+      Vec<T> sum[kTall][kWide] = {};
+      const T *p = a + r * a_row, *q = b + c * b_column;
+      for (int64_t k = 0; k < count; ++k, p += a_k, q += b_k) {
+        Vec<T> right[kWide];
+#pragma GCC unroll 4
+        for (int64_t j = 0; j < kWide; ++j) right[j] = load(q + j * b_column);
+#pragma GCC unroll 4
+        for (int64_t i = 0; i < kTall; ++i) {
+          const Vec<T> left = load(p + i * a_row);
+#pragma GCC unroll 4
+          for (int64_t j = 0; j < kWide; ++j) sum[i][j] += left * right[j];
+        }
+      }
+#pragma GCC unroll 4
+      for (int64_t i = 0; i < kTall; ++i)
+#pragma GCC unroll 4
+        for (int64_t j = 0; j < kWide; ++j) store<T>(y + (r + i) * y_row + (c + j) * y_column, sum[i][j]);
+    }
+}
+
 template <class T>
 void kernel(View<const T> w, View<const T> e, View<T> k, T* scratch) noexcept {
-  constexpr int64_t v = kLanes<T>, kTile = 4;
+  constexpr int64_t v = kLanes<T>;
   const Powers<T> p(w.rows / 2, k.rows, scratch);
   for (int64_t c = 0; c < k.cols; c += v) {
     const int64_t n = smaller(v, k.cols - c);
     p.fill(w, e, c, n);
-    for (int64_t a = 0; a < p.many; ++a) {
-      const T* const large = p.large + a * p.one;
-      for (int64_t b = 0; b < p.few; b += kTile) {
-        const int64_t some = smaller(kTile, p.few - b);
-        Vec<T> sum[kTile] = {};
-        if (some == kTile) {
-          for (int64_t i = 0; i < p.one; i += v) {
-            const Vec<T> x = load(large + i);
-#pragma GCC unroll 4
-            for (int64_t j = 0; j < kTile; ++j) sum[j] += x * load(p.small + (b + j) * p.one + i);
-          }
-        } else {
-          for (int64_t j = 0; j < some; ++j)
-            for (int64_t i = 0; i < p.one; i += v) sum[j] += load(large + i) * load(p.small + (b + j) * p.one + i);
-        }
-        for (int64_t j = 0; j < some && a * p.few + b + j < k.rows; ++j)
-          store_some<T>(k.row(a * p.few + b + j) + c, sum[j], n);
-      }
-    }
+    product(p.large, p.one, v, p.small, v, p.one, p.many, p.few, p.rows, p.signal, p.few * v, v);
+    for (int64_t t = 0; t < k.rows; ++t) store_some<T>(k.row(t) + c, load(p.signal + t * v), n);
   }
 }
 
@@ -99,21 +111,10 @@ void kernel_backward(View<const T> w, View<const T> e, View<const T> d_k, View<T
   for (int64_t c = 0; c < d_k.cols; c += v) {
     const int64_t n = smaller(v, d_k.cols - c);
     p.fill(w, e, c, n);
-    clear(p.to_small, p.few * p.rows);
-    for (int64_t a = 0; a < p.many; ++a) {
-      const T* const large = p.large + a * p.one;
-      T* const to_large = p.to_large + a * p.one;
-      clear(to_large, p.rows);
-      for (int64_t b = 0; b < p.few && a * p.few + b < d_k.rows; ++b) {
-        const Vec<T> d = load_some(d_k.row(a * p.few + b) + c, n);
-        const T* const small = p.small + b * p.one;
-        T* const to_small = p.to_small + b * p.one;
-        for (int64_t i = 0; i < p.one; i += v) {
-          store<T>(to_large + i, load(to_large + i) + d * load(small + i));
-          store<T>(to_small + i, load(to_small + i) + d * load(large + i));
-        }
-      }
-    }
+    load_rows<T>(d_k, d_k.rows, c, n, T(1), p.signal);
+    clear(p.signal + d_k.rows * v, p.many * p.few - d_k.rows);
+    product(p.signal, p.few * v, v, p.small, p.one, v, p.many, p.rows, p.few, p.to_large, p.one, v);
+    product(p.signal, v, p.few * v, p.large, p.one, v, p.few, p.rows, p.many, p.to_small, p.one, v);
     for (int64_t i = 0; i < p.im; i += v) {
       const Complex<T> turn = complex_at(p.w + i, p.im), step = complex_at(p.step + i, p.im);
       Complex<T> d{}, to_step{}, to_turn{};
