@@ -299,6 +299,54 @@ struct FusedScanBackward {
   bool add_h0;
 };
 
+// One sequence of h[n,c] = exp(-delta_c rate[n,c]) h[n,c] + delta_c x_c b_n,  y_c = sum_n c_n h[n,c] + skip_c x_c:
+// Mamba's selective scan with its N states of each of C channels. delta, rate >= 0.
+inline constexpr int64_t kSelectiveSpan = 16;  // tokens between checkpoints
+template <class T>
+struct SelectiveScan {
+  View<const T> x, delta;  // [T, C]
+  View<const T> b, c;      // [T, N]
+  View<const T> rate;      // [N, C]
+  const T* skip;           // [C] or null
+  const uint8_t* starts;
+  View<const T> h0;     // [N, C]; null: zero
+  View<T> y, last;      // [T, C], [N, C]
+  View<T> checkpoints;  // [ceil(T / kSelectiveSpan) N, C], states before every span; backward reads them. Null: none
+  T* scratch;           // selective_scan_scratch(N, C) elements
+};
+template <class T>
+struct SelectiveScanBackward {
+  View<const T> d_y, d_last;  // [T, C], [N, C]; null: zero
+  View<T> d_x, d_delta;       // [T, C], null where unwanted, as d_h0 [N, C]
+  View<T> d_h0;
+  bool add_x, add_delta, add_h0;
+  View<T> d_b, d_c, d_rate;  // [T, N] twice, [N, C]; overwritten
+  T* d_skip;                 // [C], overwritten
+};
+
+// Diagonal state spaces with constant decays, of one sequence: P complex states for each of C channels,
+//   h = w h + u,  y = sum_p Re(e_p h_p) + skip u.
+// w, e, h: [2P, C], real parts in rows [0, P), imaginary ones behind.
+template <class T>
+struct ModalScan {
+  View<const T> u;     // [T, C]
+  View<const T> w, e;  // [2P, C]
+  const T* skip;       // [C] or null
+  const uint8_t* starts;
+  View<const T> h0;     // [2P, C]; null: zero
+  View<T> y, last;      // [T, C], [2P, C]
+  View<T> checkpoints;  // [ceil(T / kSelectiveSpan) 2P, C], as for SelectiveScan
+  T* scratch;           // modal_scan_scratch(P, C) elements
+};
+template <class T>
+struct ModalScanBackward {
+  View<const T> d_y, d_last;  // null: zero
+  View<T> d_u, d_h0;          // null where unwanted
+  bool add_u, add_h0;
+  View<T> d_w, d_e;  // [2P, C], overwritten
+  T* d_skip;         // [C], overwritten
+};
+
 struct AdamwArgs {
   double lr, beta1, beta2, eps, weight_decay, grad_scale;
   double bias1, bias2;  // 1 - beta^t
@@ -376,6 +424,33 @@ struct Kernels {
   void (*gated_scan_backward)(Candidate kind, const GatedScanBackward<T>&) noexcept;
   void (*fused_scan)(ScanForm form, const FusedScan<T>&, View<T> h) noexcept;
   void (*fused_scan_backward)(ScanForm form, const FusedScan<T>&, const FusedScanBackward<T>&) noexcept;
+
+  int64_t (*selective_scan_scratch)(int64_t states, int64_t columns) noexcept;
+  void (*selective_scan)(const SelectiveScan<T>&) noexcept;
+  void (*selective_scan_backward)(const SelectiveScan<T>&, const SelectiveScanBackward<T>&) noexcept;
+
+  int64_t (*modal_scan_scratch)(int64_t pairs, int64_t columns) noexcept;
+  void (*modal_scan)(const ModalScan<T>&) noexcept;
+  void (*modal_scan_backward)(const ModalScan<T>&, const ModalScanBackward<T>&) noexcept;
+  // The impulse response of the same: k[l] = sum_p Re(e_p w_p^l) [T, C]. d_w, d_e: [2P, C], overwritten.
+  int64_t (*modal_kernel_scratch)(int64_t pairs, int64_t tokens) noexcept;
+  void (*modal_kernel)(View<const T> w, View<const T> e, View<T> k, T* scratch) noexcept;
+  void (*modal_kernel_backward)(View<const T> w, View<const T> e, View<const T> d_k, View<T> d_w, View<T> d_e,
+                                T* scratch) noexcept;
+
+  // Fourier transforms of `lanes` columns side by side, of length n, a power of two: a spectrum is n pairs of vectors
+  // [n][re, im][lanes], in an order of its own. turns: [n][2], e^(-2 pi i k / n). Signals have <= n rows, <= lanes
+  // columns, zeros behind; a null imaginary part is zero.
+  int64_t lanes;
+  void (*to_spectrum)(View<const T> re, View<const T> im, int64_t n, const T* turns, T* x) noexcept;
+  void (*from_spectrum)(T* x, int64_t n, const T* turns, View<T> re, View<T> im, bool add) noexcept;  // x is spent
+  // x = x * k, or x * conj(k);  sum (+)= conj(a) b
+  void (*multiply_spectra)(T* x, const T* k, bool conjugate, int64_t n) noexcept;
+  void (*correlate_spectra)(const T* a, const T* b, T* sum, bool add, int64_t n) noexcept;
+  // y_t = sum_{s<=t} k_{t-s} u_s term by term, for few tokens; then the gradients: d_u (+)=, d_k +=.
+  void (*direct_conv)(View<const T> u, View<const T> k, View<T> y) noexcept;
+  void (*direct_conv_backward)(View<const T> u, View<const T> k, View<const T> d_y, View<T> d_u, bool add_u,
+                               View<T> d_k) noexcept;
 
   // One sequence: y_t = sum_j w[j] * x_{t-(W-1)+j}, depthwise. history: [W-1, C] the tokens before (null data: zeros).
   void (*short_conv)(View<const T> x, View<const T> w, View<const T> history, const uint8_t* starts,

@@ -18,6 +18,10 @@ void fill(Kernels<float>& f, Kernels<double>& d) {
   fill_scan(f, d);
   fill_gated_scan(f, d);
   fill_fused_scan(f, d);
+  fill_selective_scan(f, d);
+  fill_modal_scan(f, d);
+  fill_modal_kernel(f, d);
+  fill_fourier(f, d);
   fill_short_conv(f, d);
   fill_filter(f, d);
   fill_linear_attention(f, d);
