@@ -166,16 +166,18 @@ class SelectedAttentionOp final : public Op {
       require(at >= 0 && at + tokens <= keys, "selected_attention: {} queries from key {} on don't fit {} keys", tokens,
               at, keys);
       Gathered<T> gathered(n * o_.block, dk, dv, o_.heads / groups, backward);
+      int64_t first = 0;  // key of the document
       for (int64_t t = 0; t < tokens; ++t) {
-        const int64_t begin = document_begin(starts.row(b), t), end = at + t + 1;
-        const int64_t first = begin > 0 || !continues(starts.row(b)) ? at + begin : 0;
+        if (const uint8_t* s = starts.row(b); s && s[t]) first = at + t;
+        const int64_t end = at + t + 1;
         gathered.keys.clear();
         const int64_t* list = blocks.view<int64_t>().row(b * tokens + t) + g * n;
         for (int64_t i = 0; i < n; ++i) {
           if (list[i] < 0) continue;
           require(list[i] * o_.block < keys, "selected_attention: block {} of {} keys, there are {}", list[i], o_.block,
                   keys);
-          for (int64_t j = std::max(first, list[i] * o_.block); j < std::min(end, (list[i] + 1) * o_.block); ++j) {
+          const int64_t from = first + list[i] * o_.block;
+          for (int64_t j = from; j < std::min(end, from + o_.block); ++j) {
             const auto to = static_cast<int64_t>(gathered.keys.size());
             std::copy_n(k.view<T>().row(first_row + j) + g * dk, dk, gathered.k.row(to));
             std::copy_n(v.view<T>().row(first_row + j) + g * dv, dv, gathered.v.row(to));

@@ -48,8 +48,9 @@ Tensor plain(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bl
         double sum = 0;
         for (int64_t l = 0; l < n; ++l) {
           const int64_t c = blocks.data<int64_t>()[row * blocks.cols() + g * n + l];
-          for (int64_t j = c * o.block; c >= 0 && j < (c + 1) * o.block && j <= offset + i; ++j) {
-            if (document(b, j) != document(b, offset + i)) continue;
+          int64_t first = offset + i;  // of the document
+          while (first > 0 && document(b, first - 1) == document(b, offset + i)) --first;
+          for (int64_t j = first + c * o.block; c >= 0 && j < first + (c + 1) * o.block && j <= offset + i; ++j) {
             double s = 0;
             for (int64_t x = 0; x < dk; ++x) s += at(q, row, h * dk + x) * at(k, b * k.dim(1) + j, g * dk + x);
             const double e = std::exp(s * (o.scale != 0 ? o.scale : 1 / std::sqrt(static_cast<double>(dk))));
