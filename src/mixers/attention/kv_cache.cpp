@@ -26,16 +26,18 @@ StateSpec KvCache::spec(int64_t tokens) const {
   return {{{"k", {rows, key_width_}, growth}, {"v", {rows, value_width_}, growth}}};
 }
 
-CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, const Tensor* segments) const {
-  const int64_t batch = k.dim(0), tokens = k.dim(1), capacity = state.fields[0].dim(1);
+CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, const Tensor* segments,
+                           size_t field) const {
+  Tensor &old_k = state.fields[field], &old_v = state.fields[field + 1];
+  const int64_t batch = k.dim(0), tokens = k.dim(1), capacity = old_k.dim(1);
   CachedKeys out;
   out.places.q_offset = Tensor::dense({batch}, DType::i64);
   out.places.gap = Tensor::dense({batch}, DType::i64);
   if (segments) out.places.segments = *segments;
   if (MetaMode::on()) {  // as if the cache were full
     const Tensor index = Tensor::dense({batch, capacity + (window_ ? tokens : 0)}, DType::i64);
-    out.k = splice_rows(state.fields[0], k, index);
-    out.v = splice_rows(state.fields[1], v, index);
+    out.k = splice_rows(old_k, k, index);
+    out.v = splice_rows(old_v, v, index);
     return out;
   }
   int64_t longest = 0;
@@ -48,10 +50,10 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, 
             seen + tokens, capacity);
   }
   if (!window_ && !Tape::recording() && !segments) {
-    write_in_place(k, state.fields[0], state.seen);
-    write_in_place(v, state.fields[1], state.seen);
-    out.k = state.fields[0].untracked();
-    out.v = state.fields[1].untracked();
+    write_in_place(k, old_k, state.seen);
+    write_in_place(v, old_v, state.seen);
+    out.k = old_k.untracked();
+    out.v = old_v.untracked();
     return out;
   }
 
@@ -77,11 +79,11 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, 
       a[row] = row >= keep ? -1 : source(first + (sink ? row : rows - keep + row));
     }
   }
-  out.k = splice_rows(state.fields[0], k, joint);
-  out.v = splice_rows(state.fields[1], v, joint);
-  const Tensor next_k = splice_rows(state.fields[0], k, after);
-  state.fields[1] = splice_rows(state.fields[1], v, after);
-  state.fields[0] = next_k;
+  out.k = splice_rows(old_k, k, joint);
+  out.v = splice_rows(old_v, v, joint);
+  const Tensor next_k = splice_rows(old_k, k, after);
+  old_v = splice_rows(old_v, v, after);
+  old_k = next_k;
   return out;
 }
 

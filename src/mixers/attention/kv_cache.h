@@ -20,7 +20,9 @@ class KvCache {
   StateSpec spec(int64_t tokens) const;  // fields "k" and "v"
   // Puts the new keys and values [B, T, C] behind those of the state (before it counts them) and moves the state on.
   // Without a tape and a window the state's memory is written in place. ShapeError beyond the state's capacity.
-  CachedKeys extend(const Tensor& k, const Tensor& v, MixerState& state, const Tensor* segments) const;
+  // field: the place of "k" among the state's fields, "v" follows it.
+  CachedKeys extend(const Tensor& k, const Tensor& v, MixerState& state, const Tensor* segments,
+                    size_t field = 0) const;
 
  private:
   int64_t kept(int64_t seen) const;  // rows in use after `seen` tokens
