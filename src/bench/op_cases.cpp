@@ -12,6 +12,7 @@
 #include "ops/norm.h"
 #include "ops/pointwise.h"
 #include "recurrence/attention.h"
+#include "recurrence/cell.h"
 #include "recurrence/gated_scan.h"
 #include "recurrence/gla.h"
 #include "recurrence/scan.h"
@@ -163,6 +164,11 @@ std::vector<BenchCase> op_cases() {
   all.push_back(of_input("gated_scan, 256 columns", {2, 256, 512}, [](const Tensor& x) {
     const auto p = split_columns(x, {256, 256});
     return gated_scan(p[0], p[1], Candidate::g).h;
+  }));
+  all.push_back(with_weight("lstm_cell, 256 columns", {8, 256, 1024}, {1024, 256},
+                            [](const Tensor& x, const Tensor& r) { return lstm_cell(x, r).h; }));
+  all.push_back(with_weight("gru_cell, 256 columns", {8, 256, 768}, {768, 256}, [](const Tensor& x, const Tensor& r) {
+    return gru_cell(x, r, Tensor::zeros({256}, DType::f32)).h;
   }));
   all.push_back(over_memory("adamw", 12, 28, run_adamw));
   all.push_back(over_memory("triad a = b + s c", 2, 12, run_triad));

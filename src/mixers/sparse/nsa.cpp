@@ -129,8 +129,8 @@ class Nsa final : public SequenceMixer {
         recent{.k = rotary(kv[4], positions, groups_, rope_), .v = kv[5], .places = {}};
     recent.places.segments = segments;
     if (cx.state) {
-      keys = selected_.extend(keys.k, keys.v, *cx.state, cx.segments, kSelected);
-      recent = recent_.extend(recent.k, recent.v, *cx.state, cx.segments, kWindow);
+      keys = selected_.extend(keys.k, keys.v, *cx.state, cx.segments, false, kSelected);
+      recent = recent_.extend(recent.k, recent.v, *cx.state, cx.segments, false, kWindow);
     }
     const Tensor blocks = important_blocks(q, s.k, s.ranges, options);
     AttentionOptions near{.heads = heads_, .kv_heads = groups_, .window = window_};
