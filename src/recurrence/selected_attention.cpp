@@ -9,11 +9,14 @@
 #include "kernels/table.h"
 #include "recurrence/attention.h"
 #include "recurrence/segments.h"
+#include "recurrence/selected_by_block.h"
 
 namespace effllm {
 namespace {
 
 enum Input { kQ, kK, kV, kBlocks, kOffset, kSegments };
+
+constexpr int64_t kManyTokens = 8;  // from here on blocks gather their queries, below queries their keys
 
 // The keys of one token and key-value head: their numbers, and their rows one after another.
 template <class T>
@@ -88,6 +91,7 @@ class SelectedAttentionOp final : public Op {
 
   void forward(Forward& c) override {
     dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
+      if (by_block(c)) return selected_forward_by_block<T>(call(c), c.out(0), c.recording() ? c.out(1) : Tensor());
       for_groups<T>(c, false, [&](Gathered<T>& keys, int64_t row, int64_t group) {
         AttentionArgs<T> a = args<T>(c.in(kQ), keys, row, group);
         a.o = heads_of<T>(c.out(0), row, group, c.in(kV).cols() / o_.kv_heads);
@@ -102,6 +106,7 @@ class SelectedAttentionOp final : public Op {
     for (const Sink* s : {&dk, &dv})
       if (s->into.defined() && !s->accumulate) fill(s->into, 0);
     dispatch_float(c.dtype(), [&]<class T>() {
+      if (by_block(c)) return selected_backward_by_block<T>(call(c), {c.out(0), c.out(1), c.grad(0), dq, dk, dv});
       const int64_t width = c.in(kV).cols() / o_.kv_heads, keys_in_all = c.in(kK).dim(1), queries = c.in(kQ).dim(1);
       for_groups<T>(c, true, [&](Gathered<T>& keys, int64_t row, int64_t group) {
         AttentionArgs<T> a = args<T>(c.in(kQ), keys, row, group);
@@ -128,6 +133,15 @@ class SelectedAttentionOp final : public Op {
   }
 
  private:
+  template <class Pass>
+  static bool by_block(const Pass& c) {
+    return c.in(kQ).dim(1) >= kManyTokens;
+  }
+  template <class Pass>
+  SelectedCall call(const Pass& c) const {
+    return {o_, c.in(kQ), c.in(kK), c.in(kV), c.in(kBlocks), c.in(kOffset), c.in(kSegments)};
+  }
+
   // The heads of a key-value head's group in one token, as rows.
   template <class T>
   View<T> heads_of(const Tensor& x, int64_t row, int64_t group, int64_t width) const {
