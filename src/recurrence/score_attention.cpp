@@ -86,7 +86,7 @@ class ScoreAttentionOp final : public Op {
       for_items<T>(c, 1, [&](int64_t b, int64_t h, const std::vector<GroupPiece>& pieces, T* memory) {
         const View<T> o = head_of<T>(c.out(0), b, h, o_.heads);
         for_strips<T>(c, b, h, pieces, [&](const Strip<T>& s, int64_t row, int64_t) {
-          const View<T> scores{memory, s.count, s.keys(), o_.group};
+          const View<T> scores{memory, s.count, s.keys(), pitch(c)};
           raw_scores<T>(s, table, scores);
           activate<T>(s, scores, scores);
           weigh<T>(s, scores, o.part(row, s.count));
@@ -111,10 +111,10 @@ class ScoreAttentionOp final : public Op {
                       d_cache_k = view(sinks[3].into), d_cache_v = view(sinks[4].into);
         const View<const T> g = view(c.grad(0));
         T* const bias = by_distance.defined() ? by_distance.view<T>().row(b * o_.heads + h) : nullptr;
-        const int64_t size = strip() * o_.group;
+        const int64_t wide = pitch(c), size = strip(c) * wide;
         for_strips<T>(c, b, h, pieces, [&](const Strip<T>& s, int64_t row, int64_t from) {
-          const View<T> raw{memory, s.count, s.keys(), o_.group}, a{memory + size, s.count, s.keys(), o_.group},
-              d{memory + 2 * size, s.count, s.keys(), o_.group};
+          const View<T> raw{memory, s.count, s.keys(), wide}, a{memory + size, s.count, s.keys(), wide},
+              d{memory + 2 * size, s.count, s.keys(), wide};
           const View<const T> go = g.part(row, s.count);
           const int64_t cached = s.cache_k.rows, own = s.k.rows;
           raw_scores<T>(s, table, raw);
@@ -153,7 +153,15 @@ class ScoreAttentionOp final : public Op {
   int64_t entry(int64_t distance) const {
     return o_.bias_at.empty() ? distance : o_.bias_at[static_cast<size_t>(distance)];
   }
-  int64_t strip() const { return std::min(o_.group, o_.chunk > 0 ? o_.chunk : kStrip); }
+  // Rows and columns that a strip of scores may need.
+  template <class Pass>
+  int64_t strip(const Pass& c) const {
+    return std::min({o_.group, c.in(kQ).dim(1), o_.chunk > 0 ? o_.chunk : kStrip});
+  }
+  template <class Pass>
+  int64_t pitch(const Pass& c) const {
+    return c.in(kCacheK).defined() ? o_.group : std::min(o_.group, c.in(kQ).dim(1));
+  }
 
   // The bias of every distance, far ones first, so that a row of scores adds a run of it.
   template <class T>
@@ -200,7 +208,7 @@ class ScoreAttentionOp final : public Op {
     const int64_t items = c.in(kQ).dim(0) * o_.heads, workers = in_parallel() ? 1 : std::min<int64_t>(items, threads());
     if (workers == 0) return;
     const int64_t share = (items + workers - 1) / workers;
-    const Tensor memory = Tensor::dense({workers, buffers * strip() * o_.group}, dtype_of<T>);
+    const Tensor memory = Tensor::dense({workers, buffers * strip(c) * pitch(c)}, dtype_of<T>);
     const DocumentStarts starts(c.in(kSegments));
     parallel_for(items, share, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; ++i) {
@@ -216,9 +224,10 @@ class ScoreAttentionOp final : public Op {
   void for_strips(const Pass& c, int64_t b, int64_t h, const std::vector<GroupPiece>& pieces, F&& f) const {
     const auto view = [&](int i) { return View<const T>(head_of<T>(c.in(i), b, h, o_.heads)); };
     const View<const T> q = view(kQ), k = view(kK), v = view(kV), cache_k = view(kCacheK), cache_v = view(kCacheV);
+    const int64_t rows = strip(c);
     for (const GroupPiece& p : pieces)
-      for (int64_t row = p.from; row < p.to; row += strip()) {
-        const int64_t count = std::min(strip(), p.to - row), own = row + count - p.from;
+      for (int64_t row = p.from; row < p.to; row += rows) {
+        const int64_t count = std::min(rows, p.to - row), own = row + count - p.from;
         Strip<T> s{q.part(row, count),      cache_k, cache_v, k.part(p.from, own), v.part(p.from, own),
                    p.before + row - p.from, count};
         s.cache_k.rows = s.cache_v.rows = p.before;

@@ -82,9 +82,11 @@ class SelectedAttentionOp final : public Op {
     for (int64_t i = 0; i < t; ++i) pairs += static_cast<double>(std::min(most, before + i + 1));
     pairs *= static_cast<double>(q.dim(0) * o_.heads);
     const auto width = static_cast<double>(dk + dv), size = static_cast<double>(size_of(q.dtype()));
-    const double gathered = pairs * static_cast<double>(o_.kv_heads) / static_cast<double>(o_.heads) * width * size;
+    const double gathered = pairs * static_cast<double>(o_.kv_heads) / static_cast<double>(o_.heads) * width;
+    const double keys = std::min(gathered, static_cast<double>(k.numel() + v.numel()));
+    const double bytes = size * (keys + static_cast<double>(q.numel() + t * q.dim(0) * o_.heads * dv));
     const double product = 2 * width * pairs;
-    return {product, 2 * product + 2 * static_cast<double>(dk) * pairs, 2 * gathered, 4 * gathered, product};
+    return {product, 2 * product + 2 * static_cast<double>(dk) * pairs, bytes, 2 * bytes, product};
   }
 
   Keeps keeps() const override { return {0b111111, 0b11}; }
