@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "autodiff/meter.h"
+#include "base/hash.h"
 #include "config/node.h"
 #include "mixers/mixer.h"
 #include "support/tensors.h"
@@ -139,4 +140,49 @@ TEST_CASE(
   for (int64_t r = 0; r < 16; ++r)
     for (int64_t c = 0; c < 8; ++c)
       CHECK(test::at(got, r, c) == doctest::Approx((test::at(a, r, c) + test::at(b, r, c)) / 2).epsilon(1e-10));
+}
+
+// In a batch whose sequences are at different places of their documents, calls go on with and without more starts.
+TEST_CASE("sparse mixers: a batch of unequal documents, cut anywhere, then token by token") {
+  constexpr int64_t kT = 23, kStart = 6;
+  const char* all[] = {
+      "{type: moba, heads: 2, block: 3, top_k: 2}",
+      "{type: nsa, heads: 2, compress_block: 4, compress_stride: 2, select_block: 2, select: 4, window: 5}",
+      "{type: linearized_attention, query_key_dim: 6, group: 4, taps: 4}"};
+  for (const char* yaml : all) {
+    CAPTURE(yaml);
+    const Built m(yaml, 8);
+    for (Parameter* p : m.store.sorted()) copy(random(p->shape, fnv1a(p->name), DType::f64, 0.5), p->value);
+    const Tensor x = random({3, kT, 8}, 1);
+    const auto numbers = [&](int64_t from, int64_t to) {  // starts in sequence 1 at kStart, in 2 there and at the next
+      const Tensor t = Tensor::zeros({3, to - from}, DType::i64);
+      for (int64_t i = from; i < to; ++i) {
+        t.data<int64_t>()[(to - from) + i - from] = i >= kStart && from <= kStart;
+        t.data<int64_t>()[2 * (to - from) + i - from] =
+            (i >= kStart && from <= kStart) + (i > kStart && from <= kStart + 1);
+      }
+      return t;
+    };
+    Context packed;
+    const Tensor documents = numbers(0, kT);
+    packed.segments = &documents;
+    const Tensor whole = m.mixer->forward(x, packed);
+    for (int64_t cut : {3, 6, 7, 8, 9, 12, 18, 22}) {
+      CAPTURE(cut);
+      MixerState s = m.mixer->make_state(3, kT, DType::f64);
+      Context first, second;
+      const Tensor head = numbers(0, cut), tail = numbers(cut, kT);
+      first.state = second.state = &s;
+      first.segments = &head;
+      if (cut <= kStart + 1) second.segments = &tail;
+      CHECK(max_diff(m.mixer->forward(test::tokens(x, 0, cut), first), test::tokens(whole, 0, cut)) < 1e-12);
+      MixerState copy_of = s.clone();
+      CHECK(max_diff(m.mixer->forward(test::tokens(x, cut, kT), second), test::tokens(whole, cut, kT)) < 1e-12);
+      if (second.segments) continue;
+      Context one;
+      one.state = &copy_of;
+      for (int64_t t = cut; t < kT; ++t)
+        CHECK(max_diff(m.mixer->forward(test::tokens(x, t, t + 1), one), test::tokens(whole, t, t + 1)) < 1e-12);
+    }
+  }
 }
