@@ -19,6 +19,7 @@ void fill(Kernels<float>& f, Kernels<double>& d) {
   fill_gated_scan(f, d);
   fill_short_conv(f, d);
   fill_gla(f, d);
+  fill_ttt(f, d);
   fill_attention(f, d);
   fill_transpose(f, d);
   fill_probe(f, d);

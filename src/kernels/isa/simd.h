@@ -64,6 +64,7 @@ void fill_scan(Kernels<float>&, Kernels<double>&);
 void fill_gated_scan(Kernels<float>&, Kernels<double>&);
 void fill_short_conv(Kernels<float>&, Kernels<double>&);
 void fill_gla(Kernels<float>&, Kernels<double>&);
+void fill_ttt(Kernels<float>&, Kernels<double>&);
 void fill_attention(Kernels<float>&, Kernels<double>&);
 void fill_transpose(Kernels<float>&, Kernels<double>&);
 void fill_probe(Kernels<float>&, Kernels<double>&);
