@@ -123,6 +123,17 @@ void declare_generate(CLI::App& app, GenerateArgs& a) {
   app.add_flag("--raw", a.raw, "Write bytes as they are, also to a terminal");
 }
 
+void declare_verify(CLI::App& app, VerifyArgs& a) {
+  app.add_option("model", a.model, "Configuration, run folder or checkpoint")->required();
+  one_each(app.add_option("--set", a.set, "Override a key of the configuration (repeatable)"));
+  app.add_option("--type", a.type, "Numbers to compute with: f64, f32 or both")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f64", "f32", "both"}));
+  app.add_option("--tokens", a.tokens, "Tokens of a sequence (default: the context of training, at most 512)")
+      ->check(CLI::Range(4, 1 << 20));
+  app.add_option("--batch", a.batch, "Sequences")->capture_default_str()->check(positive());
+}
+
 void declare_plot(CLI::App& app, PlotArgs& a) {
   app.add_option("runs", a.runs, "Run folders")->required();
   app.add_option("-m,--metric", a.metric, "Such as train/loss, val/bpc (default: train/bpc and val/bpc)");
@@ -223,6 +234,11 @@ ExitCode run_command_line(int argc, char** argv) {
       command(app, "check", "Check configurations without running them", [&] { return check(common, check_args); });
   check_command->add_option("configs", check_args.configs, "Configurations (YAML)")->required();
   one_each(check_command->add_option("--set", check_args.set, "Override a key (repeatable)"));
+
+  VerifyArgs verify_args;
+  declare_verify(*command(app, "verify", "Prove that all forms of a model agree: whole, cut, token by token ...",
+                          [&] { return verify(common, verify_args); }),
+                 verify_args);
 
   PlotArgs plot_args;
   declare_plot(*command(app, "plot", "Curves of runs in the terminal", [&] { return plot(common, plot_args); }),

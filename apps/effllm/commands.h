@@ -58,6 +58,15 @@ struct CheckArgs {
 };
 ExitCode check(const Common&, const CheckArgs&);
 
+struct VerifyArgs {
+  std::string model;  // a configuration, run folder or checkpoint
+  std::vector<std::string> set;
+  std::string type = "both";
+  std::optional<int64_t> tokens;
+  int64_t batch = 2;
+};
+ExitCode verify(const Common&, const VerifyArgs&);
+
 struct PlotArgs {
   std::vector<std::string> runs;
   std::string metric, x = "step";

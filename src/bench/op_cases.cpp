@@ -12,9 +12,11 @@
 #include "ops/norm.h"
 #include "ops/pointwise.h"
 #include "recurrence/attention.h"
+#include "recurrence/cell.h"
 #include "recurrence/gated_scan.h"
 #include "recurrence/gla.h"
 #include "recurrence/scan.h"
+#include "recurrence/ttt.h"
 
 namespace effllm {
 namespace {
@@ -97,6 +99,24 @@ BenchCase gla_case(int64_t width, Decay decay) {
       });
 }
 
+// q, k, v and the inner learning rates are columns of one tensor.
+BenchCase ttt_case(int64_t width) {
+  const int64_t heads = 4, n = heads * width, mini_batch = 16;
+  const Shape x{2, 256, 3 * n + heads};
+  return {fmt::format("ttt, {} heads of {}", heads, width), x.str(), static_cast<double>(x.rows()), [=] {
+            BenchWork work;
+            work.input = random(x);
+            const TttModel model{Tensor::full({mini_batch}, DType::f32, 0.01), Tensor::full({n}, DType::f32, 1),
+                                 Tensor::zeros({n}, DType::f32), random({heads, width, width}, 0.02),
+                                 Tensor::zeros({n}, DType::f32)};
+            work.run = [=](const Tensor& in) {
+              const auto p = split_columns(in, {n, n, n, heads});
+              return ttt(p[0], p[1], p[2], p[3], model, {}, {}, {.heads = heads}).o;
+            };
+            return work;
+          }};
+}
+
 // Loops over memory that no cache holds: AdamW, and the triad that it is compared with. f(n, four arrays of n).
 BenchCase over_memory(std::string name, double flops, double bytes,
                       void (*f)(int64_t, float*, float*, float*, float*)) {
@@ -154,6 +174,7 @@ std::vector<BenchCase> op_cases() {
   all.push_back(attention_case(64, 256, 0.2));
   for (int64_t width : {32, 64, 128})
     for (Decay d : {Decay::none, Decay::scalar, Decay::key}) all.push_back(gla_case(width, d));
+  for (int64_t width : {32, 64}) all.push_back(ttt_case(width));
   all.push_back(with_data(
       "scan", {2, 256, 256},
       [] {
@@ -163,6 +184,11 @@ std::vector<BenchCase> op_cases() {
   all.push_back(of_input("gated_scan, 256 columns", {2, 256, 512}, [](const Tensor& x) {
     const auto p = split_columns(x, {256, 256});
     return gated_scan(p[0], p[1], Candidate::g).h;
+  }));
+  all.push_back(with_weight("lstm_cell, 256 columns", {8, 256, 1024}, {1024, 256},
+                            [](const Tensor& x, const Tensor& r) { return lstm_cell(x, r).h; }));
+  all.push_back(with_weight("gru_cell, 256 columns", {8, 256, 768}, {768, 256}, [](const Tensor& x, const Tensor& r) {
+    return gru_cell(x, r, Tensor::zeros({256}, DType::f32)).h;
   }));
   all.push_back(over_memory("adamw", 12, 28, run_adamw));
   all.push_back(over_memory("triad a = b + s c", 2, 12, run_triad));

@@ -133,8 +133,9 @@ Tensor LanguageModel::loss(const Tensor& ids, const Tensor& targets, double weig
   return head_loss(body(ids, cx, state), targets, weight);
 }
 
-Tensor LanguageModel::step(const Tensor& ids, ModelState& state) const {
+Tensor LanguageModel::step(const Tensor& ids, ModelState& state, const Context& cx) const {
   Context with;
+  with.taps = cx.taps;
   const Tensor positions = positions_of(ids, with, &state);
   with.positions = &positions;
   Tensor x = embed(ids, with, &state).reshape({ids.dim(0), config_.d_model});
@@ -164,6 +165,13 @@ int64_t LanguageModel::state_bytes(int64_t tokens) const {
   for (const auto& b : blocks_)
     n += b->mixer().state_spec(tokens).bytes(store_.dtype()) +
          (b->ffn() ? b->ffn()->state_spec(tokens).bytes(store_.dtype()) : 0);
+  return n;
+}
+
+int64_t LanguageModel::sequences_together() const {
+  int64_t n = 1;
+  for (const auto& b : blocks_)
+    n = std::max({n, b->mixer().sequences_together(), b->ffn() ? b->ffn()->sequences_together() : 1});
   return n;
 }
 

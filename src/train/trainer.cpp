@@ -213,21 +213,8 @@ void Trainer::prepare_carried(int64_t rows) {
   carried_.seen = Tensor::view_of(carried_memory_.back()->raw(), {rows}, DType::i64, rows);
 }
 
-std::vector<Trainer::Carried> Trainer::carried() const {
-  std::vector<Carried> all;
-  if (carried_.blocks.empty()) return all;
-  all.push_back({"state.seen", carried_.seen});
-  const auto add = [&](const std::string& prefix, const StateSpec& spec, const MixerState& s) {
-    for (size_t f = 0; f < s.fields.size(); ++f) all.push_back({prefix + spec.fields[f].name, s.fields[f]});
-    all.push_back({prefix + "seen", s.seen});
-  };
-  for (size_t i = 0; i < carried_.blocks.size(); ++i) {
-    const ResidualBlock& block = model_.block(static_cast<int64_t>(i));
-    const std::string prefix = fmt::format("state.layers.{}.", i);
-    add(prefix + "mixer.", block.mixer().state_spec(1), carried_.blocks[i].mixer);
-    add(prefix + "ffn.", block.ffn() ? block.ffn()->state_spec(1) : StateSpec{}, carried_.blocks[i].ffn);
-  }
-  return all;
+std::vector<NamedTensor> Trainer::carried() const {
+  return carried_.blocks.empty() ? std::vector<NamedTensor>() : named_tensors(model_, carried_);
 }
 
 void Trainer::forget() {

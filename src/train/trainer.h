@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "data/batches.h"
+#include "io/state_file.h"
 #include "model/language_model.h"
 #include "nn/transposed.h"
 #include "optim/adamw.h"
@@ -40,11 +41,7 @@ class Trainer {
   const ShardPlan& plan() const { return plan_; }
 
   // With carry_state: what each row of the batch remembers, as named tensors ("state.layers.0.mixer.h").
-  struct Carried {
-    std::string name;
-    Tensor value;
-  };
-  std::vector<Carried> carried() const;
+  std::vector<NamedTensor> carried() const;
   void prepare_carried(int64_t rows);  // room for the states, zeroed; done by the first step otherwise
   void forget();                       // the rows start from nothing again
   // Bytes handed out by the pools of the workers at most, and kept for backward in the largest shard of the last step.

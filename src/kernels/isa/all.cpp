@@ -17,10 +17,13 @@ void fill(Kernels<float>& f, Kernels<double>& d) {
   fill_optimizer(f, d);
   fill_scan(f, d);
   fill_gated_scan(f, d);
+  fill_fused_scan(f, d);
   fill_short_conv(f, d);
   fill_gla(f, d);
   fill_ttt(f, d);
   fill_attention(f, d);
+  fill_packed(f, d);
+  fill_cell(f, d);
   fill_transpose(f, d);
   fill_probe(f, d);
 }

@@ -62,10 +62,13 @@ void fill_position(Kernels<float>&, Kernels<double>&);
 void fill_optimizer(Kernels<float>&, Kernels<double>&);
 void fill_scan(Kernels<float>&, Kernels<double>&);
 void fill_gated_scan(Kernels<float>&, Kernels<double>&);
+void fill_fused_scan(Kernels<float>&, Kernels<double>&);
 void fill_short_conv(Kernels<float>&, Kernels<double>&);
 void fill_gla(Kernels<float>&, Kernels<double>&);
 void fill_ttt(Kernels<float>&, Kernels<double>&);
 void fill_attention(Kernels<float>&, Kernels<double>&);
+void fill_packed(Kernels<float>&, Kernels<double>&);
+void fill_cell(Kernels<float>&, Kernels<double>&);
 void fill_transpose(Kernels<float>&, Kernels<double>&);
 void fill_probe(Kernels<float>&, Kernels<double>&);
 

@@ -23,10 +23,13 @@ int64_t KvCache::kept(int64_t seen) const { return window_ ? std::min(seen, sink
 StateSpec KvCache::spec(int64_t tokens) const {
   const Growth growth = window_ ? Growth::ring : Growth::per_token;
   const int64_t rows = window_ ? sinks_ + window_ - 1 : tokens;
-  return {{{"k", {rows, key_width_}, growth}, {"v", {rows, value_width_}, growth}}};
+  StateSpec spec{{{"k", {rows, key_width_}, growth}}};
+  if (value_width_) spec.fields.push_back({"v", {rows, value_width_}, growth});
+  return spec;
 }
 
-CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, const Tensor* segments) const {
+CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, const Tensor* segments,
+                           bool compact) const {
   const int64_t batch = k.dim(0), tokens = k.dim(1), capacity = state.fields[0].dim(1);
   CachedKeys out;
   out.places.q_offset = Tensor::dense({batch}, DType::i64);
@@ -35,7 +38,7 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, 
   if (MetaMode::on()) {  // as if the cache were full
     const Tensor index = Tensor::dense({batch, capacity + (window_ ? tokens : 0)}, DType::i64);
     out.k = splice_rows(state.fields[0], k, index);
-    out.v = splice_rows(state.fields[1], v, index);
+    if (value_width_) out.v = splice_rows(state.fields[1], v, index);
     return out;
   }
   int64_t longest = 0;
@@ -47,10 +50,11 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, 
     require(window_ || seen + tokens <= capacity, "attention: {} tokens don't fit a state with room for {}",
             seen + tokens, capacity);
   }
-  if (!window_ && !Tape::recording() && !segments) {
+  if (!window_ && !Tape::recording() && !segments && !compact) {
     write_in_place(k, state.fields[0], state.seen);
-    write_in_place(v, state.fields[1], state.seen);
     out.k = state.fields[0].untracked();
+    if (!value_width_) return out;
+    write_in_place(v, state.fields[1], state.seen);
     out.v = state.fields[1].untracked();
     return out;
   }
@@ -78,10 +82,10 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, 
     }
   }
   out.k = splice_rows(state.fields[0], k, joint);
+  state.fields[0] = splice_rows(state.fields[0], k, after);
+  if (!value_width_) return out;
   out.v = splice_rows(state.fields[1], v, joint);
-  const Tensor next_k = splice_rows(state.fields[0], k, after);
   state.fields[1] = splice_rows(state.fields[1], v, after);
-  state.fields[0] = next_k;
   return out;
 }
 

@@ -1,0 +1,96 @@
+#include "verify/forms.h"
+
+namespace effllm {
+namespace {
+
+// Rows of `piece` [B, n, ...] become tokens [from, from + n) of `whole` [B, T, ...].
+void put_tokens(const Tensor& piece, const Tensor& whole, int64_t from) {
+  const int64_t n = piece.dim(1), all = whole.dim(1);
+  for (int64_t b = 0; b < piece.dim(0); ++b)
+    copy(piece.row_range(b * n, {n, piece.cols()}), whole.row_range(b * all + from, {n, piece.cols()}));
+}
+
+// Gathers what taps see under names of choices.
+class Choices {
+ public:
+  Choices(Outcome& into, int64_t batch, int64_t tokens) : into_(into), batch_(batch), tokens_(tokens) {}
+  int64_t from = 0;  // the first token of the call that runs
+
+  Tensor operator()(std::string_view name, const Tensor& value) {
+    if (!name.ends_with(".selected") && !name.ends_with(".margin")) return value;
+    const int64_t n = value.rows() / batch_;
+    Tensor& whole = into_.choices[std::string(name)];
+    if (!whole.defined()) whole = Tensor::dense({batch_, tokens_, value.cols()}, value.dtype());
+    put_tokens(value.reshape({batch_, n, value.cols()}), whole, from);
+    return value;
+  }
+
+ private:
+  Outcome& into_;
+  int64_t batch_, tokens_;
+};
+
+// Document starts of a piece count from its own beginning.
+Tensor segments_of(const Tensor& segments, int64_t from, int64_t to) {
+  const int64_t batch = segments.dim(0), tokens = segments.dim(1), n = to - from;
+  const Tensor part = Tensor::dense({batch, n}, DType::i64);
+  for (int64_t b = 0; b < batch; ++b) {
+    const int64_t* row = segments.data<int64_t>() + b * tokens;
+    const int64_t before = from ? row[from - 1] : 0;
+    for (int64_t t = 0; t < n; ++t) part.data<int64_t>()[b * n + t] = row[from + t] - before;
+  }
+  return part;
+}
+
+}  // namespace
+
+Tensor token_range(const Tensor& x, int64_t from, int64_t to) {
+  const int64_t batch = x.dim(0), all = x.dim(1), n = to - from, cols = x.numel() / (batch * all);
+  const Tensor source = x.shape().rank() == 2 ? x.reshape({batch, all, 1}) : x;
+  const Tensor part = Tensor::dense({batch, n, cols}, x.dtype());
+  for (int64_t b = 0; b < batch; ++b)
+    copy(source.row_range(b * all + from, {n, cols}), part.row_range(b * n, {n, cols}));
+  return x.shape().rank() == 2 ? part.reshape({batch, n}) : part;
+}
+
+Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way) {
+  const int64_t batch = ids.dim(0), tokens = ids.dim(1);
+  Outcome out;
+  Choices choices(out, batch, tokens);
+  const Taps taps = std::ref(choices);
+  Context cx;
+  cx.chunk = way.chunk;
+  cx.phase = way.phase;
+  cx.taps = &taps;
+  if (way.cuts.empty() && !way.steps) {
+    cx.segments = way.segments;
+    out.logits = model.logits(ids, cx);
+    return out;
+  }
+  out.logits = Tensor::dense({batch, tokens, model.vocab()}, model.params().dtype());
+  ModelState state = model.make_state(batch, tokens);
+  std::vector<int64_t> ends = way.cuts;
+  if (way.steps) {
+    ends.clear();
+    for (int64_t t = 1; t < tokens; ++t) ends.push_back(t);
+  }
+  ends.push_back(tokens);
+  int64_t from = 0;
+  for (int64_t to : ends) {
+    choices.from = from;
+    const Tensor piece = token_range(ids, from, to);
+    Tensor logits;
+    if (way.steps) {
+      logits = model.step(piece, state, cx).reshape({batch, 1, model.vocab()});
+    } else {
+      const Tensor segments = way.segments ? segments_of(*way.segments, from, to) : Tensor();
+      cx.segments = way.segments ? &segments : nullptr;
+      logits = model.logits(piece, cx, &state);
+    }
+    put_tokens(logits, out.logits, from);
+    from = to;
+  }
+  return out;
+}
+
+}  // namespace effllm

@@ -1,0 +1,32 @@
+// One sequence through a model in different ways: whole, in pieces, token by token. What must come out the same.
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "model/language_model.h"
+
+namespace effllm {
+
+// What came out of one way: logits, and what mechanisms chose on the way.
+struct Outcome {
+  Tensor logits;  // [B, T, Q]
+  // By place ("layers.1.mixer.selected"): lists [B, T, n] of whatever numbers name a choice, and by "<place>.margin"
+  // how far the last chosen was from the first that was not, [B, T].
+  std::map<std::string, Tensor> choices;
+};
+
+struct Way {
+  std::vector<int64_t> cuts = {};  // tokens before which a new call begins
+  bool steps = false;              // each token by LanguageModel::step
+  int64_t chunk = 0;               // Context::chunk
+  Phase phase = Phase::infer;
+  const Tensor* segments = nullptr;  // i64 [B, T]
+};
+
+// ids: i32 [B, T].
+Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way = {});
+// Tokens [from, to) of every row.
+Tensor token_range(const Tensor& x, int64_t from, int64_t to);
+
+}  // namespace effllm

@@ -1,0 +1,237 @@
+#include "verify/verify.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "base/random.h"
+#include "io/state_file.h"
+#include "kernels/parallel.h"
+#include "mixers/mixer.h"
+#include "verify/compare.h"
+
+namespace effllm {
+namespace {
+
+// What the mechanisms in a piece of configuration say of looking ahead, nested ones too.
+void collect_waivers(const ConfigNode& node, std::set<std::string>& causal) {
+  if (node.is_map() && node.find("type") && node.find("type")->is_scalar())
+    for (const MixerInfo* m : all_mixers())
+      if (m->name == node.type() && !m->waivers.causal.empty())
+        causal.insert(fmt::format("{}: {}", m->name, m->waivers.causal));
+  for (const auto& e : node.entries()) collect_waivers(e.value, causal);
+  for (const ConfigNode& item : node.items()) collect_waivers(item, causal);
+}
+
+class Verifier {
+ public:
+  Verifier(const LanguageModel& model, const Tensor& ids, const VerifyOptions& options)
+      : model_(model),
+        ids_(ids),
+        options_(options),
+        batch_(ids.dim(0)),
+        tokens_(ids.dim(1)),
+        wide_(model.params().dtype() == DType::f64),
+        numbers_(options.seed, "verify"),
+        whole_(run(model, ids)) {
+    require(batch_ >= 1 && tokens_ >= 4, "verify: ids{} are too few", ids.shape().str());
+    for (const LayerSpec& l : model.config().layers) collect_waivers(l.mixer, waived_causality_);
+  }
+
+  std::vector<Finding> all() {
+    if (!finite()) return std::move(findings_);  // nothing else means anything
+    cuts();
+    single_tokens();
+    chunks();
+    training_form();
+    causality();
+    batch();
+    stored_state();
+    rollback();
+    documents();
+    thread_counts();
+    return std::move(findings_);
+  }
+
+ private:
+  double bound() const { return wide_ ? 1e-10 : 1e-4; }
+  Finding& begin(std::string check, double allowed) {
+    Finding& f = findings_.emplace_back();
+    f.check = std::move(check);
+    f.bound = allowed;
+    return f;
+  }
+  void end() { judge(findings_.back(), !wide_); }
+  int64_t token_below(int64_t n) { return static_cast<int64_t>(numbers_.below(draws_++, static_cast<uint64_t>(n))); }
+
+  bool finite() {
+    Finding& f = begin("finite numbers", 0);
+    compare(f, whole_, 0, whole_, "whole");  // what is not a number differs from itself
+    end();
+    return f.passed;
+  }
+
+  void cuts() {
+    Finding& f = begin("cut in two", bound());
+    for (int64_t at : std::set<int64_t>{1, tokens_ / 4 + 1, tokens_ / 2, tokens_ - 1})
+      compare(f, run(model_, ids_, {.cuts = {at}}), 0, whole_, fmt::format("cut at {}", at));
+    end();
+    Finding& many = begin("cut anywhere", bound());
+    for (int64_t pieces : {3, 6}) {
+      std::set<int64_t> at;
+      for (int64_t i = 1; i < pieces; ++i) at.insert(1 + token_below(tokens_ - 1));
+      compare(many, run(model_, ids_, {.cuts = {at.begin(), at.end()}}), 0, whole_,
+              fmt::format("cut at {}", fmt::join(at, ", ")));
+    }
+    end();
+  }
+
+  void single_tokens() {
+    compare(begin("single tokens", bound()), run(model_, ids_, {.steps = true}), 0, whole_, "steps");
+    end();
+  }
+
+  void chunks() {
+    Finding& f = begin("chunk sizes", bound());
+    for (int64_t chunk : {1, 3, 16, 64})
+      compare(f, run(model_, ids_, {.chunk = chunk}), 0, whole_, fmt::format("chunk {}", chunk));
+    end();
+  }
+
+  void training_form() {
+    Finding& f = begin("training form", bound());
+    const Outcome trained = run(model_, ids_, {.phase = Phase::train});
+    if (model_.config().dropout > 0) {
+      f.skipped = "dropout is part of the training form";
+      return;
+    }
+    compare(f, trained, 0, whole_, "training form");
+    end();
+  }
+
+  // Other tokens after t change nothing up to it.
+  void causality() {
+    Finding& f = begin("nothing looks ahead", waived_causality_.empty() ? 0 : bound());
+    f.notes.assign(waived_causality_.begin(), waived_causality_.end());
+    for (int64_t t : std::set<int64_t>{0, tokens_ / 3, tokens_ / 2, tokens_ - 2}) {
+      const Tensor other = ids_.clone();
+      for (int64_t b = 0; b < batch_; ++b)
+        for (int64_t i = t + 1; i < tokens_; ++i) {
+          int32_t& id = other.view<int32_t>().row(b)[i];
+          if (model_.vocab() > 1)
+            id = static_cast<int32_t>((id + 1 + token_below(model_.vocab() - 1)) % model_.vocab());
+        }
+      Outcome changed = run(model_, other);
+      changed.logits = token_range(changed.logits, 0, t + 1);
+      changed.choices.clear();
+      compare(f, changed, 0, whole_, fmt::format("other tokens after {}", t));
+    }
+    end();
+  }
+
+  Outcome sequence_of(const Outcome& o, int64_t b) const {
+    Outcome one;
+    one.logits = o.logits.row_range(b * tokens_, {1, tokens_, o.logits.cols()});
+    for (const auto& [name, t] : o.choices) one.choices[name] = t.row_range(b * tokens_, {1, tokens_, t.cols()});
+    return one;
+  }
+
+  void batch() {
+    Finding& f = begin("sequences alone", bound());
+    for (int64_t b = 0; b < batch_; ++b)
+      compare(f, run(model_, ids_.row_range(b, {1, tokens_}).clone()), 0, sequence_of(whole_, b),
+              fmt::format("sequence {} alone", b));
+    end();
+  }
+
+  // The second half after a first one, from `state`.
+  Outcome rest(ModelState& state) const {
+    Outcome o;
+    o.logits = model_.logits(token_range(ids_, tokens_ / 2, tokens_), {}, &state);
+    return o;
+  }
+  ModelState half() const {
+    ModelState state = model_.make_state(batch_, tokens_);
+    model_.logits(token_range(ids_, 0, tokens_ / 2), {}, &state);
+    return state;
+  }
+
+  void stored_state() {
+    Finding& f = begin("state stored and read", 0);
+    const auto folder = options_.scratch.empty() ? std::filesystem::temp_directory_path() : options_.scratch;
+    const auto file = folder / fmt::format("effllm-state-{}.safetensors", getpid());
+    ModelState state = half();
+    save_state(file, model_, state);
+    ModelState again = model_.make_state(batch_, tokens_);
+    load_state(file, model_, again);
+    std::filesystem::remove(file);
+    const Outcome right = rest(state);
+    compare(f, rest(again), 0, right, fmt::format("stored after {} tokens", tokens_ / 2));
+    end();
+  }
+
+  // A branch that reads something else leaves the state that it was cloned from as it was.
+  void rollback() {
+    Finding& f = begin("rollback to a clone", 0);
+    ModelState state = half();
+    ModelState undisturbed = half();
+    ModelState branch = state.clone();
+    model_.logits(token_range(ids_, 0, tokens_ - tokens_ / 2), {}, &branch);
+    const Outcome right = rest(undisturbed);
+    compare(f, rest(state), 0, right, fmt::format("rolled back to {} tokens", tokens_ / 2));
+    end();
+  }
+
+  // Two documents in a row come out as each alone, whole and cut near the border.
+  void documents() {
+    Finding& f = begin("packed documents", bound());
+    const int64_t border = tokens_ / 3 + 1;
+    const Tensor segments = Tensor::zeros({batch_, tokens_}, DType::i64);
+    for (int64_t b = 0; b < batch_; ++b)
+      for (int64_t t = border; t < tokens_; ++t) segments.view<int64_t>().row(b)[t] = 1;
+    const Outcome first = run(model_, token_range(ids_, 0, border)),
+                  second = run(model_, token_range(ids_, border, tokens_));
+    const auto check = [&](const Way& way, const std::string& label) {
+      const Outcome packed = run(model_, ids_, way);
+      compare(f, packed, 0, first, label + ", first document");
+      compare(f, packed, border, second, label + ", second document");
+    };
+    check({.segments = &segments}, "whole");
+    for (int64_t cut : {border - 1, border, border + 1})
+      check({.cuts = {cut}, .segments = &segments}, fmt::format("cut at {}", cut));
+    end();
+  }
+
+  void thread_counts() {
+    Finding& f = begin("threads", 0);
+    const int before = threads();
+    for (int n : {1, 2, 3}) {
+      set_threads(n);
+      compare(f, run(model_, ids_), 0, whole_, fmt::format("{} thread{}", n, n == 1 ? "" : "s"));
+    }
+    set_threads(before);
+    end();
+  }
+
+  const LanguageModel& model_;
+  const Tensor& ids_;
+  const VerifyOptions& options_;
+  int64_t batch_, tokens_;
+  bool wide_;
+  RandomStream numbers_;
+  uint64_t draws_ = 0;
+  Outcome whole_;
+  std::set<std::string> waived_causality_;
+  std::vector<Finding> findings_;
+};
+
+}  // namespace
+
+std::vector<Finding> verify(const LanguageModel& model, const Tensor& ids, const VerifyOptions& options) {
+  return Verifier(model, ids, options).all();
+}
+
+}  // namespace effllm

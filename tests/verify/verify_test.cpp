@@ -1,0 +1,122 @@
+#include "verify/verify.h"
+
+#include <doctest/doctest.h>
+
+#include <limits>
+
+#include "io/state_file.h"
+#include "io/temp_folder.h"
+#include "support/models.h"
+#include "support/tensors.h"
+#include "verify/compare.h"
+
+using namespace effllm;
+using namespace effllm::test;
+
+namespace {
+
+constexpr int64_t kVocab = 11;
+constexpr std::string_view kHybrid =
+    "{d_model: 8, init: {std: 0.4}, block: {ffn: {type: swiglu}}, layers: [{mixer: {type: attention, heads: 2, "
+    "window: 5}}, {mixer: {type: gla, heads: 2, gate_rank: 3, conv: 3}}, {mixer: {type: min_gru, conv: 3}}]}";
+
+Outcome outcome(const Tensor& logits, const Tensor& chosen = {}, const Tensor& margin = {}) {
+  Outcome o;
+  o.logits = logits;
+  if (chosen.defined()) o.choices["layers.0.mixer.selected"] = chosen;
+  if (margin.defined()) o.choices["layers.0.mixer.margin"] = margin;
+  return o;
+}
+
+}  // namespace
+
+TEST_CASE("verify: every check holds on a hybrid, in both types") {
+  const Threads two(2);
+  const Tensor ids = random_ids(2, 21, kVocab, 3);
+  for (DType type : {DType::f64, DType::f32}) {
+    const auto model = build_model(kHybrid, kVocab, 32, type);
+    const auto found = verify(*model, ids, {});
+    CHECK(found.size() == 12);
+    for (const Finding& f : found) {
+      CAPTURE(f.check);
+      CAPTURE(f.worst);
+      CAPTURE(f.where);
+      CHECK(f.passed);
+      CHECK(f.skipped.empty());
+      CHECK(f.compared >= 21);
+    }
+  }
+}
+
+TEST_CASE("verify: what dropout makes of the training form is not compared") {
+  const auto model = build_model("{d_model: 8, dropout: 0.5, layers: [{mixer: {type: min_gru}}]}", kVocab, 32);
+  for (const Finding& f : verify(*model, random_ids(1, 9, kVocab, 3), {}))
+    CHECK(f.skipped.empty() == (f.check != "training form"));
+}
+
+TEST_CASE("verify: a difference is found, measured and placed") {
+  const Tensor right = random({2, 5, 3}, 1), form = right.clone();
+  put(form, 7, 1, at(form, 7, 1) + 2e-6);
+  Finding f{.bound = 1e-10};
+  compare(f, outcome(form), 0, outcome(right), "steps");
+  judge(f, true);
+  CHECK_FALSE(f.passed);
+  CHECK(f.worst == doctest::Approx(2e-6 / scale_of(right)).epsilon(1e-6));
+  CHECK(f.where == "steps, sequence 1, token 2");
+  CHECK(f.compared == 10);
+  Finding loose{.bound = 1e-4};
+  compare(loose, outcome(form), 0, outcome(right), "steps");
+  judge(loose, true);
+  CHECK(loose.passed);
+
+  put(form, 0, 0, std::numeric_limits<double>::quiet_NaN());
+  Finding broken{.bound = 1e-4};
+  compare(broken, outcome(form), 0, outcome(right), "steps");
+  judge(broken, true);
+  CHECK_FALSE(broken.passed);
+}
+
+TEST_CASE("verify: tokens after another choice are counted and left out") {
+  const int64_t tokens = 20'001;
+  const Tensor right = Tensor::zeros({1, tokens, 1}, DType::f32), form = right.clone(),
+               chosen = Tensor::zeros({1, tokens, 2}, DType::i64), other = chosen.clone(),
+               margin = Tensor::full({1, tokens, 1}, DType::f32, 0.5);
+  put(other, 19'000, 1, 3);
+  put(margin, 19'000, 0, 1e-7);
+  for (int64_t t = 19'000; t < tokens; ++t) put(form, t, 0, 1);
+  Finding f{.bound = 1e-4};
+  compare(f, outcome(form, other, margin), 0, outcome(right, chosen, margin), "steps");
+  judge(f, true);
+  CHECK(f.passed);
+  CHECK(f.flips == 1);
+  CHECK(f.margin == doctest::Approx(1e-7));
+  judge(f, false);  // f64 has no excuse
+  CHECK_FALSE(f.passed);
+  put(other, 19'001, 1, 3);
+  put(other, 19'002, 1, 3);
+  Finding many{.bound = 1e-4};
+  compare(many, outcome(form, other, margin), 0, outcome(right, chosen, margin), "steps");
+  judge(many, true);
+  CHECK_FALSE(many.passed);  // 3 of 20,001 are more than 1e-4
+}
+
+TEST_CASE("state file: what a model remembers comes back to the bit") {
+  const TempFolder folder("state");
+  const auto model = build_model(kHybrid, kVocab, 32);
+  ModelState state = model->make_state(2, 16);
+  model->logits(random_ids(2, 9, kVocab, 1), {}, &state);
+  save_state(folder.path / "s.safetensors", *model, state);
+  const ModelState again = model->make_state(2, 16);
+  load_state(folder.path / "s.safetensors", *model, again);
+  const auto a = named_tensors(*model, state), b = named_tensors(*model, again);
+  REQUIRE(a.size() == b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    CHECK(a[i].name == b[i].name);
+    CHECK(same_bits(a[i].value, b[i].value));
+  }
+  CHECK_THROWS_WITH_AS(load_state(folder.path / "s.safetensors", *model, model->make_state(3, 16)),
+                       doctest::Contains("state.seen"), CheckpointError);
+  const auto taller =
+      build_model("{d_model: 8, layers: [{mixer: {type: min_gru}}, {mixer: {type: gla, heads: 2}}]}", kVocab, 32);
+  CHECK_THROWS_AS(load_state(folder.path / "s.safetensors", *taller, taller->make_state(2, 16)), CheckpointError);
+}
