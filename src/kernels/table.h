@@ -101,31 +101,6 @@ struct GatedScanBackward {
   bool add_gate, add_candidate, add_h0;
 };
 
-// Rows of one head of a linear model that is trained while it is used: z = k W + b of each token, whose loss is
-// 1/2 |LN(z) - (v - k)|^2.
-template <class T>
-struct TttRows {
-  View<const T> z, k, v;   // [rows, n]
-  View<const T> eta;       // [rows, 1] the inner learning rates
-  const T *weight, *bias;  // [n] of the layer norm
-  T eps;
-};
-template <class T>
-struct TttRowGradients {
-  View<const T> d_a;
-  View<T> d_z, d_error;  // d_error: of LN(z) - (v - k)
-  View<T> d_eta;         // [rows, 1]; null data: not wanted
-  bool add_eta;
-  T *d_weight, *d_bias;  // added to
-};
-// y_i = y_i + bias - tau_i (sum_i + sum over j <= i of (1 + scores_ij) a_j).
-template <class T>
-struct TttRead {
-  View<const T> scores, a, sum;  // [rows, rows], [rows, n] twice; null data of `sum`: zero
-  const T *bias, *tau;           // [n], [rows]
-  View<T> y;
-};
-
 // One step of one sequence of width W. Gates stand one after another in [4W] and [3W]. `recurrent`: R h_{t-1}; null, as
 // is c_before or h_before then: a state of zeros. The new state may overwrite the one before.
 template <class T>
@@ -159,140 +134,163 @@ struct GruStepBackward {
   T* d_h;          // of h_t; on return what reaches h_{t-1} past the product
   T* d_in;         // [3W]; its first 2W are those of the recurrent sums too
   T* d_recurrent;  // [W] of R_n h + bias
-  // Scans h_t = a_t h_{t-1} + b_t whose coefficients come from the inputs x[0], x[1] (, x[2]) and a row of numbers for
-  // each column; `first` is what h_t is at the start of a document. s: sigmoid.
-  //   min_lstm  (f, i, u): a = s(f) / (s(f) + s(i)), b = (1 - a) u; min_lstm_g: minGRU's g(u) for u
-  //   hgrn      (f, u; row): a = row + (1 - row) s(f), b = (1 - a) silu(u)
-  //   rg_lru    (r, i, u; row): a = exp(-8 row s(r)), b = sqrt(1 - a^2) s(i) u, first = s(i) u
-  enum class ScanForm { min_lstm, min_lstm_g, hgrn, rg_lru };
-  constexpr int inputs_of(ScanForm f) { return f == ScanForm::hgrn ? 2 : 3; }
-  constexpr bool has_row(ScanForm f) { return f == ScanForm::hgrn || f == ScanForm::rg_lru; }
+};
 
-  // One sequence. h0: [C], or null: the first token begins a document. starts: as for `scan`.
-  template <class T>
-  struct FusedScan {
-    View<const T> x[3];  // [T, C] each
-    const T* row;        // [C]
-    const T* h0;
-    const uint8_t* starts;
-  };
-  template <class T>
-  struct FusedScanBackward {
-    View<const T> h, d_h;  // d_h null data: of h_T alone
-    const T* d_last;       // [C] or null
-    View<T> dx[3];         // null data where unwanted, as d_row and d_h0
-    bool add[3];
-    T* d_row;  // [C], the sum over this sequence's tokens
-    T* d_h0;
-    bool add_h0;
-  };
+// Scans h_t = a_t h_{t-1} + b_t whose coefficients come from the inputs x[0], x[1] (, x[2]) and a row of numbers for
+// each column; `first` is what h_t is at the start of a document. s: sigmoid.
+//   min_lstm  (f, i, u): a = s(f) / (s(f) + s(i)), b = (1 - a) u; min_lstm_g: minGRU's g(u) for u
+//   hgrn      (f, u; row): a = row + (1 - row) s(f), b = (1 - a) silu(u)
+//   rg_lru    (r, i, u; row): a = exp(-8 row s(r)), b = sqrt(1 - a^2) s(i) u, first = s(i) u
+enum class ScanForm { min_lstm, min_lstm_g, hgrn, rg_lru };
+constexpr int inputs_of(ScanForm f) { return f == ScanForm::hgrn ? 2 : 3; }
+constexpr bool has_row(ScanForm f) { return f == ScanForm::hgrn || f == ScanForm::rg_lru; }
 
-  struct AdamwArgs {
-    double lr, beta1, beta2, eps, weight_decay, grad_scale;
-    double bias1, bias2;  // 1 - beta^t
-  };
+// One sequence. h0: [C], or null: the first token begins a document. starts: as for `scan`.
+template <class T>
+struct FusedScan {
+  View<const T> x[3];  // [T, C] each
+  const T* row;        // [C]
+  const T* h0;
+  const uint8_t* starts;
+};
+template <class T>
+struct FusedScanBackward {
+  View<const T> h, d_h;  // d_h null data: of h_T alone
+  const T* d_last;       // [C] or null
+  View<T> dx[3];         // null data where unwanted, as d_row and d_h0
+  bool add[3];
+  T* d_row;  // [C], the sum over this sequence's tokens
+  T* d_h0;
+  bool add_h0;
+};
 
-  template <class T>
-  struct Kernels {
-    const char* isa;
-    void (*gemm)(const GemmArgs<T>&) noexcept;
+// Rows of one head of a linear model that is trained while it is used: z = k W + b of each token, whose loss is
+// 1/2 |LN(z) - (v - k)|^2.
+template <class T>
+struct TttRows {
+  View<const T> z, k, v;   // [rows, n]
+  View<const T> eta;       // [rows, 1] the inner learning rates
+  const T *weight, *bias;  // [n] of the layer norm
+  T eps;
+};
+template <class T>
+struct TttRowGradients {
+  View<const T> d_a;
+  View<T> d_z, d_error;  // d_error: of LN(z) - (v - k)
+  View<T> d_eta;         // [rows, 1]; null data: not wanted
+  bool add_eta;
+  T *d_weight, *d_bias;  // added to
+};
+// y_i = y_i + bias - tau_i (sum_i + sum over j <= i of (1 + scores_ij) a_j).
+template <class T>
+struct TttRead {
+  View<const T> scores, a, sum;  // [rows, rows], [rows, n] twice; null data of `sum`: zero
+  const T *bias, *tau;           // [n], [rows]
+  View<T> y;
+};
 
-    // c (+)= a B for one B[k, n] and few rows at a time: `pack` lays B, or w^T of w[n, k], out in packed_size elements.
-    int64_t (*packed_size)(int64_t k, int64_t n) noexcept;
-    void (*pack)(bool transposed, View<const T> w, T* to) noexcept;
-    void (*multiply_packed)(View<const T> a, const T* b, View<T> c, bool add) noexcept;
+struct AdamwArgs {
+  double lr, beta1, beta2, eps, weight_decay, grad_scale;
+  double bias1, bias2;  // 1 - beta^t
+};
 
-    // y (+)= f(x);  dx (+)= f'(x) dy
-    void (*pointwise)(Pointwise f, View<const T> x, View<T> y) noexcept;
-    void (*pointwise_backward)(Pointwise f, View<const T> x, View<const T> dy, View<T> dx, bool add) noexcept;
-    // y (+)= alpha a * b elementwise;  y (+)= alpha a;  y = a + b
-    void (*multiply)(T alpha, View<const T> a, View<const T> b, View<T> y, bool add) noexcept;
-    void (*scale)(T alpha, View<const T> a, View<T> y, bool add) noexcept;
-    void (*sum)(View<const T> a, View<const T> b, View<T> y) noexcept;
-    void (*transpose)(View<const T> x, View<T> y) noexcept;              // y[c][r] = x[r][c]
-    void (*add_row)(View<const T> x, const T* row, View<T> y) noexcept;  // y = x + row
-    void (*column_sum)(View<const T> x, T* sum, bool add) noexcept;      // over rows, in row order
-    // Groups of equal width in each row: y (+)= factor[g] * x;  y[g] (+)= a . b. factor, y of group_dot: [rows,
-    // groups].
-    void (*scale_groups)(View<const T> x, View<const T> factor, View<T> y, bool add) noexcept;
-    void (*group_dot)(View<const T> a, View<const T> b, View<T> y, bool add) noexcept;
-    // y = x * factor + offset (null: none), [C] each;  y += x * factor;  sum[c] (+)= sum over rows of a * b, in row
-    // order.
-    void (*scale_columns)(View<const T> x, const T* factor, const T* offset, View<T> y, bool add) noexcept;
-    void (*column_dot)(View<const T> a, View<const T> b, T* sum, bool add) noexcept;
-    // gate_up: [rows, 2F]; y = silu(gate) * up
-    void (*swiglu)(View<const T> gate_up, View<T> y) noexcept;
-    void (*swiglu_backward)(View<const T> gate_up, View<const T> dy, View<T> d_gate_up, bool add) noexcept;
+template <class T>
+struct Kernels {
+  const char* isa;
+  void (*gemm)(const GemmArgs<T>&) noexcept;
 
-    // Each row falls into groups of `width` columns that are normalised apart; rstd, mean: [rows * groups]. weight of
-    // rms_norm: [width], the same for all groups, or null; weight and bias of layer_norm: [C], one for each column.
-    void (*rms_norm)(View<const T> x, const T* weight, int64_t width, T eps, View<T> y, T* rstd) noexcept;
-    void (*rms_norm_backward)(View<const T> x, const T* weight, int64_t width, const T* rstd, View<const T> dy,
-                              View<T> dx, bool add_x, T* d_weight, bool add_w) noexcept;  // dx, d_weight may be null
-    void (*layer_norm)(View<const T> x, const T* weight, const T* bias, int64_t width, T eps, View<T> y, T* mean,
-                       T* rstd) noexcept;
-    void (*layer_norm_backward)(View<const T> x, const T* weight, int64_t width, const T* mean, const T* rstd,
-                                View<const T> dy, View<T> dx, bool add_x, T* d_weight, bool add_w, T* d_bias,
-                                bool add_b) noexcept;
+  // c (+)= a B for one B[k, n] and few rows at a time: `pack` lays B, or w^T of w[n, k], out in packed_size elements.
+  int64_t (*packed_size)(int64_t k, int64_t n) noexcept;
+  void (*pack)(bool transposed, View<const T> w, T* to) noexcept;
+  void (*multiply_packed)(View<const T> a, const T* b, View<T> c, bool add) noexcept;
 
-    // Rows of logits against targets (negative: no loss). Returns the sum of -log softmax(target) and, where d_logits
-    // has data, (softmax - onehot) * scale. d_logits may be logits itself. nats: [rows] each row's loss, or null.
-    double (*cross_entropy)(View<const T> logits, const int32_t* targets, T scale, View<T> d_logits,
-                            double* nats) noexcept;
+  // y (+)= f(x);  dx (+)= f'(x) dy
+  void (*pointwise)(Pointwise f, View<const T> x, View<T> y) noexcept;
+  void (*pointwise_backward)(Pointwise f, View<const T> x, View<const T> dy, View<T> dx, bool add) noexcept;
+  // y (+)= alpha a * b elementwise;  y (+)= alpha a;  y = a + b
+  void (*multiply)(T alpha, View<const T> a, View<const T> b, View<T> y, bool add) noexcept;
+  void (*scale)(T alpha, View<const T> a, View<T> y, bool add) noexcept;
+  void (*sum)(View<const T> a, View<const T> b, View<T> y) noexcept;
+  void (*transpose)(View<const T> x, View<T> y) noexcept;              // y[c][r] = x[r][c]
+  void (*add_row)(View<const T> x, const T* row, View<T> y) noexcept;  // y = x + row
+  void (*column_sum)(View<const T> x, T* sum, bool add) noexcept;      // over rows, in row order
+  // Groups of equal width in each row: y (+)= factor[g] * x;  y[g] (+)= a . b. factor, y of group_dot: [rows, groups].
+  void (*scale_groups)(View<const T> x, View<const T> factor, View<T> y, bool add) noexcept;
+  void (*group_dot)(View<const T> a, View<const T> b, View<T> y, bool add) noexcept;
+  // y = x * factor + offset (null: none), [C] each;  y += x * factor;  sum[c] (+)= sum over rows of a * b, in row
+  // order.
+  void (*scale_columns)(View<const T> x, const T* factor, const T* offset, View<T> y, bool add) noexcept;
+  void (*column_dot)(View<const T> a, View<const T> b, T* sum, bool add) noexcept;
+  // gate_up: [rows, 2F]; y = silu(gate) * up
+  void (*swiglu)(View<const T> gate_up, View<T> y) noexcept;
+  void (*swiglu_backward)(View<const T> gate_up, View<const T> dy, View<T> d_gate_up, bool add) noexcept;
 
-    // Rotates pairs (c, c + dim/2) of each head's first `dim` columns by +angle or -angle. cos, sin: [rows, dim/2]
-    // dense.
-    void (*rotate)(View<const T> x, int64_t heads, int64_t head_dim, int64_t dim, const T* cos, const T* sin,
-                   bool inverse, View<T> y, bool add) noexcept;
-    // Row r is row (row0 + r % rows_per_sample) of sample (sample0 + r / rows_per_sample).
-    void (*dropout)(View<const T> x, double p, uint32_t key0, uint32_t key1, int64_t sample0, int64_t row0,
-                    int64_t rows_per_sample, View<T> y, bool add) noexcept;
+  // Each row falls into groups of `width` columns that are normalised apart; rstd, mean: [rows * groups]. weight of
+  // rms_norm: [width], the same for all groups, or null; weight and bias of layer_norm: [C], one for each column.
+  void (*rms_norm)(View<const T> x, const T* weight, int64_t width, T eps, View<T> y, T* rstd) noexcept;
+  void (*rms_norm_backward)(View<const T> x, const T* weight, int64_t width, const T* rstd, View<const T> dy,
+                            View<T> dx, bool add_x, T* d_weight, bool add_w) noexcept;  // dx, d_weight may be null
+  void (*layer_norm)(View<const T> x, const T* weight, const T* bias, int64_t width, T eps, View<T> y, T* mean,
+                     T* rstd) noexcept;
+  void (*layer_norm_backward)(View<const T> x, const T* weight, int64_t width, const T* mean, const T* rstd,
+                              View<const T> dy, View<T> dx, bool add_x, T* d_weight, bool add_w, T* d_bias,
+                              bool add_b) noexcept;
 
-    double (*sum_of_squares)(const T* x, int64_t n) noexcept;  // accumulated in f64
-    void (*adamw)(const AdamwArgs&, int64_t n, const T* grad, T* value, T* m, T* v) noexcept;
+  // Rows of logits against targets (negative: no loss). Returns the sum of -log softmax(target) and, where d_logits
+  // has data, (softmax - onehot) * scale. d_logits may be logits itself. nats: [rows] each row's loss, or null.
+  double (*cross_entropy)(View<const T> logits, const int32_t* targets, T scale, View<T> d_logits,
+                          double* nats) noexcept;
 
-    // One sequence: h_t = a_t h_{t-1} + b_t. starts: [T] non-zero where a document starts (h_{t-1} counts as 0), or
-    // null. h0: [C] or null for zero.
-    void (*scan)(View<const T> a, View<const T> b, const T* h0, const uint8_t* starts, View<T> h) noexcept;
-    // d_h: gradient of every h_t; d_last: [C] of h_T beside it, or null. da, db, d_h0: null where unwanted.
-    void (*scan_backward)(View<const T> a, View<const T> h, const T* h0, const uint8_t* starts, View<const T> d_h,
-                          const T* d_last, View<T> da, bool add_a, View<T> db, bool add_b, T* d_h0,
-                          bool add_h0) noexcept;
+  // Rotates pairs (c, c + dim/2) of each head's first `dim` columns by +angle or -angle. cos, sin: [rows, dim/2] dense.
+  void (*rotate)(View<const T> x, int64_t heads, int64_t head_dim, int64_t dim, const T* cos, const T* sin,
+                 bool inverse, View<T> y, bool add) noexcept;
+  // Row r is row (row0 + r % rows_per_sample) of sample (sample0 + r / rows_per_sample).
+  void (*dropout)(View<const T> x, double p, uint32_t key0, uint32_t key1, int64_t sample0, int64_t row0,
+                  int64_t rows_per_sample, View<T> y, bool add) noexcept;
 
-    // One sequence: h_t = (1 - z_t) h_{t-1} + z_t c_t, z = sigmoid(gate), c as `kind` says. h0 and starts as for scan.
-    void (*gated_scan)(Candidate kind, View<const T> gate, View<const T> candidate, const T* h0, const uint8_t* starts,
-                       View<T> h) noexcept;
-    void (*gated_scan_backward)(Candidate kind, const GatedScanBackward<T>&) noexcept;
-    void (*fused_scan)(ScanForm form, const FusedScan<T>&, View<T> h) noexcept;
-    void (*fused_scan_backward)(ScanForm form, const FusedScan<T>&, const FusedScanBackward<T>&) noexcept;
+  double (*sum_of_squares)(const T* x, int64_t n) noexcept;  // accumulated in f64
+  void (*adamw)(const AdamwArgs&, int64_t n, const T* grad, T* value, T* m, T* v) noexcept;
 
-    // One sequence: y_t = sum_j w[j] * x_{t-(W-1)+j}, depthwise. history: [W-1, C] the tokens before (null data:
-    // zeros).
-    void (*short_conv)(View<const T> x, View<const T> w, View<const T> history, const uint8_t* starts,
-                       View<T> y) noexcept;
-    void (*short_conv_backward)(View<const T> x, View<const T> w, View<const T> history, const uint8_t* starts,
-                                View<const T> dy, View<T> dx, bool add_x, View<T> dw, bool add_w, View<T> d_history,
-                                bool add_history) noexcept;
+  // One sequence: h_t = a_t h_{t-1} + b_t. starts: [T] non-zero where a document starts (h_{t-1} counts as 0), or
+  // null. h0: [C] or null for zero.
+  void (*scan)(View<const T> a, View<const T> b, const T* h0, const uint8_t* starts, View<T> h) noexcept;
+  // d_h: gradient of every h_t; d_last: [C] of h_T beside it, or null. da, db, d_h0: null where unwanted.
+  void (*scan_backward)(View<const T> a, View<const T> h, const T* h0, const uint8_t* starts, View<const T> d_h,
+                        const T* d_last, View<T> da, bool add_a, View<T> db, bool add_b, T* d_h0, bool add_h0) noexcept;
 
-    void (*lstm_cell)(const LstmStep<T>&) noexcept;
-    void (*lstm_cell_backward)(const LstmStepBackward<T>&) noexcept;
-    void (*gru_cell)(const GruStep<T>&) noexcept;
-    void (*gru_cell_backward)(const GruStepBackward<T>&) noexcept;
+  // One sequence: h_t = (1 - z_t) h_{t-1} + z_t c_t, z = sigmoid(gate), c as `kind` says. h0 and starts as for scan.
+  void (*gated_scan)(Candidate kind, View<const T> gate, View<const T> candidate, const T* h0, const uint8_t* starts,
+                     View<T> h) noexcept;
+  void (*gated_scan_backward)(Candidate kind, const GatedScanBackward<T>&) noexcept;
+  void (*fused_scan)(ScanForm form, const FusedScan<T>&, View<T> h) noexcept;
+  void (*fused_scan_backward)(ScanForm form, const FusedScan<T>&, const FusedScanBackward<T>&) noexcept;
 
-    void (*gla)(const GlaPass<T>&) noexcept;
+  // One sequence: y_t = sum_j w[j] * x_{t-(W-1)+j}, depthwise. history: [W-1, C] the tokens before (null data: zeros).
+  void (*short_conv)(View<const T> x, View<const T> w, View<const T> history, const uint8_t* starts,
+                     View<T> y) noexcept;
+  void (*short_conv_backward)(View<const T> x, View<const T> w, View<const T> history, const uint8_t* starts,
+                              View<const T> dy, View<T> dx, bool add_x, View<T> dw, bool add_w, View<T> d_history,
+                              bool add_history) noexcept;
 
-    void (*ttt_gradient)(const TttRows<T>&, View<T> a) noexcept;  // a = eta * d loss / d z
-    void (*ttt_gradient_backward)(const TttRows<T>&, const TttRowGradients<T>&) noexcept;
-    void (*ttt_read)(const TttRead<T>&) noexcept;
+  void (*lstm_cell)(const LstmStep<T>&) noexcept;
+  void (*lstm_cell_backward)(const LstmStepBackward<T>&) noexcept;
+  void (*gru_cell)(const GruStep<T>&) noexcept;
+  void (*gru_cell_backward)(const GruStepBackward<T>&) noexcept;
 
-    int64_t (*attention_scratch)(int64_t queries, int64_t keys, int64_t dk, int64_t dv, int64_t strip) noexcept;
-    void (*attention)(const AttentionArgs<T>&) noexcept;
-    void (*attention_backward)(const AttentionArgs<T>&, const AttentionBackwardArgs<T>&) noexcept;
+  void (*gla)(const GlaPass<T>&) noexcept;
 
-    // Probes of the machine. fma_chains: returns how many operations it did; sink: [64 bytes].
-    double (*fma_chains)(int64_t rounds, T* sink) noexcept;
-    T (*read_all)(const T* x, int64_t n) noexcept;                         // returns a sum
-    void (*triad)(const T* b, const T* c, T s, T* a, int64_t n) noexcept;  // a = b + s c
-  };
+  void (*ttt_gradient)(const TttRows<T>&, View<T> a) noexcept;  // a = eta * d loss / d z
+  void (*ttt_gradient_backward)(const TttRows<T>&, const TttRowGradients<T>&) noexcept;
+  void (*ttt_read)(const TttRead<T>&) noexcept;
+
+  int64_t (*attention_scratch)(int64_t queries, int64_t keys, int64_t dk, int64_t dv, int64_t strip) noexcept;
+  void (*attention)(const AttentionArgs<T>&) noexcept;
+  void (*attention_backward)(const AttentionArgs<T>&, const AttentionBackwardArgs<T>&) noexcept;
+
+  // Probes of the machine. fma_chains: returns how many operations it did; sink: [64 bytes].
+  double (*fma_chains)(int64_t rounds, T* sink) noexcept;
+  T (*read_all)(const T* x, int64_t n) noexcept;                         // returns a sum
+  void (*triad)(const T* b, const T* c, T s, T* a, int64_t n) noexcept;  // a = b + s c
+};
 
 }  // namespace effllm
