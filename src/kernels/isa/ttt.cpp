@@ -52,8 +52,7 @@ void gradient(const TttRows<T>& x, View<T> a) noexcept {
 
 // With s = eta r, g = d loss / d a, m1 = mean(c), m2 = mean(c h), n1 = mean(g), n2 = mean(g h), n3 = mean(g c):
 //   d eta / n = r (n3 - m1 n1 - m2 n2)
-//   d e = weight s (g - n1 - h n2);  d bias = d e;  d weight = d e (e / weight) + d e h, where e / weight stands for
-//   the factor weight in c: d c e with d c = d e / weight
+//   d c = s (g - n1 - h n2);  d e = weight d c;  d weight = d c e + d e h;  d bias = d e
 //   d h = weight d e - s (g m2 + c n2)
 //   d z = r (d h - mean(d h) - h mean(d h h)) - r h eta (d eta / n), the last term through r itself
 template <class T>
