@@ -7,7 +7,7 @@
 //   o_i = q_i + LN(q_i W_i + b_i),  y = W_o (layer_norm(o) * gelu_tanh(W_g x))
 //
 // Remembers per head W, b and the sum of the open mini-batch, 2 (dh^2 + dh) numbers, and the tail of the convolutions.
-// Sun et al. 2024, arXiv:2407.04620, as in the authors' code.
+// Sun et al. 2024, arXiv:2407.04620, as in the authors' code for the Mamba backbone.
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/short_conv.h"
