@@ -22,6 +22,7 @@
 #include "recurrence/modal.h"
 #include "recurrence/scan.h"
 #include "recurrence/selective_scan.h"
+#include "recurrence/ttt.h"
 
 namespace effllm {
 namespace {
@@ -164,6 +165,24 @@ void add_state_spaces(std::vector<BenchCase>& all) {
           return random({tokens, 128});
         },
         [](const Tensor& u, const Tensor& k) { return fft_conv(u, k); }));
+};
+
+// q, k, v and the inner learning rates are columns of one tensor.
+BenchCase ttt_case(int64_t width) {
+  const int64_t heads = 4, n = heads * width, mini_batch = 16;
+  const Shape x{2, 256, 3 * n + heads};
+  return {fmt::format("ttt, {} heads of {}", heads, width), x.str(), static_cast<double>(x.rows()), [=] {
+            BenchWork work;
+            work.input = random(x);
+            const TttModel model{Tensor::full({mini_batch}, DType::f32, 0.01), Tensor::full({n}, DType::f32, 1),
+                                 Tensor::zeros({n}, DType::f32), random({heads, width, width}, 0.02),
+                                 Tensor::zeros({n}, DType::f32)};
+            work.run = [=](const Tensor& in) {
+              const auto p = split_columns(in, {n, n, n, heads});
+              return ttt(p[0], p[1], p[2], p[3], model, {}, {}, {.heads = heads}).o;
+            };
+            return work;
+          }};
 }
 
 // Loops over memory that no cache holds: AdamW, and the triad that it is compared with. f(n, four arrays of n).
@@ -225,6 +244,7 @@ std::vector<BenchCase> op_cases() {
     for (Decay d : {Decay::none, Decay::scalar, Decay::key}) all.push_back(gla_case(width, d));
   for (int64_t width : {32, 64, 128})
     for (bool decays : {false, true}) all.push_back(delta_case(width, decays));
+  for (int64_t width : {32, 64}) all.push_back(ttt_case(width));
   all.push_back(with_data(
       "scan", {2, 256, 256},
       [] {

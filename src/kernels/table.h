@@ -347,6 +347,31 @@ struct ModalScanBackward {
   T* d_skip;         // [C], overwritten
 };
 
+// Rows of one head of a linear model that is trained while it is used: z = k W + b of each token, whose loss is
+// 1/2 |LN(z) - (v - k)|^2.
+template <class T>
+struct TttRows {
+  View<const T> z, k, v;   // [rows, n]
+  View<const T> eta;       // [rows, 1] the inner learning rates
+  const T *weight, *bias;  // [n] of the layer norm
+  T eps;
+};
+template <class T>
+struct TttRowGradients {
+  View<const T> d_a;
+  View<T> d_z, d_error;  // d_error: of LN(z) - (v - k)
+  View<T> d_eta;         // [rows, 1]; null data: not wanted
+  bool add_eta;
+  T *d_weight, *d_bias;  // added to
+};
+// y_i = y_i + bias - tau_i (sum_i + sum over j <= i of (1 + scores_ij) a_j).
+template <class T>
+struct TttRead {
+  View<const T> scores, a, sum;  // [rows, rows], [rows, n] twice; null data of `sum`: zero
+  const T *bias, *tau;           // [n], [rows]
+  View<T> y;
+};
+
 struct AdamwArgs {
   double lr, beta1, beta2, eps, weight_decay, grad_scale;
   double bias1, bias2;  // 1 - beta^t
@@ -483,6 +508,10 @@ struct Kernels {
   void (*taylor_features_backward)(View<const T> x, T a, T b, T half, View<const T> dy, View<T> dx, bool add) noexcept;
   void (*token_mix)(const TokenMix<T>&, View<T> y) noexcept;
   void (*token_mix_backward)(const TokenMix<T>&, const TokenMixBackward<T>&) noexcept;
+
+  void (*ttt_gradient)(const TttRows<T>&, View<T> a) noexcept;  // a = eta * d loss / d z
+  void (*ttt_gradient_backward)(const TttRows<T>&, const TttRowGradients<T>&) noexcept;
+  void (*ttt_read)(const TttRead<T>&) noexcept;
 
   int64_t (*attention_scratch)(int64_t queries, int64_t keys, int64_t dk, int64_t dv, int64_t strip) noexcept;
   void (*attention)(const AttentionArgs<T>&) noexcept;

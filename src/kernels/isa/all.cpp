@@ -31,6 +31,7 @@ void fill(Kernels<float>& f, Kernels<double>& d) {
   fill_delta(f, d);
   fill_delta_backward(f, d);
   fill_dplr(f, d);
+  fill_ttt(f, d);
   fill_attention(f, d);
   fill_packed(f, d);
   fill_cell(f, d);

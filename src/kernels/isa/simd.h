@@ -76,6 +76,7 @@ void fill_gla(Kernels<float>&, Kernels<double>&);
 void fill_delta(Kernels<float>&, Kernels<double>&);
 void fill_delta_backward(Kernels<float>&, Kernels<double>&);
 void fill_dplr(Kernels<float>&, Kernels<double>&);
+void fill_ttt(Kernels<float>&, Kernels<double>&);
 void fill_attention(Kernels<float>&, Kernels<double>&);
 void fill_packed(Kernels<float>&, Kernels<double>&);
 void fill_cell(Kernels<float>&, Kernels<double>&);
