@@ -1,6 +1,8 @@
 // The ops that a training step spends its time in, at the shapes of small models.
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "base/random.h"
 #include "bench/op_bench.h"
 #include "kernels/table.h"
@@ -14,9 +16,13 @@
 #include "recurrence/attention.h"
 #include "recurrence/cell.h"
 #include "recurrence/delta.h"
+#include "recurrence/fft_conv.h"
 #include "recurrence/gated_scan.h"
 #include "recurrence/gla.h"
+#include "recurrence/modal.h"
 #include "recurrence/scan.h"
+#include "recurrence/selective_scan.h"
+#include "recurrence/ttt.h"
 
 namespace effllm {
 namespace {
@@ -117,6 +123,68 @@ BenchCase delta_case(int64_t width, bool decays) {
       });
 }
 
+// x, step sizes, b and c are columns of one tensor.
+BenchCase selective_scan_case(int64_t columns, int64_t states) {
+  return with_data(
+      fmt::format("selective_scan, {} states", states), {2, 256, 2 * columns + 2 * states},
+      [=] {
+        return random({columns, states});
+      },
+      [=](const Tensor& in, const Tensor& a_log) {
+        const auto p = split_columns(in, {columns, columns, states, states});
+        return selective_scan({p[0], pointwise(Pointwise::softplus, p[1]), a_log, p[2], p[3], {}, {}, {}}).y;
+      });
+}
+
+// Decays of S4D's start: `pairs` modes for each of 128 channels.
+Tensor bench_decays(int64_t pairs) {
+  const Tensor decay = Tensor::empty({2 * pairs, 128}, DType::f32);
+  for (int64_t p = 0; p < pairs; ++p)
+    for (int64_t c = 0; c < 128; ++c) {
+      const double step = 0.001 * std::pow(100.0, static_cast<double>(c) / 127);
+      const double angle = step * 3.14159 * static_cast<double>(p), size = std::exp(-step / 2);
+      decay.view<float>().row(p)[c] = static_cast<float>(size * std::cos(angle));
+      decay.view<float>().row(pairs + p)[c] = static_cast<float>(size * std::sin(angle));
+    }
+  return decay;
+}
+void add_state_spaces(std::vector<BenchCase>& all) {
+  all.push_back(selective_scan_case(256, 16));
+  all.push_back(with_data(
+      "modal_scan, 32 modes", {2, 256, 128}, [] { return bench_decays(32); },
+      [](const Tensor& u, const Tensor& decay) {
+        return modal_scan(u, {decay, decay}, {}, {}, {}).y;
+      }));
+  all.push_back(of_input("modal_kernel, 32 modes", {64, 128}, [](const Tensor& decay) {
+    return modal_kernel({decay, decay.untracked()}, {}, 256);
+  }));
+  for (int64_t tokens : {64, 256, 1024})
+    all.push_back(with_data(
+        "fft_conv", {std::max<int64_t>(1, 512 / tokens), tokens, 128},
+        [=] {
+          return random({tokens, 128});
+        },
+        [](const Tensor& u, const Tensor& k) { return fft_conv(u, k); }));
+};
+
+// q, k, v and the inner learning rates are columns of one tensor.
+BenchCase ttt_case(int64_t width) {
+  const int64_t heads = 4, n = heads * width, mini_batch = 16;
+  const Shape x{2, 256, 3 * n + heads};
+  return {fmt::format("ttt, {} heads of {}", heads, width), x.str(), static_cast<double>(x.rows()), [=] {
+            BenchWork work;
+            work.input = random(x);
+            const TttModel model{Tensor::full({mini_batch}, DType::f32, 0.01), Tensor::full({n}, DType::f32, 1),
+                                 Tensor::zeros({n}, DType::f32), random({heads, width, width}, 0.02),
+                                 Tensor::zeros({n}, DType::f32)};
+            work.run = [=](const Tensor& in) {
+              const auto p = split_columns(in, {n, n, n, heads});
+              return ttt(p[0], p[1], p[2], p[3], model, {}, {}, {.heads = heads}).o;
+            };
+            return work;
+          }};
+}
+
 // Loops over memory that no cache holds: AdamW, and the triad that it is compared with. f(n, four arrays of n).
 BenchCase over_memory(std::string name, double flops, double bytes,
                       void (*f)(int64_t, float*, float*, float*, float*)) {
@@ -176,6 +244,7 @@ std::vector<BenchCase> op_cases() {
     for (Decay d : {Decay::none, Decay::scalar, Decay::key}) all.push_back(gla_case(width, d));
   for (int64_t width : {32, 64, 128})
     for (bool decays : {false, true}) all.push_back(delta_case(width, decays));
+  for (int64_t width : {32, 64}) all.push_back(ttt_case(width));
   all.push_back(with_data(
       "scan", {2, 256, 256},
       [] {
@@ -191,6 +260,7 @@ std::vector<BenchCase> op_cases() {
   all.push_back(with_weight("gru_cell, 256 columns", {8, 256, 768}, {768, 256}, [](const Tensor& x, const Tensor& r) {
     return gru_cell(x, r, Tensor::zeros({256}, DType::f32)).h;
   }));
+  add_state_spaces(all);
   all.push_back(over_memory("adamw", 12, 28, run_adamw));
   all.push_back(over_memory("triad a = b + s c", 2, 12, run_triad));
   return all;

@@ -169,6 +169,73 @@ struct GatedScanBackward {
   bool add_gate, add_candidate, add_h0;
 };
 
+// Some columns of one sequence, each token mixed with the one before it; y_i,t = x_t + (x_{t-1} - x_t) (mix_i + m_i,t).
+// Part i of m, y and their gradients begins i * step columns further on.
+inline constexpr int64_t kTokenMixColumns = 128;  // at most so many
+template <class T>
+struct TokenMix {
+  View<const T> x;        // [T, n]
+  const T* before;        // [n] the token before the first, or null for zero
+  const uint8_t* starts;  // [T] non-zero where a document starts, or null
+  const T* mix;           // [parts][n], mix_stride apart
+  int64_t mix_stride;
+  View<const T> m;  // [T, n], of part 0; null data: none
+  int64_t parts, step;
+};
+template <class T>
+struct TokenMixBackward {
+  View<const T> dy;
+  const T* d_last;  // [n] of the last token itself, or null
+  View<T> d_x, d_m;
+  T* d_mix;  // [parts][n], added to, d_mix_stride apart
+  int64_t d_mix_stride;
+  T* d_before;
+  bool add_x, add_m, add_before;
+};
+
+// One head of one sequence of linear attention. y_t = o_t / (q_t . z_t + eps), z_t = z_{t-1} + k_t.
+template <class T>
+struct KeySum {
+  View<const T> q, k, o;  // [T, dk] twice, [T, dv]
+  const uint8_t* starts;  // z begins at zero there
+  T eps;
+  View<T> inverse;  // [T, 1] the factor of o: written forward, read backward
+};
+template <class T>
+struct KeySumBackward {
+  View<const T> dy;
+  View<T> d_q, d_k, d_o;
+  bool add_q, add_k, add_o;
+  T *z, *d_z;  // [dk] in and out: z before the first token; the gradient of the last z, then of the first
+  T* e;        // [T] scratch
+};
+
+// y_t = o_t + (sum_d q_d u_d k_d) v_t.
+template <class T>
+struct Bonus {
+  View<const T> q, k, v;
+  const T* u;  // [dk]
+};
+template <class T>
+struct BonusBackward {
+  View<const T> dy;
+  View<T> d_q, d_k, d_v;
+  bool add_q, add_k, add_v;
+  T* d_u;  // [dk], added to
+};
+
+// y = (o + d x) silu(z), d: [groups]; gradients with null data are not wanted.
+template <class T>
+struct GatedSkipBackward {
+  View<const T> o, x, z, dy;  // [rows, groups * n]
+  const T* d;
+  int64_t groups;
+  View<T> d_o, d_x, d_z;
+  bool add_o, add_x, add_z;
+  T* d_d;
+  bool add_d;
+};
+
 // One step of one sequence of width W. Gates stand one after another in [4W] and [3W]. `recurrent`: R h_{t-1}; null, as
 // is c_before or h_before then: a state of zeros. The new state may overwrite the one before.
 template <class T>
@@ -232,6 +299,79 @@ struct FusedScanBackward {
   bool add_h0;
 };
 
+// One sequence of h[n,c] = exp(-delta_c rate[n,c]) h[n,c] + delta_c x_c b_n,  y_c = sum_n c_n h[n,c] + skip_c x_c:
+// Mamba's selective scan with its N states of each of C channels. delta, rate >= 0.
+inline constexpr int64_t kSelectiveSpan = 16;  // tokens between checkpoints
+template <class T>
+struct SelectiveScan {
+  View<const T> x, delta;  // [T, C]
+  View<const T> b, c;      // [T, N]
+  View<const T> rate;      // [N, C]
+  const T* skip;           // [C] or null
+  const uint8_t* starts;
+  View<const T> h0;     // [N, C]; null: zero
+  View<T> y, last;      // [T, C], [N, C]
+  View<T> checkpoints;  // [ceil(T / kSelectiveSpan) N, C], states before every span; backward reads them. Null: none
+  T* scratch;           // selective_scan_scratch(N, C) elements
+};
+template <class T>
+struct SelectiveScanBackward {
+  View<const T> d_y, d_last;  // [T, C], [N, C]; null: zero
+  View<T> d_x, d_delta;       // [T, C], null where unwanted, as d_h0 [N, C]
+  View<T> d_h0;
+  bool add_x, add_delta, add_h0;
+  View<T> d_b, d_c, d_rate;  // [T, N] twice, [N, C]; overwritten
+  T* d_skip;                 // [C], overwritten
+};
+
+// Diagonal state spaces with constant decays, of one sequence: P complex states for each of C channels,
+//   h = w h + u,  y = sum_p Re(e_p h_p) + skip u.
+// w, e, h: [2P, C], real parts in rows [0, P), imaginary ones behind.
+template <class T>
+struct ModalScan {
+  View<const T> u;     // [T, C]
+  View<const T> w, e;  // [2P, C]
+  const T* skip;       // [C] or null
+  const uint8_t* starts;
+  View<const T> h0;     // [2P, C]; null: zero
+  View<T> y, last;      // [T, C], [2P, C]
+  View<T> checkpoints;  // [ceil(T / kSelectiveSpan) 2P, C], as for SelectiveScan
+  T* scratch;           // modal_scan_scratch(P, C) elements
+};
+template <class T>
+struct ModalScanBackward {
+  View<const T> d_y, d_last;  // null: zero
+  View<T> d_u, d_h0;          // null where unwanted
+  bool add_u, add_h0;
+  View<T> d_w, d_e;  // [2P, C], overwritten
+  T* d_skip;         // [C], overwritten
+};
+
+// Rows of one head of a linear model that is trained while it is used: z = k W + b of each token, whose loss is
+// 1/2 |LN(z) - (v - k)|^2.
+template <class T>
+struct TttRows {
+  View<const T> z, k, v;   // [rows, n]
+  View<const T> eta;       // [rows, 1] the inner learning rates
+  const T *weight, *bias;  // [n] of the layer norm
+  T eps;
+};
+template <class T>
+struct TttRowGradients {
+  View<const T> d_a;
+  View<T> d_z, d_error;  // d_error: of LN(z) - (v - k)
+  View<T> d_eta;         // [rows, 1]; null data: not wanted
+  bool add_eta;
+  T *d_weight, *d_bias;  // added to
+};
+// y_i = y_i + bias - tau_i (sum_i + sum over j <= i of (1 + scores_ij) a_j).
+template <class T>
+struct TttRead {
+  View<const T> scores, a, sum;  // [rows, rows], [rows, n] twice; null data of `sum`: zero
+  const T *bias, *tau;           // [n], [rows]
+  View<T> y;
+};
+
 struct AdamwArgs {
   double lr, beta1, beta2, eps, weight_decay, grad_scale;
   double bias1, bias2;  // 1 - beta^t
@@ -267,6 +407,8 @@ struct Kernels {
   // gate_up: [rows, 2F]; y = silu(gate) * up
   void (*swiglu)(View<const T> gate_up, View<T> y) noexcept;
   void (*swiglu_backward)(View<const T> gate_up, View<const T> dy, View<T> d_gate_up, bool add) noexcept;
+  void (*gated_skip)(View<const T> o, View<const T> x, View<const T> z, const T* d, int64_t groups, View<T> y) noexcept;
+  void (*gated_skip_backward)(const GatedSkipBackward<T>&) noexcept;
 
   // Each row falls into groups of `width` columns that are normalised apart; rstd, mean: [rows * groups]. weight of
   // rms_norm: [width], the same for all groups, or null; weight and bias of layer_norm: [C], one for each column.
@@ -308,6 +450,33 @@ struct Kernels {
   void (*fused_scan)(ScanForm form, const FusedScan<T>&, View<T> h) noexcept;
   void (*fused_scan_backward)(ScanForm form, const FusedScan<T>&, const FusedScanBackward<T>&) noexcept;
 
+  int64_t (*selective_scan_scratch)(int64_t states, int64_t columns) noexcept;
+  void (*selective_scan)(const SelectiveScan<T>&) noexcept;
+  void (*selective_scan_backward)(const SelectiveScan<T>&, const SelectiveScanBackward<T>&) noexcept;
+
+  int64_t (*modal_scan_scratch)(int64_t pairs, int64_t columns) noexcept;
+  void (*modal_scan)(const ModalScan<T>&) noexcept;
+  void (*modal_scan_backward)(const ModalScan<T>&, const ModalScanBackward<T>&) noexcept;
+  // The impulse response of the same: k[l] = sum_p Re(e_p w_p^l) [T, C]. d_w, d_e: [2P, C], overwritten.
+  int64_t (*modal_kernel_scratch)(int64_t pairs, int64_t tokens) noexcept;
+  void (*modal_kernel)(View<const T> w, View<const T> e, View<T> k, T* scratch) noexcept;
+  void (*modal_kernel_backward)(View<const T> w, View<const T> e, View<const T> d_k, View<T> d_w, View<T> d_e,
+                                T* scratch) noexcept;
+
+  // Fourier transforms of `lanes` columns side by side, of length n, a power of two: a spectrum is n pairs of vectors
+  // [n][re, im][lanes], in an order of its own. turns: [n][2], e^(-2 pi i k / n). Signals have <= n rows, <= lanes
+  // columns, zeros behind; a null imaginary part is zero.
+  int64_t lanes;
+  void (*to_spectrum)(View<const T> re, View<const T> im, int64_t n, const T* turns, T* x) noexcept;
+  void (*from_spectrum)(T* x, int64_t n, const T* turns, View<T> re, View<T> im, bool add) noexcept;  // x is spent
+  // x = x * k, or x * conj(k);  sum (+)= conj(a) b
+  void (*multiply_spectra)(T* x, const T* k, bool conjugate, int64_t n) noexcept;
+  void (*correlate_spectra)(const T* a, const T* b, T* sum, bool add, int64_t n) noexcept;
+  // y_t = sum_{s<=t} k_{t-s} u_s term by term, for few tokens; then the gradients: d_u (+)=, d_k +=.
+  void (*direct_conv)(View<const T> u, View<const T> k, View<T> y) noexcept;
+  void (*direct_conv_backward)(View<const T> u, View<const T> k, View<const T> d_y, View<T> d_u, bool add_u,
+                               View<T> d_k) noexcept;
+
   // One sequence: y_t = sum_j w[j] * x_{t-(W-1)+j}, depthwise. history: [W-1, C] the tokens before (null data: zeros).
   void (*short_conv)(View<const T> x, View<const T> w, View<const T> history, const uint8_t* starts,
                      View<T> y) noexcept;
@@ -315,14 +484,13 @@ struct Kernels {
                               View<const T> dy, View<T> dx, bool add_x, View<T> dw, bool add_w, View<T> d_history,
                               bool add_history) noexcept;
 
-  // One sequence: y_t (+)= sum of w[width - 1 - (t - s)] x_s over from[t] <= s <= t, from[t] > t - width, one filter
-  // for all columns. Strides may be negative: time runs backwards then.
-  void (*filter)(View<const T> x, const T* w, int64_t width, const int64_t* from, View<T> y, bool add) noexcept;
-
   void (*lstm_cell)(const LstmStep<T>&) noexcept;
   void (*lstm_cell_backward)(const LstmStepBackward<T>&) noexcept;
   void (*gru_cell)(const GruStep<T>&) noexcept;
   void (*gru_cell_backward)(const GruStepBackward<T>&) noexcept;
+  // One sequence: y_t (+)= sum of w[width - 1 - (t - s)] x_s over from[t] <= s <= t, from[t] > t - width, one filter
+  // for all columns. Strides may be negative: time runs backwards then.
+  void (*filter)(View<const T> x, const T* w, int64_t width, const int64_t* from, View<T> y, bool add) noexcept;
 
   void (*gla)(const GlaPass<T>&) noexcept;
   void (*delta)(const DeltaPass<T>&) noexcept;
@@ -331,6 +499,19 @@ struct Kernels {
   void (*delta_gradients)(const DeltaGradients<T>&) noexcept;
   void (*dplr)(const DplrPass<T>&) noexcept;
   void (*dplr_keys)(const DplrKeysPass<T>&) noexcept;
+  void (*key_sum)(const KeySum<T>&, View<T> y, T* z) noexcept;  // z: [dk] in and out
+  void (*key_sum_backward)(const KeySum<T>&, const KeySumBackward<T>&) noexcept;
+  void (*bonus)(const Bonus<T>&, View<const T> o, View<T> y) noexcept;
+  void (*bonus_backward)(const Bonus<T>&, const BonusBackward<T>&) noexcept;
+  // y: [rows, 1 + f + f (f + 1) / 2] = (1, a x, the products b x_i x_j of i <= j in order of i, i = j times `half`)
+  void (*taylor_features)(View<const T> x, T a, T b, T half, View<T> y) noexcept;
+  void (*taylor_features_backward)(View<const T> x, T a, T b, T half, View<const T> dy, View<T> dx, bool add) noexcept;
+  void (*token_mix)(const TokenMix<T>&, View<T> y) noexcept;
+  void (*token_mix_backward)(const TokenMix<T>&, const TokenMixBackward<T>&) noexcept;
+
+  void (*ttt_gradient)(const TttRows<T>&, View<T> a) noexcept;  // a = eta * d loss / d z
+  void (*ttt_gradient_backward)(const TttRows<T>&, const TttRowGradients<T>&) noexcept;
+  void (*ttt_read)(const TttRead<T>&) noexcept;
 
   int64_t (*attention_scratch)(int64_t queries, int64_t keys, int64_t dk, int64_t dv, int64_t strip) noexcept;
   void (*attention)(const AttentionArgs<T>&) noexcept;

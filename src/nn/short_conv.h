@@ -4,8 +4,6 @@
 
 #include "nn/context.h"
 #include "nn/param_store.h"
-#include "ops/arithmetic.h"
-#include "ops/pointwise.h"
 #include "recurrence/short_conv.h"
 
 namespace effllm {
@@ -28,11 +26,9 @@ class ShortConv {
   // x: [B, T, C]. Reads and replaces `history`, the field of state_field(), where the context has a state.
   Tensor operator()(const Tensor& x, const Context& cx, Tensor* history) const {
     auto [y, after] = short_conv(x, weight_->value, history ? *history : Tensor(),
-                                 cx.segments ? *cx.segments : Tensor(), silu_ && !bias_);
+                                 cx.segments ? *cx.segments : Tensor(), silu_, bias_ ? bias_->value : Tensor());
     if (history) *history = after;
-    if (!bias_) return y;
-    const Tensor shifted = affine_columns(y, {}, bias_->value);
-    return silu_ ? silu(shifted) : shifted;
+    return y;
   }
 
  private:

@@ -72,6 +72,7 @@ TEST_CASE("bidirectional: sites of the two directions differ, also where weights
 
 TEST_CASE("bidirectional: has no causal form, no state, and takes none inside") {
   const BuiltMixer m("{type: bidirectional}", kD);
+  CHECK(BuiltMixer("{type: bidirectional, of: gru}", kD).mixer->sequences_together() == 8);
   const Tensor x = test::random({1, 3, kD}, 1);
   CHECK_THROWS_WITH_AS(m.mixer->forward(x, {}), doctest::Contains("no causal form"), ShapeError);
   MixerState s = m.mixer->make_state(1, 4, DType::f64);

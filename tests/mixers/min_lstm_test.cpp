@@ -5,7 +5,7 @@
 using namespace effllm;
 using test::BuiltMixer;
 
-TEST_CASE("min_lstm: starts like nn.Linear; parameters, state and cost are those of the formulas") {
+TEST_CASE("min_lstm: starts like nn.Linear, parameters, state and cost are those of the formulas") {
   constexpr int64_t kD = 32, kW = 64, kT = 10;
   const BuiltMixer m("{type: min_lstm, expand: 2, conv: 4}", kD);
   for (const auto& [name, fan_in] : {std::pair{"in.weight", kD}, {"out.weight", kW}, {"conv.weight", int64_t{4}}}) {

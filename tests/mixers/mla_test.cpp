@@ -100,7 +100,7 @@ TEST_CASE("mla: absorbed and plain forms agree, at every cut, also for many new 
   }
 }
 
-TEST_CASE("mla: all see all where the direction allows it; odd widths are refused with their place") {
+TEST_CASE("mla: all see all where the direction allows it, odd widths are refused with their place") {
   const Mla m;
   const Tensor x = test::random({1, 5, kD}, 1);
   Context cx;

@@ -17,7 +17,7 @@ constexpr std::string_view kYaml =
 
 }  // namespace
 
-TEST_CASE("parallel: the mean of normed branches; parameters, state and cost are the sum of theirs") {
+TEST_CASE("parallel: the mean of normed branches, parameters, state and cost are the sum of theirs") {
   constexpr int64_t kT = 7;
   const BuiltMixer m(kYaml, kD), window("{type: attention, heads: 2, window: 5}", kD),
       gru("{type: min_gru, expand: 2}", kD), gla("{type: gla}", kD), mla("{type: mla, heads: 2}", kD);

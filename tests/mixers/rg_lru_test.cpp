@@ -6,7 +6,7 @@ using namespace effllm;
 using test::at;
 using test::BuiltMixer;
 
-TEST_CASE("rg_lru: init is that of recurrentgemma; parameters, state and cost are those of the formulas") {
+TEST_CASE("rg_lru: init is that of recurrentgemma, parameters, state and cost are those of the formulas") {
   constexpr int64_t kD = 64, kW = 128, kT = 10, kBlock = 32;
   const BuiltMixer m("{type: rg_lru, expand: 2}", kD);
   const auto near = [&](const char* name, double variance) {

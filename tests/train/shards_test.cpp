@@ -108,4 +108,5 @@ TEST_CASE("shards: a model asks for as many sequences as any of its layers") {
   CHECK(plan("min_gru", "min_gru").shard_tokens == 512);
   CHECK(plan("min_gru", "lstm").shard_tokens == 8 * 256);
   CHECK(plan("gru", "min_gru").shard_tokens == 8 * 256);
+  CHECK(plan("min_gru", "parallel, branches: [{type: min_gru}, {type: lstm}]").shard_tokens == 8 * 256);
 }

@@ -28,17 +28,19 @@ StateSpec KvCache::spec(int64_t tokens) const {
   return spec;
 }
 
-CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, const Tensor* segments,
-                           bool compact) const {
-  const int64_t batch = k.dim(0), tokens = k.dim(1), capacity = state.fields[0].dim(1);
+CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, const Tensor* segments, bool compact,
+                           size_t first_field) const {
+  Tensor& keys = state.fields[first_field];
+  Tensor* const values = value_width_ ? &state.fields[first_field + 1] : nullptr;
+  const int64_t batch = k.dim(0), tokens = k.dim(1), capacity = keys.dim(1);
   CachedKeys out;
   out.places.q_offset = Tensor::dense({batch}, DType::i64);
   out.places.gap = Tensor::dense({batch}, DType::i64);
   if (segments) out.places.segments = *segments;
   if (MetaMode::on()) {  // as if the cache were full
     const Tensor index = Tensor::dense({batch, capacity + (window_ ? tokens : 0)}, DType::i64);
-    out.k = splice_rows(state.fields[0], k, index);
-    if (value_width_) out.v = splice_rows(state.fields[1], v, index);
+    out.k = splice_rows(keys, k, index);
+    if (values) out.v = splice_rows(*values, v, index);
     return out;
   }
   int64_t longest = 0;
@@ -51,11 +53,11 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, 
             seen + tokens, capacity);
   }
   if (!window_ && !Tape::recording() && !segments && !compact) {
-    write_in_place(k, state.fields[0], state.seen);
-    out.k = state.fields[0].untracked();
-    if (!value_width_) return out;
-    write_in_place(v, state.fields[1], state.seen);
-    out.v = state.fields[1].untracked();
+    write_in_place(k, keys, state.seen);
+    out.k = keys.untracked();
+    if (!values) return out;
+    write_in_place(v, *values, state.seen);
+    out.v = values->untracked();
     return out;
   }
 
@@ -81,11 +83,11 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, 
       a[row] = row >= keep ? -1 : source(first + (sink ? row : rows - keep + row));
     }
   }
-  out.k = splice_rows(state.fields[0], k, joint);
-  state.fields[0] = splice_rows(state.fields[0], k, after);
-  if (!value_width_) return out;
-  out.v = splice_rows(state.fields[1], v, joint);
-  state.fields[1] = splice_rows(state.fields[1], v, after);
+  out.k = splice_rows(keys, k, joint);
+  keys = splice_rows(keys, k, after);
+  if (!values) return out;
+  out.v = splice_rows(*values, v, joint);
+  *values = splice_rows(*values, v, after);
   return out;
 }
 

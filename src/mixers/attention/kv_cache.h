@@ -21,9 +21,9 @@ class KvCache {
   StateSpec spec(int64_t tokens) const;  // fields "k" and, where it has a width, "v"
   // Puts the new keys and values [B, T, C] behind those of the state (before it counts them) and moves the state on.
   // Without a tape and a window the state's memory is written in place, and handed out with its unused rows unless
-  // `compact`. ShapeError beyond the state's capacity.
-  CachedKeys extend(const Tensor& k, const Tensor& v, MixerState& state, const Tensor* segments,
-                    bool compact = false) const;
+  // `compact`. ShapeError beyond the state's capacity. first_field: the place of "k" in the state, "v" follows it.
+  CachedKeys extend(const Tensor& k, const Tensor& v, MixerState& state, const Tensor* segments, bool compact = false,
+                    size_t first_field = 0) const;
 
  private:
   int64_t kept(int64_t seen) const;  // rows in use after `seen` tokens

@@ -75,7 +75,7 @@ constinit const MixerInfo hgrn = describe_mixer<Hgrn>({
     .paper = "Qin et al. 2023, arXiv:2311.04823",
     .deviations = "real-valued as in flash-linear-attention: without the paper's complex phase, with SiLU where it has "
                   "it and an RMS norm times SiLU gate at the output; init N(0, 0.02), floors start equal, as there; "
-                  "floors count HGRN layers alone",
+                  "floors count HGRN layers alone, or inside another mixer the layers of that kind",
     .variants = kVariants,
 });
 

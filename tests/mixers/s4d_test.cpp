@@ -1,0 +1,100 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <numbers>
+#include <set>
+
+#include "autodiff/meter.h"
+#include "mixers/mixer.h"
+#include "support/tensors.h"
+
+using namespace effllm;
+using test::at;
+
+namespace {
+
+struct Built {
+  ParamStore store;
+  std::unique_ptr<SequenceMixer> mixer;
+  Built(const char* options, int64_t width) {
+    mixer = build_mixer(parse_config(options, "test"), {.d_model = width, .layer = 0, .layers = 1, .max_tokens = 64},
+                        Scope(store));
+    store.materialize(5, DType::f64);
+  }
+  const Parameter& operator[](const char* name) const { return *store.find(name); }
+};
+
+double mean_square(const Tensor& t) { return test::dot(t, t) / static_cast<double>(t.numel()); }
+
+}  // namespace
+
+TEST_CASE("s4d: starts as S4D-Lin, its step sizes and transitions learn slowly and don't decay") {
+  const Built m("{type: s4d}", 60);
+  CHECK(m["c"].shape == Shape{60, 64});
+  double least = 1, most = 0;
+  for (int64_t k = 0; k < 60; ++k) {
+    const double step = std::exp(at(m["log_dt"].value, 0, k));
+    least = std::min(least, step);
+    most = std::max(most, step);
+    for (int64_t n = 0; n < 32; ++n) {
+      CHECK(std::exp(at(m["log_a_real"].value, k, n)) == doctest::Approx(0.5));
+      CHECK(at(m["a_imag"].value, k, n) == doctest::Approx(std::numbers::pi * static_cast<double>(n)));
+    }
+  }
+  CHECK(least > 1e-3 - 1e-9);
+  CHECK(least < 1.5e-3);
+  CHECK(most < 0.1 + 1e-9);
+  CHECK(most > 0.07);
+  CHECK(mean_square(m["c"].value) == doctest::Approx(0.5).epsilon(0.1));
+  CHECK(mean_square(m["d"].value) == doctest::Approx(1).epsilon(0.5));
+  for (const char* name : {"out.weight", "out.bias"}) {
+    CHECK(test::max_abs(m[name].value) <= 1 / std::sqrt(60.0));
+    CHECK(test::max_abs(m[name].value) > 0.9 / std::sqrt(60.0));
+  }
+  std::set<std::string> free, slow;
+  for (const Parameter* p : m.store.sorted()) {
+    if (!p->traits.decay) free.insert(p->name);
+    if (p->traits.lr_scale == 0.1) slow.insert(p->name);
+  }
+  CHECK(free == std::set<std::string>{"a_imag", "log_a_real", "log_dt", "out.bias"});
+  CHECK(slow == std::set<std::string>{"a_imag", "log_a_real", "log_dt"});
+}
+
+TEST_CASE("s4d: parameters, state and cost in closed form") {
+  const int64_t d = 12, n = 6, batch = 3;
+  const Built m("{type: s4d, state: 6}", d);
+  CHECK(m.store.count() == d + d * n + 2 * d * n / 2 + d + 2 * d * d + 2 * d);
+  for (int64_t length : {1, 100, 10000}) CHECK(m.mixer->state_spec(length).bytes(DType::f32) == 4 * d * n);
+  const auto flops = [&](int64_t tokens, MixerState* state) {
+    Meter meter;
+    Context cx;
+    cx.state = state;
+    m.mixer->forward(test::random({batch, tokens, d}, 1), cx);
+    CHECK(meter.total.dense_flops == static_cast<double>(batch * tokens * 4 * d * d));
+    return meter.total.forward_flops;
+  };
+  const double modes = 60 * d * n / 2;
+  const auto output = [&](double tokens) {  // gelu, W and b, sigmoid, the product
+    return batch * tokens * static_cast<double>(8 * d + 4 * d * d + 2 * d + 8 * d + d);
+  };
+  const auto kernel = [&](double tokens) { return 2 * d * n * tokens; };
+  CHECK(flops(10, nullptr) == modes + kernel(10) + batch * d * 10 * 11 + output(10));
+  // Two pairs of sequences and the kernel, transforms of 256 points.
+  const double one = 5 * 256 * 8 * d;
+  CHECK(flops(100, nullptr) == modes + kernel(100) + one * 5 + 6 * 256 * 2 * d + output(100));
+  MixerState state = m.mixer->make_state(batch, 100, DType::f64);
+  CHECK(flops(100, &state) == modes + batch * 100 * d * (5.5 * n + 2) + output(100));
+}
+
+TEST_CASE("s4d: refuses a state that is not made of pairs") {
+  CHECK_THROWS_WITH_AS(Built("{type: s4d, state: 5}", 8), doctest::Contains("pairs"), ConfigError);
+}
+
+TEST_CASE("s4d: Fourier transforms and recurrence agree over a thousand tokens") {
+  const Built m("{type: s4d}", 16);
+  const Tensor x = test::random({2, 1000, 16}, 1), whole = m.mixer->forward(x, {});
+  MixerState s = m.mixer->make_state(2, 1000, DType::f64);
+  Context cx;
+  cx.state = &s;
+  CHECK(test::max_diff(m.mixer->forward(x, cx), whole) < 1e-11);
+}
