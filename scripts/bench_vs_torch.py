@@ -28,6 +28,8 @@ ROWS = {
     "gpt_d384_t256_dropout": ("gpt_d384_t256_dropout", [], "attention", 6, 0.2, 0.73, 2.2),
     "gpt_d384_t1024": ("gpt_d384_t1024", [], "attention", 6, 0.0, 0.66, 1.2),
     "min_gru_d256": ("min_gru_d256", [], "min_gru", 1, 0.0, 0.68, 2.4),
+    "gru_d256": ("gru_d256", [], "gru", 1, 0.0, 0.50, 1.8),
+    "lstm_d256": ("lstm_d256", [], "lstm", 1, 0.0, 0.62, 1.15),
     "gla_d256": ("gla_d256", [], "gla", 4, 0.0, 0.66, 1.35),
 }
 AGREE = 1e-3

@@ -41,6 +41,40 @@ class MinGru(torch.nn.Module):
         return torch.exp(a_star + torch.logcumsumexp(-F.softplus(-gate) + log_g - a_star, dim=1))
 
 
+class Recurrent(torch.nn.Module):
+    """nn.LSTM or nn.GRU as PyTorch runs them, on the model's own parameters. Their second bias is zero where we have
+    one: a constant, so that it is not trained."""
+
+    KIND, GATES = None, 0
+
+    def __init__(self, weights, heads, p):
+        super().__init__()
+        self.w_in, self.b_in, self.w_state = weights["in.weight"], weights["in.bias"], weights["recurrent.weight"]
+        width = self.w_state.shape[1]
+        own = weights.get("recurrent.bias")
+        self.own = own
+        self.register_buffer("rest", torch.zeros((self.GATES - (own is not None)) * width), persistent=False)
+        self.register_buffer("start", torch.zeros(1, 1, width), persistent=False)
+
+    @torch.compiler.disable  # as nn.LSTM and nn.GRU do: unrolled over time they would take minutes to compile
+    def forward(self, x):
+        b_state = self.rest if self.own is None else torch.cat([self.rest, self.own])
+        h0 = self.start.expand(1, x.shape[0], -1).contiguous()
+        weights = [self.w_in, self.w_state, self.b_in, b_state]
+        # What nn.LSTM.forward and nn.GRU.forward call: has_biases, layers, dropout, train, bidirectional, batch_first.
+        if self.KIND == "lstm":
+            return torch._VF.lstm(x, (h0, h0), weights, True, 1, 0.0, True, False, True)[0]
+        return torch._VF.gru(x, h0, weights, True, 1, 0.0, True, False, True)[0]
+
+
+class Lstm(Recurrent):
+    KIND, GATES = "lstm", 4
+
+
+class Gru(Recurrent):
+    KIND, GATES = "gru", 3
+
+
 class Gla(torch.nn.Module):
     """Gated linear attention with one decay a head, by matrix products over chunks of 64 (as Mamba-2's SSD)."""
 
@@ -76,7 +110,7 @@ class Gla(torch.nn.Module):
         return F.linear(o * F.silu(g), self.out)
 
 
-MIXERS = {"attention": Attention, "min_gru": MinGru, "gla": Gla}
+MIXERS = {"attention": Attention, "min_gru": MinGru, "lstm": Lstm, "gru": Gru, "gla": Gla}
 
 
 class Model(torch.nn.Module):

@@ -32,6 +32,26 @@ std::vector<std::string> to_row(const LayerCost& l) {
           human_bytes(static_cast<double>(l.state_bytes))};
 }
 
+nlohmann::json to_json(const LengthCost& l) {
+  return {{"tokens", l.tokens},
+          {"train_flops_per_token", l.train_flops},
+          {"prefill_flops_per_token", l.prefill_flops},
+          {"decode_flops", l.decode_flops},
+          {"kept_bytes_per_token", l.kept_bytes},
+          {"state_bytes", l.state_bytes},
+          {"kv_cache_bytes", l.cache_bytes}};
+}
+
+std::vector<std::string> to_row(const LengthCost& l) {
+  return {fmt::format("{}", l.tokens),
+          human_count(l.train_flops),
+          human_count(l.prefill_flops),
+          human_count(l.decode_flops),
+          human_bytes(l.kept_bytes),
+          human_bytes(static_cast<double>(l.state_bytes)),
+          human_bytes(static_cast<double>(l.cache_bytes))};
+}
+
 void print_parameters(const RunConfig& c, int64_t vocab) {
   LanguageModel model(c.model, vocab);
   model.params().as_meta(DType::f32);
@@ -57,8 +77,7 @@ ExitCode describe(const Common& common, const DescribeArgs& args) {
                         {"kept_bytes_per_sequence", cost.kept_bytes},
                         {"training_bytes", memory}};
     for (const auto& l : cost.layers) j["layers"].push_back(to_json(l));
-    for (const auto& [n, b] : cost.state_bytes) j["state_bytes"][fmt::format("{}", n)] = b;
-    for (const auto& [n, f] : cost.decode_flops) j["decode_flops"][fmt::format("{}", n)] = f;
+    for (const LengthCost& l : cost.lengths) j["lengths"].push_back(to_json(l));
     fmt::print("{}\n", j.dump());
     return ExitCode::ok;
   }
@@ -74,14 +93,14 @@ ExitCode describe(const Common& common, const DescribeArgs& args) {
   rows.push_back(to_row(total));
   fmt::print("{}\ncontext {}, vocabulary {}; decode and state after {} tokens, one sequence, f32\n\n", table(rows),
              cost.context, vocab, cost.context);
-  std::vector<std::vector<std::string>> lengths = {{"tokens before", "state of a sequence", "decode FLOPs/token"}};
-  for (size_t i = 0; i < cost.state_bytes.size(); ++i)
-    lengths.push_back({fmt::format("{}", cost.state_bytes[i].first),
-                       human_bytes(static_cast<double>(cost.state_bytes[i].second)),
-                       human_count(cost.decode_flops[i].second)});
-  fmt::print("{}\nkept for backward: {} a sequence of {} tokens; training needs about {} with {} thread{}\n",
-             table(lengths), human_bytes(cost.kept_bytes), cost.context, human_bytes(memory), threads(),
-             threads() == 1 ? "" : "s");
+  std::vector<std::vector<std::string>> lengths = {{"tokens", "train FLOPs/token", "prefill FLOPs/token",
+                                                    "decode FLOPs after them", "kept/token", "state", "KV cache"}};
+  for (const LengthCost& l : cost.lengths) lengths.push_back(to_row(l));
+  fmt::print(
+      "{}\nKV cache: what multi-head attention in every layer would remember\nkept for backward: {} a sequence of {} "
+      "tokens; training needs about {} with {} thread{}\n",
+      table(lengths), human_bytes(cost.kept_bytes), cost.context, human_bytes(memory), threads(),
+      threads() == 1 ? "" : "s");
   return ExitCode::ok;
 }
 

@@ -25,12 +25,41 @@ Rows mechanisms(Mechanisms all) {
   return rows;
 }
 
-void print_details(Mechanisms all, bool markdown) {
+// The fields of a state at width 256 with the default options, "s [4, 32, 64]"; those that grow say so.
+std::string state_of(const MixerInfo& m, bool channel_mixer) {
+  constexpr int64_t kWidth = 256;
+  ParamStore store;
+  ConfigNode node = ConfigNode::map();
+  node.set("type", m.name);
+  const MixerArgs args{.d_model = kWidth, .layer = 0, .layers = 1, .max_tokens = 256};
+  std::unique_ptr<SequenceMixer> built;
+  try {
+    built = channel_mixer ? build_ffn(node, args, Scope(store)) : build_mixer(node, args, Scope(store));
+  } catch (const ConfigError&) {
+    return "that of its parts";  // composites have no default
+  }
+  std::string all;
+  const StateSpec one = built->state_spec(1), two = built->state_spec(2);
+  for (size_t i = 0; i < one.fields.size(); ++i) {
+    const StateField& f = one.fields[i];
+    const bool grows = two.fields[i].shape != f.shape || f.growth == Growth::per_token;
+    all += fmt::format("{}{} {}{}", all.empty() ? "" : ", ", f.name, f.shape.str(),
+                       grows                      ? " a token"
+                       : f.growth == Growth::ring ? " (ring)"
+                                                  : "");
+  }
+  return all.empty() ? "none" : all;
+}
+
+void print_details(Mechanisms all, bool markdown, bool channel_mixers) {
   for (const MixerInfo* m : all) {
     const auto line = [&](std::string_view what, std::string_view text) {
       if (!text.empty()) fmt::print("{}{}: {}\n", markdown ? "- " : "  ", what, text);
     };
     fmt::print("{}{}: {} ({})\n", markdown ? "### " : "", m->name, m->title, m->paper);
+    line("family", m->family);
+    line("recurrence", m->recurrence);
+    line("state at width 256", state_of(*m, channel_mixers));
     line("deviations", m->deviations);
     line("waiver, cuts", m->waivers.split);
     line("waiver, causality", m->waivers.causal);
@@ -43,8 +72,9 @@ void print_details(Mechanisms all, bool markdown) {
   }
 }
 
-nlohmann::json details(const MixerInfo& m) {
-  nlohmann::json j = {{"deviations", m.deviations},
+nlohmann::json details(const MixerInfo& m, bool channel_mixer) {
+  nlohmann::json j = {{"state_at_width_256", state_of(m, channel_mixer)},
+                      {"deviations", m.deviations},
                       {"waivers", {{"cuts", m.waivers.split}, {"causality", m.waivers.causal}}},
                       {"options", nlohmann::json::array()}};
   const auto options = m.options();
@@ -81,12 +111,12 @@ const std::vector<Kind>& kinds() {
   return all;
 }
 
-void print_json(const Rows& rows, Mechanisms detailed) {
+void print_json(const Rows& rows, Mechanisms detailed, bool channel_mixers) {
   nlohmann::json j = nlohmann::json::array();
   for (size_t r = 1; r < rows.size(); ++r) {
     nlohmann::json o;
     for (size_t c = 0; c < rows[0].size(); ++c) o[rows[0][c]] = rows[r][c];
-    if (!detailed.empty()) o.update(details(*detailed[r - 1]));
+    if (!detailed.empty()) o.update(details(*detailed[r - 1], channel_mixers));
     j.push_back(std::move(o));
   }
   fmt::print("{}\n", j.dump());
@@ -109,9 +139,9 @@ ExitCode list(const Common& common, const ListArgs& args) {
     throw ConfigError("there is no list of `{}`.{} `effllm list` shows what can be listed", args.kind,
                       did_you_mean(args.kind, known));
   if (common.json)
-    print_json(rows, detailed);
+    print_json(rows, detailed, args.kind == "ffns");
   else if (!detailed.empty())
-    print_details(detailed, args.markdown);
+    print_details(detailed, args.markdown, args.kind == "ffns");
   else
     fmt::print("{}", args.markdown ? markdown_table(rows) : table(rows));
   return ExitCode::ok;

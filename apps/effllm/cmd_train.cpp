@@ -22,8 +22,7 @@ namespace {
 void dry_run(const Common& common, const RunConfig& c) {
   const Preflight ready = preflight(c);
   const ModelCost cost = count_cost(c.model, ready.tokenizer->vocab_size(), c.train.context);
-  const ShardPlan plan =
-      plan_shards(c.train.batch, c.train.context, c.train.lanes, c.train.shard_tokens, cost.total.parameters);
+  const ShardPlan plan = plan_shards(c.train, LanguageModel(c.model, ready.tokenizer->vocab_size()));
   const std::string yaml = to_yaml(write_run_config(c));
   if (common.json) {
     const nlohmann::json j = {{"config_yaml", yaml},

@@ -109,10 +109,18 @@ def packed_segments() -> Array:
     return np.stack(rows).astype(np.int64)
 
 
+def flow_value(value: Any) -> str:
+    """Writes one value as YAML flow text: a mapping, a sequence or a scalar, e.g. "[{type: gla, heads: 2}, true]"."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {flow_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(flow_value(item) for item in value) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def flow_yaml(options: Options) -> str:
-    """Writes flat options as YAML flow text, e.g. "{heads: 2, position: alibi, bias: true}"."""
-    words = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in options.items()}
-    return "{" + ", ".join(f"{key}: {word}" for key, word in words.items()) + "}"
+    """Writes options, nested or not, as YAML flow text, e.g. "{heads: 2, position: alibi, bias: true}"."""
+    return flow_value(options)
 
 
 def write_golden(

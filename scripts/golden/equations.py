@@ -19,6 +19,11 @@ def sigmoid(u: Array) -> Array:
     return np.exp(log_sigmoid(u))
 
 
+def softplus(u: Array) -> Array:
+    """log(1 + e^u), which no u overflows."""
+    return np.maximum(u, 0.0) + np.log1p(np.exp(-np.abs(u)))
+
+
 def silu(u: Array) -> Array:
     """u sigmoid(u)."""
     return u * sigmoid(u)
@@ -39,6 +44,11 @@ def rms_norm(row: Array, weight: Array, eps: float) -> Array:
     return weight * row / np.sqrt(np.mean(row**2, axis=-1, keepdims=True) + eps)
 
 
+def l2_normalize(row: Array, eps: float = 1e-6) -> Array:
+    """row / sqrt(sum(row^2) + eps), over the last dimension."""
+    return row / np.sqrt(np.sum(row**2, axis=-1, keepdims=True) + eps)
+
+
 def layer_norm(row: Array, weight: Array, bias: Array | None, eps: float) -> Array:
     """weight * (row - mean) / sqrt(variance + eps) + bias, biased variance, last dimension (Ba et al. 2016)."""
     centred = row - np.mean(row, axis=-1, keepdims=True)
@@ -50,6 +60,17 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """y = x W^T + b with W [out, in]."""
     y = x @ weight.T
     return y if bias is None else y + bias
+
+
+def attend(q: Array, keys: list[Array], values: list[Array], scale: float) -> tuple[Array, Array]:
+    """(sum_j p_j v_j, p) with p = softmax_j(scale q.k_j), for one query [dk]; at least one key and value."""
+    scores = scale * np.array([np.dot(q, key) for key in keys])
+    weights = np.exp(scores - scores.max())
+    weights /= weights.sum()
+    mixed = np.zeros_like(values[0])
+    for weight, value in zip(weights, values):
+        mixed = mixed + weight * value
+    return mixed, weights
 
 
 def document_positions(segments: Array | None, batch: int, tokens: int) -> Array:
@@ -72,4 +93,23 @@ def short_conv(x: Array, weight: Array, positions: Array) -> Array:
                 back = width - 1 - j
                 if back <= positions[b, t]:
                     y[b, t] += weight[j] * x[b, t - back]
+    return y
+
+
+def value_augmentation(v: Array, weight: Array, positions: Array) -> Array:
+    """sum_j weight[h,j] v_{t-(taps-1)+j} for each head h; v [B,T,V] with V/H columns per head, weight [H,taps].
+
+    The causal convolution that You et al. 2024 (arXiv:2406.07368) add to linear attention, one filter per head.
+    """
+    columns = np.repeat(weight, v.shape[-1] // weight.shape[0], axis=0)
+    return short_conv(v, columns.T, positions)
+
+
+def previous_token(x: Array, positions: Array) -> Array:
+    """x_{t-1} in place of x_t; zeros at a document's start; x [B,T,C]."""
+    y = np.zeros_like(x)
+    for b in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            if positions[b, t] > 0:
+                y[b, t] = x[b, t - 1]
     return y

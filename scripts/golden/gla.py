@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
-from equations import document_positions, linear, log_sigmoid, rms_norm, short_conv, silu
+from equations import document_positions, linear, log_sigmoid, rms_norm, short_conv, silu, value_augmentation
 
 PAPER = "Yang et al. 2023 (arXiv:2312.06635)"
 NORM_EPS = 1e-5
@@ -31,6 +31,8 @@ def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
         result |= {"decay_down.weight": (rank, d_model), "decay_up.weight": (keys, rank), "decay_up.bias": (keys,)}
     else:
         result |= {"decay.weight": (heads, d_model), "decay.bias": (heads,)}
+    if options.get("augment", "none") == "dwconv":
+        result["augment.weight"] = (heads, int(options.get("augment_taps", 32)))
     result |= {"norm.weight": (values // heads,), "out.weight": (d_model, values)}
     return result
 
@@ -52,6 +54,7 @@ def gla(x: Array, params: Params, options: Options, segments: Array | None = Non
     """S_t = diag(a_t) S_{t-1} + k_t v_t^T, o_t = S_t^T q_t / sqrt(dk), S_0 = 0; x and y [B,T,D].
 
     Section 4.1. Then y_t = W_o (RMSNorm(o_t) * silu(g_t)), the norm over each head's dv values (section 4.4).
+    augment: dwconv adds its causal convolution of the values to o_t before the norm.
     """
     if direction != "causal":
         raise ValueError("gla: the recurrence is causal only")
@@ -64,6 +67,9 @@ def gla(x: Array, params: Params, options: Options, segments: Array | None = Non
     if options.get("conv"):
         qkv = silu(short_conv(qkv, params["conv.weight"], positions))
     log_a = log_decay(x, params, options, keys)
+    added = np.zeros((batch, tokens, values))
+    if options.get("augment", "none") == "dwconv":
+        added = value_augmentation(qkv[..., 2 * keys :], params["augment.weight"], positions)
 
     gated = np.zeros((batch, tokens, values))
     for b in range(batch):
@@ -78,7 +84,8 @@ def gla(x: Array, params: Params, options: Options, segments: Array | None = Non
                 v = qkv[b, t, 2 * keys :][value_rows]
                 a = np.exp(log_a[b, t, key_rows])
                 state = np.diag(a) @ state + np.outer(k, v)
-                normed = rms_norm(state.T @ q, params["norm.weight"], NORM_EPS)
+                o = state.T @ q + added[b, t, value_rows]
+                normed = rms_norm(o, params["norm.weight"], NORM_EPS)
                 gated[b, t, value_rows] = normed * silu(gate[b, t, value_rows])
     return linear(gated, params["out.weight"])
 
@@ -91,6 +98,11 @@ VARIANTS: dict[str, tuple[Options, bool]] = {
     "strong_decay_head": ({"heads": 2, "gate": "head"}, False),
     "conv3": ({"heads": 2, "gate": "key", "gate_rank": 3, "conv": 3}, False),
     "documents": ({"heads": 2, "gate": "key", "gate_rank": 3, "conv": 3}, True),
+    "augment3": ({"heads": 2, "gate": "key", "gate_rank": 3, "augment": "dwconv", "augment_taps": 3}, False),
+    "augment5": (
+        {"heads": 2, "gate": "head", "conv": 3, "augment": "dwconv", "augment_taps": 5},
+        True,
+    ),
 }
 
 # Gate biases of the strong decays: -640 / 16 is log a = -40 per token, whose running product underflows within a few

@@ -10,25 +10,21 @@ The largest difference allowed is 1e-5 * max(1, rms of the logits).
 from __future__ import annotations
 
 import argparse
+import importlib
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import block_yaml
-from attention import attention
 from common import Array, Params, read_safetensors
 from equations import document_positions, layer_norm, linear, rms_norm
-from gla import gla
-from min_gru import min_gru
-from mlp import mlp
-from swiglu import swiglu
 
 Config = dict[str, Any]
 
-MIXERS = {"attention": attention, "gla": gla, "min_gru": min_gru}
-FFNS = {"mlp": mlp, "swiglu": swiglu}
 TOLERANCE = 1e-5
 
 # Keys of the config that decide what is computed, those that decide only how weights begin or are trained, and tensors
@@ -107,6 +103,28 @@ def normalize(x: Array, params: Params, name: str, norm: Config | None) -> Array
     raise ValueError(f"norm {norm['type']} is none of layer_norm, rms_norm, none")
 
 
+def transcription(kind: str) -> Callable[..., Array]:
+    """Returns the function of scripts/golden/<kind>.py that transcribes the mechanism."""
+    return getattr(importlib.import_module(kind), kind)
+
+
+def run_mixer(
+    x: Array, params: ReadLog, name: str, options: Config, segments: Array | None, direction: str, index: int
+) -> Array:
+    """Returns the mixer's y; `index` counts the layers of its kind before this one, for those that differ by layer."""
+    own, more = params.below(name), {}
+    if options["type"] == "hgrn":  # whose floor belongs to the whole model
+        dict.__setitem__(own, "hgrn_floor", params["hgrn_floor"])
+        more["layer"] = index
+    return transcription(options["type"])(x, own, options, segments, direction, **more)
+
+
+def run_ffn(x: Array, params: ReadLog, options: Config, segments: Array | None) -> Array:
+    """Returns the channel mixer's y; those that look at the token before need to know of documents."""
+    f = transcription(options["type"])
+    return f(x, params, options, segments) if "segments" in inspect.signature(f).parameters else f(x, params, options)
+
+
 def model_logits(model: Config, params: ReadLog, tokens: Array, segments: Array | None, direction: str) -> Array:
     """Returns the logits [B,T,Q]: x += mixer(norm(x)), x += ffn(norm(x)) for each layer, then norm and head."""
     layers = read_layers(model)
@@ -120,11 +138,12 @@ def model_logits(model: Config, params: ReadLog, tokens: Array, segments: Array 
         name, norm = f"layers.{layer['weights']}", read_norm(layer.get("norm"), None)
         normed = normalize(x, params, f"{name}.mixer_norm", norm)
         options = layer["mixer"]
-        x = x + MIXERS[options["type"]](normed, params.below(f"{name}.mixer"), options, segments, direction)
+        index = sum(own["mixer"]["type"] == options["type"] for own in layers[: int(layer["weights"])])
+        x = x + run_mixer(normed, params, f"{name}.mixer", options, segments, direction, index)
         options = layer.get("ffn")
         if options not in (None, False, "none") and options["type"] != "none":
             normed = normalize(x, params, f"{name}.ffn_norm", norm)
-            x = x + FFNS[options["type"]](normed, params.below(f"{name}.ffn"), options)
+            x = x + run_ffn(normed, params.below(f"{name}.ffn"), options, segments)
     x = normalize(x, params, "final_norm", read_norm(model.get("final_norm", True), layers[-1].get("norm")))
     return linear(x, params["embedding.weight" if model.get("tie_embeddings") else "head.weight"])
 

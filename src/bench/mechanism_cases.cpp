@@ -19,7 +19,7 @@ struct Mechanism {
 
 using Build = std::unique_ptr<SequenceMixer> (*)(const ConfigNode&, const MixerArgs&, const Scope&);
 
-BenchWork prepare(Build build, const ConfigNode& options, const BenchShape& s) {
+BenchWork prepare(Build build, const ConfigNode& options, const BenchShape& s, bool causal) {
   const auto m = std::make_shared<Mechanism>();
   m->mixer = build(options, {.d_model = s.width, .layer = 0, .layers = 4, .max_tokens = s.tokens + kDecoded},
                    Scope(m->store) / "m");
@@ -32,11 +32,13 @@ BenchWork prepare(Build build, const ConfigNode& options, const BenchShape& s) {
   for (int64_t r = 0; r < w.input.rows(); ++r)
     for (int64_t c = 0; c < s.width; ++c)
       w.input.view<float>().row(r)[c] = static_cast<float>(numbers.normal(static_cast<uint64_t>(r * s.width + c)));
-  w.run = [m](const Tensor& x) {
+  w.run = [m, causal](const Tensor& x) {
     Context cx;
     cx.phase = Phase::train;
+    if (!causal) cx.direction = Direction::bidirectional;
     return m->mixer->forward(x, cx);
   };
+  if (!causal) return w;  // no token can be decoded
   const auto state = std::make_shared<MixerState>(m->mixer->make_state(1, kDecoded + 128, DType::f32));
   {
     const Tensor prompt = Tensor::full({1, kDecoded, s.width}, DType::f32, 0.1);
@@ -57,7 +59,8 @@ void add(std::vector<BenchCase>& cases, const MixerInfo& info, Build build, cons
   const auto one = [&](const std::string& name, ConfigNode options) {
     options.set("type", info.name);
     cases.push_back({name, fmt::format("{} x {} x {}", s.batch, s.tokens, s.width),
-                     static_cast<double>(s.batch * s.tokens), [=] { return prepare(build, options, s); }});
+                     static_cast<double>(s.batch * s.tokens),
+                     [=, causal = info.causal_form] { return prepare(build, options, s, causal); }});
   };
   one(std::string(info.name), ConfigNode::map());
   if (!variants) return;

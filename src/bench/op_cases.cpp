@@ -14,12 +14,15 @@
 #include "ops/norm.h"
 #include "ops/pointwise.h"
 #include "recurrence/attention.h"
+#include "recurrence/cell.h"
+#include "recurrence/delta.h"
 #include "recurrence/fft_conv.h"
 #include "recurrence/gated_scan.h"
 #include "recurrence/gla.h"
 #include "recurrence/modal.h"
 #include "recurrence/scan.h"
 #include "recurrence/selective_scan.h"
+#include "recurrence/ttt.h"
 
 namespace effllm {
 namespace {
@@ -102,6 +105,24 @@ BenchCase gla_case(int64_t width, Decay decay) {
       });
 }
 
+// beta such that keys of normal numbers count as keys of length one with beta 1.
+BenchCase delta_case(int64_t width, bool decays) {
+  const int64_t heads = 4, n = heads * width;
+  return with_data(
+      fmt::format("delta, {} heads of {}, {}", heads, width, decays ? "a decay a head" : "no decay"), {2, 256, 3 * n},
+      [=] {
+        const Tensor gates = Tensor::full({2, 256, 2 * heads}, DType::f32, 1 / static_cast<double>(width));
+        fill(gates.columns(heads, heads), -0.1);
+        return gates;
+      },
+      [=](const Tensor& x, const Tensor& gates) {
+        const auto p = split_columns(x, {n, n, n});
+        return delta(p[0], p[1], p[2], gates.columns(0, heads), decays ? gates.columns(heads, heads) : Tensor(), {}, {},
+                     {.heads = heads})
+            .o;
+      });
+}
+
 // x, step sizes, b and c are columns of one tensor.
 BenchCase selective_scan_case(int64_t columns, int64_t states) {
   return with_data(
@@ -144,6 +165,24 @@ void add_state_spaces(std::vector<BenchCase>& all) {
           return random({tokens, 128});
         },
         [](const Tensor& u, const Tensor& k) { return fft_conv(u, k); }));
+};
+
+// q, k, v and the inner learning rates are columns of one tensor.
+BenchCase ttt_case(int64_t width) {
+  const int64_t heads = 4, n = heads * width, mini_batch = 16;
+  const Shape x{2, 256, 3 * n + heads};
+  return {fmt::format("ttt, {} heads of {}", heads, width), x.str(), static_cast<double>(x.rows()), [=] {
+            BenchWork work;
+            work.input = random(x);
+            const TttModel model{Tensor::full({mini_batch}, DType::f32, 0.01), Tensor::full({n}, DType::f32, 1),
+                                 Tensor::zeros({n}, DType::f32), random({heads, width, width}, 0.02),
+                                 Tensor::zeros({n}, DType::f32)};
+            work.run = [=](const Tensor& in) {
+              const auto p = split_columns(in, {n, n, n, heads});
+              return ttt(p[0], p[1], p[2], p[3], model, {}, {}, {.heads = heads}).o;
+            };
+            return work;
+          }};
 }
 
 // Loops over memory that no cache holds: AdamW, and the triad that it is compared with. f(n, four arrays of n).
@@ -203,6 +242,9 @@ std::vector<BenchCase> op_cases() {
   all.push_back(attention_case(64, 256, 0.2));
   for (int64_t width : {32, 64, 128})
     for (Decay d : {Decay::none, Decay::scalar, Decay::key}) all.push_back(gla_case(width, d));
+  for (int64_t width : {32, 64, 128})
+    for (bool decays : {false, true}) all.push_back(delta_case(width, decays));
+  for (int64_t width : {32, 64}) all.push_back(ttt_case(width));
   all.push_back(with_data(
       "scan", {2, 256, 256},
       [] {
@@ -212,6 +254,11 @@ std::vector<BenchCase> op_cases() {
   all.push_back(of_input("gated_scan, 256 columns", {2, 256, 512}, [](const Tensor& x) {
     const auto p = split_columns(x, {256, 256});
     return gated_scan(p[0], p[1], Candidate::g).h;
+  }));
+  all.push_back(with_weight("lstm_cell, 256 columns", {8, 256, 1024}, {1024, 256},
+                            [](const Tensor& x, const Tensor& r) { return lstm_cell(x, r).h; }));
+  all.push_back(with_weight("gru_cell, 256 columns", {8, 256, 768}, {768, 256}, [](const Tensor& x, const Tensor& r) {
+    return gru_cell(x, r, Tensor::zeros({256}, DType::f32)).h;
   }));
   add_state_spaces(all);
   all.push_back(over_memory("adamw", 12, 28, run_adamw));

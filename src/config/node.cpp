@@ -145,6 +145,19 @@ ConfigNode ConfigNode::with(std::string_view key, ConfigNode value) const {
   return copy;
 }
 
+ConfigNode mechanism(std::string_view type) {
+  ConfigNode m = ConfigNode::map();
+  m.set("type", type);
+  return m;
+}
+
+ConfigNode as_map(const ConfigNode& n) {
+  if (!n.is_scalar()) return n;
+  ConfigNode m = ConfigNode::map(n.mark());
+  m.set("type", n);
+  return m;
+}
+
 void Diagnostics::error(const Mark& where, std::string message) { errors_.push_back({where, std::move(message)}); }
 
 void Diagnostics::throw_if_any() const {

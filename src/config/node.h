@@ -74,6 +74,10 @@ struct ConfigNode::Entry {
   ConfigNode value;
 };
 
+ConfigNode mechanism(std::string_view type);  // {type: TYPE}
+// `rms_norm` stands for `{type: rms_norm}`; other nodes as they are.
+ConfigNode as_map(const ConfigNode& n);
+
 // Errors found in one pass over a configuration, reported together (the first 20), each with its line and a caret.
 class Diagnostics {
  public:

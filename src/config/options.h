@@ -42,6 +42,9 @@ class OptionVisitor {
 struct Options {
   virtual ~Options() = default;
   virtual void visit(OptionVisitor&) = 0;
+  // Those of its nodes that hold mechanisms of the same kind: mixers inside a mixer. They are checked and written out
+  // in full like the outer one.
+  virtual std::vector<ConfigNode*> nested() { return {}; }
   Mark mark;  // where these options were written
 };
 

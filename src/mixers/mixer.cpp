@@ -1,5 +1,7 @@
 #include "mixers/mixer.h"
 
+#include <algorithm>
+
 #include "config/find.h"
 
 namespace effllm {
@@ -19,7 +21,17 @@ const MixerInfo& find_mixer(std::string_view name, const Mark& where) {
   return find_by_name<MixerInfo>(kAll, name, "mixer", where);
 }
 
-std::unique_ptr<SequenceMixer> build_mixer(const ConfigNode& node, const MixerArgs& args, const Scope& scope) {
+bool has_causal_form(const ConfigNode& given) {
+  const ConfigNode node = as_map(given);
+  const MixerInfo& info = find_mixer(node.type(), node.mark());
+  const auto options = info.options();
+  read(*options, node, info.name);
+  return info.causal_form &&
+         std::ranges::all_of(options->nested(), [](const ConfigNode* inner) { return has_causal_form(*inner); });
+}
+
+std::unique_ptr<SequenceMixer> build_mixer(const ConfigNode& given, const MixerArgs& args, const Scope& scope) {
+  const ConfigNode node = as_map(given);
   const MixerInfo& info = find_mixer(node.type(), node.mark());
   const auto options = info.options();
   read(*options, node, info.name);

@@ -33,6 +33,30 @@ double decode_flops_after(const LanguageModel& model, int64_t tokens) {
       .forward_flops;
 }
 
+// For backward, of one sequence.
+double kept_bytes(const LanguageModel& model, int64_t tokens) {
+  const MetaMode meta;
+  Context train;
+  train.phase = Phase::train;
+  Tape tape;
+  const Tape::Recording recording(tape);
+  model.loss(ids(tokens), ids(tokens), 1, train);
+  return static_cast<double>(tape.kept_bytes());
+}
+
+LengthCost cost_at(const LanguageModel& model, int64_t tokens) {
+  Context train;
+  train.phase = Phase::train;
+  const auto n = static_cast<double>(tokens);
+  return {.tokens = tokens,
+          .train_flops = both(metered([&] { model.loss(ids(tokens), ids(tokens), 1, train); })) / n,
+          .prefill_flops = metered([&] { model.logits(ids(tokens), {}); }).forward_flops / n,
+          .decode_flops = decode_flops_after(model, tokens),
+          .kept_bytes = kept_bytes(model, tokens) / n,
+          .state_bytes = model.state_bytes(tokens),
+          .cache_bytes = 2 * model.config().d_model * model.layers() * tokens * static_cast<int64_t>(sizeof(float))};
+}
+
 }  // namespace
 
 ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context) {
@@ -91,17 +115,9 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context) 
         model.head(Tensor::empty({1, config.d_model}, DType::f32));
       });
 
-  {
-    const MetaMode meta;
-    Tape tape;
-    const Tape::Recording recording(tape);
-    model.loss(ids(context), ids(context), 1, train);
-    c.kept_bytes = static_cast<double>(tape.kept_bytes());
-  }
-  for (int64_t tokens : {int64_t{256}, int64_t{1024}, int64_t{4096}, int64_t{16384}}) {
-    c.state_bytes.push_back({tokens, model.state_bytes(tokens)});
-    c.decode_flops.push_back({tokens, decode_flops_after(model, tokens)});
-  }
+  c.kept_bytes = kept_bytes(model, context);
+  for (int64_t tokens : {int64_t{256}, int64_t{1024}, int64_t{4096}, int64_t{16384}})
+    c.lengths.push_back(cost_at(model, tokens));
   return c;
 }
 

@@ -17,13 +17,23 @@ struct LayerCost {
   int64_t state_bytes = 0;   // of one sequence after `context` tokens
 };
 
+// The whole model at one length of sequences.
+struct LengthCost {
+  int64_t tokens = 0;
+  double train_flops = 0, prefill_flops = 0;  // per token, in sequences of `tokens`
+  double decode_flops = 0;                    // of one token after `tokens` others
+  double kept_bytes = 0;                      // for backward, per token
+  int64_t state_bytes = 0;                    // of one sequence after `tokens`
+  // What a KV cache of multi-head attention in every layer would take: 2 d_model numbers a token and layer.
+  int64_t cache_bytes = 0;
+};
+
 struct ModelCost {
   int64_t context = 0;
   std::vector<LayerCost> layers;
   LayerCost total;
-  double kept_bytes = 0;                                 // for backward, of one sequence of `context` tokens
-  std::vector<std::pair<int64_t, int64_t>> state_bytes;  // tokens, bytes of one sequence
-  std::vector<std::pair<int64_t, double>> decode_flops;  // tokens before it, FLOPs of one token
+  double kept_bytes = 0;  // for backward, of one sequence of `context` tokens
+  std::vector<LengthCost> lengths;
 };
 
 ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context);

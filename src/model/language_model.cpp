@@ -168,6 +168,13 @@ int64_t LanguageModel::state_bytes(int64_t tokens) const {
   return n;
 }
 
+int64_t LanguageModel::sequences_together() const {
+  int64_t n = 1;
+  for (const auto& b : blocks_)
+    n = std::max({n, b->mixer().sequences_together(), b->ffn() ? b->ffn()->sequences_together() : 1});
+  return n;
+}
+
 int64_t LanguageModel::longest() const {
   return config_.learned_positions ? config_.max_tokens : std::numeric_limits<int64_t>::max();
 }

@@ -70,6 +70,7 @@ class LanguageModel {
   ModelState make_state(int64_t batch, int64_t capacity) const;
   void advance(ModelState& state, int64_t tokens, const Tensor* segments) const;
   int64_t state_bytes(int64_t tokens) const;  // of one sequence, an upper bound
+  int64_t sequences_together() const;         // the most that a block asks for
   // Longest sequence that the model can follow: max_tokens with learned positions, otherwise no limit.
   int64_t longest() const;
 

@@ -47,14 +47,6 @@ struct LayerOptions final : Options {
   }
 };
 
-// `rms_norm` stands for `{type: rms_norm}`.
-ConfigNode as_map(const ConfigNode& n) {
-  if (!n.is_scalar()) return n;
-  ConfigNode m = ConfigNode::map(n.mark());
-  m.set("type", n);
-  return m;
-}
-
 void read_norm(const ConfigNode& node, NormOptions& norm, Diagnostics& found) {
   if (node.is_null()) return;
   norm.mark = node.mark();
@@ -62,7 +54,8 @@ void read_norm(const ConfigNode& node, NormOptions& norm, Diagnostics& found) {
 }
 
 template <class Find>
-void check_part(const ConfigNode& node, std::string_view what, Find find, Diagnostics& found) {
+void check_part(const ConfigNode& given, std::string_view what, Find find, Diagnostics& found) {
+  const ConfigNode node = as_map(given);
   if (!node.is_map()) {
     found.error(node.mark(), fmt::format("a {} is a map with a `type`, such as {{type: ...}}", what));
     return;
@@ -76,6 +69,7 @@ void check_part(const ConfigNode& node, std::string_view what, Find find, Diagno
     const MixerInfo& info = find(type->text(), type->mark());
     const auto options = info.options();
     read(*options, node, fmt::format("{} `{}`", what, info.name), found);
+    for (const ConfigNode* inner : options->nested()) check_part(*inner, what, find, found);
   } catch (const ConfigError& e) {
     found.error(type->mark(), fmt::format("no {} is called `{}`{}", what, type->text(), [&] {
                   const std::string_view m = e.what();
@@ -195,9 +189,13 @@ struct BlockOptions final : Options {
 };
 
 // The options of a part in full, so that the resolved file shows every default.
-ConfigNode resolved_part(const ConfigNode& node, const MixerInfo& info) {
+template <class Find>
+ConfigNode resolved_part(const ConfigNode& given, Find find) {
+  const ConfigNode node = as_map(given);
+  const MixerInfo& info = find(node.type());
   const auto options = info.options();
   read(*options, node, info.name);
+  for (ConfigNode* inner : options->nested()) *inner = resolved_part(*inner, find);
   ConfigNode out = ConfigNode::map();
   out.set("type", info.name);
   const ConfigNode written = write(*options);
@@ -243,6 +241,14 @@ ModelConfig read_model_config(const ConfigNode& node, int64_t context) {
   return c;
 }
 
+void require_causal(const ModelConfig& c, std::string_view objective, Diagnostics& found) {
+  for (const LayerSpec& l : c.layers)
+    if (!l.same_as && !has_causal_form(l.mixer))
+      found.error(l.mixer.mark(),
+                  fmt::format("the objective {} needs causal mixers; `{}` lets a token see those after it", objective,
+                              l.mixer.type()));
+}
+
 ConfigNode write_model_config(const ModelConfig& c) {
   ConfigNode out = ConfigNode::map();
   out.set("d_model", fmt::format("{}", c.d_model));
@@ -260,8 +266,10 @@ ConfigNode write_model_config(const ModelConfig& c) {
     if (l.same_as) {
       layer.set("use", fmt::format("layer_{}", *l.same_as));
     } else {
-      layer.set("mixer", resolved_part(l.mixer, find_mixer(l.mixer.type())));
-      layer.set("ffn", l.ffn.is_null() ? ConfigNode::scalar("none") : resolved_part(l.ffn, find_ffn(l.ffn.type())));
+      layer.set("mixer", resolved_part(l.mixer, [](std::string_view n) -> const MixerInfo& { return find_mixer(n); }));
+      layer.set("ffn", l.ffn.is_null()
+                           ? ConfigNode::scalar("none")
+                           : resolved_part(l.ffn, [](std::string_view n) -> const FfnInfo& { return find_ffn(n); }));
       layer.set("norm", write_norm(l.norm));
       layer.set("id", fmt::format("layer_{}", i));
     }

@@ -47,6 +47,8 @@ struct ModelConfig {
 // `node`: the value of `model`. `context`: tokens of a training sequence, the default of max_tokens. Every unknown
 // mechanism, option, type and range in it is reported at once, with its place.
 ModelConfig read_model_config(const ConfigNode& node, int64_t context);
+// An error at each layer whose mixer has no causal form, for objectives that need one.
+void require_causal(const ModelConfig& c, std::string_view objective, Diagnostics& found);
 // The expanded configuration as it stands in config.resolved.yaml: reading it again gives the same model.
 ConfigNode write_model_config(const ModelConfig& c);
 

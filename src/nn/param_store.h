@@ -1,6 +1,7 @@
 // The parameters of a model: declared by name while layers are built, then laid out in slabs in the order of names.
 #pragma once
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,7 +16,7 @@ struct Init {
   enum class Kind { constant, normal, uniform, mapped } kind = Kind::constant;
   double a = 0;  // the constant, the standard deviation, or the half-width
   // mapped: the value of element [row, column] from a number u that is uniform in [0, 1).
-  double (*map)(double u, int64_t row, int64_t column) = nullptr;
+  std::function<double(double u, int64_t row, int64_t column)> map = {};
   // Of a fused matrix: rows from the top, each block with an initialisation of its own. Empty: one for all.
   std::vector<std::pair<int64_t, Init>> blocks = {};
   static Init constant(double v) { return {.kind = Kind::constant, .a = v}; }
@@ -23,8 +24,8 @@ struct Init {
   static Init ones() { return constant(1); }
   static Init normal(double stddev) { return {.kind = Kind::normal, .a = stddev}; }
   static Init uniform(double half_width) { return {.kind = Kind::uniform, .a = half_width}; }
-  static Init mapped(double (*map)(double u, int64_t row, int64_t column)) {
-    return {.kind = Kind::mapped, .map = map};
+  static Init mapped(std::function<double(double u, int64_t row, int64_t column)> map) {
+    return {.kind = Kind::mapped, .map = std::move(map)};
   }
   static Init stacked(std::vector<std::pair<int64_t, Init>> rows_and_inits) {
     Init i;

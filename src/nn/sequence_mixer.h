@@ -21,6 +21,8 @@ class SequenceMixer {
   Tensor step(const Tensor& x, const Context& cx) const;
   // What is remembered after `tokens` tokens: an upper bound per sequence.
   virtual StateSpec state_spec(int64_t tokens) const = 0;
+  // How many sequences training should keep in one shard: more than one where they share work, as sequential cells do.
+  virtual int64_t sequences_together() const { return 1; }
   // Room for `capacity` tokens; beyond it forward() throws a ShapeError.
   MixerState make_state(int64_t batch, int64_t capacity, DType t) const {
     return effllm::make_state(state_spec(capacity), batch, t);
@@ -46,6 +48,7 @@ struct MixerInfo {
   std::string_view name, title, family, recurrence, paper;
   std::string_view deviations = "";
   bool bidirectional = false;  // can also follow Direction::bidirectional
+  bool causal_form = true;     // false: can follow nothing else, and continues from no state
   Waivers waivers = {};
   std::string_view tiny = "{}";                     // options for D = 8 whose boundaries a short test crosses
   int64_t period = 4;                               // the largest block, window or chunk of `tiny`

@@ -1,9 +1,9 @@
 // A short causal depthwise convolution in front of a core, with its parameters and its part of the state.
 #pragma once
+#include <optional>
+
 #include "nn/context.h"
 #include "nn/param_store.h"
-#include "ops/arithmetic.h"
-#include "ops/pointwise.h"
 #include "recurrence/short_conv.h"
 
 namespace effllm {
@@ -11,23 +11,24 @@ namespace effllm {
 class ShortConv {
  public:
   // weight [width, channels]: the last row weighs the newest token; with_bias: bias [channels], which does not decay.
-  // Both start like PyTorch's depthwise nn.Conv1d, U(-1/sqrt(width), 1/sqrt(width)). `silu`: SiLU of the sum.
-  ShortConv(const Scope& s, int64_t width, int64_t channels, bool silu = false, bool with_bias = false)
+  // Both start like PyTorch's depthwise nn.Conv1d, U(-1/sqrt(width), 1/sqrt(width)), or as said. `silu`: SiLU of the
+  // sum.
+  ShortConv(const Scope& s, int64_t width, int64_t channels, bool silu = false, bool with_bias = false,
+            const std::optional<Init>& weight = {}, const std::optional<Init>& bias = {})
       : width_(width),
         channels_(channels),
         silu_(silu),
-        weight_(&s.param("weight", {width, channels}, Init::torch_linear(width))),
-        bias_(with_bias ? &s.param("bias", {channels}, Init::torch_linear(width), {.decay = false}) : nullptr) {}
+        weight_(&s.param("weight", {width, channels}, weight.value_or(Init::torch_linear(width)))),
+        bias_(with_bias ? &s.param("bias", {channels}, bias.value_or(Init::torch_linear(width)), {.decay = false})
+                        : nullptr) {}
 
   StateField state_field() const { return {"conv", {width_ - 1, channels_}}; }
   // x: [B, T, C]. Reads and replaces `history`, the field of state_field(), where the context has a state.
   Tensor operator()(const Tensor& x, const Context& cx, Tensor* history) const {
     auto [y, after] = short_conv(x, weight_->value, history ? *history : Tensor(),
-                                 cx.segments ? *cx.segments : Tensor(), silu_ && !bias_);
+                                 cx.segments ? *cx.segments : Tensor(), silu_, bias_ ? bias_->value : Tensor());
     if (history) *history = after;
-    if (!bias_) return y;
-    const Tensor shifted = affine_columns(y, {}, bias_->value);
-    return silu_ ? silu(shifted) : shifted;
+    return y;
   }
 
  private:

@@ -69,11 +69,12 @@ namespace {
 
 class RotaryOp final : public Op {
  public:
-  RotaryOp(int64_t heads, std::shared_ptr<const RotaryTable> table) : heads_(heads), table_(std::move(table)) {}
+  RotaryOp(int64_t heads, std::shared_ptr<const RotaryTable> table, int64_t first)
+      : heads_(heads), table_(std::move(table)), first_(first) {}
   std::string_view name() const override { return "rotary"; }
   Outputs infer(std::span<const Tensor> in) const override {
-    require(in[0].shape().rank() == 3 && in[0].cols() % heads_ == 0 && in[0].cols() / heads_ >= table_->dim(),
-            "rotary: x{} is not [B, T, {} heads of at least {}]", in[0].shape().str(), heads_, table_->dim());
+    require(in[0].shape().rank() == 3 && in[0].cols() % heads_ == 0 && in[0].cols() / heads_ >= first_ + table_->dim(),
+            "rotary: x{} is not [B, T, {} heads of at least {}]", in[0].shape().str(), heads_, first_ + table_->dim());
     require(in[1].dtype() == DType::i64 && in[1].is_dense() && in[1].numel() == in[0].rows(),
             "rotary: positions{} for x{}", in[1].shape().str(), in[0].shape().str());
     return {{in[0].shape(), in[0].dtype()}};
@@ -101,20 +102,33 @@ class RotaryOp final : public Op {
       T *cosines = angles.data<T>(), *sines = cosines + a.rows * half;
       for_row_blocks(a.rows, [&](int64_t r, int64_t n) {
         table_->rows(p + r, n, cosines + r * half, sines + r * half);
-        kernels<T>().rotate(a.part(r, n), heads_, a.cols / heads_, table_->dim(), cosines + r * half, sines + r * half,
-                            inverse, o.part(r, n), add);
+        const int64_t width = a.cols / heads_, dim = table_->dim();
+        if (first_ == 0) {
+          kernels<T>().rotate(a.part(r, n), heads_, width, dim, cosines + r * half, sines + r * half, inverse,
+                              o.part(r, n), add);
+          return;
+        }
+        for (int64_t h = 0; h < heads_; ++h) {
+          const View<const T> from = a.part(r, n).columns(h * width, width);
+          const View<T> to = o.part(r, n).columns(h * width, width);
+          kernels<T>().scale(T(1), from.columns(0, first_), to.columns(0, first_), add);
+          kernels<T>().rotate(from.columns(first_, width - first_), 1, width - first_, dim, cosines + r * half,
+                              sines + r * half, inverse, to.columns(first_, width - first_), add);
+        }
       });
     });
   }
 
   int64_t heads_;
   std::shared_ptr<const RotaryTable> table_;
+  int64_t first_;
 };
 
 }  // namespace
 
-Tensor rotary(const Tensor& x, const Tensor& positions, int64_t heads, std::shared_ptr<const RotaryTable> table) {
-  return run(std::make_unique<RotaryOp>(heads, std::move(table)), {x, positions});
+Tensor rotary(const Tensor& x, const Tensor& positions, int64_t heads, std::shared_ptr<const RotaryTable> table,
+              int64_t first) {
+  return run(std::make_unique<RotaryOp>(heads, std::move(table), first), {x, positions});
 }
 
 }  // namespace effllm

@@ -44,8 +44,9 @@ class RotaryTable {
   mutable Lazy<double> f64_;
 };
 
-// Rotates pairs (i, i + dim/2) of every head ("half-split" pairs, as in GPT-NeoX and Llama). x: [B, T, heads *
-// head_dim]; positions: i64 [B, T].
-Tensor rotary(const Tensor& x, const Tensor& positions, int64_t heads, std::shared_ptr<const RotaryTable> table);
+// Rotates pairs (i, i + dim/2) of every head ("half-split" pairs, as in GPT-NeoX and Llama), from its column `first`
+// on. x: [B, T, heads * head_dim]; positions: i64 [B, T].
+Tensor rotary(const Tensor& x, const Tensor& positions, int64_t heads, std::shared_ptr<const RotaryTable> table,
+              int64_t first = 0);
 
 }  // namespace effllm

@@ -7,7 +7,7 @@
 namespace effllm {
 namespace {
 
-enum Input { kQ, kK, kV, kLogDecay, kState0, kSegments };
+enum Input { kQ, kK, kV, kLogDecay, kState0, kSegments, kLogValueDecay };
 
 // Columns of head h in the tokens of sequence b, of x [B, T, H * n]; null data where x is undefined.
 template <class T>
@@ -15,6 +15,12 @@ View<T> head_of(const Tensor& x, int64_t b, int64_t h, int64_t heads) {
   if (!x.defined()) return {};
   const int64_t tokens = x.dim(1), n = x.cols() / heads;
   return x.view<T>().part(b * tokens, tokens).columns(h * n, n);
+}
+// The log decays of head h; a constant [H] gives one number.
+template <class T>
+View<T> decay_of(const Tensor& x, int64_t b, int64_t h, int64_t heads) {
+  if (x.defined() && x.shape().rank() == 1) return {x.data<T>() + h, 1, 1, 1};
+  return head_of<T>(x, b, h, heads);
 }
 // The matrix of one head of a state [B, H, dk, dv].
 template <class T>
@@ -34,23 +40,30 @@ void for_heads(int64_t batch, int64_t heads, int64_t work, F&& f) {
 
 class GlaOp final : public Op {
  public:
-  explicit GlaOp(const GlaOptions& options) : options_(options) {}
+  GlaOp(const GlaOptions& options, bool both) : options_(options), both_(both) {}
   std::string_view name() const override { return "gla"; }
   Outputs infer(std::span<const Tensor> in) const override {
     const Shape &q = in[kQ].shape(), &v = in[kV].shape();
     const int64_t heads = options_.heads;
     const DType type = in[kQ].dtype();
-    require(options_.decay != Decay::value && options_.chunk >= 0 && heads >= 1,
-            "gla: the decay is none, scalar or key, chunk >= 0 and heads >= 1");
+    const int64_t shared = key_heads();
+    require(options_.chunk >= 0 && heads >= 1 && shared >= 1 && heads % shared == 0,
+            "gla: chunk {}, {} heads and {} key heads: chunk >= 0, heads a multiple of key heads", options_.chunk,
+            heads, shared);
     require(q.rank() == 3 && q[1] >= 1 && in[kK].shape() == q && v.rank() == 3 && v[0] == q[0] && v[1] == q[1] &&
-                q[2] % heads == 0 && v[2] % heads == 0 && q[2] > 0 && v[2] > 0,
-            "gla: q{}, k{}, v{} are not [B, T, H*dk] twice and [B, T, H*dv] with H = {}", q.str(), in[kK].shape().str(),
-            v.str(), heads);
-    const Shape decay{q[0], q[1], options_.decay == Decay::key ? q[2] : heads};
-    require(options_.decay == Decay::none ? !in[kLogDecay].defined() : in[kLogDecay].shape() == decay,
-            "gla: log_decay{} for q{} with H = {}, it should be {}", in[kLogDecay].shape().str(), q.str(), heads,
+                q[2] % shared == 0 && v[2] % heads == 0 && q[2] > 0 && v[2] > 0,
+            "gla: q{}, k{}, v{} are not [B, T, {}*dk] twice and [B, T, H*dv] with H = {}", q.str(),
+            in[kK].shape().str(), v.str(), shared, heads);
+    const Shape state{q[0], heads, q[2] / shared, v[2] / heads};
+    const Shape decay{q[0], q[1], heads * decay_columns(state)};
+    const Tensor& given = in[kLogDecay];
+    const bool constant = options_.decay == Decay::scalar && given.shape() == Shape{heads} && given.slot == kUntracked;
+    require(options_.decay == Decay::none ? !given.defined() : constant || given.shape() == decay,
+            "gla: log_decay{} for q{} with H = {}, it should be {}", given.shape().str(), q.str(), heads,
             options_.decay == Decay::none ? "undefined" : decay.str());
-    const Shape state{q[0], heads, q[2] / heads, v[2] / heads};
+    const Tensor& other = in[kLogValueDecay];
+    require(!other.defined() || (options_.decay == Decay::key && other.shape() == v && other.dtype() == type),
+            "gla: log_value_decay{} for v{}, of its type and beside a key decay", other.shape().str(), v.str());
     require(!in[kState0].defined() || in[kState0].shape() == state, "gla: state0{} for q{} and v{}, it should be {}",
             in[kState0].shape().str(), q.str(), v.str(), state.str());
     for (int i : {kQ, kK, kV, kLogDecay, kState0}) {
@@ -62,17 +75,20 @@ class GlaOp final : public Op {
     return {{v, type}, {state, type}};
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const int64_t heads = options_.heads, rows = in[kQ].rows(), dk = in[kQ].cols() / heads, dv = in[kV].cols() / heads;
+    const int64_t heads = options_.heads, rows = in[kQ].rows(), dk = in[kQ].cols() / key_heads(),
+                  dv = in[kV].cols() / heads;
     const auto products = static_cast<double>(rows * heads * dk * dv);
     int64_t inputs = 0;
-    for (int i : {kQ, kK, kV, kLogDecay, kState0})
+    for (int i : {kQ, kK, kV, kLogDecay, kState0, kLogValueDecay})
       if (const Tensor& t = in[static_cast<size_t>(i)]; t.defined()) inputs += t.numel();
     const auto size = static_cast<double>(size_of(in[kQ].dtype())), read = size * static_cast<double>(inputs);
     const double written = size * static_cast<double>(in[kV].numel() + in[kQ].dim(0) * heads * dk * dv);
     return {4 * products, 12 * products, read + written, 2 * read + written};
   }
   Keeps keeps() const override {
-    return {.inputs = 1 << kQ | 1 << kK | 1 << kV | 1 << kLogDecay | 1 << kState0 | 1 << kSegments};
+    return {
+        .inputs = 1 << kQ | 1 << kK | 1 << kV | 1 << kLogDecay | 1 << kState0 | 1 << kSegments | 1 << kLogValueDecay,
+        .outputs = options_.decay == Decay::value || both_ ? 1U : 0U};
   }
 
   void forward(Forward& c) override {
@@ -93,44 +109,62 @@ class GlaOp final : public Op {
     const int64_t batch = c.in(kQ).dim(0), heads = options_.heads;
     const DocumentStarts starts(c.in(kSegments));
     const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV), d_decay = c.sink(kLogDecay),
-               d_state0 = c.sink(kState0);
+               d_state0 = c.sink(kState0), d_value_decay = c.sink(kLogValueDecay);
     const Tensor d_o = c.grad(0).defined() ? c.grad(0) : Tensor::zeros(c.out_shape(0), c.dtype());
     dispatch_float(c.dtype(), [&]<class T>() {
-      for_heads(batch, heads, work(c), [&](int64_t item, int64_t b, int64_t h) {
+      const auto one = [&](int64_t b, int64_t h) {
+        const int64_t item = b * heads + h, key_head = h / sharing();
+        const bool add = h % sharing() > 0;  // to what the heads before gave to a q and k in common
         const auto rows = [&](const Sink& s) { return GradientView<T>{head_of<T>(s.into, b, h, heads), s.accumulate}; };
+        const auto shared = [&](const Sink& s) {
+          return GradientView<T>{head_of<T>(s.into, b, key_head, key_heads()), s.accumulate || add};
+        };
         GlaHeadGradients<T> g;
         g.d_o = head_of<T>(d_o, b, h, heads);
+        if (options_.decay == Decay::value || both_) g.o = head_of<T>(c.out(0), b, h, heads);
         g.d_state = matrix_of<T>(c.grad(1), item);
         g.state0 = matrix_of<T>(c.in(kState0), item);
-        g.dq = rows(dq);
-        g.dk = rows(dk);
+        g.dq = shared(dq);
+        g.dk = shared(dk);
         g.dv = rows(dv);
         g.d_log_decay = rows(d_decay);
+        g.d_log_value_decay = rows(d_value_decay);
         g.d_state0 = {matrix_of<T>(d_state0.into, item), d_state0.accumulate};
         gla_head_backward<T>(head<T>(c, b, h, starts), g);
+      };
+      for_heads(batch, key_heads(), work(c) * sharing(), [&](int64_t, int64_t b, int64_t key_head) {
+        for (int64_t h = key_head * sharing(); h < (key_head + 1) * sharing(); ++h) one(b, h);
       });
     });
   }
 
+  int64_t key_heads() const { return options_.key_heads > 0 ? options_.key_heads : options_.heads; }
+  int64_t sharing() const { return options_.heads / key_heads(); }  // heads to a q and k
+
  private:
+  int64_t decay_columns(const Shape& state) const {
+    return options_.decay == Decay::key ? state[2] : options_.decay == Decay::value ? state[3] : 1;
+  }
   template <class Pass>
   int64_t work(const Pass& c) const {
-    return c.in(kQ).dim(1) * c.in(kQ).cols() / options_.heads * (c.in(kV).cols() / options_.heads);
+    return c.in(kQ).dim(1) * (c.in(kQ).cols() / key_heads()) * (c.in(kV).cols() / options_.heads);
   }
   template <class T, class Pass>
   GlaHead<T> head(const Pass& c, int64_t b, int64_t h, const DocumentStarts& starts) const {
     const int64_t heads = options_.heads;
-    return {head_of<T>(c.in(kQ), b, h, heads),
-            head_of<T>(c.in(kK), b, h, heads),
+    return {head_of<T>(c.in(kQ), b, h / sharing(), key_heads()),
+            head_of<T>(c.in(kK), b, h / sharing(), key_heads()),
             head_of<T>(c.in(kV), b, h, heads),
-            head_of<T>(c.in(kLogDecay), b, h, heads),
+            decay_of<T>(c.in(kLogDecay), b, h, heads),
             options_.decay,
             options_.exclusive,
             starts.row(b),
-            options_.chunk};
+            options_.chunk,
+            head_of<T>(c.in(kLogValueDecay), b, h, heads)};
   }
 
   GlaOptions options_;
+  bool both_;
 };
 
 // x [B, n] as [B, 1, n].
@@ -143,21 +177,27 @@ Tensor as_token(const Tensor& x) {
 }  // namespace
 
 GlaResult gla(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& log_decay, const Tensor& state0,
-              const Tensor& segments, const GlaOptions& options) {
-  auto out = run_many(std::make_unique<GlaOp>(options), {q, k, v, log_decay, state0, segments});
+              const Tensor& segments, const GlaOptions& options, const Tensor& log_value_decay) {
+  auto out = run_many(std::make_unique<GlaOp>(options, log_value_decay.defined()),
+                      {q, k, v, log_decay, state0, segments, log_value_decay});
   return {std::move(out[0]), std::move(out[1])};
 }
 
 Tensor gla_step(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& log_decay, const Tensor& state,
                 const GlaOptions& options) {
-  const Tensor in[] = {as_token(q), as_token(k), as_token(v), as_token(log_decay), state, Tensor()};
-  const GlaOp op(options);
+  const Tensor in[] = {
+      as_token(q), as_token(k),
+      as_token(v), options.decay == Decay::scalar && log_decay.shape().rank() == 1 ? log_decay : as_token(log_decay),
+      state,       Tensor(),
+      Tensor()};
+  const GlaOp op(options, false);
   op.infer(in);
   require(state.defined(), "gla_step: a state is needed");
   if (Meter* m = Meter::current()) m->count(op, op.cost(in));
   const Tensor o = Tensor::empty(v.shape(), v.dtype()), o_token = as_token(o);
   if (MetaMode::on()) return o;
-  const int64_t heads = options.heads, batch = q.dim(0), dk = state.dim(2);
+  const int64_t heads = options.heads, batch = q.dim(0), dk = state.dim(2), key_heads = op.key_heads(),
+                sharing = op.sharing();
   const Tensor dense = state.is_dense() ? state : Tensor::dense(state.shape(), state.dtype());
   if (!state.is_dense()) copy(state, dense);
   dispatch_float(q.dtype(), [&]<class T>() {
@@ -167,8 +207,8 @@ Tensor gla_step(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor&
       kernels<T>().pointwise(Pointwise::exp, log_decay.view<T>(), decays.view<T>());
     }
     for_heads(batch, heads, dk * state.cols(), [&](int64_t item, int64_t b, int64_t h) {
-      kernels<T>().gla({1, head_of<T>(in[kQ], b, h, heads), head_of<T>(in[kK], b, h, heads),
-                        head_of<T>(in[kV], b, h, heads), head_of<T>(decays, b, h, heads), options.decay,
+      kernels<T>().gla({1, head_of<T>(in[kQ], b, h / sharing, key_heads), head_of<T>(in[kK], b, h / sharing, key_heads),
+                        head_of<T>(in[kV], b, h, heads), decay_of<T>(decays, b, h, heads), options.decay,
                         options.exclusive, head_of<T>(o_token, b, h, heads), false, matrix_of<T>(dense, item).data});
     });
   });

@@ -5,7 +5,8 @@
 // An exclusive read takes S_{t-1} in the first line; G_t then holds q do^T of the tokens after t, which is the
 // exclusive read of N_t = a_t N_{t+1} + q_t do_t^T. The gradient of log a_t is the row sum of a_t S_{t-1} * G_t, which
 // grows backwards by q * dq - k * dk a token; at the ends of pieces it is anchored at S_e * a_{e+1} G_{e+1} itself, so
-// that rounding does not pile up and the gradient of the final state comes in.
+// that rounding does not pile up and the gradient of the final state comes in. Of a value decay it is the column sum,
+// which grows by o * do - v * dv.
 #include "recurrence/gla_head.h"
 
 namespace effllm {
@@ -15,11 +16,15 @@ constexpr int64_t kAnchorDistance = 64;  // tokens
 
 // exp of [T, n], and a row of ones after it: what lies behind the last token doesn't decay.
 template <class T>
-Tensor linear_decay(View<const T> log_decay) {
-  const int64_t tokens = log_decay.rows, n = log_decay.cols;
+Tensor linear_decay(View<const T> log_decay, int64_t tokens) {
+  const int64_t n = log_decay.cols;
   const Tensor a = Tensor::dense({tokens + 1, n}, dtype_of<T>);
   const View<T> y = a.view<T>();
-  if (n == 1) {
+  if (log_decay.rows < tokens) {  // a constant
+    const View<T> first = y.part(0, 1);
+    kernels<T>().pointwise(Pointwise::exp, log_decay, first);
+    std::fill_n(y.data, tokens, *y.data);
+  } else if (n == 1) {
     for (int64_t t = 0; t < tokens; ++t) y.data[t] = *log_decay.row(t);
     const View<T> row{y.data, 1, tokens, tokens};
     kernels<T>().pointwise(Pointwise::exp, row, row);
@@ -30,9 +35,31 @@ Tensor linear_decay(View<const T> log_decay) {
   return a;
 }
 
+// The kernel's recurrence with decays on both sides, token by token: `other` decays what pass.a doesn't.
+template <class T>
+void run_both(const GlaPass<T>& p, View<const T> other) {
+  const int64_t columns = p.x3.cols;
+  for (int64_t t = 0; t < p.steps; ++t) {
+    const bool by_rows = p.decay == Decay::key;
+    const T *row_decay = (by_rows ? p.a : other).row(t), *column_decay = (by_rows ? other : p.a).row(t);
+    const T* v = p.x3.row(t);
+    T* y = p.y ? p.y.row(t) : nullptr;
+    if (y && !p.add) std::fill_n(y, columns, T(0));
+    for (int64_t i = 0; i < p.x1.cols; ++i) {
+      const T q = p.x1.row(t)[i], k = p.x2.row(t)[i], a = row_decay[i];
+      T* m = p.state + i * columns;
+      for (int64_t j = 0; j < columns; ++j) {
+        const T before = m[j];
+        m[j] = a * column_decay[j] * before + k * v[j];
+        if (y) y[j] += q * (p.exclusive ? before : m[j]);
+      }
+    }
+  }
+}
+
 // Tokens [from, to) of a pass, in time or against it.
 template <class T>
-void run_tokens(GlaPass<T> pass, int64_t from, int64_t to, bool reverse) {
+void run_tokens(GlaPass<T> pass, View<const T> other, int64_t from, int64_t to, bool reverse) {
   const auto cut = [&]<class E>(View<E>& x) {
     if (!x) return;
     x = reverse ? View<E>{x.row(to - 1), to - from, x.cols, -x.stride} : x.part(from, to - from);
@@ -43,7 +70,8 @@ void run_tokens(GlaPass<T> pass, int64_t from, int64_t to, bool reverse) {
   cut(pass.x3);
   cut(pass.a);
   cut(pass.y);
-  kernels<T>().gla(pass);
+  cut(other);
+  other ? run_both(pass, other) : kernels<T>().gla(pass);
 }
 
 template <class T>
@@ -68,24 +96,33 @@ class HeadBackward {
     state_ = Tensor::dense({keys_ * values_}, dtype_of<T>);
     m_ = state_.data<T>();
     if (x_.decay != Decay::none) {
-      decays_ = linear_decay(x_.log_decay);
+      decays_ = linear_decay(x_.log_decay, tokens_);
       a_ = decays_.view<T>();
+    }
+    if (x_.log_value_decay) {
+      value_decays_ = linear_decay(x_.log_value_decay, tokens_);
+      other_ = value_decays_.view<T>();
     }
     if (!decay_wanted()) return;
     anchors_ = Tensor::dense({tokens_ / longest + 1, keys_ * values_}, dtype_of<T>);
-    running_ = Tensor::dense({keys_}, dtype_of<T>);
+    running_ = Tensor::dense({std::max(keys_, values_)}, dtype_of<T>);
   }
 
   void run() {
-    if (g_.dv.into || g_.d_state0.into) values();
-    if (g_.dq.into || decay_wanted()) queries();
-    if (g_.dk.into || decay_wanted()) keys();
+    if (g_.dq.into || decay_wanted()) queries();  // leaves the anchors
+    if (g_.dv.into || g_.d_state0.into || value_decay_wanted()) values();
+    if (g_.dk.into || key_decay_wanted()) keys();
     deliver(dq_scratch_, g_.dq);
     deliver(dk_scratch_, g_.dk);
+    deliver(dv_scratch_, g_.dv);
   }
 
  private:
-  bool decay_wanted() const { return static_cast<bool>(g_.d_log_decay.into); }
+  bool decay_wanted() const { return g_.d_log_decay.into || g_.d_log_value_decay.into; }
+  bool value_decay_wanted() const { return static_cast<bool>(d_value_decay().into); }
+  bool key_decay_wanted() const { return !by_value() && g_.d_log_decay.into; }  // or that of a scalar decay
+  const GradientView<T>& d_value_decay() const { return by_value() ? g_.d_log_decay : g_.d_log_value_decay; }
+  bool by_value() const { return x_.decay == Decay::value; }
   void clear_state() { std::fill_n(m_, keys_ * values_, T(0)); }
   // Into m_ as [dk][dv], or transposed as [dv][dk].
   void set_state(View<const T> s, bool transposed) {
@@ -93,96 +130,120 @@ class HeadBackward {
     for (int64_t i = 0; i < keys_; ++i)
       for (int64_t j = 0; j < values_; ++j) m_[transposed ? j * keys_ + i : i * values_ + j] = s.row(i)[j];
   }
-  // The log decay's gradient needs dq and dk alone, not added to what their destinations hold.
-  GradientView<T> destination(const GradientView<T>& g, Tensor& scratch) {
-    if (!decay_wanted() || (g.into && !g.add)) return g;
-    scratch = Tensor::dense({tokens_, keys_}, dtype_of<T>);
+  // The log decay's gradient needs some of the others alone, not added to what their destinations hold.
+  GradientView<T> destination(const GradientView<T>& g, bool alone, int64_t cols, Tensor& scratch) {
+    if (!alone || (g.into && !g.add)) return g;
+    scratch = Tensor::dense({tokens_, cols}, dtype_of<T>);
     return {scratch.view<T>(), false};
   }
   void deliver(const Tensor& scratch, const GradientView<T>& g) {
-    if (!scratch.defined() || !g.into) return;
-    for (int64_t t = 0; t < tokens_; ++t)
-      for (int64_t d = 0; d < keys_; ++d) g.into.row(t)[d] += scratch.view<T>().row(t)[d];
+    if (scratch.defined() && g.into) kernels<T>().scale(T(1), scratch.view<T>(), g.into, true);
   }
   GlaPass<T> pass(View<const T> x1, View<const T> x2, View<const T> x3, View<const T> a, Decay decay,
                   const GradientView<T>& y) const {
     return {tokens_, x1, x2, x3, a, decay, x_.exclusive, y.into, y.add, m_};
   }
-  Decay transposed_decay() const { return x_.decay == Decay::key ? Decay::value : x_.decay; }
+  Decay transposed_decay() const { return x_.decay == Decay::key ? Decay::value : by_value() ? Decay::key : x_.decay; }
   // What decays the gradient on its way back to token t: a_{t+1}, or a_t before an exclusive read.
-  View<const T> reverse_decays() const { return a_ ? a_.part(x_.exclusive ? 0 : 1, tokens_) : a_; }
+  View<const T> reverse_decays(View<const T> a) const { return a ? a.part(x_.exclusive ? 0 : 1, tokens_) : a; }
   // Pieces whose end a gradient flows back into.
   bool anchored(const Piece& p) const { return decay_wanted() && !p.closes && (p.to < tokens_ || g_.d_state); }
 
   void queries() {
-    dq_ = destination(g_.dq, dq_scratch_);
+    dq_ = destination(g_.dq, key_decay_wanted(), keys_, dq_scratch_);
     const GlaPass<T> forwards = pass(g_.d_o, x_.v, x_.k, a_, transposed_decay(), dq_);
     set_state(g_.state0, true);
     int64_t anchor = 0;
     for (const Piece& p : pieces_) {
       if (p.fresh) clear_state();
-      run_tokens(forwards, p.from, p.to, false);
+      run_tokens(forwards, other_, p.from, p.to, false);
       if (anchored(p)) std::copy_n(m_, keys_ * values_, anchors_.view<T>().row(anchor++));
     }
   }
 
   void values() {
-    const GlaPass<T> backwards = pass(x_.k, x_.q, g_.d_o, reverse_decays(), x_.decay, g_.dv);
+    dv_ = destination(g_.dv, value_decay_wanted(), values_, dv_scratch_);
+    const GlaPass<T> backwards = pass(x_.k, x_.q, g_.d_o, reverse_decays(a_), x_.decay, dv_);
+    const bool decay = value_decay_wanted();
     set_state(g_.d_state, false);
+    int64_t anchor = decay ? anchors_in_use() : 0;
     for (auto p = pieces_.rbegin(); p != pieces_.rend(); ++p) {
       if (p->closes) clear_state();
-      run_tokens(backwards, p->from, p->to, true);
+      if (decay) start_running(anchored(*p) ? anchors_.view<T>().row(--anchor) : nullptr, p->to, true);
+      run_tokens(backwards, reverse_decays(other_), p->from, p->to, true);
+      if (decay) decay_gradient(*p, g_.o, g_.d_o, x_.v, dv_.into, d_value_decay());
     }
     if (!g_.d_state0.into) return;
     if (!continues(x_.starts)) clear_state();
     for (int64_t i = 0; i < keys_; ++i) {
-      const T a = !a_ || x_.exclusive ? T(1) : a_.data[x_.decay == Decay::key ? i : 0];
       T* y = g_.d_state0.into.row(i);
-      for (int64_t j = 0; j < values_; ++j) y[j] = (g_.d_state0.add ? y[j] : T(0)) + a * m_[i * values_ + j];
+      for (int64_t j = 0; j < values_; ++j) {
+        const T a = x_.exclusive ? T(1) : decay_at(0, i, j);
+        y[j] = (g_.d_state0.add ? y[j] : T(0)) + a * m_[i * values_ + j];
+      }
     }
   }
 
   void keys() {
-    dk_ = destination(g_.dk, dk_scratch_);
-    const GlaPass<T> backwards = pass(x_.v, g_.d_o, x_.q, reverse_decays(), transposed_decay(), dk_);
+    dk_ = destination(g_.dk, key_decay_wanted(), keys_, dk_scratch_);
+    const GlaPass<T> backwards = pass(x_.v, g_.d_o, x_.q, reverse_decays(a_), transposed_decay(), dk_);
+    const bool decay = key_decay_wanted();
     set_state(g_.d_state, true);
-    int64_t anchor = 0;
-    for (const Piece& p : pieces_) anchor += anchored(p);
+    int64_t anchor = decay ? anchors_in_use() : 0;
     for (auto p = pieces_.rbegin(); p != pieces_.rend(); ++p) {
       if (p->closes) clear_state();
-      if (decay_wanted()) start_running(anchored(*p) ? anchors_.view<T>().row(--anchor) : nullptr, p->to);
-      run_tokens(backwards, p->from, p->to, true);
-      if (decay_wanted()) x_.decay == Decay::key ? key_decay_gradient(*p) : scalar_decay_gradient(*p);
+      if (decay) start_running(anchored(*p) ? anchors_.view<T>().row(--anchor) : nullptr, p->to, false);
+      run_tokens(backwards, reverse_decays(other_), p->from, p->to, true);
+      if (!decay) continue;
+      x_.decay == Decay::key ? decay_gradient(*p, x_.q, dq_.into, x_.k, dk_.into, g_.d_log_decay)
+                             : scalar_decay_gradient(*p);
     }
   }
 
-  // The running sum at the end of a piece, over values of S_e * (a_{e+1} G_{e+1}); anchor: S_e as [dv][dk].
-  void start_running(const T* anchor, int64_t end) {
-    T* c = running_.data<T>();
-    std::fill_n(c, keys_, T(0));
-    if (!anchor) return;
-    for (int64_t j = 0; j < values_; ++j)
-      for (int64_t d = 0; d < keys_; ++d) c[d] += anchor[j * keys_ + d] * m_[j * keys_ + d];
-    if (!x_.exclusive)
-      for (int64_t d = 0; d < keys_; ++d) c[d] *= a_.row(end)[x_.decay == Decay::key ? d : 0];
+  int64_t anchors_in_use() const {
+    int64_t n = 0;
+    for (const Piece& p : pieces_) n += anchored(p);
+    return n;
   }
 
-  void key_decay_gradient(const Piece& p) {
-    const bool add = g_.d_log_decay.add;
+  // What decays element (key d, value j) of the state at row t of the decays.
+  T decay_at(int64_t t, int64_t d, int64_t j) const {
+    const T a = a_ ? a_.row(t)[x_.decay == Decay::key ? d : by_value() ? j : 0] : T(1);
+    return other_ ? a * other_.row(t)[j] : a;
+  }
+
+  // The running sums at the end of a piece, of S_e * (a_{e+1} G_{e+1}) over values, or over keys for a value decay.
+  // anchor: S_e as [dv][dk]; m_ holds [dv][dk], or [dk][dv] for a value decay.
+  void start_running(const T* anchor, int64_t end, bool over_keys) {
+    T* c = running_.data<T>();
+    std::fill_n(c, running_.numel(), T(0));
+    if (!anchor) return;
+    for (int64_t j = 0; j < values_; ++j)
+      for (int64_t d = 0; d < keys_; ++d) {
+        const T product = anchor[j * keys_ + d] * m_[over_keys ? d * values_ + j : j * keys_ + d];
+        c[over_keys ? j : d] += x_.exclusive ? product : decay_at(end, d, j) * product;
+      }
+  }
+
+  // Of a key decay from what reads (q, dq) and writes (k, dk); of a value decay from (o, do) and (v, dv).
+  void decay_gradient(const Piece& p, View<const T> read, View<const T> d_read, View<const T> write,
+                      View<const T> d_write, const GradientView<T>& d_log_decay) {
+    const bool add = d_log_decay.add;
+    const int64_t n = read.cols;
     T* c = running_.data<T>();
     for (int64_t t = p.to - 1; t >= p.from; --t) {
-      const T *q = x_.q.row(t), *dq = dq_.into.row(t), *k = x_.k.row(t), *dk = dk_.into.row(t);
-      T* y = g_.d_log_decay.into.row(t);
+      const T *q = read.row(t), *dq = d_read.row(t), *k = write.row(t), *dk = d_write.row(t);
+      T* y = d_log_decay.into.row(t);
       if (p.fresh && t == p.from) {  // nothing was there to decay
-        for (int64_t d = 0; d < keys_; ++d) y[d] = add ? y[d] : T(0);
+        for (int64_t d = 0; d < n; ++d) y[d] = add ? y[d] : T(0);
       } else if (x_.exclusive) {
-        for (int64_t d = 0; d < keys_; ++d) {
+        for (int64_t d = 0; d < n; ++d) {
           const T now = c[d] - k[d] * dk[d];
           y[d] = (add ? y[d] : T(0)) + now;
           c[d] = now + q[d] * dq[d];
         }
       } else {
-        for (int64_t d = 0; d < keys_; ++d) {
+        for (int64_t d = 0; d < n; ++d) {
           c[d] += q[d] * dq[d] - k[d] * dk[d];
           y[d] = (add ? y[d] : T(0)) + c[d];
         }
@@ -207,10 +268,11 @@ class HeadBackward {
   const GlaHeadGradients<T>& g_;
   int64_t tokens_, keys_, values_;
   std::vector<Piece> pieces_;
-  Tensor state_, decays_, anchors_, running_, dq_scratch_, dk_scratch_;
-  T* m_ = nullptr;   // the state of the pass that runs
-  View<const T> a_;  // [T+1, 1 or dk], the last row 1; null without decay
-  GradientView<T> dq_, dk_;
+  Tensor state_, decays_, value_decays_, anchors_, running_, dq_scratch_, dk_scratch_, dv_scratch_;
+  T* m_ = nullptr;       // the state of the pass that runs
+  View<const T> a_;      // [T+1, 1, dk or dv], the last row 1; null without decay
+  View<const T> other_;  // [T+1, dv] value decays beside key decays; null without
+  GradientView<T> dq_, dk_, dv_;
 };
 
 }  // namespace
@@ -220,14 +282,20 @@ void gla_head_forward(const GlaHead<T>& head, View<T> o, T* state) {
   Tensor decays;
   View<const T> a;
   if (head.decay != Decay::none) {
-    decays = linear_decay(head.log_decay);
+    decays = linear_decay(head.log_decay, head.q.rows);
     a = decays.view<T>();
+  }
+  Tensor value_decays;
+  View<const T> other;
+  if (head.log_value_decay) {
+    value_decays = linear_decay(head.log_value_decay, head.q.rows);
+    other = value_decays.view<T>();
   }
   const int64_t tokens = head.q.rows;
   const GlaPass<T> pass{tokens, head.q, head.k, head.v, a, head.decay, head.exclusive, o, false, state};
   for (const Piece& p : pieces_of(head.starts, tokens, head.chunk > 0 ? head.chunk : tokens)) {
     if (p.fresh) std::fill_n(state, head.q.cols * head.v.cols, T(0));
-    run_tokens(pass, p.from, p.to, false);
+    run_tokens(pass, other, p.from, p.to, false);
   }
 }
 

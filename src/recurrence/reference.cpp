@@ -35,9 +35,12 @@ ScanResult reference_scan(const Tensor& a, const Tensor& b, const Tensor& h0, co
 }
 
 GlaResult reference_gla(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& log_decay,
-                        const Tensor& state0, const Tensor& segments, const GlaOptions& options) {
-  const int64_t batch = q.dim(0), tokens = q.dim(1), heads = options.heads, dk = q.cols() / heads,
+                        const Tensor& state0, const Tensor& segments, const GlaOptions& options,
+                        const Tensor& log_value_decay) {
+  const int64_t batch = q.dim(0), tokens = q.dim(1), heads = options.heads,
+                key_heads = options.key_heads > 0 ? options.key_heads : heads, dk = q.cols() / key_heads,
                 dv = v.cols() / heads;
+  const bool constant = log_decay.defined() && log_decay.shape().rank() == 1;
   const Tensor o = Tensor::zeros(v.shape(), DType::f64), state = Tensor::dense({batch, heads, dk, dv}, DType::f64);
   for (int64_t b = 0; b < batch; ++b)
     for (int64_t h = 0; h < heads; ++h)
@@ -49,11 +52,14 @@ GlaResult reference_gla(const Tensor& q, const Tensor& k, const Tensor& v, const
             const int64_t row = b * tokens + t;
             if (document(segments, b, t) != document(segments, b, t - 1)) s = 0;
             double& y = set(o, row, h * dv + j);
-            const double read = at(q, row, h * dk + i);
+            const int64_t key = h / (heads / key_heads) * dk + i;
+            const double read = at(q, row, key);
             if (options.exclusive) y += read * s;
-            if (options.decay == Decay::scalar) s *= std::exp(at(log_decay, row, h));
+            if (options.decay == Decay::scalar) s *= std::exp(at(log_decay, constant ? 0 : row, h));
             if (options.decay == Decay::key) s *= std::exp(at(log_decay, row, h * dk + i));
-            s += at(k, row, h * dk + i) * at(v, row, h * dv + j);
+            if (log_value_decay.defined()) s *= std::exp(at(log_value_decay, row, h * dv + j));
+            if (options.decay == Decay::value) s *= std::exp(at(log_decay, row, h * dv + j));
+            s += at(k, row, key) * at(v, row, h * dv + j);
             if (!options.exclusive) y += read * s;
           }
           set(state, s_row, j) = s;

@@ -10,7 +10,8 @@ namespace effllm {
 
 ScanResult reference_scan(const Tensor& a, const Tensor& b, const Tensor& h0, const Tensor& segments);
 GlaResult reference_gla(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& log_decay,
-                        const Tensor& state0, const Tensor& segments, const GlaOptions& options);
+                        const Tensor& state0, const Tensor& segments, const GlaOptions& options,
+                        const Tensor& log_value_decay = {});
 ShortConvResult reference_short_conv(const Tensor& x, const Tensor& weight, const Tensor& history,
                                      const Tensor& segments);
 

@@ -9,11 +9,14 @@
 #include "kernels/table.h"
 #include "recurrence/attention.h"
 #include "recurrence/segments.h"
+#include "recurrence/selected_by_block.h"
 
 namespace effllm {
 namespace {
 
 enum Input { kQ, kK, kV, kBlocks, kOffset, kSegments };
+
+constexpr int64_t kManyTokens = 8;  // from here on blocks gather their queries, below queries their keys
 
 // The keys of one token and key-value head: their numbers, and their rows one after another.
 template <class T>
@@ -79,15 +82,18 @@ class SelectedAttentionOp final : public Op {
     for (int64_t i = 0; i < t; ++i) pairs += static_cast<double>(std::min(most, before + i + 1));
     pairs *= static_cast<double>(q.dim(0) * o_.heads);
     const auto width = static_cast<double>(dk + dv), size = static_cast<double>(size_of(q.dtype()));
-    const double gathered = pairs * static_cast<double>(o_.kv_heads) / static_cast<double>(o_.heads) * width * size;
+    const double gathered = pairs * static_cast<double>(o_.kv_heads) / static_cast<double>(o_.heads) * width;
+    const double keys = std::min(gathered, static_cast<double>(k.numel() + v.numel()));
+    const double bytes = size * (keys + static_cast<double>(q.numel() + t * q.dim(0) * o_.heads * dv));
     const double product = 2 * width * pairs;
-    return {product, 2 * product + 2 * static_cast<double>(dk) * pairs, 2 * gathered, 4 * gathered, product};
+    return {product, 2 * product + 2 * static_cast<double>(dk) * pairs, bytes, 2 * bytes, product};
   }
 
   Keeps keeps() const override { return {0b111111, 0b11}; }
 
   void forward(Forward& c) override {
     dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
+      if (by_block(c)) return selected_forward_by_block<T>(call(c), c.out(0), c.recording() ? c.out(1) : Tensor());
       for_groups<T>(c, false, [&](Gathered<T>& keys, int64_t row, int64_t group) {
         AttentionArgs<T> a = args<T>(c.in(kQ), keys, row, group);
         a.o = heads_of<T>(c.out(0), row, group, c.in(kV).cols() / o_.kv_heads);
@@ -102,6 +108,7 @@ class SelectedAttentionOp final : public Op {
     for (const Sink* s : {&dk, &dv})
       if (s->into.defined() && !s->accumulate) fill(s->into, 0);
     dispatch_float(c.dtype(), [&]<class T>() {
+      if (by_block(c)) return selected_backward_by_block<T>(call(c), {c.out(0), c.out(1), c.grad(0), dq, dk, dv});
       const int64_t width = c.in(kV).cols() / o_.kv_heads, keys_in_all = c.in(kK).dim(1), queries = c.in(kQ).dim(1);
       for_groups<T>(c, true, [&](Gathered<T>& keys, int64_t row, int64_t group) {
         AttentionArgs<T> a = args<T>(c.in(kQ), keys, row, group);
@@ -128,6 +135,15 @@ class SelectedAttentionOp final : public Op {
   }
 
  private:
+  template <class Pass>
+  static bool by_block(const Pass& c) {
+    return c.in(kQ).dim(1) >= kManyTokens;
+  }
+  template <class Pass>
+  SelectedCall call(const Pass& c) const {
+    return {o_, c.in(kQ), c.in(kK), c.in(kV), c.in(kBlocks), c.in(kOffset), c.in(kSegments)};
+  }
+
   // The heads of a key-value head's group in one token, as rows.
   template <class T>
   View<T> heads_of(const Tensor& x, int64_t row, int64_t group, int64_t width) const {
@@ -166,16 +182,18 @@ class SelectedAttentionOp final : public Op {
       require(at >= 0 && at + tokens <= keys, "selected_attention: {} queries from key {} on don't fit {} keys", tokens,
               at, keys);
       Gathered<T> gathered(n * o_.block, dk, dv, o_.heads / groups, backward);
+      int64_t first = 0;  // key of the document
       for (int64_t t = 0; t < tokens; ++t) {
-        const int64_t begin = document_begin(starts.row(b), t), end = at + t + 1;
-        const int64_t first = begin > 0 || !continues(starts.row(b)) ? at + begin : 0;
+        if (const uint8_t* s = starts.row(b); s && s[t]) first = at + t;
+        const int64_t end = at + t + 1;
         gathered.keys.clear();
         const int64_t* list = blocks.view<int64_t>().row(b * tokens + t) + g * n;
         for (int64_t i = 0; i < n; ++i) {
           if (list[i] < 0) continue;
           require(list[i] * o_.block < keys, "selected_attention: block {} of {} keys, there are {}", list[i], o_.block,
                   keys);
-          for (int64_t j = std::max(first, list[i] * o_.block); j < std::min(end, (list[i] + 1) * o_.block); ++j) {
+          const int64_t from = first + list[i] * o_.block;
+          for (int64_t j = from; j < std::min(end, from + o_.block); ++j) {
             const auto to = static_cast<int64_t>(gathered.keys.size());
             std::copy_n(k.view<T>().row(first_row + j) + g * dk, dk, gathered.k.row(to));
             std::copy_n(v.view<T>().row(first_row + j) + g * dv, dv, gathered.v.row(to));

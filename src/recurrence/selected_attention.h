@@ -9,15 +9,16 @@ namespace effllm {
 
 struct SelectedAttentionOptions {
   int64_t heads = 1, kv_heads = 1;  // the heads of a group read the same keys
-  int64_t block = 1;                // keys in a block: block c holds keys [c block, (c + 1) block)
+  int64_t block = 1;                // keys in a block: block c holds keys [c block, (c + 1) block) of the document
   double scale = 0;                 // of q.k; 0: 1 / sqrt(dk)
 };
 
 // o [B,T,H*dv] = softmax(scale q k^T) v of q [B,T,H*dk], k [B,S,G*dk], v [B,S,G*dv] over the keys of the blocks in
 // `blocks`, i64 [B,T,G*n], n for each token and key-value head; a number below 0 names none, one that is there twice
-// counts twice. A token never sees keys after its own, q_offset + t, nor those before its document; what sees nothing
-// gives zero. q_offset: i64 [B] or undefined for S - T; segments: see segments.h. The work follows the lists: keys are
-// gathered, no T x S of anything is held. ShapeError where shapes don't fit or a block lies beyond the keys.
+// counts twice. Blocks are counted from the first key of the token's document, which is key 0 where the document began
+// before the call. A token never sees keys after its own, q_offset + t; what sees nothing gives zero. q_offset: i64 [B]
+// or undefined for S - T; segments: see segments.h. The work follows the lists: keys are gathered, no T x S of anything
+// is held. ShapeError where shapes don't fit or a block lies beyond the keys.
 Tensor selected_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& blocks,
                           const SelectedAttentionOptions& options, const Tensor& q_offset = {},
                           const Tensor& segments = {});

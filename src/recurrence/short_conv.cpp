@@ -8,7 +8,7 @@
 namespace effllm {
 namespace {
 
-enum Input { kX, kWeight, kHistory, kSegments };
+enum Input { kX, kWeight, kHistory, kSegments, kBias };
 
 constexpr int64_t kColumns = 128;    // to one item of work
 constexpr int64_t kWorth = 1 << 15;  // elements that make a thread's turn pay
@@ -46,6 +46,8 @@ class ShortConvOp final : public Op {
     require(!in[kHistory].defined() || (in[kHistory].shape() == history && in[kHistory].dtype() == type),
             "short_conv: history{} for x{} and weight{}, it should be {}", in[kHistory].shape().str(), s.str(), w.str(),
             history.str());
+    require(!in[kBias].defined() || (in[kBias].shape() == Shape{s[2]} && in[kBias].dtype() == type),
+            "short_conv: bias{} for {} channels", in[kBias].shape().str(), s[2]);
     require_segments(name(), in[kSegments], s[0], s[1]);
     return {{s, type}, {history, type}};
   }
@@ -53,10 +55,13 @@ class ShortConvOp final : public Op {
     const auto n = static_cast<double>(in[kX].numel()), size = static_cast<double>(size_of(in[kX].dtype()));
     const auto width = static_cast<double>(in[kWeight].dim(0));
     const double activation = silu_ ? 8 * n : 0;  // an exponential with its surroundings
-    return {2 * width * n + activation, 4 * width * n + (silu_ ? 2 * width * n : 0) + activation, 2 * n * size,
-            3 * n * size};
+    const double shift = in.size() > kBias && in[kBias].defined() ? n : 0;
+    return {2 * width * n + shift + activation, 4 * width * n + (silu_ ? 2 * width * n : 0) + shift + activation,
+            2 * n * size, 3 * n * size};
   }
-  Keeps keeps() const override { return {.inputs = 1 << kX | 1 << kWeight | 1 << kHistory | 1 << kSegments}; }
+  Keeps keeps() const override {
+    return {.inputs = 1 << kX | 1 << kWeight | 1 << kHistory | 1 << kSegments | 1 << kBias};
+  }
 
   void forward(Forward& c) override {
     const int64_t batch = c.in(kX).dim(0), tokens = c.in(kX).dim(1), columns = c.in(kX).cols();
@@ -69,6 +74,7 @@ class ShortConvOp final : public Op {
                       before = part_of<T>(c.in(kHistory), b, width - 1, from, n);
         const View<T> y = part_of<T>(c.out(0), b, tokens, from, n);
         kernels<T>().short_conv(x, part_of<T>(c.in(kWeight), 0, width, from, n), before, starts.row(b), y);
+        add_bias(c, y, from);
         if (silu_) kernels<T>().pointwise(Pointwise::silu, y, y);
         for_new_history(starts.row(b), tokens, width, [&](int64_t r, int64_t s) {
           const T* source = s >= 0 ? x.row(s) : s != kNothing && before ? before.row(width - 1 + s) : nullptr;
@@ -86,7 +92,7 @@ class ShortConvOp final : public Op {
     const int64_t batch = c.in(kX).dim(0), tokens = c.in(kX).dim(1), columns = c.in(kX).cols();
     const int64_t width = c.in(kWeight).dim(0);
     const DocumentStarts starts(c.in(kSegments));
-    const Sink dx = c.sink(kX), dw = c.sink(kWeight), d_before = c.sink(kHistory);
+    const Sink dx = c.sink(kX), dw = c.sink(kWeight), d_before = c.sink(kHistory), d_bias = c.sink(kBias);
     Tensor dy = c.grad(0).defined() ? c.grad(0) : Tensor::zeros(c.out_shape(0), c.dtype());
     if (silu_) dy = before_silu(c, starts, dy);
     dispatch_float(c.dtype(), [&]<class T>() {
@@ -103,6 +109,9 @@ class ShortConvOp final : public Op {
               part_of<T>(c.in(kHistory), b, width - 1, from, n), starts.row(b), part_of<T>(dy, b, tokens, from, n),
               x_sink, dx.accumulate, part_of<T>(dw.into, 0, width, from, n), dw.accumulate || b > 0, before_sink,
               d_before.accumulate);
+          if (d_bias.into.defined())
+            kernels<T>().column_sum(part_of<T>(dy, b, tokens, from, n), d_bias.into.data<T>() + from,
+                                    d_bias.accumulate || b > 0);
           if (!d_now) continue;
           for_new_history(starts.row(b), tokens, width, [&](int64_t r, int64_t s) {
             const View<T>& into = s >= 0 ? x_sink : before_sink;
@@ -116,6 +125,10 @@ class ShortConvOp final : public Op {
   }
 
  private:
+  template <class T, class Pass>
+  static void add_bias(const Pass& c, const View<T>& y, int64_t from) {
+    if (c.in(kBias).defined()) kernels<T>().add_row(y, c.in(kBias).template data<T>() + from, y);
+  }
   // The gradient of what went into silu, which is computed again.
   Tensor before_silu(const Backward& c, const DocumentStarts& starts, const Tensor& dy) const {
     const int64_t tokens = c.in(kX).dim(1), columns = c.in(kX).cols(), width = c.in(kWeight).dim(0),
@@ -127,6 +140,7 @@ class ShortConvOp final : public Op {
         const View<T> y = part_of<T>(d, b, tokens, from, n);
         kernels<T>().short_conv(part_of<T>(c.in(kX), b, tokens, from, n), part_of<T>(c.in(kWeight), 0, width, from, n),
                                 part_of<T>(c.in(kHistory), b, width - 1, from, n), starts.row(b), y);
+        add_bias(c, y, from);
         kernels<T>().pointwise_backward(Pointwise::silu, y, part_of<T>(dy, b, tokens, from, n), y, false);
       });
     });
@@ -139,8 +153,8 @@ class ShortConvOp final : public Op {
 }  // namespace
 
 ShortConvResult short_conv(const Tensor& x, const Tensor& weight, const Tensor& history, const Tensor& segments,
-                           bool silu) {
-  auto out = run_many(std::make_unique<ShortConvOp>(silu), {x, weight, history, segments});
+                           bool silu, const Tensor& bias) {
+  auto out = run_many(std::make_unique<ShortConvOp>(silu), {x, weight, history, segments, bias});
   return {std::move(out[0]), std::move(out[1])};
 }
 

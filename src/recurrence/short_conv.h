@@ -10,11 +10,11 @@ struct ShortConvResult {
 };
 
 // y_t = sum_j weight[j] * x_{t-(W-1)+j} for each channel. x: [B, T, C], T >= 1; weight: [W, C]; history: [B, W-1, C]
-// inputs before the first token, undefined for zeros; segments: i64 [B, T] or undefined (see segments.h). Gradients for
-// x, weight and history, through both results. `silu`: y = silu of that, in the same pass. ShapeError where shapes
-// don't fit.
+// inputs before the first token, undefined for zeros; segments: i64 [B, T] or undefined (see segments.h). `bias`: [C]
+// added to y, `silu`: y = silu of that, both in the same pass. Gradients for x, weight, history and bias, through both
+// results. ShapeError where shapes don't fit.
 ShortConvResult short_conv(const Tensor& x, const Tensor& weight, const Tensor& history = {},
-                           const Tensor& segments = {}, bool silu = false);
+                           const Tensor& segments = {}, bool silu = false, const Tensor& bias = {});
 
 // One token, nothing recorded: x [B, C] -> y [B, C]; history [B, W-1, C] moves on by one in place.
 Tensor short_conv_step(const Tensor& x, const Tensor& weight, const Tensor& history);

@@ -44,8 +44,7 @@ double shard_bytes(const RunConfig& config, int64_t vocab, int64_t sequences) {
 double predicted_bytes(const RunConfig& config, int64_t vocab, int workers) {
   LanguageModel model(config.model, vocab);
   model.params().as_meta(DType::f32);
-  const ShardPlan plan = plan_shards(config.train.batch, config.train.context, config.train.lanes,
-                                     config.train.shard_tokens, model.params().count());
+  const ShardPlan plan = plan_shards(config.train, model);
   double transposed = 0;
   if (TransposedWeights::pay(config.train.batch * config.train.context))
     for (const Parameter* p : model.params().sorted())

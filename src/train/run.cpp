@@ -44,9 +44,7 @@ Run::Run(RunRequest request)
   model_ = std::make_unique<LanguageModel>(config_.model, tokenizer_->vocab_size());
   model_->params().materialize(static_cast<uint64_t>(config_.train.seed), DType::f32);
   optimizer_ = std::make_unique<AdamW>(config_.optim, config_.groups, model_->params());
-  trainer_ = std::make_unique<Trainer>(*model_, *optimizer_,
-                                       plan_shards(config_.train.batch, config_.train.context, config_.train.lanes,
-                                                   config_.train.shard_tokens, model_->params().count()),
+  trainer_ = std::make_unique<Trainer>(*model_, *optimizer_, plan_shards(config_.train, *model_),
                                        StepOptions{.seed = static_cast<uint64_t>(config_.train.seed),
                                                    .clip = config_.optim.clip,
                                                    .carry_state = config_.train.carry_state});

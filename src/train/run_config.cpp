@@ -86,7 +86,8 @@ void TrainOptions::visit(OptionVisitor& v) {
   v("max_time", max_time, "Horizon in seconds of training.", at_least(0.1));
   v("lanes", lanes, "Sums that gradients are added up in; a multiple of what should share the work. 0: chosen.",
     between(0, 4096));
-  v("shard_tokens", shard_tokens, "Tokens that one thread takes at a time. 0: 512.", between(0, 1 << 24));
+  v("shard_tokens", shard_tokens,
+    "Tokens that one thread takes at a time. 0: 512, more where mixers want sequences together.", between(0, 1 << 24));
   v("carry_state", carry_state, "Rows keep their state from step to step (truncated backpropagation through time).");
   v("nonfinite", nonfinite, "skip: leave such a step out, stop at the fourth in a row. abort: stop at the first.",
     {"skip", "abort"});
@@ -149,6 +150,7 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
       throw ConfigError(fmt::format("{}\n{}", others.what(), e.what()));
     }
   }
+  require_causal(c.model, c.objective.type, found);
   if (c.model.learned_positions && c.train.carry_state)
     found.error(c.train.mark, "train.carry_state: rows would soon be longer than the model's learned positions");
   const int64_t window = c.eval.tokens.value_or(c.train.context);

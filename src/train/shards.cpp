@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "model/language_model.h"
+#include "train/run_config.h"
+
 namespace effllm {
 namespace {
 
@@ -10,13 +13,15 @@ constexpr int64_t kTiny = 2'000'000;  // parameters: below, adding lanes up cost
 
 }  // namespace
 
-ShardPlan plan_shards(int64_t batch, int64_t tokens, int64_t lanes, int64_t shard_tokens, int64_t parameters) {
-  if (lanes == 0) lanes = parameters < kTiny ? 2 : 4;
+ShardPlan plan_shards(int64_t batch, int64_t tokens, int64_t lanes, int64_t shard_tokens, int64_t parameters,
+                      int64_t together) {
+  if (lanes == 0) lanes = std::min<int64_t>(parameters < kTiny ? 2 : 4, std::max<int64_t>(1, batch / together));
   lanes = std::min(lanes, batch);
   while (batch % lanes != 0) --lanes;
+  const int64_t per_lane = batch / lanes, least = shard_tokens == 0 ? std::min(together, per_lane) : 1;
   if (shard_tokens == 0) shard_tokens = kShardTokens;
-  const int64_t per_lane = batch / lanes, most = std::clamp(shard_tokens / tokens, int64_t{1}, per_lane);
-  const int64_t shards = (per_lane + most - 1) / most;
+  const int64_t most = std::clamp(shard_tokens / tokens, int64_t{1}, per_lane);
+  const int64_t shards = std::min((per_lane + most - 1) / most, per_lane / least);
   ShardPlan plan;
   for (int64_t lane = 0; lane < lanes; ++lane) {
     auto& list = plan.lanes.emplace_back();
@@ -27,6 +32,11 @@ ShardPlan plan_shards(int64_t batch, int64_t tokens, int64_t lanes, int64_t shar
     }
   }
   return plan;
+}
+
+ShardPlan plan_shards(const TrainOptions& train, const LanguageModel& model) {
+  return plan_shards(train.batch, train.context, train.lanes, train.shard_tokens, model.params().count(),
+                     model.sequences_together());
 }
 
 }  // namespace effllm

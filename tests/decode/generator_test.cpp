@@ -36,7 +36,7 @@ struct TinyModel {
 // Large initial weights: what comes next must depend on what came before.
 constexpr std::string_view kGru =
     "{d_model: 8, tie_embeddings: false, init: {std: 1.0}, block: {ffn: {type: mlp}},"
-    " layers: [{mixer: {type: min_gru}}, {mixer: {type: min_gru, conv: 3}}]}";
+    " layers: [{mixer: {type: min_gru}}, {mixer: {type: min_gru, conv: 3}, ffn: {type: rwkv_channel_mix}}]}";
 constexpr std::string_view kAttention =
     "{d_model: 8, tie_embeddings: false, init: {std: 1.0}, layers: [{mixer: {type: attention, heads: 2}}]}";
 constexpr std::string_view kLearned =

@@ -84,13 +84,16 @@ TEST_CASE("math: f32 functions stay within their bounds over the whole range, wi
   }
 }
 
-TEST_CASE("math: f32 log and erf stay within their bounds over the whole range") {
-  double worst_log = 0, worst_erf = 0;
+TEST_CASE("math: f32 expm1, log and erf stay within their bounds over the whole range") {
+  double worst_expm1 = 0, worst_log = 0, worst_erf = 0;
   for (float x : samples()) {
+    if (x <= 88)
+      worst_expm1 = std::max(worst_expm1, ulps(compiled_here::fast_expm1(x), std::expm1(static_cast<double>(x))));
     worst_erf = std::max(worst_erf, ulps(compiled_here::fast_erf(x), std::erf(static_cast<double>(x))));
     if (x >= static_cast<float>(kSmallestNormal))
       worst_log = std::max(worst_log, ulps(compiled_here::fast_log(x), std::log(static_cast<double>(x))));
   }
+  CHECK(worst_expm1 < 2);
   CHECK(worst_log < 1);
   CHECK(worst_erf < 7);
 }

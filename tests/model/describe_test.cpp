@@ -101,20 +101,25 @@ TEST_CASE("describe: the layers add up to the model") {
     CHECK(c.total.state_bytes ==
           build_model(to_yaml(write_model_config(config)), kVocab, kTokens, DType::f32)->state_bytes(kTokens));
     // One token decoded after 256 others: layer by layer, and by the whole model.
-    CHECK(count_cost(config, kVocab, 256).total.decode_flops == doctest::Approx(c.decode_flops[0].second));
-    CHECK(c.decode_flops[0].first == 256);
+    CHECK(count_cost(config, kVocab, 256).total.decode_flops == doctest::Approx(c.lengths[0].decode_flops));
+    CHECK(c.lengths[0].tokens == 256);
+    const ModelCost at256 = count_cost(config, kVocab, 256);
+    CHECK(c.lengths[0].train_flops == doctest::Approx(at256.total.train_flops));
+    CHECK(c.lengths[0].prefill_flops == doctest::Approx(at256.total.prefill_flops));
+    CHECK(c.lengths[0].kept_bytes == doctest::Approx(at256.kept_bytes / 256));
   }
 }
 
 TEST_CASE("describe: decoding costs more with every token of full attention, and nothing more of a fixed state") {
   const ModelCost full = cost_of("{mixer: {type: attention, heads: 4}}"),
                   fixed = cost_of("{mixer: {type: gla, heads: 2}}, {mixer: {type: attention, heads: 4, window: 16}}");
-  for (size_t i = 1; i < full.decode_flops.size(); ++i) {
-    const auto more = static_cast<double>(full.decode_flops[i].first - full.decode_flops[i - 1].first);
-    CHECK(full.decode_flops[i].second - full.decode_flops[i - 1].second == doctest::Approx(4 * kD * more));
-    CHECK(full.state_bytes[i].second == full.state_bytes[i].first * 2 * kD * 4);
-    CHECK(fixed.decode_flops[i].second == fixed.decode_flops[0].second);
-    CHECK(fixed.state_bytes[i].second == fixed.state_bytes[0].second);
+  for (size_t i = 1; i < full.lengths.size(); ++i) {
+    const auto more = static_cast<double>(full.lengths[i].tokens - full.lengths[i - 1].tokens);
+    CHECK(full.lengths[i].decode_flops - full.lengths[i - 1].decode_flops == doctest::Approx(4 * kD * more));
+    CHECK(full.lengths[i].cache_bytes == full.lengths[i].state_bytes);  // one layer of attention is the measure
+    CHECK(full.lengths[i].state_bytes == full.lengths[i].tokens * 2 * kD * 4);
+    CHECK(fixed.lengths[i].decode_flops == fixed.lengths[0].decode_flops);
+    CHECK(fixed.lengths[i].state_bytes == fixed.lengths[0].state_bytes);
   }
 }
 

@@ -26,6 +26,9 @@ constexpr std::string_view kHybrids[] = {
     "{d_model: 8, init: {std: 0.4}, layers: [{id: a, mixer: {type: attention, heads: 4, kv_heads: 2, head_dim: 4, "
     "window: 5, sinks: 1, qk_norm: true}}, {mixer: {type: gla, heads: 2, gate: head}}, {use: a}, {mixer: {type: "
     "attention, heads: 2, window: 4, position: alibi}}]}",
+    "{d_model: 8, init: {std: 0.4}, block: {ffn: {type: rwkv_channel_mix, expand: 2}}, layers: [{mixer: {type: rwkv6, "
+    "head_dim: 4, shift_rank: 3, decay_rank: 2}}, {id: a, mixer: {type: mamba2, head_dim: 4, state: 3}}, {use: a}, "
+    "{mixer: {type: retnet, heads: 2}, ffn: none}]}",
 };
 
 // Row t of the logits of a model that takes `ids` in pieces that end at `cuts`; a cut of every token uses step().

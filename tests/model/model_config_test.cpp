@@ -168,3 +168,49 @@ TEST_CASE("model config: layers that would never end are refused") {
             }),
             "10,000"));
 }
+
+TEST_CASE("model config: mixers inside mixers are checked with their places and written out in full") {
+  const std::string nested =
+      "layers:\n"
+      "  - mixer:\n"
+      "      type: parallel\n"
+      "      branches:\n"
+      "        - {type: attention, heads: 2}\n"
+      "        - {type: parallel, branches: [gla, {type: min_gru, conv: 3}]}\n";
+  const ModelConfig c = read_model("d_model: 8\n" + nested);
+  const ConfigNode full = write_model_config(c);
+  const ConfigNode& mixer = *full.find("layers")->items()[0].find("mixer");
+  const ConfigNode& inner = mixer.find("branches")->items()[1];
+  CHECK(mixer.find("branches")->items()[0].find("rope_theta")->text() == "10000");
+  CHECK(inner.find("branches")->items()[0].find("gate_rank")->text() == "16");
+  CHECK(inner.find("branches")->items()[1].find("candidate")->text() == "g");
+  CHECK(to_yaml(write_model_config(read_model_config(full, 64))) == to_yaml(full));
+
+  const auto broken = [&](const char* from, const char* to) {
+    std::string text = nested;
+    text.replace(text.find(from), std::string(from).size(), to);
+    return config_error([&] { read_model(text); });
+  };
+  CHECK(has(broken("conv: 3", "cnov: 3"), "m.yaml:6:"));
+  CHECK(has(broken("conv: 3", "cnov: 3"), "mixer `min_gru` has no option `cnov`. Did you mean `conv`?"));
+  CHECK(has(broken("heads: 2", "heads: 0"), "m.yaml:5:"));
+  CHECK(has(broken("[gla,", "[gal,"), "no mixer is called `gal`"));
+  CHECK(has(broken("type: min_gru, conv", "conv"), "this mixer has no `type`"));
+}
+
+TEST_CASE("model config: a causal objective needs mixers with a causal form, wherever they stand") {
+  const auto errors = [](std::string_view yaml) {
+    Diagnostics found;
+    require_causal(read_model(yaml), "next_token", found);
+    return found.empty() ? std::string() : config_error([&] { found.throw_if_any(); });
+  };
+  CHECK(errors("{layers: [{mixer: gla}, {mixer: {type: parallel}}]}").empty());
+  const std::string found = errors(
+      "layers:\n"
+      "  - {mixer: gla}\n"
+      "  - {mixer: {type: bidirectional, of: gla}}\n"
+      "  - mixer: {type: parallel, branches: [gla, {type: bidirectional}]}\n");
+  CHECK(has(found, "m.yaml:3:"));
+  CHECK(has(found, "m.yaml:4:"));
+  CHECK(has(found, "next_token needs causal mixers; `bidirectional` lets a token see those after it"));
+}

@@ -62,6 +62,26 @@ TEST_CASE("rotary: gradients, costs and precision") {
   test::expect_sound(op(1, positions(2, 3, kTable - 1)), {random({2, 3, kDim + 1}, 3)});
 }
 
+TEST_CASE("rotary: may begin behind a head's first columns, which stay") {
+  constexpr int64_t kFirst = 3, kWidth = kFirst + kDim + 1;
+  const Tensor x = random({2, 3, 2 * kWidth}, 2), p = positions(2, 3, 5), y = rotary(x, p, 2, table(), kFirst);
+  for (int64_t h = 0; h < 2; ++h) {
+    const Tensor own = x.columns(h * kWidth, kWidth).clone(), got = y.columns(h * kWidth, kWidth);
+    const Tensor turned = rotary(own.columns(kFirst, kDim + 1).clone().reshape({2, 3, kDim + 1}), p, 1, table());
+    for (int64_t r = 0; r < 6; ++r) {
+      for (int64_t c = 0; c < kFirst; ++c) CHECK(at(got, r, c) == at(own, r, c));
+      for (int64_t c = 0; c <= kDim; ++c) CHECK(at(got, r, kFirst + c) == at(turned, r, c));
+    }
+  }
+  test::expect_sound(
+      [&](const std::vector<Tensor>& in) {
+        const Tensor here = MetaMode::on() ? Tensor::dense(p.shape(), p.dtype()) : p;
+        return std::vector{rotary(in[0], here, 2, table(), kFirst)};
+      },
+      {x});
+  CHECK_THROWS_AS(rotary(x, p, 2, table(), kFirst + 2), ShapeError);
+}
+
 TEST_CASE("rotary: keeps the norm of every row") {
   const Tensor x = random({1, 5, kDim}, 4), y = rotary(x, positions(1, 5, 3), 1, table());
   for (int64_t t = 0; t < 5; ++t)

@@ -41,11 +41,12 @@ struct Inputs {
   GlaOptions options;
 
   Inputs(GlaOptions o, int64_t dk, int64_t dv, int64_t steps = kTokens, int64_t batch = 2) : options(o) {
-    const int64_t h = o.heads;
-    q = random({batch, steps, h * dk}, 1);
-    k = random({batch, steps, h * dk}, 2);
+    const int64_t h = o.heads, key_heads = o.key_heads > 0 ? o.key_heads : h;
+    q = random({batch, steps, key_heads * dk}, 1);
+    k = random({batch, steps, key_heads * dk}, 2);
     v = random({batch, steps, h * dv}, 3);
-    if (o.decay != Decay::none) log_decay = log_decays({batch, steps, o.decay == Decay::key ? h * dk : h}, 4);
+    const int64_t channels = o.decay == Decay::key ? dk : o.decay == Decay::value ? dv : 1;
+    if (o.decay != Decay::none) log_decay = log_decays({batch, steps, h * channels}, 4);
     state0 = random({batch, h, dk, dv}, 5);
   }
   std::vector<Tensor> list() const { return {q, k, v, log_decay, state0}; }
@@ -57,8 +58,11 @@ struct Inputs {
 
 std::vector<GlaOptions> all_options() {
   std::vector<GlaOptions> all;
-  for (Decay decay : {Decay::none, Decay::scalar, Decay::key})
-    for (bool exclusive : {false, true}) all.push_back({.heads = 2, .decay = decay, .exclusive = exclusive});
+  for (Decay decay : {Decay::none, Decay::scalar, Decay::key, Decay::value})
+    for (bool exclusive : {false, true}) {
+      all.push_back({.heads = 2, .decay = decay, .exclusive = exclusive});
+      all.push_back({.heads = 4, .decay = decay, .exclusive = exclusive, .key_heads = 2});
+    }
   return all;
 }
 
@@ -163,6 +167,7 @@ TEST_CASE("gla: gradients where one result alone, or one input alone, is of inte
       };
       CHECK(test::gradient_error(one_input, {all[i]}) < 1e-7);
     }
+    if (options.key_heads > 0) continue;
     // One tensor in three places: gradients add up.
     const auto shared = [&](const std::vector<Tensor>& x) {
       return both_results(options)({x[0], x[0], x[0], x[1], x[2]});
@@ -173,7 +178,8 @@ TEST_CASE("gla: gradients where one result alone, or one input alone, is of inte
 
 TEST_CASE("gla: a gradient over many anchors is right, f64") {
   for (GlaOptions options : all_options()) {
-    options.heads = 1;
+    if (options.key_heads > 0) options.key_heads = 1;
+    options.heads = options.key_heads + 1;
     const Inputs in(options, 2, 3, 150, 1);
     CHECK(test::gradient_error(both_results(options), in.list()) < 1e-7);
   }
@@ -210,8 +216,9 @@ TEST_CASE("gla: packed documents are each alone, gradients too") {
         for (int64_t c = 0; c < in.log_decay.cols(); ++c) CHECK(test::at(packed[5], row, c) == 0);
     // Row 1 begins with a start: nothing reaches its initial state.
     const Tensor d_state0 = packed.back();
-    CHECK(test::max_abs(d_state0.row_range(8, {1, 2, 4, 6})) == 0);
-    CHECK(test::max_abs(d_state0.row_range(0, {1, 2, 4, 6})) > 0);
+    const int64_t h = options.heads;
+    CHECK(test::max_abs(d_state0.row_range(h * 4, {1, h, 4, 6})) == 0);
+    CHECK(test::max_abs(d_state0.row_range(0, {1, h, 4, 6})) > 0);
   }
 }
 
@@ -332,7 +339,75 @@ TEST_CASE("gla: refuses shapes and options that don't fit") {
   CHECK_THROWS_AS(call(with(2, test::to_dtype(in.v, DType::f32)), options), ShapeError);
   CHECK_THROWS_AS(call(in.list(), {.heads = 3}), ShapeError);
   CHECK_THROWS_AS(call(in.list(), {.heads = 2, .decay = Decay::value}), ShapeError);
+  CHECK_THROWS_AS(call(in.list(), {.heads = 2, .key_heads = 4}), ShapeError);
   CHECK_THROWS_AS(call(in.list(), {.heads = 2, .decay = Decay::none}), ShapeError);
   CHECK_THROWS_AS(gla(in.q, in.k, in.v, in.log_decay, {}, random({2, kTokens}, 1), options), ShapeError);
   CHECK_THROWS_AS(gla_step(in.q, in.k, in.v, in.log_decay, in.state0, options), ShapeError);
+}
+
+TEST_CASE("gla: a constant decay a head is that decay at every token") {
+  const GlaOptions options{.heads = 2, .decay = Decay::scalar};
+  const Inputs in(options, 4, 6);
+  const Tensor constant = log_decays({2}, 9);
+  Inputs spread = in;
+  for (int64_t r = 0; r < in.log_decay.rows(); ++r)
+    for (int64_t h = 0; h < 2; ++h) test::put(spread.log_decay, r, h, test::at(constant, 0, h));
+  const std::vector<Tensor> want = everything(spread, documents(), options);
+  const auto f = [&](const std::vector<Tensor>& x) {
+    const GlaResult r = gla(x[0], x[1], x[2], constant, x[3], documents(), options);
+    return std::vector{r.o, r.state};
+  };
+  const std::vector<Tensor> got = f({in.q, in.k, in.v, in.state0});
+  CHECK(same_bits(got[0], want[0]));
+  CHECK(same_bits(got[1], want[1]));
+  CHECK(max_diff(reference_gla(in.q, in.k, in.v, constant, in.state0, documents(), options).o, got[0]) < 1e-13);
+  CHECK(test::gradient_error(f, {in.q, in.k, in.v, in.state0}) < 1e-7);
+  const Tensor state = in.state0.clone();
+  const auto one = [&](const Tensor& x) { return tokens(x, 0, 1).reshape({2, x.cols()}); };
+  const Tensor o = gla_step(one(in.q), one(in.k), one(in.v), constant, state, options);
+  CHECK(max_diff(o, one(gla(in.q, in.k, in.v, constant, in.state0, {}, options).o)) < 1e-13);
+  Tape tape;  // it has no gradient
+  CHECK_THROWS_AS(gla(in.q, in.k, in.v, tape.leaf(constant), {}, {}, options), ShapeError);
+}
+
+TEST_CASE("gla: decays of keys and values at once are the reference loop, whole and split, with gradients") {
+  const test::Poison poison;
+  for (bool exclusive : {false, true})
+    for (const Tensor& segments : {Tensor(), documents()})
+      for (int64_t chunk : {0, 4}) {
+        CAPTURE(exclusive);
+        CAPTURE(segments.defined());
+        const GlaOptions options{.heads = 2, .decay = Decay::key, .exclusive = exclusive, .chunk = chunk};
+        const Inputs in(options, 2, 3);
+        const Tensor values = log_decays({2, kTokens, 6}, 8);
+        const auto f = [&](const std::vector<Tensor>& x) {
+          const GlaResult r = gla(x[0], x[1], x[2], x[3], x[4], segments, options, x[5]);
+          return std::vector{r.o, r.state};
+        };
+        std::vector<Tensor> x = in.list();
+        x.push_back(values);
+        const std::vector<Tensor> got = f(x);
+        const GlaResult reference = reference_gla(in.q, in.k, in.v, in.log_decay, in.state0, segments, options, values);
+        CHECK(max_diff(got[0], reference.o) < 1e-13);
+        CHECK(max_diff(got[1], reference.state) < 1e-13);
+        CHECK(test::gradient_error(f, x) < 1e-7);
+        const auto values_alone = [&](const std::vector<Tensor>& y) {
+          auto all = x;
+          all[5] = y[0];
+          return f(all);
+        };
+        CHECK(test::gradient_error(values_alone, {values}) < 1e-7);
+        if (segments.defined()) continue;
+        const auto part = [&](int64_t from, int64_t to, const Tensor& state) {
+          return gla(tokens(in.q, from, to), tokens(in.k, from, to), tokens(in.v, from, to),
+                     tokens(in.log_decay, from, to), state, {}, options, tokens(values, from, to));
+        };
+        for (int64_t cut = 1; cut < kTokens; ++cut) {
+          const GlaResult first = part(0, cut, in.state0), second = part(cut, kTokens, first.state);
+          CHECK(max_diff(second.o, tokens(got[0], cut, kTokens)) < 1e-13);
+          CHECK(max_diff(second.state, got[1]) < 1e-13);
+        }
+        CHECK_THROWS_AS(gla(in.q, in.k, in.v, in.log_decay, {}, {}, options, in.q), ShapeError);
+        CHECK_THROWS_AS(gla(in.q, in.k, in.v, {}, {}, {}, {.heads = 2, .decay = Decay::none}, values), ShapeError);
+      }
 }

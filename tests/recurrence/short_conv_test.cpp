@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "kernels/parallel.h"
+#include "ops/arithmetic.h"
 #include "ops/pointwise.h"
 #include "recurrence/reference.h"
 #include "support/tensors.h"
@@ -113,21 +114,22 @@ TEST_CASE("short_conv: the same bits for any number of threads, f32 near f64") {
   CHECK(max_diff(test::to_dtype(one[0], DType::f64), y) < 1e-5);
 }
 
-TEST_CASE("short_conv: with silu it equals silu of it, forward and backward, with documents and history") {
-  const Tensor x = random({2, 13, 140}, 1), w = random({4, 140}, 2), before = random({2, 3, 140}, 3);
+TEST_CASE("short_conv: with bias and silu it equals silu of it, forward and backward, with documents and history") {
+  const Tensor x = random({2, 13, 140}, 1), w = random({4, 140}, 2), before = random({2, 3, 140}, 3),
+               shift = random({140}, 6);
   for (const Tensor& segments : {Tensor(), documents()}) {
     const auto results = [&](bool fused) {
       Tape tape;
-      const Tensor in = tape.leaf(x), weight = tape.leaf(w), history = tape.leaf(before);
+      const Tensor in = tape.leaf(x), weight = tape.leaf(w), history = tape.leaf(before), bias = tape.leaf(shift);
       ShortConvResult r;
       {
         const Tape::Recording recording(tape);
-        r = short_conv(in, weight, history, segments, fused);
-        if (!fused) r.y = silu(r.y);
+        r = short_conv(in, weight, history, segments, fused, fused ? bias : Tensor());
+        if (!fused) r.y = silu(affine_columns(r.y, {}, bias));
       }
       const Tape::Seed seeds[] = {{r.y, random({2, 13, 140}, 4)}, {r.history, random({2, 3, 140}, 5)}};
       tape.backward(seeds);
-      return std::vector{r.y, r.history, tape.grad(in), tape.grad(weight), tape.grad(history)};
+      return std::vector{r.y, r.history, tape.grad(in), tape.grad(weight), tape.grad(history), tape.grad(bias)};
     };
     const auto fused = results(true), plain = results(false);
     for (size_t i = 0; i < plain.size(); ++i) CHECK(max_diff(fused[i], plain[i]) < 1e-12);
@@ -139,6 +141,7 @@ TEST_CASE("short_conv: refuses shapes that don't fit") {
   CHECK_THROWS_WITH_AS(short_conv(x, random({3, 5}, 2)), doctest::Contains("weight[3, 5]"), ShapeError);
   CHECK_THROWS_WITH_AS(short_conv(x, w, random({2, 3, 4}, 2)), doctest::Contains("it should be [2, 2, 4]"), ShapeError);
   CHECK_THROWS_AS(short_conv(x, w, {}, random({2, 3}, 1)), ShapeError);
+  CHECK_THROWS_AS(short_conv(x, w, {}, {}, false, random({3}, 1)), ShapeError);
   CHECK_THROWS_AS(short_conv_step(random({2, 4}, 1), w, random({2, 3, 4}, 1)), ShapeError);
   const MetaMode meta;
   CHECK(short_conv(Tensor::empty({2, 3, 4}, DType::f32), Tensor::empty({4, 4}, DType::f32)).history.shape() ==

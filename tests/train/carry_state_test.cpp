@@ -16,7 +16,7 @@ constexpr int64_t kVocab = 13, kRows = 4, kTokens = 6, kSteps = 5;
 constexpr std::string_view kModel =
     "{d_model: 8, init: {std: 0.4}, block: {ffn: {type: mlp}}, layers: [{mixer: {type: attention, heads: 2, window: 9, "
     "sinks: 1}}, {id: a, mixer: {type: gla, heads: 2, gate_rank: 3, conv: 3}}, {mixer: {type: min_gru, conv: 3}, ffn: "
-    "none}, {use: a}]}";
+    "none}, {mixer: {type: retnet, heads: 2}, ffn: {type: rwkv_channel_mix, expand: 2}}, {use: a}]}";
 
 // Rows of kSteps * kTokens + 1 tokens, cut into batches that continue each other.
 struct Streams {
@@ -109,7 +109,8 @@ TEST_CASE("carry_state: what is carried has names, and put back it continues the
     copy(from[i].value, to[i].value);
   }
   CHECK(names.find("state.seen state.layers.0.mixer.k state.layers.0.mixer.v state.layers.0.mixer.seen") == 0);
-  CHECK(names.find("state.layers.3.mixer.s state.layers.3.mixer.conv") != names.npos);
+  CHECK(names.find("state.layers.3.mixer.s state.layers.3.mixer.seen state.layers.3.ffn.shift") != names.npos);
+  CHECK(names.find("state.layers.4.mixer.s state.layers.4.mixer.conv") != names.npos);
   CHECK(rig.trainer.step(streams.step(1), 1, 1).loss == other.trainer.step(streams.step(1), 1, 1).loss);
 }
 

@@ -3,7 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <string>
 #include <vector>
+
+#include "support/models.h"
+#include "train/run_config.h"
 
 using namespace effllm;
 
@@ -62,4 +66,47 @@ TEST_CASE("shards: a sequence longer than a shard is a shard of its own") {
     CHECK(lane[0].sequences == 1);
   }
   CHECK(plan.shard_tokens == 2048);
+}
+
+TEST_CASE("shards: sequences that belong together stay together, unless a configuration says how many") {
+  for (int64_t batch : {1, 2, 3, 5, 8, 12, 16, 17, 20, 24, 64})
+    for (int64_t tokens : {1, 16, 100, 512, 3000})
+      for (int64_t lanes : {0, 1, 2, 3, 4}) {
+        const ShardPlan plan = plan_shards(batch, tokens, lanes, 0, 5'000'000, 8);
+        CAPTURE(batch);
+        CAPTURE(lanes);
+        const auto per_lane = batch / static_cast<int64_t>(plan.lanes.size());
+        if (lanes == 0) CHECK(per_lane >= std::min<int64_t>(8, batch));
+        int64_t next = 0;
+        for (const auto& lane : plan.lanes)
+          for (const Shard& s : lane) {
+            REQUIRE(s.first == next);
+            next += s.sequences;
+            CHECK(s.sequences >= std::min<int64_t>(8, per_lane));
+            CHECK(s.sequences <= std::max<int64_t>(512 / tokens, 15));
+          }
+        CHECK(next == batch);
+      }
+  CHECK(plan_shards(16, 256, 0, 0, 5'000'000, 8).lanes.size() == 2);
+  CHECK(plan_shards(64, 256, 0, 0, 5'000'000, 8).lanes.size() == 4);
+  CHECK(plan_shards(16, 256, 0, 0, 5'000'000, 8).shard_tokens == 8 * 256);
+  CHECK(plan_shards(16, 256, 4, 0, 5'000'000, 8).lanes.size() == 4);
+  CHECK(plan_shards(16, 256, 0, 256, 5'000'000, 8).shard_tokens == 256);
+  CHECK(plan_shards(16, 16, 0, 0, 5'000'000, 8).shard_tokens == 8 * 16);
+}
+
+TEST_CASE("shards: a model asks for as many sequences as any of its layers") {
+  const auto plan = [](const char* first, const char* second) {
+    const auto model = test::build_model(
+        std::string("{d_model: 8, layers: [{mixer: {type: ") + first + "}}, {mixer: {type: " + second + "}}]}", 11);
+    TrainOptions train;
+    train.batch = 32;
+    train.context = 256;
+    train.lanes = 2;
+    return plan_shards(train, *model);
+  };
+  CHECK(plan("min_gru", "min_gru").shard_tokens == 512);
+  CHECK(plan("min_gru", "lstm").shard_tokens == 8 * 256);
+  CHECK(plan("gru", "min_gru").shard_tokens == 8 * 256);
+  CHECK(plan("min_gru", "parallel, branches: [{type: min_gru}, {type: lstm}]").shard_tokens == 8 * 256);
 }

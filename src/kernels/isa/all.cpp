@@ -17,13 +17,24 @@ void fill(Kernels<float>& f, Kernels<double>& d) {
   fill_optimizer(f, d);
   fill_scan(f, d);
   fill_gated_scan(f, d);
+  fill_fused_scan(f, d);
   fill_selective_scan(f, d);
   fill_modal_scan(f, d);
   fill_modal_kernel(f, d);
   fill_fourier(f, d);
   fill_short_conv(f, d);
+  fill_filter(f, d);
+  fill_linear_attention(f, d);
+  fill_token_mix(f, d);
+  fill_gated_skip(f, d);
   fill_gla(f, d);
+  fill_delta(f, d);
+  fill_delta_backward(f, d);
+  fill_dplr(f, d);
+  fill_ttt(f, d);
   fill_attention(f, d);
+  fill_packed(f, d);
+  fill_cell(f, d);
   fill_transpose(f, d);
   fill_probe(f, d);
 }

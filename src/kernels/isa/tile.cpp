@@ -48,5 +48,7 @@ template void multiply_tile<1>(int64_t, int, const Tile<float>&) noexcept;
 template void multiply_tile<1>(int64_t, int, const Tile<double>&) noexcept;
 template void multiply_tile<kTileCols<float>>(int64_t, int, const Tile<float>&) noexcept;
 template void multiply_tile<kTileCols<double>>(int64_t, int, const Tile<double>&) noexcept;
+template void multiply_tile<kPackedPitch<float>>(int64_t, int, const Tile<float>&) noexcept;
+template void multiply_tile<kPackedPitch<double>>(int64_t, int, const Tile<double>&) noexcept;
 
 }  // namespace effllm::EFFLLM_ISA

@@ -13,6 +13,11 @@ inline constexpr int64_t kTileCols = 2 * kLanes<T>;
 template <class T>
 inline constexpr int64_t kRowPitch = (kTileRows + kLanes<T> - 1) / kLanes<T>* kLanes<T>;
 
+// Steps of k in a block of a packed weight, and the distance of two rows of A there, an odd number of cache lines.
+inline constexpr int64_t kPackedDepth = 128;
+template <class T>
+inline constexpr int64_t kPackedPitch = kPackedDepth + 64 / static_cast<int64_t>(sizeof(T));
+
 // C[rows, cols] (+)= A[rows, k] B[k, cols]. Step x of k reads A at a + x / a_span * a_jump + x % a_span * a_step and B
 // at b + x * ldb. Rows of A lie kRowStride apart, a constant of the kernel.
 template <class T>
@@ -27,7 +32,7 @@ struct Tile {
   bool add;
 };
 
-// The kernels, compiled in tile.cpp for kRowStride 1 and kTileCols: 1 <= rows <= kTileRows, vecs 1 or 2.
+// The kernels, compiled in tile.cpp for kRowStride 1, kTileCols and kPackedPitch: 1 <= rows <= kTileRows, vecs 1 or 2.
 template <int64_t kRowStride, class T>
 void multiply_tile(int64_t rows, int vecs, const Tile<T>& t) noexcept;
 

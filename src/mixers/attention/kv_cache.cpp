@@ -23,19 +23,24 @@ int64_t KvCache::kept(int64_t seen) const { return window_ ? std::min(seen, sink
 StateSpec KvCache::spec(int64_t tokens) const {
   const Growth growth = window_ ? Growth::ring : Growth::per_token;
   const int64_t rows = window_ ? sinks_ + window_ - 1 : tokens;
-  return {{{"k", {rows, key_width_}, growth}, {"v", {rows, value_width_}, growth}}};
+  StateSpec spec{{{"k", {rows, key_width_}, growth}}};
+  if (value_width_) spec.fields.push_back({"v", {rows, value_width_}, growth});
+  return spec;
 }
 
-CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, const Tensor* segments) const {
-  const int64_t batch = k.dim(0), tokens = k.dim(1), capacity = state.fields[0].dim(1);
+CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, const Tensor* segments, bool compact,
+                           size_t first_field) const {
+  Tensor& keys = state.fields[first_field];
+  Tensor* const values = value_width_ ? &state.fields[first_field + 1] : nullptr;
+  const int64_t batch = k.dim(0), tokens = k.dim(1), capacity = keys.dim(1);
   CachedKeys out;
   out.places.q_offset = Tensor::dense({batch}, DType::i64);
   out.places.gap = Tensor::dense({batch}, DType::i64);
   if (segments) out.places.segments = *segments;
   if (MetaMode::on()) {  // as if the cache were full
     const Tensor index = Tensor::dense({batch, capacity + (window_ ? tokens : 0)}, DType::i64);
-    out.k = splice_rows(state.fields[0], k, index);
-    out.v = splice_rows(state.fields[1], v, index);
+    out.k = splice_rows(keys, k, index);
+    if (values) out.v = splice_rows(*values, v, index);
     return out;
   }
   int64_t longest = 0;
@@ -47,11 +52,12 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, 
     require(window_ || seen + tokens <= capacity, "attention: {} tokens don't fit a state with room for {}",
             seen + tokens, capacity);
   }
-  if (!window_ && !Tape::recording() && !segments) {
-    write_in_place(k, state.fields[0], state.seen);
-    write_in_place(v, state.fields[1], state.seen);
-    out.k = state.fields[0].untracked();
-    out.v = state.fields[1].untracked();
+  if (!window_ && !Tape::recording() && !segments && !compact) {
+    write_in_place(k, keys, state.seen);
+    out.k = keys.untracked();
+    if (!values) return out;
+    write_in_place(v, *values, state.seen);
+    out.v = values->untracked();
     return out;
   }
 
@@ -77,11 +83,11 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, 
       a[row] = row >= keep ? -1 : source(first + (sink ? row : rows - keep + row));
     }
   }
-  out.k = splice_rows(state.fields[0], k, joint);
-  out.v = splice_rows(state.fields[1], v, joint);
-  const Tensor next_k = splice_rows(state.fields[0], k, after);
-  state.fields[1] = splice_rows(state.fields[1], v, after);
-  state.fields[0] = next_k;
+  out.k = splice_rows(keys, k, joint);
+  keys = splice_rows(keys, k, after);
+  if (!values) return out;
+  out.v = splice_rows(*values, v, joint);
+  *values = splice_rows(*values, v, after);
   return out;
 }
 

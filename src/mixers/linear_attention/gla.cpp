@@ -12,6 +12,7 @@
 #include <cmath>
 
 #include "mixers/mixer.h"
+#include "nn/augment.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
 #include "nn/short_conv.h"
@@ -29,6 +30,7 @@ struct GlaOptionsYaml final : Options {
   int64_t heads = 4, gate_rank = 16, conv = 0;
   double expand_k = 0.5, expand_v = 1, gate_temperature = 16;
   std::string gate = "key";
+  AugmentOptions augment;
   void visit(OptionVisitor& v) override {
     v("heads", heads, "Heads; they share out key and value width.", between(1, 1024));
     v("expand_k", expand_k, "Key width as a multiple of the model width.", between(0.01, 16));
@@ -38,6 +40,7 @@ struct GlaOptionsYaml final : Options {
     v("gate_temperature", gate_temperature, "Divides the log decay: the larger, the longer the memory.",
       between(0.01, 1e6));
     v("conv", conv, "Width of a causal depthwise convolution with SiLU over q, k and v; 0 for none.", between(0, 64));
+    augment.visit(v);
   }
 };
 
@@ -55,7 +58,8 @@ class Gla final : public SequenceMixer {
               Init::stacked({{2 * keys_, Init::xavier_uniform(args.d_model, keys_, kGain)},
                              {2 * values_, Init::xavier_uniform(args.d_model, values_, kGain)}})),
         out_(s / "out", values_, args.d_model, Init::xavier_uniform(values_, args.d_model, kGain), Role::residual),
-        norm_(s / "norm", values_ / o.heads, kNormEps) {
+        norm_(s / "norm", values_ / o.heads, kNormEps),
+        augment_(o.augment, s, heads_, values_) {
     if (keys_ % heads_ || values_ % heads_)
       throw_at(o.mark,
                fmt::format("gla: {} heads don't divide key width {} and value width {}", heads_, keys_, values_));
@@ -74,6 +78,7 @@ class Gla final : public SequenceMixer {
   StateSpec state_spec(int64_t) const override {
     StateSpec spec{{{"s", {heads_, keys_ / heads_, values_ / heads_}}}};
     if (conv_) spec.fields.push_back(conv_->state_field());
+    augment_.add_to(spec);
     return spec;
   }
 
@@ -92,7 +97,7 @@ class Gla final : public SequenceMixer {
     auto [o, after] = effllm::gla(scale(parts[0], q_scale), parts[1], parts[2], log_decay, s ? s->fields[0] : Tensor(),
                                   cx.segments ? *cx.segments : Tensor(), options);
     if (s) s->fields[0] = after;
-    return out_(multiply(norm_(o), silu(qkv_g[1])));
+    return out_(multiply(norm_(augment_(o, parts[2], cx)), silu(qkv_g[1])));
   }
 
  private:
@@ -102,12 +107,14 @@ class Gla final : public SequenceMixer {
   double temperature_;
   Linear qkvg_, out_;
   RmsNorm norm_;
+  Augment augment_;
   std::unique_ptr<Linear> decay_down_, decay_;
   std::unique_ptr<ShortConv> conv_;
 };
 
 constexpr std::string_view kVariants[] = {"{gate: head}", "{conv: 3}",
-                                          "{expand_k: 1, expand_v: 2, gate_temperature: 1}"};
+                                          "{expand_k: 1, expand_v: 2, gate_temperature: 1}",
+                                          "{augment: dwconv, augment_taps: 4, conv: 3}"};
 
 }  // namespace
 

@@ -1,0 +1,81 @@
+// Any causal mixer made to see both sides: once forwards, once over each document read backwards.
+//
+//   y = f(x) + flip(g(flip(x))),   f and g two copies of one mechanism, or the same weights where tied
+//
+// For models that see all of a text at once (masked or diffusion objectives); it has no causal form and remembers
+// nothing. The construction of bidirectional RNNs, Schuster and Paliwal 1997.
+#include "mixers/mixer.h"
+#include "nn/nested.h"
+#include "ops/arithmetic.h"
+#include "recurrence/flip_tokens.h"
+
+namespace effllm::mixers {
+namespace {
+
+struct BidirectionalOptions final : Options {
+  ConfigNode of = mechanism("min_gru");
+  bool tie = false;
+  void visit(OptionVisitor& v) override {
+    v("of", of, "The mixer, with a `type` and its options; it runs causally, in both directions.");
+    v("tie", tie, "Both directions share weights.");
+  }
+  std::vector<ConfigNode*> nested() override { return {&of}; }
+};
+
+class Bidirectional final : public SequenceMixer {
+ public:
+  using Options = BidirectionalOptions;
+
+  Bidirectional(const Options& o, const MixerArgs& args, const Scope& s)
+      : forward_("forward", build_mixer(o.of, args, s / "forward")),
+        backward_(o.tie ? forward_.renamed("backward") : Nested("backward", build_mixer(o.of, args, s / "backward"))) {
+    if (!has_causal_form(o.of)) throw_at(o.of.mark(), "bidirectional: a mixer that has a causal form is needed here");
+  }
+
+  StateSpec state_spec(int64_t) const override { return {}; }
+  int64_t sequences_together() const override { return forward_.sequences_together(); }
+
+ protected:
+  Tensor mix(const Tensor& x, const Context& outer) const override {
+    require(outer.direction == Direction::bidirectional && !outer.state,
+            "bidirectional: a token's output needs the tokens after it: there is no causal form and no state");
+    Context cx = outer;
+    cx.direction = Direction::causal;
+    const Tensor segments = cx.segments ? *cx.segments : Tensor();
+    const Tensor ahead = forward_.forward(x, cx, 0);
+    cx.positions = nullptr;  // counted from the end of each document
+    const Tensor back = backward_.forward(flip_tokens(x, segments), cx, 0);
+    return add(ahead, flip_tokens(back, segments));
+  }
+
+ private:
+  Nested forward_, backward_;
+};
+
+constexpr std::string_view kNoForm = "a token's output needs the tokens after it";
+constexpr std::string_view kVariants[] = {
+    "{tie: true}",
+    "{of: {type: gla, heads: 1, gate_rank: 3, conv: 3}}",
+    "{of: {type: attention, heads: 2, window: 5}}",
+    "{of: {type: parallel, branches: [{type: attention, heads: 2}, {type: hgrn}]}}",
+};
+
+}  // namespace
+
+constinit const MixerInfo bidirectional = describe_mixer<Bidirectional>({
+    .name = "bidirectional",
+    .title = "Both directions of a causal mixer",
+    .family = "composite",
+    .recurrence = "that of its mixer",
+    .paper = "Schuster and Paliwal 1997",
+    .deviations = "the two outputs are added where the paper's output layer reads both side by side; there is no "
+                  "configs/mixers/bidirectional.yaml, because next_token, a causal objective, can't train it",
+    .bidirectional = true,
+    .causal_form = false,
+    .waivers = {.split = kNoForm, .causal = kNoForm},
+    .tiny = "{of: {type: min_gru}}",
+    .period = 5,
+    .variants = kVariants,
+});
+
+}  // namespace effllm::mixers

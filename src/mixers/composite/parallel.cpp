@@ -1,0 +1,101 @@
+// Mixers side by side on the same input, their outputs normalised and averaged, so that each layer may look back
+// exactly and sum up at once.
+//
+//   y = 1/n sum_i rms_norm(branch_i(x)) with a learned scale per branch
+//
+// Remembers what its branches remember, fields "branches.<i>.<field>". Dong et al. 2024, arXiv:2411.13676 (Hymba),
+// whose branches are attention and Mamba heads; here any mixers, also this one.
+#include <algorithm>
+
+#include "mixers/mixer.h"
+#include "nn/nested.h"
+#include "nn/norm.h"
+#include "ops/arithmetic.h"
+
+namespace effllm::mixers {
+namespace {
+
+constexpr double kNormEps = 1e-5;
+
+struct ParallelOptions final : Options {
+  std::vector<ConfigNode> branches = {mechanism("attention"), mechanism("gla")};
+  void visit(OptionVisitor& v) override { v("branches", branches, "Mixers, each with a `type` and its options."); }
+  std::vector<ConfigNode*> nested() override {
+    std::vector<ConfigNode*> all;
+    for (ConfigNode& n : branches) all.push_back(&n);
+    return all;
+  }
+};
+
+class Parallel final : public SequenceMixer {
+ public:
+  using Options = ParallelOptions;
+
+  Parallel(const Options& o, const MixerArgs& args, const Scope& s) {
+    if (o.branches.empty()) throw_at(o.mark, "parallel: give `branches`, a list of mixers");
+    for (size_t i = 0; i < o.branches.size(); ++i) {
+      const std::string number = fmt::format("{}", i);
+      branches_.emplace_back("branches." + number, build_mixer(o.branches[i], args, s / "branches" / number));
+      norms_.emplace_back(s / "norms" / number, args.d_model, kNormEps);
+    }
+  }
+
+  StateSpec state_spec(int64_t tokens) const override {
+    StateSpec spec;
+    for (const Nested& b : branches_) b.append_fields(spec, tokens);
+    return spec;
+  }
+  int64_t sequences_together() const override {
+    int64_t n = 1;
+    for (const Nested& b : branches_) n = std::max(n, b.sequences_together());
+    return n;
+  }
+
+ protected:
+  Tensor mix(const Tensor& x, const Context& cx) const override {
+    return average([&](const Nested& b, int64_t first) { return b.forward(x, cx, first); });
+  }
+  Tensor mix_one(const Tensor& x, const Context& cx) const override {
+    return average([&](const Nested& b, int64_t first) { return b.step(x, cx, first); });
+  }
+
+ private:
+  template <class Run>
+  Tensor average(Run run) const {
+    Tensor sum;
+    int64_t first = 0;
+    for (size_t i = 0; i < branches_.size(); ++i) {
+      const Tensor y = norms_[i](run(branches_[i], first));
+      sum = sum.defined() ? add(sum, y) : y;
+      first += branches_[i].fields();
+    }
+    return branches_.size() == 1 ? sum : scale(sum, 1 / static_cast<double>(branches_.size()));
+  }
+
+  std::vector<Nested> branches_;
+  std::vector<RmsNorm> norms_;
+};
+
+constexpr std::string_view kVariants[] = {
+    "{branches: [{type: min_gru}, {type: attention, heads: 1, position: alibi}, {type: hgrn}]}",
+    "{branches: [{type: parallel, branches: [{type: mla, heads: 2}, {type: rg_lru, blocks: 2}]}, {type: min_lstm}]}",
+};
+
+}  // namespace
+
+constinit const MixerInfo parallel = describe_mixer<Parallel>({
+    .name = "parallel",
+    .title = "Mixers side by side",
+    .family = "composite",
+    .recurrence = "that of its branches",
+    .paper = "Dong et al. 2024, arXiv:2411.13676",
+    .deviations =
+        "branches are whole mixers with projections of their own, where Hymba's heads share one input and one "
+        "output projection; no meta tokens, no keys and values shared between layers",
+    .bidirectional = true,
+    .tiny = "{branches: [{type: attention, heads: 2, window: 5}, {type: gla, heads: 2, gate_rank: 3}]}",
+    .period = 5,
+    .variants = kVariants,
+});
+
+}  // namespace effllm::mixers

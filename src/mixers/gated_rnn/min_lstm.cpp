@@ -1,0 +1,85 @@
+// minLSTM: an LSTM whose gates and candidate see the input only and whose forget and input gates share one unit of
+// mass, so that the recurrence is linear in h, scans, and keeps its scale over any time.
+//
+//   f_t = sigmoid(W_f x_t), i_t = sigmoid(W_i x_t);   f' = f / (f + i), i' = i / (f + i)
+//   h_t = f'_t * h_{t-1} + i'_t * g(W_h x_t),   g(u) = u + 1/2 for u >= 0, sigmoid(u) below
+//   y_t = h_t, or W_o h_t where the state is wider than the model
+//
+// Remembers h, [C] per sequence, and the tail of the optional convolution. Feng et al. 2024, arXiv:2410.01201; the
+// candidate without g is the paper's "vanilla" form.
+#include <cmath>
+
+#include "mixers/mixer.h"
+#include "nn/linear.h"
+#include "nn/short_conv.h"
+#include "ops/columns.h"
+#include "recurrence/fused_scan.h"
+
+namespace effllm::mixers {
+namespace {
+
+struct MinLstmOptions final : Options {
+  double expand = 1;
+  std::string candidate = "g";
+  int64_t conv = 0;
+  void visit(OptionVisitor& v) override {
+    v("expand", expand, "State width as a multiple of the model width.", between(0.01, 16));
+    v("candidate", candidate, "g(W_h x), positive, or W_h x itself.", {"g", "linear"});
+    v("conv", conv, "Width of a causal depthwise convolution in front; 0 for none.", between(0, 64));
+  }
+};
+
+class MinLstm final : public SequenceMixer {
+ public:
+  using Options = MinLstmOptions;
+
+  MinLstm(const Options& o, const MixerArgs& args, const Scope& s)
+      : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
+        form_(o.candidate == "linear" ? ScanForm::min_lstm : ScanForm::min_lstm_g),
+        in_(s / "in", args.d_model, 3 * width_, Init::torch_linear(args.d_model)) {
+    if (o.conv > 0) conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, args.d_model);
+    if (width_ != args.d_model)
+      out_ = std::make_unique<Linear>(s / "out", width_, args.d_model, Init::torch_linear(width_), Role::residual);
+  }
+
+  StateSpec state_spec(int64_t) const override {
+    StateSpec spec{{{"h", {width_}}}};
+    if (conv_) spec.fields.push_back(conv_->state_field());
+    return spec;
+  }
+
+ protected:
+  Tensor mix(const Tensor& x, const Context& cx) const override {
+    MixerState* s = cx.state;
+    const Tensor u = conv_ ? (*conv_)(x, cx, s ? &s->fields[1] : nullptr) : x;
+    const auto parts = split_columns(in_(u), {width_, width_, width_});
+    auto [h, last] = fused_scan(form_, parts[0], parts[1], parts[2], {}, s ? s->fields[0] : Tensor(),
+                                cx.segments ? *cx.segments : Tensor());
+    if (s) s->fields[0] = last;
+    return out_ ? (*out_)(h) : h;
+  }
+
+ private:
+  int64_t width_;
+  ScanForm form_;
+  std::unique_ptr<ShortConv> conv_;
+  Linear in_;
+  std::unique_ptr<Linear> out_;
+};
+
+constexpr std::string_view kVariants[] = {"{candidate: linear}", "{expand: 2}", "{conv: 3}"};
+
+}  // namespace
+
+constinit const MixerInfo min_lstm = describe_mixer<MinLstm>({
+    .name = "min_lstm",
+    .title = "minLSTM",
+    .family = "gated RNN",
+    .recurrence = "scan",
+    .paper = "Feng et al. 2024, arXiv:2410.01201",
+    .deviations = "computed in linear space by a sequential scan, which equals the paper's log-space scan in exact "
+                  "arithmetic; h starts at 0; the convolution of the paper's block is an option of the mixer",
+    .variants = kVariants,
+});
+
+}  // namespace effllm::mixers

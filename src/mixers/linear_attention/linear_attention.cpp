@@ -1,0 +1,89 @@
+// Linear attention: softmax's exponential replaced by a product of features, so that a sum over all keys is a matrix.
+//
+//   S_t = S_{t-1} + phi(k_t) v_t^T,   z_t = z_{t-1} + phi(k_t),   phi(u) = elu(u) + 1
+//   o_t = S_t^T phi(q_t) / (z_t . phi(q_t) + 1e-6), or rms_norm(S_t^T phi(q_t)), the norm per head
+//   y_t = W_o o_t
+//
+// Remembers S, [H, dk, dv], and z, [H, dk], per sequence. Katharopoulos et al. 2020, arXiv:2006.16236; the norm in
+// place of the sum is TransNormer's (Qin et al. 2022, arXiv:2210.10340).
+#include "mixers/mixer.h"
+#include "nn/linear.h"
+#include "nn/norm.h"
+#include "ops/columns.h"
+#include "ops/pointwise.h"
+#include "recurrence/gla.h"
+#include "recurrence/key_sum.h"
+
+namespace effllm::mixers {
+namespace {
+
+constexpr double kSumEps = 1e-6, kNormEps = 1e-5;
+
+struct LinearAttentionOptions final : Options {
+  int64_t heads = 4;
+  bool normalize = true;
+  void visit(OptionVisitor& v) override {
+    v("heads", heads, "Heads; they share out the model width.", between(1, 1024));
+    v("normalize", normalize, "Divide by the sum of the weights; false: an RMS norm per head instead.");
+  }
+};
+
+class LinearAttention final : public SequenceMixer {
+ public:
+  using Options = LinearAttentionOptions;
+
+  LinearAttention(const Options& o, const MixerArgs& args, const Scope& s)
+      : heads_(o.heads),
+        width_(args.d_model),
+        qkv_(s / "qkv", width_, 3 * width_, Init::torch_linear(width_)),
+        out_(s / "out", width_, width_, Init::torch_linear(width_), Role::residual) {
+    if (width_ % heads_)
+      throw_at(o.mark, fmt::format("linear_attention: {} heads don't divide width {}", heads_, width_));
+    if (!o.normalize) norm_ = std::make_unique<RmsNorm>(s / "norm", width_ / heads_, kNormEps);
+  }
+
+  StateSpec state_spec(int64_t) const override {
+    const int64_t n = width_ / heads_;
+    StateSpec spec{{{"s", {heads_, n, n}}}};
+    if (!norm_) spec.fields.push_back({"z", {heads_, n}});
+    return spec;
+  }
+
+ protected:
+  Tensor mix(const Tensor& x, const Context& cx) const override {
+    MixerState* s = cx.state;
+    const Tensor segments = cx.segments ? *cx.segments : Tensor();
+    const auto qk_v = split_columns(qkv_(x), {2 * width_, width_});
+    const auto qk = split_columns(pointwise(Pointwise::elu1, qk_v[0]), {width_, width_});
+    const GlaOptions options{.heads = heads_, .decay = Decay::none, .chunk = cx.chunk};
+    auto [o, after] = effllm::gla(qk[0], qk[1], qk_v[1], {}, s ? s->fields[0] : Tensor(), segments, options);
+    if (s) s->fields[0] = after;
+    if (norm_) return out_((*norm_)(o));
+    auto [y, z] = divide_by_key_sum(o, qk[0], qk[1], s ? s->fields[1] : Tensor(), segments, heads_, kSumEps);
+    if (s) s->fields[1] = z;
+    return out_(y);
+  }
+
+ private:
+  int64_t heads_, width_;
+  Linear qkv_, out_;
+  std::unique_ptr<RmsNorm> norm_;
+};
+
+constexpr std::string_view kVariants[] = {"{normalize: false}", "{heads: 1}"};
+
+}  // namespace
+
+constinit const MixerInfo linear_attention = describe_mixer<LinearAttention>({
+    .name = "linear_attention",
+    .title = "Linear attention",
+    .family = "linear attention",
+    .recurrence = "gla",
+    .paper = "Katharopoulos et al. 2020, arXiv:2006.16236",
+    .deviations = "computed by a time-tiled recurrence at every length; q, k and v are one matrix without biases; "
+                  "`normalize: false` is TransNormer's norm with a learned weight",
+    .tiny = "{heads: 2}",
+    .variants = kVariants,
+});
+
+}  // namespace effllm::mixers

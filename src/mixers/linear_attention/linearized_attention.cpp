@@ -1,0 +1,227 @@
+// Linearized attention: sharp attention inside a group of tokens, linear attention to the groups before, a short
+// filter.
+//
+//   x' = x with half of its channels one token late;  v, gate = silu(W_h x' + b);  z = silu(W_z x' + b)
+//   q, k of both parts = rope(z * gamma_i + beta_i), i = 1..4
+//   local:   sum over s <= t in t's group of f(q.k_s / g + b(t - s)) v_s,  f = laplace or relu^2, no softmax
+//   global:  S^T q / g,  S = sum of k_s v_s^T over the groups before t's
+//   y = W_o (gate * (local + global + sum_j w_j v_{t-j})) + b
+//
+// A token of an unfinished group must not read its own group's sum, nor may the filter reach ahead: both would show it
+// the future. Remembers S, k and v of the unfinished group, the filter's last values and half of the last token. You et
+// al. 2024, "When Linear Attention Meets Autoregressive Decoding", arXiv:2406.07368, after FLASH (Hua et al. 2022,
+// arXiv:2202.10447).
+#include <cmath>
+
+#include "mixers/mixer.h"
+#include "nn/linear.h"
+#include "nn/tail.h"
+#include "ops/arithmetic.h"
+#include "ops/columns.h"
+#include "ops/offset_scale.h"
+#include "ops/pointwise.h"
+#include "ops/rotary.h"
+#include "recurrence/group_memory.h"
+#include "recurrence/shared_filter.h"
+#include "recurrence/shift_columns.h"
+
+namespace effllm::mixers {
+namespace {
+
+constexpr int64_t kRoles = 4;       // q local, q global, k local, k global
+constexpr int64_t kBuckets = 32;    // of distances: half of them exact, the others in steps of a ratio
+constexpr int64_t kFarthest = 128;  // from here on one bucket
+constexpr double kGammaStd = 0.02;
+constexpr double kRopeTheta = 10000;
+
+struct LinearizedYaml final : Options {
+  double expand = 2;
+  int64_t query_key_dim = 128, group = 256, taps = 32, rotary_dim = 32;
+  std::string scores = "laplace";
+  bool token_shift = true, local = true, global = true;
+  void visit(OptionVisitor& v) override {
+    v("expand", expand, "Value width as a multiple of the model width.", between(0.01, 16));
+    v("query_key_dim", query_key_dim, "Width of queries and keys.", between(1, 4096));
+    v("group", group, "Tokens in a group.", between(2, 1 << 20));
+    v("scores", scores, "How a key counts inside a group.", {"laplace", "relu2"});
+    v("token_shift", token_shift, "Half of the channels come one token late.");
+    v("taps", taps, "Tokens that the filter of the values sees; 0: no filter.", between(0, 1024));
+    v("local", local, "Attention inside the group.");
+    v("global", global, "Linear attention to the groups before.");
+    v("rotary_dim", rotary_dim, "Channels of queries and keys that RoPE turns, at most all; 0: none.", at_least(0));
+  }
+};
+
+// Raffel et al. 2020 (T5, arXiv:1910.10683), causal.
+std::vector<int32_t> distance_buckets(int64_t group) {
+  std::vector<int32_t> at;
+  for (int64_t d = 0; d < group; ++d) {
+    constexpr int64_t kExact = kBuckets / 2;
+    const double ratio = std::log(static_cast<double>(std::max<int64_t>(d, 1)) / kExact) /
+                         std::log(static_cast<double>(kFarthest) / kExact);
+    const auto far = static_cast<int64_t>(kExact + ratio * (kBuckets - kExact));
+    at.push_back(static_cast<int32_t>(d < kExact ? d : std::min(far, kBuckets - 1)));
+  }
+  return at;
+}
+
+class LinearizedAttention final : public SequenceMixer {
+ public:
+  using Options = LinearizedYaml;
+
+  LinearizedAttention(const Options& o, const MixerArgs& args, const Scope& s)
+      : values_(std::llround(o.expand * static_cast<double>(args.d_model))),
+        keys_(o.query_key_dim),
+        group_(o.group),
+        taps_(o.taps),
+        shifted_(o.token_shift ? (args.d_model + 1) / 2 : 0),
+        local_(o.local),
+        global_(o.global),
+        hidden_(s / "hidden", args.d_model, 2 * values_, Init::torch_linear(args.d_model), Role::hidden, true),
+        z_(s / "z", args.d_model, keys_, Init::torch_linear(args.d_model), Role::hidden, true),
+        out_(s / "out", values_, args.d_model, Init::torch_linear(values_), Role::residual, true),
+        gamma_(&s.param("offset_scale.weight", {kRoles, keys_}, Init::normal(kGammaStd), {.decay = false})),
+        beta_(&s.param("offset_scale.bias", {kRoles, keys_}, Init::zeros(), {.decay = false})),
+        position_bias_(&s.param("position_bias", {kBuckets}, Init::normal(1), {.decay = false})),
+        // As the centre and the past of a filter of 2 taps - 1.
+        filter_(o.taps > 0 ? &s.param("conv.weight", {1, taps_}, Init::torch_linear(2 * taps_ - 1)) : nullptr),
+        scores_{.group = group_,
+                .score = o.scores == "laplace" ? Pointwise::laplace : Pointwise::relu2,
+                .bias_at = distance_buckets(group_),
+                .bias_scale = std::sqrt(static_cast<double>(keys_))} {
+    for (const auto& [layer, in] : {std::pair{&hidden_, args.d_model}, {&z_, args.d_model}, {&out_, values_}})
+      layer->bias->init = Init::torch_linear(in);
+    if (!local_ && !global_ && !filter_)
+      throw_at(o.mark, "linearized_attention: nothing is left without `local`, `global` and `taps`");
+    const int64_t turned = std::min(o.rotary_dim, keys_);
+    if (turned % 2)
+      throw_at(o.mark, fmt::format("linearized_attention: rope turns pairs; it can't turn {} channels", turned));
+    if (turned > 0) rope_ = std::make_shared<RotaryTable>(turned, kRopeTheta, args.max_tokens);
+  }
+
+  StateSpec state_spec(int64_t) const override {
+    StateSpec spec;
+    if (global_) spec.fields.push_back({"s", {1, keys_, values_}});
+    if (local_) spec.fields.push_back({"k_quad", {group_ - 1, keys_}, Growth::ring});
+    if (global_) spec.fields.push_back({"k_lin", {group_ - 1, keys_}, Growth::ring});
+    if (local_ || global_) spec.fields.push_back({"v", {group_ - 1, values_}, Growth::ring});
+    if (taps_ > 1) spec.fields.push_back({"conv", {taps_ - 1, values_}, Growth::ring});
+    if (shifted_) spec.fields.push_back({"shift", {1, shifted_}});
+    return spec;
+  }
+
+ protected:
+  Tensor mix(const Tensor& x, const Context& cx) const override {
+    const Tensor segments = cx.segments ? *cx.segments : Tensor();
+    Memory m(*this, cx);
+    Tensor u = x;
+    if (shifted_) {
+      auto [y, last] = shift_columns(x, shifted_, m.read(m.shift), segments);
+      u = y;
+      m.write(m.shift, last);
+    }
+    const auto parts = split_columns(silu(hidden_(u)), {values_, values_});
+    const Tensor &v = parts[0], &gate = parts[1];
+    Tensor o;
+    if (local_ || global_) {
+      Tensor roles = offset_scale(silu(z_(u)), gamma_->value, beta_->value);
+      if (rope_) roles = rotary(roles, token_positions(cx, x.dim(0), x.dim(1)), kRoles, rope_);
+      const auto q_k = split_columns(roles, {2 * keys_, 2 * keys_});
+      const auto q = split_columns(scale(q_k[0], 1 / static_cast<double>(group_)), {keys_, keys_});
+      const auto k = split_columns(q_k[1], {keys_, keys_});
+      const Counts before = m.counts(cx, x.dim(0));
+      Tensor pending;
+      if (cx.state) {
+        pending = Tensor::dense({x.dim(0)}, DType::i64);
+        if (!MetaMode::on()) std::copy(before.begin(), before.end(), pending.data<int64_t>());
+      }
+      if (local_) {
+        ScoreAttentionOptions options = scores_;
+        options.chunk = cx.chunk;
+        o = score_attention(q[0], k[0], v, position_bias_->value, options, {m.read(m.k_quad), m.read(m.v), pending},
+                            segments);
+      }
+      if (global_) {
+        auto [far, s] =
+            group_memory(q[1], k[1], v, 1, group_, m.read(m.s), {m.read(m.k_lin), m.read(m.v), pending}, segments);
+        o = o.defined() ? add(o, far) : far;
+        m.write(m.s, s);
+      }
+      m.keep(cx, before, k[0], k[1], v);
+    }
+    if (filter_) {
+      auto [y, last] = shared_filter(v, filter_->value, m.read(m.conv), segments, o);
+      o = y;
+      m.write(m.conv, last);
+    }
+    return out_(multiply(gate, o));
+  }
+
+ private:
+  // The fields of a state by name, and how they move on.
+  struct Memory {
+    const LinearizedAttention& mixer;
+    MixerState* state;
+    int s = -1, k_quad = -1, k_lin = -1, v = -1, conv = -1, shift = -1;  // -1: there is none
+
+    Memory(const LinearizedAttention& of, const Context& cx) : mixer(of), state(cx.state) {
+      if (!state) return;
+      int next = 0;
+      if (of.global_) s = next++;
+      if (of.local_) k_quad = next++;
+      if (of.global_) k_lin = next++;
+      if (of.local_ || of.global_) v = next++;
+      if (of.taps_ > 1) conv = next++;
+      if (of.shifted_) shift = next++;
+    }
+    Tensor read(int field) const { return field < 0 ? Tensor() : state->fields[static_cast<size_t>(field)]; }
+    void write(int field, const Tensor& value) {
+      if (field >= 0) state->fields[static_cast<size_t>(field)] = value;
+    }
+    // Tokens of the unfinished group before the call.
+    Counts counts(const Context& cx, int64_t batch) const {
+      Counts n(static_cast<size_t>(batch), 0);
+      for (int64_t b = 0; cx.state && !MetaMode::on() && b < batch; ++b)
+        n[static_cast<size_t>(b)] = cx.state->seen.data<int64_t>()[b] % mixer.group_;
+      return n;
+    }
+    void keep(const Context& cx, const Counts& before, const Tensor& local_key, const Tensor& global_key,
+              const Tensor& value) {
+      if (!state) return;
+      MixerState count{{}, state->seen.clone()};
+      advance(count, value.dim(1), cx.segments);
+      Counts after(before.size(), 0);
+      for (size_t b = 0; !MetaMode::on() && b < after.size(); ++b)
+        after[b] = count.seen.data<int64_t>()[b] % mixer.group_;
+      for (const auto& [field, x] : {std::pair{k_quad, local_key}, {k_lin, global_key}, {v, value}})
+        if (field >= 0) write(field, keep_tail(read(field), x, before, after));
+    }
+  };
+
+  int64_t values_, keys_, group_, taps_, shifted_;
+  bool local_, global_;
+  Linear hidden_, z_, out_;
+  Parameter *gamma_, *beta_, *position_bias_, *filter_;
+  ScoreAttentionOptions scores_;
+  std::shared_ptr<const RotaryTable> rope_;
+};
+
+constexpr std::string_view kVariants[] = {"{scores: relu2, rotary_dim: 2}", "{token_shift: false, global: false}",
+                                          "{local: false, taps: 7}", "{taps: 0, expand: 1, group: 5}"};
+
+}  // namespace
+
+constinit const MixerInfo linearized_attention = describe_mixer<LinearizedAttention>({
+    .name = "linearized_attention",
+    .title = "Linearized attention",
+    .family = "linear attention",
+    .recurrence = "attention and memory of groups",
+    .paper = "You et al. 2024, arXiv:2406.07368",
+    .deviations = "the block's norm stands for the layer's; no scaled sinusoidal embedding at the model's input; the "
+                  "filter has the causal taps alone, where the authors mask the others of 2 taps - 1; RoPE turns pairs "
+                  "(i, i + n/2)",
+    .tiny = "{query_key_dim: 6, group: 4, taps: 4}",
+    .variants = kVariants,
+});
+
+}  // namespace effllm::mixers

@@ -1,0 +1,101 @@
+// RetNet: linear attention whose state decays by a constant of its head.
+//
+//   S_t = (1 - 2^(-5-h)) S_{t-1} + k_t v_t^T / sqrt(dk),   o_t = S_t^T q_t,   q and k rotated by position
+//   y_t = W_o (rms_norm(o_t) * silu(W_g x_t)), the norm per head and without a weight
+//
+// Remembers S, [H, dk, dv] per sequence. Sun et al. 2023, arXiv:2307.08621, as in torchscale.
+#include <cmath>
+
+#include "mixers/mixer.h"
+#include "nn/linear.h"
+#include "ops/arithmetic.h"
+#include "ops/columns.h"
+#include "ops/norm.h"
+#include "ops/pointwise.h"
+#include "ops/rotary.h"
+#include "recurrence/gla.h"
+
+namespace effllm::mixers {
+namespace {
+
+constexpr double kNormEps = 1e-6, kTheta = 10000;
+constexpr double kGain = 0.17677669529663687;  // 2^-2.5, of the authors' xavier initialisation
+
+struct RetnetOptions final : Options {
+  int64_t heads = 4;
+  double expand_v = 2;
+  void visit(OptionVisitor& v) override {
+    v("heads", heads, "Heads; they share out key and value width. Head h halves its memory every 22 * 2^h tokens.",
+      between(1, 40));
+    v("expand_v", expand_v, "Value width as a multiple of the model width.", between(0.01, 16));
+  }
+};
+
+class Retnet final : public SequenceMixer {
+ public:
+  using Options = RetnetOptions;
+
+  Retnet(const Options& o, const MixerArgs& args, const Scope& s)
+      : heads_(o.heads),
+        keys_(args.d_model),
+        values_(std::llround(o.expand_v * static_cast<double>(args.d_model))),
+        qkvg_(s / "qkvg", args.d_model, 2 * (keys_ + values_),
+              Init::stacked({{2 * keys_, Init::xavier_uniform(args.d_model, keys_, kGain)},
+                             {2 * values_, Init::xavier_uniform(args.d_model, values_, kGain)}})),
+        out_(s / "out", values_, args.d_model, Init::xavier_uniform(values_, args.d_model), Role::residual) {
+    if (keys_ % (2 * heads_) || values_ % heads_)
+      throw_at(o.mark, fmt::format("retnet: {} heads don't divide key width {} into even parts and value width {}",
+                                   heads_, keys_, values_));
+    table_ = std::make_shared<RotaryTable>(keys_ / heads_, kTheta, args.max_tokens);
+    for (int64_t h = 0; h < heads_; ++h) log_decay_.push_back(std::log1p(-std::exp2(static_cast<double>(-5 - h))));
+    log_decay_f32_.assign(log_decay_.begin(), log_decay_.end());
+  }
+
+  StateSpec state_spec(int64_t) const override { return {{{"s", {heads_, keys_ / heads_, values_ / heads_}}}}; }
+
+ protected:
+  Tensor mix(const Tensor& x, const Context& cx) const override {
+    MixerState* s = cx.state;
+    const auto qk_v_g = split_columns(qkvg_(x), {2 * keys_, values_, values_});
+    const Tensor positions = token_positions(cx, x.dim(0), x.dim(1));
+    const auto qk = split_columns(rotary(qk_v_g[0], positions, 2 * heads_, table_), {keys_, keys_});
+    const GlaOptions options{.heads = heads_, .decay = Decay::scalar, .chunk = cx.chunk};
+    auto [o, after] = effllm::gla(qk[0], qk[1], qk_v_g[1], log_decay(x.dtype()), s ? s->fields[0] : Tensor(),
+                                  cx.segments ? *cx.segments : Tensor(), options);
+    if (s) s->fields[0] = after;
+    // The norm takes out k's factor 1/sqrt(dk): rms_norm(c o, eps) = rms_norm(o, eps / c^2).
+    const double eps = kNormEps * static_cast<double>(keys_ / heads_);
+    return out_(multiply(rms_norm(o, values_ / heads_, eps), silu(qk_v_g[2])));
+  }
+
+ private:
+  Tensor log_decay(DType t) const {
+    if (t == DType::f64) return Tensor::view_of(std::span(log_decay_), {heads_});
+    return Tensor::view_of(std::span(log_decay_f32_), {heads_});
+  }
+
+  int64_t heads_, keys_, values_;
+  Linear qkvg_, out_;
+  std::shared_ptr<const RotaryTable> table_;
+  std::vector<double> log_decay_;
+  std::vector<float> log_decay_f32_;
+};
+
+constexpr std::string_view kVariants[] = {"{heads: 1}", "{heads: 1, expand_v: 1}"};
+
+}  // namespace
+
+constinit const MixerInfo retnet = describe_mixer<Retnet>({
+    .name = "retnet",
+    .title = "RetNet",
+    .family = "linear attention",
+    .recurrence = "gla",
+    .paper = "Sun et al. 2023, arXiv:2307.08621",
+    .deviations = "rotation without xPos's scaling, as in torchscale, in half-split pairs (columns in another order); "
+                  "computed by a time-tiled recurrence at every length, without the parallel form's row normalisation, "
+                  "which the norm of the output takes out; q, k, v and the gate are one matrix",
+    .tiny = "{heads: 4}",
+    .variants = kVariants,
+});
+
+}  // namespace effllm::mixers

@@ -1,0 +1,82 @@
+// Taylor linear attention, the global half of Based: few query and key channels, whose features' product is the second-
+// order Taylor polynomial of softmax's exponential.
+//
+//   S_t = S_{t-1} + phi(k_t) v_t^T,   z_t = z_{t-1} + phi(k_t),   phi(q).phi(k) = 1 + q.k / sqrt f + (q.k)^2 / (2 f)
+//   y_t = W_o (S_t^T phi(q_t) / (z_t . phi(q_t) + 1e-12))
+//
+// Remembers S, [H, F, dv], and z, [H, F], per sequence, F = 1 + f + f (f + 1) / 2. Arora et al. 2024, arXiv:2402.18668.
+#include "mixers/mixer.h"
+#include "nn/linear.h"
+#include "ops/columns.h"
+#include "ops/taylor_features.h"
+#include "recurrence/gla.h"
+#include "recurrence/key_sum.h"
+
+namespace effllm::mixers {
+namespace {
+
+constexpr double kSumEps = 1e-12;
+
+struct TaylorOptions final : Options {
+  int64_t heads = 4, feature_dim = 16;
+  void visit(OptionVisitor& v) override {
+    v("heads", heads, "Heads; they share out the value width.", between(1, 1024));
+    v("feature_dim", feature_dim, "Query and key channels f of a head; the state has 1 + f + f (f + 1) / 2 rows.",
+      between(1, 128));
+  }
+};
+
+class Taylor final : public SequenceMixer {
+ public:
+  using Options = TaylorOptions;
+
+  Taylor(const Options& o, const MixerArgs& args, const Scope& s)
+      : heads_(o.heads),
+        width_(args.d_model),
+        channels_(o.heads * o.feature_dim),
+        features_(taylor_width(o.feature_dim)),
+        qkv_(s / "qkv", width_, 2 * channels_ + width_, Init::torch_linear(width_)),
+        out_(s / "out", width_, width_, Init::torch_linear(width_), Role::residual) {
+    if (width_ % heads_) throw_at(o.mark, fmt::format("taylor: {} heads don't divide width {}", heads_, width_));
+  }
+
+  StateSpec state_spec(int64_t) const override {
+    return {{{"s", {heads_, features_, width_ / heads_}}, {"z", {heads_, features_}}}};
+  }
+
+ protected:
+  Tensor mix(const Tensor& x, const Context& cx) const override {
+    MixerState* s = cx.state;
+    const Tensor segments = cx.segments ? *cx.segments : Tensor();
+    const auto qk_v = split_columns(qkv_(x), {2 * channels_, width_});
+    const auto qk = split_columns(taylor_features(qk_v[0], 2 * heads_), {heads_ * features_, heads_ * features_});
+    const GlaOptions options{.heads = heads_, .decay = Decay::none, .chunk = cx.chunk};
+    auto [o, after] = effllm::gla(qk[0], qk[1], qk_v[1], {}, s ? s->fields[0] : Tensor(), segments, options);
+    auto [y, z] = divide_by_key_sum(o, qk[0], qk[1], s ? s->fields[1] : Tensor(), segments, heads_, kSumEps);
+    if (s) s->fields = {after, z};
+    return out_(y);
+  }
+
+ private:
+  int64_t heads_, width_, channels_, features_;
+  Linear qkv_, out_;
+};
+
+constexpr std::string_view kVariants[] = {"{heads: 1, feature_dim: 1}"};
+
+}  // namespace
+
+constinit const MixerInfo taylor = describe_mixer<Taylor>({
+    .name = "taylor",
+    .title = "Taylor linear attention (Based)",
+    .family = "linear attention",
+    .recurrence = "gla",
+    .paper = "Arora et al. 2024, arXiv:2402.18668",
+    .deviations = "the paper's model interleaves it with sliding-window attention and gated convolutions: layers of "
+                  "their own here; equal products of features are stored once; computed by a time-tiled recurrence at "
+                  "every length; q, k and v are one matrix",
+    .tiny = "{heads: 2, feature_dim: 3}",
+    .variants = kVariants,
+});
+
+}  // namespace effllm::mixers

@@ -1,0 +1,50 @@
+// What augments a linear attention: a causal filter over its values, one per head, added to what the core gives. It
+// sees the newest tokens sharply where the state sees a blur. You et al. 2024, arXiv:2406.07368 (section 1.2 of their
+// code).
+#pragma once
+#include "config/options.h"
+#include "nn/context.h"
+#include "nn/param_store.h"
+#include "recurrence/shared_filter.h"
+
+namespace effllm {
+
+// Members of a mixer's options; call visit() in theirs.
+struct AugmentOptions {
+  std::string augment = "none";
+  int64_t augment_taps = 32;
+  void visit(OptionVisitor& v) {
+    v("augment", augment, "Added to the core's output: nothing, or a causal filter of the values per head.",
+      {"none", "dwconv"});
+    v("augment_taps", augment_taps, "Tokens that the filter sees, the own one included.", between(2, 1024));
+  }
+};
+
+class Augment {
+ public:
+  // augment.weight [heads, taps] starts at 0: the mixer begins as the one without.
+  Augment(const AugmentOptions& o, const Scope& s, int64_t heads, int64_t values)
+      : taps_(o.augment_taps),
+        values_(values),
+        weight_(o.augment == "none" ? nullptr : &s.param("augment.weight", {heads, taps_}, Init::zeros())) {}
+
+  // Adds the field of the last inputs; it must be the state's last.
+  void add_to(StateSpec& spec) const {
+    if (weight_) spec.fields.push_back({"augment", {taps_ - 1, values_}, Growth::ring});
+  }
+  // The core's output o with the filtered values v, both [B, T, values].
+  Tensor operator()(const Tensor& o, const Tensor& v, const Context& cx) const {
+    if (!weight_) return o;
+    Tensor* history = cx.state ? &cx.state->fields.back() : nullptr;
+    auto [y, after] =
+        shared_filter(v, weight_->value, history ? *history : Tensor(), cx.segments ? *cx.segments : Tensor(), o);
+    if (history) *history = after;
+    return y;
+  }
+
+ private:
+  int64_t taps_, values_;
+  Parameter* weight_;
+};
+
+}  // namespace effllm

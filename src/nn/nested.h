@@ -1,0 +1,34 @@
+// A mixer inside a mixer: its part of the state, and its name in the sites of taps and random numbers.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "nn/sequence_mixer.h"
+
+namespace effllm {
+
+class Nested {
+ public:
+  Nested(std::string name, std::shared_ptr<const SequenceMixer> mixer);
+
+  // The same mixer, with its weights, under another name.
+  Nested renamed(std::string name) const { return {std::move(name), mixer_}; }
+  // Its fields as "<name>.<field>".
+  void append_fields(StateSpec& spec, int64_t tokens) const;
+  int64_t fields() const { return fields_; }
+  int64_t sequences_together() const { return mixer_->sequences_together(); }
+  // As the mixer's own forward() and step(), at the site "<site>.<name>", with its output tapped as "out" there. Its
+  // fields are those of the outer state from `first` on; `seen` is read, and counted by the outer mixer.
+  Tensor forward(const Tensor& x, const Context& outer, int64_t first) const;
+  Tensor step(const Tensor& x, const Context& outer, int64_t first) const;
+
+ private:
+  template <class Run>
+  Tensor with_state(const Context& outer, int64_t first, Run run) const;
+
+  std::string name_;
+  std::shared_ptr<const SequenceMixer> mixer_;
+  int64_t fields_;
+};
+
+}  // namespace effllm

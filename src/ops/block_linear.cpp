@@ -1,0 +1,105 @@
+#include "ops/block_linear.h"
+
+#include "kernels/gemm.h"
+#include "ops/rows.h"
+
+namespace effllm {
+namespace {
+
+class BlockLinearOp final : public Op {
+ public:
+  explicit BlockLinearOp(const BlockForm& f) : f_(f) {}
+  std::string_view name() const override { return "block_linear"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    const Shape& w = in[1].shape();
+    require(f_.blocks > 0 && w.rank() == 2 && w[0] % f_.blocks == 0 && f_.first >= 0 && f_.carry >= 0 &&
+                f_.first + rows(in) <= w[0] / f_.blocks && in[0].dtype() == in[1].dtype(),
+            "block_linear: {} blocks with rows {} to {} of their share of a weight{}", f_.blocks, f_.first,
+            f_.first + rows(in), w.str());
+    require(in[0].cols() == f_.blocks * (width_in(in) + f_.carry), "block_linear: x{} for {} blocks of {} columns",
+            in[0].shape().str(), f_.blocks, width_in(in) + f_.carry);
+    require(!in[2].defined() || (f_.carry == 0 && in[2].numel() == f_.blocks * width_out(in)),
+            "block_linear: bias{} for {} outputs", in[2].shape().str(), f_.blocks * width_out(in));
+    return {{in[0].shape().with(-1, f_.blocks * (width_out(in) + f_.carry)), in[0].dtype()}};
+  }
+  Cost cost(std::span<const Tensor> in) const override {
+    const auto x_rows = static_cast<double>(in[0].rows()), size = static_cast<double>(size_of(in[0].dtype()));
+    const auto weights = static_cast<double>(f_.blocks * rows(in) * in[1].cols());
+    const auto columns = static_cast<double>(f_.blocks * (width_in(in) + width_out(in) + 2 * f_.carry));
+    const double product = 2 * x_rows * weights;
+    const double bias = in[2].defined() ? x_rows * static_cast<double>(in[2].numel()) : 0;
+    return {product + bias, 2 * product + bias, size * (x_rows * columns + weights),
+            size * (2 * x_rows * columns + 3 * weights), product};
+  }
+  Keeps keeps() const override { return {.inputs = 3}; }
+
+  void forward(Forward& c) override {
+    dispatch_float(c.in(0).dtype(), [&]<class T>() {
+      const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>();
+      const auto y = c.out(0).view<T>();
+      each(w, x.cols, y.cols, [&](int64_t row, int64_t n, int64_t x_from, int64_t in, int64_t y_from, int64_t out) {
+        const View<const T> own = w.part(row, n);
+        parallel_gemm<T>(false, !f_.transposed, x.rows, out, in, x.data + x_from, x.stride, own.data, own.stride,
+                         y.data + y_from, y.stride, false);
+        carry(x, x_from + in, y, y_from + out, false);
+      });
+      if (!c.in(2).defined()) return;
+      const T* bias = c.in(2).data<T>();
+      for_row_blocks(y.rows, [&](int64_t r, int64_t n) { kernels<T>().add_row(y.part(r, n), bias, y.part(r, n)); });
+    });
+  }
+
+  void backward(Backward& c) override {
+    const Sink dx = c.sink(0), dw = c.sink(1), db = c.sink(2);
+    if (dw.into.defined() && !dw.accumulate) fill(dw.into, 0);  // rows that no block uses have no gradient
+    dispatch_float(c.dtype(), [&]<class T>() {
+      const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>(), g = c.grad(0).view<T>();
+      each(w, x.cols, g.cols, [&](int64_t row, int64_t n, int64_t x_from, int64_t in, int64_t g_from, int64_t out) {
+        if (dx.into.defined()) {
+          const auto d = dx.into.view<T>();
+          const View<const T> own = w.part(row, n);
+          parallel_gemm<T>(false, f_.transposed, g.rows, in, out, g.data + g_from, g.stride, own.data, own.stride,
+                           d.data + x_from, d.stride, dx.accumulate);
+          carry(g, g_from + out, d, x_from + in, dx.accumulate);
+        }
+        if (dw.into.defined()) {
+          const auto d = dw.into.view<T>().part(row, n);
+          const T *a = f_.transposed ? x.data + x_from : g.data + g_from,
+                  *b = f_.transposed ? g.data + g_from : x.data + x_from;
+          const int64_t lda = f_.transposed ? x.stride : g.stride, ldb = f_.transposed ? g.stride : x.stride;
+          parallel_gemm<T>(true, false, n, d.cols, x.rows, a, lda, b, ldb, d.data, d.stride, true);
+        }
+      });
+      if (db.into.defined()) kernels<T>().column_sum(g, db.into.data<T>(), db.accumulate);
+    });
+  }
+
+ private:
+  int64_t rows(std::span<const Tensor> in) const { return f_.rows ? f_.rows : in[1].dim(0) / f_.blocks; }
+  int64_t width_in(std::span<const Tensor> in) const { return f_.transposed ? rows(in) : in[1].cols(); }
+  int64_t width_out(std::span<const Tensor> in) const { return f_.transposed ? in[1].cols() : rows(in); }
+
+  // visit(first row of the block's weight, its rows, first column and width in x, the same in y)
+  template <class T, class Visit>
+  void each(View<const T> w, int64_t x_cols, int64_t y_cols, Visit visit) const {
+    const int64_t share = w.rows / f_.blocks, x_pitch = x_cols / f_.blocks, y_pitch = y_cols / f_.blocks;
+    const int64_t n = f_.rows ? f_.rows : share;
+    for (int64_t b = 0; b < f_.blocks; ++b)
+      visit(b * share + f_.first, n, b * x_pitch, x_pitch - f_.carry, b * y_pitch, y_pitch - f_.carry);
+  }
+
+  template <class T>
+  void carry(View<const T> from, int64_t column, View<T> to, int64_t at, bool add) const {
+    if (f_.carry) kernels<T>().scale(T(1), from.columns(column, f_.carry), to.columns(at, f_.carry), add);
+  }
+
+  BlockForm f_;
+};
+
+}  // namespace
+
+Tensor block_linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const BlockForm& form) {
+  return run(std::make_unique<BlockLinearOp>(form), {x, weight, bias});
+}
+
+}  // namespace effllm

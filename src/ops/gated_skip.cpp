@@ -1,0 +1,85 @@
+#include "ops/gated_skip.h"
+
+#include "ops/rows.h"
+
+namespace effllm {
+namespace {
+
+enum Input { kO, kX, kZ, kD };
+
+class GatedSkipOp final : public Op {
+ public:
+  std::string_view name() const override { return "gated_skip"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    const Shape& s = in[kO].shape();
+    const int64_t groups = in[kD].numel();
+    require(in[kX].shape() == s && in[kZ].shape() == s && in[kD].shape().rank() == 1 && groups > 0 &&
+                s.cols() % groups == 0,
+            "gated_skip: o{}, x{}, z{} and d{} are not [.., G*n] three times and [G]", s.str(), in[kX].shape().str(),
+            in[kZ].shape().str(), in[kD].shape().str());
+    const DType type = in[kO].dtype();
+    for (const Tensor& t : in) require(t.dtype() == type, "gated_skip: inputs of several types");
+    return {{s, type}};
+  }
+  Cost cost(std::span<const Tensor> in) const override {
+    const auto n = static_cast<double>(in[kO].numel()), bytes = static_cast<double>(in[kO].bytes());
+    return {11 * n, 20 * n, 4 * bytes, 7 * bytes};
+  }
+  Keeps keeps() const override { return {.inputs = 15}; }
+  void forward(Forward& c) override {
+    dispatch_float(c.in(kO).dtype(), [&]<class T>() {
+      const View<const T> o = c.in(kO).view<T>(), x = c.in(kX).view<T>(), z = c.in(kZ).view<T>();
+      const auto y = c.out(0).view<T>();
+      for_row_blocks(o.rows, [&](int64_t r, int64_t n) {
+        kernels<T>().gated_skip(o.part(r, n), x.part(r, n), z.part(r, n), c.in(kD).data<T>(), c.in(kD).numel(),
+                                y.part(r, n));
+      });
+    });
+  }
+  void backward(Backward& c) override {
+    const Sink s_o = c.sink(kO), s_x = c.sink(kX), s_z = c.sink(kZ), s_d = c.sink(kD);
+    dispatch_float(c.dtype(), [&]<class T>() {
+      const auto view = [](const Sink& s) { return s.into.defined() ? s.into.view<T>() : View<T>{}; };
+      GatedSkipBackward<T> all{.o = c.in(kO).view<T>(),
+                               .x = c.in(kX).view<T>(),
+                               .z = c.in(kZ).view<T>(),
+                               .dy = c.grad(0).view<T>(),
+                               .d = c.in(kD).data<T>(),
+                               .groups = c.in(kD).numel(),
+                               .d_o = view(s_o),
+                               .d_x = view(s_x),
+                               .d_z = view(s_z),
+                               .add_o = s_o.accumulate,
+                               .add_x = s_x.accumulate,
+                               .add_z = s_z.accumulate,
+                               .d_d = s_d.into.defined() ? s_d.into.data<T>() : nullptr,
+                               .add_d = s_d.accumulate};
+      if (in_parallel()) return kernels<T>().gated_skip_backward(all);
+      const auto part = [](auto v, int64_t r, int64_t n) { return v ? v.part(r, n) : v; };
+      if (all.d_o || all.d_x || all.d_z)
+        for_row_blocks(all.o.rows, [&](int64_t r, int64_t n) {
+          GatedSkipBackward<T> rows = all;
+          rows.o = part(all.o, r, n);
+          rows.x = part(all.x, r, n);
+          rows.z = part(all.z, r, n);
+          rows.dy = part(all.dy, r, n);
+          rows.d_o = part(all.d_o, r, n);
+          rows.d_x = part(all.d_x, r, n);
+          rows.d_z = part(all.d_z, r, n);
+          rows.d_d = nullptr;
+          kernels<T>().gated_skip_backward(rows);
+        });
+      if (!all.d_d) return;
+      all.d_o = all.d_x = all.d_z = {};
+      kernels<T>().gated_skip_backward(all);
+    });
+  }
+};
+
+}  // namespace
+
+Tensor gated_skip(const Tensor& o, const Tensor& x, const Tensor& z, const Tensor& d) {
+  return run(std::make_unique<GatedSkipOp>(), {o, x, z, d});
+}
+
+}  // namespace effllm

@@ -1,0 +1,62 @@
+#include "ops/offset_scale.h"
+
+#include "ops/rows.h"
+
+namespace effllm {
+namespace {
+
+class OffsetScaleOp final : public Op {
+ public:
+  std::string_view name() const override { return "offset_scale"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    const Shape &z = in[0].shape(), &w = in[1].shape();
+    require(z.rank() >= 2 && w.rank() == 2 && w[0] >= 1 && w[1] == z[-1] && in[2].shape() == w &&
+                is_float(in[0].dtype()) && in[1].dtype() == in[0].dtype() && in[2].dtype() == in[0].dtype(),
+            "offset_scale: z{}, weight{}, bias{} are not [.., C] and [R, C] twice", z.str(), w.str(),
+            in[2].shape().str());
+    return {{z.with(-1, w[0] * w[1]), in[0].dtype()}};
+  }
+  Cost cost(std::span<const Tensor> in) const override {
+    const double n = static_cast<double>(in[0].numel()), parts = static_cast<double>(in[1].dim(0)),
+                 size = static_cast<double>(size_of(in[0].dtype()));
+    return {2 * parts * n, 5 * parts * n, (1 + parts) * n * size, (2 + parts) * n * size};
+  }
+  Keeps keeps() const override { return {.inputs = 3}; }
+
+  void forward(Forward& c) override {
+    dispatch_float(c.in(0).dtype(), [&]<class T>() {
+      const View<const T> z = c.in(0).view<T>(), w = c.in(1).view<T>(), b = c.in(2).view<T>();
+      const View<T> y = c.out(0).view<T>();
+      for_row_blocks(z.rows, [&](int64_t r, int64_t n) {
+        for (int64_t i = 0; i < w.rows; ++i)
+          kernels<T>().scale_columns(z.part(r, n), w.row(i), b.row(i), y.part(r, n).columns(i * z.cols, z.cols), false);
+      });
+    });
+  }
+
+  void backward(Backward& c) override {
+    const Sink dz = c.sink(0), dw = c.sink(1), db = c.sink(2);
+    dispatch_float(c.dtype(), [&]<class T>() {
+      const View<const T> z = c.in(0).view<T>(), w = c.in(1).view<T>(), g = c.grad(0).view<T>();
+      if (dz.into.defined())
+        for_row_blocks(z.rows, [&](int64_t r, int64_t n) {
+          for (int64_t i = 0; i < w.rows; ++i)
+            kernels<T>().scale_columns(g.part(r, n).columns(i * z.cols, z.cols), w.row(i), nullptr,
+                                       dz.into.view<T>().part(r, n), dz.accumulate || i > 0);
+        });
+      for (int64_t i = 0; i < w.rows; ++i) {
+        const View<const T> part = g.columns(i * z.cols, z.cols);
+        if (dw.into.defined()) kernels<T>().column_dot(part, z, dw.into.view<T>().row(i), dw.accumulate);
+        if (db.into.defined()) kernels<T>().column_sum(part, db.into.view<T>().row(i), db.accumulate);
+      }
+    });
+  }
+};
+
+}  // namespace
+
+Tensor offset_scale(const Tensor& z, const Tensor& weight, const Tensor& bias) {
+  return run(std::make_unique<OffsetScaleOp>(), {z, weight, bias});
+}
+
+}  // namespace effllm

@@ -1,0 +1,31 @@
+// Which blocks of keys a token reads: means of blocks, and lists for selected_attention. Values only, so that no
+// gradient passes a choice. Every score is summed in one order whatever the form of the call, and ties go to the lowest
+// block.
+#pragma once
+#include "autodiff/op.h"
+
+namespace effllm {
+
+// A block of `block` keys of a document that is complete is kept under number floor(its first key / block): those of
+// one document follow each other, from floor(the document's first key / block) on.
+
+// Means of the complete blocks of k [B, S, C], of which q_offset + tokens keys exist: [B, ceil(S / block), C], zero
+// where no block is kept. q_offset: i64 [B] or undefined for S - tokens; segments: i64 [B, tokens] or undefined.
+// Gradient for k.
+Tensor block_means(const Tensor& k, int64_t block, int64_t tokens, const Tensor& q_offset = {},
+                   const Tensor& segments = {});
+// The mean of one block, as block_means takes it: keys [first, first + block) of sequence b of k [B, S, C] into row
+// `to` of means [B, N, C].
+void block_mean(const Tensor& k, int64_t b, int64_t first, int64_t block, const Tensor& means, int64_t to);
+
+// Lu et al. 2025 (MoBA, arXiv:2502.13189). For each token and head of q [B, T, H*n]: its own block, and the top_k - 1
+// blocks before it whose mean has the largest product with q. means: [B, N, H*n] as above; q_offset: i64 [B], the key
+// of the first token. i64 [B, T, H*top_k], ascending, filled up with -1.
+Tensor nearest_blocks(const Tensor& q, const Tensor& means, int64_t heads, int64_t block, int64_t top_k,
+                      const Tensor& q_offset, const Tensor& segments = {});
+
+// The k largest of n scores, ties to the lowest index, in ascending order of index; returns how many there are.
+template <class T>
+int64_t largest(const T* score, int64_t n, int64_t k, int64_t* index);
+
+}  // namespace effllm

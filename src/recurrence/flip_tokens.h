@@ -1,0 +1,11 @@
+// Time backwards.
+#pragma once
+#include "autodiff/op.h"
+
+namespace effllm {
+
+// Each document of a row with its tokens in reverse order; documents stay where they are. x: [B, T, C]; segments as in
+// segments.h, undefined: one document.
+Tensor flip_tokens(const Tensor& x, const Tensor& segments = {});
+
+}  // namespace effllm

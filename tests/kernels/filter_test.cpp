@@ -1,0 +1,58 @@
+#include <doctest/doctest.h>
+
+#include <vector>
+
+#include "kernels/rows.h"
+
+using namespace effllm;
+using test::kTolerance;
+using test::Rows;
+
+namespace {
+
+template <class T>
+void check(int64_t rows, int64_t cols, int64_t width, test::Layout layout, bool documents) {
+  const Rows<T> x(rows, cols, layout, 1), w(1, width, {}, 2);
+  std::vector<int64_t> from(static_cast<size_t>(rows));
+  int64_t begin = 0;
+  for (int64_t t = 0; t < rows; ++t) {
+    if (documents && t % 5 == 3) begin = t;
+    from[static_cast<size_t>(t)] = std::max(begin, t - width + 1);
+  }
+  for (bool add : {false, true}) {
+    Rows<T> y(rows, cols, layout, 3);
+    kernels<T>().filter(x.view(), w.view().data, width, from.data(), y.view(), add);
+    CHECK(y.error([&](int64_t t, int64_t c) {
+      double sum = add ? y.before(t, c) : 0;
+      for (int64_t s = from[static_cast<size_t>(t)]; s <= t; ++s) sum += w.at(0, width - 1 - t + s) * x.at(s, c);
+      return sum;
+    }) < 4 * kTolerance<T>);
+    Rows<T> z(rows, cols, layout, 3);  // backwards in time
+    const View<const T> xv = x.view();
+    const View<T> zv = z.view();
+    const View<const T> xr{xv.row(rows - 1), rows, cols, -xv.stride};
+    const View<T> zr{zv.row(rows - 1), rows, cols, -zv.stride};
+    kernels<T>().filter(xr, w.view().data, width, from.data(), zr, add);
+    CHECK(z.error([&](int64_t r, int64_t c) {
+      const int64_t t = rows - 1 - r;
+      double sum = add ? z.before(r, c) : 0;
+      for (int64_t s = from[static_cast<size_t>(t)]; s <= t; ++s)
+        sum += w.at(0, width - 1 - t + s) * x.at(rows - 1 - s, c);
+      return sum;
+    }) < 4 * kTolerance<T>);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("filter kernel: equals the sum over sources at all sizes and offsets, in both directions of time") {
+  test::for_each_size(1, [](int64_t cols, const test::Layout& layout) {
+    const int64_t width = 1 + cols % 7, rows = 1 + cols % 13;
+    check<float>(rows, cols, width, layout, cols % 2 == 0);
+    check<double>(rows, cols, width, layout, cols % 2 == 1);
+  });
+  test::for_each_isa([] {
+    check<float>(70, 100, 32, {1, 3}, false);
+    check<double>(70, 70, 32, {1, 3}, true);
+  });
+}

@@ -1,0 +1,86 @@
+#include <algorithm>
+#include <cmath>
+
+#include "mixers/built_mixer.h"
+#include "ops/arithmetic.h"
+#include "recurrence/flip_tokens.h"
+
+using namespace effllm;
+using test::BuiltMixer;
+using test::max_diff;
+using test::tokens;
+
+namespace {
+
+constexpr int64_t kD = 16;
+
+Tensor run_both(const BuiltMixer& m, const Tensor& x) {
+  Context cx;
+  cx.direction = Direction::bidirectional;
+  return m.mixer->forward(x, cx);
+}
+
+}  // namespace
+
+TEST_CASE("bidirectional: f(x) + flip(g(flip(x))), with weights of two or of one") {
+  for (const char* of : {"{type: min_gru}", "{type: attention, heads: 2}", "{type: rg_lru}"})
+    for (bool tie : {false, true}) {
+      BuiltMixer m(std::string("{type: bidirectional, tie: ") + (tie ? "true" : "false") + ", of: " + of + "}", kD);
+      m.shake(0.3);
+      BuiltMixer f(of, kD), g(of, kD);
+      for (const Parameter* p : f.store.sorted()) {
+        copy(m["forward." + p->name].value, p->value);
+        copy(m[(tie ? "forward." : "backward.") + p->name].value, g[p->name].value);
+      }
+      CHECK(m.store.count() == (tie ? 1 : 2) * f.store.count());
+      const Tensor x = test::random({2, 7, kD}, 1);
+      const Tensor expected = add(f.mixer->forward(x, {}), flip_tokens(g.mixer->forward(flip_tokens(x), {})));
+      CHECK(max_diff(run_both(m, x), expected) < 1e-13);
+      Meter meter;
+      run_both(m, x);
+      CHECK(meter.total.dense_flops == 2 * f.forward_cost(x).dense_flops);
+      CHECK(m.mixer->state_spec(100).fields.empty());
+    }
+}
+
+TEST_CASE("bidirectional: every token reaches every other, the first from the last too") {
+  BuiltMixer m("{type: bidirectional, of: {type: gla, heads: 2}}", kD);
+  m.shake(0.3);
+  const Tensor x = test::random({1, 6, kD}, 1);
+  for (int64_t t : {0, 5}) {
+    Tensor changed = x.clone();
+    for (int64_t c = 0; c < kD; ++c) test::put(changed, t, c, 1 + test::at(x, t, c));
+    for (int64_t other = 0; other < 6; ++other)
+      CHECK(max_diff(tokens(run_both(m, changed), other, other + 1), tokens(run_both(m, x), other, other + 1)) > 1e-6);
+  }
+}
+
+TEST_CASE("bidirectional: sites of the two directions differ, also where weights are tied") {
+  const BuiltMixer m("{type: bidirectional, tie: true}", kD);
+  std::vector<std::string> sites;
+  const Taps taps = [&](std::string_view name, const Tensor& v) {
+    sites.emplace_back(name);
+    return v;
+  };
+  Context cx;
+  cx.direction = Direction::bidirectional;
+  cx.site = "layers.1.mixer";
+  cx.taps = &taps;
+  m.mixer->forward(test::random({1, 3, kD}, 1), cx);
+  CHECK(sites == std::vector<std::string>{"layers.1.mixer.forward.out", "layers.1.mixer.backward.out"});
+}
+
+TEST_CASE("bidirectional: has no causal form, no state, and takes none inside") {
+  const BuiltMixer m("{type: bidirectional}", kD);
+  CHECK(BuiltMixer("{type: bidirectional, of: gru}", kD).mixer->sequences_together() == 8);
+  const Tensor x = test::random({1, 3, kD}, 1);
+  CHECK_THROWS_WITH_AS(m.mixer->forward(x, {}), doctest::Contains("no causal form"), ShapeError);
+  MixerState s = m.mixer->make_state(1, 4, DType::f64);
+  Context cx;
+  cx.state = &s;
+  cx.direction = Direction::bidirectional;
+  CHECK_THROWS_AS(m.mixer->forward(x, cx), ShapeError);
+  CHECK_THROWS_WITH_AS(BuiltMixer("{type: bidirectional, of: bidirectional}", kD),
+                       doctest::Contains("a mixer that has a causal form is needed here"), ConfigError);
+  CHECK_FALSE(find_mixer("bidirectional").causal_form);
+}

@@ -1,0 +1,99 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "autodiff/meter.h"
+#include "mixers/mixer.h"
+#include "support/tensors.h"
+
+using namespace effllm;
+using test::at;
+
+namespace {
+
+struct Built {
+  ParamStore store;
+  std::unique_ptr<Options> options = mixers::delta_net.options();
+  std::unique_ptr<SequenceMixer> mixer;
+  explicit Built(int64_t width, const char* yaml = "{}") {
+    read(*options, parse_config(yaml, "test"), "delta_net");
+    mixer = mixers::delta_net.build(*options, {.d_model = width, .layer = 0, .layers = 2, .max_tokens = 64},
+                                    Scope(store, ""));
+    store.materialize(3, DType::f64);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("delta_net: parameters and how they start") {
+  const Built m(64);
+  CHECK(m.store.count() == 3 * 64 * 64 + 4 * 3 * 64 + 4 * 64 + 16 + 64 * 64);  // qkv, conv, beta, norm, out
+  CHECK(m.store.find("qkv.weight")->shape == Shape{192, 64});
+  CHECK(m.store.find("conv.weight")->shape == Shape{4, 192});
+  CHECK(m.store.find("conv.bias") == nullptr);
+  CHECK(m.store.find("beta.weight")->shape == Shape{4, 64});
+  CHECK(test::max_abs(m.store.find("qkv.weight")->value) < 0.125);
+  CHECK(test::max_abs(m.store.find("qkv.weight")->value) > 0.12);
+  CHECK(test::max_abs(m.store.find("conv.weight")->value) < 0.5);
+  for (int64_t i = 0; i < 16; ++i) CHECK(at(m.store.find("norm.weight")->value, 0, i) == 1);
+  CHECK_FALSE(m.store.find("norm.weight")->traits.decay);
+  CHECK(m.store.find("qkv.weight")->traits.decay);
+  CHECK(m.store.find("out.weight")->traits.role == Role::residual);
+}
+
+TEST_CASE("delta_net: a state of fixed size, its FLOPs in closed form") {
+  const Built m(64, "{heads: 2, expand_k: 0.5, expand_v: 2}");
+  for (int64_t tokens : {1, 1000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * (2 * 16 * 64 + 3 * 192));
+  Meter meter;
+  const MetaMode meta;
+  m.mixer->forward(Tensor::empty({2, 10, 64}, DType::f64), {});
+  const double d = 64, k = 32, v = 128, qkv = 2 * k + v, heads = 2;
+  const double products = 2 * d * (qkv + heads + v), conv = (2 * 4 + 8) * qkv;
+  const double rest = 4 * 2 * k + k + 8 * heads + 4 * v;  // l2 norm, scaled q, sigmoid, norm
+  CHECK(meter.total.forward_flops == 20 * (products + conv + rest + 6 * heads * 16 * 64));
+}
+
+TEST_CASE("delta_net: what is written under a key is read back, and a second value replaces the first") {
+  const Built m(8, "{heads: 1, conv: 0}");
+  // A token that writes with beta near 1; the same token again finds its value there already and changes nothing.
+  const Tensor& beta = m.store.find("beta.weight")->value;
+  for (int64_t c = 0; c < 8; ++c) test::put(beta, 0, c, 50);
+  Tensor x = Tensor::full({1, 2, 8}, DType::f64, 0);
+  for (int64_t r = 0; r < 2; ++r)
+    for (int64_t c = 0; c < 8; ++c) test::put(x, r, c, 0.1 + 0.3 * static_cast<double>(c));
+  MixerState one = m.mixer->make_state(1, 2, DType::f64), two = one.clone();
+  Context cx;
+  cx.state = &one;
+  m.mixer->forward(test::tokens(x, 0, 1), cx);
+  cx.state = &two;
+  m.mixer->forward(x, cx);
+  CHECK(test::max_abs(one.fields[0]) > 1e-3);
+  // l2_norm's eps keeps keys a hair under length one.
+  CHECK(test::max_diff(one.fields[0], two.fields[0]) < 1e-4 * test::max_abs(one.fields[0]));
+}
+
+TEST_CASE("delta_net: negative eigenvalues double beta; heads must divide the widths") {
+  const Tensor x = test::random({1, 1, 8}, 2);
+  const Built plain(8, "{heads: 2}"), twice(8, "{heads: 2, negative_eigenvalues: true}");
+  MixerState a = plain.mixer->make_state(1, 1, DType::f64), b = a.clone();
+  Context ca, cb;
+  ca.state = &a;
+  cb.state = &b;
+  plain.mixer->forward(x, ca);
+  twice.mixer->forward(x, cb);
+  for (int64_t r = 0; r < 8; ++r)
+    for (int64_t c = 0; c < 4; ++c) CHECK(at(b.fields[0], r, c) == doctest::Approx(2 * at(a.fields[0], r, c)));
+  CHECK_THROWS_WITH_AS(Built(10, "{heads: 4}"), doctest::Contains("4 heads don't divide"), ConfigError);
+}
+
+TEST_CASE("delta_net: the filter of the values starts at nothing and remembers taps - 1 values") {
+  const Built m(64, "{augment: dwconv, augment_taps: 5}"), plain(64);
+  const Parameter* w = m.store.find("augment.weight");
+  REQUIRE(w);
+  CHECK(w->shape == Shape{4, 5});
+  CHECK(test::max_abs(w->value) == 0);
+  CHECK(plain.store.find("augment.weight") == nullptr);
+  CHECK(m.mixer->state_spec(1000).bytes(DType::f32) == 4 * (4 * 16 * 16 + 3 * 192 + 4 * 64));
+  const Tensor x = test::random({1, 9, 64}, 2);
+  CHECK(test::max_diff(m.mixer->forward(x, {}), plain.mixer->forward(x, {})) < 1e-14);
+}

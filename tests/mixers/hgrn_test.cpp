@@ -1,0 +1,101 @@
+#include <cmath>
+
+#include "mixers/built_mixer.h"
+#include "model/language_model.h"
+
+using namespace effllm;
+using test::at;
+using test::BuiltMixer;
+
+namespace {
+
+constexpr int64_t kD = 32;
+
+MixerArgs place(int64_t layer, int64_t layers) {
+  return {.d_model = kD,
+          .layer = layer,
+          .layers = layers,
+          .max_tokens = 64,
+          .index_of_kind = layer,
+          .layers_of_kind = layers};
+}
+
+}  // namespace
+
+TEST_CASE("hgrn: init, parameters, state and cost are those of the formulas") {
+  constexpr int64_t kW = 64, kT = 10;
+  const BuiltMixer m("{type: hgrn, expand: 2}", kD, place(1, 3));
+  for (const char* name : {"in.weight", "out.weight"}) CHECK(m.deviation(name) == doctest::Approx(0.02).epsilon(0.1));
+  CHECK(m.least("norm.weight") == 1);
+  CHECK(m.most("norm.weight") == 1);
+  CHECK(m.least("hgrn_floor") == 0);
+  CHECK(m.most("hgrn_floor") == 0);
+  CHECK_FALSE(m["hgrn_floor"].traits.decay);
+  CHECK_FALSE(m["norm.weight"].traits.decay);
+  CHECK(m.store.count() == 3 * kW * kD + kD * kW + kW + 3 * kW);
+  for (int64_t n : {0, 1, 100}) CHECK(m.mixer->state_spec(n).bytes(DType::f32) == 4 * kW);
+  CHECK(m.forward_cost(test::random({1, kT, kD}, 1)).dense_flops == 2 * kT * (3 * kW * kD + kD * kW));
+}
+
+TEST_CASE("hgrn: layers share one floor, 0 in the first and growing with depth") {
+  const ModelConfig c = read_model_config(
+      parse_config("{d_model: 8, layers: [{mixer: hgrn}, {mixer: min_gru}, {mixer: hgrn}, {mixer: hgrn}]}", "t"), 16);
+  LanguageModel model(c, 11);
+  model.params().materialize(1, DType::f64);
+  int floors = 0;
+  for (const Parameter* p : model.params().sorted()) floors += p->name.find("hgrn_floor") != std::string::npos;
+  CHECK(floors == 1);
+  const Parameter* floor = model.params().find("hgrn_floor");
+  REQUIRE(floor);
+  CHECK(floor->shape == Shape{3, 8});  // HGRN layers alone count
+
+  // Without input, f = lb + (1 - lb) / 2 and nothing comes in: the state decays by f.
+  double before = 0;
+  for (int64_t l : {0, 2, 3}) {
+    const SequenceMixer& m = model.block(l).mixer();
+    MixerState s = m.make_state(1, 4, DType::f64);
+    fill(s.fields[0], 1);
+    Context cx;
+    cx.state = &s;
+    m.step(Tensor::zeros({1, 8}, DType::f64), cx);
+    const double decay = at(s.fields[0], 0, 0), index = l == 0 ? 0.0 : static_cast<double>(l - 1);
+    CHECK(decay == doctest::Approx(index / 3 + (1 - index / 3) / 2).epsilon(1e-13));
+    CHECK(decay > before);
+    before = decay;
+  }
+}
+
+TEST_CASE("hgrn: the shared floor collects the gradients of all its layers") {
+  for (int64_t layer : {0, 1, 2}) {
+    ParamStore store;
+    const auto a = build_mixer(mechanism("hgrn"), place(layer, 3), Scope(store) / "a"),
+               b = build_mixer(mechanism("hgrn"), place(2, 3), Scope(store) / "b");
+    store.materialize(1, DType::f64);
+    const Tensor floor = store.find("hgrn_floor")->value, x = test::random({1, 6, kD}, 2);
+    copy(test::random(floor.shape(), 3), floor);
+    const Tensor w = test::random(x.shape(), 4);
+    const auto loss = [&] { return test::dot(b->forward(a->forward(x, {}), {}), w); };
+    Slab slab(store.slab_elements(), DType::f64);
+    ParamGrads grads = store.gradients(slab);
+    ParamGrads::current = &grads;
+    Tape tape;
+    {
+      const Tape::Recording recording(tape);
+      tape.backward(b->forward(a->forward(x, {}), {}), w);
+    }
+    ParamGrads::current = nullptr;
+    size_t index = 0;
+    while (store.sorted()[index]->name != "hgrn_floor") ++index;
+    for (int64_t r = 0; r < 3; ++r)
+      for (int64_t c : {0, 5, 31}) {
+        const double at_rest = at(floor, r, c);
+        constexpr double kStep = 1e-5;
+        test::put(floor, r, c, at_rest + kStep);
+        const double up = loss();
+        test::put(floor, r, c, at_rest - kStep);
+        const double down = loss();
+        test::put(floor, r, c, at_rest);
+        CHECK(at(grads.views[index], r, c) == doctest::Approx((up - down) / (2 * kStep)).epsilon(1e-5));
+      }
+  }
+}

@@ -1,0 +1,53 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "mixers/mixer.h"
+#include "mixers/mixer_facts.h"
+
+using namespace effllm;
+using test::MixerFacts;
+
+TEST_CASE("retnet: starts as in torchscale; nothing is free of decay") {
+  const MixerFacts m(mixers::retnet, "{heads: 2}", 64);
+  const double qk = std::exp2(-2.5) * std::sqrt(6.0 / 128), out = std::sqrt(6.0 / 192);
+  const auto [least, largest] = m.range("out.weight");
+  CHECK(-least <= out);
+  CHECK(-least > 0.99 * out);
+  CHECK(largest <= out);
+  const Tensor& w = m.parameter("qkvg.weight").value;
+  double largest_qk = 0, largest_vg = 0;
+  for (int64_t r = 0; r < w.rows(); ++r)
+    for (int64_t c = 0; c < 64; ++c)
+      (r < 128 ? largest_qk : largest_vg) = std::max(r < 128 ? largest_qk : largest_vg, std::abs(test::at(w, r, c)));
+  CHECK(largest_qk <= qk);
+  CHECK(largest_qk > 0.99 * qk);
+  CHECK(largest_vg <= std::exp2(-2.5) * out);
+  CHECK(largest_vg > 0.99 * std::exp2(-2.5) * out);
+  CHECK(m.undecayed().empty());
+}
+
+TEST_CASE("retnet: parameters, state and work in closed form") {
+  constexpr int64_t D = 8, V = 16, H = 2;
+  const MixerFacts m(mixers::retnet, "{heads: 2}", D);
+  CHECK(m.store.count() == D * (2 * D + 2 * V) + D * V);
+  for (int64_t tokens : {1, 100, 100000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * D * V / H);
+  constexpr int64_t token = 2 * D * (2 * D + 2 * V) + 3 * 2 * D + 4 * D * V / H + 4 * V + 8 * V + V + 2 * D * V;
+  CHECK(m.forward_flops(2, 6, D) == 12.0 * token);
+  CHECK_THROWS_AS(MixerFacts(mixers::retnet, "{heads: 8}", D), ConfigError);  // an odd number of rotated columns
+}
+
+TEST_CASE("retnet: head h keeps 1 - 2^(-5-h) of its state a token") {
+  const MixerFacts m(mixers::retnet, "{heads: 2}", 8);
+  MixerState s = m.mixer->make_state(1, 4, DType::f64);
+  Context cx;
+  cx.state = &s;
+  m.mixer->forward(test::random({1, 3, 8}, 1), cx);
+  const Tensor before = s.fields[0].clone();
+  m.mixer->forward(Tensor::zeros({1, 1, 8}, DType::f64), cx);
+  for (int64_t h = 0; h < 2; ++h)
+    for (int64_t r = h * 4; r < h * 4 + 4; ++r)
+      for (int64_t c = 0; c < 8; ++c)
+        CHECK(test::at(s.fields[0], r, c) ==
+              doctest::Approx((1 - std::exp2(-5.0 - static_cast<double>(h))) * test::at(before, r, c)).epsilon(1e-12));
+}

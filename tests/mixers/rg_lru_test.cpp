@@ -1,0 +1,59 @@
+#include <cmath>
+
+#include "mixers/built_mixer.h"
+
+using namespace effllm;
+using test::at;
+using test::BuiltMixer;
+
+TEST_CASE("rg_lru: init is that of recurrentgemma, parameters, state and cost are those of the formulas") {
+  constexpr int64_t kD = 64, kW = 128, kT = 10, kBlock = 32;
+  const BuiltMixer m("{type: rg_lru, expand: 2}", kD);
+  const auto near = [&](const char* name, double variance) {
+    CHECK(m.deviation(name) == doctest::Approx(std::sqrt(variance)).epsilon(0.1));
+    CHECK(m[name].traits.decay);
+  };
+  near("in.weight", 1.0 / kD);
+  near("out.weight", 1.0 / kW);
+  near("conv.weight", 0.01 / 4);
+  near("input_gate.weight", 1.0 / kBlock);
+  near("recurrence_gate.weight", 1.0 / kBlock);
+  for (const char* name : {"in.bias", "out.bias", "conv.bias", "input_gate.bias", "recurrence_gate.bias"}) {
+    CHECK(test::max_abs(m[name].value) == 0);
+    CHECK_FALSE(m[name].traits.decay);
+  }
+  CHECK_FALSE(m["lambda"].traits.decay);
+  double least = 1, most = 0;
+  for (int64_t c = 0; c < kW; ++c) {
+    const double radius = 1 / (1 + std::exp(at(m["lambda"].value, 0, c)));  // exp(-softplus)
+    least = std::min(least, radius);
+    most = std::max(most, radius);
+  }
+  CHECK(least >= 0.9);
+  CHECK(least < 0.91);
+  CHECK(most <= 0.999);
+  CHECK(most > 0.99);
+  CHECK(m.store.count() == 2 * kW * kD + 2 * kW + 4 * kW + kW + 2 * (kW * kBlock + kW) + kW + kD * kW + kD);
+  for (int64_t n : {0, 1, 100}) CHECK(m.mixer->state_spec(n).bytes(DType::f32) == 4 * (kW + 3 * kW));
+  CHECK(m.forward_cost(test::random({1, kT, kD}, 1)).dense_flops == 2 * kT * (2 * kW * kD + 2 * kW * kBlock + kD * kW));
+}
+
+TEST_CASE("rg_lru: the first token of a document, with a state and without, comes in unscaled") {
+  BuiltMixer m("{type: rg_lru, blocks: 2}", 8);
+  m.shake(0.3);
+  const Tensor x = test::random({2, 5, 8}, 1), whole = m.mixer->forward(x, {});
+  const auto continued = [&](int64_t seen) {
+    MixerState s = m.mixer->make_state(2, 8, DType::f64);
+    for (int64_t b = 0; b < 2; ++b) s.seen.data<int64_t>()[b] = seen;
+    Context cx;
+    cx.state = &s;
+    return m.mixer->forward(x, cx);
+  };
+  CHECK(test::max_diff(continued(0), whole) < 1e-14);
+  CHECK(test::max_diff(continued(3), whole) > 1e-4);  // zeros that were seen are not a beginning
+}
+
+TEST_CASE("rg_lru: blocks must divide the state") {
+  CHECK_THROWS_WITH_AS(BuiltMixer("{type: rg_lru, blocks: 3}", 8), doctest::Contains("3 blocks don't divide"),
+                       ConfigError);
+}

@@ -1,0 +1,77 @@
+#include <cmath>
+
+#include "mixers/built_mixer.h"
+
+using namespace effllm;
+using test::at;
+using test::BuiltMixer;
+using test::max_diff;
+using test::tokens;
+
+TEST_CASE("ttt_linear: init is that of the authors' code; parameters, state and cost are those of the formulas") {
+  constexpr int64_t kD = 64, kH = 4, kN = kD / kH, kM = 16, kConv = 4, kT = 24;
+  for (bool gate : {true, false}) {
+    const BuiltMixer m(gate ? "{type: ttt_linear}" : "{type: ttt_linear, gate: false}", kD);
+    for (const char* name : {"qk.weight", "v.weight", "out.weight", "lr.weight", "w0", "gate.weight"}) {
+      if (!gate && std::string_view(name) == "gate.weight") continue;
+      CHECK(m.deviation(name) == doctest::Approx(0.02).epsilon(0.1));
+      CHECK(m[name].traits.decay);
+    }
+    for (const char* name : {"lr.bias", "ln.bias", "b0", "token_scale", "post_norm.bias"}) {
+      CHECK(test::max_abs(m[name].value) == 0);
+      CHECK_FALSE(m[name].traits.decay);
+    }
+    for (const char* name : {"ln.weight", "post_norm.weight"}) {
+      CHECK(m.least(name) == 1);
+      CHECK(m.most(name) == 1);
+      CHECK_FALSE(m[name].traits.decay);
+    }
+    for (const char* name : {"conv_q.weight", "conv_k.weight", "conv_q.bias", "conv_k.bias"}) {
+      CHECK(m.least(name) >= -0.5);
+      CHECK(m.most(name) < 0.5);
+      CHECK(m.deviation(name) == doctest::Approx(0.5 / std::sqrt(3)).epsilon(0.2));
+    }
+    CHECK(m.store.count() ==
+          (gate ? 4 : 3) * kD * kD + 2 * (kConv + 1) * kD + kH * kD + kH + kM + 4 * kD + kD * kN + kD);
+    for (int64_t n : {0, 1, 100})
+      CHECK(m.mixer->state_spec(n).bytes(DType::f32) == 4 * (2 * (kD * kN + kD) + (kConv - 1) * kD));
+    // A token of a head: three products by n x n, and (M + 1) / 2 scores with what they weigh.
+    const double inner = 6 * kN + 2 * (kM + 1);
+    CHECK(m.forward_cost(test::random({1, kT, kD}, 1)).dense_flops ==
+          kT * kD * (2 * ((gate ? 4 : 3) * kD + kH) + inner));
+  }
+}
+
+TEST_CASE("ttt_linear: a token scale below -1/i switches the inner learning of place i off") {
+  const Tensor x = test::random({1, 11, 8}, 1);
+  const auto run = [&](double last, double rate) {
+    BuiltMixer m("{type: ttt_linear, heads: 2, mini_batch: 4}", 8);
+    m.shake(0.3);
+    for (int64_t i = 0; i < 4; ++i) test::put(m["token_scale"].value, 0, i, i < 3 ? -2 : last);
+    for (int64_t h = 0; h < 2; ++h) test::put(m["lr.bias"].value, 0, h, rate);
+    return m.mixer->forward(x, {});
+  };
+  // Off everywhere: the learning rate has no effect. On at the last place: from there on it has.
+  CHECK(max_diff(run(-0.3, 0), run(-0.3, 5)) == 0);
+  const Tensor low = run(0.1, 0), high = run(0.1, 5);
+  CHECK(max_diff(tokens(low, 0, 3), tokens(high, 0, 3)) == 0);
+  CHECK(max_diff(tokens(low, 3, 4), tokens(high, 3, 4)) > 1e-4);
+  CHECK(max_diff(tokens(low, 4, 5), tokens(high, 4, 5)) > 1e-4);
+}
+
+TEST_CASE("ttt_linear: a model learns from a document what it needs to repeat it") {
+  // One head, no gate: after many mini-batches of the same pair the inner loss of that pair has fallen.
+  BuiltMixer m("{type: ttt_linear, heads: 1, mini_batch: 2, gate: false}", 8);
+  m.shake(0.3);
+  Tensor x = test::random({1, 64, 8}, 4);
+  for (int64_t t = 2; t < 64; ++t)
+    for (int64_t c = 0; c < 8; ++c) test::put(x, t, c, at(x, t % 2, c));
+  const Tensor y = m.mixer->forward(x, {});
+  const auto change = [&](int64_t t) { return max_diff(tokens(y, t, t + 1), tokens(y, t + 2, t + 3)); };
+  CHECK(change(60) < 0.05 * change(4));
+}
+
+TEST_CASE("ttt_linear: heads must cut the model into even widths") {
+  for (const char* yaml : {"{type: ttt_linear, heads: 3}", "{type: ttt_linear, heads: 8}"})
+    CHECK_THROWS_WITH_AS(BuiltMixer(yaml, 8), doctest::Contains("into even widths"), ConfigError);
+}

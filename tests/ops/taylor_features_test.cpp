@@ -1,0 +1,43 @@
+#include "ops/taylor_features.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "ops/groups.h"
+#include "ops/op_checks.h"
+
+using namespace effllm;
+using test::at;
+using test::random;
+
+namespace {
+
+test::Function of_heads(int64_t heads) {
+  return [=](const std::vector<Tensor>& x) { return std::vector{taylor_features(x[0], heads)}; };
+}
+
+}  // namespace
+
+TEST_CASE("taylor_features: phi(q).phi(k) = 1 + q.k / sqrt f + (q.k)^2 / (2 f)") {
+  for (int64_t f : {1, 2, 5, 16, 17}) {
+    const Tensor q = random({3, 2 * f}, 1), k = random({3, 2 * f}, 2);
+    const Tensor scores = group_dot(taylor_features(q, 2), taylor_features(k, 2), 2);
+    for (int64_t r = 0; r < 3; ++r)
+      for (int64_t h = 0; h < 2; ++h) {
+        double dot = 0;
+        for (int64_t c = h * f; c < (h + 1) * f; ++c) dot += at(q, r, c) * at(k, r, c);
+        dot /= std::sqrt(static_cast<double>(f));
+        CHECK(at(scores, r, h) == doctest::Approx(1 + dot + dot * dot / 2).epsilon(1e-12));
+      }
+  }
+  CHECK(taylor_width(16) == 153);
+}
+
+TEST_CASE("taylor_features: gradients, costs, precision, threads, refused shapes") {
+  const test::Poison poison;
+  test::expect_sound(of_heads(1), {random({2, 2, 5}, 1)});
+  test::expect_sound(of_heads(2), {random({2, 2, 6}, 1)});
+  test::expect_same_bits_on_threads(of_heads(2), {random({3, 70, 16}, 1)});
+  CHECK_THROWS_AS(taylor_features(random({2, 5}, 1), 2), ShapeError);
+}
