@@ -82,7 +82,7 @@ class FftConvOp final : public Op {
       return {terms, 2 * terms, (2 * batch + 1) * bytes, (3 * batch + 2) * bytes};
     }
     const auto n = static_cast<double>(transform_length(s[1]));
-    const double one = 5 * n * std::log2(n) * columns, pairs = static_cast<double>((s[0] + 1) / 2);
+    const double one = 5 * n * std::log2(n) * columns, pairs = std::ceil(batch / 2);
     return {one * (1 + 2 * pairs) + 6 * n * pairs * columns, one * (2 + 3 * pairs) + 14 * n * pairs * columns,
             (2 * batch + 1) * bytes, (3 * batch + 2) * bytes};
   }

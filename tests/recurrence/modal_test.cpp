@@ -113,7 +113,7 @@ TEST_CASE("modal_scan: equals the convolution with the kernel, at all sizes and 
   });
 }
 
-TEST_CASE("modal_scan: gradients through spans, documents and states; the same bits for any threads") {
+TEST_CASE("modal_scan: gradients through spans, documents and states, the same bits for any threads") {
   const auto scan = [](const std::vector<Tensor>& x) {
     const ModalScanResult r = modal_scan(x[0], {x[1], x[2]}, x[3], x[4], x[5]);
     return std::vector{r.y, r.last};
