@@ -16,6 +16,7 @@ class Nested {
   // Its fields as "<name>.<field>".
   void append_fields(StateSpec& spec, int64_t tokens) const;
   int64_t fields() const { return fields_; }
+  int64_t sequences_together() const { return mixer_->sequences_together(); }
   // As the mixer's own forward() and step(), at the site "<site>.<name>", with its output tapped as "out" there. Its
   // fields are those of the outer state from `first` on; `seen` is read, and counted by the outer mixer.
   Tensor forward(const Tensor& x, const Context& outer, int64_t first) const;

@@ -33,6 +33,7 @@ class Bidirectional final : public SequenceMixer {
   }
 
   StateSpec state_spec(int64_t) const override { return {}; }
+  int64_t sequences_together() const override { return forward_.sequences_together(); }
 
  protected:
   Tensor mix(const Tensor& x, const Context& outer) const override {

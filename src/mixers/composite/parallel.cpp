@@ -5,6 +5,8 @@
 //
 // Remembers what its branches remember, fields "branches.<i>.<field>". Dong et al. 2024, arXiv:2411.13676 (Hymba),
 // whose branches are attention and Mamba heads; here any mixers, also this one.
+#include <algorithm>
+
 #include "mixers/mixer.h"
 #include "nn/nested.h"
 #include "nn/norm.h"
@@ -42,6 +44,11 @@ class Parallel final : public SequenceMixer {
     StateSpec spec;
     for (const Nested& b : branches_) b.append_fields(spec, tokens);
     return spec;
+  }
+  int64_t sequences_together() const override {
+    int64_t n = 1;
+    for (const Nested& b : branches_) n = std::max(n, b.sequences_together());
+    return n;
   }
 
  protected:
