@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <system_error>
 
 #include "base/terminal.h"
 #include "cli.h"
@@ -29,6 +30,8 @@ int main(int argc, char** argv) {
     fail(e.code(), e.what());
   } catch (const std::bad_alloc&) {
     fail(ExitCode::memory, "out of memory");
+  } catch (const std::system_error& e) {  // fmt's, too, where standard output takes no more in the middle of a table
+    fail(ExitCode::io, e.what());
   } catch (const std::exception& e) {
     fail(ExitCode::internal, e.what());
   }

@@ -61,6 +61,14 @@ TEST_CASE("parallel: y is 1/n of the sum, each branch under its own norm") {
   CHECK(max_diff(m.mixer->forward(x, {}), expected) < 1e-14);
 }
 
+TEST_CASE("parallel: keeps together what one of its branches wants together") {
+  const BuiltMixer lstm("lstm", kD), two("{type: parallel, branches: [gla, lstm]}", kD),
+      both("{type: bidirectional, of: lstm}", kD);
+  CHECK(lstm.mixer->sequences_together() > 1);
+  CHECK(two.mixer->sequences_together() == lstm.mixer->sequences_together());
+  CHECK(both.mixer->sequences_together() == lstm.mixer->sequences_together());
+}
+
 TEST_CASE("parallel: an empty list and a branch without a causal form are refused") {
   CHECK_THROWS_WITH_AS(BuiltMixer("{type: parallel, branches: []}", kD), doctest::Contains("a list of mixers"),
                        ConfigError);

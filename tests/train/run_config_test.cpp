@@ -85,7 +85,7 @@ TEST_CASE("run config: what doesn't go together is an error with its place") {
       {learned + "train: {max_steps: 1, carry_state: true}\ndata: {order: streams}\n", {"c.yaml:2:8", "learned"}},
       {learned + "train: {max_steps: 1, context: 400}\n", {"max_tokens is 300", "400"}},
       {"model: {layers: [{mixer: {type: parallel, branches: [gla, bidirectional]}}]}\ntrain: {max_steps: 1}\n",
-       {"c.yaml:1:27", "next_token needs causal mixers", "`parallel`"}},
+       {"c.yaml:1:26", "next_token needs causal mixers", "`parallel`"}},
       {"train: {max_steps: 1}\n", {"no `model`"}},
   };
   for (const Case& c : cases) {
