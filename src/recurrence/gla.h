@@ -21,13 +21,14 @@ struct GlaResult {
 };
 
 // S_t = D(a_t) S_{t-1} D(g_t) + k_t v_t^T,  o_t = S_t^T q_t (exclusive: S_{t-1}^T q_t), for each head, where one of a
-// (key decay; scalar: the same for all rows) and g (value decay) is exp(log_decay) and the other is 1. q, k: [B, T,
+// (key decay; scalar: the same for all rows) and g (value decay) is exp(log_decay) and the other is 1, or
+// exp(log_value_decay) where g has one beside a key decay (both at once go token by token, a slower path). q, k: [B, T,
 // key_heads*dk]; v: [B, T, H*dv]; log_decay <= 0: undefined (none), [B, T, H] (scalar), [H] (scalar, a constant,
-// without a gradient), [B, T, H*dk] (key) or [B, T, H*dv] (value); state0: [B, H, dk, dv], undefined for zero;
-// segments: i64 [B, T] or undefined (see segments.h). T >= 1. No value of log_decay overflows, -infinity included.
-// Gradients for all but segments, through both results; that of log_decay is taken without dividing by a decay, those
-// of shared q and k add up in the order of heads. Nothing is kept but the inputs, and o for a value decay. ShapeError
-// where shapes don't fit.
+// without a gradient), [B, T, H*dk] (key) or [B, T, H*dv] (value); log_value_decay: [B, T, H*dv] or undefined; state0:
+// [B, H, dk, dv], undefined for zero; segments: i64 [B, T] or undefined (see segments.h). T >= 1. No value of log_decay
+// overflows, -infinity included. Gradients for all but segments, through both results; those of decays are taken
+// without dividing by one, those of shared q and k add up in the order of heads. Nothing is kept but the inputs, and o
+// for a value decay. ShapeError where shapes don't fit.
 GlaResult gla(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& log_decay, const Tensor& state0,
               const Tensor& segments, const GlaOptions& options, const Tensor& log_value_decay = {});
 
