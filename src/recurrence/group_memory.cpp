@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "kernels/gemm.h"
 #include "kernels/parallel.h"
+#include "recurrence/head_views.h"
 #include "recurrence/segments.h"
 #include "recurrence/token_groups.h"
 
@@ -13,21 +13,8 @@ namespace {
 enum Input { kQ, kK, kV, kState0, kCacheK, kCacheV, kBefore, kSegments };
 
 template <class T>
-View<T> head_of(const Tensor& x, int64_t b, int64_t h, int64_t heads) {
-  if (!x.defined()) return {};
-  const int64_t n = x.cols() / heads;
-  return x.view<T>().part(b * x.dim(1), x.dim(1)).columns(h * n, n);
-}
-template <class T>
 View<T> matrix_of(const Tensor& state, int64_t item) {
   return state.defined() ? state.view<T>().part(item * state.dim(2), state.dim(2)) : View<T>{};
-}
-// c (+)= op(a) op(b); nothing where a has no rows.
-template <class T>
-void product(View<const T> a, bool transpose_a, View<const T> b, bool transpose_b, View<T> c, bool add) {
-  const int64_t k = transpose_a ? a.rows : a.cols;
-  if (c.rows > 0 && k > 0)
-    gemm<T>(transpose_a, transpose_b, c.rows, c.cols, k, a.data, a.stride, b.data, b.stride, c.data, c.stride, add);
 }
 template <class T>
 void clear(View<T> x) {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "kernels/gemm.h"
 #include "kernels/parallel.h"
+#include "recurrence/head_views.h"
 #include "recurrence/segments.h"
 #include "recurrence/token_groups.h"
 
@@ -13,22 +13,6 @@ namespace {
 enum Input { kQ, kK, kV, kCacheK, kCacheV, kBefore, kBias, kSegments };
 
 constexpr int64_t kStrip = 64;  // query rows at a time
-
-// Columns of head h in the rows of sequence b, of x [B, rows, H * n]; null data where x is undefined.
-template <class T>
-View<T> head_of(const Tensor& x, int64_t b, int64_t h, int64_t heads) {
-  if (!x.defined()) return {};
-  const int64_t n = x.cols() / heads;
-  return x.view<T>().part(b * x.dim(1), x.dim(1)).columns(h * n, n);
-}
-
-// c[m, n] (+)= a b, by the operands' views; where one is empty nothing is added.
-template <class T>
-void product(View<const T> a, bool transpose_a, View<const T> b, bool transpose_b, View<T> c, bool add) {
-  const int64_t k = transpose_a ? a.rows : a.cols;
-  if (c.rows > 0 && c.cols > 0 && k > 0)
-    gemm<T>(transpose_a, transpose_b, c.rows, c.cols, k, a.data, a.stride, b.data, b.stride, c.data, c.stride, add);
-}
 
 // A strip of queries of one group against its keys up to the last of them: those of the cache, then those of the call.
 template <class T>
