@@ -1,6 +1,8 @@
 // Test-time training of a linear model through LayerNorm, rows of one head: the inner gradient, its own gradient, and
 // the lower triangle by which tokens of a mini-batch read one another. A row's arithmetic depends on no later row and
 // not on how many rows there are.
+#include <utility>
+
 #include "kernels/isa/simd.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -12,19 +14,64 @@ T root(T x) {
                         : static_cast<T>(__builtin_sqrtf(static_cast<float>(x)));
 }
 
+// f<Vec<T>>(i) for whole vectors from i on, f<T>(i) for what is left of n elements.
+template <class T, class F>
+[[gnu::always_inline]] inline void each(int64_t n, F&& f) {
+  int64_t i = 0;
+  for (; i + kLanes<T> <= n; i += kLanes<T>) f.template operator()<Vec<T>>(i);
+  for (; i < n; ++i) f.template operator()<T>(i);
+}
+template <class V, class T>
+[[gnu::always_inline]] inline V get(const T* p) {
+  if constexpr (sizeof(V) == sizeof(T))
+    return *p;
+  else
+    return load(p);
+}
+template <class T>
+[[gnu::always_inline]] inline void put(T* p, T x) {
+  *p = x;
+}
+template <class T>
+[[gnu::always_inline]] inline void put(T* p, Vec<T> x) {
+  store(p, x);
+}
+
+template <int kBy, class V, int... kLane>
+[[gnu::always_inline]] inline V turn(V x, std::integer_sequence<int, kLane...>) {
+  return __builtin_shufflevector(x, x, ((kLane + kBy) % static_cast<int>(sizeof...(kLane)))...);
+}
+// The sum of all lanes, by halves.
+template <class T, int kHalf = static_cast<int>(kLanes<T>) / 2>
+[[gnu::always_inline]] inline T total(Vec<T> x) {
+  if constexpr (kHalf == 0)
+    return x[0];
+  else
+    return total<T, kHalf / 2>(x + turn<kHalf>(x, std::make_integer_sequence<int, static_cast<int>(kLanes<T>)>()));
+}
+template <class T>
+struct Sum {
+  Vec<T> lanes = {};
+  T rest = 0;
+  [[gnu::always_inline]] void add(Vec<T> x) { lanes += x; }
+  [[gnu::always_inline]] void add(T x) { rest += x; }
+  [[gnu::always_inline]] T times(T share) const { return (total<T>(lanes) + rest) * share; }
+};
+
 template <class T>
 struct Moments {
   T mean, rstd;
 };
 template <class T>
-Moments<T> moments(const T* x, int64_t n, T eps) {
-  T mean = 0, var = 0;
-#pragma omp simd reduction(+ : mean)
-  for (int64_t c = 0; c < n; ++c) mean += x[c];
-  mean /= static_cast<T>(n);
-#pragma omp simd reduction(+ : var)
-  for (int64_t c = 0; c < n; ++c) var += (x[c] - mean) * (x[c] - mean);
-  return {mean, T(1) / root(var / static_cast<T>(n) + eps)};
+[[gnu::always_inline]] inline Moments<T> moments(const T* x, int64_t n, T share, T eps) {
+  Sum<T> sum, squares;
+  each<T>(n, [&]<class V>(int64_t i) { sum.add(get<V>(x + i)); });
+  const T mean = sum.times(share);
+  each<T>(n, [&]<class V>(int64_t i) {
+    const V d = get<V>(x + i) - mean;
+    squares.add(d * d);
+  });
+  return {mean, T(1) / root(squares.times(share) + eps)};
 }
 
 // With h = (z - mean) r, e = weight h + bias - (v - k) and c = weight e: a = eta r (c - mean(c) - h mean(c h)).
@@ -35,18 +82,19 @@ void gradient(const TttRows<T>& x, View<T> a) noexcept {
   for (int64_t t = 0; t < x.z.rows; ++t) {
     const T *z = x.z.row(t), *k = x.k.row(t), *v = x.v.row(t);
     T* y = a.row(t);
-    const auto [mean, r] = moments(z, n, x.eps);
-    T sum = 0, sum_h = 0;
-#pragma omp simd reduction(+ : sum, sum_h)
-    for (int64_t i = 0; i < n; ++i) {
-      const T h = (z[i] - mean) * r, c = weight[i] * (weight[i] * h + bias[i] - v[i] + k[i]);
-      y[i] = c;
-      sum += c;
-      sum_h += c * h;
-    }
-    const T step = *x.eta.row(t) * r, m1 = sum * share, m2 = sum_h * share;
-#pragma omp simd
-    for (int64_t i = 0; i < n; ++i) y[i] = step * (y[i] - m1 - (z[i] - mean) * r * m2);
+    const Moments<T> m = moments(z, n, share, x.eps);
+    Sum<T> sum, sum_h;
+    each<T>(n, [&]<class V>(int64_t i) {
+      const V w = get<V>(weight + i), h = (get<V>(z + i) - m.mean) * m.rstd;
+      const V c = w * (w * h + get<V>(bias + i) - get<V>(v + i) + get<V>(k + i));
+      put(y + i, c);
+      sum.add(c);
+      sum_h.add(c * h);
+    });
+    const T step = *x.eta.row(t) * m.rstd, m1 = sum.times(share), m2 = sum_h.times(share);
+    each<T>(n, [&]<class V>(int64_t i) {
+      put(y + i, step * (get<V>(y + i) - m1 - (get<V>(z + i) - m.mean) * m.rstd * m2));
+    });
   }
 }
 
@@ -59,42 +107,43 @@ template <class T>
 void gradient_backward(const TttRows<T>& x, const TttRowGradients<T>& g) noexcept {
   const int64_t n = x.z.cols;
   const T *weight = x.weight, *bias = x.bias, share = T(1) / static_cast<T>(n);
+  T *dw = g.d_weight, *db = g.d_bias;
   for (int64_t t = 0; t < x.z.rows; ++t) {
     const T *z = x.z.row(t), *k = x.k.row(t), *v = x.v.row(t), *da = g.d_a.row(t);
-    T *dz = g.d_z.row(t), *de = g.d_error.row(t), *dw = g.d_weight, *db = g.d_bias;
-    const auto [mean, r] = moments(z, n, x.eps);
-    T m1 = 0, m2 = 0, n1 = 0, n2 = 0, n3 = 0;
-#pragma omp simd reduction(+ : m1, m2, n1, n2, n3)
-    for (int64_t i = 0; i < n; ++i) {
-      const T h = (z[i] - mean) * r, c = weight[i] * (weight[i] * h + bias[i] - v[i] + k[i]);
-      m1 += c;
-      m2 += c * h;
-      n1 += da[i];
-      n2 += da[i] * h;
-      n3 += da[i] * c;
-    }
-    m1 *= share, m2 *= share, n1 *= share, n2 *= share, n3 *= share;
+    T *dz = g.d_z.row(t), *de = g.d_error.row(t);
+    const Moments<T> m = moments(z, n, share, x.eps);
+    const T mean = m.mean, r = m.rstd;
+    Sum<T> c_sum, ch_sum, g_sum, gh_sum, gc_sum;
+    each<T>(n, [&]<class V>(int64_t i) {
+      const V w = get<V>(weight + i), h = (get<V>(z + i) - mean) * r, d = get<V>(da + i);
+      const V c = w * (w * h + get<V>(bias + i) - get<V>(v + i) + get<V>(k + i));
+      c_sum.add(c);
+      ch_sum.add(c * h);
+      g_sum.add(d);
+      gh_sum.add(d * h);
+      gc_sum.add(d * c);
+    });
+    const T m1 = c_sum.times(share), m2 = ch_sum.times(share), n1 = g_sum.times(share), n2 = gh_sum.times(share),
+            n3 = gc_sum.times(share);
     const T eta = *x.eta.row(t), s = eta * r, d_eta = r * (n3 - m1 * n1 - m2 * n2);
     if (g.d_eta) {
       T& to = *g.d_eta.row(t);
       to = (g.add_eta ? to : T(0)) + d_eta * static_cast<T>(n);
     }
-    T sum = 0, sum_h = 0;
-#pragma omp simd reduction(+ : sum, sum_h)
-    for (int64_t i = 0; i < n; ++i) {
-      const T h = (z[i] - mean) * r, e = weight[i] * h + bias[i] - v[i] + k[i];
-      const T dc = s * (da[i] - n1 - h * n2), d = weight[i] * dc;
-      const T dh = weight[i] * d - s * (da[i] * m2 + weight[i] * e * n2);
-      de[i] = d;
-      dz[i] = dh;
-      dw[i] += dc * e + d * h;
-      db[i] += d;
-      sum += dh;
-      sum_h += dh * h;
-    }
-    const T a = sum * share, b = sum_h * share + eta * d_eta;
-#pragma omp simd
-    for (int64_t i = 0; i < n; ++i) dz[i] = r * (dz[i] - a - (z[i] - mean) * r * b);
+    Sum<T> sum, sum_h;
+    each<T>(n, [&]<class V>(int64_t i) {
+      const V w = get<V>(weight + i), h = (get<V>(z + i) - mean) * r, d = get<V>(da + i);
+      const V e = w * h + get<V>(bias + i) - get<V>(v + i) + get<V>(k + i);
+      const V dc = s * (d - n1 - h * n2), error = w * dc, dh = w * error - s * (d * m2 + w * e * n2);
+      put(de + i, error);
+      put(dz + i, dh);
+      put(dw + i, get<V>(dw + i) + dc * e + error * h);
+      put(db + i, get<V>(db + i) + error);
+      sum.add(dh);
+      sum_h.add(dh * h);
+    });
+    const T p = sum.times(share), q = sum_h.times(share) + eta * d_eta;
+    each<T>(n, [&]<class V>(int64_t i) { put(dz + i, r * (get<V>(dz + i) - p - (get<V>(z + i) - mean) * r * q)); });
   }
 }
 
