@@ -35,7 +35,7 @@ TEST_CASE("bench: every mixer and channel mixer has its case, and with variants 
 }
 
 TEST_CASE("bench: a mechanism is run forwards, backwards and for one token, and its counted FLOPs are its own") {
-  for (const BenchCase& c : mechanism_cases({.width = 32, .batch = 1, .tokens = 16}, false)) {
+  for (const BenchCase& c : mechanism_cases({.width = 64, .batch = 1, .tokens = 16}, false)) {
     CAPTURE(c.name);
     const BenchRow r = run_case(c, 0.001);
     CHECK(r.forward_s > 0);

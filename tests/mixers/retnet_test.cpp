@@ -8,7 +8,7 @@
 using namespace effllm;
 using test::MixerFacts;
 
-TEST_CASE("retnet: starts as in torchscale; nothing is free of decay") {
+TEST_CASE("retnet: starts as in torchscale, and nothing is free of decay") {
   const MixerFacts m(mixers::retnet, "{heads: 2}", 64);
   const double qk = std::exp2(-2.5) * std::sqrt(6.0 / 128), out = std::sqrt(6.0 / 192);
   const auto [least, largest] = m.range("out.weight");

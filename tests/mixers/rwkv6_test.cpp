@@ -68,7 +68,7 @@ TEST_CASE("rwkv6: parameters, state and work in closed form") {
   CHECK_THROWS_AS(MixerFacts(mixers::rwkv6, "{head_dim: 3}", D), ConfigError);
 }
 
-TEST_CASE("rwkv_channel_mix: starts as RWKV-LM's; parameters, state and work in closed form") {
+TEST_CASE("rwkv_channel_mix: starts as RWKV-LM's, with parameters, state and work in closed form") {
   constexpr int64_t D = 8, F = 28, layers = 4;
   for (int64_t layer = 0; layer < layers; ++layer) {
     const MixerFacts m(ffns::rwkv_channel_mix, "{}", D, layer, layers);
