@@ -8,7 +8,7 @@ using test::BuiltMixer;
 using test::max_diff;
 using test::tokens;
 
-TEST_CASE("ttt_linear: init is that of the authors' code; parameters, state and cost are those of the formulas") {
+TEST_CASE("ttt_linear: init is that of the authors' code, parameters, state and cost are those of the formulas") {
   constexpr int64_t kD = 64, kH = 4, kN = kD / kH, kM = 16, kConv = 4, kT = 24;
   for (bool gate : {true, false}) {
     const BuiltMixer m(gate ? "{type: ttt_linear}" : "{type: ttt_linear, gate: false}", kD);

@@ -8,7 +8,7 @@ using namespace effllm;
 using test::at;
 using test::random;
 
-TEST_CASE("offset_scale: each part is z times its scales plus its offsets; gradients; shapes") {
+TEST_CASE("offset_scale: each part is z times its scales plus its offsets, gradients, shapes") {
   const test::Poison poison;
   const Tensor z = random({2, 3, 5}, 1), w = random({4, 5}, 2), b = random({4, 5}, 3), y = offset_scale(z, w, b);
   CHECK(y.shape() == Shape{2, 3, 20});

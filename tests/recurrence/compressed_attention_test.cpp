@@ -97,7 +97,7 @@ TEST_CASE("token_windows: the windows of every document with their positions, ac
                        doctest::Contains("in 4 rows"), ShapeError);
 }
 
-TEST_CASE("compressed_attention: a softmax over each token's summaries, by definition; gradients; f32") {
+TEST_CASE("compressed_attention: a softmax over each token's summaries, by definition, gradients, f32") {
   const test::Poison poison;
   constexpr int64_t kT = 15;
   for (const CompressedOptions& o :

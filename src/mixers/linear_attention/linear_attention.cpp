@@ -7,6 +7,7 @@
 // Remembers S, [H, dk, dv], and z, [H, dk], per sequence. Katharopoulos et al. 2020, arXiv:2006.16236; the norm in
 // place of the sum is TransNormer's (Qin et al. 2022, arXiv:2210.10340).
 #include "mixers/mixer.h"
+#include "nn/augment.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
 #include "ops/columns.h"
@@ -22,9 +23,11 @@ constexpr double kSumEps = 1e-6, kNormEps = 1e-5;
 struct LinearAttentionOptions final : Options {
   int64_t heads = 4;
   bool normalize = true;
+  AugmentOptions augment;
   void visit(OptionVisitor& v) override {
     v("heads", heads, "Heads; they share out the model width.", between(1, 1024));
     v("normalize", normalize, "Divide by the sum of the weights; false: an RMS norm per head instead.");
+    augment.visit(v);
   }
 };
 
@@ -36,7 +39,8 @@ class LinearAttention final : public SequenceMixer {
       : heads_(o.heads),
         width_(args.d_model),
         qkv_(s / "qkv", width_, 3 * width_, Init::torch_linear(width_)),
-        out_(s / "out", width_, width_, Init::torch_linear(width_), Role::residual) {
+        out_(s / "out", width_, width_, Init::torch_linear(width_), Role::residual),
+        augment_(o.augment, s, heads_, width_) {
     if (width_ % heads_)
       throw_at(o.mark, fmt::format("linear_attention: {} heads don't divide width {}", heads_, width_));
     if (!o.normalize) norm_ = std::make_unique<RmsNorm>(s / "norm", width_ / heads_, kNormEps);
@@ -46,6 +50,7 @@ class LinearAttention final : public SequenceMixer {
     const int64_t n = width_ / heads_;
     StateSpec spec{{{"s", {heads_, n, n}}}};
     if (!norm_) spec.fields.push_back({"z", {heads_, n}});
+    augment_.add_to(spec);
     return spec;
   }
 
@@ -58,19 +63,20 @@ class LinearAttention final : public SequenceMixer {
     const GlaOptions options{.heads = heads_, .decay = Decay::none, .chunk = cx.chunk};
     auto [o, after] = effllm::gla(qk[0], qk[1], qk_v[1], {}, s ? s->fields[0] : Tensor(), segments, options);
     if (s) s->fields[0] = after;
-    if (norm_) return out_((*norm_)(o));
+    if (norm_) return out_((*norm_)(augment_(o, qk_v[1], cx)));
     auto [y, z] = divide_by_key_sum(o, qk[0], qk[1], s ? s->fields[1] : Tensor(), segments, heads_, kSumEps);
     if (s) s->fields[1] = z;
-    return out_(y);
+    return out_(augment_(y, qk_v[1], cx));
   }
 
  private:
   int64_t heads_, width_;
   Linear qkv_, out_;
+  Augment augment_;
   std::unique_ptr<RmsNorm> norm_;
 };
 
-constexpr std::string_view kVariants[] = {"{normalize: false}", "{heads: 1}"};
+constexpr std::string_view kVariants[] = {"{normalize: false}", "{heads: 1}", "{augment: dwconv, augment_taps: 4}"};
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "mixers/mixer.h"
+#include "nn/augment.h"
 #include "nn/linear.h"
 #include "ops/arithmetic.h"
 #include "ops/columns.h"
@@ -24,10 +25,12 @@ constexpr double kGain = 0.17677669529663687;  // 2^-2.5, of the authors' xavier
 struct RetnetOptions final : Options {
   int64_t heads = 4;
   double expand_v = 2;
+  AugmentOptions augment;
   void visit(OptionVisitor& v) override {
     v("heads", heads, "Heads; they share out key and value width. Head h halves its memory every 22 * 2^h tokens.",
       between(1, 40));
     v("expand_v", expand_v, "Value width as a multiple of the model width.", between(0.01, 16));
+    augment.visit(v);
   }
 };
 
@@ -42,7 +45,9 @@ class Retnet final : public SequenceMixer {
         qkvg_(s / "qkvg", args.d_model, 2 * (keys_ + values_),
               Init::stacked({{2 * keys_, Init::xavier_uniform(args.d_model, keys_, kGain)},
                              {2 * values_, Init::xavier_uniform(args.d_model, values_, kGain)}})),
-        out_(s / "out", values_, args.d_model, Init::xavier_uniform(values_, args.d_model), Role::residual) {
+        out_(s / "out", values_, args.d_model, Init::xavier_uniform(values_, args.d_model), Role::residual),
+        augmented_(o.augment.augment != "none"),
+        augment_(o.augment, s, heads_, values_) {
     if (keys_ % (2 * heads_) || values_ % heads_)
       throw_at(o.mark, fmt::format("retnet: {} heads don't divide key width {} into even parts and value width {}",
                                    heads_, keys_, values_));
@@ -51,7 +56,11 @@ class Retnet final : public SequenceMixer {
     log_decay_f32_.assign(log_decay_.begin(), log_decay_.end());
   }
 
-  StateSpec state_spec(int64_t) const override { return {{{"s", {heads_, keys_ / heads_, values_ / heads_}}}}; }
+  StateSpec state_spec(int64_t) const override {
+    StateSpec spec{{{"s", {heads_, keys_ / heads_, values_ / heads_}}}};
+    augment_.add_to(spec);
+    return spec;
+  }
 
  protected:
   Tensor mix(const Tensor& x, const Context& cx) const override {
@@ -63,8 +72,10 @@ class Retnet final : public SequenceMixer {
     auto [o, after] = effllm::gla(qk[0], qk[1], qk_v_g[1], log_decay(x.dtype()), s ? s->fields[0] : Tensor(),
                                   cx.segments ? *cx.segments : Tensor(), options);
     if (s) s->fields[0] = after;
-    // The norm takes out k's factor 1/sqrt(dk): rms_norm(c o, eps) = rms_norm(o, eps / c^2).
-    const double eps = kNormEps * static_cast<double>(keys_ / heads_);
+    // The norm takes out k's factor 1/sqrt(dk), unless something is added: rms_norm(c o, eps) = rms_norm(o, eps / c^2).
+    const auto dk = static_cast<double>(keys_ / heads_);
+    if (augmented_) o = augment_(scale(o, 1 / std::sqrt(dk)), qk_v_g[1], cx);
+    const double eps = augmented_ ? kNormEps : kNormEps * dk;
     return out_(multiply(rms_norm(o, values_ / heads_, eps), silu(qk_v_g[2])));
   }
 
@@ -76,12 +87,15 @@ class Retnet final : public SequenceMixer {
 
   int64_t heads_, keys_, values_;
   Linear qkvg_, out_;
+  bool augmented_;
+  Augment augment_;
   std::shared_ptr<const RotaryTable> table_;
   std::vector<double> log_decay_;
   std::vector<float> log_decay_f32_;
 };
 
-constexpr std::string_view kVariants[] = {"{heads: 1}", "{heads: 1, expand_v: 1}"};
+constexpr std::string_view kVariants[] = {"{heads: 1}", "{heads: 1, expand_v: 1}",
+                                          "{augment: dwconv, augment_taps: 4}"};
 
 }  // namespace
 

@@ -6,6 +6,7 @@
 //
 // Remembers S, [H, F, dv], and z, [H, F], per sequence, F = 1 + f + f (f + 1) / 2. Arora et al. 2024, arXiv:2402.18668.
 #include "mixers/mixer.h"
+#include "nn/augment.h"
 #include "nn/linear.h"
 #include "ops/columns.h"
 #include "ops/taylor_features.h"
@@ -19,10 +20,12 @@ constexpr double kSumEps = 1e-12;
 
 struct TaylorOptions final : Options {
   int64_t heads = 4, feature_dim = 16;
+  AugmentOptions augment;
   void visit(OptionVisitor& v) override {
     v("heads", heads, "Heads; they share out the value width.", between(1, 1024));
     v("feature_dim", feature_dim, "Query and key channels f of a head; the state has 1 + f + f (f + 1) / 2 rows.",
       between(1, 128));
+    augment.visit(v);
   }
 };
 
@@ -36,12 +39,15 @@ class Taylor final : public SequenceMixer {
         channels_(o.heads * o.feature_dim),
         features_(taylor_width(o.feature_dim)),
         qkv_(s / "qkv", width_, 2 * channels_ + width_, Init::torch_linear(width_)),
-        out_(s / "out", width_, width_, Init::torch_linear(width_), Role::residual) {
+        out_(s / "out", width_, width_, Init::torch_linear(width_), Role::residual),
+        augment_(o.augment, s, heads_, width_) {
     if (width_ % heads_) throw_at(o.mark, fmt::format("taylor: {} heads don't divide width {}", heads_, width_));
   }
 
   StateSpec state_spec(int64_t) const override {
-    return {{{"s", {heads_, features_, width_ / heads_}}, {"z", {heads_, features_}}}};
+    StateSpec spec{{{"s", {heads_, features_, width_ / heads_}}, {"z", {heads_, features_}}}};
+    augment_.add_to(spec);
+    return spec;
   }
 
  protected:
@@ -53,16 +59,20 @@ class Taylor final : public SequenceMixer {
     const GlaOptions options{.heads = heads_, .decay = Decay::none, .chunk = cx.chunk};
     auto [o, after] = effllm::gla(qk[0], qk[1], qk_v[1], {}, s ? s->fields[0] : Tensor(), segments, options);
     auto [y, z] = divide_by_key_sum(o, qk[0], qk[1], s ? s->fields[1] : Tensor(), segments, heads_, kSumEps);
-    if (s) s->fields = {after, z};
-    return out_(y);
+    if (s) {
+      s->fields[0] = after;
+      s->fields[1] = z;
+    }
+    return out_(augment_(y, qk_v[1], cx));
   }
 
  private:
   int64_t heads_, width_, channels_, features_;
   Linear qkv_, out_;
+  Augment augment_;
 };
 
-constexpr std::string_view kVariants[] = {"{heads: 1, feature_dim: 1}"};
+constexpr std::string_view kVariants[] = {"{heads: 1, feature_dim: 1}", "{augment: dwconv, augment_taps: 4}"};
 
 }  // namespace
 

@@ -11,7 +11,9 @@
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/short_conv.h"
+#include "ops/arithmetic.h"
 #include "ops/norm.h"
+#include "ops/pointwise.h"
 #include "ops/rotary.h"
 #include "recurrence/ttt.h"
 
