@@ -8,6 +8,7 @@
 #include "autodiff/meter.h"
 #include "base/random.h"
 #include "kernels/parallel.h"
+#include "support/models.h"
 #include "support/tensors.h"
 
 namespace effllm::test {
@@ -260,7 +261,9 @@ void check_meta(const Built& m, const MixerInfo& info, const ConfigNode& node) {
   CHECK(counted.second == real.second);
 }
 
+// As in a worker, which runs its shards alone: of several threads in one op, which takes a part is chance.
 void check_warm(const Built& m, const MixerInfo& info) {
+  const Threads one(1);
   const Tensor x = random({kBatch, length(info), kWidth}, 2), g = random(x.shape(), 3);
   Slab slab(m.store.slab_elements(), DType::f64);
   ParamGrads grads = m.store.gradients(slab);
