@@ -2,7 +2,7 @@
 BUILD := build/release
 EFFLLM := $(BUILD)/effllm
 
-.PHONY: all setup demo test check debug format lint analyze golden clean
+.PHONY: all setup demo test check debug format lint analyze faults golden clean
 all: $(BUILD)/build.ninja
 	@cmake --build $(BUILD)
 
@@ -42,6 +42,10 @@ lint: all
 # Clang's static analyzer: slow.
 analyze: all
 	@scripts/lint.sh $(BUILD) '-*,clang-analyzer-core*,clang-analyzer-cplusplus*'
+
+# Faults planted one at a time: which check catches each.
+faults: all
+	@scripts/faults.py $(BUILD)
 
 # Golden values of the tests, from the numpy transcriptions.
 golden:

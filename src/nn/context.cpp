@@ -63,6 +63,12 @@ Tensor tap(const Context& cx, std::string_view name, const Tensor& value) {
   return replaced;
 }
 
+void tap_choice(const Context& cx, const Tensor& selected, const Tensor& margin) {
+  if (!cx.taps || !*cx.taps) return;
+  tap(cx, "selected", selected);
+  tap(cx, "margin", margin);
+}
+
 RandomStream random_at(const Context& cx, std::string_view purpose) {
   return RandomStream(cx.when.seed, fmt::format("{}.{}", cx.site, purpose), static_cast<uint64_t>(cx.when.step));
 }

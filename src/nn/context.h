@@ -64,6 +64,9 @@ Tensor token_positions(const Context& cx, int64_t batch, int64_t tokens);
 void advance(MixerState& state, int64_t tokens, const Tensor* segments);
 // Offers a value to the tap under "<site>.<name>"; free where nothing taps.
 Tensor tap(const Context& cx, std::string_view name, const Tensor& value);
+// Shows the tap what was chosen, lists of numbers [B, T, n] under "<site>.selected", and how far the last that was
+// chosen was from the first that was not, [B, T, n'] under "<site>.margin". A choice can't be replaced.
+void tap_choice(const Context& cx, const Tensor& selected, const Tensor& margin);
 // The numbers of one site at this step, for dropout.
 RandomStream random_at(const Context& cx, std::string_view purpose);
 

@@ -1,6 +1,7 @@
 #include "recurrence/block_selection.h"
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "kernels/parallel.h"
@@ -75,7 +76,8 @@ class BlockMeansOp final : public Op {
 
 class NearestBlocksOp final : public Op {
  public:
-  NearestBlocksOp(int64_t heads, int64_t block, int64_t top_k) : heads_(heads), block_(block), top_k_(top_k) {}
+  NearestBlocksOp(int64_t heads, int64_t block, int64_t top_k, bool margin)
+      : heads_(heads), block_(block), top_k_(top_k), margin_(margin) {}
   std::string_view name() const override { return "nearest_blocks"; }
   Outputs infer(std::span<const Tensor> in) const override {
     const Shape &q = in[0].shape(), &m = in[1].shape();
@@ -86,7 +88,9 @@ class NearestBlocksOp final : public Op {
     require(in[2].dtype() == DType::i64 && in[2].shape() == Shape{q[0]}, "nearest_blocks: q_offset{} for q{}",
             in[2].shape().str(), q.str());
     require_segments(name(), in[3], q[0], q[1]);
-    return {{{q[0], q[1], heads_ * top_k_}, DType::i64}};
+    const TensorSpec lists{{q[0], q[1], heads_ * top_k_}, DType::i64};
+    if (margin_) return {lists, {{q[0], q[1], heads_}, in[0].dtype()}};
+    return {lists};
   }
   // Of one document; where there are more means than the call's tokens fill, all others come before it.
   Cost cost(std::span<const Tensor> in) const override {
@@ -115,14 +119,17 @@ class NearestBlocksOp final : public Op {
           int64_t* list = c.out(0).view<int64_t>().row(b * tokens + t) + h * top_k_;
           const View<const T> query{q.view<T>().row(b * tokens + t) + h * width, own, width, 0};
           int64_t n = own;
+          T margin = std::numeric_limits<T>::infinity();
           if (own >= top_k_) {  // otherwise all of them
             kernels<T>().group_dot(query, rows.part(first / block_, own), {score.data(), own, 1, 1}, false);
             n = largest(score.data(), own, top_k_ - 1, list);
+            margin = margin_of(score.data(), own, list, n);
           } else {
             for (int64_t i = 0; i < own; ++i) list[i] = i;
           }
           list[n++] = own;
           std::fill(list + n, list + top_k_, int64_t{-1});
+          if (margin_) c.out(1).view<T>().row(b * tokens + t)[h] = margin;
         }
       });
     });
@@ -131,6 +138,7 @@ class NearestBlocksOp final : public Op {
 
  private:
   int64_t heads_, block_, top_k_;
+  bool margin_;
 };
 
 }  // namespace
@@ -148,9 +156,11 @@ Tensor block_means(const Tensor& k, int64_t block, int64_t tokens, const Tensor&
 }
 
 Tensor nearest_blocks(const Tensor& q, const Tensor& means, int64_t heads, int64_t block, int64_t top_k,
-                      const Tensor& q_offset, const Tensor& segments) {
-  return run(std::make_unique<NearestBlocksOp>(heads, block, top_k),
-             {q.untracked(), means.untracked(), q_offset, segments});
+                      const Tensor& q_offset, const Tensor& segments, Tensor* margin) {
+  auto out = run_many(std::make_unique<NearestBlocksOp>(heads, block, top_k, margin != nullptr),
+                      {q.untracked(), means.untracked(), q_offset, segments});
+  if (margin) *margin = std::move(out[1]);
+  return std::move(out[0]);
 }
 
 template <class T>
@@ -167,5 +177,18 @@ int64_t largest(const T* score, int64_t n, int64_t k, int64_t* index) {
 }
 template int64_t largest(const float*, int64_t, int64_t, int64_t*);
 template int64_t largest(const double*, int64_t, int64_t, int64_t*);
+
+template <class T>
+T margin_of(const T* score, int64_t n, const int64_t* index, int64_t count) {
+  T least = std::numeric_limits<T>::infinity(), most = -least;
+  for (int64_t i = 0, next = 0; i < n; ++i) {
+    const bool chosen = next < count && index[next] == i;
+    next += chosen;
+    chosen ? least = std::min(least, score[i]) : most = std::max(most, score[i]);
+  }
+  return least - most;
+}
+template float margin_of(const float*, int64_t, const int64_t*, int64_t);
+template double margin_of(const double*, int64_t, const int64_t*, int64_t);
 
 }  // namespace effllm

@@ -20,12 +20,16 @@ void block_mean(const Tensor& k, int64_t b, int64_t first, int64_t block, const 
 
 // Lu et al. 2025 (MoBA, arXiv:2502.13189). For each token and head of q [B, T, H*n]: its own block, and the top_k - 1
 // blocks before it whose mean has the largest product with q. means: [B, N, H*n] as above; q_offset: i64 [B], the key
-// of the first token. i64 [B, T, H*top_k], ascending, filled up with -1.
+// of the first token. i64 [B, T, H*top_k], ascending, filled up with -1. margin: where given, becomes [B, T, H], how
+// far the last block that was chosen lies above the first that was not; infinite where all were taken.
 Tensor nearest_blocks(const Tensor& q, const Tensor& means, int64_t heads, int64_t block, int64_t top_k,
-                      const Tensor& q_offset, const Tensor& segments = {});
+                      const Tensor& q_offset, const Tensor& segments = {}, Tensor* margin = nullptr);
 
 // The k largest of n scores, ties to the lowest index, in ascending order of index; returns how many there are.
 template <class T>
 int64_t largest(const T* score, int64_t n, int64_t k, int64_t* index);
+// The smallest of the scores at `index`, ascending, less the largest of the other ones; infinite where there is none.
+template <class T>
+T margin_of(const T* score, int64_t n, const int64_t* index, int64_t count);
 
 }  // namespace effllm

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "kernels/parallel.h"
@@ -142,14 +143,16 @@ class CompressedAttentionOp final : public Op {
 
 class ImportantBlocksOp final : public Op {
  public:
-  explicit ImportantBlocksOp(const CompressedOptions& o) : o_(o) {}
+  ImportantBlocksOp(const CompressedOptions& o, bool margin) : o_(o), margin_(margin) {}
   std::string_view name() const override { return "important_blocks"; }
   Outputs infer(std::span<const Tensor> in) const override {
     require_ranges(name(), in[0], in[1], in.subspan(2, 3), o_);
     require(o_.stride >= 1 && o_.length >= 1 && o_.length % o_.stride == 0 && o_.block >= 1 &&
                 o_.block % o_.stride == 0 && o_.select >= 3,
             "important_blocks: {} blocks of {} by summaries of {} every {}", o_.select, o_.block, o_.length, o_.stride);
-    return {{{in[0].dim(0), in[0].dim(1), o_.kv_heads * o_.select}, DType::i64}};
+    const Shape lists{in[0].dim(0), in[0].dim(1), o_.kv_heads * o_.select};
+    if (margin_) return {{lists, DType::i64}, {lists.with(-1, o_.kv_heads), in[0].dtype()}};
+    return {{lists, DType::i64}};
   }
   // A product and an exponential for each pair.
   Cost cost(std::span<const Tensor> in) const override {
@@ -171,6 +174,7 @@ class ImportantBlocksOp final : public Op {
                         own = c.in(4).data<int64_t>()[row] / o_.block;
           int64_t* list = c.out(0).view<int64_t>().row(row) + g * o_.select;
           std::fill(list, list + o_.select, int64_t{-1});
+          if (margin_) c.out(1).view<T>().row(row)[g] = std::numeric_limits<T>::infinity();
           if (own < o_.select) {  // all of them
             for (int64_t j = 0; j <= own; ++j) list[j] = j;
             continue;
@@ -178,6 +182,7 @@ class ImportantBlocksOp final : public Op {
           weigh(q, row, g, keys.part(first, last - first), room);
           rate(last - first, own, room);
           const int64_t n = largest(room.rating.data(), own - 2, o_.select - 3, list + 1);
+          if (margin_) c.out(1).view<T>().row(row)[g] = margin_of(room.rating.data(), own - 2, list + 1, n);
           list[0] = 0;
           for (int64_t i = 1; i <= n; ++i) ++list[i];  // counted from block 1
           list[n + 1] = own - 1;
@@ -233,6 +238,7 @@ class ImportantBlocksOp final : public Op {
   }
 
   CompressedOptions o_;
+  bool margin_;
 };
 
 }  // namespace
@@ -242,8 +248,12 @@ Tensor compressed_attention(const Tensor& q, const Tensor& k, const Tensor& v, c
   return run(std::make_unique<CompressedAttentionOp>(options), {q, k, v, r.first, r.last});
 }
 
-Tensor important_blocks(const Tensor& q, const Tensor& k, const SummaryRanges& r, const CompressedOptions& options) {
-  return run(std::make_unique<ImportantBlocksOp>(options), {q.untracked(), k.untracked(), r.first, r.last, r.position});
+Tensor important_blocks(const Tensor& q, const Tensor& k, const SummaryRanges& r, const CompressedOptions& options,
+                        Tensor* margin) {
+  auto out = run_many(std::make_unique<ImportantBlocksOp>(options, margin != nullptr),
+                      {q.untracked(), k.untracked(), r.first, r.last, r.position});
+  if (margin) *margin = std::move(out[1]);
+  return std::move(out[0]);
 }
 
 }  // namespace effllm

@@ -26,8 +26,10 @@ Tensor compressed_attention(const Tensor& q, const Tensor& k, const Tensor& v, c
 // For each token and key-value head the first block of the document, the token's own and the one before it, and as many
 // others up to `select` as are most important, ties to the lowest: i64 [B, T, G*select], ascending, filled up with -1.
 // Importance of a block: the probabilities of compressed_attention, summed over the heads of the group, of the
-// summaries that overlap it, each as often as they share a piece of `stride` tokens with it. No gradient.
-Tensor important_blocks(const Tensor& q, const Tensor& k, const SummaryRanges& ranges,
-                        const CompressedOptions& options);
+// summaries that overlap it, each as often as they share a piece of `stride` tokens with it. No gradient. margin: where
+// given, becomes [B, T, G], how far the least important that was chosen lies above the first that was not; infinite
+// where there was no choice.
+Tensor important_blocks(const Tensor& q, const Tensor& k, const SummaryRanges& ranges, const CompressedOptions& options,
+                        Tensor* margin = nullptr);
 
 }  // namespace effllm

@@ -48,6 +48,29 @@ TEST_CASE("verify: every check holds on a hybrid, in both types") {
   }
 }
 
+TEST_CASE("verify: mechanisms that choose show what they chose, the same in every form") {
+  const auto model = build_model(
+      "{d_model: 8, init: {std: 0.4}, layers: [{mixer: {type: moba, heads: 2, block: 3, top_k: 2}}, {mixer: {type: "
+      "nsa, "
+      "heads: 2, compress_block: 4, compress_stride: 2, select_block: 2, select: 4, window: 5}}]}",
+      kVocab, 32);
+  const Tensor ids = random_ids(2, 25, kVocab, 3);
+  const Outcome whole = run(*model, ids), steps = run(*model, ids, {.steps = true});
+  for (const char* place : {"layers.0.mixer", "layers.1.mixer"}) {
+    CAPTURE(place);
+    const Tensor chosen = whole.choices.at(std::string(place) + ".selected"),
+                 margin = whole.choices.at(std::string(place) + ".margin");
+    CHECK(chosen.dim(1) == 25);
+    CHECK(same_bits(chosen, steps.choices.at(std::string(place) + ".selected")));
+    double least = std::numeric_limits<double>::infinity();
+    for (int64_t r = 0; r < margin.rows(); ++r)
+      for (int64_t c = 0; c < margin.cols(); ++c) least = std::min(least, at(margin, r, c));
+    CHECK(least > 1e-9);
+    CHECK(least < 10);
+  }
+  for (const Finding& f : verify(*model, ids, {})) CHECK(f.passed);
+}
+
 TEST_CASE("verify: what dropout makes of the training form is not compared") {
   const auto model = build_model("{d_model: 8, dropout: 0.5, layers: [{mixer: {type: min_gru}}]}", kVocab, 32);
   for (const Finding& f : verify(*model, random_ids(1, 9, kVocab, 3), {}))
