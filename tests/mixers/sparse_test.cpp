@@ -113,7 +113,7 @@ TEST_CASE("nsa: initial values, parameters, state and products in closed form") 
 }
 
 TEST_CASE(
-    "nsa: before the first block vector its branch gives nothing; with the window as wide as the text it is "
+    "nsa: before the first block vector its branch gives nothing, and with the window as wide as the text it is "
     "attention") {
   const Built m(
       "{type: nsa, heads: 2, kv_heads: 1, compress_block: 8, compress_stride: 4, select_block: 4, window: 16}", 8);
