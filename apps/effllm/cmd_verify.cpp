@@ -90,7 +90,7 @@ nlohmann::json to_json(const Finding& f, DType type) {
 
 std::vector<std::string> to_row(const Finding& f, DType type) {
   if (!f.skipped.empty()) return {f.check, std::string(to_string(type)), "skipped", "", "", f.skipped};
-  std::string where = f.worst > 0 ? f.where : "every bit is the same";
+  std::string where = f.worst > 0 ? f.where : f.check == "finite numbers" ? "all are" : "every bit is the same";
   if (f.flips)
     where += fmt::format("; {} of {} tokens chose otherwise, smallest margin {:.1e}", f.flips, f.compared, f.margin);
   return {f.check,

@@ -99,7 +99,7 @@ ConfigNode& value_of(ConfigNode& map, const Step& step, const Assignment& a) {
 void assign(ConfigNode& root, const Assignment& a) {
   const size_t equals = a.text.find('=');
   if (equals == std::string::npos)
-    throw_at(a.at(a.text.size()), "`=` is missing: write PATH=VALUE, such as optimizer.lr=3e-4, or ~PATH");
+    throw_at(a.at(a.text.size()), "`=` is missing: write PATH=VALUE, such as optim.lr=3e-4, or ~PATH");
   const std::vector<Step> steps = parse_path(a, 0, equals);
   ConfigNode value = parse_value(a, equals);
   if (steps.size() + measure(value).depth > kDeepestConfig)
