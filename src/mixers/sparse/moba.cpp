@@ -69,7 +69,8 @@ class Moba final : public SequenceMixer {
       means = block_means(keys.k.untracked(), block_, x.dim(1), {}, segments);
       keys.places.q_offset = Tensor::zeros({x.dim(0)}, DType::i64);
     }
-    const Tensor blocks = nearest_blocks(q, means, heads_, block_, top_k_, keys.places.q_offset, segments);
+    const Tensor blocks =
+        tap(cx, "selected", nearest_blocks(q, means, heads_, block_, top_k_, keys.places.q_offset, segments));
     const SelectedAttentionOptions options{.heads = heads_, .kv_heads = heads_, .block = block_};
     return out_(selected_attention(q, keys.k, keys.v, blocks, options, keys.places.q_offset, segments));
   }

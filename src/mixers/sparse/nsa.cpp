@@ -107,7 +107,7 @@ class Nsa final : public SequenceMixer {
       keys = selected_.extend(keys.k, keys.v, *cx.state, cx.segments, false, kSelected);
       recent = recent_.extend(recent.k, recent.v, *cx.state, cx.segments, false, kWindow);
     }
-    const Tensor blocks = important_blocks(q, s.k, s.ranges, options);
+    const Tensor blocks = tap(cx, "selected", important_blocks(q, s.k, s.ranges, options));
     AttentionOptions near{.heads = heads_, .kv_heads = groups_, .window = window_};
     if (cx.chunk > 0) near.chunk = cx.chunk;
     const Tensor branches[] = {compressed_attention(q, s.k, s.v, s.ranges, options),
