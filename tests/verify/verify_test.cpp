@@ -1,6 +1,7 @@
 #include "verify/verify.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <limits>
 
@@ -45,6 +46,25 @@ TEST_CASE("verify: every check holds on a hybrid, in both types") {
       CHECK(f.skipped.empty());
       CHECK(f.compared >= 21);
     }
+  }
+}
+
+TEST_CASE("verify: blocks that a mixer chooses are compared, every token in every form") {
+  for (const char* mixer : {"{type: moba, heads: 2, block: 2, top_k: 2}",
+                            "{type: nsa, heads: 2, compress_block: 4, compress_stride: 2, select_block: 4, select: 3, "
+                            "window: 5}"}) {
+    CAPTURE(mixer);
+    const auto model = build_model(fmt::format("{{d_model: 8, layers: [{{mixer: {}}}]}}", mixer), kVocab, 32);
+    const Tensor ids = random_ids(2, 9, kVocab, 3);
+    const Outcome whole = run(*model, ids), steps = run(*model, ids, {.steps = true});
+    for (const Outcome* o : {&whole, &steps}) {
+      REQUIRE(o->choices.contains("layers.0.mixer.selected"));
+      CHECK(o->choices.at("layers.0.mixer.selected").dim(1) == 9);
+    }
+    Finding f{.bound = 1e-10};
+    compare(f, steps, 0, whole, "steps");
+    CHECK(f.flips == 0);
+    CHECK(f.worst <= f.bound);
   }
 }
 
