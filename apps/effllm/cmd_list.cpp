@@ -32,12 +32,7 @@ std::string state_of(const MixerInfo& m, bool channel_mixer) {
   ConfigNode node = ConfigNode::map();
   node.set("type", m.name);
   const MixerArgs args{.d_model = kWidth, .layer = 0, .layers = 1, .max_tokens = 256};
-  std::unique_ptr<SequenceMixer> built;
-  try {
-    built = channel_mixer ? build_ffn(node, args, Scope(store)) : build_mixer(node, args, Scope(store));
-  } catch (const ConfigError&) {
-    return "that of its parts";  // composites have no default
-  }
+  const auto built = channel_mixer ? build_ffn(node, args, Scope(store)) : build_mixer(node, args, Scope(store));
   std::string all;
   const StateSpec one = built->state_spec(1), two = built->state_spec(2);
   for (size_t i = 0; i < one.fields.size(); ++i) {

@@ -59,9 +59,8 @@ class DeltaOp final : public Op {
     if (!c.out(kState).is_dense()) c.out(kState) = Tensor::dense(c.out(kState).shape(), c.out(kState).dtype());
     dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
       for_each_head(batch, heads, work(c), [&](int64_t item, int64_t b, int64_t h) {
-        const View<T> state = state_of_head<T>(c.out(kState), item), before = state_of_head<T>(c.in(kState0), item);
-        for (int64_t r = 0; r < state.rows; ++r)
-          before ? std::copy_n(before.row(r), state.cols, state.row(r)) : std::fill_n(state.row(r), state.cols, T(0));
+        const View<T> state = state_of_head<T>(c.out(kState), item);
+        start_state<T>(state_of_head<T>(c.in(kState0), item), state);
         const View<T> e = c.recording() ? columns_of_head<T>(c.out(kError), b, h, heads) : View<T>{};
         delta_head_forward<T>(head<T>(c, b, h, starts), columns_of_head<T>(c.out(kO), b, h, heads), e, state.data);
       });

@@ -13,8 +13,6 @@
 namespace effllm {
 namespace {
 
-constexpr int64_t kAnchorDistance = 64;  // tokens
-
 template <class T>
 Tensor kernel_scratch(int64_t tokens, int64_t rows) {
   return Tensor::dense({5 * tokens + 64 * rows}, dtype_of<T>);
@@ -24,22 +22,25 @@ template <class T>
 class HeadBackward {
  public:
   HeadBackward(const DeltaHead<T>& head, const DeltaHeadGradients<T>& gradients)
-      : x_(head), g_(gradients), tokens_(head.q.rows), keys_(head.q.cols), values_(head.v.cols) {
+      : x_(head),
+        g_(gradients),
+        tokens_(head.q.rows),
+        keys_(head.q.cols),
+        values_(head.v.cols),
+        state_(keys_, values_) {
     const int64_t longest = x_.chunk > 0 ? x_.chunk : decay_wanted() ? kAnchorDistance : tokens_;
     pieces_ = pieces_of(x_.starts, tokens_, longest);
-    state_ = Tensor::dense({keys_ * values_}, dtype_of<T>);
-    m_ = state_.data<T>();
     scratch_ = kernel_scratch<T>(tokens_, std::max(keys_, values_));
     if (x_.log_decay) {
-      decays_ = linear_decays(x_.log_decay);
+      decays_ = linear_decays(x_.log_decay, tokens_);
       a_ = decays_.view<T>();
       next_a_ = a_.part(1, tokens_);
     }
     x_rows_ = rows(values_);
     u_rows_ = rows(values_);
-    y_ = destination(g_.dv, y_rows_, values_);
+    y_ = destination(g_.dv, y_rows_, tokens_, values_);
     if (!keys_wanted()) return;
-    dq_ = destination(g_.dq, dq_rows_, keys_);
+    dq_ = destination(g_.dq, dq_rows_, tokens_, keys_);
     read_rows_ = rows(keys_);
     decayed_rows_ = rows(keys_);
     if (decay_wanted()) anchors_ = Tensor::dense({tokens_ / longest + 1, keys_ * values_}, dtype_of<T>);
@@ -61,43 +62,24 @@ class HeadBackward {
   Tensor rows(int64_t n) const { return Tensor::empty({tokens_, n}, dtype_of<T>); }
   bool decay_wanted() const { return static_cast<bool>(g_.d_log_decay.into); }
   bool keys_wanted() const { return g_.dq.into || g_.dk.into || decay_wanted(); }
-  void clear_state() { std::fill_n(m_, keys_ * values_, T(0)); }
-  // Into m_ as [dk][dv], or transposed as [dv][dk].
-  void set_state(View<const T> s, bool transposed) {
-    if (!s) return clear_state();
-    for (int64_t i = 0; i < keys_; ++i)
-      for (int64_t j = 0; j < values_; ++j) m_[transposed ? j * keys_ + i : i * values_ + j] = s.row(i)[j];
-  }
-  // Passes overwrite: where a gradient is to be added, or not wanted, they write to rows of their own.
-  View<T> destination(const GradientView<T>& g, Tensor& own, int64_t n) const {
-    if (g.into && !g.add) return g.into;
-    own = rows(n);
-    return own.view<T>();
-  }
-  void deliver(const Tensor& own, const GradientView<T>& g) {
-    if (!own.defined() || !g.into) return;
-    const View<T> from = own.view<T>();
-    for (int64_t t = 0; t < tokens_; ++t)
-      for (int64_t d = 0; d < from.cols; ++d) g.into.row(t)[d] += from.row(t)[d];
-  }
   // Pieces whose end a gradient flows back into.
   bool anchored(const Piece& p) const { return decay_wanted() && !p.closes && (p.to < tokens_ || g_.d_state); }
 
   void values() {
-    set_state(g_.d_state, false);
+    state_.set(g_.d_state, false);
     for (auto p = pieces_.rbegin(); p != pieces_.rend(); ++p) {
-      if (p->closes) clear_state();
+      if (p->closes) state_.clear();
       const auto part = [&](const auto& x) { return cut(x, p->from, p->to, true); };
       kernels<T>().delta_values({p->to - p->from, part(x_.q), part(x_.k), part(g_.d_o), part(g_.e), part(next_a_),
-                                 part(x_.beta), part(x_rows_.view<T>()), part(y_), part(u_rows_.view<T>()), m_,
-                                 scratch_.data<T>()});
+                                 part(x_.beta), part(x_rows_.view<T>()), part(y_), part(u_rows_.view<T>()),
+                                 state_.data(), scratch_.data<T>()});
     }
     if (!g_.d_state0.into) return;
-    if (!continues(x_.starts)) clear_state();
-    const T a = a_ ? *a_.data : T(1);
+    if (!continues(x_.starts)) state_.clear();
+    const T a = a_ ? *a_.data : T(1), *m = state_.data();
     for (int64_t i = 0; i < keys_; ++i) {
       T* y = g_.d_state0.into.row(i);
-      for (int64_t j = 0; j < values_; ++j) y[j] = (g_.d_state0.add ? y[j] : T(0)) + a * m_[i * values_ + j];
+      for (int64_t j = 0; j < values_; ++j) y[j] = (g_.d_state0.add ? y[j] : T(0)) + a * m[i * values_ + j];
     }
   }
 
@@ -113,27 +95,27 @@ class HeadBackward {
             reverse ? part(next_a_) : part(a_),
             reverse ? part(read_rows_.view<T>()) : part(dq_),
             reverse ? View<T>{} : part(decayed_rows_.view<T>()),
-            m_,
+            state_.data(),
             scratch_.data<T>()};
   }
 
   void queries() {
-    set_state(g_.state0, true);
+    state_.set(g_.state0, true);
     int64_t anchor = 0;
     for (const Piece& p : pieces_) {
-      if (p.fresh) clear_state();
+      if (p.fresh) state_.clear();
       kernels<T>().delta_keys(keys_pass(p, false));
-      if (anchored(p)) std::copy_n(m_, keys_ * values_, anchors_.view<T>().row(anchor++));
+      if (anchored(p)) std::copy_n(state_.data(), state_.size(), anchors_.view<T>().row(anchor++));
     }
   }
 
   void keys() {
-    set_state(g_.d_state, true);
+    state_.set(g_.d_state, true);
     int64_t anchor = 0;
     for (const Piece& p : pieces_) anchor += anchored(p);
     T c = 0;
     for (auto p = pieces_.rbegin(); p != pieces_.rend(); ++p) {
-      if (p->closes) clear_state();
+      if (p->closes) state_.clear();
       if (decay_wanted()) c = anchored(*p) ? at_anchor(anchors_.view<T>().row(--anchor), p->to) : T(0);
       kernels<T>().delta_keys(keys_pass(*p, true));
       finish(*p, c);
@@ -141,16 +123,7 @@ class HeadBackward {
   }
 
   // <S_e, a_{e+1} G'_{e+1}>, S_e as [dv][dk].
-  T at_anchor(const T* s, int64_t end) const {
-    constexpr int64_t kSums = 8;
-    T part[kSums] = {}, sum = 0;
-    const int64_t n = keys_ * values_, whole = n - n % kSums;
-    for (int64_t i = 0; i < whole; i += kSums)
-      for (int64_t l = 0; l < kSums; ++l) part[l] += s[i + l] * m_[i + l];
-    for (int64_t i = whole; i < n; ++i) sum += s[i] * m_[i];
-    for (T x : part) sum += x;
-    return sum * *a_.row(end);
-  }
+  T at_anchor(const T* s, int64_t end) const { return dot<T>(s, state_.data(), state_.size()) * *a_.row(end); }
 
   void finish(const Piece& p, T c) const {
     const auto part = [&](const auto& x) { return cut(x, p.from, p.to); };
@@ -164,9 +137,9 @@ class HeadBackward {
   const DeltaHeadGradients<T>& g_;
   int64_t tokens_, keys_, values_;
   std::vector<Piece> pieces_;
-  Tensor state_, scratch_, decays_, anchors_;
+  PassState<T> state_;
+  Tensor scratch_, decays_, anchors_;
   Tensor x_rows_, u_rows_, y_rows_, dq_rows_, read_rows_, decayed_rows_;
-  T* m_ = nullptr;            // the state of the pass that runs
   View<const T> a_, next_a_;  // [T+1, 1], the last row 1, and the same from the second row on; null without decay
   View<T> y_, dq_;
 };
@@ -178,7 +151,7 @@ void delta_head_forward(const DeltaHead<T>& head, View<T> o, View<T> e, T* state
   Tensor decays;
   View<const T> a;
   if (head.log_decay) {
-    decays = linear_decays(head.log_decay);
+    decays = linear_decays(head.log_decay, head.q.rows);
     a = decays.view<T>();
   }
   const int64_t tokens = head.q.rows, keys = head.q.cols;

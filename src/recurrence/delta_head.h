@@ -1,6 +1,7 @@
 // One head of one sequence of the delta rule: what delta.cpp runs for each, forward and backward.
 #pragma once
-#include "recurrence/gla_head.h"
+#include "recurrence/head_backward.h"
+#include "recurrence/segments.h"
 
 namespace effllm {
 

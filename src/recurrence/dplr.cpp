@@ -61,9 +61,8 @@ class DplrOp final : public Op {
     if (!c.out(kState).is_dense()) c.out(kState) = Tensor::dense(c.out(kState).shape(), c.out(kState).dtype());
     dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
       for_each_head(batch, heads, work(c), [&](int64_t item, int64_t sequence, int64_t h) {
-        const View<T> state = state_of_head<T>(c.out(kState), item), before = state_of_head<T>(c.in(kState0), item);
-        for (int64_t r = 0; r < state.rows; ++r)
-          before ? std::copy_n(before.row(r), state.cols, state.row(r)) : std::fill_n(state.row(r), state.cols, T(0));
+        const View<T> state = state_of_head<T>(c.out(kState), item);
+        start_state<T>(state_of_head<T>(c.in(kState0), item), state);
         const View<T> r = c.recording() ? columns_of_head<T>(c.out(kHeld), sequence, h, heads) : View<T>{};
         dplr_head_forward<T>(head<T>(c, sequence, h, starts), columns_of_head<T>(c.out(kO), sequence, h, heads), r,
                              state.data);

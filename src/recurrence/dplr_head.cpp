@@ -12,31 +12,32 @@
 namespace effllm {
 namespace {
 
-constexpr int64_t kAnchorDistance = 64;  // tokens
-
 template <class T>
 class HeadBackward {
  public:
   HeadBackward(const DplrHead<T>& head, const DplrHeadGradients<T>& gradients)
-      : x_(head), g_(gradients), tokens_(head.q.rows), keys_(head.q.cols), values_(head.v.cols) {
+      : x_(head),
+        g_(gradients),
+        tokens_(head.q.rows),
+        keys_(head.q.cols),
+        values_(head.v.cols),
+        state_(keys_, values_) {
     const int64_t longest = x_.chunk > 0 ? x_.chunk : decay_wanted() ? kAnchorDistance : tokens_;
     pieces_ = pieces_of(x_.starts, tokens_, longest);
-    state_ = Tensor::dense({keys_ * values_}, dtype_of<T>);
-    m_ = state_.data<T>();
     scratch_ = Tensor::dense({64 * std::max(keys_, values_)}, dtype_of<T>);
     if (x_.decay != Decay::none) {
-      decays_ = linear_decays(x_.log_decay);
+      decays_ = linear_decays(x_.log_decay, tokens_);
       d_ = decays_.view<T>();
       next_d_ = d_.part(1, tokens_);
     }
     next_a_ = x_.a.part(1, tokens_);
     w_rows_ = rows(values_);
     w_ = w_rows_.view<T>();
-    dv_ = destination(g_.dv, dv_rows_, values_);
-    dq_ = destination(g_.dq, dq_rows_, keys_);
-    dk_ = destination(g_.dk, dk_rows_, keys_);
-    da_ = destination(g_.da, da_rows_, keys_);
-    db_ = destination(g_.db, db_rows_, keys_);
+    dv_ = destination(g_.dv, dv_rows_, tokens_, values_);
+    dq_ = destination(g_.dq, dq_rows_, tokens_, keys_);
+    dk_ = destination(g_.dk, dk_rows_, tokens_, keys_);
+    da_ = destination(g_.da, da_rows_, tokens_, keys_);
+    db_ = destination(g_.db, db_rows_, tokens_, keys_);
     if (!decay_wanted()) return;
     anchors_ = Tensor::dense({tokens_ / longest + 1, keys_ * values_}, dtype_of<T>);
     running_ = Tensor::dense({keys_}, dtype_of<T>);
@@ -56,25 +57,6 @@ class HeadBackward {
  private:
   Tensor rows(int64_t n) const { return Tensor::empty({tokens_, n}, dtype_of<T>); }
   bool decay_wanted() const { return static_cast<bool>(g_.d_log_decay.into); }
-  void clear_state() { std::fill_n(m_, keys_ * values_, T(0)); }
-  // Into m_ as [dk][dv], or transposed as [dv][dk].
-  void set_state(View<const T> s, bool transposed) {
-    if (!s) return clear_state();
-    for (int64_t i = 0; i < keys_; ++i)
-      for (int64_t j = 0; j < values_; ++j) m_[transposed ? j * keys_ + i : i * values_ + j] = s.row(i)[j];
-  }
-  // Passes overwrite: where a gradient is to be added, or not wanted, they write to rows of their own.
-  View<T> destination(const GradientView<T>& g, Tensor& own, int64_t n) const {
-    if (g.into && !g.add) return g.into;
-    own = rows(n);
-    return own.view<T>();
-  }
-  void deliver(const Tensor& own, const GradientView<T>& g) {
-    if (!own.defined() || !g.into) return;
-    const View<T> from = own.view<T>();
-    for (int64_t t = 0; t < tokens_; ++t)
-      for (int64_t d = 0; d < from.cols; ++d) g.into.row(t)[d] += from.row(t)[d];
-  }
   // Pieces whose end a gradient flows back into.
   bool anchored(const Piece& p) const { return decay_wanted() && !p.closes && (p.to < tokens_ || g_.d_state); }
   Decay transposed_decay() const { return x_.decay == Decay::key ? Decay::value : x_.decay; }
@@ -89,55 +71,56 @@ class HeadBackward {
   }
 
   void values() {
-    set_state(g_.d_state, false);
+    state_.set(g_.d_state, false);
     for (auto p = pieces_.rbegin(); p != pieces_.rend(); ++p) {
-      if (p->closes) clear_state();
+      if (p->closes) state_.clear();
       backwards(*p, [&](int64_t from, int64_t to, bool last) {
         const auto part = [&](const auto& x) { return cut(x, from, to, true); };
         kernels<T>().dplr({to - from, part(x_.k), part(x_.q), part(g_.d_o), part(last ? x_.q : next_a_), part(x_.b),
                            part(next_d_), x_.decay, last ? nullptr : w_.row(to), nullptr, part(dv_), part(w_), nullptr,
-                           m_, scratch_.data<T>()});
+                           state_.data(), scratch_.data<T>()});
       });
     }
     if (!g_.d_state0.into) return;
     const bool reached = continues(x_.starts);
+    const T* m = state_.data();
     for (int64_t i = 0; i < keys_; ++i) {
       const T d = d_ ? d_.data[x_.decay == Decay::key ? i : 0] : T(1);
       T* y = g_.d_state0.into.row(i);
       for (int64_t j = 0; j < values_; ++j) {
-        const T now = reached ? d * m_[i * values_ + j] + x_.a.data[i] * w_.data[j] : T(0);
+        const T now = reached ? d * m[i * values_ + j] + x_.a.data[i] * w_.data[j] : T(0);
         y[j] = (g_.d_state0.add ? y[j] : T(0)) + now;
       }
     }
   }
 
   void queries() {
-    set_state(g_.state0, true);
+    state_.set(g_.state0, true);
     int64_t anchor = 0;
     for (const Piece& p : pieces_) {
-      if (p.fresh) clear_state();
+      if (p.fresh) state_.clear();
       const auto part = [&](const auto& x) { return cut(x, p.from, p.to); };
       kernels<T>().dplr_keys({p.to - p.from, part(g_.r), part(x_.v), part(g_.d_o), part(View<const T>(w_)), part(x_.b),
-                              part(x_.k), part(d_), transposed_decay(), true, part(dq_), part(da_), m_,
+                              part(x_.k), part(d_), transposed_decay(), true, part(dq_), part(da_), state_.data(),
                               scratch_.data<T>()});
-      if (anchored(p)) std::copy_n(m_, keys_ * values_, anchors_.view<T>().row(anchor++));
+      if (anchored(p)) std::copy_n(state_.data(), state_.size(), anchors_.view<T>().row(anchor++));
     }
   }
 
   void keys() {
     const Tensor zero = Tensor::zeros({keys_}, dtype_of<T>);
     const View<const T> next_w = w_.part(1, tokens_);
-    set_state(g_.d_state, true);
+    state_.set(g_.d_state, true);
     int64_t anchor = 0;
     for (const Piece& p : pieces_) anchor += anchored(p);
     for (auto p = pieces_.rbegin(); p != pieces_.rend(); ++p) {
-      if (p->closes) clear_state();
+      if (p->closes) state_.clear();
       if (decay_wanted()) start_running(anchored(*p) ? anchors_.view<T>().row(--anchor) : nullptr, p->to);
       backwards(*p, [&](int64_t from, int64_t to, bool last) {
         const auto part = [&](const auto& x) { return cut(x, from, to, true); };
         kernels<T>().dplr_keys({to - from, part(last ? g_.d_o : next_w), part(g_.d_o), part(x_.v), part(g_.r),
                                 last ? View<const T>(zero.view<T>()) : part(next_a_), part(x_.q), part(next_d_),
-                                transposed_decay(), false, part(dk_), part(db_), m_, scratch_.data<T>()});
+                                transposed_decay(), false, part(dk_), part(db_), state_.data(), scratch_.data<T>()});
       });
       if (decay_wanted()) decay_gradient(*p);
     }
@@ -147,10 +130,11 @@ class HeadBackward {
   // [dv][dk].
   void start_running(const T* anchor, int64_t end) {
     T* c = running_.data<T>();
+    const T* m = state_.data();
     std::fill_n(c, keys_, T(0));
     if (!anchor) return;
     for (int64_t j = 0; j < values_; ++j)
-      for (int64_t i = 0; i < keys_; ++i) c[i] += anchor[j * keys_ + i] * m_[j * keys_ + i];
+      for (int64_t i = 0; i < keys_; ++i) c[i] += anchor[j * keys_ + i] * m[j * keys_ + i];
     for (int64_t i = 0; i < keys_; ++i) {
       c[i] *= d_.row(end)[x_.decay == Decay::key ? i : 0];
       if (end < tokens_) c[i] += x_.a.row(end)[i] * da_.row(end)[i];
@@ -181,9 +165,9 @@ class HeadBackward {
   const DplrHeadGradients<T>& g_;
   int64_t tokens_, keys_, values_;
   std::vector<Piece> pieces_;
-  Tensor state_, scratch_, decays_, anchors_, running_;
+  PassState<T> state_;
+  Tensor scratch_, decays_, anchors_, running_;
   Tensor w_rows_, dv_rows_, dq_rows_, dk_rows_, da_rows_, db_rows_;
-  T* m_ = nullptr;                     // the state of the pass that runs
   View<const T> d_, next_d_, next_a_;  // d_ [T+1, 1 or dk], the last row 1; null without decay
   View<T> w_, dv_, dq_, dk_, da_, db_;
 };
@@ -195,7 +179,7 @@ void dplr_head_forward(const DplrHead<T>& head, View<T> o, View<T> r, T* state) 
   Tensor decays;
   View<const T> d;
   if (head.decay != Decay::none) {
-    decays = linear_decays(head.log_decay);
+    decays = linear_decays(head.log_decay, head.q.rows);
     d = decays.view<T>();
   }
   const int64_t tokens = head.q.rows, keys = head.q.cols;

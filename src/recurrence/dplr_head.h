@@ -1,6 +1,7 @@
 // One head of one sequence of diagonal plus low rank: what dplr.cpp runs for each, forward and backward.
 #pragma once
-#include "recurrence/gla_head.h"
+#include "recurrence/head_backward.h"
+#include "recurrence/segments.h"
 
 namespace effllm {
 

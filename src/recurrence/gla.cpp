@@ -1,43 +1,20 @@
 #include "recurrence/gla.h"
 
 #include "autodiff/meter.h"
-#include "kernels/parallel.h"
 #include "recurrence/gla_head.h"
+#include "recurrence/heads.h"
 
 namespace effllm {
 namespace {
 
 enum Input { kQ, kK, kV, kLogDecay, kState0, kSegments, kLogValueDecay };
 
-// Columns of head h in the tokens of sequence b, of x [B, T, H * n]; null data where x is undefined.
-template <class T>
-View<T> head_of(const Tensor& x, int64_t b, int64_t h, int64_t heads) {
-  if (!x.defined()) return {};
-  const int64_t tokens = x.dim(1), n = x.cols() / heads;
-  return x.view<T>().part(b * tokens, tokens).columns(h * n, n);
-}
 // The log decays of head h; a constant [H] gives one number.
 template <class T>
 View<T> decay_of(const Tensor& x, int64_t b, int64_t h, int64_t heads) {
   if (x.defined() && x.shape().rank() == 1) return {x.data<T>() + h, 1, 1, 1};
-  return head_of<T>(x, b, h, heads);
+  return columns_of_head<T>(x, b, h, heads);
 }
-// The matrix of one head of a state [B, H, dk, dv].
-template <class T>
-View<T> matrix_of(const Tensor& state, int64_t item) {
-  return state.defined() ? state.view<T>().part(item * state.dim(2), state.dim(2)) : View<T>{};
-}
-
-// f(item, b, h) for every head of every sequence, so many to a thread's turn that it pays. work: multiplications a
-// head.
-template <class F>
-void for_heads(int64_t batch, int64_t heads, int64_t work, F&& f) {
-  constexpr int64_t kWorth = 1 << 16;
-  parallel_for(batch * heads, std::max<int64_t>(1, kWorth / work), [&](int64_t from, int64_t to) {
-    for (int64_t item = from; item < to; ++item) f(item, item / heads, item % heads);
-  });
-}
-
 class GlaOp final : public Op {
  public:
   GlaOp(const GlaOptions& options, bool both) : options_(options), both_(both) {}
@@ -96,11 +73,10 @@ class GlaOp final : public Op {
     const DocumentStarts starts(c.in(kSegments));
     if (!c.out(1).is_dense()) c.out(1) = Tensor::dense(c.out(1).shape(), c.out(1).dtype());
     dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
-      for_heads(batch, heads, work(c), [&](int64_t item, int64_t b, int64_t h) {
-        const View<T> state = matrix_of<T>(c.out(1), item), before = matrix_of<T>(c.in(kState0), item);
-        for (int64_t r = 0; r < state.rows; ++r)
-          before ? std::copy_n(before.row(r), state.cols, state.row(r)) : std::fill_n(state.row(r), state.cols, T(0));
-        gla_head_forward<T>(head<T>(c, b, h, starts), head_of<T>(c.out(0), b, h, heads), state.data);
+      for_each_head(batch, heads, work(c), [&](int64_t item, int64_t b, int64_t h) {
+        const View<T> state = state_of_head<T>(c.out(1), item);
+        start_state<T>(state_of_head<T>(c.in(kState0), item), state);
+        gla_head_forward<T>(head<T>(c, b, h, starts), columns_of_head<T>(c.out(0), b, h, heads), state.data);
       });
     });
   }
@@ -115,24 +91,26 @@ class GlaOp final : public Op {
       const auto one = [&](int64_t b, int64_t h) {
         const int64_t item = b * heads + h, key_head = h / sharing();
         const bool add = h % sharing() > 0;  // to what the heads before gave to a q and k in common
-        const auto rows = [&](const Sink& s) { return GradientView<T>{head_of<T>(s.into, b, h, heads), s.accumulate}; };
+        const auto rows = [&](const Sink& s) {
+          return GradientView<T>{columns_of_head<T>(s.into, b, h, heads), s.accumulate};
+        };
         const auto shared = [&](const Sink& s) {
-          return GradientView<T>{head_of<T>(s.into, b, key_head, key_heads()), s.accumulate || add};
+          return GradientView<T>{columns_of_head<T>(s.into, b, key_head, key_heads()), s.accumulate || add};
         };
         GlaHeadGradients<T> g;
-        g.d_o = head_of<T>(d_o, b, h, heads);
-        if (options_.decay == Decay::value || both_) g.o = head_of<T>(c.out(0), b, h, heads);
-        g.d_state = matrix_of<T>(c.grad(1), item);
-        g.state0 = matrix_of<T>(c.in(kState0), item);
+        g.d_o = columns_of_head<T>(d_o, b, h, heads);
+        if (options_.decay == Decay::value || both_) g.o = columns_of_head<T>(c.out(0), b, h, heads);
+        g.d_state = state_of_head<T>(c.grad(1), item);
+        g.state0 = state_of_head<T>(c.in(kState0), item);
         g.dq = shared(dq);
         g.dk = shared(dk);
         g.dv = rows(dv);
         g.d_log_decay = rows(d_decay);
         g.d_log_value_decay = rows(d_value_decay);
-        g.d_state0 = {matrix_of<T>(d_state0.into, item), d_state0.accumulate};
+        g.d_state0 = {state_of_head<T>(d_state0.into, item), d_state0.accumulate};
         gla_head_backward<T>(head<T>(c, b, h, starts), g);
       };
-      for_heads(batch, key_heads(), work(c) * sharing(), [&](int64_t, int64_t b, int64_t key_head) {
+      for_each_head(batch, key_heads(), work(c) * sharing(), [&](int64_t, int64_t b, int64_t key_head) {
         for (int64_t h = key_head * sharing(); h < (key_head + 1) * sharing(); ++h) one(b, h);
       });
     });
@@ -152,15 +130,15 @@ class GlaOp final : public Op {
   template <class T, class Pass>
   GlaHead<T> head(const Pass& c, int64_t b, int64_t h, const DocumentStarts& starts) const {
     const int64_t heads = options_.heads;
-    return {head_of<T>(c.in(kQ), b, h / sharing(), key_heads()),
-            head_of<T>(c.in(kK), b, h / sharing(), key_heads()),
-            head_of<T>(c.in(kV), b, h, heads),
+    return {columns_of_head<T>(c.in(kQ), b, h / sharing(), key_heads()),
+            columns_of_head<T>(c.in(kK), b, h / sharing(), key_heads()),
+            columns_of_head<T>(c.in(kV), b, h, heads),
             decay_of<T>(c.in(kLogDecay), b, h, heads),
             options_.decay,
             options_.exclusive,
             starts.row(b),
             options_.chunk,
-            head_of<T>(c.in(kLogValueDecay), b, h, heads)};
+            columns_of_head<T>(c.in(kLogValueDecay), b, h, heads)};
   }
 
   GlaOptions options_;
@@ -206,10 +184,11 @@ Tensor gla_step(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor&
       decays = Tensor::empty(in[kLogDecay].shape(), in[kLogDecay].dtype());
       kernels<T>().pointwise(Pointwise::exp, log_decay.view<T>(), decays.view<T>());
     }
-    for_heads(batch, heads, dk * state.cols(), [&](int64_t item, int64_t b, int64_t h) {
-      kernels<T>().gla({1, head_of<T>(in[kQ], b, h / sharing, key_heads), head_of<T>(in[kK], b, h / sharing, key_heads),
-                        head_of<T>(in[kV], b, h, heads), decay_of<T>(decays, b, h, heads), options.decay,
-                        options.exclusive, head_of<T>(o_token, b, h, heads), false, matrix_of<T>(dense, item).data});
+    for_each_head(batch, heads, dk * state.cols(), [&](int64_t item, int64_t b, int64_t h) {
+      kernels<T>().gla({1, columns_of_head<T>(in[kQ], b, h / sharing, key_heads),
+                        columns_of_head<T>(in[kK], b, h / sharing, key_heads), columns_of_head<T>(in[kV], b, h, heads),
+                        decay_of<T>(decays, b, h, heads), options.decay, options.exclusive,
+                        columns_of_head<T>(o_token, b, h, heads), false, state_of_head<T>(dense, item).data});
     });
   });
   if (!state.is_dense()) copy(dense, state);

@@ -10,39 +10,29 @@
 #include "recurrence/gla_head.h"
 
 #include "recurrence/gla_pass.h"
+#include "recurrence/heads.h"
 
 namespace effllm {
 namespace {
-
-constexpr int64_t kAnchorDistance = 64;  // tokens
-
-template <class T>
-T dot(const T* a, const T* b, int64_t n) {
-  constexpr int64_t kSums = 8;
-  T part[kSums] = {}, sum = 0;
-  int64_t i = 0;
-  for (; i + kSums <= n; i += kSums)
-    for (int64_t l = 0; l < kSums; ++l) part[l] += a[i + l] * b[i + l];
-  for (; i < n; ++i) sum += a[i] * b[i];
-  for (int64_t l = 0; l < kSums; ++l) sum += part[l];
-  return sum;
-}
 
 template <class T>
 class HeadBackward {
  public:
   HeadBackward(const GlaHead<T>& head, const GlaHeadGradients<T>& gradients)
-      : x_(head), g_(gradients), tokens_(head.q.rows), keys_(head.q.cols), values_(head.v.cols) {
+      : x_(head),
+        g_(gradients),
+        tokens_(head.q.rows),
+        keys_(head.q.cols),
+        values_(head.v.cols),
+        state_(keys_, values_) {
     const int64_t longest = x_.chunk > 0 ? x_.chunk : kAnchorDistance;
     pieces_ = pieces_of(x_.starts, tokens_, decay_wanted() ? longest : tokens_);
-    state_ = Tensor::dense({keys_ * values_}, dtype_of<T>);
-    m_ = state_.data<T>();
     if (x_.decay != Decay::none) {
-      decays_ = linear_decay(x_.log_decay, tokens_);
+      decays_ = linear_decays(x_.log_decay, tokens_);
       a_ = decays_.view<T>();
     }
     if (x_.log_value_decay) {
-      value_decays_ = linear_decay(x_.log_value_decay, tokens_);
+      value_decays_ = linear_decays(x_.log_value_decay, tokens_);
       other_ = value_decays_.view<T>();
     }
     if (!decay_wanted()) return;
@@ -65,25 +55,15 @@ class HeadBackward {
   bool key_decay_wanted() const { return !by_value() && g_.d_log_decay.into; }  // or that of a scalar decay
   const GradientView<T>& d_value_decay() const { return by_value() ? g_.d_log_decay : g_.d_log_value_decay; }
   bool by_value() const { return x_.decay == Decay::value; }
-  void clear_state() { std::fill_n(m_, keys_ * values_, T(0)); }
-  // Into m_ as [dk][dv], or transposed as [dv][dk].
-  void set_state(View<const T> s, bool transposed) {
-    if (!s) return clear_state();
-    for (int64_t i = 0; i < keys_; ++i)
-      for (int64_t j = 0; j < values_; ++j) m_[transposed ? j * keys_ + i : i * values_ + j] = s.row(i)[j];
-  }
   // The log decay's gradient needs some of the others alone, not added to what their destinations hold.
   GradientView<T> destination(const GradientView<T>& g, bool alone, int64_t cols, Tensor& scratch) {
     if (!alone || (g.into && !g.add)) return g;
     scratch = Tensor::dense({tokens_, cols}, dtype_of<T>);
     return {scratch.view<T>(), false};
   }
-  void deliver(const Tensor& scratch, const GradientView<T>& g) {
-    if (scratch.defined() && g.into) kernels<T>().scale(T(1), scratch.view<T>(), g.into, true);
-  }
   GlaPass<T> pass(View<const T> x1, View<const T> x2, View<const T> x3, View<const T> a, Decay decay,
                   const GradientView<T>& y) const {
-    return {tokens_, x1, x2, x3, a, decay, x_.exclusive, y.into, y.add, m_};
+    return {tokens_, x1, x2, x3, a, decay, x_.exclusive, y.into, y.add, state_.data()};
   }
   Decay transposed_decay() const { return x_.decay == Decay::key ? Decay::value : by_value() ? Decay::key : x_.decay; }
   // What decays the gradient on its way back to token t: a_{t+1}, or a_t before an exclusive read.
@@ -94,12 +74,12 @@ class HeadBackward {
   void queries() {
     dq_ = destination(g_.dq, key_decay_wanted(), keys_, dq_scratch_);
     const GlaPass<T> forwards = pass(g_.d_o, x_.v, x_.k, a_, transposed_decay(), dq_);
-    set_state(g_.state0, true);
+    state_.set(g_.state0, true);
     int64_t anchor = 0;
     for (const Piece& p : pieces_) {
-      if (p.fresh) clear_state();
+      if (p.fresh) state_.clear();
       run_tokens(forwards, other_, p.from, p.to, false);
-      if (anchored(p)) std::copy_n(m_, keys_ * values_, anchors_.view<T>().row(anchor++));
+      if (anchored(p)) std::copy_n(state_.data(), state_.size(), anchors_.view<T>().row(anchor++));
     }
   }
 
@@ -107,21 +87,22 @@ class HeadBackward {
     dv_ = destination(g_.dv, value_decay_wanted(), values_, dv_scratch_);
     const GlaPass<T> backwards = pass(x_.k, x_.q, g_.d_o, reverse_decays(a_), x_.decay, dv_);
     const bool decay = value_decay_wanted();
-    set_state(g_.d_state, false);
+    state_.set(g_.d_state, false);
     int64_t anchor = decay ? anchors_in_use() : 0;
     for (auto p = pieces_.rbegin(); p != pieces_.rend(); ++p) {
-      if (p->closes) clear_state();
+      if (p->closes) state_.clear();
       if (decay) start_running(anchored(*p) ? anchors_.view<T>().row(--anchor) : nullptr, p->to, true);
       run_tokens(backwards, reverse_decays(other_), p->from, p->to, true);
       if (decay) decay_gradient(*p, g_.o, g_.d_o, x_.v, dv_.into, d_value_decay());
     }
     if (!g_.d_state0.into) return;
-    if (!continues(x_.starts)) clear_state();
+    if (!continues(x_.starts)) state_.clear();
+    const T* m = state_.data();
     for (int64_t i = 0; i < keys_; ++i) {
       T* y = g_.d_state0.into.row(i);
       for (int64_t j = 0; j < values_; ++j) {
         const T a = x_.exclusive ? T(1) : decay_at(0, i, j);
-        y[j] = (g_.d_state0.add ? y[j] : T(0)) + a * m_[i * values_ + j];
+        y[j] = (g_.d_state0.add ? y[j] : T(0)) + a * m[i * values_ + j];
       }
     }
   }
@@ -130,10 +111,10 @@ class HeadBackward {
     dk_ = destination(g_.dk, key_decay_wanted(), keys_, dk_scratch_);
     const GlaPass<T> backwards = pass(x_.v, g_.d_o, x_.q, reverse_decays(a_), transposed_decay(), dk_);
     const bool decay = key_decay_wanted();
-    set_state(g_.d_state, true);
+    state_.set(g_.d_state, true);
     int64_t anchor = decay ? anchors_in_use() : 0;
     for (auto p = pieces_.rbegin(); p != pieces_.rend(); ++p) {
-      if (p->closes) clear_state();
+      if (p->closes) state_.clear();
       if (decay) start_running(anchored(*p) ? anchors_.view<T>().row(--anchor) : nullptr, p->to, false);
       run_tokens(backwards, reverse_decays(other_), p->from, p->to, true);
       if (!decay) continue;
@@ -155,14 +136,15 @@ class HeadBackward {
   }
 
   // The running sums at the end of a piece, of S_e * (a_{e+1} G_{e+1}) over values, or over keys for a value decay.
-  // anchor: S_e as [dv][dk]; m_ holds [dv][dk], or [dk][dv] for a value decay.
+  // anchor: S_e as [dv][dk]; the state is [dv][dk], or [dk][dv] for a value decay.
   void start_running(const T* anchor, int64_t end, bool over_keys) {
     T* c = running_.data<T>();
+    const T* m = state_.data();
     std::fill_n(c, running_.numel(), T(0));
     if (!anchor) return;
     for (int64_t j = 0; j < values_; ++j)
       for (int64_t d = 0; d < keys_; ++d) {
-        const T product = anchor[j * keys_ + d] * m_[over_keys ? d * values_ + j : j * keys_ + d];
+        const T product = anchor[j * keys_ + d] * m[over_keys ? d * values_ + j : j * keys_ + d];
         c[over_keys ? j : d] += x_.exclusive ? product : decay_at(end, d, j) * product;
       }
   }
@@ -210,8 +192,8 @@ class HeadBackward {
   const GlaHeadGradients<T>& g_;
   int64_t tokens_, keys_, values_;
   std::vector<Piece> pieces_;
-  Tensor state_, decays_, value_decays_, anchors_, running_, dq_scratch_, dk_scratch_, dv_scratch_;
-  T* m_ = nullptr;       // the state of the pass that runs
+  PassState<T> state_;
+  Tensor decays_, value_decays_, anchors_, running_, dq_scratch_, dk_scratch_, dv_scratch_;
   View<const T> a_;      // [T+1, 1, dk or dv], the last row 1; null without decay
   View<const T> other_;  // [T+1, dv] value decays beside key decays; null without
   GradientView<T> dq_, dk_, dv_;
@@ -224,13 +206,13 @@ void gla_head_forward(const GlaHead<T>& head, View<T> o, T* state) {
   Tensor decays;
   View<const T> a;
   if (head.decay != Decay::none) {
-    decays = linear_decay(head.log_decay, head.q.rows);
+    decays = linear_decays(head.log_decay, head.q.rows);
     a = decays.view<T>();
   }
   Tensor value_decays;
   View<const T> other;
   if (head.log_value_decay) {
-    value_decays = linear_decay(head.log_value_decay, head.q.rows);
+    value_decays = linear_decays(head.log_value_decay, head.q.rows);
     other = value_decays.view<T>();
   }
   const int64_t tokens = head.q.rows;

@@ -1,6 +1,7 @@
 // One head of one sequence of gated linear attention: what gla.cpp runs for each, forward and backward.
 #pragma once
 #include "kernels/table.h"
+#include "recurrence/head_backward.h"
 #include "recurrence/segments.h"
 
 namespace effllm {
@@ -19,13 +20,6 @@ struct GlaHead {
 // o [T, dv]; state [dk][dv] dense, in and out.
 template <class T>
 void gla_head_forward(const GlaHead<T>& head, View<T> o, T* state);
-
-// A gradient to write, or to add to; null data: not wanted.
-template <class T>
-struct GradientView {
-  View<T> into;
-  bool add = false;
-};
 
 template <class T>
 struct GlaHeadGradients {

@@ -1,5 +1,7 @@
 #include "recurrence/gla_pass.h"
 
+#include "recurrence/heads.h"
+
 namespace effllm {
 namespace {
 
@@ -28,43 +30,18 @@ void run_both(const GlaPass<T>& p, View<const T> other) {
 }  // namespace
 
 template <class T>
-Tensor linear_decay(View<const T> log_decay, int64_t tokens) {
-  const int64_t n = log_decay.cols;
-  const Tensor a = Tensor::dense({tokens + 1, n}, dtype_of<T>);
-  const View<T> y = a.view<T>();
-  if (log_decay.rows < tokens) {  // a constant
-    const View<T> first = y.part(0, 1);
-    kernels<T>().pointwise(Pointwise::exp, log_decay, first);
-    std::fill_n(y.data, tokens, *y.data);
-  } else if (n == 1) {
-    for (int64_t t = 0; t < tokens; ++t) y.data[t] = *log_decay.row(t);
-    const View<T> row{y.data, 1, tokens, tokens};
-    kernels<T>().pointwise(Pointwise::exp, row, row);
-  } else {
-    kernels<T>().pointwise(Pointwise::exp, log_decay, y.part(0, tokens));
-  }
-  std::fill_n(y.row(tokens), n, T(1));
-  return a;
-}
-
-template <class T>
 void run_tokens(GlaPass<T> pass, View<const T> other, int64_t from, int64_t to, bool reverse) {
-  const auto cut = [&]<class E>(View<E>& x) {
-    if (!x) return;
-    x = reverse ? View<E>{x.row(to - 1), to - from, x.cols, -x.stride} : x.part(from, to - from);
-  };
+  const auto take = [&](auto& x) { x = cut(x, from, to, reverse); };
   pass.steps = to - from;
-  cut(pass.x1);
-  cut(pass.x2);
-  cut(pass.x3);
-  cut(pass.a);
-  cut(pass.y);
-  cut(other);
+  take(pass.x1);
+  take(pass.x2);
+  take(pass.x3);
+  take(pass.a);
+  take(pass.y);
+  take(other);
   other ? run_both(pass, other) : kernels<T>().gla(pass);
 }
 
-template Tensor linear_decay(View<const float>, int64_t);
-template Tensor linear_decay(View<const double>, int64_t);
 template void run_tokens(GlaPass<float>, View<const float>, int64_t, int64_t, bool);
 template void run_tokens(GlaPass<double>, View<const double>, int64_t, int64_t, bool);
 

@@ -1,13 +1,8 @@
 // Passes of the kernel of gated linear attention over some tokens, in time or against it.
 #pragma once
 #include "kernels/table.h"
-#include "tensor/tensor.h"
 
 namespace effllm {
-
-// exp of [T, n] (of [1, 1] for all tokens), and a row of ones after it: what lies behind the last token doesn't decay.
-template <class T>
-Tensor linear_decay(View<const T> log_decay, int64_t tokens);
 
 // Tokens [from, to) of a pass, in time or against it. `other`: decays of the side that pass.a does not decay, or null
 // data; with both the recurrence runs token by token.

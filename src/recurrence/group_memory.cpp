@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kernels/parallel.h"
-#include "recurrence/head_views.h"
+#include "recurrence/head_product.h"
 #include "recurrence/segments.h"
 #include "recurrence/token_groups.h"
 
@@ -13,16 +13,8 @@ namespace {
 enum Input { kQ, kK, kV, kState0, kCacheK, kCacheV, kBefore, kSegments };
 
 template <class T>
-View<T> matrix_of(const Tensor& state, int64_t item) {
-  return state.defined() ? state.view<T>().part(item * state.dim(2), state.dim(2)) : View<T>{};
-}
-template <class T>
 void clear(View<T> x) {
   for (int64_t r = 0; r < x.rows; ++r) std::fill_n(x.row(r), x.cols, T(0));
-}
-template <class T>
-void copy_rows(View<const T> from, View<T> to) {
-  for (int64_t r = 0; r < to.rows; ++r) std::copy_n(from.row(r), to.cols, to.row(r));
 }
 
 // One head of one sequence.
@@ -82,9 +74,10 @@ class GroupMemoryOp final : public Op {
     dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
       parallel_for(c.in(kQ).dim(0) * heads_, 1, [&](int64_t item, int64_t) {
         const Head<T> head = head_at<T>(c, item, starts);
-        const View<T> o = head_of<T>(c.out(0), item / heads_, item % heads_, heads_), s = matrix_of<T>(c.out(1), item);
+        const View<T> o = columns_of_head<T>(c.out(0), item / heads_, item % heads_, heads_),
+                      s = state_of_head<T>(c.out(1), item);
         bool empty = !head.state0;
-        if (!keep) empty ? clear(s) : copy_rows<T>(head.state0, s);
+        if (!keep) start_state<T>(head.state0, s);
         for (const GroupPiece& p : head.pieces) {
           if (p.fresh) clear(s), empty = true;
           const View<T> to = o.part(p.from, p.to - p.from);
@@ -117,13 +110,13 @@ class GroupMemoryOp final : public Op {
   template <class T, class Pass>
   Head<T> head_at(const Pass& c, int64_t item, const DocumentStarts& starts) const {
     const int64_t b = item / heads_, h = item % heads_;
-    const auto view = [&](int i) { return View<const T>(head_of<T>(c.in(i), b, h, heads_)); };
+    const auto view = [&](int i) { return View<const T>(columns_of_head<T>(c.in(i), b, h, heads_)); };
     return {view(kQ),
             view(kK),
             view(kV),
             view(kCacheK),
             view(kCacheV),
-            matrix_of<T>(c.in(kState0), item),
+            state_of_head<T>(c.in(kState0), item),
             group_pieces(starts.row(b), c.in(kQ).dim(1), group_, before_of(c.in(kBefore), b))};
   }
   bool unchanged(const Forward& c, const DocumentStarts& starts) const {
@@ -136,11 +129,11 @@ class GroupMemoryOp final : public Op {
   template <class T>
   void differentiate(const Backward& c, const Head<T>& head, int64_t item, const Sink* sinks, T* memory) const {
     const int64_t dk = head.q.cols, dv = head.v.cols;
-    const auto view = [&](int i) { return head_of<T>(sinks[i].into, item / heads_, item % heads_, heads_); };
+    const auto view = [&](int i) { return columns_of_head<T>(sinks[i].into, item / heads_, item % heads_, heads_); };
     const View<T> dq = view(0), dk_sink = view(1), dv_sink = view(2), d_cache_k = view(3), d_cache_v = view(4),
-                  d_state0 = matrix_of<T>(sinks[5].into, item);
-    const View<const T> g = head_of<T>(c.grad(0), item / heads_, item % heads_, heads_),
-                        d_last = matrix_of<T>(c.grad(1), item);
+                  d_state0 = state_of_head<T>(sinks[5].into, item);
+    const View<const T> g = columns_of_head<T>(c.grad(0), item / heads_, item % heads_, heads_),
+                        d_last = state_of_head<T>(c.grad(1), item);
     const auto saved = [&](int64_t i) { return View<T>{memory + (i + 1) * dk * dv, dk, dv, dv}; };
     // What each piece reads: nothing, state0, or the state after so many ends of groups.
     std::vector<View<const T>> reads;
@@ -151,13 +144,13 @@ class GroupMemoryOp final : public Op {
       reads.push_back(now);
       if (!p.complete) continue;
       const View<T> next = saved(ends++);
-      now ? copy_rows<T>(now, next) : clear(next);
+      start_state<T>(now, next);
       head.take_in(p, next);
       now = next;
     }
     const View<T> d{memory, dk, dv, dv};
     bool reached = static_cast<bool>(d_last);  // whether d holds anything
-    reached ? copy_rows<T>(d_last, d) : clear(d);
+    start_state<T>(d_last, d);
     for (size_t i = head.pieces.size(); i-- > 0;) {
       const GroupPiece& p = head.pieces[i];
       const int64_t n = p.to - p.from;

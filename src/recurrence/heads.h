@@ -20,6 +20,12 @@ template <class T>
 View<T> state_of_head(const Tensor& state, int64_t item) {
   return state.defined() ? state.view<T>().part(item * state.dim(2), state.dim(2)) : View<T>{};
 }
+// What a pass in time starts from: `before`, or zeros where it is null.
+template <class T>
+void start_state(View<const T> before, View<T> state) {
+  for (int64_t r = 0; r < state.rows; ++r)
+    before ? std::copy_n(before.row(r), state.cols, state.row(r)) : std::fill_n(state.row(r), state.cols, T(0));
+}
 
 // f(item, b, h) for every head of every sequence, so many to a thread's turn that it pays. work: multiplications a
 // head.
@@ -38,13 +44,17 @@ View<E> cut(const View<E>& x, int64_t from, int64_t to, bool reverse = false) {
   return reverse ? View<E>{x.row(to - 1), to - from, x.cols, -x.stride} : x.part(from, to - from);
 }
 
-// exp of log decays [T, n], and a row of ones after it: what lies behind the last token doesn't decay.
+// exp of log decays [T, n] (or of [1, 1] for all tokens), and a row of ones after it: what lies behind the last token
+// doesn't decay.
 template <class T>
-Tensor linear_decays(View<const T> log_decay) {
-  const int64_t tokens = log_decay.rows, n = log_decay.cols;
+Tensor linear_decays(View<const T> log_decay, int64_t tokens) {
+  const int64_t n = log_decay.cols;
   const Tensor a = Tensor::dense({tokens + 1, n}, dtype_of<T>);
   const View<T> y = a.view<T>();
-  if (n == 1) {
+  if (log_decay.rows < tokens) {
+    kernels<T>().pointwise(Pointwise::exp, log_decay, y.part(0, 1));
+    std::fill_n(y.data, tokens, *y.data);
+  } else if (n == 1) {
     for (int64_t t = 0; t < tokens; ++t) y.data[t] = *log_decay.row(t);
     const View<T> row{y.data, 1, tokens, tokens};
     kernels<T>().pointwise(Pointwise::exp, row, row);
@@ -53,6 +63,19 @@ Tensor linear_decays(View<const T> log_decay) {
   }
   std::fill_n(y.row(tokens), n, T(1));
   return a;
+}
+
+// a . b, in eight sums side by side.
+template <class T>
+T dot(const T* a, const T* b, int64_t n) {
+  constexpr int64_t kSums = 8;
+  T part[kSums] = {}, sum = 0;
+  int64_t i = 0;
+  for (; i + kSums <= n; i += kSums)
+    for (int64_t l = 0; l < kSums; ++l) part[l] += a[i + l] * b[i + l];
+  for (; i < n; ++i) sum += a[i] * b[i];
+  for (int64_t l = 0; l < kSums; ++l) sum += part[l];
+  return sum;
 }
 
 }  // namespace effllm

@@ -1,7 +1,6 @@
 #include "recurrence/key_sum.h"
 
-#include "kernels/parallel.h"
-#include "kernels/table.h"
+#include "recurrence/heads.h"
 #include "recurrence/segments.h"
 
 namespace effllm {
@@ -47,7 +46,7 @@ class KeySumOp final : public Op {
     if (!c.out(2).defined()) unrecorded = Tensor::empty({c.in(kQ).dim(0), tokens, heads_}, c.in(kQ).dtype());
     const Tensor& inverse = c.out(2).defined() ? c.out(2) : unrecorded;
     dispatch_float(c.in(kO).dtype(), [&]<class T>() {
-      for_heads(c, [&](int64_t b, int64_t h) {
+      for_each_head(c.in(kQ).dim(0), heads_, work(c), [&](int64_t, int64_t b, int64_t h) {
         const int64_t n = c.in(kQ).cols() / heads_;
         T* z = c.out(1).data<T>() + (b * heads_ + h) * n;
         start<T>(c.in(kZ0), b, h, n, z);
@@ -62,7 +61,7 @@ class KeySumOp final : public Op {
     const Tensor dy = c.grad(0).defined() ? c.grad(0) : Tensor::zeros(c.out_shape(0), c.dtype());
     const int64_t n = c.in(kQ).cols() / heads_, tokens = c.in(kQ).dim(1);
     dispatch_float(c.dtype(), [&]<class T>() {
-      for_heads(c, [&](int64_t b, int64_t h) {
+      for_each_head(c.in(kQ).dim(0), heads_, work(c), [&](int64_t, int64_t b, int64_t h) {
         const Tensor scratch = Tensor::dense({2 * n + tokens}, c.dtype());
         T *z = scratch.data<T>(), *d_z = z + n;
         start<T>(c.in(kZ0), b, h, n, z);
@@ -79,19 +78,13 @@ class KeySumOp final : public Op {
   }
 
  private:
-  template <class Pass, class F>
-  void for_heads(const Pass& c, F&& f) const {
-    constexpr int64_t kWorth = 1 << 14;
-    const int64_t work = c.in(kQ).dim(1) * (c.in(kQ).cols() + c.in(kO).cols()) / heads_;
-    parallel_for(c.in(kQ).dim(0) * heads_, 1 + kWorth / (work + 1), [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; ++i) f(i / heads_, i % heads_);
-    });
+  template <class Pass>
+  int64_t work(const Pass& c) const {
+    return c.in(kQ).dim(1) * (c.in(kQ).cols() + c.in(kO).cols()) / heads_;
   }
   template <class T>
   View<T> part(const Tensor& x, int64_t b, int64_t h) const {
-    if (!x.defined()) return {};
-    const int64_t n = x.cols() / heads_;
-    return x.view<T>().part(b * x.dim(1), x.dim(1)).columns(h * n, n);
+    return columns_of_head<T>(x, b, h, heads_);
   }
   template <class T>
   void start(const Tensor& z0, int64_t b, int64_t h, int64_t n, T* z) const {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kernels/parallel.h"
-#include "recurrence/head_views.h"
+#include "recurrence/head_product.h"
 #include "recurrence/segments.h"
 #include "recurrence/token_groups.h"
 
@@ -68,7 +68,7 @@ class ScoreAttentionOp final : public Op {
     dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
       const Table<T> table(*this, c.in(kBias));
       for_items<T>(c, 1, [&](int64_t b, int64_t h, const std::vector<GroupPiece>& pieces, T* memory) {
-        const View<T> o = head_of<T>(c.out(0), b, h, o_.heads);
+        const View<T> o = columns_of_head<T>(c.out(0), b, h, o_.heads);
         for_strips<T>(c, b, h, pieces, [&](const Strip<T>& s, int64_t row, int64_t) {
           const View<T> scores{memory, s.count, s.keys(), pitch(c)};
           raw_scores<T>(s, table, scores);
@@ -90,7 +90,7 @@ class ScoreAttentionOp final : public Op {
       Tensor by_distance;  // of each item, newest last: entry group - 1 - distance
       if (d_bias.into.defined()) by_distance = Tensor::zeros({items, o_.group}, dtype_of<T>);
       for_items<T>(c, 3, [&](int64_t b, int64_t h, const std::vector<GroupPiece>& pieces, T* memory) {
-        const auto view = [&](const Tensor& x) { return head_of<T>(x, b, h, o_.heads); };
+        const auto view = [&](const Tensor& x) { return columns_of_head<T>(x, b, h, o_.heads); };
         const View<T> dq = view(sinks[0].into), dk = view(sinks[1].into), dv = view(sinks[2].into),
                       d_cache_k = view(sinks[3].into), d_cache_v = view(sinks[4].into);
         const View<const T> g = view(c.grad(0));
@@ -206,7 +206,7 @@ class ScoreAttentionOp final : public Op {
   // f(strip, its first token, its group's first token in the call) in order.
   template <class T, class Pass, class F>
   void for_strips(const Pass& c, int64_t b, int64_t h, const std::vector<GroupPiece>& pieces, F&& f) const {
-    const auto view = [&](int i) { return View<const T>(head_of<T>(c.in(i), b, h, o_.heads)); };
+    const auto view = [&](int i) { return View<const T>(columns_of_head<T>(c.in(i), b, h, o_.heads)); };
     const View<const T> q = view(kQ), k = view(kK), v = view(kV), cache_k = view(kCacheK), cache_v = view(kCacheV);
     const int64_t rows = strip(c);
     for (const GroupPiece& p : pieces)

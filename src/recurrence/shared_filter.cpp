@@ -7,7 +7,7 @@
 #include "kernels/parallel.h"
 #include "kernels/table.h"
 #include "recurrence/column_blocks.h"
-#include "recurrence/segments.h"
+#include "recurrence/conv_history.h"
 
 namespace effllm {
 namespace {
@@ -92,10 +92,7 @@ class SharedFilterOp final : public Op {
         for_history(before, sight, z.width, [&](int64_t tap, int64_t row, int64_t rows) {
           kernels<T>().scale(w[tap], before.part(row, rows), y.part(0, rows), true);
         });
-        for_new_history(starts.row(b), z.tokens, z.width, [&](int64_t r, int64_t s) {
-          const T* source = s >= 0 ? x.row(s) : s != kNothing && before ? before.row(z.width - 1 + s) : nullptr;
-          source ? std::copy_n(source, n, now.row(r)) : std::fill_n(now.row(r), n, T(0));
-        });
+        keep_history<T>(starts.row(b), x, before, now);
       });
     });
   }
@@ -122,13 +119,7 @@ class SharedFilterOp final : public Op {
         for_history(before_sink, sight, z.width, [&](int64_t tap, int64_t row, int64_t rows) {
           kernels<T>().scale(w[tap], g.part(0, rows), before_sink.part(row, rows), true);
         });
-        if (!d_now) return;
-        for_new_history(starts.row(b), z.tokens, z.width, [&](int64_t r, int64_t s) {
-          const View<T>& into = s >= 0 ? x_sink : before_sink;
-          if (s == kNothing || !into) return;
-          T* y = into.row(s >= 0 ? s : z.width - 1 + s);
-          for (int64_t k = 0; k < n; ++k) y[k] += d_now.row(r)[k];
-        });
+        if (d_now) add_history_gradient<T>(starts.row(b), z.tokens, d_now, x_sink, before_sink);
       });
       if (dw.into.defined()) weight_gradient<T>(c, z, sights, dy, dw);
     });
@@ -162,19 +153,6 @@ class SharedFilterOp final : public Op {
     if (!history) return;
     for (int64_t back = 1; back < width; ++back)
       if (const int64_t n = std::min(back, sight.running); n > 0) f(width - 1 - back, width - 1 - back, n);
-  }
-
-  // f(row of the new history, s): it takes the input of token s of this call (of the old history where s < 0), or
-  // nothing where s is kNothing.
-  static constexpr int64_t kNothing = INT64_MIN;
-  template <class F>
-  static void for_new_history(const uint8_t* starts, int64_t tokens, int64_t width, F&& f) {
-    const int64_t begin = document_begin(starts, tokens - 1);
-    const bool from_before = begin == 0 && continues(starts);
-    for (int64_t r = 0; r < width - 1; ++r) {
-      const int64_t s = tokens - (width - 1) + r;
-      f(r, s >= begin || from_before ? s : kNothing);
-    }
   }
 
   // dw[W-1-(t-s)] += dy_t . x_s: products of kRows outputs with the sources they can see, summed along diagonals.

@@ -1,9 +1,9 @@
 #include "recurrence/short_conv.h"
 
 #include "autodiff/meter.h"
-#include "kernels/parallel.h"
 #include "kernels/table.h"
-#include "recurrence/segments.h"
+#include "recurrence/column_blocks.h"
+#include "recurrence/conv_history.h"
 
 namespace effllm {
 namespace {
@@ -12,25 +12,6 @@ enum Input { kX, kWeight, kHistory, kSegments, kBias };
 
 constexpr int64_t kColumns = 128;    // to one item of work
 constexpr int64_t kWorth = 1 << 15;  // elements that make a thread's turn pay
-
-// Rows and columns of sequence b; null data where the tensor is undefined.
-template <class T>
-View<T> part_of(const Tensor& t, int64_t b, int64_t rows, int64_t from, int64_t n) {
-  return t.defined() ? t.view<T>().part(b * rows, rows).columns(from, n) : View<T>{};
-}
-
-// f(row of the new history, s): it takes the input of token s of this call (of the old history where s < 0), or
-// nothing where s has the value kNothing.
-constexpr int64_t kNothing = INT64_MIN;
-template <class F>
-void for_new_history(const uint8_t* starts, int64_t tokens, int64_t width, F&& f) {
-  const int64_t begin = document_begin(starts, tokens - 1);
-  const bool from_before = begin == 0 && continues(starts);
-  for (int64_t r = 0; r < width - 1; ++r) {
-    const int64_t s = tokens - (width - 1) + r;
-    f(r, s >= begin || from_before ? s : kNothing);
-  }
-}
 
 class ShortConvOp final : public Op {
  public:
@@ -70,16 +51,14 @@ class ShortConvOp final : public Op {
     dispatch_float(c.in(kX).dtype(), [&]<class T>() {
       const auto one = [&](int64_t item) {
         const int64_t b = item / blocks, from = item % blocks * kColumns, n = std::min(kColumns, columns - from);
-        const View<T> x = part_of<T>(c.in(kX), b, tokens, from, n), now = part_of<T>(c.out(1), b, width - 1, from, n),
-                      before = part_of<T>(c.in(kHistory), b, width - 1, from, n);
-        const View<T> y = part_of<T>(c.out(0), b, tokens, from, n);
-        kernels<T>().short_conv(x, part_of<T>(c.in(kWeight), 0, width, from, n), before, starts.row(b), y);
+        const View<T> x = part_or_null<T>(c.in(kX), b, tokens, from, n),
+                      now = part_or_null<T>(c.out(1), b, width - 1, from, n),
+                      before = part_or_null<T>(c.in(kHistory), b, width - 1, from, n);
+        const View<T> y = part_or_null<T>(c.out(0), b, tokens, from, n);
+        kernels<T>().short_conv(x, part_or_null<T>(c.in(kWeight), 0, width, from, n), before, starts.row(b), y);
         add_bias(c, y, from);
         if (silu_) kernels<T>().pointwise(Pointwise::silu, y, y);
-        for_new_history(starts.row(b), tokens, width, [&](int64_t r, int64_t s) {
-          const T* source = s >= 0 ? x.row(s) : s != kNothing && before ? before.row(width - 1 + s) : nullptr;
-          source ? std::copy_n(source, n, now.row(r)) : std::fill_n(now.row(r), n, T(0));
-        });
+        keep_history<T>(starts.row(b), x, before, now);
       };
       parallel_for(batch * blocks, 1 + kWorth / (tokens * std::min(kColumns, columns) + 1),
                    [&](int64_t i, int64_t end) {
@@ -101,24 +80,18 @@ class ShortConvOp final : public Op {
       parallel_for(columns, kColumns * turns, [&](int64_t from, int64_t to) {
         const int64_t n = to - from;
         for (int64_t b = 0; b < batch; ++b) {
-          const View<T> x_sink = part_of<T>(dx.into, b, tokens, from, n),
-                        before_sink = part_of<T>(d_before.into, b, width - 1, from, n),
-                        d_now = part_of<T>(c.grad(1), b, width - 1, from, n);
+          const View<T> x_sink = part_or_null<T>(dx.into, b, tokens, from, n),
+                        before_sink = part_or_null<T>(d_before.into, b, width - 1, from, n),
+                        d_now = part_or_null<T>(c.grad(1), b, width - 1, from, n);
           kernels<T>().short_conv_backward(
-              part_of<T>(c.in(kX), b, tokens, from, n), part_of<T>(c.in(kWeight), 0, width, from, n),
-              part_of<T>(c.in(kHistory), b, width - 1, from, n), starts.row(b), part_of<T>(dy, b, tokens, from, n),
-              x_sink, dx.accumulate, part_of<T>(dw.into, 0, width, from, n), dw.accumulate || b > 0, before_sink,
-              d_before.accumulate);
+              part_or_null<T>(c.in(kX), b, tokens, from, n), part_or_null<T>(c.in(kWeight), 0, width, from, n),
+              part_or_null<T>(c.in(kHistory), b, width - 1, from, n), starts.row(b),
+              part_or_null<T>(dy, b, tokens, from, n), x_sink, dx.accumulate,
+              part_or_null<T>(dw.into, 0, width, from, n), dw.accumulate || b > 0, before_sink, d_before.accumulate);
           if (d_bias.into.defined())
-            kernels<T>().column_sum(part_of<T>(dy, b, tokens, from, n), d_bias.into.data<T>() + from,
+            kernels<T>().column_sum(part_or_null<T>(dy, b, tokens, from, n), d_bias.into.data<T>() + from,
                                     d_bias.accumulate || b > 0);
-          if (!d_now) continue;
-          for_new_history(starts.row(b), tokens, width, [&](int64_t r, int64_t s) {
-            const View<T>& into = s >= 0 ? x_sink : before_sink;
-            if (s == kNothing || !into) return;
-            T* y = into.row(s >= 0 ? s : width - 1 + s);
-            for (int64_t k = 0; k < n; ++k) y[k] += d_now.row(r)[k];
-          });
+          if (d_now) add_history_gradient<T>(starts.row(b), tokens, d_now, x_sink, before_sink);
         }
       });
     });
@@ -137,11 +110,12 @@ class ShortConvOp final : public Op {
     dispatch_float(c.dtype(), [&]<class T>() {
       parallel_for(c.in(kX).dim(0) * blocks, 1, [&](int64_t item, int64_t) {
         const int64_t b = item / blocks, from = item % blocks * kColumns, n = std::min(kColumns, columns - from);
-        const View<T> y = part_of<T>(d, b, tokens, from, n);
-        kernels<T>().short_conv(part_of<T>(c.in(kX), b, tokens, from, n), part_of<T>(c.in(kWeight), 0, width, from, n),
-                                part_of<T>(c.in(kHistory), b, width - 1, from, n), starts.row(b), y);
+        const View<T> y = part_or_null<T>(d, b, tokens, from, n);
+        kernels<T>().short_conv(part_or_null<T>(c.in(kX), b, tokens, from, n),
+                                part_or_null<T>(c.in(kWeight), 0, width, from, n),
+                                part_or_null<T>(c.in(kHistory), b, width - 1, from, n), starts.row(b), y);
         add_bias(c, y, from);
-        kernels<T>().pointwise_backward(Pointwise::silu, y, part_of<T>(dy, b, tokens, from, n), y, false);
+        kernels<T>().pointwise_backward(Pointwise::silu, y, part_or_null<T>(dy, b, tokens, from, n), y, false);
       });
     });
     return d;
@@ -173,8 +147,9 @@ Tensor short_conv_step(const Tensor& x, const Tensor& weight, const Tensor& hist
   const int64_t keep = weight.dim(0) - 1;
   dispatch_float(x.dtype(), [&]<class T>() {
     for (int64_t b = 0; b < x.rows(); ++b) {
-      const View<T> before = part_of<T>(history, b, keep, 0, x.cols()), now = part_of<T>(x, b, 1, 0, x.cols());
-      kernels<T>().short_conv(now, weight.view<T>(), before, nullptr, part_of<T>(y, b, 1, 0, x.cols()));
+      const View<T> before = part_or_null<T>(history, b, keep, 0, x.cols()),
+                    now = part_or_null<T>(x, b, 1, 0, x.cols());
+      kernels<T>().short_conv(now, weight.view<T>(), before, nullptr, part_or_null<T>(y, b, 1, 0, x.cols()));
       for (int64_t r = 0; r < keep; ++r)
         std::copy_n(r + 1 < keep ? before.row(r + 1) : now.row(0), x.cols(), before.row(r));
     }

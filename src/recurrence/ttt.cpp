@@ -1,6 +1,6 @@
 #include "recurrence/ttt.h"
 
-#include "kernels/parallel.h"
+#include "recurrence/heads.h"
 #include "recurrence/ttt_head.h"
 
 namespace effllm {
@@ -9,13 +9,6 @@ namespace {
 enum Input { kQ, kK, kV, kEta, kTau, kWeight, kBias, kW0, kB0, kW, kB, kSumW, kSumB, kPositions, kInputs };
 enum Output { kO, kWAfter, kBAfter, kSumWAfter, kSumBAfter, kZ, kRead };
 
-// Columns of head h in the tokens of sequence b, of x [B, T, H * n]; null data where x is undefined.
-template <class T>
-View<T> tokens_of(const Tensor& x, int64_t b, int64_t h, int64_t heads) {
-  if (!x.defined()) return {};
-  const int64_t tokens = x.dim(1), n = x.cols() / heads;
-  return x.view<T>().part(b * tokens, tokens).columns(h * n, n);
-}
 // The item-th matrix of [.., n, n].
 template <class T>
 View<T> matrix_of(const Tensor& x, int64_t item) {
@@ -99,13 +92,14 @@ class TttOp final : public Op {
 
   void forward(Forward& c) override {
     dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
-      for_heads(c, [&](int64_t b, int64_t h) {
+      for_each_head(c.in(kQ).dim(0), options_.heads, work(c), [&](int64_t, int64_t b, int64_t h) {
         const int64_t heads = options_.heads;
         ttt_head_forward<T>(
             head<T>(c, b, h),
             memory_of<T>(c.out(kWAfter), c.out(kBAfter), c.out(kSumWAfter), c.out(kSumBAfter), b, h, heads),
-            tokens_of<T>(c.out(kO), b, h, heads), c.recording() ? tokens_of<T>(c.out(kZ), b, h, heads) : View<T>{},
-            c.recording() ? tokens_of<T>(c.out(kRead), b, h, heads) : View<T>{});
+            columns_of_head<T>(c.out(kO), b, h, heads),
+            c.recording() ? columns_of_head<T>(c.out(kZ), b, h, heads) : View<T>{},
+            c.recording() ? columns_of_head<T>(c.out(kRead), b, h, heads) : View<T>{});
       });
     });
   }
@@ -122,12 +116,14 @@ class TttOp final : public Op {
                  d_weight = Tensor::zeros({batch, heads * n}, type), d_bias = Tensor::zeros({batch, heads * n}, type),
                  d_b0 = Tensor::zeros({batch, heads * n}, type), d_w0 = Tensor::zeros(c.out_shape(kWAfter), type);
     dispatch_float(type, [&]<class T>() {
-      for_heads(c, [&](int64_t b, int64_t h) {
-        const auto rows = [&](const Sink& s) { return TttSink<T>{tokens_of<T>(s.into, b, h, heads), s.accumulate}; };
+      for_each_head(c.in(kQ).dim(0), options_.heads, work(c), [&](int64_t, int64_t b, int64_t h) {
+        const auto rows = [&](const Sink& s) {
+          return GradientView<T>{columns_of_head<T>(s.into, b, h, heads), s.accumulate};
+        };
         TttHeadGradients<T> g;
-        g.z = tokens_of<T>(c.out(kZ), b, h, heads);
-        g.read = tokens_of<T>(c.out(kRead), b, h, heads);
-        g.d_o = tokens_of<T>(d_o, b, h, heads);
+        g.z = columns_of_head<T>(c.out(kZ), b, h, heads);
+        g.read = columns_of_head<T>(c.out(kRead), b, h, heads);
+        g.d_o = columns_of_head<T>(d_o, b, h, heads);
         g.d_after = memory_of<T, const T>(c.grad(kWAfter), c.grad(kBAfter), c.grad(kSumWAfter), c.grad(kSumBAfter), b,
                                           h, heads);
         g.dq = rows(dq);
@@ -154,19 +150,15 @@ class TttOp final : public Op {
   }
 
  private:
-  // f(b, h) for every head of every sequence, so many to a thread's turn that it pays.
-  template <class Pass, class F>
-  void for_heads(const Pass& c, F&& f) const {
-    constexpr int64_t kWorth = 1 << 16;
-    const int64_t heads = options_.heads, n = c.in(kQ).cols() / heads, work = 3 * c.in(kQ).dim(1) * n * n;
-    parallel_for(c.in(kQ).dim(0) * heads, std::max<int64_t>(1, kWorth / work), [&](int64_t from, int64_t to) {
-      for (int64_t item = from; item < to; ++item) f(item / heads, item % heads);
-    });
+  template <class Pass>
+  int64_t work(const Pass& c) const {
+    const int64_t n = c.in(kQ).cols() / options_.heads;
+    return 3 * c.in(kQ).dim(1) * n * n;
   }
   template <class T, class Pass>
   TttHead<T> head(const Pass& c, int64_t b, int64_t h) const {
     const int64_t heads = options_.heads;
-    const auto rows = [&](int i) { return View<const T>(tokens_of<T>(c.in(i), b, h, heads)); };
+    const auto rows = [&](int i) { return View<const T>(columns_of_head<T>(c.in(i), b, h, heads)); };
     return {rows(kQ),
             rows(kK),
             rows(kV),

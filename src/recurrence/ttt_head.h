@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "kernels/table.h"
+#include "recurrence/head_backward.h"
 #include "tensor/tensor.h"
 
 namespace effllm {
@@ -39,19 +40,12 @@ std::vector<MiniBatch> mini_batches(const int64_t* positions, int64_t tokens, in
 template <class T>
 void ttt_head_forward(const TttHead<T>& head, const TttMemory<T>& after, View<T> o, View<T> z, View<T> read);
 
-// A gradient to write, or to add to; null data: not wanted.
-template <class T>
-struct TttSink {
-  View<T> into;
-  bool add = false;
-};
-
 template <class T>
 struct TttHeadGradients {
   View<const T> z, read;       // what forward kept
   View<const T> d_o;           // [T, n]
   TttMemory<const T> d_after;  // null data: none
-  TttSink<T> dq, dk, dv, d_eta;
+  GradientView<T> dq, dk, dv, d_eta;
   TttMemory<T> d_before;         // written; zero where nothing is before
   T *d_tau, *d_weight, *d_bias;  // added to, as are the next
   View<T> d_w0, d_b0;

@@ -117,7 +117,7 @@ class HeadBackward {
     }
     return sum;
   }
-  static View<T> rows_of(const TttSink<T>& sink, const MiniBatch& m) {
+  static View<T> rows_of(const GradientView<T>& sink, const MiniBatch& m) {
     return sink.into ? sink.into.part(m.from, m.to - m.from) : View<T>{};
   }
 

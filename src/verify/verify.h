@@ -10,9 +10,8 @@
 namespace effllm {
 
 struct VerifyOptions {
-  int64_t tokens = 256, batch = 2;  // of the ids, for the report
-  uint64_t seed = 1;                // of random cuts and disturbances
-  std::filesystem::path scratch;    // folder for a stored state; empty: the system's for temporary files
+  uint64_t seed = 1;              // of random cuts and disturbances
+  std::filesystem::path scratch;  // folder for a stored state; empty: the system's for temporary files
 };
 
 struct Finding {

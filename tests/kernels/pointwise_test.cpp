@@ -45,6 +45,13 @@ constexpr Function kFunctions[] = {
 
 }  // namespace
 
+TEST_CASE_TEMPLATE("pointwise kernels: elu1 of what is not a number is none", T, float, double) {
+  T x[] = {std::numeric_limits<T>::quiet_NaN(), 0, -1, 2}, y[4];
+  kernels<T>().pointwise(Pointwise::elu1, {x, 1, 4, 4}, {y, 1, 4, 4});
+  CHECK(std::isnan(y[0]));
+  CHECK(y[1] == 1);
+}
+
 TEST_CASE_TEMPLATE("pointwise kernels: every function and derivative at every size", T, float, double) {
   test::for_each_size(0, [](int64_t cols, Layout at) {
     const Rows<T> x(2, cols, at, 1, 2), dy(2, cols, at, 2);

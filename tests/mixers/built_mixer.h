@@ -1,10 +1,16 @@
-// A mixer with its parameters, for tests of one mechanism.
+// One mixer or channel mixer with its parameters, for tests of how it starts, what it costs and what it does.
 #pragma once
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
 #include <string>
+#include <vector>
 
 #include "autodiff/meter.h"
+#include "config/yaml.h"
 #include "mixers/mixer.h"
 #include "support/tensors.h"
 
@@ -13,26 +19,58 @@ namespace effllm::test {
 struct BuiltMixer {
   ParamStore store;
   std::unique_ptr<SequenceMixer> mixer;
+
+  // yaml: a map with a `type`.
   explicit BuiltMixer(std::string_view yaml, int64_t width,
                       MixerArgs args = {.d_model = 0, .layer = 0, .layers = 2, .max_tokens = 64}) {
     args.d_model = width;
     mixer = build_mixer(parse_config(yaml, "test"), args, Scope(store));
     store.materialize(3, DType::f64);
   }
+  // yaml: options of this mechanism.
+  BuiltMixer(const MixerInfo& info, std::string_view yaml, int64_t width, int64_t layer = 0, int64_t layers = 1) {
+    const auto options = info.options();
+    read(*options, parse_config(yaml, "test"), info.name);
+    mixer = info.build(*options,
+                       {.d_model = width,
+                        .layer = layer,
+                        .layers = layers,
+                        .max_tokens = 64,
+                        .index_of_kind = layer,
+                        .layers_of_kind = layers},
+                       Scope(store));
+    store.materialize(3, DType::f64);
+  }
+
   const Parameter& operator[](std::string_view name) const {
     const Parameter* p = store.find(name);
     REQUIRE_MESSAGE(p != nullptr, std::string(name));
     return *p;
   }
-  double least(std::string_view name) const {
-    return extreme(name, [](double a, double b) { return b < a; });
+  // Least and largest f(value).
+  std::pair<double, double> range(std::string_view name, const std::function<double(double)>& f = {}) const {
+    const Tensor& t = (*this)[name].value;
+    std::pair<double, double> r{std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()};
+    for (int64_t i = 0; i < t.rows(); ++i)
+      for (int64_t j = 0; j < t.cols(); ++j) {
+        const double x = f ? f(at(t, i, j)) : at(t, i, j);
+        r = {std::min(r.first, x), std::max(r.second, x)};
+      }
+    return r;
   }
-  double most(std::string_view name) const {
-    return extreme(name, [](double a, double b) { return b > a; });
-  }
+  double least(std::string_view name) const { return range(name).first; }
+  double most(std::string_view name) const { return range(name).second; }
+  bool all(std::string_view name, double value) const { return range(name) == std::pair{value, value}; }
   double deviation(std::string_view name) const {  // root mean square
     const Tensor& v = (*this)[name].value;
     return std::sqrt(dot(v, v) / static_cast<double>(v.numel()));
+  }
+  // Names of the parameters without weight decay, in order.
+  std::vector<std::string> undecayed() const {
+    std::vector<std::string> names;
+    for (const Parameter* p : store.sorted())
+      if (!p->traits.decay) names.push_back(p->name);
+    return names;
   }
   // Adds noise, so that every path matters in a comparison.
   void shake(double scale) {
@@ -42,10 +80,15 @@ struct BuiltMixer {
         for (int64_t c = 0; c < p->value.cols(); ++c) put(p->value, r, c, at(p->value, r, c) + at(noise, r, c));
     }
   }
+
+  // What one forward pass counts, and one step after the tokens of a state.
   Cost forward_cost(const Tensor& x) const {
     Meter meter;
     mixer->forward(x, {});
     return meter.total;
+  }
+  double forward_flops(int64_t batch, int64_t tokens, int64_t width) const {
+    return forward_cost(random({batch, tokens, width}, 1)).forward_flops;
   }
   double step_flops(MixerState& s, int64_t width) const {
     Context cx;
@@ -53,17 +96,6 @@ struct BuiltMixer {
     Meter meter;
     mixer->step(random({1, width}, 9), cx);
     return meter.total.dense_flops;
-  }
-
- private:
-  template <class Better>
-  double extreme(std::string_view name, Better better) const {
-    const Tensor& v = (*this)[name].value;
-    double e = at(v, 0, 0);
-    for (int64_t r = 0; r < v.rows(); ++r)
-      for (int64_t c = 0; c < v.cols(); ++c)
-        if (better(e, at(v, r, c))) e = at(v, r, c);
-    return e;
   }
 };
 

@@ -2,31 +2,14 @@
 
 #include <cmath>
 
-#include "autodiff/meter.h"
-#include "mixers/mixer.h"
-#include "support/tensors.h"
+#include "mixers/built_mixer.h"
 
 using namespace effllm;
 using test::at;
-
-namespace {
-
-struct Built {
-  ParamStore store;
-  std::unique_ptr<Options> options = mixers::delta_net.options();
-  std::unique_ptr<SequenceMixer> mixer;
-  explicit Built(int64_t width, const char* yaml = "{}") {
-    read(*options, parse_config(yaml, "test"), "delta_net");
-    mixer = mixers::delta_net.build(*options, {.d_model = width, .layer = 0, .layers = 2, .max_tokens = 64},
-                                    Scope(store, ""));
-    store.materialize(3, DType::f64);
-  }
-};
-
-}  // namespace
+using test::BuiltMixer;
 
 TEST_CASE("delta_net: parameters and how they start") {
-  const Built m(64);
+  const BuiltMixer m(mixers::delta_net, "{}", 64);
   CHECK(m.store.count() == 3 * 64 * 64 + 4 * 3 * 64 + 4 * 64 + 16 + 64 * 64);  // qkv, conv, beta, norm, out
   CHECK(m.store.find("qkv.weight")->shape == Shape{192, 64});
   CHECK(m.store.find("conv.weight")->shape == Shape{4, 192});
@@ -42,7 +25,7 @@ TEST_CASE("delta_net: parameters and how they start") {
 }
 
 TEST_CASE("delta_net: a state of fixed size, its FLOPs in closed form") {
-  const Built m(64, "{heads: 2, expand_k: 0.5, expand_v: 2}");
+  const BuiltMixer m(mixers::delta_net, "{heads: 2, expand_k: 0.5, expand_v: 2}", 64);
   for (int64_t tokens : {1, 1000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * (2 * 16 * 64 + 3 * 192));
   Meter meter;
   const MetaMode meta;
@@ -54,7 +37,7 @@ TEST_CASE("delta_net: a state of fixed size, its FLOPs in closed form") {
 }
 
 TEST_CASE("delta_net: what is written under a key is read back, and a second value replaces the first") {
-  const Built m(8, "{heads: 1, conv: 0}");
+  const BuiltMixer m(mixers::delta_net, "{heads: 1, conv: 0}", 8);
   // A token that writes with beta near 1; the same token again finds its value there already and changes nothing.
   const Tensor& beta = m.store.find("beta.weight")->value;
   for (int64_t c = 0; c < 8; ++c) test::put(beta, 0, c, 50);
@@ -74,7 +57,8 @@ TEST_CASE("delta_net: what is written under a key is read back, and a second val
 
 TEST_CASE("delta_net: negative eigenvalues double beta, heads must divide the widths") {
   const Tensor x = test::random({1, 1, 8}, 2);
-  const Built plain(8, "{heads: 2}"), twice(8, "{heads: 2, negative_eigenvalues: true}");
+  const BuiltMixer plain(mixers::delta_net, "{heads: 2}", 8),
+      twice(mixers::delta_net, "{heads: 2, negative_eigenvalues: true}", 8);
   MixerState a = plain.mixer->make_state(1, 1, DType::f64), b = a.clone();
   Context ca, cb;
   ca.state = &a;
@@ -83,11 +67,12 @@ TEST_CASE("delta_net: negative eigenvalues double beta, heads must divide the wi
   twice.mixer->forward(x, cb);
   for (int64_t r = 0; r < 8; ++r)
     for (int64_t c = 0; c < 4; ++c) CHECK(at(b.fields[0], r, c) == doctest::Approx(2 * at(a.fields[0], r, c)));
-  CHECK_THROWS_WITH_AS(Built(10, "{heads: 4}"), doctest::Contains("4 heads don't divide"), ConfigError);
+  CHECK_THROWS_WITH_AS(BuiltMixer(mixers::delta_net, "{heads: 4}", 10), doctest::Contains("4 heads don't divide"),
+                       ConfigError);
 }
 
 TEST_CASE("delta_net: the filter of the values starts at nothing and remembers taps - 1 values") {
-  const Built m(64, "{augment: dwconv, augment_taps: 5}"), plain(64);
+  const BuiltMixer m(mixers::delta_net, "{augment: dwconv, augment_taps: 5}", 64), plain(mixers::delta_net, "{}", 64);
   const Parameter* w = m.store.find("augment.weight");
   REQUIRE(w);
   CHECK(w->shape == Shape{4, 5});

@@ -2,31 +2,14 @@
 
 #include <cmath>
 
-#include "autodiff/meter.h"
-#include "mixers/mixer.h"
-#include "support/tensors.h"
+#include "mixers/built_mixer.h"
 
 using namespace effllm;
 using test::at;
-
-namespace {
-
-struct Built {
-  ParamStore store;
-  std::unique_ptr<Options> options = mixers::gated_delta.options();
-  std::unique_ptr<SequenceMixer> mixer;
-  explicit Built(int64_t width, const char* yaml = "{}") {
-    read(*options, parse_config(yaml, "test"), "gated_delta");
-    mixer = mixers::gated_delta.build(*options, {.d_model = width, .layer = 0, .layers = 2, .max_tokens = 64},
-                                      Scope(store, ""));
-    store.materialize(3, DType::f64);
-  }
-};
-
-}  // namespace
+using test::BuiltMixer;
 
 TEST_CASE("gated_delta: parameters and how they start") {
-  const Built m(64);
+  const BuiltMixer m(mixers::gated_delta, "{}", 64);
   // qkvg, conv, gates, a_log, dt_bias, norm, out
   CHECK(m.store.count() == (48 + 48 + 96 + 96) * 64 + 4 * 192 + 8 * 64 + 4 + 4 + 24 + 64 * 96);
   CHECK(m.store.find("qkvg.weight")->shape == Shape{288, 64});
@@ -41,7 +24,7 @@ TEST_CASE("gated_delta: parameters and how they start") {
 }
 
 TEST_CASE("gated_delta: exp(a_log) is uniform in (0, 16), softplus(dt_bias) log-uniform in [0.001, 0.1]") {
-  const Built m(256, "{heads: 256, expand_k: 1, expand_v: 1}");
+  const BuiltMixer m(mixers::gated_delta, "{heads: 256, expand_k: 1, expand_v: 1}", 256);
   double mean_a = 0, mean_log_dt = 0, smallest = 1, largest = 0;
   for (int64_t h = 0; h < 256; ++h) {
     const double a = std::exp(at(m.store.find("a_log")->value, 0, h)),
@@ -62,7 +45,7 @@ TEST_CASE("gated_delta: exp(a_log) is uniform in (0, 16), softplus(dt_bias) log-
 }
 
 TEST_CASE("gated_delta: a state of fixed size, its FLOPs in closed form") {
-  const Built m(64);
+  const BuiltMixer m(mixers::gated_delta, "{}", 64);
   for (int64_t tokens : {1, 1000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * (4 * 12 * 24 + 3 * 192));
   Meter meter;
   const MetaMode meta;
@@ -76,7 +59,7 @@ TEST_CASE("gated_delta: a state of fixed size, its FLOPs in closed form") {
 }
 
 TEST_CASE("gated_delta: decays of one and no decay at all are two ends of the same layer") {
-  const Built m(8, "{heads: 2, conv: 0}");
+  const BuiltMixer m(mixers::gated_delta, "{heads: 2, conv: 0}", 8);
   const Tensor& a_log = m.store.find("a_log")->value;
   const Tensor x = test::random({1, 6, 8}, 2), last = test::tokens(x, 5, 6);
   const auto run = [&](double log_a, const Tensor& in) {
@@ -86,11 +69,13 @@ TEST_CASE("gated_delta: decays of one and no decay at all are two ends of the sa
   // With a = 0 a token sees itself alone.
   CHECK(test::max_diff(test::tokens(run(20, x), 5, 6), run(20, last)) < 1e-12);
   CHECK(test::max_diff(test::tokens(run(-50, x), 5, 6), run(-50, last)) > 1e-3);
-  CHECK_THROWS_WITH_AS(Built(10, "{heads: 4}"), doctest::Contains("4 heads don't divide"), ConfigError);
+  CHECK_THROWS_WITH_AS(BuiltMixer(mixers::gated_delta, "{heads: 4}", 10), doctest::Contains("4 heads don't divide"),
+                       ConfigError);
 }
 
 TEST_CASE("gated_delta: the filter of the values starts at nothing and remembers taps - 1 values") {
-  const Built m(64, "{augment: dwconv, augment_taps: 5}"), plain(64);
+  const BuiltMixer m(mixers::gated_delta, "{augment: dwconv, augment_taps: 5}", 64),
+      plain(mixers::gated_delta, "{}", 64);
   const Parameter* w = m.store.find("augment.weight");
   REQUIRE(w);
   CHECK(w->shape == Shape{4, 5});

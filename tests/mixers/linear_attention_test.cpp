@@ -2,17 +2,17 @@
 
 #include <cmath>
 
+#include "mixers/built_mixer.h"
 #include "mixers/mixer.h"
-#include "mixers/mixer_facts.h"
 
 using namespace effllm;
 using test::at;
-using test::MixerFacts;
+using test::BuiltMixer;
 using test::random;
 
 TEST_CASE("linear_attention: parameters, state and work in closed form") {
   constexpr int64_t D = 8, H = 2, n = 4;
-  const MixerFacts sum(mixers::linear_attention, "{heads: 2}", D),
+  const BuiltMixer sum(mixers::linear_attention, "{heads: 2}", D),
       norm(mixers::linear_attention, "{heads: 2, normalize: false}", D);
   CHECK(sum.store.count() == 4 * D * D);
   CHECK(sum.undecayed().empty());
@@ -25,13 +25,13 @@ TEST_CASE("linear_attention: parameters, state and work in closed form") {
   constexpr int64_t shared = 8 * D * D + 8 * 2 * D + 4 * H * n * n;  // projections, features, core
   CHECK(sum.forward_flops(2, 6, D) == 12.0 * (shared + 4 * D));
   CHECK(norm.forward_flops(2, 6, D) == 12.0 * (shared + 4 * D));
-  CHECK_THROWS_AS(MixerFacts(mixers::linear_attention, "{heads: 3}", D), ConfigError);
+  CHECK_THROWS_AS(BuiltMixer(mixers::linear_attention, "{heads: 3}", D), ConfigError);
 }
 
 TEST_CASE("linear_attention: equal values come out as they are, for the weights add up to one") {
-  const MixerFacts m(mixers::linear_attention, "{heads: 2}", 8);
+  const BuiltMixer m(mixers::linear_attention, "{heads: 2}", 8);
   // x has a constant last column, and v and out look at it alone.
-  const Tensor qkv = m.parameter("qkv.weight").value, out = m.parameter("out.weight").value;
+  const Tensor qkv = m["qkv.weight"].value, out = m["out.weight"].value;
   for (int64_t r = 16; r < 24; ++r)
     for (int64_t c = 0; c < 8; ++c) test::put(qkv, r, c, c == 7 ? static_cast<double>(r) : 0);
   for (int64_t r = 0; r < 8; ++r)

@@ -3,31 +3,14 @@
 
 #include <cmath>
 
-#include "autodiff/meter.h"
-#include "config/yaml.h"
-#include "mixers/mixer.h"
+#include "mixers/built_mixer.h"
 #include "model/describe.h"
-#include "support/tensors.h"
 
 using namespace effllm;
 using test::at;
+using test::BuiltMixer;
 
 namespace {
-
-struct Built {
-  ParamStore store;
-  std::unique_ptr<SequenceMixer> mixer;
-  Built(const char* yaml, int64_t width)
-      : mixer(build_mixer(parse_config(yaml, "test"), {.d_model = width, .layer = 0, .layers = 1, .max_tokens = 16},
-                          Scope(store))) {
-    store.materialize(5, DType::f64);
-  }
-  const Parameter& operator[](std::string_view name) const {
-    const Parameter* p = store.find(name);
-    REQUIRE_MESSAGE(p, std::string(name));
-    return *p;
-  }
-};
 
 // Smallest and largest of columns [from, to) of all rows.
 std::pair<double, double> range(const Tensor& t, int64_t from, int64_t to) {
@@ -49,7 +32,7 @@ void check_uniform(const Tensor& t, int64_t from, int64_t to, double bound, doub
 }  // namespace
 
 TEST_CASE("lstm: starts as PyTorch's does, its forget gate nearer to open") {
-  const Built m("{type: lstm, expand: 2}", 32);
+  const BuiltMixer m("{type: lstm, expand: 2}", 32);
   const double bound = 1 / 8.0;
   CHECK(m["in.weight"].shape == Shape{256, 32});
   CHECK(m["recurrent.weight"].shape == Shape{256, 64});
@@ -59,17 +42,17 @@ TEST_CASE("lstm: starts as PyTorch's does, its forget gate nearer to open") {
   check_uniform(m["out.weight"].value, 0, 64, bound);
   const Tensor& bias = m["in.bias"].value;
   for (int gate = 0; gate < 4; ++gate) check_uniform(bias, 64 * gate, 64 * gate + 64, bound, gate == 1 ? 1 : 0);
-  const Built other("{type: lstm, expand: 2, forget_bias: -2}", 32);
+  const BuiltMixer other("{type: lstm, expand: 2, forget_bias: -2}", 32);
   check_uniform(other["in.bias"].value, 64, 128, bound, -2);
   CHECK(m["in.weight"].traits.decay);
   CHECK(m["recurrent.weight"].traits.decay);
   CHECK_FALSE(m["in.bias"].traits.decay);
   CHECK(m["recurrent.weight"].traits.role == Role::own);
-  CHECK(Built("{type: lstm}", 32).store.find("out.weight") == nullptr);
+  CHECK(BuiltMixer("{type: lstm}", 32).store.find("out.weight") == nullptr);
 }
 
 TEST_CASE("gru: starts as PyTorch's does") {
-  const Built m("{type: gru, expand: 2}", 32);
+  const BuiltMixer m("{type: gru, expand: 2}", 32);
   CHECK(m["in.weight"].shape == Shape{192, 32});
   CHECK(m["recurrent.weight"].shape == Shape{192, 64});
   for (const Parameter* p : m.store.sorted()) {
@@ -79,7 +62,7 @@ TEST_CASE("gru: starts as PyTorch's does") {
   }
   CHECK(m["in.bias"].shape == Shape{192});
   CHECK(m["recurrent.bias"].shape == Shape{64});
-  CHECK(Built("{type: gru}", 32).store.find("out.weight") == nullptr);
+  CHECK(BuiltMixer("{type: gru}", 32).store.find("out.weight") == nullptr);
 }
 
 TEST_CASE("lstm, gru: parameters, state and FLOPs as written out") {
@@ -96,7 +79,7 @@ TEST_CASE("lstm, gru: parameters, state and FLOPs as written out") {
   };
   for (const Expected& e : all) {
     CAPTURE(e.yaml);
-    const Built m(e.yaml, d);
+    const BuiltMixer m(e.yaml, d);
     CHECK(m.store.count() == e.parameters);
     for (int64_t tokens : {1, 100, 100000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * e.state);
     CHECK(m.mixer->sequences_together() == 8);

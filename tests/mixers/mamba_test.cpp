@@ -3,30 +3,14 @@
 #include <cmath>
 #include <set>
 
-#include "autodiff/meter.h"
-#include "mixers/mixer.h"
-#include "support/tensors.h"
+#include "mixers/built_mixer.h"
 
 using namespace effllm;
 using test::at;
-
-namespace {
-
-struct Built {
-  ParamStore store;
-  std::unique_ptr<SequenceMixer> mixer;
-  Built(const char* options, int64_t width) {
-    mixer = build_mixer(parse_config(options, "test"), {.d_model = width, .layer = 0, .layers = 1, .max_tokens = 64},
-                        Scope(store));
-    store.materialize(5, DType::f64);
-  }
-  const Parameter& operator[](const char* name) const { return *store.find(name); }
-};
-
-}  // namespace
+using test::BuiltMixer;
 
 TEST_CASE("mamba: starts as its authors' code does") {
-  const Built m("{type: mamba}", 40);  // rank 3, inner width 80
+  const BuiltMixer m("{type: mamba}", 40);  // rank 3, inner width 80
   CHECK(m["dt.weight"].shape == Shape{80, 3});
   CHECK(m["x_proj.weight"].shape == Shape{3 + 2 * 16, 80});
   const auto within = [&](const char* name, double bound) {
@@ -62,7 +46,7 @@ TEST_CASE("mamba: starts as its authors' code does") {
 
 TEST_CASE("mamba: parameters, state and cost in closed form") {
   const int64_t d = 12, i = 24, n = 5, w = 3, r = 2, tokens = 7, batch = 2;
-  const Built m("{type: mamba, state: 5, conv: 3, dt_rank: 2}", d);
+  const BuiltMixer m("{type: mamba, state: 5, conv: 3, dt_rank: 2}", d);
   CHECK(m.store.count() == 2 * i * d + (w + 1) * i + (r + 2 * n) * i + i * r + i + i * n + i + d * i);
   for (int64_t length : {1, 100, 10000}) CHECK(m.mixer->state_spec(length).bytes(DType::f32) == 4 * i * (n + w - 1));
   Meter meter;
@@ -75,7 +59,7 @@ TEST_CASE("mamba: parameters, state and cost in closed form") {
 }
 
 TEST_CASE("mamba: a closed gate passes nothing, and without steps the state stays") {
-  Built m("{type: mamba, state: 4, conv: 2}", 8);
+  BuiltMixer m("{type: mamba, state: 4, conv: 2}", 8);
   const Tensor x = test::random({1, 5, 8}, 1);
   fill(m["dt.weight"].value, 0);
   fill(m["dt.bias"].value, -1000);  // softplus is 0: nothing decays, nothing enters

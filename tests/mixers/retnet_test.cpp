@@ -2,20 +2,20 @@
 
 #include <cmath>
 
+#include "mixers/built_mixer.h"
 #include "mixers/mixer.h"
-#include "mixers/mixer_facts.h"
 
 using namespace effllm;
-using test::MixerFacts;
+using test::BuiltMixer;
 
 TEST_CASE("retnet: starts as in torchscale, and nothing is free of decay") {
-  const MixerFacts m(mixers::retnet, "{heads: 2}", 64);
+  const BuiltMixer m(mixers::retnet, "{heads: 2}", 64);
   const double qk = std::exp2(-2.5) * std::sqrt(6.0 / 128), out = std::sqrt(6.0 / 192);
   const auto [least, largest] = m.range("out.weight");
   CHECK(-least <= out);
   CHECK(-least > 0.99 * out);
   CHECK(largest <= out);
-  const Tensor& w = m.parameter("qkvg.weight").value;
+  const Tensor& w = m["qkvg.weight"].value;
   double largest_qk = 0, largest_vg = 0;
   for (int64_t r = 0; r < w.rows(); ++r)
     for (int64_t c = 0; c < 64; ++c)
@@ -29,16 +29,16 @@ TEST_CASE("retnet: starts as in torchscale, and nothing is free of decay") {
 
 TEST_CASE("retnet: parameters, state and work in closed form") {
   constexpr int64_t D = 8, V = 16, H = 2;
-  const MixerFacts m(mixers::retnet, "{heads: 2}", D);
+  const BuiltMixer m(mixers::retnet, "{heads: 2}", D);
   CHECK(m.store.count() == D * (2 * D + 2 * V) + D * V);
   for (int64_t tokens : {1, 100, 100000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * D * V / H);
   constexpr int64_t token = 2 * D * (2 * D + 2 * V) + 3 * 2 * D + 4 * D * V / H + 4 * V + 8 * V + V + 2 * D * V;
   CHECK(m.forward_flops(2, 6, D) == 12.0 * token);
-  CHECK_THROWS_AS(MixerFacts(mixers::retnet, "{heads: 8}", D), ConfigError);  // an odd number of rotated columns
+  CHECK_THROWS_AS(BuiltMixer(mixers::retnet, "{heads: 8}", D), ConfigError);  // an odd number of rotated columns
 }
 
 TEST_CASE("retnet: head h keeps 1 - 2^(-5-h) of its state a token") {
-  const MixerFacts m(mixers::retnet, "{heads: 2}", 8);
+  const BuiltMixer m(mixers::retnet, "{heads: 2}", 8);
   MixerState s = m.mixer->make_state(1, 4, DType::f64);
   Context cx;
   cx.state = &s;

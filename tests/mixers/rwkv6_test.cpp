@@ -3,20 +3,20 @@
 #include <cmath>
 
 #include "ffn/ffn.h"
+#include "mixers/built_mixer.h"
 #include "mixers/mixer.h"
-#include "mixers/mixer_facts.h"
 
 using namespace effllm;
 using test::at;
-using test::MixerFacts;
+using test::BuiltMixer;
 using test::random;
 
 TEST_CASE("rwkv6: ramps over channels and depth are RWKV-LM's") {
   constexpr int64_t D = 64, layers = 4;
   for (int64_t layer = 0; layer < layers; ++layer) {
-    const MixerFacts m(mixers::rwkv6, "{}", D, layer, layers);
+    const BuiltMixer m(mixers::rwkv6, "{}", D, layer, layers);
     const double deep = static_cast<double>(layer) / 3, shallow = 1 - static_cast<double>(layer) / 4;
-    const auto value = [&](std::string_view name, int64_t r, int64_t c) { return at(m.parameter(name).value, r, c); };
+    const auto value = [&](std::string_view name, int64_t r, int64_t c) { return at(m[name].value, r, c); };
     for (int64_t c = 0; c < D; ++c) {
       const double x = static_cast<double>(c) / D, y = static_cast<double>(c) / (D - 1);
       const double usual = 1 - std::pow(x, shallow), strong = 1 - std::pow(x, shallow / 2);
@@ -32,7 +32,7 @@ TEST_CASE("rwkv6: ramps over channels and depth are RWKV-LM's") {
 }
 
 TEST_CASE("rwkv6: what starts at zero, what is small, what does not decay, what learns faster") {
-  const MixerFacts m(mixers::rwkv6, "{}", 64);
+  const BuiltMixer m(mixers::rwkv6, "{}", 64);
   for (const char* name : {"mix_down.weight", "decay_down.weight", "group_norm.bias", "out.weight"})
     CHECK(m.all(name, 0));
   for (const char* name : {"mix_up.weight", "decay_up.weight"}) {
@@ -45,7 +45,7 @@ TEST_CASE("rwkv6: what starts at zero, what is small, what does not decay, what 
                                                   "mix_up.weight", "mix_x"});
   for (const Parameter* p : m.store.sorted()) CHECK(p->traits.lr_scale == (p->name == "decay_base" ? 2 : 1));
   const auto spread = [&](std::string_view name) {
-    const Tensor& w = m.parameter(name).value;
+    const Tensor& w = m[name].value;
     return std::sqrt(test::dot(w, w) / static_cast<double>(w.numel()));
   };
   CHECK(spread("r.weight") == doctest::Approx(1.0 / 8).epsilon(0.05));
@@ -56,7 +56,7 @@ TEST_CASE("rwkv6: what starts at zero, what is small, what does not decay, what 
 
 TEST_CASE("rwkv6: parameters, state and work in closed form") {
   constexpr int64_t D = 8, n = 4, R = 3, Rd = 2;
-  const MixerFacts m(mixers::rwkv6, "{head_dim: 4, shift_rank: 3, decay_rank: 2}", D);
+  const BuiltMixer m(mixers::rwkv6, "{head_dim: 4, shift_rank: 3, decay_rank: 2}", D);
   CHECK(m.store.count() == 5 * D * D + 10 * R * D + 2 * Rd * D + (1 + 5 + 1 + 1 + 2) * D);
   for (int64_t tokens : {1, 100, 100000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * (D * n + D));
   constexpr int64_t token = 3 * D + 2 * D * 5 * R + 8 * 5 * R + 2 * 5 * R * D  // what the shift depends on
@@ -65,16 +65,16 @@ TEST_CASE("rwkv6: parameters, state and work in closed form") {
                             + 4 * D * n + 5 * D + 7 * D                        // core, bonus, norm
                             + 8 * D + D + 2 * D * D;                           // gate, output
   CHECK(m.forward_flops(2, 6, D) == 12.0 * token);
-  CHECK_THROWS_AS(MixerFacts(mixers::rwkv6, "{head_dim: 3}", D), ConfigError);
+  CHECK_THROWS_AS(BuiltMixer(mixers::rwkv6, "{head_dim: 3}", D), ConfigError);
 }
 
 TEST_CASE("rwkv_channel_mix: starts as RWKV-LM's, with parameters, state and work in closed form") {
   constexpr int64_t D = 8, F = 28, layers = 4;
   for (int64_t layer = 0; layer < layers; ++layer) {
-    const MixerFacts m(ffns::rwkv_channel_mix, "{}", D, layer, layers);
+    const BuiltMixer m(ffns::rwkv_channel_mix, "{}", D, layer, layers);
     for (const char* name : {"mix_k", "mix_r"})
       for (int64_t c = 0; c < D; ++c)
-        CHECK(at(m.parameter(name).value, 0, c) ==
+        CHECK(at(m[name].value, 0, c) ==
               doctest::Approx(1 - std::pow(static_cast<double>(c) / D, 1 - static_cast<double>(layer) / 4)));
     for (const char* name : {"receptance.weight", "value.weight"}) CHECK(m.all(name, 0));
     CHECK(m.undecayed() == std::vector<std::string>{"mix_k", "mix_r"});

@@ -4,32 +4,20 @@
 #include <numbers>
 #include <set>
 
-#include "autodiff/meter.h"
-#include "mixers/mixer.h"
-#include "support/tensors.h"
+#include "mixers/built_mixer.h"
 
 using namespace effllm;
 using test::at;
+using test::BuiltMixer;
 
 namespace {
-
-struct Built {
-  ParamStore store;
-  std::unique_ptr<SequenceMixer> mixer;
-  Built(const char* options, int64_t width) {
-    mixer = build_mixer(parse_config(options, "test"), {.d_model = width, .layer = 0, .layers = 1, .max_tokens = 64},
-                        Scope(store));
-    store.materialize(5, DType::f64);
-  }
-  const Parameter& operator[](const char* name) const { return *store.find(name); }
-};
 
 double mean_square(const Tensor& t) { return test::dot(t, t) / static_cast<double>(t.numel()); }
 
 }  // namespace
 
 TEST_CASE("s4d: starts as S4D-Lin, its step sizes and transitions learn slowly and don't decay") {
-  const Built m("{type: s4d}", 60);
+  const BuiltMixer m("{type: s4d}", 60);
   CHECK(m["c"].shape == Shape{60, 64});
   double least = 1, most = 0;
   for (int64_t k = 0; k < 60; ++k) {
@@ -62,7 +50,7 @@ TEST_CASE("s4d: starts as S4D-Lin, its step sizes and transitions learn slowly a
 
 TEST_CASE("s4d: parameters, state and cost in closed form") {
   const int64_t d = 12, n = 6, batch = 3;
-  const Built m("{type: s4d, state: 6}", d);
+  const BuiltMixer m("{type: s4d, state: 6}", d);
   CHECK(m.store.count() == d + d * n + 2 * d * n / 2 + d + 2 * d * d + 2 * d);
   for (int64_t length : {1, 100, 10000}) CHECK(m.mixer->state_spec(length).bytes(DType::f32) == 4 * d * n);
   const auto flops = [&](int64_t tokens, MixerState* state) {
@@ -87,11 +75,11 @@ TEST_CASE("s4d: parameters, state and cost in closed form") {
 }
 
 TEST_CASE("s4d: refuses a state that is not made of pairs") {
-  CHECK_THROWS_WITH_AS(Built("{type: s4d, state: 5}", 8), doctest::Contains("pairs"), ConfigError);
+  CHECK_THROWS_WITH_AS(BuiltMixer("{type: s4d, state: 5}", 8), doctest::Contains("pairs"), ConfigError);
 }
 
 TEST_CASE("s4d: Fourier transforms and recurrence agree over a thousand tokens") {
-  const Built m("{type: s4d}", 16);
+  const BuiltMixer m("{type: s4d}", 16);
   const Tensor x = test::random({2, 1000, 16}, 1), whole = m.mixer->forward(x, {});
   MixerState s = m.mixer->make_state(2, 1000, DType::f64);
   Context cx;

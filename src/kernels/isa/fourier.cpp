@@ -1,39 +1,36 @@
 // Convolutions along time by Fourier transforms, kLanes columns side by side: every butterfly is a vector operation.
 // Forward, radix 4 (and one radix 2 where log2 n is odd) leaves the spectrum in the order of its reversed digits, which
 // the mirrored inverse takes in: nothing is ever put in order.
+#include "kernels/isa/complex.h"
 #include "kernels/isa/lanes.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
 
+// A point: kLanes real parts, then kLanes imaginary ones.
 template <class T>
-struct Point {
-  Vec<T> re, im;
-};
-template <class T>
-[[gnu::always_inline]] inline Point<T> point(const T* x) {
-  return {load(x), load(x + kLanes<T>)};
+[[gnu::always_inline]] inline Complex<T> point(const T* x) {
+  return complex_at(x, kLanes<T>);
 }
 template <class T>
-[[gnu::always_inline]] inline void put(T* x, Point<T> p) {
-  store<T>(x, p.re);
-  store<T>(x + kLanes<T>, p.im);
+[[gnu::always_inline]] inline void put(T* x, Complex<T> p) {
+  store_complex(x, kLanes<T>, p);
 }
 template <class T>
-[[gnu::always_inline]] inline Point<T> plus(Point<T> a, Point<T> b) {
+[[gnu::always_inline]] inline Complex<T> plus(Complex<T> a, Complex<T> b) {
   return {a.re + b.re, a.im + b.im};
 }
 template <class T>
-[[gnu::always_inline]] inline Point<T> minus(Point<T> a, Point<T> b) {
+[[gnu::always_inline]] inline Complex<T> minus(Complex<T> a, Complex<T> b) {
   return {a.re - b.re, a.im - b.im};
 }
 template <class T>
-[[gnu::always_inline]] inline Point<T> times_i(Point<T> a) {
+[[gnu::always_inline]] inline Complex<T> times_i(Complex<T> a) {
   return {-a.im, a.re};
 }
 // a w, or a conj(w).
 template <bool kConjugate, class T>
-[[gnu::always_inline]] inline Point<T> turned(Point<T> a, const T* w) {
+[[gnu::always_inline]] inline Complex<T> turned(Complex<T> a, const T* w) {
   const T re = w[0], im = kConjugate ? -w[1] : w[1];
   return {a.re * re - a.im * im, a.im * re + a.re * im};
 }
@@ -48,8 +45,8 @@ void forward(T* x, int64_t n, const T* turns) {
     for (int64_t k = 0; k < m / 4; ++k) {
       const T *w1 = turns + 2 * k * step, *w2 = turns + 4 * k * step, *w3 = turns + 6 * k * step;
       for (T* p = x + k * v; p < x + n * v; p += m * v) {
-        const Point<T> a = point(p), b = point(p + q), c = point(p + 2 * q), d = point(p + 3 * q);
-        const Point<T> s = plus(a, c), t = minus(a, c), u = plus(b, d), r = times_i(minus(d, b));
+        const Complex<T> a = point(p), b = point(p + q), c = point(p + 2 * q), d = point(p + 3 * q);
+        const Complex<T> s = plus(a, c), t = minus(a, c), u = plus(b, d), r = times_i(minus(d, b));
         put(p, plus(s, u));
         put(p + q, turned<false>(plus(t, r), w1));
         put(p + 2 * q, turned<false>(minus(s, u), w2));
@@ -59,7 +56,7 @@ void forward(T* x, int64_t n, const T* turns) {
   }
   if (m == 2)
     for (T* p = x; p < x + n * v; p += 2 * v) {
-      const Point<T> a = point(p), b = point(p + v);
+      const Complex<T> a = point(p), b = point(p + v);
       put(p, plus(a, b));
       put(p + v, minus(a, b));
     }
@@ -72,7 +69,7 @@ void inverse(T* x, int64_t n, const T* turns) {  // times n
   while (m * 4 <= n) m *= 4;
   if (m < n) {
     for (T* p = x; p < x + n * v; p += 2 * v) {
-      const Point<T> a = point(p), b = point(p + v);
+      const Complex<T> a = point(p), b = point(p + v);
       put(p, plus(a, b));
       put(p + v, minus(a, b));
     }
@@ -85,9 +82,9 @@ void inverse(T* x, int64_t n, const T* turns) {  // times n
     for (int64_t k = 0; k < m / 4; ++k) {
       const T *w1 = turns + 2 * k * step, *w2 = turns + 4 * k * step, *w3 = turns + 6 * k * step;
       for (T* p = x + k * v; p < x + n * v; p += m * v) {
-        const Point<T> a = point(p), b = turned<true>(point(p + q), w1), c = turned<true>(point(p + 2 * q), w2),
-                       d = turned<true>(point(p + 3 * q), w3);
-        const Point<T> s = plus(a, c), u = minus(a, c), t = plus(b, d), r = times_i(minus(b, d));
+        const Complex<T> a = point(p), b = turned<true>(point(p + q), w1), c = turned<true>(point(p + 2 * q), w2),
+                         d = turned<true>(point(p + 3 * q), w3);
+        const Complex<T> s = plus(a, c), u = minus(a, c), t = plus(b, d), r = times_i(minus(b, d));
         put(p, plus(s, t));
         put(p + q, plus(u, r));
         put(p + 2 * q, minus(s, t));
@@ -120,17 +117,17 @@ template <class T>
 void multiply_spectra(T* x, const T* k, bool conjugate, int64_t n) noexcept {
   const T sign = conjugate ? T(-1) : T(1);
   for (int64_t i = 0; i < n * 2 * kLanes<T>; i += 2 * kLanes<T>) {
-    const Point<T> a = point(x + i), b = point(k + i);
+    const Complex<T> a = point(x + i), b = point(k + i);
     const Vec<T> im = sign * b.im;
-    put(x + i, Point<T>{a.re * b.re - a.im * im, a.re * im + a.im * b.re});
+    put(x + i, Complex<T>{a.re * b.re - a.im * im, a.re * im + a.im * b.re});
   }
 }
 
 template <class T>
 void correlate_spectra(const T* a, const T* b, T* sum, bool add, int64_t n) noexcept {
   for (int64_t i = 0; i < n * 2 * kLanes<T>; i += 2 * kLanes<T>) {
-    const Point<T> p = point(a + i), q = point(b + i);
-    const Point<T> product = {p.re * q.re + p.im * q.im, p.re * q.im - p.im * q.re};
+    const Complex<T> p = point(a + i), q = point(b + i);
+    const Complex<T> product = {p.re * q.re + p.im * q.im, p.re * q.im - p.im * q.re};
     put(sum + i, add ? plus(point<T>(sum + i), product) : product);
   }
 }

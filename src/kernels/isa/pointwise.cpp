@@ -132,7 +132,7 @@ struct Elu1 {  // elu(x) + 1, positive (Katharopoulos et al. 2020)
   template <class T>
   static T f(T x) {
     const T e = fast_exp(x < 0 ? x : T(0));
-    return x > 0 ? x + T(1) : e;
+    return x < 0 ? e : x + T(1);
   }
   template <class T>
   static T df(T x) {

@@ -92,8 +92,7 @@ constinit const MixerInfo s4d = describe_mixer<S4d>({
     .deviations =
         "a convolution where nothing is carried (documents of up to 64 tokens term by term, longer ones by "
         "Fourier transforms), the recurrence wherever there is a state; dt and A learn at a tenth of the run's rate "
-        "and "
-        "don't decay, as 0.001 of 0.01 in the authors' example; no dropout inside; exp(dt A) is computed in f64",
+        "and don't decay, as 0.001 of 0.01 in the authors' example; no dropout inside; exp(dt A) is computed in f64",
     .waivers = {.split = "",
                 .causal = "a Fourier transform mixes all tokens of a document: later ones reach earlier ones by its "
                           "rounding, where sums over them cancel"},

@@ -1,17 +1,9 @@
-// Heads of tensors as matrices, and products of them.
+// Products of heads, which are matrices.
 #pragma once
 #include "kernels/gemm.h"
-#include "tensor/tensor.h"
+#include "recurrence/heads.h"
 
 namespace effllm {
-
-// Columns of head h in the rows of sequence b, of x [B, rows, H * n]; null data where x is undefined.
-template <class T>
-View<T> head_of(const Tensor& x, int64_t b, int64_t h, int64_t heads) {
-  if (!x.defined()) return {};
-  const int64_t n = x.cols() / heads;
-  return x.view<T>().part(b * x.dim(1), x.dim(1)).columns(h * n, n);
-}
 
 // c (+)= op(a) op(b), the depth as a has it; nothing is done where a size is 0.
 template <class T>
