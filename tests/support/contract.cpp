@@ -101,8 +101,7 @@ Tensor segments_of_call(const Tensor& segments, int64_t from, int64_t to) {
 }
 
 // carried: through a first call and a second one that continues, so that initial and final states carry gradients too;
-// otherwise in one call without a state. packed: rows of two documents each,
-// computed in chunks.
+// otherwise in one call without a state. packed: rows of two documents each, computed in chunks.
 void check_gradients(const Built& m, const MixerInfo& info, Phase phase, bool carried, bool packed,
                      int64_t width = kWidth) {
   const int64_t n = length(info), cut = info.period + 1;
