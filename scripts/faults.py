@@ -9,11 +9,13 @@ as it is. Prints a table; exit code 1 where a fault is not caught, 2 where a pat
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +39,8 @@ def run(command: list[str], cwd: Path, what: str) -> str:
 
 def read_fault(path: Path) -> tuple[str, str, str]:
     """(sentence, doctest pattern, source file) of a patch."""
+    if not path.exists():
+        raise Broken("there is no such patch")
     text = path.read_text()
     pattern = re.search(r"^tests: (.+)$", text, re.M)
     source = re.search(r"^\+\+\+ b/(\S+)$", text, re.M)
@@ -127,17 +131,24 @@ def main() -> int:
     link = shlex.split(next(part for part in line.split(" && ") if " -o effllm_tests " in part))
     paths = [FAULTS / f"{name}.patch" for name in arguments] or sorted(FAULTS.glob("*.patch"))
     caught = broken = 0
-    print("| fault | in | caught by |\n|---|---|---|", flush=True)
-    for path in paths:
+
+    def row(path: Path) -> tuple[str, str, list[str]] | Broken:
         try:
-            sentence, source, checks = plant(path, build, link)
+            return plant(path, build, link)
         except Broken as error:
-            broken += 1
-            print(f"| {path.stem} | | BROKEN: {error} |", flush=True)
-            continue
-        caught += bool(checks)
-        shown = "; ".join(checks[:2]) + (f" and {len(checks) - 2} more" if len(checks) > 2 else "")
-        print(f"| {sentence} | {source} | {shown or 'NOTHING'} |", flush=True)
+            return error
+
+    print("| fault | in | caught by |\n|---|---|---|", flush=True)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for path, result in zip(paths, pool.map(row, paths)):
+            if isinstance(result, Broken):
+                broken += 1
+                print(f"| {path.stem} | | BROKEN: {result} |", flush=True)
+                continue
+            sentence, source, checks = result
+            caught += bool(checks)
+            shown = "; ".join(checks[:2]) + (f" and {len(checks) - 2} more" if len(checks) > 2 else "")
+            print(f"| {sentence} | {source} | {shown or f'NOTHING: {path.stem}'} |", flush=True)
     print(f"\n{caught} of {len(paths)} faults caught")
     return 2 if broken else int(caught < len(paths))
 

@@ -39,6 +39,11 @@ TEST_CASE("largest: ties go to the lowest index, the answer is in order") {
   CHECK(best(4) == std::vector<int64_t>{1, 2, 3, 4});
   CHECK(best(7) == std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6});
   CHECK(best(9).size() == 7);
+  const double late[] = {5, 5, 6};  // the best comes last: of the others the first stays
+  int64_t index[2];
+  CHECK(largest(late, 3, 2, index) == 2);
+  CHECK(index[0] == 0);
+  CHECK(index[1] == 2);
 }
 
 TEST_CASE("block_means: means of the complete blocks of every document, and their gradient") {

@@ -24,7 +24,10 @@ struct Built {
   Built(const MixerInfo& info, const ConfigNode& node, int64_t width, DType type, uint64_t seed = 3)
       : options(info.options()), direction(info.causal_form ? Direction::causal : Direction::bidirectional) {
     read(*options, node, info.name);
-    mixer = info.build(*options, {.d_model = width, .layer = 0, .layers = 2, .max_tokens = 16}, Scope(store, "mixer."));
+    // The second of two layers: some mechanisms leave something out in the first.
+    const MixerArgs args{
+        .d_model = width, .layer = 1, .layers = 2, .max_tokens = 16, .index_of_kind = 1, .layers_of_kind = 2};
+    mixer = info.build(*options, args, Scope(store, "mixer."));
     store.materialize(seed, type);
   }
   // Larger weights than the initial ones, so that every path matters in a comparison.
@@ -60,43 +63,94 @@ Tensor first_row(const Tensor& x, int64_t t) {  // x[:, t] as [B, D]
   return tokens(x, t, t + 1).reshape({x.dim(0), x.cols()});
 }
 
-void check_gradients(const Built& m, const MixerInfo& info, Phase phase) {
-  // Through a first call and a second one that continues: initial and final states carry gradients too.
+// One step of training without its update: the output, and the gradients of x and of all parameters.
+std::vector<Tensor> train_pass(const Built& m, const Tensor& x) {
+  Slab slab(m.store.slab_elements(), x.dtype());
+  ParamGrads grads = m.store.gradients(slab);
+  ParamGrads::current = &grads;
+  Tape tape;
+  const Tensor leaf = tape.leaf(x);
+  std::vector<Tensor> results(1);
+  {
+    const Tape::Recording recording(tape);
+    results[0] = m.forward(leaf, nullptr, nullptr, 0, Phase::train);
+    tape.backward(results[0], random(x.shape(), 3, x.dtype()));
+  }
+  ParamGrads::current = nullptr;
+  grads.zero_unwritten();
+  results.push_back(tape.grad(leaf));
+  for (const Tensor& g : grads.views) results.push_back(g.clone());
+  return results;
+}
+
+// Document starts for rows of n tokens, one inside each row: sequence b's at borders[b].
+Tensor two_documents(const std::vector<int64_t>& borders, int64_t n) {
+  const Tensor segments = Tensor::zeros({static_cast<int64_t>(borders.size()), n}, DType::i64);
+  for (int64_t b = 0; b < segments.dim(0); ++b)
+    for (int64_t t = borders[static_cast<size_t>(b)]; t < n; ++t) put(segments, b, t, 1);
+  return segments;
+}
+
+// The same for a call with tokens [from, to) of those rows.
+Tensor segments_of_call(const Tensor& segments, int64_t from, int64_t to) {
+  const Tensor part = Tensor::zeros({segments.dim(0), to - from}, DType::i64);
+  for (int64_t b = 0; b < part.dim(0); ++b)
+    for (int64_t t = from; t < to; ++t)
+      put(part, b, t - from, at(segments, b, t) - (from > 0 ? at(segments, b, from - 1) : 0));
+  return part;
+}
+
+// carried: through a first call and a second one that continues, so that initial and final states carry gradients too;
+// otherwise in one call without a state. packed: rows of two documents each, computed in chunks.
+void check_gradients(const Built& m, const MixerInfo& info, Phase phase, bool carried, bool packed,
+                     int64_t width = kWidth) {
   const int64_t n = length(info), cut = info.period + 1;
-  const Tensor x = random({kBatch, n, kWidth}, 2);
+  const Tensor x = random({kBatch, n, width}, 2);
+  const Tensor segments = two_documents({std::max<int64_t>(1, info.period - 1), info.period + 2}, n);
+  std::vector<std::pair<int64_t, int64_t>> calls = {{0, n}};
+  if (carried) calls = {{0, cut}, {cut, n}};
   std::vector<Tensor> values;
   for (Parameter* p : m.store.sorted()) values.push_back(p->value);
   // A directional derivative over x and all parameters at once.
   std::vector<Tensor> directions = {random(x.shape(), 5)};
   for (size_t i = 0; i < values.size(); ++i) directions.push_back(random(values[i].shape(), 50 + i));
-  const Tensor w1 = random({kBatch, cut, kWidth}, 7), w2 = random({kBatch, n - cut, kWidth}, 8);
-  const auto run = [&](const Tensor& head, const Tensor& tail) {
-    if (!info.causal_form)
-      return std::vector{m.forward(head, nullptr, nullptr, 0, phase), m.forward(tail, nullptr, nullptr, 0, phase)};
-    MixerState s = m.mixer->make_state(kBatch, n, DType::f64);
-    std::vector<Tensor> y = {m.forward(head, &s, nullptr, 0, phase), m.forward(tail, &s, nullptr, 0, phase)};
+  const auto inputs = [&] {
+    std::vector<Tensor> in;
+    for (const auto& [from, to] : calls) in.push_back(tokens(x, from, to));
+    return in;
+  };
+  const auto run = [&](const std::vector<Tensor>& in) {
+    MixerState s;
+    if (carried) s = m.mixer->make_state(kBatch, n, DType::f64);
+    std::vector<Tensor> y;
+    for (size_t i = 0; i < in.size(); ++i) {
+      const Tensor documents = segments_of_call(segments, calls[i].first, calls[i].second);
+      y.push_back(m.forward(in[i], carried ? &s : nullptr, packed ? &documents : nullptr, packed ? 3 : 0, phase));
+    }
     for (const Tensor& f : s.fields)
       if (f.numel() > 0) y.push_back(f);
     return y;
   };
-  const auto weight = [&](size_t i, const Tensor& y) { return i == 0 ? w1 : i == 1 ? w2 : random(y.shape(), 90 + i); };
+  const auto weight = [&](size_t i, const Tensor& y) { return random(y.shape(), 90 + i); };
   Slab slab(m.store.slab_elements(), DType::f64);
   ParamGrads grads = m.store.gradients(slab);
   double analytic = 0;
   {
     Tape tape;
     ParamGrads::current = &grads;
-    const Tensor a = tape.leaf(tokens(x, 0, cut)), b = tape.leaf(tokens(x, cut, n));
+    std::vector<Tensor> leaves;
+    for (const Tensor& in : inputs()) leaves.push_back(tape.leaf(in));
     std::vector<Tape::Seed> seeds;
     {
       const Tape::Recording recording(tape);
-      const std::vector<Tensor> y = run(a, b);
+      const std::vector<Tensor> y = run(leaves);
       for (size_t i = 0; i < y.size(); ++i) seeds.push_back({y[i], weight(i, y[i])});
     }
     tape.backward(seeds);
     ParamGrads::current = nullptr;
     grads.zero_unwritten();
-    analytic += dot(tape.grad(a), tokens(directions[0], 0, cut)) + dot(tape.grad(b), tokens(directions[0], cut, n));
+    for (size_t i = 0; i < calls.size(); ++i)
+      analytic += dot(tape.grad(leaves[i]), tokens(directions[0], calls[i].first, calls[i].second));
     for (size_t i = 0; i < values.size(); ++i) analytic += dot(grads.views[i], directions[i + 1]);
   }
   const auto shift = [&](double h) {
@@ -107,19 +161,22 @@ void check_gradients(const Built& m, const MixerInfo& info, Phase phase) {
     }
   };
   const auto loss = [&] {
-    const std::vector<Tensor> y = run(tokens(x, 0, cut), tokens(x, cut, n));
+    const std::vector<Tensor> y = run(inputs());
     double sum = 0;
     for (size_t i = 0; i < y.size(); ++i) sum += dot(y[i], weight(i, y[i]));
     return sum;
   };
   constexpr double kStep = 1e-6;
-  shift(kStep);
-  const double up = loss();
-  shift(-2 * kStep);
-  const double down = loss();
-  shift(kStep);
-  const double numeric = (up - down) / (2 * kStep);
-  INFO("analytic ", analytic, " numeric ", numeric);
+  const auto slope = [&](double h) {  // of central differences
+    shift(h);
+    const double up = loss();
+    shift(-2 * h);
+    const double down = loss();
+    shift(h);
+    return (up - down) / (2 * h);
+  };
+  const double numeric = (4 * slope(kStep) - slope(2 * kStep)) / 3;  // without the error of second order
+  INFO("continued ", carried, ", documents ", packed, ": analytic ", analytic, " numeric ", numeric);
   CHECK(std::abs(analytic - numeric) <= 1e-7 * std::max(1.0, std::abs(numeric)));
 }
 
@@ -190,24 +247,38 @@ void check_batch(const Built& m, const MixerInfo& info) {
     CHECK(max_diff(m.forward(x.row_range(b * n, {1, n, kWidth}).clone()), y.row_range(b * n, {1, n, kWidth})) < 1e-12);
 }
 
-// Two documents in a row come out as each alone, also where a state takes part and where one ends the row.
+// Two documents in a row come out as each alone, at borders that differ between sequences, with any chunk, and where a
+// state takes part, cut around the borders and then token by token without documents. The second ones are as long as a
+// row elsewhere.
 void check_documents(const Built& m, const MixerInfo& info) {
-  const int64_t n = length(info), border = info.period + 2;
-  const Tensor x = random({1, n, kWidth}, 2);
-  Tensor segments = Tensor::zeros({1, n}, DType::i64);
-  for (int64_t t = border; t < n; ++t) put(segments, 0, t, 1);
-  const Tensor packed = m.forward(x, nullptr, &segments), alone = m.forward(tokens(x, border, n));
-  CHECK(max_diff(tokens(packed, 0, border), m.forward(tokens(x, 0, border))) < 1e-10);
-  CHECK(max_diff(tokens(packed, border, n), alone) < 1e-10);
+  const int64_t n = info.period + 2 + length(info);
+  const std::vector<int64_t> borders = {info.period + 2, info.period};
+  const Tensor x = random({kBatch, n, kWidth}, 2), segments = two_documents(borders, n);
+  const Tensor packed = m.forward(x, nullptr, &segments);
+  for (int64_t b = 0; b < kBatch; ++b) {
+    const int64_t border = borders[static_cast<size_t>(b)];
+    const Tensor own = x.row_range(b * n, {1, n, kWidth}).clone(), y = packed.row_range(b * n, {1, n, kWidth}).clone();
+    CHECK(max_diff(tokens(y, 0, border), m.forward(tokens(own, 0, border))) < 1e-10);
+    CHECK(max_diff(tokens(y, border, n), m.forward(tokens(own, border, n))) < 1e-10);
+  }
+  CHECK(max_diff(m.forward(x, nullptr, &segments, 3), packed) < 1e-10);
   if (!info.causal_form) return;
-  for (int64_t cut : {border - 1, border, border + 1, n - 1}) {
-    MixerState s = m.mixer->make_state(1, n, DType::f64);
-    const Tensor head = tokens(segments.reshape({1, n, 1}), 0, cut).reshape({1, cut});
-    Tensor tail = Tensor::zeros({1, n - cut}, DType::i64);
-    for (int64_t t = cut; t < n; ++t) put(tail, 0, t - cut, at(segments, 0, t) - at(segments, 0, cut - 1));
-    CHECK(max_diff(m.forward(tokens(x, 0, cut), &s, &head), tokens(packed, 0, cut)) < 1e-10);
-    CHECK(max_diff(m.forward(tokens(x, cut, n), &s, &tail), tokens(packed, cut, n)) < 1e-10);
-    CHECK(s.seen.data<int64_t>()[0] == n - border);
+  for (int64_t cut : {borders[1] - 1, borders[1], borders[0] - 1, borders[0], borders[0] + 1, n - 1}) {
+    if (cut == 0) continue;
+    MixerState s = m.mixer->make_state(kBatch, n, DType::f64);
+    const int64_t next = std::min(cut + 2, n - 1), rest = std::max(next, borders[0] + 1);
+    for (const auto& [from, to] : {std::pair{int64_t{0}, cut}, {cut, next}, {next, rest}}) {
+      if (from >= to) continue;
+      const Tensor documents = segments_of_call(segments, from, to);
+      const Tensor y = m.forward(tokens(x, from, to), &s, &documents, from > 0 ? 3 : 0);
+      CHECK(max_diff(y, tokens(packed, from, to)) < 1e-10);
+    }
+    for (int64_t t = rest; t < n; ++t) {
+      Context cx;
+      cx.state = &s;
+      CHECK(max_diff(m.mixer->step(first_row(x, t), cx), first_row(packed, t)) < 1e-10);
+    }
+    for (int64_t b = 0; b < kBatch; ++b) CHECK(s.seen.data<int64_t>()[b] == n - borders[static_cast<size_t>(b)]);
   }
 }
 
@@ -228,12 +299,27 @@ void check_no_hidden_memory(const Built& m, const MixerInfo& info) {
   }
 }
 
-// Wiping a declared field changes what follows: the size of the state is not overstated.
+// Wiping a declared field changes what follows, and of one that does not grow with the tokens every number is used: the
+// size of the state is not overstated.
 void check_no_idle_memory(const Built& m, const MixerInfo& info) {
   const int64_t n = length(info), cut = n / 2;
   const Tensor x = random({kBatch, n, kWidth}, 2), whole = m.forward(x);
-  const size_t fields = m.mixer->state_spec(n).fields.size();
-  for (size_t f = 0; f < fields; ++f) {
+  const std::vector<StateField> fields = m.mixer->state_spec(n).fields;
+  for (size_t f = 0; f < fields.size(); ++f) {
+    if (fields[f].growth != Growth::per_token) {
+      MixerState s = m.mixer->make_state(kBatch, n, DType::f64);
+      const Tensor used = Tensor::zeros(s.fields[f].shape(), DType::f64);
+      for (int64_t t = 0; t < n; ++t) {
+        m.forward(tokens(x, t, t + 1), &s);
+        for (int64_t r = 0; r < used.rows(); ++r)
+          for (int64_t c = 0; c < used.cols(); ++c) put(used, r, c, at(used, r, c) + std::abs(at(s.fields[f], r, c)));
+      }
+      double least = used.numel() > 0 ? at(used, 0, 0) : 1;
+      for (int64_t r = 0; r < used.rows(); ++r)
+        for (int64_t c = 0; c < used.cols(); ++c) least = std::min(least, at(used, r, c));
+      INFO(fields[f].name);
+      CHECK(least > 0);
+    }
     MixerState s = m.mixer->make_state(kBatch, n, DType::f64);
     m.forward(tokens(x, 0, cut), &s);
     s.fields[f] = Tensor::zeros(s.fields[f].shape(), DType::f64);
@@ -302,6 +388,9 @@ void check_f32(const Built& m, const MixerInfo& info, const ConfigNode& node) {
   f.shake(0.3);
   const Tensor x = random({kBatch, length(info), kWidth}, 2), y = m.forward(x);
   CHECK(max_diff(to_dtype(f.forward(to_dtype(x, DType::f32)), DType::f64), y) < 1e-4 * std::max(1.0, max_abs(y)));
+  const std::vector<Tensor> exact = train_pass(m, x), rough = train_pass(f, to_dtype(x, DType::f32));
+  for (size_t i = 0; i < exact.size(); ++i)
+    CHECK(max_diff(to_dtype(rough[i], DType::f64), exact[i]) < 1e-4 * std::max(1.0, max_abs(exact[i])));
   check_splits(f, info, length(info), kWidth, 1e-4 * std::max(1.0, max_abs(y)));
 }
 
@@ -309,10 +398,13 @@ void check_threads(const Built& m, const MixerInfo& info) {
   const int before = threads();
   const Tensor x = random({3, length(info), kWidth}, 2);
   set_threads(1);
-  const Tensor one = m.forward(x);
+  const std::vector<Tensor> one = train_pass(m, x);
+  const Tensor y = m.forward(x);
   for (int n : {2, 3}) {
     set_threads(n);
-    CHECK(same_bits(m.forward(x), one));
+    CHECK(same_bits(m.forward(x), y));
+    const std::vector<Tensor> several = train_pass(m, x);
+    for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(several[i], one[i]));
   }
   set_threads(before);
 }
@@ -371,7 +463,11 @@ void check_contract(const MixerInfo& info) {
     INFO(std::string(info.name), " ", sets[i]);
     Built m(info, node, kWidth, DType::f64);
     m.shake(0.3);
-    for (Phase phase : {Phase::train, Phase::infer}) check_gradients(m, info, phase);
+    for (bool packed : {false, true}) {
+      check_gradients(m, info, Phase::train, false, packed);
+      if (!info.causal_form) continue;
+      for (Phase phase : {Phase::train, Phase::infer}) check_gradients(m, info, phase, true, packed);
+    }
     check_splits(m, info, length(info), kWidth, 1e-10);
     check_chunks(m, info);
     check_causality(m, info);
@@ -389,6 +485,7 @@ void check_contract(const MixerInfo& info) {
   const Built defaults(info, ConfigNode::map(), 64, DType::f64);
   INFO(std::string(info.name), " at its defaults");
   check_splits(defaults, info, 2 * info.period + 3, 64, 1e-10);
+  check_gradients(defaults, info, Phase::train, false, false, 64);
 }
 
 }  // namespace effllm::test
