@@ -2,6 +2,7 @@
 
 #include "mixers/built_mixer.h"
 #include "model/language_model.h"
+#include "support/models.h"
 
 using namespace effllm;
 using test::at;
@@ -98,4 +99,9 @@ TEST_CASE("hgrn: the shared floor collects the gradients of all its layers") {
         CHECK(at(grads.views[index], r, c) == doctest::Approx((up - down) / (2 * kStep)).epsilon(1e-5));
       }
   }
+}
+
+TEST_CASE("hgrn: layers of unequal width can't share a floor, which is an error of the configuration") {
+  CHECK_THROWS_WITH_AS(test::build_model("{d_model: 8, layers: [{mixer: hgrn}, {mixer: {type: hgrn, expand: 2}}]}", 11),
+                       doctest::Contains("the same `expand`"), ConfigError);
 }

@@ -32,6 +32,17 @@ struct HgrnOptions final : Options {
   }
 };
 
+// One row for each HGRN layer of the model.
+Parameter& floors(const Scope& s, const Shape& shape, const Mark& where) {
+  try {
+    return s.shared("hgrn_floor", shape, Init::zeros(), {.decay = false});
+  } catch (const ShapeError&) {
+    throw_at(where,
+             "hgrn: the layers share one floor: give all of them the same `expand`, and put them all inside "
+             "composites or none");
+  }
+}
+
 class Hgrn final : public SequenceMixer {
  public:
   using Options = HgrnOptions;
@@ -42,7 +53,7 @@ class Hgrn final : public SequenceMixer {
         in_(s / "in", args.d_model, 3 * width_, Init::normal(kInitStd)),
         out_(s / "out", width_, args.d_model, Init::normal(kInitStd), Role::residual),
         norm_(s / "norm", width_, kNormEps),
-        floor_(&s.shared("hgrn_floor", {args.layers_of_kind, width_}, Init::zeros(), {.decay = false})) {}
+        floor_(&floors(s, {args.layers_of_kind, width_}, o.mark)) {}
 
   StateSpec state_spec(int64_t) const override { return {{{"h", {width_}}}}; }
 
