@@ -105,9 +105,11 @@ constinit const MixerInfo retnet = describe_mixer<Retnet>({
     .family = "linear attention",
     .recurrence = "gla",
     .paper = "Sun et al. 2023, arXiv:2307.08621",
-    .deviations = "rotation without xPos's scaling, as in torchscale, in half-split pairs (columns in another order); "
-                  "computed by a time-tiled recurrence at every length, without the parallel form's row normalisation, "
-                  "which the norm of the output takes out; q, k, v and the gate are one matrix",
+    .deviations =
+        "rotation without xPos's scaling, as in torchscale, in half-split pairs (columns in another order) and "
+        "with the usual frequencies 10000^(-2i/dk), where torchscale's exponents end at 1; "
+        "computed by a time-tiled recurrence at every length, without the parallel form's row normalisation, "
+        "which the norm of the output takes out; q, k, v and the gate are one matrix",
     .tiny = "{heads: 4}",
     .variants = kVariants,
 });
