@@ -54,7 +54,7 @@ class FusedScanOp final : public Op {
   void backward(Backward& c) override {
     const Shape& shape = c.in(kX).shape();
     const DocumentStarts starts(c.in(kSegments));
-    Sink dx[3];
+    Sink dx[3] = {};
     for (size_t i = 0; i < inputs_; ++i) dx[i] = c.sink(static_cast<int>(i));
     const Sink d_row = has_row(form_) ? c.sink(kRow) : Sink{{}, false}, d_h0 = c.sink(kH0);
     // What each sequence gives to the row, added up in their order.
