@@ -15,8 +15,8 @@ struct VerifyOptions {
 };
 
 struct Finding {
-  std::string check = {};    // "single tokens"
-  bool passed = true;        //
+  std::string check = {};  // "single tokens"
+  bool passed = true;
   std::string skipped = {};  // why it could not be checked, or means nothing for this model
   double worst = 0;          // largest |difference| of a logit, over the largest |logit| (at least 1)
   double bound = 0;          // what is allowed; 0: every bit
