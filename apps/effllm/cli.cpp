@@ -110,7 +110,9 @@ void declare_eval(CLI::App& app, EvalArgs& a) {
 
 void declare_generate(CLI::App& app, GenerateArgs& a) {
   app.add_option("model", a.model, "Run folder or checkpoint")->required();
-  app.add_option("-p,--prompt", a.prompt, "Text to continue");
+  auto* prompt = app.add_option("-p,--prompt", a.prompt, "Text to continue (\\n, \\t, \\r, \\\\ are understood)");
+  app.add_option("--prompt-file", a.prompt_file, "Continue this file, byte for byte; -: standard input")
+      ->excludes(prompt);
   app.add_option("-n,--tokens", a.tokens, "Tokens to generate")->capture_default_str()->check(positive());
   app.add_option("--samples", a.samples, "How many texts")->capture_default_str()->check(positive());
   auto* temperature =
@@ -119,7 +121,7 @@ void declare_generate(CLI::App& app, GenerateArgs& a) {
   app.add_option("--top-p", a.top_p, "Among the fewest that reach probability p")->capture_default_str();
   app.add_option("--seed", a.seed, "Of the random numbers")->capture_default_str();
   app.add_flag("--greedy", a.greedy, "The likeliest token each time (temperature 0)")->excludes(temperature);
-  one_each(app.add_option("--stop", a.stop, "End before this text (repeatable)"));
+  one_each(app.add_option("--stop", a.stop, "End before this text (repeatable; \\n, \\t, \\r, \\\\ are understood)"));
   app.add_flag("--raw", a.raw, "Write bytes as they are, also to a terminal");
 }
 
@@ -136,7 +138,8 @@ void declare_verify(CLI::App& app, VerifyArgs& a) {
 
 void declare_plot(CLI::App& app, PlotArgs& a) {
   app.add_option("runs", a.runs, "Run folders")->required();
-  app.add_option("-m,--metric", a.metric, "Such as train/loss, val/bpc (default: train/bpc and val/bpc)");
+  app.add_option("-m,--metric", a.metric,
+                 "Such as train/loss, val/bpc (default: bpc of train and val, bpb of text that is not UTF-8)");
   app.add_option("-x", a.x, "step, tokens or wall_s")
       ->capture_default_str()
       ->check(CLI::IsMember({"step", "tokens", "wall_s"}));
@@ -295,7 +298,7 @@ ExitCode run_command_line(int argc, char** argv) {
   prepare->add_flag("--force", prepare_args.force,
                     "Replace a corpus of that name that has another text or other splits");
   prepare->add_option("--separator", prepare_args.separator,
-                      "A document starts after each occurrence (\\n for a newline)");
+                      "A document starts after each occurrence (\\n, \\t, \\r, \\\\ are understood)");
   std::string shown_corpus;
   command(*data, "show", "Sizes and splits of a corpus", [&] { return show_data(common, shown_corpus); })
       ->add_option("corpus", shown_corpus, "Name of a manifest, or a path to one")

@@ -10,6 +10,7 @@
 #include "bench/step_bench.h"
 #include "commands.h"
 #include "io/file.h"
+#include "json_output.h"
 #include "kernels/isa.h"
 #include "kernels/parallel.h"
 #include "model/describe.h"
@@ -102,7 +103,7 @@ ExitCode follow(StepBench& bench) {
     } else {
       throw ConfigError("--follow understands `steps N` and `probe`, not `{}`", printable(word));
     }
-    fmt::print("{}\n", j.dump());
+    print_json(j);
     std::fflush(stdout);
   }
   return ExitCode::ok;
@@ -168,7 +169,7 @@ ExitCode print_cases(const Common& common, const BenchFormat& format, const std:
   }
   j["contended"] = neighbours.contended(threads());
   if (common.json) {
-    fmt::print("{}\n", j.dump());
+    print_json(j);
     return ExitCode::ok;
   }
   print(rows, format);
@@ -219,7 +220,7 @@ ExitCode bench_train(const Common& common, const BenchArgs& args) {
                               {"thread_seconds", p.seconds / kProfiledSteps},
                               {"flops", p.flops / kProfiledSteps},
                               {"bytes", p.bytes / kProfiledSteps}});
-    fmt::print("{}\n", j.dump());
+    print_json(j);
     return ExitCode::ok;
   }
   const bool as_table = args.format.csv || args.format.markdown;
@@ -238,7 +239,7 @@ ExitCode bench_train(const Common& common, const BenchArgs& args) {
 ExitCode bench_roofline(const Common& common, const BenchFormat& format) {
   const Roofline r = measure_roofline();
   if (common.json) {
-    fmt::print("{}\n", to_json(r).dump());
+    print_json(to_json(r));
     return ExitCode::ok;
   }
   Rows rows = {{"what", "value", "unit", "how"}};

@@ -5,6 +5,7 @@
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
+#include "json_output.h"
 #include "kernels/parallel.h"
 #include "model/describe.h"
 #include "shared.h"
@@ -78,7 +79,7 @@ ExitCode describe(const Common& common, const DescribeArgs& args) {
                         {"training_bytes", memory}};
     for (const auto& l : cost.layers) j["layers"].push_back(to_json(l));
     for (const LengthCost& l : cost.lengths) j["lengths"].push_back(to_json(l));
-    fmt::print("{}\n", j.dump());
+    print_json(j);
     return ExitCode::ok;
   }
   if (args.parameters) {
@@ -128,7 +129,7 @@ ExitCode check(const Common& common, const CheckArgs& args) {
       code = e.code();
     }
   }
-  if (common.json) fmt::print("{}\n", all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  if (common.json) print_json(all);
   return code;
 }
 

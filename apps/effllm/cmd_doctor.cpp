@@ -14,6 +14,7 @@
 #include "bench/roofline.h"
 #include "commands.h"
 #include "io/file.h"
+#include "json_output.h"
 #include "kernels/gemm.h"
 #include "kernels/isa.h"
 #include "kernels/parallel.h"
@@ -128,7 +129,7 @@ ExitCode doctor(const Common& common) {
   if (common.json) {
     nlohmann::json j;
     for (const auto& r : rows) j[r[0]] = r[1];
-    fmt::print("{}\n", j.dump());
+    print_json(j);
   } else {
     for (const auto& r : rows) fmt::print("{:<22}{}\n", r[0], r[1]);
   }
@@ -139,12 +140,11 @@ ExitCode doctor(const Common& common) {
 ExitCode version(const Common& common) {
   const BuildInfo& b = build_info();
   if (common.json)
-    fmt::print("{}\n", nlohmann::json{{"version", b.version},
-                                      {"git", b.git},
-                                      {"build_type", b.build_type},
-                                      {"compiler", b.compiler},
-                                      {"gemm", gemm_backend()}}
-                           .dump());
+    print_json({{"version", b.version},
+                {"git", b.git},
+                {"build_type", b.build_type},
+                {"compiler", b.compiler},
+                {"gemm", gemm_backend()}});
   else
     fmt::print("effllm {} ({}, {}, {}; dense products: {})\n", b.version, b.git, b.build_type, b.compiler,
                gemm_backend());

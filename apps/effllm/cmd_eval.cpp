@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 
+#include "base/escapes.h"
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
@@ -14,6 +15,7 @@
 #include "io/file.h"
 #include "io/run_folder.h"
 #include "io/safetensors.h"
+#include "json_output.h"
 #include "train/loaded_model.h"
 
 namespace effllm::app {
@@ -45,7 +47,7 @@ void save_logits(const LoadedModel& m, const TokenizedText& text, const EvalOpti
       stored("tokens", StoredType::i32, {1, n}, text.tokens.data(), static_cast<size_t>(n)),
       stored("logits", StoredType::f32, {1, n, logits.cols()}, dense.data(), dense.size())};
   if (!segments.empty()) all.push_back(stored("segments", StoredType::i64, {1, n}, segments.data(), segments.size()));
-  write_safetensors(file, std::move(all), {{"checkpoint", m.checkpoint.string()}});
+  write_safetensors(file, std::move(all), {{"checkpoint", path_text(m.checkpoint)}});
 }
 
 struct Rival {
@@ -97,7 +99,7 @@ std::string file_name(const EvalArgs& args, const LoadedModel& m, const Corpus& 
 // Beside the run. The result was printed: a folder that can't be written is no reason to fail.
 void keep(const std::filesystem::path& file, const nlohmann::json& result) {
   try {
-    write_file_atomic(file, result.dump(2) + "\n");
+    write_file_atomic(file, json_text(result, 2) + "\n");
   } catch (const IoError& e) {
     print_stderr(fmt::format("warning: the result is not kept with the run: {}\n", e.what()));
   }
@@ -108,9 +110,9 @@ void print_result(const LoadedModel& m, const Corpus& corpus, const EvalArgs& ar
   fmt::print("{} (step {}) on {} of {}: {}\n", m.checkpoint.string(), m.step, args.split, corpus.manifest().name,
              describe(o));
   const std::string spread = std::isfinite(r.stderr_nats) ? fmt::format(" +- {:.4f}", r.stderr_nats) : "";
-  fmt::print("  {:.4f}{} nats/token, {:.4f} bits/char, {:.4f} bits/byte, perplexity {:.3f}, over {} tokens in {}\n",
-             r.nats_per_token(), spread, r.bits_per_char(), r.bits_per_byte(), r.perplexity(), r.tokens,
-             human_seconds(r.seconds));
+  const std::string per_char = r.characters ? fmt::format("{:.4f} bits/char, ", r.bits_per_char()) : "";
+  fmt::print("  {:.4f}{} nats/token, {}{:.4f} bits/byte, perplexity {:.3f}, over {} tokens in {}\n", r.nats_per_token(),
+             spread, per_char, r.bits_per_byte(), r.perplexity(), r.tokens, human_seconds(r.seconds));
   if (others.empty()) return;
   std::vector<std::vector<std::string>> rows = {{"", "bits/byte"}};
   rows.push_back({"this model", fmt::format("{:.3f}", r.bits_per_byte())});
@@ -152,16 +154,17 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
                       {"protocol", describe(o)},
                       {"tokens", r.tokens},
                       {"bytes", r.bytes},
-                      {"characters", r.characters},
+                      {"text", to_string(r.kind)},
+                      {"characters", r.characters ? nlohmann::json(r.characters) : nlohmann::json()},
                       {"nats_per_token", r.nats_per_token()},
                       {"stderr_nats", std::isfinite(r.stderr_nats) ? nlohmann::json(r.stderr_nats) : nlohmann::json()},
-                      {"bits_per_char", r.bits_per_char()},
+                      {"bits_per_char", r.characters ? nlohmann::json(r.bits_per_char()) : nlohmann::json()},
                       {"bits_per_byte", r.bits_per_byte()},
                       {"perplexity", r.perplexity()},
                       {"seconds", r.seconds}};
   for (const Rival& b : others) j["baselines"].push_back({{"name", b.name}, {"bits_per_byte", b.bits_per_byte}});
   if (common.json)
-    fmt::print("{}\n", j.dump());
+    print_json(j);
   else
     print_result(m, corpus, args, o, r, others);
   std::error_code error;

@@ -1,39 +1,55 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <iostream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "base/escapes.h"
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
 #include "decode/generator.h"
+#include "io/file.h"
+#include "json_output.h"
 #include "train/loaded_model.h"
 
 namespace effllm::app {
+namespace {
+
+constexpr int64_t kLongestPrompt = int64_t{1} << 30;  // bytes
+
+std::string prompt_of(const GenerateArgs& args) {
+  if (args.prompt_file.empty()) return unescape(args.prompt);
+  if (args.prompt_file == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
+  return read_file(args.prompt_file, kLongestPrompt);
+}
+
+}  // namespace
 
 ExitCode generate(const Common& common, const GenerateArgs& args) {
   const LoadedModel m = load_model(args.model);
   GenerateOptions o;
   o.tokens = args.tokens;
   o.samples = args.samples;
-  o.stop = args.stop;
+  for (const std::string& s : args.stop) o.stop.push_back(unescape(s));
   o.sampler = {.temperature = args.greedy ? 0 : args.temperature,
                .top_k = args.top_k,
                .top_p = args.top_p,
                .seed = static_cast<uint64_t>(args.seed)};
+  const std::string prompt = prompt_of(args);
   // A model may write escape sequences; a terminal would obey them.
   const bool clean = is_terminal(STDOUT_FILENO) && !args.raw;
   const auto shown = [&](std::string_view s) { return clean ? printable(s) : std::string(s); };
   if (common.json) {
-    nlohmann::json j = {{"prompt", args.prompt}, {"samples", effllm::generate(*m.model, *m.tokenizer, args.prompt, o)}};
-    fmt::print("{}\n", j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    print_json({{"prompt", prompt}, {"samples", effllm::generate(*m.model, *m.tokenizer, prompt, o)}});
     return ExitCode::ok;
   }
   int64_t last = -1;
-  effllm::generate(*m.model, *m.tokenizer, args.prompt, o, [&](int64_t sample, std::string_view piece) {
+  effllm::generate(*m.model, *m.tokenizer, prompt, o, [&](int64_t sample, std::string_view piece) {
     if (sample != last) {
       if (last >= 0) fmt::print("\n---\n");
-      fmt::print("{}", shown(args.prompt));
+      fmt::print("{}", shown(prompt));
       last = sample;
     }
     fmt::print("{}", shown(piece));

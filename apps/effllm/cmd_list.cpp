@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "eval/evaluator.h"
 #include "ffn/ffn.h"
+#include "json_output.h"
 #include "mixers/mixer.h"
 #include "train/run_config.h"
 
@@ -114,7 +115,7 @@ void print_json(const Rows& rows, Mechanisms detailed, bool channel_mixers) {
     if (!detailed.empty()) o.update(details(*detailed[r - 1], channel_mixers));
     j.push_back(std::move(o));
   }
-  fmt::print("{}\n", j.dump());
+  app::print_json(j);
 }
 
 }  // namespace

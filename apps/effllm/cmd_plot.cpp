@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/plot.h"
@@ -8,6 +9,7 @@
 #include "commands.h"
 #include "io/journal.h"
 #include "io/run_folder.h"
+#include "json_output.h"
 
 namespace effllm::app {
 namespace {
@@ -37,18 +39,32 @@ std::vector<std::string> known_metrics(const JournalData& journal) {
   return all;
 }
 
+// Bits of a character where all runs have them: a text that is not UTF-8 is told in bytes.
+bool all_have_characters(const std::vector<JournalData>& journals) {
+  return std::ranges::none_of(journals, [](const JournalData& j) {
+    return std::ranges::any_of(j.tables, [](const JournalTable& t) { return t.find("bpb") && !t.find("bpc"); });
+  });
+}
+
 }  // namespace
 
 ExitCode plot(const Common& common, const PlotArgs& args) {
-  const std::vector<std::string> metrics =
-      args.metric.empty() ? std::vector<std::string>{"train/bpc", "val/bpc"} : std::vector{args.metric};
-  std::vector<PlotSeries> all;
+  std::vector<JournalData> journals;
   for (const std::string& run : args.runs) {
     const std::filesystem::path file = RunFolder(run).journal();
     std::error_code error;
     if (!std::filesystem::exists(run, error)) throw DataError("{}: there is no such run folder", run);
     if (!std::filesystem::exists(file, error)) throw DataError("{}: not a run folder (it has no metrics.jsonl)", run);
-    const JournalData journal = read_journal(file);
+    journals.push_back(read_journal(file));
+  }
+  const bool characters = all_have_characters(journals);
+  const std::string unit = characters ? "bpc" : "bpb";
+  const std::vector<std::string> metrics =
+      args.metric.empty() ? std::vector<std::string>{"train/" + unit, "val/" + unit} : std::vector{args.metric};
+  std::vector<PlotSeries> all;
+  for (size_t i = 0; i < journals.size(); ++i) {
+    const JournalData& journal = journals[i];
+    const std::string& run = args.runs[i];
     for (const std::string& metric : metrics) {
       PlotSeries s = series_of(journal, metric, args.x);
       if (s.y.empty() && !args.metric.empty())
@@ -63,14 +79,16 @@ ExitCode plot(const Common& common, const PlotArgs& args) {
   if (common.json) {
     nlohmann::json j = nlohmann::json::array();
     for (const auto& s : all) j.push_back({{"name", s.name}, {"x", s.x}, {"y", s.y}});
-    fmt::print("{}\n", j.dump());
+    print_json(j);
     return ExitCode::ok;
   }
   const PlotOptions o{.width = args.width > 0 ? args.width : std::clamp(terminal_columns(), 40, 120),
                       .height = args.height,
                       .log_y = args.log_y,
                       .ascii = args.ascii,
-                      .title = args.metric.empty() ? "bits per character" : args.metric,
+                      .title = !args.metric.empty() ? args.metric
+                               : characters         ? "bits per character"
+                                                    : "bits per byte",
                       .x_label = args.x,
                       .y_label = ""};
   fmt::print("{}", line_plot(all, o));

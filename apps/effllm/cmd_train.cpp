@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "commands.h"
 #include "io/file.h"
+#include "json_output.h"
 #include "model/describe.h"
 #include "overrides.h"
 #include "shared.h"
@@ -33,7 +34,7 @@ void dry_run(const Common& common, const RunConfig& c) {
                               {"train_flops_per_token", cost.total.train_flops},
                               {"training_bytes", ready.memory},
                               {"memory_bytes", memory_limit()}};
-    fmt::print("{}\n", j.dump());
+    print_json(j);
     return;
   }
   fmt::print("{}", yaml);
@@ -75,7 +76,7 @@ ExitCode train(const Common& common, const TrainArgs& args) {
                         {"wall_s", done.seconds},
                         {"interrupted", done.interrupted}};
     j["best_" + split] = std::isfinite(done.best_val) ? nlohmann::json(done.best_val) : nlohmann::json();
-    fmt::print("{}\n", j.dump());
+    print_json(j);
   } else {
     fmt::print("{}: {} steps, {} tokens in {}", folder, done.steps, human_count(static_cast<double>(done.tokens)),
                human_seconds(done.seconds));
@@ -86,9 +87,8 @@ ExitCode train(const Common& common, const TrainArgs& args) {
   }
   if (done.interrupted) return ExitCode::interrupted;
   if (!common.quiet)
-    print_stderr(fmt::format(
-        "next:  effllm eval {0} --split test   effllm plot {0}   effllm generate {0} -p \"In the beginning\"\n",
-        folder));
+    print_stderr(fmt::format("next:  effllm eval {0} --split test   effllm plot {0}   effllm generate {0}{1}\n", folder,
+                             done.prompt.empty() ? "" : fmt::format(" -p \"{}\"", done.prompt)));
   return ExitCode::ok;
 }
 

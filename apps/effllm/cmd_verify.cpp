@@ -8,6 +8,7 @@
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
+#include "json_output.h"
 #include "shared.h"
 #include "train/loaded_model.h"
 #include "verify/verify.h"
@@ -125,10 +126,7 @@ ExitCode verify(const Common& common, const VerifyArgs& args) {
     }
   }
   if (common.json) {
-    fmt::print("{}\n",
-               nlohmann::json{
-                   {"model", what}, {"tokens", tokens}, {"batch", args.batch}, {"failed", failed}, {"findings", found}}
-                   .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    print_json({{"model", what}, {"tokens", tokens}, {"batch", args.batch}, {"failed", failed}, {"findings", found}});
   } else {
     fmt::print("{}\n{} sequences of {} tokens; differences of logits as parts of the largest\n\n{}", what, args.batch,
                tokens, table(rows));

@@ -31,7 +31,7 @@ struct EvalArgs {
 ExitCode eval(const Common&, const EvalArgs&);
 
 struct GenerateArgs {
-  std::string model, prompt;
+  std::string model, prompt, prompt_file;  // the prompt with escapes as written
   int64_t tokens = 200, samples = 1, top_k = 0, seed = 1;
   double temperature = 0.8, top_p = 1;
   bool greedy = false, raw = false;

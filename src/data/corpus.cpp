@@ -100,12 +100,14 @@ Corpus Corpus::open(const std::string& name, const fs::path& near) {
   if (const std::string digest = sha256(corpus.text_); digest != m.sha256)
     throw DataError("{} has the SHA-256 {} where {} says {}; {}", text.string(), digest, file.string(), m.sha256,
                     remedy(m));
+  corpus.facts_ = examine_text(corpus.text_);
   return corpus;
 }
 
 TokenizedText TokenizedText::first(int64_t n, const Tokenizer& tokenizer) const {
   if (n >= static_cast<int64_t>(tokens.size())) return *this;
   TokenizedText out;
+  out.kind = kind;
   out.tokens.assign(tokens.begin(), tokens.begin() + n);
   for (const int64_t start : document_starts)
     if (start < n) out.document_starts.push_back(start);
@@ -119,10 +121,16 @@ std::string_view Corpus::text(Split split) const {
   return text().substr(static_cast<size_t>(borders[i]), static_cast<size_t>(borders[i + 1] - borders[i]));
 }
 
+bool Corpus::separator_found() const {
+  const std::string& separator = manifest_.document_separator;
+  return !separator.empty() && text().find(separator) != std::string_view::npos;
+}
+
 TokenizedText Corpus::tokenize(const Tokenizer& tokenizer, Split split) const {
   const std::string_view source = text(split);
   if (source.empty()) throw DataError("corpus `{}` has no {} split; choose another", manifest_.name, to_string(split));
   TokenizedText out;
+  out.kind = facts_.kind;
   try {
     out.tokens = tokenizer.encode(source);
   } catch (const DataError& e) {

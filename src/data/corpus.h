@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "data/text_kind.h"
 #include "data/tokenizer.h"
 
 namespace effllm {
@@ -27,6 +28,7 @@ struct TokenizedText {
   std::vector<int32_t> tokens;
   std::vector<int64_t> document_starts;
   int64_t bytes = 0;
+  TextKind kind = TextKind::utf8;  // of the whole corpus, so that its splits are told in one unit
   // The first `n` tokens, of a text of fewer all.
   TokenizedText first(int64_t n, const Tokenizer& tokenizer) const;
 };
@@ -39,6 +41,8 @@ class Corpus {
   const Manifest& manifest() const { return manifest_; }
   const std::filesystem::path& file() const { return file_; }  // the manifest, absolute
   std::string_view text() const { return text_; }
+  const TextFacts& facts() const { return facts_; }
+  bool separator_found() const;  // false also where there is no separator
   std::string_view text(Split) const;
   // DataError for an empty split (a manifest may leave test empty) and for symbols that the tokenizer lacks.
   TokenizedText tokenize(const Tokenizer&, Split) const;
@@ -47,6 +51,7 @@ class Corpus {
   Manifest manifest_;
   std::filesystem::path file_;
   std::string text_;
+  TextFacts facts_;
 };
 
 // ConfigError where a field is missing or wrong (the splits must tile the file), DataError where there is no file.

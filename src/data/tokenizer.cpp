@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/escapes.h"
 #include "base/text.h"
 #include "data/utf8.h"
 
@@ -24,7 +25,7 @@ void check_id(int32_t id, int64_t vocab_size) {
 std::string name_of(uint32_t code_point) {
   std::string utf8;
   append_utf8(utf8, code_point);
-  return fmt::format("`{}` (U+{:04X})", printable(utf8), code_point);
+  return fmt::format("`{}` (U+{:04X})", escape(utf8), code_point);
 }
 
 // The code point at text[at], or a DataError that says where the text stops being UTF-8.
@@ -85,8 +86,7 @@ class CharTokenizer : public Tokenizer {
       const int32_t id = c.value < id_of_.size() ? id_of_[c.value] : -1;
       if (id < 0)
         throw DataError(
-            "the text holds {} at byte {}, which the vocabulary of {} symbols lacks; use the tokenizer `byte`, or a "
-            "text that holds the symbol",
+            "{} at byte {} is not in the vocabulary of {} symbols (a model of data.tokenizer: byte takes any text)",
             name_of(c.value), at, symbols_.size());
       ids.push_back(id);
       at += c.length;

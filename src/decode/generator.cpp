@@ -81,6 +81,7 @@ std::string continue_text(Continuation text, const Tokenizer& tokenizer, const G
                           const OnText& on_text) {
   TextStream stream(o.stop);
   std::string all;
+  if (on_text) on_text(sample, "");
   const auto show = [&](const std::string& piece) {
     all += piece;
     if (on_text && !piece.empty()) on_text(sample, piece);

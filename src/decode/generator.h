@@ -20,7 +20,7 @@ struct GenerateOptions {
 };
 
 // A new piece of the text of sample `sample`: never a part of a stop string, nor of a UTF-8 sequence that the next
-// token may complete. The pieces of a sample joined are its text.
+// token may complete. The pieces of a sample joined are its text; the first is empty, so that each sample is announced.
 using OnText = std::function<void(int64_t sample, std::string_view piece)>;
 
 // Continues `prompt` `samples` times, one after the other; returns the new texts without the prompt. The prompt is

@@ -144,10 +144,11 @@ class Evaluation {
     }
     if (total.tokens == 0) throw DataError("every target of the split begins a document: nothing to score");
     EvalResult r{.protocol = options_.protocol,
+                 .kind = text_.kind,
                  .nats = total.nats,
                  .tokens = total.tokens,
                  .bytes = total.bytes,
-                 .characters = total.characters};
+                 .characters = text_.kind == TextKind::bytes ? 0 : total.characters};
     const auto k = static_cast<double>(pieces.size()), n = static_cast<double>(total.tokens);
     double squares = 0;
     for (const Score& p : pieces) {
@@ -213,8 +214,11 @@ class Evaluation {
 
 }  // namespace
 
-double EvalResult::bits_per_char() const { return nats / std::numbers::ln2 / static_cast<double>(characters); }
+double EvalResult::bits_per_char() const {
+  return characters ? nats / std::numbers::ln2 / static_cast<double>(characters) : std::nan("");
+}
 double EvalResult::bits_per_byte() const { return nats / std::numbers::ln2 / static_cast<double>(bytes); }
+double EvalResult::bits() const { return kind == TextKind::bytes ? bits_per_byte() : bits_per_char(); }
 double EvalResult::perplexity() const { return std::exp(nats_per_token()); }
 
 std::span<const ProtocolInfo> all_protocols() { return kProtocols; }

@@ -29,14 +29,17 @@ struct EvalOptions {
 
 struct EvalResult {
   std::string protocol;
-  double nats = 0;                                // sum of -log p over the scored tokens; NaN where the model gave NaN
-  int64_t tokens = 0, bytes = 0, characters = 0;  // that were scored; characters are code points of UTF-8
+  TextKind kind = TextKind::utf8;  // of the corpus: where it is bytes, characters can't be counted
+  double nats = 0;                 // sum of -log p over the scored tokens; NaN where the model gave NaN
+  int64_t tokens = 0, bytes = 0,
+          characters = 0;  // that were scored; characters are code points of UTF-8, others have 0
   double stderr_nats = 0;  // standard error of nats_per_token(), over pieces of T tokens; NaN below two pieces
   double seconds = 0;
 
   double nats_per_token() const { return nats / static_cast<double>(tokens); }
-  double bits_per_char() const;
+  double bits_per_char() const;  // NaN where no character was scored
   double bits_per_byte() const;
+  double bits() const;        // in the unit of measure_of(kind)
   double perplexity() const;  // of a token
 };
 

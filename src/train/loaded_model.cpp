@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/escapes.h"
 #include "io/checkpoint.h"
 #include "io/file.h"
 #include "io/run_folder.h"
@@ -50,7 +51,7 @@ LoadedModel load_model(const std::filesystem::path& run_or_checkpoint, DType typ
   m.tokenizer = tokenizer_from_json(metadata_of(file, path, "vocab"));
   m.data_sha256 = metadata_of(file, path, "data_sha256");
   if (const auto found = file.metadata().find("corpus_manifest"); found != file.metadata().end())
-    m.manifest = found->second;
+    m.manifest = path_of_text(found->second).string();
   m.step = std::strtoll(metadata_of(file, path, "step").c_str(), nullptr, 10);
   m.model = std::make_unique<LanguageModel>(m.config.model, m.tokenizer->vocab_size());
   m.model->params().materialize(static_cast<uint64_t>(m.config.train.seed), type);

@@ -9,6 +9,7 @@
 #include <numbers>
 
 #include "base/text.h"
+#include "data/example_prompt.h"
 #include "decode/generator.h"
 #include "io/checkpoint.h"
 #include "kernels/parallel.h"
@@ -37,8 +38,9 @@ Run::Run(RunRequest request)
   val_text_ = std::move(ready.val);
   int64_t characters = 0;
   for (const int32_t id : train_text_.tokens) characters += tokenizer_->characters_of(id);
-  tokens_per_character_ =
-      static_cast<double>(train_text_.tokens.size()) / static_cast<double>(std::max<int64_t>(1, characters));
+  const auto tokens = static_cast<double>(train_text_.tokens.size());
+  tokens_per_character_ = tokens / static_cast<double>(std::max<int64_t>(1, characters));
+  tokens_per_byte_ = tokens / static_cast<double>(train_text_.bytes);
   order_ = build_order(config_.data.order, train_text_, {config_.train.batch, config_.train.context},
                        static_cast<uint64_t>(config_.data.seed), config_.data.reset == "document");
   model_ = std::make_unique<LanguageModel>(config_.model, tokenizer_->vocab_size());
@@ -61,6 +63,10 @@ Run::Run(RunRequest request)
   if (const auto wanted = request_.runs / config_.name; folder_.path() != wanted)
     say(fmt::format("{} exists; writing to {}", wanted.string(), folder_.path().string()));
   if (!request_.note.empty()) say(request_.note);
+  if (config_.data.reset == "document" && train_text_.document_starts.size() == 1)
+    say(fmt::format("data.reset: document changes nothing: the training split is one document ({})",
+                    corpus_.manifest().document_separator.empty() ? "the corpus has no separator"
+                                                                  : "its separator does not occur"));
   if (request_.resume) resume_from_newest();
   write_start_files();
 }
@@ -76,11 +82,12 @@ void Run::say(const std::string& line) {
 
 std::string Run::status_text() const {
   const double done = progress(), rate = at_.seconds > 0 ? static_cast<double>(at_.tokens) / at_.seconds : 0;
+  const double per_unit = train_text_.kind == TextKind::bytes ? tokens_per_byte_ : tokens_per_character_;
   const std::string eta =
       done > 0.005 && at_.seconds > 1 ? human_seconds(at_.seconds * (1 - done) / done) : "estimating";
-  return fmt::format("step {}  {:3.0f}%  loss {:.3f}  {:.3f} bits/char  {} tokens/s  ETA {}", at_.step,
-                     100 * std::min(done, 1.0), shown_loss_, shown_loss_ / std::numbers::ln2 * tokens_per_character_,
-                     human_count(rate), eta);
+  return fmt::format("step {}  {:3.0f}%  loss {:.3f}  {:.3f} {}  {} tokens/s  ETA {}", at_.step,
+                     100 * std::min(done, 1.0), shown_loss_, shown_loss_ / std::numbers::ln2 * per_unit,
+                     measure_of(train_text_.kind).unit, human_count(rate), eta);
 }
 
 bool Run::step_once() {
@@ -124,9 +131,10 @@ bool Run::step_once() {
 void Run::log_row() {
   if (loss_count_ == 0) return;
   const double loss = loss_sum_ / static_cast<double>(loss_count_);
-  const std::pair<std::string, double> row[] = {
+  std::vector<std::pair<std::string, double>> row = {
       {"loss", loss},
       {"bpc", loss / std::numbers::ln2 * tokens_per_character_},
+      {"bpb", loss / std::numbers::ln2 * tokens_per_byte_},
       {"lr", last_lr_},
       {"grad_norm", last_norm_},
       {"tokens", static_cast<double>(at_.tokens)},
@@ -134,6 +142,7 @@ void Run::log_row() {
       {"wall_s", at_.seconds},
       {"tok_per_s", row_seconds_ > 0 ? static_cast<double>(row_tokens_) / row_seconds_ : 0},
   };
+  if (train_text_.kind == TextKind::bytes) row.erase(row.begin() + 1);
   journal_->row("train", at_.step, row);
   loss_sum_ = row_seconds_ = 0;
   loss_count_ = row_tokens_ = 0;
@@ -144,19 +153,20 @@ void Run::evaluate_now() {
   evaluated_step_ = at_.step;
   const EvalResult r = evaluate(*model_, val_text_, *tokenizer_, evaluation_of(config_));
   const double loss = r.nats_per_token();
-  const std::pair<std::string, double> row[] = {{"loss", loss},
-                                                {"bpc", r.bits_per_char()},
-                                                {"bpb", r.bits_per_byte()},
-                                                {"ppl", r.perplexity()},
-                                                {"stderr", r.stderr_nats},
-                                                {"scored_tokens", static_cast<double>(r.tokens)},
-                                                {"tokens", static_cast<double>(at_.tokens)},
-                                                {"wall_s", at_.seconds}};
+  std::vector<std::pair<std::string, double>> row = {{"loss", loss},
+                                                     {"bpc", r.bits_per_char()},
+                                                     {"bpb", r.bits_per_byte()},
+                                                     {"ppl", r.perplexity()},
+                                                     {"stderr", r.stderr_nats},
+                                                     {"scored_tokens", static_cast<double>(r.tokens)},
+                                                     {"tokens", static_cast<double>(at_.tokens)},
+                                                     {"wall_s", at_.seconds}};
+  if (r.kind == TextKind::bytes) row.erase(row.begin() + 1);
   if (at_.step > journaled_step_) journal_->row(config_.eval.split, at_.step, row);
   const bool better = std::isfinite(loss) && !(loss >= at_.best_val);
   if (better) at_.best_val = loss, at_.best_step = at_.step;
-  say(fmt::format("step {}  {} loss {:.4f}  {:.4f} bits/char{}", at_.step, config_.eval.split, loss, r.bits_per_char(),
-                  better ? "  (best)" : ""));
+  say(fmt::format("step {}  {} loss {:.4f}  {:.4f} {}{}", at_.step, config_.eval.split, loss, r.bits(),
+                  measure_of(r.kind).unit, better ? "  (best)" : ""));
   last_eval_ = r;
 }
 
@@ -193,7 +203,8 @@ RunOutcome Run::train() {
           .seconds = at_.seconds,
           .interrupted = interrupted_,
           .best_val = at_.best_val,
-          .last_eval = last_eval_};
+          .last_eval = last_eval_,
+          .prompt = example_prompt(corpus_.text(Split::train))};
 }
 
 void Run::run_steps() {

@@ -32,6 +32,7 @@ struct RunOutcome {
   bool interrupted = false;  // stopped by a signal, with a checkpoint
   double best_val = 0;       // nats per token; NaN where nothing was evaluated
   std::optional<EvalResult> last_eval;
+  std::string prompt;  // that suits the corpus; may be empty
 };
 
 class Run {
@@ -80,7 +81,7 @@ class Run {
   StatusLine terminal_;
   Counters at_;
   double flops_per_token_ = 0;
-  double tokens_per_character_ = 1;  // of the training split: the loss is of a token, bits are told of a character
+  double tokens_per_character_ = 1, tokens_per_byte_ = 1;  // of the training split: the loss is of a token
   // Since the last row of the journal.
   double loss_sum_ = 0, row_seconds_ = 0, last_lr_ = 0, last_norm_ = 0, shown_loss_ = 0;
   double saved_at_ = 0;  // seconds of the clock, of the last checkpoint

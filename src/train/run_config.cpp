@@ -105,7 +105,7 @@ void EvalSection::visit(OptionVisitor& v) {
   v("tokens", tokens, "Tokens of a window; default train.context.", at_least(1));
   v("stride", stride, "Tokens between windows of `sliding`; default half a window.", at_least(1));
   v("max_tokens", max_tokens, "Evaluate only so much of the split; 0: all of it.", at_least(0));
-  v("prompt", prompt, "Of samples.");
+  v("prompt", prompt, "Of samples; default: a line break where the vocabulary has one, else its first symbol.");
   v("sample_tokens", sample_tokens, "Length of samples.", between(1, 1 << 24));
   v("temperature", temperature, "Of samples; 0 takes the likeliest token.", between(0, 100));
 }

@@ -40,7 +40,7 @@ struct EvalSection final : Options {
   std::string protocol = "windows", split = "val";
   std::optional<int64_t> tokens, stride;
   int64_t max_tokens = 0;
-  std::string prompt = "\n";
+  std::string prompt;  // empty: a line break, or the vocabulary's first symbol where it has none
   int64_t sample_tokens = 200;
   double temperature = 0.8;
   void visit(OptionVisitor& v) override;

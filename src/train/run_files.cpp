@@ -7,6 +7,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "base/escapes.h"
 #include "base/hash.h"
 #include "base/text.h"
 #include "base/version.h"
@@ -67,7 +68,8 @@ void Run::write_start_files() {
       {"parameters", model_->params().count()},
       {"flops_per_token", flops_per_token_},
   };
-  write_file_atomic(folder_.provenance(), provenance.dump(2) + "\n");
+  write_file_atomic(folder_.provenance(),
+                    provenance.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   if (!journal_) {
     journal_ = std::make_unique<Journal>(folder_.journal());
     journal_->header(folder_.path().filename().string(), experiment_hash(config_));
@@ -164,7 +166,7 @@ void Run::save() {
                    {"experiment_sha256", experiment_hash(config_)},
                    {"data_sha256", corpus_.manifest().sha256},
                    {"corpus", corpus_.manifest().name},
-                   {"corpus_manifest", corpus_.file().string()},
+                   {"corpus_manifest", path_text(corpus_.file())},
                    {"vocab", tokenizer_->to_json()},
                    {"parameters_sha256", parameter_hash(model_->params())},
                    {"step", fmt::format("{}", at_.step)},

@@ -90,8 +90,6 @@ TEST_CASE("cli check: every configuration of the project is right") {
     if (e.path().extension() != ".yaml") continue;
     std::vector<std::string> words = {"check", e.path().string(), "--set",
                                       "data.corpus=" + (w.scratch.path / "data/long.yaml").string()};
-    if (read_text(e.path()).find("tokenizer: char") != std::string::npos)
-      words.insert(words.end(), {"--set", "eval.prompt=line"});
     const Ended r = w.effllm(words);
     CHECK_MESSAGE(r.code == 0, r.err);
   }

@@ -1,0 +1,64 @@
+#include "base/escapes.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "base/text.h"
+
+namespace effllm {
+namespace {
+
+constexpr std::string_view kLetters = "ntr\\", kMeant = "\n\t\r\\", kUrl = "file://";
+
+}  // namespace
+
+std::string unescape(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const size_t known = text[i] == '\\' && i + 1 < text.size() ? kLetters.find(text[i + 1]) : kLetters.npos;
+    out += known == kLetters.npos ? text[i] : kMeant[known];
+    i += known != kLetters.npos;
+  }
+  return out;
+}
+
+std::string escape(std::string_view text) {
+  std::string out;
+  size_t plain = 0;  // where the bytes begin that are not in `out` yet
+  for (size_t i = 0; i < text.size(); ++i) {
+    const size_t known = kMeant.find(text[i]);
+    if (known == kMeant.npos) continue;
+    out += printable(text.substr(plain, i - plain)) + '\\' + kLetters[known];
+    plain = i + 1;
+  }
+  return out + printable(text.substr(plain));
+}
+
+std::string path_text(const std::filesystem::path& path) {
+  const std::string& bytes = path.native();
+  if (printable(bytes) == bytes) return bytes;
+  std::string out(kUrl);
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    out += byte > 0x20 && byte < 0x7F && c != '%' ? std::string(1, c) : fmt::format("%{:02X}", byte);
+  }
+  return out;
+}
+
+std::filesystem::path path_of_text(std::string_view text) {
+  if (!text.starts_with(kUrl)) return text;
+  text.remove_prefix(kUrl.size());
+  std::string bytes;
+  for (size_t i = 0; i < text.size(); ++i) {
+    unsigned byte = 0;
+    const std::string_view digits = text.substr(std::min(i + 1, text.size()), 2);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
+    const bool encoded = text[i] == '%' && error == std::errc() && end == digits.data() + 2;
+    bytes += encoded ? static_cast<char>(static_cast<unsigned char>(byte)) : text[i];
+    i += encoded ? 2 : 0;
+  }
+  return bytes;
+}
+
+}  // namespace effllm

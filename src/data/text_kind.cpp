@@ -1,0 +1,39 @@
+#include "data/text_kind.h"
+
+#include <fmt/format.h>
+
+#include "data/utf8.h"
+
+namespace effllm {
+
+std::string_view to_string(TextKind kind) {
+  return kind == TextKind::ascii ? "ascii" : kind == TextKind::utf8 ? "utf-8" : "bytes";
+}
+
+TextFacts examine_text(std::string_view text) {
+  TextFacts facts;
+  for (size_t at = 0; at < text.size();) {
+    const size_t length = decode_utf8(text, at).length;
+    if (length == 0) return {.kind = TextKind::bytes, .characters = 0, .malformed = static_cast<int64_t>(at)};
+    if (length > 1) facts.kind = TextKind::utf8;
+    ++facts.characters;
+    at += length;
+  }
+  return facts;
+}
+
+std::string describe(const TextFacts& facts, std::string_view text) {
+  if (facts.kind != TextKind::bytes)
+    return fmt::format("{}, {} characters", facts.kind == TextKind::ascii ? "ASCII" : "UTF-8", facts.characters);
+  const auto at = static_cast<size_t>(facts.malformed);
+  const bool utf16 = text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF");
+  return fmt::format("not UTF-8 (the first wrong byte is 0x{:02x} at {}{}): results are told in bits per byte",
+                     static_cast<unsigned char>(text[at]), at, utf16 ? "; it begins as UTF-16 does" : "");
+}
+
+Measure measure_of(TextKind kind) {
+  if (kind == TextKind::bytes) return {.metric = "bpb", .unit = "bits/byte"};
+  return {.metric = "bpc", .unit = "bits/char"};
+}
+
+}  // namespace effllm

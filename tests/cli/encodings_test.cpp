@@ -1,0 +1,191 @@
+// Corpora that are not English prose: other encodings, other alphabets, other paths.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "cli/system.h"
+#include "data/corpus.h"
+#include "io/hdf5.h"
+#include "io/journal.h"
+
+using namespace effllm::test;
+using nlohmann::json;
+
+namespace {
+
+// Russian of lower-case letters in CP866, where a to p are 0xA0 to 0xAF: all of its bytes but the blank look like the
+// later bytes of UTF-8 sequences.
+std::string cp866_text() {
+  std::string text;
+  for (int i = 0; i < 3000; ++i) {
+    for (int k = 0; k <= i % 5; ++k) text += static_cast<char>(0xA0 + (i * 7 + k * k * 3 + i * k) % 16);
+    if (i % 3 == 0) text += ' ';
+  }
+  return text;
+}
+
+std::vector<std::string> train_words(const std::string& corpus, const std::string& tokenizer) {
+  return {"train",  "tiny.yaml",
+          "--name", corpus,
+          "--set",  "data={corpus: " + corpus + ", tokenizer: " + tokenizer + "}",
+          "--set",  "train.max_steps=4"};
+}
+
+}  // namespace
+
+TEST_CASE("cli: a text that is not UTF-8 is told in bits per byte everywhere, and never in infinities") {
+  const World w;
+  std::string letters = cp866_text();  // without blanks no byte begins a character of UTF-8
+  std::erase(letters, ' ');
+  for (const auto& [name, text] : {std::pair{"words", cp866_text()}, {"letters", letters}}) {
+    write_text(w.scratch.path / (std::string(name) + ".txt"), text);
+    const Ended prepared = w.effllm({"data", "prepare", std::string(name) + ".txt"});
+    REQUIRE_MESSAGE(prepared.code == 0, prepared.err);
+    CHECK(prepared.out.find("not UTF-8") != std::string::npos);
+    CHECK(prepared.out.find("bits per byte") != std::string::npos);
+    CHECK(w.effllm({"data", "show", name}).out.find("not UTF-8") != std::string::npos);
+    const json shown = json::parse(w.effllm({"data", "show", name, "--json"}).out);
+    CHECK(shown.at("text") == "bytes");
+    CHECK(shown.at("characters").is_null());
+
+    const Ended trained = w.effllm(train_words(name, "byte"));
+    REQUIRE_MESSAGE(trained.code == 0, trained.err);
+    CHECK(trained.err.find("bits/byte") != std::string::npos);
+    CHECK(trained.err.find("bits/char") == std::string::npos);
+    CHECK(trained.err.find("inf") == std::string::npos);
+    const auto run = w.scratch.path / "runs" / name;
+    CHECK(read_text(run / "log.txt").find("bits/char") == std::string::npos);
+    const effllm::JournalData journal = effllm::read_journal(run / "metrics.jsonl");
+    for (const char* kind : {"train", "val"}) {
+      CHECK_FALSE(journal.find(kind)->find("bpc"));
+      CHECK(journal.find(kind)->find("bpb")->back() ==
+            doctest::Approx(journal.find(kind)->find("loss")->back() / std::log(2.0)).epsilon(1e-9));
+    }
+    CHECK(effllm::read_hdf5_series(run / "metrics.h5", "train/bpb").size() == 1);
+    CHECK_THROWS(effllm::read_hdf5_series(run / "metrics.h5", "train/bpc"));
+
+    const std::string folder = run.string();
+    const json result = json::parse(w.effllm({"eval", folder, "--json"}).out);
+    CHECK(result.at("text") == "bytes");
+    CHECK(result.at("bits_per_char").is_null());
+    CHECK(result.at("characters").is_null());
+    CHECK(result.at("bits_per_byte").get<double>() ==
+          doctest::Approx(result.at("nats_per_token").get<double>() / std::log(2.0)).epsilon(1e-9));
+    CHECK(result.at("bits_per_byte").get<double>() < 8.5);
+    const Ended told = w.effllm({"eval", folder, "--no-baselines"});
+    CHECK(told.out.find("bits/byte") != std::string::npos);
+    CHECK(told.out.find("bits/char") == std::string::npos);
+    const Ended curve = w.effllm({"plot", folder, "--ascii"});
+    CHECK(curve.code == 0);
+    CHECK(curve.out.find("bits per byte") != std::string::npos);
+    CHECK(w.effllm({"generate", folder, "-n", "5", "--json"}).code == 0);
+  }
+  const Ended refused = w.effllm(train_words("words", "char"));
+  CHECK(refused.code == 3);
+  CHECK(refused.err.find("not UTF-8 at byte") != std::string::npos);
+}
+
+TEST_CASE("cli: plots of texts with and without characters share the unit that both have") {
+  const World w;
+  write_text(w.scratch.path / "words.txt", cp866_text());
+  REQUIRE(w.effllm({"data", "prepare", "words.txt"}).code == 0);
+  REQUIRE(w.effllm(train_words("words", "byte")).code == 0);
+  REQUIRE(w.effllm(train_words("own", "byte")).code == 0);
+  const auto names = [&](const std::vector<std::string>& runs) {
+    std::vector<std::string> words = {"plot", "--json"};
+    words.insert(words.end(), runs.begin(), runs.end());
+    std::vector<std::string> all;
+    for (const auto& s : json::parse(w.effllm(words).out)) all.push_back(s.at("name"));
+    return all;
+  };
+  using Names = std::vector<std::string>;
+  CHECK(names({"runs/own"}) == Names{"train/bpc", "val/bpc"});
+  CHECK(names({"runs/words", "runs/own"}) ==
+        Names{"runs/words train/bpb", "runs/words val/bpb", "runs/own train/bpb", "runs/own val/bpb"});
+}
+
+TEST_CASE("cli: a corpus of characters without a line break trains, and what is suggested after it works") {
+  const World w;
+  std::string plain, cyrillic, dna;
+  const char* const kWords[] = {"в", "начале", "сотворил", "небо", "и", "землю"};
+  for (int i = 0; i < 1500; ++i) {
+    plain += std::string(i ? " " : "") + (i % 3 ? "anarchism" : i % 2 ? "originated" : "as");
+    cyrillic += std::string(i ? " " : "") + kWords[i * i % 6];
+    dna += std::string(1, "GATC"[i * i % 4]) + "ACGT"[i % 3] + "TTAGC"[i * 7 % 5];
+  }
+  for (const auto& [name, text] : {std::pair{"plain", plain}, {"cyrillic", cyrillic}, {"dna", dna}}) {
+    write_text(w.scratch.path / (std::string(name) + ".txt"), text);
+    REQUIRE(w.effllm({"data", "prepare", std::string(name) + ".txt"}).code == 0);
+    const Ended trained = w.effllm(train_words(name, "char"));
+    INFO(trained.err);
+    REQUIRE(trained.code == 0);
+    const auto at = trained.err.find("-p \"");
+    REQUIRE(at != std::string::npos);
+    const std::string prompt = trained.err.substr(at + 4, trained.err.find('"', at + 4) - at - 4);
+    CHECK(text.starts_with(prompt));
+    const std::string run = std::string("runs/") + name;
+    const Ended generated = w.effllm({"generate", run, "-p", prompt, "-n", "5"});
+    CHECK(generated.code == 0);
+    CHECK(generated.out.starts_with(prompt));
+    CHECK(w.effllm({"generate", run, "-n", "5"}).code == 0);
+
+    std::vector<std::string> given = train_words(name, "char");
+    given.insert(given.end(), {"--set", "eval.prompt=\"Q\\n\""});
+    const Ended refused = w.effllm(given);
+    CHECK(refused.code == 3);
+    CHECK(refused.err.find("eval.prompt: `Q` (U+0051)") != std::string::npos);
+    CHECK(refused.err.find("tokenizer `byte`") == std::string::npos);
+    CHECK(w.effllm({"generate", run, "-p", "\\n"}).err.find("`\\n` (U+000A)") != std::string::npos);
+  }
+}
+
+TEST_CASE("cli: paths that are not UTF-8 are carried through, as JSON and from another folder too") {
+  const World w;
+  const auto folder = w.scratch.path / "d\xe9j\xe0";
+  std::filesystem::create_directory(folder);
+  for (const char* name : {"data", "tiny.yaml", "own.txt"})
+    std::filesystem::copy(w.scratch.path / name, folder / name, std::filesystem::copy_options::recursive);
+  const Surroundings inside{.folder = folder, .variables = {}};
+  const std::vector<std::string> few = {"--set", "train.max_steps=3"};
+  const auto with = [&](std::vector<std::string> words, const std::vector<std::string>& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  const Ended trained = w.effllm(with({"train", "tiny.yaml", "--json", "--runs", "r\xfcns"}, few), &inside);
+  REQUIRE_MESSAGE(trained.code == 0, trained.err);
+  CHECK(json::parse(trained.out).at("steps") == 3);
+  const std::string run = (folder / "r\xfcns/tiny").string();
+  std::filesystem::rename(w.scratch.path / "data", w.scratch.path / "away");  // the recorded place alone is left
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"eval", run, "--no-baselines"},
+                                                {"eval", run, "--no-baselines", "--save-logits", folder / "l.st"},
+                                                {"generate", run, "-p", "line", "-n", "3"},
+                                                {"describe", run},
+                                                {"plot", run, "-m", "train/loss"},
+                                                {"verify", run, "--tokens", "8", "--type", "f64"},
+                                                {"export", run, "-o", folder / "out"},
+                                                {"data", "show", folder / "data/own.yaml"},
+                                                {"data", "prepare", folder / "own.txt", "--data", folder / "more"}}) {
+    const Ended r = w.effllm(with(words, {"--json"}));
+    INFO(words[0] << " " << r.err);
+    CHECK(r.code == 0);
+    CHECK(json::accept(r.out));
+    CHECK(r.err.find("json.exception") == std::string::npos);
+  }
+  const Ended checked = w.effllm({"check", folder / "tiny.yaml", "--json"}, &inside);
+  CHECK_MESSAGE(checked.code == 0, checked.err);
+  CHECK(json::accept(checked.out));
+  const Ended longer = w.effllm(
+      {"train", "tiny.yaml", "--runs", "r\xfcns", "--resume", "auto", "--set", "train.max_steps=5", "--json"}, &inside);
+  CHECK_MESSAGE(longer.code == 0, longer.err);
+  CHECK(json::parse(longer.out).at("steps") == 5);
+
+  // What goes into a configuration must be text, wherever it comes from.
+  const auto before = std::filesystem::exists(w.scratch.path / "runs");
+  const std::string bad = "data.corpus=" + (folder / "data/own.yaml").string();
+  CHECK(w.effllm({"train", (folder / "tiny.yaml").string(), "--set", bad}).code == 2);
+  write_text(w.scratch.path / "env.yaml", "base: tiny.yaml\ndata: {corpus: \"${env:PLACE}\"}\n");
+  const Surroundings variable{.folder = w.scratch.path, .variables = {{"PLACE", (folder / "data/own.yaml").string()}}};
+  const Ended from_variable = w.effllm({"train", "env.yaml", "--json"}, &variable);
+  CHECK(from_variable.code == 2);
+  CHECK(from_variable.err.find("PLACE") != std::string::npos);
+  CHECK(before == std::filesystem::exists(w.scratch.path / "runs"));
+}
