@@ -90,6 +90,7 @@ void declare_train(CLI::App& app, TrainArgs& a) {
   app.add_option("--resume", a.resume,
                  "auto: go on from the newest checkpoint, or start. Without --set, with those it was started with")
       ->check(CLI::IsMember({"auto"}));
+  app.add_flag("--allow-data-mismatch", a.allow_other_data, "Resume although the corpus is not the one trained on");
   app.add_flag("--dry-run", a.dry_run, "Check everything and show what would run");
 }
 

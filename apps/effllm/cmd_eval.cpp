@@ -83,6 +83,18 @@ std::vector<Rival> rivals(const Corpus& corpus, const Tokenizer& tokenizer, cons
   return all;
 }
 
+// What the result belongs to, beside the text.
+nlohmann::json to_json(const LoadedModel& m, const Corpus& corpus, const std::vector<std::string>& other) {
+  const CorpusIdentity c = corpus.identity();
+  return {{"train_end", *c.train_end},
+          {"val_end", *c.val_end},
+          {"separator", *c.separator},
+          {"tokenizer", m.tokenizer->kind()},
+          {"vocabulary", m.tokenizer->vocab_size()},
+          {"other_than_trained_on", other},
+          {"trained_on_before", m.earlier_data}};
+}
+
 // A run's own settings have the plain name, and each departure from them is in the name: no result takes the place of
 // one that was measured otherwise.
 std::string file_name(const EvalArgs& args, const LoadedModel& m, const Corpus& corpus, const EvalOptions& o) {
@@ -91,8 +103,8 @@ std::string file_name(const EvalArgs& args, const LoadedModel& m, const Corpus& 
   if (o.tokens != own.tokens) name += fmt::format("-tokens_{}", o.tokens);
   if (args.stride && o.stride != own.stride) name += fmt::format("-stride_{}", o.stride);
   if (o.max_tokens) name += fmt::format("-max_tokens_{}", o.max_tokens);
-  if (corpus.manifest().sha256 != m.data_sha256)
-    name += fmt::format("-corpus_{}", corpus.manifest().sha256.substr(0, 12));
+  if (!m.corpus.complete() || !differences(m.corpus, corpus.identity()).empty())
+    name += fmt::format("-corpus_{}", corpus.identity().hash().substr(0, 12));
   return name + ".json";
 }
 
@@ -125,12 +137,15 @@ void print_result(const LoadedModel& m, const Corpus& corpus, const EvalArgs& ar
 ExitCode eval(const Common& common, const EvalArgs& args) {
   const LoadedModel m = load_model(args.model);
   const Corpus corpus = args.corpus.empty() ? open_corpus(m) : Corpus::open(args.corpus);
-  if (corpus.manifest().sha256 != m.data_sha256 && !args.allow_other_data)
+  const std::vector<std::string> other = differences(m.corpus, corpus.identity());
+  if (!other.empty() && !args.allow_other_data)
     throw DataError(
-        "{} was trained on a corpus with SHA-256 {}, and `{}` has {}. To evaluate on it all the same: "
-        "--allow-data-mismatch",
-        m.checkpoint.string(), m.data_sha256.substr(0, 12), corpus.manifest().name,
-        corpus.manifest().sha256.substr(0, 12));
+        "{} was trained on another corpus than {}: {}. To evaluate on it all the same: --allow-data-mismatch",
+        m.checkpoint.string(), corpus.file().string(), join(other, "; "));
+  if (const std::string note = not_recorded(m, m.checkpoint.string()); !note.empty() && !common.quiet)
+    print_stderr(note + "\n");
+  if (!m.earlier_data.empty() && !common.quiet)
+    print_stderr(fmt::format("the run was trained on other data before:\n{}", m.earlier_data));
   const Split split = parse_split(args.split);
   const TokenizedText text = corpus.tokenize(*m.tokenizer, split);
   EvalOptions o = evaluation_of(m.config);
@@ -150,6 +165,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
                       {"step", m.step},
                       {"corpus", corpus.manifest().name},
                       {"data_sha256", corpus.manifest().sha256},
+                      {"data", to_json(m, corpus, other)},
                       {"split", args.split},
                       {"protocol", describe(o)},
                       {"tokens", r.tokens},

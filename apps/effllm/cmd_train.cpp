@@ -55,6 +55,7 @@ ExitCode train(const Common& common, const TrainArgs& args) {
                      .note = given.note,
                      .runs = args.runs,
                      .resume = args.resume == "auto",
+                     .allow_other_data = args.allow_other_data,
                      .quiet = common.quiet};
   for (const auto& s : given.set) request.overrides += s + "\n";
   if (args.dry_run) {

@@ -18,7 +18,7 @@ struct Common {
 struct TrainArgs {
   std::string config, name, runs = "runs", resume;
   std::vector<std::string> set;
-  bool dry_run = false;
+  bool dry_run = false, allow_other_data = false;
 };
 ExitCode train(const Common&, const TrainArgs&);
 

@@ -104,6 +104,10 @@ Corpus Corpus::open(const std::string& name, const fs::path& near) {
   return corpus;
 }
 
+CorpusIdentity Corpus::identity() const {
+  return {manifest_.sha256, manifest_.train_end, manifest_.val_end, manifest_.document_separator};
+}
+
 TokenizedText TokenizedText::first(int64_t n, const Tokenizer& tokenizer) const {
   if (n >= static_cast<int64_t>(tokens.size())) return *this;
   TokenizedText out;

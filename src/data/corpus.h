@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "data/corpus_identity.h"
 #include "data/text_kind.h"
 #include "data/tokenizer.h"
 
@@ -39,6 +40,7 @@ class Corpus {
   // manifest. DataError with the command to run where the text is missing, of another size or another SHA-256.
   static Corpus open(const std::string& name, const std::filesystem::path& near = {});
   const Manifest& manifest() const { return manifest_; }
+  CorpusIdentity identity() const;
   const std::filesystem::path& file() const { return file_; }  // the manifest, absolute
   std::string_view text() const { return text_; }
   const TextFacts& facts() const { return facts_; }

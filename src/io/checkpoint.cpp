@@ -7,6 +7,8 @@
 #include <deque>
 
 #include "base/hash.h"
+#include "base/text.h"
+#include "io/metadata.h"
 
 namespace effllm {
 namespace {
@@ -40,16 +42,16 @@ std::vector<std::byte> dense_bytes(const Tensor& t) {
   return out;
 }
 
-void require_finite(const std::string& name, const Tensor& t) {
+// An E with `end` where a value is not finite.
+template <class E>
+void require_finite(const std::string& name, const Tensor& t, std::string_view end) {
   if (!is_float(t.dtype())) return;
   dispatch_float(t.dtype(), [&]<class T>() {
     const auto v = t.view<T>();
     for (int64_t r = 0; r < v.rows; ++r)
       for (int64_t c = 0; c < v.cols; ++c)
         if (!std::isfinite(v.row(r)[c]))
-          throw CheckpointError(
-              "`{}` holds {} at row {}, column {}: no checkpoint is written with values that are not finite", name,
-              static_cast<double>(v.row(r)[c]), r, c);
+          throw E("{} holds {} at row {}, column {}{}", name, static_cast<double>(v.row(r)[c]), r, c, end);
   });
 }
 
@@ -97,7 +99,8 @@ void save_checkpoint(const std::filesystem::path& file, const ParamStore& params
   std::vector<StoredTensor> tensors;
   std::deque<std::vector<std::byte>> memory;
   const auto put = [&](const std::string& name, const Tensor& t) {
-    require_finite(name, t);
+    require_finite<CheckpointError>(fmt::format("`{}`", name), t,
+                                    ": no checkpoint is written with values that are not finite");
     const auto& bytes = memory.emplace_back(dense_bytes(t));
     tensors.push_back({name, stored(t.dtype()), sizes(t.shape()), bytes.data(), bytes.size()});
   };
@@ -131,22 +134,20 @@ void load_parameters(const SafetensorsFile& file, const std::string& path, const
 
 bool load_tensor(const SafetensorsFile& file, const std::string& path, const std::string& name, const Tensor& to) {
   const StoredTensor* t = file.find(name);
-  if (t) copy_stored(*t, path, to);
-  return t != nullptr;
+  if (!t) return false;
+  copy_stored(*t, path, to);
+  require_finite<NumericalError>(fmt::format("{}: `{}`", path, name), to, "; take an earlier checkpoint");
+  return true;
 }
 
-const std::string& metadata_of(const SafetensorsFile& file, const std::string& path, const std::string& key) {
-  const auto it = file.metadata().find(key);
-  if (it == file.metadata().end())
-    throw CheckpointError("{}: the metadata has no `{}`; is it a checkpoint of effllm?", path, key);
-  return it->second;
-}
-
-void require_checkpoint(const SafetensorsFile& file, const std::string& path) {
-  metadata_of(file, path, "effllm_format");
-  const std::string& version = metadata_of(file, path, "format_version");
-  if (version != fmt::format("{}", kCheckpointVersion))
-    throw CheckpointError("{}: format version {}; this program reads version {}", path, version, kCheckpointVersion);
+int require_checkpoint(const SafetensorsFile& file, const std::string& path) {
+  const Metadata metadata(file, path);
+  metadata.text("effllm_format");
+  const std::string& version = metadata.text("format_version");
+  for (int v = 1; v <= kCheckpointVersion; ++v)
+    if (version == fmt::format("{}", v)) return v;
+  throw CheckpointError("{}: format version {}; this program reads versions 1 to {}", path, printable(version),
+                        kCheckpointVersion);
 }
 
 std::string parameter_hash(const ParamStore& params) {

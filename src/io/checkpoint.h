@@ -11,7 +11,7 @@
 
 namespace effllm {
 
-inline constexpr int kCheckpointVersion = 1;
+inline constexpr int kCheckpointVersion = 2;
 
 struct NamedTensor {
   std::string name;
@@ -26,12 +26,11 @@ void save_checkpoint(const std::filesystem::path& file, const ParamStore& params
 // Every parameter and buffer of `store` must be there with its shape; others of the model in the file are an error too.
 // Values of another float type are converted. CheckpointError names the first that differ.
 void load_parameters(const SafetensorsFile& file, const std::string& path, const ParamStore& store);
-// Copies the tensor `name` into `to`. False where the file has none; CheckpointError where it has another shape.
+// Copies the tensor `name` into `to`. False where the file has none; CheckpointError where it has another shape,
+// NumericalError where a value is not finite.
 bool load_tensor(const SafetensorsFile& file, const std::string& path, const std::string& name, const Tensor& to);
-// Metadata that must be there. CheckpointError otherwise.
-const std::string& metadata_of(const SafetensorsFile& file, const std::string& path, const std::string& key);
-// CheckpointError unless the file is one of ours, of a version that this program knows.
-void require_checkpoint(const SafetensorsFile& file, const std::string& path);
+// The format version of the file. CheckpointError unless it is one of ours, of a version that this program knows.
+int require_checkpoint(const SafetensorsFile& file, const std::string& path);
 
 // SHA-256 of all parameter values in the order of names, then of buffers: two runs are the same iff their hashes are.
 std::string parameter_hash(const ParamStore& params);

@@ -14,6 +14,7 @@
 #include "io/checkpoint.h"
 #include "kernels/parallel.h"
 #include "model/describe.h"
+#include "model/old_defaults.h"
 #include "train/preflight.h"
 #include "train/signals.h"
 
@@ -30,7 +31,6 @@ bool due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
 
 Run::Run(RunRequest request)
     : request_(std::move(request)), config_(request_.config), folder_(""), terminal_(request_.quiet) {
-  at_.best_val = std::numeric_limits<double>::quiet_NaN();
   Preflight ready = preflight(config_);
   corpus_ = std::move(ready.corpus);
   tokenizer_ = std::move(ready.tokenizer);
@@ -41,6 +41,20 @@ Run::Run(RunRequest request)
   const auto tokens = static_cast<double>(train_text_.tokens.size());
   tokens_per_character_ = tokens / static_cast<double>(std::max<int64_t>(1, characters));
   tokens_per_byte_ = tokens / static_cast<double>(train_text_.bytes);
+  folder_ = RunFolder::create(request_.runs, config_.name, !request_.resume);
+  lock_ = std::make_unique<FileLock>(folder_.path());
+  sweep_stale_temps(folder_.path());
+  sweep_stale_temps(folder_.path() / "ckpt");
+  log_ = std::make_unique<AppendFile>(folder_.log());
+  if (const auto wanted = request_.runs / config_.name; folder_.path() != wanted)
+    say(fmt::format("{} exists; writing to {}", wanted.string(), folder_.path().string()));
+  if (!request_.note.empty()) say(request_.note);
+  if (config_.data.reset == "document" && train_text_.document_starts.size() == 1)
+    say(fmt::format("data.reset: document changes nothing: the training split is one document ({})",
+                    corpus_.manifest().document_separator.empty() ? "the corpus has no separator"
+                                                                  : "its separator does not occur"));
+  const std::optional<Newest> newest = request_.resume ? open_newest() : std::nullopt;
+  if (newest) use_defaults_of(newest->record.defaults, config_.model);
   order_ = build_order(config_.data.order, train_text_, {config_.train.batch, config_.train.context},
                        static_cast<uint64_t>(config_.data.seed), config_.data.reset == "document");
   model_ = std::make_unique<LanguageModel>(config_.model, tokenizer_->vocab_size());
@@ -54,20 +68,7 @@ Run::Run(RunRequest request)
   config_.train.lanes =
       static_cast<int64_t>(trainer_->plan().lanes.size());  // what was chosen stands in the resolved file
   flops_per_token_ = train_flops_per_token(config_.model, tokenizer_->vocab_size(), config_.train.context);
-
-  folder_ = RunFolder::create(request_.runs, config_.name, !request_.resume);
-  lock_ = std::make_unique<FileLock>(folder_.path());
-  sweep_stale_temps(folder_.path());
-  sweep_stale_temps(folder_.path() / "ckpt");
-  log_ = std::make_unique<AppendFile>(folder_.log());
-  if (const auto wanted = request_.runs / config_.name; folder_.path() != wanted)
-    say(fmt::format("{} exists; writing to {}", wanted.string(), folder_.path().string()));
-  if (!request_.note.empty()) say(request_.note);
-  if (config_.data.reset == "document" && train_text_.document_starts.size() == 1)
-    say(fmt::format("data.reset: document changes nothing: the training split is one document ({})",
-                    corpus_.manifest().document_separator.empty() ? "the corpus has no separator"
-                                                                  : "its separator does not occur"));
-  if (request_.resume) resume_from_newest();
+  if (newest) resume_from(*newest);
   write_start_files();
 }
 
@@ -86,7 +87,7 @@ std::string Run::status_text() const {
   const std::string eta =
       done > 0.005 && at_.seconds > 1 ? human_seconds(at_.seconds * (1 - done) / done) : "estimating";
   return fmt::format("step {}  {:3.0f}%  loss {:.3f}  {:.3f} {}  {} tokens/s  ETA {}", at_.step,
-                     100 * std::min(done, 1.0), shown_loss_, shown_loss_ / std::numbers::ln2 * per_unit,
+                     100 * std::min(done, 1.0), at_.shown_loss, at_.shown_loss / std::numbers::ln2 * per_unit,
                      measure_of(train_text_.kind).unit, human_count(rate), eta);
 }
 
@@ -98,6 +99,7 @@ bool Run::step_once() {
   const StepResult r = trainer_->step(batch, at_.step, factor);
   ++at_.step;
   at_.tokens += r.tokens;
+  at_.samples += batch.batch;
   at_.flops += flops_per_token_ * static_cast<double>(r.tokens);
   const double took = now() - start;
   at_.seconds += took;
@@ -106,10 +108,10 @@ bool Run::step_once() {
   last_lr_ = config_.optim.lr * factor;
   if (r.finite) {
     at_.skipped_in_row = 0;
-    loss_sum_ += r.loss;
-    ++loss_count_;
+    at_.row_loss_sum += r.loss;
+    ++at_.row_loss_count;
     last_norm_ = r.grad_norm;
-    shown_loss_ = at_.step <= 20 ? r.loss : 0.95 * shown_loss_ + 0.05 * r.loss;
+    at_.shown_loss = at_.step <= 20 ? r.loss : 0.95 * at_.shown_loss + 0.05 * r.loss;
     return true;
   }
   ++at_.skipped_in_row;
@@ -129,8 +131,8 @@ bool Run::step_once() {
 }
 
 void Run::log_row() {
-  if (loss_count_ == 0) return;
-  const double loss = loss_sum_ / static_cast<double>(loss_count_);
+  if (at_.row_loss_count == 0) return;
+  const double loss = at_.row_loss_sum / static_cast<double>(at_.row_loss_count);
   std::vector<std::pair<std::string, double>> row = {
       {"loss", loss},
       {"bpc", loss / std::numbers::ln2 * tokens_per_character_},
@@ -144,8 +146,8 @@ void Run::log_row() {
   };
   if (train_text_.kind == TextKind::bytes) row.erase(row.begin() + 1);
   journal_->row("train", at_.step, row);
-  loss_sum_ = row_seconds_ = 0;
-  loss_count_ = row_tokens_ = 0;
+  at_.row_loss_sum = row_seconds_ = 0;
+  at_.row_loss_count = row_tokens_ = 0;
 }
 
 void Run::evaluate_now() {

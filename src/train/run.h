@@ -11,7 +11,7 @@
 #include "eval/evaluator.h"
 #include "io/journal.h"
 #include "io/run_folder.h"
-#include "train/run_config.h"
+#include "train/run_record.h"
 #include "train/trainer.h"
 
 namespace effllm {
@@ -21,7 +21,8 @@ struct RunRequest {
   std::string config_text, overrides;  // as written, for the folder
   std::string note = "";               // what the user should know of them: said at the start
   std::filesystem::path runs = "runs";
-  bool resume = false;  // go on from the newest checkpoint of the folder, or start
+  bool resume = false;            // go on from the newest checkpoint of the folder, or start
+  bool allow_other_data = false;  // also where it was trained on another corpus
   bool quiet = false;
 };
 
@@ -45,13 +46,17 @@ class Run {
   const RunFolder& folder() const { return folder_; }
 
  private:
-  struct Counters {
-    int64_t step = 0, tokens = 0, skipped_in_row = 0, best_step = -1;
-    double seconds = 0, flops = 0, best_val = 0;
-  };
   void write_start_files();
-  void resume_from_newest();
-  void forget_other_best(const SafetensorsFile& checkpoint, const std::string& path);
+  struct Newest {  // the checkpoint that the run goes on from
+    std::filesystem::path path;
+    SafetensorsFile file;
+    RunRecord record;
+  };
+  // None where the run was killed before its first checkpoint, or is new.
+  std::optional<Newest> open_newest();
+  void require_same_data(const Newest& newest);
+  void resume_from(const Newest& newest);  // into the model and all that trains it
+  void forget_other_best(const RunRecord& then);
   void mark_best_again();
   double progress() const;
   bool step_once();  // false: the step was left out
@@ -79,13 +84,15 @@ class Run {
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<AppendFile> log_;
   StatusLine terminal_;
-  Counters at_;
+  RunCounters at_;
+  int defaults_ = kCheckpointVersion;  // as in RunRecord
+  std::string earlier_data_;           // as there
   double flops_per_token_ = 0;
   double tokens_per_character_ = 1, tokens_per_byte_ = 1;  // of the training split: the loss is of a token
   // Since the last row of the journal.
-  double loss_sum_ = 0, row_seconds_ = 0, last_lr_ = 0, last_norm_ = 0, shown_loss_ = 0;
+  double row_seconds_ = 0, last_lr_ = 0, last_norm_ = 0;
   double saved_at_ = 0;  // seconds of the clock, of the last checkpoint
-  int64_t loss_count_ = 0, row_tokens_ = 0;
+  int64_t row_tokens_ = 0;
   int64_t saved_step_ = -1, saved_best_ = -1, evaluated_step_ = -1;
   int64_t journaled_step_ = -1;  // of the last evaluation that the journal held when the run was resumed
   bool interrupted_ = false;

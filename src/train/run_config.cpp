@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "base/hash.h"
+#include "io/checkpoint.h"
+#include "model/old_defaults.h"
 
 namespace effllm {
 namespace {
@@ -20,10 +22,10 @@ constexpr NamedInfo kTokenizers[] = {{"byte", "the 256 byte values"},
 
 struct Root final : Options {
   std::string name;
-  int64_t version = 1;
+  int64_t version = kCheckpointVersion;
   ConfigNode model, objective, data, optim, train, eval;
   void visit(OptionVisitor& v) override {
-    v("version", version, "Of this format.", between(1, 1));
+    v("version", version, "Of this format; 1: with the defaults of version 1.", between(1, kCheckpointVersion));
     v("name", name, "Of the run folder; default: the file's name.");
     v("model", model, "The model.");
     v("objective", objective, "What is optimised.");
@@ -142,6 +144,7 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
       found.error(root.mark(), "the configuration has no `model`");
     else
       c.model = read_model_config(r.model, c.train.context);
+    use_defaults_of(static_cast<int>(r.version), c.model);
   } catch (const ConfigError& e) {
     if (found.empty()) throw;
     try {
@@ -166,7 +169,7 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
 ConfigNode write_run_config(const RunConfig& config) {
   RunConfig c = config;
   ConfigNode out = ConfigNode::map();
-  out.set("version", "1");
+  out.set("version", fmt::format("{}", kCheckpointVersion));
   out.set("name", ConfigNode::scalar(c.name, {}, true));
   out.set("model", write_model_config(c.model));
   out.set("objective", write(c.objective));

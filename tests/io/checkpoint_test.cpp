@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "io/metadata.h"
 #include "io/temp_folder.h"
 #include "support/models.h"
 #include "support/tensors.h"
@@ -48,9 +49,9 @@ TEST_CASE("checkpoint: parameters come back to the bit, and their hash tells mod
   for (const Parameter* p : a->params().sorted()) CHECK(same_bits(p->value, b->params().find(p->name)->value));
 
   const SafetensorsFile f(folder / "a.safetensors");
-  CHECK(metadata_of(f, "a", "step") == "7");
-  CHECK(metadata_of(f, "a", "format") == "pt");
-  CHECK(message_of<CheckpointError>([&] { metadata_of(f, "a", "vocab"); }) ==
+  CHECK(Metadata(f, "a").text("step") == "7");
+  CHECK(Metadata(f, "a").text("format") == "pt");
+  CHECK(message_of<CheckpointError>([&] { Metadata(f, "a").text("vocab"); }) ==
         "a: the metadata has no `vocab`; is it a checkpoint of effllm?");
   const Tensor back = Tensor::zeros({3, 130}, DType::f32), count = Tensor::zeros({4}, DType::i64);
   CHECK(load_tensor(f, "a", "opt.m.x", back));
@@ -109,12 +110,12 @@ TEST_CASE("checkpoint: files of others and of later versions are refused") {
   const float x = 1;
   const StoredTensor t{"embedding.weight", StoredType::f32, {1}, reinterpret_cast<const std::byte*>(&x), 4};
   write_safetensors(folder / "foreign", {t}, {{"format", "pt"}});
-  write_safetensors(folder / "later", {t}, {{"effllm_format", "checkpoint"}, {"format_version", "2"}});
+  write_safetensors(folder / "later", {t}, {{"effllm_format", "checkpoint"}, {"format_version", "3"}});
   const auto error = [&](const std::string& name) {
     return message_of<CheckpointError>([&] { require_checkpoint(SafetensorsFile(folder / name), name); });
   };
   CHECK(has(error("foreign"), "is it a checkpoint of effllm?"));
-  CHECK(has(error("later"), "format version 2; this program reads version 1"));
+  CHECK(has(error("later"), "format version 3; this program reads versions 1 to 2"));
 }
 
 TEST_CASE("checkpoint: buffers come back too, and those of another model are refused") {

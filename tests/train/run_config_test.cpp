@@ -74,7 +74,7 @@ TEST_CASE("run config: what doesn't go together is an error with its place") {
       {kMinimal + "objective: {type: next}\n", {"c.yaml:3:19", "next_token"}},
       {kMinimal + "data: {order: shuffled}\n", {"c.yaml:3:15", "shuffled_windows"}},
       {kMinimal + "dta: {}\n", {"c.yaml:3:1", "`dta`", "`data`"}},
-      {"version: 2\n" + kMinimal, {"c.yaml:1:10", "version"}},
+      {"version: 3\n" + kMinimal, {"c.yaml:1:10", "version"}},
       {kModel + "train: {max_steps: 0}\n", {"c.yaml:2:20", "at least 1"}},
       {kModel + "train: {max_steps: 1.5}\n", {"c.yaml:2:20", "integer"}},
       {kModel + "train: {max_steps: 1, keep: 1}\n", {"c.yaml:2:29", "at least 2"}},

@@ -33,7 +33,7 @@ RunOutcome train(const TinyFolder& t, const std::vector<std::string>& set = {}, 
 }
 
 std::string hash_of(const fs::path& checkpoint) {
-  return metadata_of(SafetensorsFile(checkpoint), checkpoint.string(), "parameters_sha256");
+  return SafetensorsFile(checkpoint).metadata().at("parameters_sha256");
 }
 
 std::vector<std::vector<double>> losses(const fs::path& run) {

@@ -1,0 +1,114 @@
+// How a run goes on: from its newest checkpoint, if that is of the same run.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+
+#include "base/text.h"
+#include "io/metadata.h"
+#include "train/moments.h"
+#include "train/run.h"
+
+namespace effllm {
+
+std::optional<Run::Newest> Run::open_newest() {
+  std::vector<std::string> refused;
+  const auto step = folder_.newest_valid(refused);
+  for (const auto& r : refused) say("passed over a checkpoint: " + r);
+  std::error_code error;
+  const bool journal_exists = std::filesystem::exists(folder_.journal(), error);
+  if (!step) {
+    if (!refused.empty())
+      throw CheckpointError("{}: no checkpoint can be read ({}); move the folder away to start anew",
+                            folder_.path().string(), refused.front());
+    if (journal_exists) {  // it was killed before its first checkpoint
+      journal_ = std::make_unique<Journal>(folder_.journal());
+      journal_->resume(0, "the start");
+    }
+    return std::nullopt;
+  }
+  const std::filesystem::path path = folder_.checkpoint(*step);
+  SafetensorsFile file(path);
+  RunRecord record = read_record(file, path.string());
+  const Metadata metadata(file, path.string());
+  if (!record.counters) metadata.text("optimizer_steps");  // weights alone: says what is missing
+  if (record.step != *step) metadata.refuse("step", fmt::format("the {} of the file's name", *step));
+  Newest newest{path, std::move(file), std::move(record)};
+  require_same_data(newest);
+  return newest;
+}
+
+// Splits that moved would have it train on what was validation.
+void Run::require_same_data(const Newest& newest) {
+  const std::string path = newest.path.string();
+  if (const std::string note = not_recorded(newest.record, path); !note.empty()) say(note);
+  earlier_data_ = newest.record.earlier_data;
+  const std::string found = join(differences(newest.record.corpus, corpus_.identity()), "; ");
+  if (!found.empty() && !request_.allow_other_data)
+    throw DataError(
+        "{}: the run was trained on another corpus than {}: {}. Put the corpus back, train anew without --resume, or "
+        "go on with this one all the same: --allow-data-mismatch",
+        path, corpus_.file().string(), found);
+  if (!found.empty()) earlier_data_ += fmt::format("until step {}: {}\n", newest.record.step, found);
+  if (newest.record.vocab != tokenizer_->to_json()) {
+    stored_tokenizer(newest.record, path);
+    throw CheckpointError("{}: has another vocabulary than data.tokenizer gives", path);
+  }
+}
+
+void Run::resume_from(const Newest& newest) {
+  const std::string path = newest.path.string();
+  const SafetensorsFile& file = newest.file;
+  load_parameters(file, path, model_->params());
+  load_moments(file, path, *optimizer_, model_->params());
+  at_ = *newest.record.counters;
+  defaults_ = newest.record.defaults;
+  optimizer_->set_steps(at_.optimizer_steps);
+  forget_other_best(newest.record);
+  saved_step_ = at_.step;
+  saved_best_ = at_.best_step;
+  for (const auto& c : trainer_->carried())
+    if (!load_tensor(file, path, c.name, c.value))
+      throw CheckpointError("{}: lacks the carried state `{}`", path, c.name);
+  if (Metadata(file, path).text("experiment_sha256") != experiment_hash(config_))
+    say("the configuration differs from the checkpoint's; its weights and moments fit, and go on under the new one");
+  mark_best_again();
+  journal_ = std::make_unique<Journal>(folder_.journal());
+  journal_->resume(at_.step, newest.path.filename().string());
+  if (earlier_data_ != newest.record.earlier_data) {
+    const std::string text =
+        fmt::format("trained on other data from here on; {}", earlier_data_.substr(newest.record.earlier_data.size()));
+    journal_->event(at_.step, "warning", text.substr(0, text.size() - 1), at_.seconds);
+    say(text.substr(0, text.size() - 1));
+  }
+  const JournalData rows = read_journal(folder_.journal());
+  if (const JournalTable* t = rows.find(config_.eval.split)) journaled_step_ = t->step.back();
+}
+
+// A loss is the best only among those that were measured alike, on the same text.
+void Run::forget_other_best(const RunRecord& then) {
+  const auto how = [](const RunConfig& c) { return c.eval.split + ", " + describe(evaluation_of(c)); };
+  const std::string before = how(then.config), after = how(config_);
+  if (at_.best_step < 0 || (before == after && earlier_data_ == then.earlier_data)) return;
+  say(before == after
+          ? "evaluated from now on on other data: the best loss starts anew"
+          : fmt::format("evaluated from now on by {} instead of {}: the best loss starts anew", after, before));
+  at_.best_val = std::numeric_limits<double>::quiet_NaN();
+  at_.best_step = -1;
+}
+
+// A kill may have come between the checkpoint and its mark.
+void Run::mark_best_again() {
+  const auto step_of = [](const std::filesystem::path& path) -> int64_t {
+    try {
+      const SafetensorsFile file(path);
+      return Metadata(file, path.string()).integer("step");
+    } catch (const Error&) {  // it is missing or damaged
+      return -1;
+    }
+  };
+  if (at_.best_step < 0 || step_of(folder_.best()) == at_.best_step) return;
+  if (step_of(folder_.checkpoint(at_.best_step)) == at_.best_step) folder_.mark_best(at_.best_step);
+}
+
+}  // namespace effllm

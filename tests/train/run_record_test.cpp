@@ -1,0 +1,198 @@
+// What a checkpoint says of its run comes back as it was, and what it can't say is refused by file and field.
+#include "train/run_record.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "support/mutate.h"
+#include "support/tiny_run.h"
+#include "train/loaded_model.h"
+#include "train/run.h"
+
+using namespace effllm;
+using namespace effllm::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+bool has(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
+
+RunRequest request(const TinyFolder& t, bool resume) {
+  ConfigNode root = load_config(t / "c.yaml");
+  apply_override(root, "train.max_steps=20", 1);
+  return {.config = read_run_config(root, t / "c.yaml"),
+          .config_text = "",
+          .overrides = "",
+          .runs = t.runs(),
+          .resume = resume,
+          .quiet = true};
+}
+
+// The exit code of what `call` throws and its message; 0 where it throws nothing.
+template <class Call>
+std::pair<int, std::string> end_of(Call call) {
+  try {
+    call();
+    return {0, ""};
+  } catch (const Error& e) {
+    return {static_cast<int>(e.code()), e.what()};
+  }
+}
+
+}  // namespace
+
+TEST_CASE("run record: what a run knows comes back from its checkpoint") {
+  const TinyFolder t("record");
+  const RunOutcome done = Run(request(t, false)).train();
+  const std::string path = (done.folder / "ckpt/step_000000020.safetensors").string();
+  const RunRecord r = read_record(SafetensorsFile(path), path);
+  const Corpus corpus = Corpus::open((t / "data/tiny.yaml").string());
+  CHECK(r.version == kCheckpointVersion);
+  CHECK(r.defaults == kCheckpointVersion);
+  CHECK(r.step == 20);
+  REQUIRE(r.counters);
+  CHECK(r.counters->tokens == 20 * 4 * 16);
+  CHECK(r.counters->samples == 20 * 4);
+  CHECK(r.counters->optimizer_steps == 20);
+  CHECK(r.counters->best_step == 20);
+  CHECK(r.counters->best_val == done.best_val);
+  CHECK(differences(r.corpus, corpus.identity()).empty());
+  CHECK(r.corpus.hash() == corpus.identity().hash());
+  CHECK(r.corpus_name == "tiny");
+  CHECK(r.manifest == corpus.file().string());
+  CHECK(not_recorded(r, path).empty());
+  CHECK(to_yaml(write_run_config(r.config)).find("d_model: 16") != std::string::npos);
+}
+
+TEST_CASE("run record: metadata that can't be is exit 4 by file and field, for who evaluates and who resumes") {
+  const TinyFolder t("record_damaged");
+  const fs::path run = Run(request(t, false)).train().folder, file = run / "ckpt/step_000000020.safetensors",
+                 good = t / "good.safetensors";
+  fs::copy_file(file, good);
+  const auto refused = [&](const std::string& key, const auto& change) {
+    copy_with_metadata(good, file, change);
+    const auto loaded = end_of([&] { load_model(file); });
+    const auto resumed = end_of([&] { const Run again(request(t, true)); });
+    for (const auto& [code, message] : {loaded, resumed}) {
+      CHECK(code == 4);
+      CHECK_MESSAGE(has(message, file.string() + ": the metadata"), message);
+      CHECK_MESSAGE(has(message, "`" + key + "`"), message);
+    }
+  };
+  for (const auto& [key, value] :
+       std::vector<std::pair<std::string, std::string>>{{"step", "-5"},
+                                                        {"step", "abc"},
+                                                        {"step", "1000000000000000000"},
+                                                        {"step", "20.5"},
+                                                        {"step", " 20"},
+                                                        {"step", ""},
+                                                        {"step", "99999999999999999999999"},
+                                                        {"tokens", "-1"},
+                                                        {"tokens", "1e3"},
+                                                        {"samples", "-4"},
+                                                        {"samples", "many"},
+                                                        {"flops", "inf"},
+                                                        {"flops", "nan"},
+                                                        {"flops", "-1"},
+                                                        {"wall_s", "-0.5"},
+                                                        {"wall_s", "soon"},
+                                                        {"best_val", "abc"},
+                                                        {"best_val", "inf"},
+                                                        {"best_val", "nan"},  // but a best_step
+                                                        {"best_step", "-2"},
+                                                        {"best_step", "21"},
+                                                        {"optimizer_steps", "-1"},
+                                                        {"optimizer_steps", "21"},
+                                                        {"skipped_in_row", "-1"},
+                                                        {"row_loss_count", "0x5"},
+                                                        {"row_loss_sum", "nan"},
+                                                        {"shown_loss", "1,5"},
+                                                        {"data_sha256", "short"},
+                                                        {"data_train_end", "0"},
+                                                        {"data_val_end", "1"},  // before train ends
+                                                        {"data_splits", "perhaps"},
+                                                        {"defaults_version", "3"},
+                                                        {"config_yaml", ""},
+                                                        {"config_yaml", "model: {layers: ["},
+                                                        {"config_yaml", "model: {d_model: 16}"},
+                                                        {"vocab", ""},
+                                                        {"vocab", "{\"kind\":\"char\",\"symbols\":\"ba\"}"},
+                                                        {"vocab", "{\"kind\":\"words\"}"}}) {
+    CAPTURE(key);
+    CAPTURE(value);
+    refused(key, [&, k = key, v = value](MetadataMap& m) { m[k] = v; });
+  }
+  for (const char* key : {"step", "tokens", "samples", "best_val", "config_yaml", "vocab", "data_sha256", "data_splits",
+                          "data_val_end", "data_separator", "defaults_version"}) {
+    CAPTURE(key);
+    refused(key, [&](MetadataMap& m) { m.erase(key); });
+  }
+  fs::copy_file(good, file, fs::copy_options::overwrite_existing);
+  CHECK(load_model(file).step == 20);
+  CHECK(end_of([&] { const Run again(request(t, true)); }).first == 0);
+}
+
+TEST_CASE("run record: a step that is not the file's, or weights without counters, can't be resumed") {
+  const TinyFolder t("record_other_step");
+  const fs::path run = Run(request(t, false)).train().folder, file = run / "ckpt/step_000000020.safetensors",
+                 good = t / "good.safetensors";
+  fs::copy_file(file, good);
+  copy_with_metadata(good, file, [](MetadataMap& m) { m["step"] = "21"; });
+  const auto [code, message] = end_of([&] { const Run again(request(t, true)); });
+  CHECK(code == 4);
+  CHECK(has(message, "`step` is `21`, where the 20 of the file's name is needed"));
+  export_model(load_model(good), t / "out");
+  fs::copy_file(t / "out/model.safetensors", file, fs::copy_options::overwrite_existing);
+  CHECK(load_model(file).step == 20);
+  const auto weights = end_of([&] { const Run again(request(t, true)); });
+  CHECK(weights.first == 4);
+  CHECK(has(weights.second, "has no `optimizer_steps`"));
+}
+
+TEST_CASE("run record: values that are not finite are exit 6 by file and tensor, negative second moments exit 4") {
+  const TinyFolder t("record_values");
+  const fs::path run = Run(request(t, false)).train().folder, file = run / "ckpt/step_000000020.safetensors",
+                 good = t / "good.safetensors";
+  fs::copy_file(file, good);
+  const float nan = std::nanf(""), infinite = std::numeric_limits<float>::infinity();
+  for (const auto& [tensor, value, code] :
+       std::vector<std::tuple<std::string, float, int>>{{"embedding.weight", nan, 6},
+                                                        {"layers.1.mixer.out.weight", -infinite, 6},
+                                                        {"opt.m.embedding.weight", nan, 6},
+                                                        {"opt.m.embedding.weight", -1, 0},
+                                                        {"opt.v.layers.2.mixer.in.weight", nan, 6},
+                                                        {"opt.v.layers.2.mixer.in.weight", infinite, 6},
+                                                        {"opt.v.layers.2.mixer.in.weight", -1e-20F, 4}}) {
+    CAPTURE(tensor);
+    copy_with_number(good, file, tensor, value);
+    const auto resumed = end_of([&] { const Run again(request(t, true)); });
+    CHECK(resumed.first == code);
+    if (code) CHECK_MESSAGE(has(resumed.second, file.string() + ": `" + tensor + "` holds "), resumed.second);
+    CHECK(end_of([&] { load_model(file); }).first == (tensor.starts_with("opt.") ? 0 : code));
+  }
+}
+
+TEST_CASE(
+    "run record: of format version 1 the text is known, the rest is not recorded, and its place is steps x batch") {
+  const fs::path file = fs::path(EFFLLM_SOURCE_DIR) / "tests/golden/checkpoint.version_1.safetensors";
+  const RunRecord r = read_record(SafetensorsFile(file), file.string());
+  CHECK(r.version == 1);
+  CHECK(r.defaults == 1);
+  CHECK_FALSE(r.corpus.complete());
+  CHECK(r.corpus.sha256 == "e0c15106f1b42154b37059ccca5cc9dcc6cd6cd8d10b2f3f29ff637ceb94f246");
+  REQUIRE(r.counters);
+  CHECK(r.counters->samples == 400);
+  CHECK(has(not_recorded(r, "x"), "x is of format version 1, which did not record"));
+  // What is exported from it says so too.
+  const TinyFolder t("record_version_1");
+  export_model(load_model(file), t / "out");
+  const fs::path out = t / "out/model.safetensors";
+  const RunRecord again = read_record(SafetensorsFile(out), out.string());
+  CHECK(again.version == 2);
+  CHECK(again.defaults == 1);
+  CHECK_FALSE(again.corpus.complete());
+  CHECK_FALSE(again.counters);
+  CHECK(differences(again.corpus, Corpus::open((t / "data/tiny.yaml").string()).identity()).empty());
+}
