@@ -52,6 +52,7 @@ ExitCode train(const Common& common, const TrainArgs& args) {
   RunRequest request{.config = load_run_config(args.config, given.set, args.name),
                      .config_text = read_file(args.config, 1 << 20),
                      .overrides = "",
+                     .config_file = args.config,
                      .note = given.note,
                      .runs = args.runs,
                      .resume = args.resume == "auto",

@@ -7,9 +7,11 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "base/escapes.h"
 #include "base/hash.h"
 #include "base/text.h"
 #include "data/text_file.h"
+#include "io/file.h"
 
 namespace effllm {
 namespace {
@@ -38,21 +40,37 @@ std::string known_corpora(const std::vector<fs::path>& folders) {
   std::vector<std::string> names;
   for (const fs::path& folder : folders) {
     std::error_code failure;
-    for (const auto& entry : fs::directory_iterator(folder, failure))
-      if (entry.path().extension() == ".yaml" && looks_like_manifest(entry.path()))
-        names.push_back(entry.path().stem().string());
+    if (!fs::is_directory(folder, failure)) continue;
+    for (const fs::path& file : list_folder(folder))
+      if (file.extension() == ".yaml" && looks_like_manifest(file)) names.push_back(file.stem().string());
   }
   std::ranges::sort(names);
   names.erase(std::unique(names.begin(), names.end()), names.end());
   return names.empty() ? "there are no manifests" : "known: " + join(names, ", ");
 }
 
+// Links may gather manifests from elsewhere, with their texts or without.
+fs::path text_of(const fs::path& manifest, const std::string& name) {
+  std::error_code failure;
+  const fs::path beside = manifest.parent_path() / name;
+  if (!fs::is_symlink(manifest, failure)) return beside;
+  const fs::path led_to = fs::canonical(manifest, failure).parent_path() / name;
+  return is_file(led_to) || !is_file(beside) ? led_to : beside;
+}
+
+std::string remedy(const Manifest& m) {
+  return m.fetch.empty() ? "put the right file there, or prepare the corpus again" : fmt::format("run `{}`", m.fetch);
+}
+
+}  // namespace
+
 fs::path find_manifest(const std::string& name, const fs::path& near) {
   if (name.empty()) throw DataError("the name of the corpus is empty");
   const bool is_path = name.find('/') != std::string::npos || name.ends_with(".yaml") || name.ends_with(".yml");
   if (is_path) {
-    if (is_file(name)) return name;
-    if (const fs::path beside = folder_of(near) / name; !near.empty() && is_file(beside)) return beside;
+    const fs::path given = path_of_text(name);
+    if (is_file(given)) return given;
+    if (const fs::path beside = folder_of(near) / given; !near.empty() && is_file(beside)) return beside;
     throw DataError("there is no manifest {}", name);
   }
   std::vector<fs::path> folders;
@@ -70,12 +88,6 @@ fs::path find_manifest(const std::string& name, const fs::path& near) {
       name, name, join(places, ", "), known_corpora(folders));
 }
 
-std::string remedy(const Manifest& m) {
-  return m.fetch.empty() ? "put the right file there, or prepare the corpus again" : fmt::format("run `{}`", m.fetch);
-}
-
-}  // namespace
-
 Split parse_split(std::string_view name) {
   for (size_t i = 0; i < kSplits.size(); ++i)
     if (kSplits[i] == name) return static_cast<Split>(i);
@@ -90,7 +102,7 @@ Corpus Corpus::open(const std::string& name, const fs::path& near) {
   Manifest& m = corpus.manifest_ = read_manifest(file);
   std::error_code failure;
   corpus.file_ = fs::absolute(file, failure);
-  const fs::path text = file.parent_path() / m.file;
+  const fs::path text = text_of(file, m.file);
   if (!is_file(text))
     throw DataError("the text of corpus `{}` is missing: no {}; {}", m.name, text.string(), remedy(m));
   corpus.text_ = read_text_file(text);

@@ -34,10 +34,14 @@ struct TokenizedText {
   TokenizedText first(int64_t n, const Tokenizer& tokenizer) const;
 };
 
+// The manifest `name` in one of: the folder of `near` (the config file), ./data, $EFFLLM_DATA_DIR; or `name` as a path
+// (also as path_text writes it), from here or from the folder of `near`. DataError where there is none.
+std::filesystem::path find_manifest(const std::string& name, const std::filesystem::path& near = {});
+
 class Corpus {
  public:
-  // `name` of a manifest in one of: the folder of `near` (the config file), ./data, $EFFLLM_DATA_DIR; or a path to a
-  // manifest. DataError with the command to run where the text is missing, of another size or another SHA-256.
+  // That of the manifest which is found so. The text is looked for beside it; where it is a link, beside what it leads
+  // to, then beside the link. DataError with the command to run where the text is missing, of another size or SHA-256.
   static Corpus open(const std::string& name, const std::filesystem::path& near = {});
   const Manifest& manifest() const { return manifest_; }
   CorpusIdentity identity() const;
@@ -61,7 +65,8 @@ Manifest read_manifest(const std::filesystem::path& file);
 // Copies `text` to <folder>/<name>.txt and writes <folder>/<name>.yaml with sizes, SHA-256 and a contiguous split.
 // `train` and `val` are fractions; a UTF-8 file is cut at code-point borders. DataError for a missing or empty file and
 // where train would be empty, ConfigError for fractions, names and separators that don't work, IoError for writing.
-// ConfigError, unless `replace`, where a corpus of that name is there with another text, splits or separator.
+// ConfigError, unless `replace`, where a corpus of that name is there with another text, splits or separator. What is
+// there already stays, links too; a link to anything else is a ConfigError.
 Manifest prepare_corpus(const std::filesystem::path& text, const std::string& name, const std::filesystem::path& folder,
                         double train, double val, const std::string& document_separator, bool replace = true);
 

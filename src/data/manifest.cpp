@@ -1,15 +1,14 @@
 // Manifests: reading and checking them, and writing one for a text of the user's.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 
 #include "base/hash.h"
 #include "config/options.h"
 #include "data/corpus.h"
 #include "data/text_file.h"
 #include "data/utf8.h"
+#include "io/file.h"
 
 namespace effllm {
 namespace {
@@ -88,19 +87,24 @@ ConfigNode manifest_node(const Manifest& m) {
   return write(o);
 }
 
-// By way of a file beside it, so that a reader finds the old content or the new.
-void replace_file(const fs::path& file, std::string_view content) {
-  const fs::path draft = file.string() + fmt::format(".{}.tmp", ::getpid());
-  std::ofstream out(draft, std::ios::binary);
-  out.write(content.data(), static_cast<std::streamsize>(content.size()));
-  out.close();
+struct Piece {
+  fs::path file;
+  std::string content;
+};
+
+// Whether it is there already, be it by way of a link.
+bool is_there(const Piece& p) {
   std::error_code failure;
-  if (out) fs::rename(draft, file, failure);
-  if (!out || failure) {
-    std::error_code ignored;
-    fs::remove(draft, ignored);
-    throw IoError("can't write {}: is the disk full, or the folder read-only?", file.string());
-  }
+  return fs::is_regular_file(p.file, failure) && fs::file_size(p.file, failure) == p.content.size() &&
+         read_text_file(p.file) == p.content;
+}
+
+// A new file would take the place of a link, and leave what it leads to as it was.
+void refuse_link(const Piece& p) {
+  std::error_code failure;
+  if (fs::is_symlink(fs::symlink_status(p.file, failure)) && !is_there(p))
+    throw ConfigError("{} is a link to {}, which holds something else: remove the link, or choose another --name",
+                      p.file.string(), fs::read_symlink(p.file, failure).string());
 }
 
 void check_name(const std::string& name) {
@@ -196,8 +200,12 @@ Manifest prepare_corpus(const fs::path& text, const std::string& name, const fs:
   std::error_code failure;
   fs::create_directories(folder, failure);
   if (failure) throw IoError("can't create the folder {}: {}", folder.string(), failure.message());
-  replace_file(folder / m.file, content);
-  replace_file(folder / (name + ".yaml"), to_yaml(manifest_node(m)));
+  const Piece pieces[] = {{folder / m.file, content}, {folder / (name + ".yaml"), to_yaml(manifest_node(m))}};
+  for (const Piece& p : pieces) refuse_link(p);
+  for (const Piece& p : pieces) {
+    sweep_stale_temps(folder, p.file.filename().string());
+    if (!is_there(p)) write_file_atomic(p.file, p.content);
+  }
   return read_manifest(folder / (name + ".yaml"));
 }
 

@@ -1,5 +1,6 @@
 #include "io/file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
@@ -10,6 +11,8 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <limits>
+#include <memory>
 #include <mutex>
 #include <system_error>
 
@@ -134,18 +137,51 @@ void write_file_atomic(const fs::path& path, std::string_view text) {
   write_file_atomic(path, std::span(&piece, 1));
 }
 
-int64_t sweep_stale_temps(const fs::path& folder) {
+void replace_by_link(const fs::path& from, const fs::path& to) {
+  {
+    const std::lock_guard guard(temporary_files);
+    const fs::path temporary = temporary_name(to);
+    ::unlink(temporary.c_str());
+    if (::link(from.c_str(), temporary.c_str()) == 0) {
+      const int error = ::rename(temporary.c_str(), to.c_str()) == 0 ? 0 : errno;
+      ::unlink(temporary.c_str());  // which rename leaves where both are the same file already
+      if (error) throw_errno("replace", to, error);
+      sync_folder(folder_of(to));
+      return;
+    }
+  }
+  write_file_atomic(to, read_file(from, std::numeric_limits<int64_t>::max()));
+}
+
+std::vector<fs::path> list_folder(const fs::path& folder) {
+  DIR* open = ::opendir(folder.c_str());
+  while (!open && errno == EINTR) open = ::opendir(folder.c_str());
+  if (!open) throw_errno("list", folder, errno);
+  const std::unique_ptr<DIR, int (*)(DIR*)> closing(open, ::closedir);
+  std::vector<fs::path> all;
+  for (;;) {
+    errno = 0;
+    const dirent* entry = ::readdir(open);
+    if (!entry && errno == EINTR) continue;
+    if (!entry && errno) throw_errno("list", folder, errno);
+    if (!entry) return all;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") all.push_back(folder / name);
+  }
+}
+
+int64_t sweep_stale_temps(const fs::path& folder, std::string_view prefix) {
   const std::lock_guard guard(temporary_files);
   int64_t swept = 0;
-  std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+  for (const fs::path& path : list_folder(folder)) {
     std::error_code ignored;
-    const pid_t pid = owner_of(it->path().filename().string());
-    if (pid == 0 || it->symlink_status(ignored).type() != fs::file_type::regular) continue;
+    const std::string name = path.filename().string();
+    const pid_t pid = owner_of(name);
+    if (pid == 0 || !name.starts_with(prefix)) continue;
+    if (fs::symlink_status(path, ignored).type() != fs::file_type::regular) continue;
     const bool alive = pid != ::getpid() && (::kill(pid, 0) == 0 || errno != ESRCH);
-    if (!alive && ::unlink(it->path().c_str()) == 0) ++swept;
+    if (!alive && ::unlink(path.c_str()) == 0) ++swept;
   }
-  if (error) throw_errno("list", folder, error.value());
   return swept;
 }
 

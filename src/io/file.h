@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace effllm {
 
@@ -38,9 +39,15 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes);
 void write_file_atomic(const std::filesystem::path& path, std::span<const std::span<const std::byte>> pieces);
 void write_file_atomic(const std::filesystem::path& path, std::string_view text);
 
-// Removes what interrupted writes left behind: files `*.tmp.<pid>` in `folder` whose process has ended. Call it with
-// the folder's lock held. Returns how many there were.
-int64_t sweep_stale_temps(const std::filesystem::path& folder);
+// Makes `to` another name of the file `from`, at once; a copy where the file system has no links.
+void replace_by_link(const std::filesystem::path& from, const std::filesystem::path& to);
+
+// Removes what interrupted writes left behind: files `<prefix>*.tmp.<pid>` in `folder` whose process has ended. Call it
+// with the folder's lock held, or with the names that only this process writes. Returns how many there were.
+int64_t sweep_stale_temps(const std::filesystem::path& folder, std::string_view prefix = "");
+
+// What a folder holds, in no order; interrupted calls are repeated. IoError where it can't be listed.
+std::vector<std::filesystem::path> list_folder(const std::filesystem::path& folder);
 
 // Holds `<folder>/.lock` as long as it lives; the kernel frees the lock when the process dies, however it dies.
 class FileLock {

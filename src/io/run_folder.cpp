@@ -28,11 +28,19 @@ fs::path RunFolder::checkpoint(int64_t step) const {
   return path_ / "ckpt" / fmt::format("step_{:09}.safetensors", step);
 }
 
+int64_t RunFolder::sweep() const {
+  std::error_code ignored;
+  int64_t swept = fs::remove(best().string() + ".next", ignored) ? 1 : 0;  // of earlier versions
+  for (const fs::path& folder : {path_, path_ / "ckpt", samples(), evaluations()}) swept += sweep_stale_temps(folder);
+  return swept;
+}
+
 std::vector<int64_t> RunFolder::steps() const {
   std::vector<int64_t> all;
   std::error_code error;
-  for (const auto& e : fs::directory_iterator(path_ / "ckpt", error)) {
-    const std::string name = e.path().filename().string();
+  if (!fs::exists(path_ / "ckpt", error)) return all;
+  for (const fs::path& file : list_folder(path_ / "ckpt")) {
+    const std::string name = file.filename().string();
     if (!name.starts_with("step_") || !name.ends_with(".safetensors")) continue;
     int64_t step = 0;
     const char *from = name.data() + 5, *to = name.data() + name.size() - 12;
@@ -54,15 +62,7 @@ std::optional<int64_t> RunFolder::newest_valid(std::vector<std::string>& refused
   return std::nullopt;
 }
 
-void RunFolder::mark_best(int64_t step) const {
-  const fs::path next = best().string() + ".next";
-  std::error_code error;
-  fs::remove(next, error);
-  fs::create_hard_link(checkpoint(step), next, error);
-  if (error) fs::copy_file(checkpoint(step), next, fs::copy_options::overwrite_existing, error);
-  if (!error) fs::rename(next, best(), error);
-  if (error) throw IoError("{}: {}", best().string(), error.message());
-}
+void RunFolder::mark_best(int64_t step) const { replace_by_link(checkpoint(step), best()); }
 
 void RunFolder::rotate(int64_t keep) const {
   const auto all = steps();

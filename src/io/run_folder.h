@@ -30,6 +30,8 @@ class RunFolder {
   std::filesystem::path best() const { return path_ / "ckpt" / "best.safetensors"; }
   std::filesystem::path checkpoint(int64_t step) const;
 
+  // Removes what interrupted writes left behind; with the lock held. Returns how many files there were.
+  int64_t sweep() const;
   // Steps of the checkpoints that exist, ascending.
   std::vector<int64_t> steps() const;
   // The newest that reads and verifies; those that don't are named in `refused`.

@@ -43,8 +43,7 @@ Run::Run(RunRequest request)
   tokens_per_byte_ = tokens / static_cast<double>(train_text_.bytes);
   folder_ = RunFolder::create(request_.runs, config_.name, !request_.resume);
   lock_ = std::make_unique<FileLock>(folder_.path());
-  sweep_stale_temps(folder_.path());
-  sweep_stale_temps(folder_.path() / "ckpt");
+  folder_.sweep();
   log_ = std::make_unique<AppendFile>(folder_.log());
   if (const auto wanted = request_.runs / config_.name; folder_.path() != wanted)
     say(fmt::format("{} exists; writing to {}", wanted.string(), folder_.path().string()));

@@ -18,8 +18,9 @@ namespace effllm {
 
 struct RunRequest {
   RunConfig config;
-  std::string config_text, overrides;  // as written, for the folder
-  std::string note = "";               // what the user should know of them: said at the start
+  std::string config_text, overrides;      // as written, for the folder
+  std::filesystem::path config_file = {};  // that `config_text` was read from; empty: it is kept as it is
+  std::string note = "";                   // what the user should know of them: said at the start
   std::filesystem::path runs = "runs";
   bool resume = false;            // go on from the newest checkpoint of the folder, or start
   bool allow_other_data = false;  // also where it was trained on another corpus

@@ -12,6 +12,7 @@
 #include "kernels/gemm.h"
 #include "kernels/isa.h"
 #include "kernels/parallel.h"
+#include "train/kept_config.h"
 #include "train/moments.h"
 #include "train/run.h"
 
@@ -26,8 +27,10 @@ std::string host_name() {
 }  // namespace
 
 void Run::write_start_files() {
-  write_file_atomic(folder_.config(), request_.config_text);
-  write_file_atomic(folder_.resolved(), to_yaml(write_run_config(config_)));
+  write_file_atomic(folder_.config(), request_.config_file.empty()
+                                          ? request_.config_text
+                                          : kept_config(request_.config_file, request_.config_text, config_.name));
+  write_file_atomic(folder_.resolved(), resolved_config(config_, corpus_.file()));
   write_file_atomic(folder_.overrides(), request_.overrides);
   const BuildInfo& build = build_info();
   const nlohmann::json provenance = {

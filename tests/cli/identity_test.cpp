@@ -169,3 +169,52 @@ TEST_CASE("cli identity: of a checkpoint that records only the text, that is com
   w.prepare({"--train", "0.5", "--val", "0.25"});
   CHECK(w.effllm({"eval", "runs/r", "--split", "test"}).code == 3);
 }
+
+TEST_CASE("cli identity: a run can be run from its own folder, from anywhere: its bases and its corpus are found") {
+  const World w;
+  const fs::path home = w.scratch.path;
+  fs::create_directories(home / "study/texts");
+  fs::create_directories(home / "elsewhere");
+  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--data", "study/texts"}).code == 0);
+  write_text(home / "study/common.yaml", read_text(home / "tiny.yaml"));
+  write_text(home / "study/first.yaml",
+             "base: common.yaml\nname: first\ndata: {corpus: texts/own.yaml}\ntrain: {max_steps: 40}  # short\n");
+  write_text(home / "study/second.yaml", "base: first.yaml\ndata: {corpus: own}\n");
+  REQUIRE(w.effllm({"train", "study/first.yaml", "-q"}).code == 0);
+  fs::rename(home / "study/common.yaml", home / "study/gone.yaml");
+  Surroundings elsewhere = w.in, inside = w.in;
+  elsewhere.folder = home / "elsewhere";
+  inside.folder = home / "runs/first";
+  const std::string hash = w.parameters_of("runs/first/ckpt/step_000000040.safetensors");
+  REQUIRE(hash.size() == 64);
+  for (const char* file : {"config.yaml", "config.resolved.yaml"}) {
+    CAPTURE(file);
+    const Ended away = w.effllm({"train", std::string("../runs/first/") + file, "-q", "--runs", file}, &elsewhere);
+    CHECK_MESSAGE(away.code == 0, away.err);
+    CHECK(w.parameters_of(std::string("elsewhere/") + file + "/first/ckpt/step_000000040.safetensors") == hash);
+    const Ended within = w.effllm({"train", file, "-q", "--runs", home / "within", "--name", file}, &inside);
+    CHECK_MESSAGE(within.code == 0, within.err);
+    CHECK(w.parameters_of(std::string("within/") + file + "/ckpt/step_000000040.safetensors") == hash);
+    const Ended on = w.effllm({"train", file, "-q", "--runs", "..", "--resume", "auto"}, &inside);
+    CHECK_MESSAGE(on.code == 0, on.err);
+  }
+  fs::rename(home / "study/gone.yaml", home / "study/common.yaml");
+  const std::string resolved = read_text(home / "runs/first/config.resolved.yaml");
+  CHECK(resolved.find("corpus: " + (home / "study/texts/own.yaml").string() + "\n") != resolved.npos);
+}
+
+TEST_CASE(
+    "cli identity: a disk that is full while a corpus is prepared is said in the system's words, and nothing is lost") {
+  const World w;
+  const std::string manifest = read_text(w.scratch.path / "data/own.yaml"),
+                    text = read_text(w.scratch.path / "own.txt");
+  write_text(w.scratch.path / "longer.txt", text + text);
+  Surroundings full = w.in;
+  full.file_limit = static_cast<int64_t>(text.size());
+  const Ended r = w.effllm({"data", "prepare", "longer.txt", "--name", "own", "--force"}, &full);
+  CHECK(r.code == 5);
+  CHECK_MESSAGE(says(r, "File too large"), r.err);
+  CHECK(read_text(w.scratch.path / "data/own.yaml") == manifest);
+  CHECK(read_text(w.scratch.path / "data/own.txt") == text);
+  CHECK(files(w.scratch.path / "data") == 2);
+}
