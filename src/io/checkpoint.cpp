@@ -55,6 +55,15 @@ void require_finite(const std::string& name, const Tensor& t, std::string_view e
   });
 }
 
+// Integers of checkpoints are counts: of tokens that a state has seen.
+void require_counts(const std::string& name, const Tensor& t) {
+  const auto v = t.view<int64_t>();
+  for (int64_t r = 0; r < v.rows; ++r)
+    for (int64_t c = 0; c < v.cols; ++c)
+      if (v.row(r)[c] < 0 || v.row(r)[c] > kMostCounted)
+        throw CheckpointError("{} holds {} at row {}, column {}, where a count is needed", name, v.row(r)[c], r, c);
+}
+
 template <class From, class To>
 void convert(const StoredTensor& from, const Tensor& to) {
   const auto v = to.view<To>();
@@ -136,6 +145,7 @@ bool load_tensor(const SafetensorsFile& file, const std::string& path, const std
   const StoredTensor* t = file.find(name);
   if (!t) return false;
   copy_stored(*t, path, to);
+  if (to.dtype() == DType::i64) require_counts(fmt::format("{}: `{}`", path, name), to);
   require_finite<NumericalError>(fmt::format("{}: `{}`", path, name), to, "; take an earlier checkpoint");
   return true;
 }

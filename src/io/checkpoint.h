@@ -26,8 +26,8 @@ void save_checkpoint(const std::filesystem::path& file, const ParamStore& params
 // Every parameter and buffer of `store` must be there with its shape; others of the model in the file are an error too.
 // Values of another float type are converted. CheckpointError names the first that differ.
 void load_parameters(const SafetensorsFile& file, const std::string& path, const ParamStore& store);
-// Copies the tensor `name` into `to`. False where the file has none; CheckpointError where it has another shape,
-// NumericalError where a value is not finite.
+// Copies the tensor `name` into `to`. False where the file has none; CheckpointError where it has another shape
+// or a count can't be, NumericalError where a value is not finite.
 bool load_tensor(const SafetensorsFile& file, const std::string& path, const std::string& name, const Tensor& to);
 // The format version of the file. CheckpointError unless it is one of ours, of a version that this program knows.
 int require_checkpoint(const SafetensorsFile& file, const std::string& path);

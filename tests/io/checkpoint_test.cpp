@@ -1,6 +1,7 @@
 #include "io/checkpoint.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <cmath>
 #include <limits>
@@ -59,6 +60,13 @@ TEST_CASE("checkpoint: parameters come back to the bit, and their hash tells mod
   CHECK(same_bits(back, moment));
   CHECK(same_bits(count, counter));
   CHECK_FALSE(load_tensor(f, "a", "opt.v.x", back));
+  for (const int64_t impossible : {int64_t{-1}, kMostCounted + 1, std::numeric_limits<int64_t>::min()}) {
+    counter.data<int64_t>()[3] = impossible;
+    save(folder / "b.safetensors", *a, {{"state.seen", counter}});
+    const SafetensorsFile changed(folder / "b.safetensors");
+    CHECK(message_of<CheckpointError>([&] { load_tensor(changed, "b", "state.seen", count); }) ==
+          fmt::format("b: `state.seen` holds {} at row 0, column 3, where a count is needed", impossible));
+  }
 }
 
 TEST_CASE("checkpoint: values of the other float type are converted") {

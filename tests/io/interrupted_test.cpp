@@ -22,7 +22,7 @@ bool fails(int& left) {
   errno = failure;
   return true;
 }
-int opens_left = 0, reads_left = 0;
+int opens_left = 0, reads_left = 0, links_left = 0;
 
 template <class F>
 F real(const char* name) {
@@ -46,7 +46,30 @@ extern "C" dirent* readdir(DIR* folder) {
   return fails(reads_left) ? nullptr : real<dirent* (*)(DIR*)>("readdir")(folder);
 }
 
+extern "C" int link(const char* from, const char* to) noexcept {
+  return fails(links_left) ? -1 : real<int (*)(const char*, const char*)>("link")(from, to);
+}
+
 using namespace effllm;
+
+TEST_CASE("file: a second name for a file is made at once, a copy where the file system has no links") {
+  const TempFolder folder("second_name");
+  spill(folder / "a", "one");
+  spill(folder / "b", "another");
+  replace_by_link(folder / "a", folder / "b");
+  CHECK(std::filesystem::hard_link_count(folder / "a") == 2);
+  replace_by_link(folder / "a", folder / "b");  // which it is already
+  CHECK(slurp(folder / "b") == "one");
+  failure = EPERM;
+  links_left = 1;
+  replace_by_link(folder / "a", folder / "c");
+  CHECK(links_left == 0);
+  CHECK(std::filesystem::hard_link_count(folder / "a") == 2);
+  CHECK(slurp(folder / "c") == "one");
+  CHECK(list_folder(folder.path).size() == 3);  // no temporary file stays
+  CHECK_THROWS_AS(replace_by_link(folder / "none", folder / "c"), IoError);
+  CHECK(slurp(folder / "c") == "one");
+}
 
 TEST_CASE("file: listing a folder goes on after interruptions, other errors are the system's") {
   const TempFolder folder("interrupted");

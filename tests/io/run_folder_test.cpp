@@ -87,6 +87,25 @@ TEST_CASE("run folder: the best is a file of its own that outlives rotation and 
   CHECK_FALSE(fs::exists(run.best().string() + ".next"));
 }
 
+TEST_CASE("run folder: what interrupted writes left is swept wherever runs write") {
+  const TempFolder runs("sweep");
+  const RunFolder run = RunFolder::create(runs.path, "r", true);
+  make_checkpoint(run, 1);
+  run.mark_best(1);
+  spill(run.path() / "status.json", "{}");
+  spill(run.samples() / "step_000000001.txt", "a sample");
+  const std::string ended = ".tmp.999999999";  // above every process id of Linux
+  for (const fs::path& file : {run.path() / "status.json", run.checkpoint(2), run.best(),
+                               run.samples() / "step_000000002.txt", run.evaluations() / "val-windows.json"})
+    spill(file.string() + ended, "half");
+  spill(run.best().string() + ".next", "of an earlier version");
+  CHECK(run.sweep() == 6);
+  CHECK(run.sweep() == 0);
+  int files = 0;
+  for (const auto& e : fs::recursive_directory_iterator(run.path())) files += e.is_regular_file();
+  CHECK(files == 4);
+}
+
 TEST_CASE("run folder: a user's word means the file, else the best, else the newest") {
   const TempFolder runs("find");
   const RunFolder run = RunFolder::create(runs.path, "r", true);
