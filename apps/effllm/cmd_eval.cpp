@@ -86,7 +86,8 @@ std::vector<Rival> rivals(const Corpus& corpus, const Tokenizer& tokenizer, cons
 // What the result belongs to, beside the text.
 nlohmann::json to_json(const LoadedModel& m, const Corpus& corpus, const std::vector<std::string>& other) {
   const CorpusIdentity c = corpus.identity();
-  return {{"train_end", *c.train_end},
+  return {{"hash", c.hash()},
+          {"train_end", *c.train_end},
           {"val_end", *c.val_end},
           {"separator", *c.separator},
           {"tokenizer", m.tokenizer->kind()},
@@ -144,6 +145,8 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
         m.checkpoint.string(), corpus.file().string(), join(other, "; "));
   if (const std::string note = not_recorded(m, m.checkpoint.string()); !note.empty() && !common.quiet)
     print_stderr(note + "\n");
+  if (!other.empty() && !common.quiet)
+    print_stderr(fmt::format("not the corpus that was trained on: {}\n", join(other, "; ")));
   if (!m.earlier_data.empty() && !common.quiet)
     print_stderr(fmt::format("the run was trained on other data before:\n{}", m.earlier_data));
   const Split split = parse_split(args.split);

@@ -20,14 +20,14 @@ bool parse(const std::string& text, T& value) {
 }
 
 std::string abridged(const std::string& text) {
-  return printable(text.size() <= 60 ? text : text.substr(0, 60) + "...");
+  const std::string line = text.substr(0, text.find('\n'));
+  return printable(line.size() <= 60 && line.size() == text.size() ? line : line.substr(0, 60) + "...");
 }
 
 }  // namespace
 
-void Metadata::refuse(const std::string& key, const std::string& needed) const {
-  throw CheckpointError("{}: the metadata's `{}` is `{}`, where {} is needed; take another checkpoint", path_, key,
-                        abridged(text(key)), needed);
+void Metadata::refuse(const std::string& key, const std::string& what) const {
+  throw CheckpointError("{}: the metadata's `{}` is `{}`: {}", path_, key, abridged(text(key)), what);
 }
 
 const std::string& Metadata::text(const std::string& key) const {
@@ -40,14 +40,15 @@ const std::string& Metadata::text(const std::string& key) const {
 int64_t Metadata::integer(const std::string& key, int64_t least, int64_t most) const {
   int64_t value = 0;
   if (!parse(text(key), value) || value < least || value > most)
-    refuse(key, fmt::format("an integer from {} to {}", least, most));
+    refuse(key, fmt::format("an integer from {} to {} is needed; take another checkpoint", least, most));
   return value;
 }
 
 double Metadata::number(const std::string& key, double least) const {
   double value = 0;
   if (!parse(text(key), value) || !std::isfinite(value) || value < least)
-    refuse(key, fmt::format("a finite number{}", std::isfinite(least) ? fmt::format(" from {}", least) : ""));
+    refuse(key, fmt::format("a finite number{} is needed; take another checkpoint",
+                            std::isfinite(least) ? fmt::format(" from {}", least) : ""));
   return value;
 }
 
@@ -58,7 +59,7 @@ double Metadata::number_or_nan(const std::string& key) const {
 std::string Metadata::digest(const std::string& key) const {
   const std::string& value = text(key);
   if (value.size() != 64 || value.find_first_not_of("0123456789abcdef") != value.npos)
-    refuse(key, "a SHA-256 of 64 lower-case hexadecimal digits");
+    refuse(key, "a SHA-256 of 64 lower-case hexadecimal digits is needed; take another checkpoint");
   return value;
 }
 

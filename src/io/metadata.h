@@ -23,7 +23,8 @@ class Metadata {
   double number(const std::string& key, double least = 0) const;  // finite
   double number_or_nan(const std::string& key) const;             // finite, or "nan"
   std::string digest(const std::string& key) const;               // of 64 lower-case hexadecimal digits
-  [[noreturn]] void refuse(const std::string& key, const std::string& needed) const;
+  // "FILE: the metadata's `key` is `value`: `what`".
+  [[noreturn]] void refuse(const std::string& key, const std::string& what) const;
 
  private:
   const std::map<std::string, std::string>& all_;

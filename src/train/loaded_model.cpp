@@ -51,7 +51,7 @@ Corpus open_corpus(const LoadedModel& m) {
   try {
     usual = Corpus::open(m.config.data.corpus);
     if (fits(*usual) || m.manifest.empty()) return *std::move(usual);
-  } catch (const DataError&) {
+  } catch (const Error&) {
     error = std::current_exception();
   }
   try {

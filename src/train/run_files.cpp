@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/escapes.h"
 #include "base/hash.h"
 #include "base/text.h"
 #include "base/version.h"
@@ -47,6 +48,8 @@ void Run::write_start_files() {
       {"started_utc", utc_now()},
       {"config_sha256", experiment_hash(config_)},
       {"data_sha256", corpus_.manifest().sha256},
+      {"data_hash", corpus_.identity().hash()},
+      {"corpus_manifest", path_text(corpus_.file())},
       {"parameters", model_->params().count()},
       {"flops_per_token", flops_per_token_},
   };

@@ -24,14 +24,15 @@ RunConfig stored_config(const Metadata& metadata) {
     if (!called.empty()) c.name = called;
     return c;
   } catch (const ConfigError& e) {
-    metadata.refuse("config_yaml", fmt::format("a configuration of this version ({})", e.what()));
+    metadata.refuse("config_yaml", fmt::format("no configuration that this version reads:\n{}", e.what()));
   }
 }
 
 CorpusIdentity stored_identity(const Metadata& metadata, int version) {
   CorpusIdentity c{.sha256 = metadata.digest("data_sha256"), .train_end = {}, .val_end = {}, .separator = {}};
   if (version < 2 || metadata.text("data_splits") == kUnknown) return c;
-  if (metadata.text("data_splits") != kKnown) metadata.refuse("data_splits", fmt::format("{} or {}", kKnown, kUnknown));
+  if (metadata.text("data_splits") != kKnown)
+    metadata.refuse("data_splits", fmt::format("{} or {} is needed", kKnown, kUnknown));
   c.train_end = metadata.integer("data_train_end", 1);
   c.val_end = metadata.integer("data_val_end", *c.train_end);
   c.separator = metadata.text("data_separator");
@@ -49,13 +50,13 @@ RunCounters stored_counters(const Metadata& m, int version, const RunConfig& con
   else if (c.step <= kMostCounted / config.train.batch)
     c.samples = c.step * config.train.batch;
   else
-    m.refuse("step", fmt::format("a number of steps of {} samples that can have been taken", config.train.batch));
+    m.refuse("step", fmt::format("so many steps of {} samples can't have been taken", config.train.batch));
   c.seconds = m.number("wall_s");
   c.flops = m.number("flops");
   c.best_step = m.integer("best_step", -1, c.step);
   c.best_val = m.number_or_nan("best_val");
   if (std::isnan(c.best_val) != (c.best_step < 0))
-    m.refuse("best_val", fmt::format("what fits the `best_step` {}", c.best_step));
+    m.refuse("best_val", fmt::format("that does not go with the `best_step` {}", c.best_step));
   c.shown_loss = m.number("shown_loss");
   c.row_loss_sum = m.number("row_loss_sum");
   c.row_loss_count = m.integer("row_loss_count", 0, c.step);

@@ -32,7 +32,7 @@ std::optional<Run::Newest> Run::open_newest() {
   RunRecord record = read_record(file, path.string());
   const Metadata metadata(file, path.string());
   if (!record.counters) metadata.text("optimizer_steps");  // weights alone: says what is missing
-  if (record.step != *step) metadata.refuse("step", fmt::format("the {} of the file's name", *step));
+  if (record.step != *step) metadata.refuse("step", fmt::format("the file's name says {}", *step));
   Newest newest{path, std::move(file), std::move(record)};
   require_same_data(newest);
   return newest;

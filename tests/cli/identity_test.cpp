@@ -51,7 +51,9 @@ struct Trained : World {
     }
     CHECK(read_text(run / "metrics.jsonl") == journal);
     eval.emplace_back("--allow-data-mismatch");
-    CHECK(effllm(eval).code == 0);
+    const Ended allowed = effllm(eval);
+    CHECK(allowed.code == 0);
+    CHECK(says(allowed, "not the corpus that was trained on: "));
     CHECK(read_text(run / "eval/test-windows.json") == own_result);
   }
   void replace_in_manifest(const std::string& from, const std::string& to) const {
@@ -114,7 +116,6 @@ TEST_CASE("cli identity: a second manifest of the same text is the same corpus o
 
 TEST_CASE("cli identity: a manifest of another folder does not shadow the one that was trained on") {
   const Trained w;
-  const std::string trained_on = (w.scratch.path / "data/own.yaml").string();
   fs::create_directories(w.scratch.path / "elsewhere");
   Surroundings elsewhere = w.in;
   elsewhere.folder = w.scratch.path / "elsewhere";
@@ -127,6 +128,11 @@ TEST_CASE("cli identity: a manifest of another folder does not shadow the one th
   const json a = json::parse(before.out), b = json::parse(after.out);
   CHECK(a.at("nats_per_token") == b.at("nats_per_token"));
   CHECK(b.at("data") == json::parse(w.own_result).at("data"));
+  CHECK(b.at("data").at("hash") == json::parse(read_text(w.run / "provenance.json")).at("data_hash"));
+  const std::string shadow = read_text(w.scratch.path / "elsewhere/data/own.yaml");
+  write_text(w.scratch.path / "elsewhere/data/own.yaml", "sha256: [");
+  CHECK(w.effllm(eval, &elsewhere).code == 0);
+  write_text(w.scratch.path / "elsewhere/data/own.yaml", shadow);
   // Where the recorded one has changed too, the error names the one that was found, and what differs.
   w.prepare({"--train", "0.4", "--val", "0.25"});
   const Ended none = w.effllm(eval, &elsewhere);

@@ -142,7 +142,7 @@ TEST_CASE("run record: a step that is not the file's, or weights without counter
   copy_with_metadata(good, file, [](MetadataMap& m) { m["step"] = "21"; });
   const auto [code, message] = end_of([&] { const Run again(request(t, true)); });
   CHECK(code == 4);
-  CHECK(has(message, "`step` is `21`, where the 20 of the file's name is needed"));
+  CHECK(has(message, "`step` is `21`: the file's name says 20"));
   export_model(load_model(good), t / "out");
   fs::copy_file(t / "out/model.safetensors", file, fs::copy_options::overwrite_existing);
   CHECK(load_model(file).step == 20);
