@@ -99,6 +99,19 @@ bool is_there(const Piece& p) {
          read_text_file(p.file) == p.content;
 }
 
+// Whether a manifest says the same already; what people wrote in it (title, licence, sources) then stays.
+bool says_so(const fs::path& file, const Manifest& m) {
+  std::error_code failure;
+  if (!fs::is_regular_file(file, failure)) return false;
+  try {
+    const Manifest old = read_manifest(file);
+    return old.name == m.name && old.file == m.file && old.sha256 == m.sha256 && old.train_end == m.train_end &&
+           old.val_end == m.val_end && old.document_separator == m.document_separator;
+  } catch (const ConfigError&) {  // to be replaced
+    return false;
+  }
+}
+
 // A new file would take the place of a link, and leave what it leads to as it was.
 void refuse_link(const Piece& p) {
   std::error_code failure;
@@ -200,13 +213,15 @@ Manifest prepare_corpus(const fs::path& text, const std::string& name, const fs:
   std::error_code failure;
   fs::create_directories(folder, failure);
   if (failure) throw IoError("can't create the folder {}: {}", folder.string(), failure.message());
-  const Piece pieces[] = {{folder / m.file, content}, {folder / (name + ".yaml"), to_yaml(manifest_node(m))}};
+  const fs::path manifest = folder / (name + ".yaml");
+  std::vector<Piece> pieces = {{folder / m.file, content}};
+  if (!says_so(manifest, m)) pieces.push_back({manifest, to_yaml(manifest_node(m))});
   for (const Piece& p : pieces) refuse_link(p);
   for (const Piece& p : pieces) {
     sweep_stale_temps(folder, p.file.filename().string());
     if (!is_there(p)) write_file_atomic(p.file, p.content);
   }
-  return read_manifest(folder / (name + ".yaml"));
+  return read_manifest(manifest);
 }
 
 }  // namespace effllm

@@ -13,8 +13,10 @@ namespace fs = std::filesystem;
 RunFolder RunFolder::create(const fs::path& runs, const std::string& name, bool fresh) {
   std::error_code error;
   fs::path path = runs / name;
-  for (int n = 2; fresh && fs::exists(path, error) && !fs::is_empty(path, error); ++n)
-    path = runs / fmt::format("{}-{}", name, n);
+  const auto taken = [&] {
+    return fs::exists(path, error) && (!fs::is_directory(path, error) || !list_folder(path).empty());
+  };
+  for (int n = 2; fresh && taken(); ++n) path = runs / fmt::format("{}-{}", name, n);
   for (const char* part : {"ckpt", "samples", "eval"}) {
     fs::create_directories(path / part, error);
     if (error)

@@ -68,6 +68,25 @@ TEST_CASE(
   CHECK_THROWS_AS(prepare_corpus(folder / "new.txt", "lost", folder / "data", 0.5, 0.25, ""), ConfigError);
 }
 
+TEST_CASE("corpus: prepared again in the same way, the manifest keeps what people wrote in it") {
+  const TempFolder folder("same_again");
+  spill(folder / "own.txt", kText);
+  const auto prepare = [&](double train) {
+    prepare_corpus(folder / "own.txt", "own", folder / "data", train, 0.25, "");
+  };
+  prepare(0.5);
+  std::string text = slurp(folder / "data/own.yaml");
+  text.replace(text.find("title: own"), 10, "title: A text of mine");
+  spill(folder / "data/own.yaml", text);
+  prepare(0.5);
+  CHECK(slurp(folder / "data/own.yaml") == text);
+  prepare(0.6);
+  CHECK(Corpus::open((folder / "data/own.yaml").string()).manifest().title == "own");
+  spill(folder / "data/own.yaml", "sha256: [");
+  prepare(0.5);
+  CHECK(text_through(folder / "data/own.yaml") == kText);
+}
+
 TEST_CASE("corpus: what an interrupted preparation left is swept by the next of that name") {
   const TempFolder folder("left_over");
   spill(folder / "own.txt", kText);
