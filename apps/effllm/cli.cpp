@@ -123,6 +123,10 @@ void declare_generate(CLI::App& app, GenerateArgs& a) {
   app.add_option("--seed", a.seed, "Of the random numbers")->capture_default_str();
   app.add_flag("--greedy", a.greedy, "The likeliest token each time (temperature 0)")->excludes(temperature);
   one_each(app.add_option("--stop", a.stop, "End before this text (repeatable; \\n, \\t, \\r, \\\\ are understood)"));
+  app.add_option("--context", a.context,
+                 "Tokens that attention looks back on; 0: all (default: as many as in training where a mechanism can't "
+                 "follow more, otherwise all)")
+      ->check(CLI::NonNegativeNumber);
   app.add_flag("--raw", a.raw, "Write bytes as they are, also to a terminal");
 }
 

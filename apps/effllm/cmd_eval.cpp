@@ -158,6 +158,8 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   o.max_tokens = args.max_tokens;
   if (args.stride && o.protocol != "sliding")
     throw ConfigError("--stride belongs to --protocol sliding; `{}` has none", o.protocol);
+  if (const auto note = beyond_training(*m.model, trained_context(m.config), o); !note.empty() && !common.quiet)
+    print_stderr(fmt::format("note: {}\n", note));
   const EvalResult r = evaluate(*m.model, text, *m.tokenizer, o);
   if (!args.save_logits.empty()) save_logits(m, text, o, args.save_logits);
   const std::vector<Rival> others =

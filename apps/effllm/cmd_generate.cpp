@@ -38,11 +38,19 @@ ExitCode generate(const Common& common, const GenerateArgs& args) {
                .top_p = args.top_p,
                .seed = static_cast<uint64_t>(args.seed)};
   const std::string prompt = prompt_of(args);
+  o.context = context_limit(*m.model, trained_context(m.config), args.context);
+  const auto prompt_length = static_cast<int64_t>(prompt_tokens(*m.tokenizer, prompt).size());
+  if (!common.quiet && o.context.takes_effect(prompt_length, o.tokens))
+    print_stderr(fmt::format("context: {}{}\n", describe(o.context),
+                             args.context ? "" : ", as in training; --context chooses otherwise"));
   // A model may write escape sequences; a terminal would obey them.
   const bool clean = is_terminal(STDOUT_FILENO) && !args.raw;
   const auto shown = [&](std::string_view s) { return clean ? printable(s) : std::string(s); };
   if (common.json) {
-    print_json({{"prompt", prompt}, {"samples", effllm::generate(*m.model, *m.tokenizer, prompt, o)}});
+    const ContextLimit& c = o.context;
+    print_json({{"prompt", prompt},
+                {"context", {{"tokens", c.tokens ? nlohmann::json(c.tokens) : nlohmann::json()}, {"anew", c.anew}}},
+                {"samples", effllm::generate(*m.model, *m.tokenizer, prompt, o)}});
     return ExitCode::ok;
   }
   int64_t last = -1;

@@ -56,6 +56,7 @@ void print_details(Mechanisms all, bool markdown, bool channel_mixers) {
     line("family", m->family);
     line("recurrence", m->recurrence);
     line("state at width 256", state_of(*m, channel_mixers));
+    line("unseen past the context of training", m->unseen.empty() ? "nothing" : m->unseen);
     line("deviations", m->deviations);
     line("waiver, cuts", m->waivers.split);
     line("waiver, causality", m->waivers.causal);
@@ -70,6 +71,7 @@ void print_details(Mechanisms all, bool markdown, bool channel_mixers) {
 
 nlohmann::json details(const MixerInfo& m, bool channel_mixer) {
   nlohmann::json j = {{"state_at_width_256", state_of(m, channel_mixer)},
+                      {"unseen_past_training_context", m.unseen},
                       {"deviations", m.deviations},
                       {"waivers", {{"cuts", m.waivers.split}, {"causality", m.waivers.causal}}},
                       {"options", nlohmann::json::array()}};

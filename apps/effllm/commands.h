@@ -34,6 +34,7 @@ struct GenerateArgs {
   std::string model, prompt, prompt_file;  // the prompt with escapes as written
   int64_t tokens = 200, samples = 1, top_k = 0, seed = 1;
   double temperature = 0.8, top_p = 1;
+  std::optional<int64_t> context;
   bool greedy = false, raw = false;
   std::vector<std::string> stop;
 };

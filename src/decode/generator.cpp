@@ -18,23 +18,18 @@ void check(const LanguageModel& model, const Tokenizer& tokenizer, const Generat
     throw ConfigError("a tokenizer of {} symbols for a model of {}", tokenizer.vocab_size(), model.vocab());
 }
 
-std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view prompt) {
-  if (!prompt.empty()) return tokenizer.encode(prompt);
-  try {
-    return tokenizer.encode("\n");
-  } catch (const DataError&) {
-    return {0};
-  }
-}
-
 // A text that grows by tokens, with the model's state after all of them.
 class Continuation {
  public:
-  Continuation(const LanguageModel& model, std::vector<int32_t> prompt, int64_t new_tokens)
-      : model_(model), tokens_(std::move(prompt)) {
+  Continuation(const LanguageModel& model, std::vector<int32_t> prompt, int64_t new_tokens, const ContextLimit& limit)
+      : model_(model), tokens_(std::move(prompt)), longest_(model.longest()) {
+    if (limit.anew)
+      longest_ = std::min(longest_, limit.tokens);
+    else
+      reach_.reach = limit.tokens;
     const auto length = static_cast<int64_t>(tokens_.size());
-    capacity_ = std::min(length + new_tokens, model.longest());
-    prefill(std::min(length, model.longest()));
+    capacity_ = std::min(length + new_tokens, limit.tokens ? std::min(longest_, limit.tokens) : longest_);
+    prefill(std::min(length, longest_));
   }
   Continuation branch() const {
     Continuation c = *this;
@@ -43,11 +38,11 @@ class Continuation {
   }
   void append(int32_t token) {
     tokens_.push_back(token);
-    if (filled_ == model_.longest()) {
-      prefill(std::max<int64_t>(1, model_.longest() / 2));
+    if (filled_ == longest_) {
+      prefill(std::max<int64_t>(1, longest_ / 2));
       return;
     }
-    logits_ = model_.step(Tensor::view_of(std::span(tokens_).last(1), {1, 1}), state_);
+    logits_ = model_.step(Tensor::view_of(std::span(tokens_).last(1), {1, 1}), state_, reach_);
     ++filled_;
   }
   int32_t next(const SamplerOptions& o, uint64_t sample_index, uint64_t token_index) const {
@@ -65,13 +60,15 @@ class Continuation {
     for (int64_t from = 0; from < length; from += kPrefillPiece) {
       const int64_t n = std::min(kPrefillPiece, length - from);
       const auto piece = last.subspan(static_cast<size_t>(from), static_cast<size_t>(n));
-      logits_ = model_.logits(Tensor::view_of(piece, {1, n}), {}, &state_).row_range(n - 1, {1, model_.vocab()});
+      logits_ = model_.logits(Tensor::view_of(piece, {1, n}), reach_, &state_).row_range(n - 1, {1, model_.vocab()});
     }
     filled_ = length;
   }
 
   const LanguageModel& model_;
   std::vector<int32_t> tokens_;
+  int64_t longest_;                    // tokens after which it starts anew
+  Context reach_;                      // what attention sees
   int64_t capacity_ = 0, filled_ = 0;  // tokens that the state has room for, and holds
   ModelState state_;
   Tensor logits_;  // [1, Q], of the next token
@@ -132,11 +129,20 @@ std::string TextStream::push(std::string_view bytes) {
 
 std::string TextStream::finish() { return std::exchange(held_, std::string()); }
 
+std::vector<int32_t> prompt_tokens(const Tokenizer& tokenizer, std::string_view prompt) {
+  if (!prompt.empty()) return tokenizer.encode(prompt);
+  try {
+    return tokenizer.encode("\n");
+  } catch (const DataError&) {
+    return {0};
+  }
+}
+
 std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
                                   const GenerateOptions& options, const OnText& on_text) {
   check(model, tokenizer, options);
   const Tape::Paused paused;
-  const Continuation start(model, encode_prompt(tokenizer, prompt), options.tokens);
+  const Continuation start(model, prompt_tokens(tokenizer, prompt), options.tokens, options.context);
   std::vector<std::string> texts;
   for (int64_t i = 0; i < options.samples; ++i)
     texts.push_back(continue_text(start.branch(), tokenizer, options, i, on_text));

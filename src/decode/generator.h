@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "data/tokenizer.h"
+#include "decode/context_limit.h"
 #include "decode/sampler.h"
 #include "model/language_model.h"
 
@@ -17,16 +18,19 @@ struct GenerateOptions {
   int64_t samples = 1;                 // sample i is the same text however many there are
   std::vector<std::string> stop = {};  // a text ends before the first of these that it would contain
   SamplerOptions sampler = {};
+  ContextLimit context = {};
 };
 
 // A new piece of the text of sample `sample`: never a part of a stop string, nor of a UTF-8 sequence that the next
 // token may complete. The pieces of a sample joined are its text; the first is empty, so that each sample is announced.
 using OnText = std::function<void(int64_t sample, std::string_view piece)>;
 
+// What a prompt begins with: its tokens, or one newline for an empty one (token 0 where the vocabulary has none).
+std::vector<int32_t> prompt_tokens(const Tokenizer& tokenizer, std::string_view prompt);
+
 // Continues `prompt` `samples` times, one after the other; returns the new texts without the prompt. The prompt is
-// read once, then the state of each sample advances by single steps. A model with learned positions is the exception:
-// where they end it starts anew from the last half of what they cover, and of a longer prompt it reads the last
-// model.longest() tokens. An empty prompt stands for one newline where the vocabulary has it, else for token 0.
+// read once, then the state of each sample advances by single steps. Where a limit of the context says `anew`, and
+// where learned positions end, it starts anew from the last half, and of a longer prompt the last tokens are read.
 // ConfigError for options out of range or a tokenizer of another vocabulary, DataError for a prompt with symbols that
 // the tokenizer lacks, NumericalError for logits that are not numbers.
 std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,

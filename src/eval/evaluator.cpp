@@ -233,6 +233,15 @@ std::string describe(const EvalOptions& o) {
   return text;
 }
 
+std::string beyond_training(const LanguageModel& model, int64_t trained, const EvalOptions& o) {
+  const bool carried = o.protocol == "carried";
+  if ((!carried && o.tokens <= trained) || !model.long_text(trained).unseen) return "";
+  return fmt::format(
+      "the model learned on {} tokens at a time, and has mechanisms that can't follow more than that: {} "
+      "measures how they fail",
+      trained, carried ? "a carried state" : fmt::format("a window of {}", o.tokens));
+}
+
 EvalResult evaluate(const LanguageModel& model, const TokenizedText& text, const Tokenizer& tokenizer,
                     const EvalOptions& options) {
   check(model, tokenizer, options);

@@ -49,6 +49,9 @@ std::span<const ProtocolInfo> all_protocols();
 // "sliding windows of 256 tokens, stride 64": results compare only where this text and the split agree.
 std::string describe(const EvalOptions& options);
 
+// What to tell who evaluates with more context than training showed a mechanism that doesn't follow more; else "".
+std::string beyond_training(const LanguageModel& model, int64_t trained, const EvalOptions& options);
+
 // Scores `text`. The bits of the result don't depend on the number of threads. ConfigError for an unknown protocol,
 // sizes out of range, windows longer than learned positions reach, and `carried` with learned positions; DataError for
 // a split with nothing to score or tokens outside the model's vocabulary.

@@ -136,6 +136,7 @@ Tensor LanguageModel::loss(const Tensor& ids, const Tensor& targets, double weig
 Tensor LanguageModel::step(const Tensor& ids, ModelState& state, const Context& cx) const {
   Context with;
   with.taps = cx.taps;
+  with.reach = cx.reach;
   const Tensor positions = positions_of(ids, with, &state);
   with.positions = &positions;
   Tensor x = embed(ids, with, &state).reshape({ids.dim(0), config_.d_model});
@@ -173,6 +174,15 @@ int64_t LanguageModel::sequences_together() const {
   for (const auto& b : blocks_)
     n = std::max({n, b->mixer().sequences_together(), b->ffn() ? b->ffn()->sequences_together() : 1});
   return n;
+}
+
+LongText LanguageModel::long_text(int64_t trained) const {
+  LongText all{.unseen = config_.learned_positions, .anew = config_.learned_positions};
+  for (const auto& b : blocks_) {
+    all |= b->mixer().long_text(trained);
+    if (b->ffn()) all |= b->ffn()->long_text(trained);
+  }
+  return all;
 }
 
 int64_t LanguageModel::longest() const {

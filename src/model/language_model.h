@@ -65,12 +65,13 @@ class LanguageModel {
   // Sum of -log p(target) times `weight` over targets that count, [1] f64; advances the state.
   Tensor loss(const Tensor& ids, const Tensor& targets, double weight, const Context& cx,
               ModelState* state = nullptr) const;
-  // One token each: ids i32 [B, 1] -> logits [B, Q]. Of the context, taps matter.
+  // One token each: ids i32 [B, 1] -> logits [B, Q]. Of the context, taps and reach matter.
   Tensor step(const Tensor& ids, ModelState& state, const Context& cx = {}) const;
   ModelState make_state(int64_t batch, int64_t capacity) const;
   void advance(ModelState& state, int64_t tokens, const Tensor* segments) const;
   int64_t state_bytes(int64_t tokens) const;  // of one sequence, an upper bound
   int64_t sequences_together() const;         // the most that a block asks for
+  LongText long_text(int64_t trained) const;  // of all blocks together, and learned positions
   // Longest sequence that the model can follow: max_tokens with learned positions, otherwise no limit.
   int64_t longest() const;
 

@@ -48,7 +48,10 @@ using Taps = std::function<Tensor(std::string_view name, const Tensor& value)>;
 struct Context {
   MixerState* state = nullptr;  // null: start from nothing, forget at the end
   int64_t chunk = 0;            // how to compute, never what; 0: the core's own choice
-  Phase phase = Phase::infer;   // train: dropout, and the training form where a mechanism has two
+  // Tokens that attention sees at most, the own one included, where it says that it keeps to this (LongText); the same
+  // in all calls of a state. 0: no limit.
+  int64_t reach = 0;
+  Phase phase = Phase::infer;  // train: dropout, and the training form where a mechanism has two
   Direction direction = Direction::causal;
   StepInfo when;
   // Document starts in the row up to and including each token, i64 [B, T]; 0: still the state's document. Null: none.

@@ -17,6 +17,7 @@ class Nested {
   void append_fields(StateSpec& spec, int64_t tokens) const;
   int64_t fields() const { return fields_; }
   int64_t sequences_together() const { return mixer_->sequences_together(); }
+  LongText long_text(int64_t trained) const { return mixer_->long_text(trained); }
   // As the mixer's own forward() and step(), at the site "<site>.<name>", with its output tapped as "out" there. Its
   // fields are those of the outer state from `first` on; `seen` is read, and counted by the outer mixer.
   Tensor forward(const Tensor& x, const Context& outer, int64_t first) const;

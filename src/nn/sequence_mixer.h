@@ -10,6 +10,16 @@
 
 namespace effllm {
 
+// How a mechanism reads a text that is longer than the sequences it was trained on. A mixer of parts joins theirs.
+struct LongText {
+  bool unseen = false;  // some of it then meets distances, or numbers of tokens, that training has not shown it
+  bool reach = false;   // some of it keeps to Context::reach
+  bool anew = false;    // some of it meets what is unseen and doesn't keep to reach: only a new start helps
+  LongText& operator|=(const LongText& o) {
+    return *this = {.unseen = unseen || o.unseen, .reach = reach || o.reach, .anew = anew || o.anew};
+  }
+};
+
 class SequenceMixer {
  public:
   virtual ~SequenceMixer() = default;
@@ -23,6 +33,8 @@ class SequenceMixer {
   virtual StateSpec state_spec(int64_t tokens) const = 0;
   // How many sequences training should keep in one shard: more than one where they share work, as sequential cells do.
   virtual int64_t sequences_together() const { return 1; }
+  // After training on sequences of `trained` tokens. A recurrence follows a text of any length.
+  virtual LongText long_text([[maybe_unused]] int64_t trained) const { return {}; }
   // Room for `capacity` tokens; beyond it forward() throws a ShapeError.
   MixerState make_state(int64_t batch, int64_t capacity, DType t) const {
     return effllm::make_state(state_spec(capacity), batch, t);
@@ -50,8 +62,9 @@ struct MixerInfo {
   bool bidirectional = false;  // can also follow Direction::bidirectional
   bool causal_form = true;     // false: can follow nothing else, and continues from no state
   Waivers waivers = {};
-  std::string_view tiny = "{}";                     // options for D = 8 whose boundaries a short test crosses
-  int64_t period = 4;                               // the largest block, window or chunk of `tiny`
+  std::string_view unseen = "";  // which options meet what in a longer text than training's: LongText::unseen
+  std::string_view tiny = "{}";  // options for D = 8 whose boundaries a short test crosses
+  int64_t period = 4;            // the largest block, window or chunk of `tiny`
   std::span<const std::string_view> variants = {};  // option sets on top of `tiny` that the tests run too
   std::unique_ptr<Options> (*options)() = nullptr;
   std::unique_ptr<SequenceMixer> (*build)(const Options&, const MixerArgs&, const Scope&) = nullptr;

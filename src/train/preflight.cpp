@@ -25,7 +25,7 @@ void check_evaluation(const RunConfig& config, const Preflight& p) {
   try {
     p.tokenizer->encode(config.eval.prompt);
   } catch (const DataError& e) {
-    throw DataError("eval.prompt: {}; choose another prompt, or leave the key out", e.what());
+    throw DataError("eval.prompt: {}; choose another prompt, or leave the key out (--set ~eval.prompt)", e.what());
   }
 }
 

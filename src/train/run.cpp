@@ -67,6 +67,8 @@ Run::Run(RunRequest request)
   config_.train.lanes =
       static_cast<int64_t>(trainer_->plan().lanes.size());  // what was chosen stands in the resolved file
   flops_per_token_ = train_flops_per_token(config_.model, tokenizer_->vocab_size(), config_.train.context);
+  if (const auto note = beyond_training(*model_, trained_context(config_), evaluation_of(config_)); !note.empty())
+    say("evaluation: " + note);
   if (newest) resume_from(*newest);
   write_start_files();
 }
@@ -176,6 +178,11 @@ void Run::sample_now() {
   o.tokens = config_.eval.sample_tokens;
   o.sampler.temperature = config_.eval.temperature;
   o.sampler.seed = static_cast<uint64_t>(config_.train.seed);
+  o.context = context_limit(*model_, trained_context(config_));
+  const auto length = static_cast<int64_t>(prompt_tokens(*tokenizer_, config_.eval.prompt).size());
+  if (!said_context_ && o.context.takes_effect(length, o.tokens))
+    say(fmt::format("samples: {}, as in training", describe(o.context)));
+  said_context_ = true;
   const auto texts = generate(*model_, *tokenizer_, config_.eval.prompt, o);
   write_file_atomic(folder_.samples() / fmt::format("step_{:09}.txt", at_.step),
                     config_.eval.prompt + texts.front() + "\n");

@@ -96,7 +96,7 @@ class Run {
   int64_t row_tokens_ = 0;
   int64_t saved_step_ = -1, saved_best_ = -1, evaluated_step_ = -1;
   int64_t journaled_step_ = -1;  // of the last evaluation that the journal held when the run was resumed
-  bool interrupted_ = false;
+  bool interrupted_ = false, said_context_ = false;
   std::optional<EvalResult> last_eval_;
 };
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/hash.h"
 #include "io/checkpoint.h"
@@ -189,6 +190,10 @@ EvalOptions evaluation_of(const RunConfig& c) {
           .stride = c.eval.stride.value_or(0),
           .max_tokens = c.eval.max_tokens,
           .reset_documents = c.data.reset == "document"};
+}
+
+int64_t trained_context(const RunConfig& c) {
+  return c.train.carry_state ? std::numeric_limits<int64_t>::max() : c.train.context;
 }
 
 std::string experiment_hash(const RunConfig& c) {

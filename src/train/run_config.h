@@ -68,6 +68,8 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
 ConfigNode write_run_config(const RunConfig& c);
 // How the run is evaluated.
 EvalOptions evaluation_of(const RunConfig& c);
+// Tokens of the longest text that training sees at once; without end where states are carried on.
+int64_t trained_context(const RunConfig& c);
 // SHA-256 of what decides the numbers: the resolved configuration without names, intervals and horizon.
 std::string experiment_hash(const RunConfig& c);
 

@@ -115,3 +115,60 @@ TEST_CASE("cli data: a separator that never occurs is said") {
     CHECK(json::parse(r.out).at("separator_found") == (*separator != 0));
   }
 }
+
+TEST_CASE("cli generate: past the context of training attention sees a window, and that is said once") {
+  const World w;
+  const auto trained = [&](const std::string& mixer, const std::string& name) {
+    w.configure(mixer);
+    const Ended r = w.effllm({"train", "tiny.yaml", "--name", name, "--set", "train.max_steps=3", "--set",
+                              "model.init={std: 1.0}", "--set", "eval.sample_tokens=40"});
+    REQUIRE_MESSAGE(r.code == 0, r.err);
+    return r.err;
+  };
+  const auto generated = [&](const std::string& run, const std::vector<std::string>& more, int tokens = 60) {
+    std::vector<std::string> words = {"generate", "runs/" + run, "-p", "line 1", "-n", std::to_string(tokens)};
+    words.insert(words.end(), more.begin(), more.end());
+    return w.effllm(words);
+  };
+  CHECK(trained("{type: attention, heads: 2}", "rope").find("samples: attention sees the last 24 tokens") !=
+        std::string::npos);
+  const Ended usual = generated("rope", {});
+  CHECK(usual.err == "context: attention sees the last 24 tokens, as in training; --context chooses otherwise\n");
+  CHECK(generated("rope", {"--context", "24"}).out == usual.out);
+  CHECK(generated("rope", {"-q"}).err.empty());
+  const Ended all = generated("rope", {"--context", "0"});
+  CHECK(all.err.empty());
+  CHECK(all.out != usual.out);
+  CHECK(all.out.substr(0, 6 + 18) == usual.out.substr(0, 6 + 18));  // as long as everything fits
+  CHECK(generated("rope", {}, 19).err.empty());                     // the last token is not read
+  CHECK(generated("rope", {}, 20).err.find("last 24") != std::string::npos);
+  CHECK(generated("rope", {"--context", "5"}).out != usual.out);
+  const json as_json = json::parse(generated("rope", {"--json"}).out);
+  CHECK(as_json.at("context") == json{{"tokens", 24}, {"anew", false}});
+  CHECK("line 1" + as_json.at("samples").at(0).get<std::string>() + "\n" == usual.out);
+  CHECK(json::parse(generated("rope", {"--json", "--context", "0"}).out).at("context").at("tokens").is_null());
+  CHECK(w.effllm({"eval", "runs/rope", "--no-baselines"}).err.empty());
+  for (const std::vector<std::string>& more :
+       {std::vector<std::string>{"--tokens", "25"}, {"--protocol", "carried", "--max-tokens", "100"}}) {
+    std::vector<std::string> words = {"eval", "runs/rope", "--no-baselines"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Ended r = w.effllm(words);
+    CHECK(r.code == 0);
+    CHECK(r.err.find("learned on 24 tokens") != std::string::npos);
+  }
+
+  CHECK(trained("{type: attention, heads: 2, window: 9}", "window").find("samples:") == std::string::npos);
+  CHECK(generated("window", {}).err.empty());
+  CHECK(generated("window", {"--context", "0"}).out == generated("window", {}).out);
+  CHECK(w.effllm({"eval", "runs/window", "--no-baselines", "--tokens", "25"}).err.empty());
+
+  trained("{type: moba, heads: 2, block: 4}", "moba");
+  CHECK(generated("moba", {}).err.find("after 24 tokens the model starts anew from the last 12") != std::string::npos);
+
+  trained("{type: min_gru}", "recurrent");
+  CHECK(generated("recurrent", {}).err.empty());
+  const Ended refused = generated("recurrent", {"--context", "8"});
+  CHECK(refused.code == 2);
+  CHECK(refused.err.find("leave the context out") != std::string::npos);
+  CHECK(generated("rope", {"--context", "-1"}).code == 2);
+}

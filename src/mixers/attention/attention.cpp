@@ -73,6 +73,13 @@ class Attention final : public SequenceMixer {
   }
 
   StateSpec state_spec(int64_t tokens) const override { return cache_.spec(tokens); }
+  // ALiBi is made for distances that training has not shown (Press et al. 2021); sinks keep their places, so that RoPE
+  // turns by ever longer distances to them.
+  LongText long_text(int64_t trained) const override {
+    if (rope_ && sinks_ > 0) return {.unseen = true, .reach = true, .anew = true};
+    const bool within = window_ > 0 && sinks_ <= trained && window_ <= trained - sinks_;
+    return {.unseen = !alibi_ && !within, .reach = true};
+  }
 
  protected:
   Tensor mix(const Tensor& x, const Context& cx) const override {
@@ -90,7 +97,7 @@ class Attention final : public SequenceMixer {
     CachedKeys keys{.k = k, .v = parts[2], .places = {}};
     if (cx.state) {
       require(cx.direction == Direction::causal, "attention: only the causal form can continue from a state");
-      keys = cache_.extend(k, parts[2], *cx.state, cx.segments);
+      keys = cache_.within(window_of(cx)).extend(k, parts[2], *cx.state, cx.segments);
     } else if (cx.segments) {
       keys.places.segments = *cx.segments;
     }
@@ -98,11 +105,16 @@ class Attention final : public SequenceMixer {
   }
 
  private:
+  // Tokens that are seen beside the sinks; 0: all.
+  int64_t window_of(const Context& cx) const {
+    const int64_t reach = std::max<int64_t>(1, cx.reach - sinks_);
+    return cx.reach == 0 ? window_ : window_ == 0 ? reach : std::min(window_, reach);
+  }
   AttentionOptions options_for(const Context& cx) const {
     AttentionOptions o{.heads = heads_,
                        .kv_heads = kv_heads_,
                        .causal = cx.direction == Direction::causal,
-                       .window = window_,
+                       .window = window_of(cx),
                        .sinks = sinks_,
                        .alibi = alibi_,
                        .first_sample = cx.when.first_sample};
@@ -144,6 +156,8 @@ constinit const MixerInfo attention = describe_mixer<Attention>({
     .deviations = "init N(0, 0.02) as in GPT-2; q, k and v are one matrix; RoPE turns pairs (i, i + dh/2) as GPT-NeoX "
                   "does; sinks keep their positions",
     .bidirectional = true,
+    .unseen = "without `position: alibi`, where the window with its sinks is longer than the sequences of training, "
+              "or there is none: RoPE's distances and the number of keys; sinks with RoPE: their distances",
     .tiny = "{heads: 2}",
     .period = 5,
     .variants = kVariants,

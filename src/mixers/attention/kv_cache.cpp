@@ -49,8 +49,8 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, 
     out.places.q_offset.data<int64_t>()[b] = cached;
     out.places.gap.data<int64_t>()[b] = seen - cached;
     longest = std::max(longest, cached);
-    require(window_ || seen + tokens <= capacity, "attention: {} tokens don't fit a state with room for {}",
-            seen + tokens, capacity);
+    const int64_t keeps = kept(seen + tokens);
+    require(keeps <= capacity, "attention: {} tokens don't fit a state with room for {}", keeps, capacity);
   }
   if (!window_ && !Tape::recording() && !segments && !compact) {
     write_in_place(k, keys, state.seen);

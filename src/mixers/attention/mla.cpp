@@ -79,6 +79,7 @@ class Mla final : public SequenceMixer {
     spec.fields[0].name = "latent";
     return spec;
   }
+  LongText long_text(int64_t) const override { return {.unseen = true, .reach = true}; }
 
  protected:
   Tensor mix(const Tensor& x, const Context& cx) const override {
@@ -92,7 +93,8 @@ class Mla final : public SequenceMixer {
 
     require(cx.direction == Direction::causal, "mla: only the causal form can continue from a state");
     const bool absorb = absorbing_pays(x.dim(1)) && !Tape::recording(), alone = !absorb && saw_nothing(*cx.state);
-    const CachedKeys all = cache_.extend(join_columns(c, turned), {}, *cx.state, cx.segments, !absorb && !alone);
+    const CachedKeys all =
+        cache_.within(cx.reach).extend(join_columns(c, turned), {}, *cx.state, cx.segments, !absorb && !alone);
     if (absorb) return absorbed(q, all, cx);
     if (alone) return plain(q, c, turned, places, cx);
     const auto parts = split_columns(all.k, {latent_, turned_});
@@ -128,6 +130,7 @@ class Mla final : public SequenceMixer {
   AttentionOptions options(int64_t kv_heads, const Context& cx) const {
     AttentionOptions o{.heads = heads_, .kv_heads = kv_heads, .causal = cx.direction == Direction::causal};
     o.scale = 1 / std::sqrt(static_cast<double>(nope_ + turned_));
+    o.window = cx.reach;
     if (cx.chunk > 0) o.chunk = cx.chunk;
     return o;
   }
@@ -157,6 +160,7 @@ constinit const MixerInfo mla = describe_mixer<Mla>({
                   "key come from one matrix, as there; the absorbed form is chosen by its cost, and never while "
                   "gradients are recorded",
     .bidirectional = true,
+    .unseen = "RoPE's distances and the number of keys",
     .tiny = "{heads: 2}",
     .variants = kVariants,
 });

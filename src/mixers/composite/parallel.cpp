@@ -50,6 +50,11 @@ class Parallel final : public SequenceMixer {
     for (const Nested& b : branches_) n = std::max(n, b.sequences_together());
     return n;
   }
+  LongText long_text(int64_t trained) const override {
+    LongText all;
+    for (const Nested& b : branches_) all |= b.long_text(trained);
+    return all;
+  }
 
  protected:
   Tensor mix(const Tensor& x, const Context& cx) const override {
@@ -93,6 +98,7 @@ constinit const MixerInfo parallel = describe_mixer<Parallel>({
         "branches are whole mixers with projections of their own, where Hymba's heads share one input and one "
         "output projection; no meta tokens, no keys and values shared between layers",
     .bidirectional = true,
+    .unseen = "what its branches meet",
     .tiny = "{branches: [{type: attention, heads: 2, window: 5}, {type: gla, heads: 2, gate_rank: 3}]}",
     .period = 5,
     .variants = kVariants,

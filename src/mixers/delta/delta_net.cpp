@@ -65,6 +65,7 @@ class DeltaNet final : public SequenceMixer {
     augment_.add_to(spec);
     return spec;
   }
+  LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 
  protected:
   Tensor mix(const Tensor& x, const Context& cx) const override {
@@ -109,6 +110,7 @@ constinit const MixerInfo delta_net = describe_mixer<DeltaNet>({
         "computed by a time-tiled recurrence at every length instead of the paper's chunks; q, k and v are one "
         "matrix and one convolution; starts like PyTorch's layers, not with the normal(0.02) of the authors' "
         "models",
+    .unseen = "what more tokens leave in a state that nothing decays",
     .tiny = "{heads: 2}",
     .variants = kVariants,
 });

@@ -53,6 +53,7 @@ class LinearAttention final : public SequenceMixer {
     augment_.add_to(spec);
     return spec;
   }
+  LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 
  protected:
   Tensor mix(const Tensor& x, const Context& cx) const override {
@@ -88,6 +89,7 @@ constinit const MixerInfo linear_attention = describe_mixer<LinearAttention>({
     .paper = "Katharopoulos et al. 2020, arXiv:2006.16236",
     .deviations = "computed by a time-tiled recurrence at every length; q, k and v are one matrix without biases; "
                   "`normalize: false` is TransNormer's norm with a learned weight",
+    .unseen = "sums over more tokens, none of which is ever forgotten",
     .tiny = "{heads: 2}",
     .variants = kVariants,
 });

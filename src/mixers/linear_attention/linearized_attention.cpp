@@ -110,6 +110,11 @@ class LinearizedAttention final : public SequenceMixer {
     return spec;
   }
 
+  LongText long_text(int64_t trained) const override {
+    const bool unseen = global_ || (local_ && group_ > trained);
+    return {.unseen = unseen, .anew = unseen};
+  }
+
  protected:
   Tensor mix(const Tensor& x, const Context& cx) const override {
     const Tensor segments = cx.segments ? *cx.segments : Tensor();
@@ -220,6 +225,8 @@ constinit const MixerInfo linearized_attention = describe_mixer<LinearizedAttent
     .deviations = "the block's norm stands for the layer's; no scaled sinusoidal embedding at the model's input; the "
                   "filter has the causal taps alone, where the authors mask the others of 2 taps - 1; RoPE turns pairs "
                   "(i, i + n/2)",
+    .unseen = "`global`: sums of more groups, and RoPE's distances to them; `local`: places in a group that is longer "
+              "than the sequences of training",
     .tiny = "{query_key_dim: 6, group: 4, taps: 4}",
     .variants = kVariants,
 });

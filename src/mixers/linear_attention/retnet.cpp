@@ -34,6 +34,8 @@ struct RetnetOptions final : Options {
   }
 };
 
+constexpr double kSlight = 0.01;  // weight of a token so far away that its angle doesn't matter
+
 class Retnet final : public SequenceMixer {
  public:
   using Options = RetnetOptions;
@@ -60,6 +62,10 @@ class Retnet final : public SequenceMixer {
     StateSpec spec{{{"s", {heads_, keys_ / heads_, values_ / heads_}}}};
     augment_.add_to(spec);
     return spec;
+  }
+  LongText long_text(int64_t trained) const override {
+    const bool unseen = std::exp(log_decay_.back() * static_cast<double>(trained)) > kSlight;
+    return {.unseen = unseen, .anew = unseen};
   }
 
  protected:
@@ -110,6 +116,7 @@ constinit const MixerInfo retnet = describe_mixer<Retnet>({
         "with the usual frequencies 10000^(-2i/dk), where torchscale's exponents end at 1; "
         "computed by a time-tiled recurrence at every length, without the parallel form's row normalisation, "
         "which the norm of the output takes out; q, k, v and the gate are one matrix",
+    .unseen = "rotations by distances at which the slowest head still remembers",
     .tiny = "{heads: 4}",
     .variants = kVariants,
 });

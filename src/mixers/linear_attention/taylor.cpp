@@ -49,6 +49,7 @@ class Taylor final : public SequenceMixer {
     augment_.add_to(spec);
     return spec;
   }
+  LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 
  protected:
   Tensor mix(const Tensor& x, const Context& cx) const override {
@@ -85,6 +86,7 @@ constinit const MixerInfo taylor = describe_mixer<Taylor>({
     .deviations = "the paper's model interleaves it with sliding-window attention and gated convolutions: layers of "
                   "their own here; equal products of features are stored once; computed by a time-tiled recurrence at "
                   "every length; q, k and v are one matrix",
+    .unseen = "sums over more tokens, none of which is ever forgotten",
     .tiny = "{heads: 2, feature_dim: 3}",
     .variants = kVariants,
 });

@@ -54,6 +54,9 @@ class Moba final : public SequenceMixer {
     return spec;
   }
 
+  // What is chosen counts from the document's start, so no window of it could roll.
+  LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
+
  protected:
   Tensor mix(const Tensor& x, const Context& cx) const override {
     const auto parts = split_columns(qkv_(x), {width_, width_, width_});
@@ -122,6 +125,7 @@ constinit const MixerInfo moba = describe_mixer<Moba>({
     .deviations =
         "init N(0, 0.02) as in GPT-2; q, k and v are one matrix; a token's own block counts inside top_k; the "
         "authors decode with full attention, here every form chooses",
+    .unseen = "RoPE's distances and the number of blocks to choose from",
     .tiny = "{heads: 2, block: 4, top_k: 2}",
     .variants = kVariants,
 });

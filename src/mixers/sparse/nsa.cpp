@@ -90,6 +90,9 @@ class Nsa final : public SequenceMixer {
     return spec;
   }
 
+  // What is chosen counts from the document's start, so no window of it could roll.
+  LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
+
  protected:
   Tensor mix(const Tensor& x, const Context& cx) const override {
     const Tensor segments = cx.segments ? *cx.segments : Tensor(), positions = token_positions(cx, x.dim(0), x.dim(1));
@@ -151,6 +154,7 @@ constinit const MixerInfo nsa = describe_mixer<Nsa>({
     .deviations =
         "init N(0, 0.02) as in GPT-2, that of the block vectors' layers as in PyTorch (the paper gives none); no "
         "RoPE in the compressed branch; the first block, the own and the one before are always selected",
+    .unseen = "the number of block vectors to choose from, and RoPE's distances to the chosen blocks",
     .tiny = "{heads: 2, kv_heads: 1, compress_block: 4, compress_stride: 2, select_block: 4, select: 3, window: 5, "
             "compress_hidden: 3}",
     .period = 5,

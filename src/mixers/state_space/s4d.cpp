@@ -27,6 +27,8 @@ constexpr double kSlow = 0.1;  // the authors train dt and A with 0.001 where th
 double log_step(double u, int64_t, int64_t) { return std::log(kLeastStep) + u * std::log(kMostStep / kLeastStep); }
 double frequency(double, int64_t, int64_t column) { return std::numbers::pi * static_cast<double>(column); }
 
+constexpr double kSlight = 0.01;  // what a mode may still remember of the first token when training's sequences end
+
 struct S4dOptions final : Options {
   int64_t state = 64;
   void visit(OptionVisitor& v) override {
@@ -54,6 +56,11 @@ class S4d final : public SequenceMixer {
   }
 
   StateSpec state_spec(int64_t) const override { return {{{"h", {state_, width_}}}}; }
+  // The slowest mode at the start: exp(-dt / 2) a token.
+  LongText long_text(int64_t trained) const override {
+    const bool unseen = std::exp(-kLeastStep / 2 * static_cast<double>(trained)) > kSlight;
+    return {.unseen = unseen, .anew = unseen};
+  }
 
  protected:
   Tensor mix(const Tensor& x, const Context& cx) const override {
@@ -96,6 +103,7 @@ constinit const MixerInfo s4d = describe_mixer<S4d>({
     .waivers = {.split = "",
                 .causal = "a Fourier transform mixes all tokens of a document: later ones reach earlier ones by its "
                           "rounding, where sums over them cancel"},
+    .unseen = "a kernel whose slow modes reach further than the sequences of training",
     .tiny = "{state: 4}",
     .period = 32,
     .variants = kVariants,

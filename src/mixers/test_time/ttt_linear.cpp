@@ -78,6 +78,8 @@ class TttLinear final : public SequenceMixer {
              conv_q_.state_field()}};
   }
 
+  LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
+
  protected:
   Tensor mix(const Tensor& x, const Context& cx) const override {
     MixerState* s = cx.state;
@@ -143,6 +145,7 @@ constinit const MixerInfo ttt_linear = describe_mixer<TttLinear>({
         "RoPE turns pairs (i, i + n/2) instead of neighbours, a permutation of each head's columns; one convolution "
         "tail in the state instead of two equal ones; any cut of a mini-batch into calls is allowed; the warm-up of "
         "base_lr is left out",
+    .unseen = "a model of more gradient steps than in training",
     .tiny = "{heads: 2, mini_batch: 4, conv: 3}",
     .variants = kVariants,
 });

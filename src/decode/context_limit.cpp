@@ -1,0 +1,37 @@
+#include "decode/context_limit.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace effllm {
+
+bool ContextLimit::takes_effect(int64_t prompt_tokens, int64_t new_tokens) const {
+  return tokens > 0 && prompt_tokens + new_tokens - 1 > tokens;  // the last one is not read
+}
+
+ContextLimit context_limit(const LanguageModel& model, int64_t trained, std::optional<int64_t> asked) {
+  const int64_t longest = model.longest();
+  const bool learned = longest < std::numeric_limits<int64_t>::max();
+  const LongText long_text = model.long_text(trained);
+  if (asked && *asked < 0) throw ConfigError("a context of {} tokens: it must be positive, or 0 for no limit", *asked);
+  if (learned && asked && (*asked == 0 || *asked > longest))
+    throw ConfigError("the model has learned positions for {} tokens: choose a context of at most that", longest);
+  if (asked && *asked > 0 && !long_text.anew && !long_text.reach)
+    throw ConfigError(
+        "no mechanism of the model looks back over a number of tokens that could be limited: it follows a text of any "
+        "length with a state of fixed size; leave the context out");
+  if (asked) return {.tokens = *asked, .anew = *asked > 0 && long_text.anew};
+  if (!long_text.unseen) return {};
+  return {.tokens = std::min(trained, longest), .anew = long_text.anew};
+}
+
+std::string describe(const ContextLimit& limit) {
+  if (limit.tokens == 0) return "the model sees the whole text";
+  if (!limit.anew) return fmt::format("attention sees the last {} tokens", limit.tokens);
+  return fmt::format("after {} tokens the model starts anew from the last {}", limit.tokens,
+                     std::max<int64_t>(1, limit.tokens / 2));
+}
+
+}  // namespace effllm

@@ -1,0 +1,28 @@
+// How much of a text a model looks at while it writes one: what training has shown it, unless said otherwise.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "model/language_model.h"
+
+namespace effllm {
+
+struct ContextLimit {
+  int64_t tokens = 0;  // 0: all of the text
+  // false: states go on, attention sees the last `tokens` (Context::reach). true: where the state holds `tokens`, it is
+  // forgotten, and the last half of them read again.
+  bool anew = false;
+
+  bool takes_effect(int64_t prompt_tokens, int64_t new_tokens) const;
+};
+
+// trained: tokens of the sequences of training. asked: how many the user wants; 0: no limit. Without a wish there is a
+// limit where the model has mechanisms that don't follow longer texts (SequenceMixer::long_text), and where learned
+// positions end. ConfigError for a wish that the model can't fulfil, or that would change nothing.
+ContextLimit context_limit(const LanguageModel& model, int64_t trained, std::optional<int64_t> asked = {});
+
+// "attention sees the last 64 tokens", for a line of text.
+std::string describe(const ContextLimit& limit);
+
+}  // namespace effllm
