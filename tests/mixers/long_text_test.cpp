@@ -86,6 +86,20 @@ TEST_CASE("mixers: attention and latent attention with a reach depend on so many
   }
 }
 
+TEST_CASE("mixers: a reach counts the sinks, and leaves a token itself before them") {
+  BuiltMixer m("{type: attention, heads: 2, position: alibi, window: 6, sinks: 3}", kWidth);
+  m.shake(0.3);
+  const Tensor x = random({1, 9, kWidth}, 4);
+  for (const int64_t reach : {1, 2, 3})
+    for (const int64_t changed : {0, 1}) {
+      const Tensor other = x.clone();
+      for (int64_t c = 0; c < kWidth; ++c) put(other, changed, c, -2 * at(x, changed, c));
+      const Tensor a = run(m, x, reach), b = run(m, other, reach);
+      for (int64_t t = changed; t < 9; ++t)
+        CHECK((max_diff(tokens(a, t, t + 1), tokens(b, t, t + 1)) > 0) == (t == changed || changed < reach - 1));
+    }
+}
+
 TEST_CASE("mixers: what the list says of longer texts is what the mechanisms say") {
   const auto check = [](std::span<const MixerInfo* const> all, auto build) {
     for (const MixerInfo* info : all) {

@@ -97,7 +97,8 @@ class Attention final : public SequenceMixer {
     CachedKeys keys{.k = k, .v = parts[2], .places = {}};
     if (cx.state) {
       require(cx.direction == Direction::causal, "attention: only the causal form can continue from a state");
-      keys = cache_.within(window_of(cx)).extend(k, parts[2], *cx.state, cx.segments);
+      const auto [sinks, window] = sight(cx);
+      keys = cache_.within(window, sinks).extend(k, parts[2], *cx.state, cx.segments);
     } else if (cx.segments) {
       keys.places.segments = *cx.segments;
     }
@@ -105,17 +106,22 @@ class Attention final : public SequenceMixer {
   }
 
  private:
-  // Tokens that are seen beside the sinks; 0: all.
-  int64_t window_of(const Context& cx) const {
-    const int64_t reach = std::max<int64_t>(1, cx.reach - sinks_);
-    return cx.reach == 0 ? window_ : window_ == 0 ? reach : std::min(window_, reach);
+  // What is seen: the first tokens and, the own one included, a window of the last; 0: all.
+  struct Sight {
+    int64_t sinks, window;
+  };
+  Sight sight(const Context& cx) const {
+    if (cx.reach == 0) return {sinks_, window_};
+    const int64_t sinks = std::min(sinks_, cx.reach - 1), rest = cx.reach - sinks;
+    return {sinks, window_ == 0 ? rest : std::min(window_, rest)};
   }
   AttentionOptions options_for(const Context& cx) const {
+    const auto [sinks, window] = sight(cx);
     AttentionOptions o{.heads = heads_,
                        .kv_heads = kv_heads_,
                        .causal = cx.direction == Direction::causal,
-                       .window = window_of(cx),
-                       .sinks = sinks_,
+                       .window = window,
+                       .sinks = sinks,
                        .alibi = alibi_,
                        .first_sample = cx.when.first_sample};
     if (cx.chunk > 0) o.chunk = cx.chunk;

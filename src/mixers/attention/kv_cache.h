@@ -18,8 +18,8 @@ class KvCache {
   KvCache(int64_t window, int64_t sinks, int64_t key_width, int64_t value_width)
       : window_(window), sinks_(sinks), key_width_(key_width), value_width_(value_width) {}
 
-  // The same with a window of this size.
-  KvCache within(int64_t window) const { return {window, sinks_, key_width_, value_width_}; }
+  // The same with another window and its sinks.
+  KvCache within(int64_t window, int64_t sinks) const { return {window, sinks, key_width_, value_width_}; }
   StateSpec spec(int64_t tokens) const;  // fields "k" and, where it has a width, "v"
   // Puts the new keys and values [B, T, C] behind those of the state (before it counts them) and moves the state on.
   // Without a tape and a window the state's memory is written in place, and handed out with its unused rows unless

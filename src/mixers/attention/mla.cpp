@@ -94,7 +94,7 @@ class Mla final : public SequenceMixer {
     require(cx.direction == Direction::causal, "mla: only the causal form can continue from a state");
     const bool absorb = absorbing_pays(x.dim(1)) && !Tape::recording(), alone = !absorb && saw_nothing(*cx.state);
     const CachedKeys all =
-        cache_.within(cx.reach).extend(join_columns(c, turned), {}, *cx.state, cx.segments, !absorb && !alone);
+        cache_.within(cx.reach, 0).extend(join_columns(c, turned), {}, *cx.state, cx.segments, !absorb && !alone);
     if (absorb) return absorbed(q, all, cx);
     if (alone) return plain(q, c, turned, places, cx);
     const auto parts = split_columns(all.k, {latent_, turned_});
