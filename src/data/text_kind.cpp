@@ -13,9 +13,13 @@ std::string_view to_string(TextKind kind) {
 TextFacts examine_text(std::string_view text) {
   TextFacts facts;
   for (size_t at = 0; at < text.size();) {
+    if (static_cast<unsigned char>(text[at]) < 0x80) {  // most of most texts
+      ++facts.characters, ++at;
+      continue;
+    }
     const size_t length = decode_utf8(text, at).length;
     if (length == 0) return {.kind = TextKind::bytes, .characters = 0, .malformed = static_cast<int64_t>(at)};
-    if (length > 1) facts.kind = TextKind::utf8;
+    facts.kind = TextKind::utf8;
     ++facts.characters;
     at += length;
   }
