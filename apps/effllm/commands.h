@@ -11,6 +11,7 @@
 namespace effllm::app {
 
 struct Common {
+  std::string program = "effllm";  // as it was called
   bool json = false, quiet = false;
   int threads = 0;  // 0: all that the process may use
 };

@@ -11,6 +11,7 @@
 #include "eval/evaluator.h"
 #include "io/journal.h"
 #include "io/run_folder.h"
+#include "train/guess_watch.h"
 #include "train/run_record.h"
 #include "train/trainer.h"
 
@@ -20,7 +21,7 @@ struct RunRequest {
   RunConfig config;
   std::string config_text, overrides;      // as written, for the folder
   std::filesystem::path config_file = {};  // that `config_text` was read from; empty: it is kept as it is
-  std::string note = "";                   // what the user should know of them: said at the start
+  std::vector<std::string> notes = {};     // what the user should know of them: said at the start, kept as events
   std::filesystem::path runs = "runs";
   bool resume = false;            // go on from the newest checkpoint of the folder, or start
   bool allow_other_data = false;  // also where it was trained on another corpus
@@ -59,6 +60,7 @@ class Run {
   void resume_from(const Newest& newest);  // into the model and all that trains it
   void forget_other_best(const RunRecord& then);
   void mark_best_again();
+  double epochs() const;
   double progress() const;
   bool step_once();  // false: the step was left out
   void log_row();
@@ -85,6 +87,7 @@ class Run {
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<AppendFile> log_;
   StatusLine terminal_;
+  std::optional<GuessWatch> guess_;
   RunCounters at_;
   int defaults_ = kCheckpointVersion;  // as in RunRecord
   std::string earlier_data_;           // as there

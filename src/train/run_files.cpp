@@ -59,6 +59,8 @@ void Run::write_start_files() {
     journal_ = std::make_unique<Journal>(folder_.journal());
     journal_->header(folder_.path().filename().string(), experiment_hash(config_));
   }
+  for (const std::string& note : request_.notes)
+    journal_->event(at_.step, note.starts_with("warning: ") ? "warning" : "info", note, at_.seconds);
   write_views("running");
 }
 

@@ -103,7 +103,7 @@ TEST_CASE("cli resume: without --set a run goes on with what it was started with
   const Ended other = w.effllm(train("r", {"train.max_steps=60"}));
   CHECK(other.code == 4);
   CHECK(has(other.err,
-            "of runs/r/overrides.txt no longer: --set model.d_model=32 --set train.max_steps=40; new to the "
+            "of runs/r/overrides.txt no longer: --set model.d_model=32 --set train.max_steps=40\nnew to the "
             "run: --set train.max_steps=60\n"));
   CHECK_FALSE(has(other.err, "taken over"));
   CHECK(read_text(run / "overrides.txt") == overrides);
@@ -115,6 +115,30 @@ TEST_CASE("cli resume: without --set a run goes on with what it was started with
   CHECK(read_text(run / "overrides.txt") == "model.d_model=32\ntrain.max_steps=60\noptim.lr=1e-3\n");
   CHECK(w.effllm(train("r", {"eval.prompt=\"a\nb\""})).code == 2);
   CHECK_FALSE(has(w.effllm(train("fresh", {"train.max_steps=5"})).err, "overrides.txt"));
+}
+
+TEST_CASE("cli resume: an edited configuration that loses to overrides.txt is said key by key and kept as an event") {
+  const World w;
+  const fs::path run = w.scratch.path / "runs/r";
+  REQUIRE(w.effllm(train("r", {"optim.lr=1e-3", "train.max_steps=20", "optim.schedule={warmup: 4}"})).code == 0);
+  std::string yaml = read_text(w.scratch.path / "tiny.yaml");
+  yaml.replace(yaml.find("lr: 3e-3"), 8, "lr: 5e-4");
+  yaml.replace(yaml.find("warmup: 5"), 9, "warmup: 2");
+  yaml.replace(yaml.find("log_every: 5"), 12, "log_every: 4");
+  write_text(w.scratch.path / "tiny.yaml", yaml);
+  const Ended r = w.effllm(train("r"));
+  CHECK_MESSAGE(r.code == 0, r.err);
+  const std::string journal = read_text(run / "metrics.jsonl");
+  for (const std::string said :
+       {"warning: optim.lr: 3e-3 -> 5e-4 in tiny.yaml has no effect: runs/r/overrides.txt holds --set optim.lr=1e-3",
+        "warning: optim.schedule.warmup: 5 -> 2 in tiny.yaml has no effect: runs/r/overrides.txt holds --set "
+        "optim.schedule={warmup: 4}"}) {
+    CHECK_MESSAGE(has(r.err, said), r.err);
+    CHECK(has(journal, said));
+  }
+  CHECK_FALSE(has(r.err, "log_every"));                     // it has its effect
+  CHECK_FALSE(has(w.effllm(train("r")).err, "no effect"));  // said once
+  CHECK_FALSE(has(w.effllm(train("r", {"train.max_steps=20"})).err, "no effect"));
 }
 
 TEST_CASE("cli resume: carried states are resumed to the bit too, whatever the number of threads") {
