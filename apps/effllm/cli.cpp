@@ -31,6 +31,10 @@ void declare_train(CLI::App& app, TrainArgs& a) {
                  "auto: go on from the newest checkpoint, or start. Without --set, with those it was started with")
       ->check(one_of({"auto"}));
   app.add_flag("--allow-data-mismatch", a.allow_other_data, "Resume although the corpus is not the one trained on");
+  app.add_flag("--allow-model-change", a.allow_other_model,
+               "Resume, or start --from, although the configuration is another model's; the best loss starts anew");
+  app.add_option("--from", a.from,
+                 "Start with the weights of this run folder or checkpoint: a fresh optimizer, all counters at 0");
   app.add_flag("--dry-run", a.dry_run, "Check everything and show what would run");
 }
 

@@ -9,19 +9,26 @@
 #include "base/text.h"
 #include "commands.h"
 #include "io/file.h"
+#include "io/run_folder.h"
 #include "json_output.h"
 #include "model/describe.h"
 #include "overrides.h"
 #include "shared.h"
 #include "train/preflight.h"
 #include "train/run.h"
+#include "train/run_changes.h"
 #include "train/signals.h"
 
 namespace effllm::app {
 namespace {
 
-void dry_run(const Common& common, const RunConfig& c) {
+void dry_run(const Common& common, const TrainArgs& args, const RunConfig& c) {
   const Preflight ready = preflight(c);
+  if (!args.from.empty()) {
+    const std::filesystem::path from = find_checkpoint(args.from);
+    require_same_weights(read_record(SafetensorsFile(from), from.string()), c, *ready.tokenizer, from.string(),
+                         args.allow_other_model);
+  }
   for (const Doubt& d : ready.doubts) print_stderr("warning: " + d.message + "\n");
   if (!ready.note.empty() && !common.quiet) print_stderr(ready.note + "\n");
   const ModelCost cost = count_cost(c.model, ready.tokenizer->vocab_size(), c.train.context);
@@ -59,12 +66,14 @@ ExitCode train(const Common& common, const TrainArgs& args) {
                      .runs = args.runs,
                      .resume = args.resume == "auto",
                      .allow_other_data = args.allow_other_data,
+                     .allow_other_model = args.allow_other_model,
+                     .from = args.from,
                      .quiet = common.quiet};
   for (const auto& s : given.set) request.overrides += s + "\n";
   if (args.dry_run) {
     for (const std::string& note : given.notes)
       if (!common.quiet) print_stderr(note + "\n");
-    dry_run(common, request.config);
+    dry_run(common, args, request.config);
     return ExitCode::ok;
   }
   const std::string split = request.config.eval.split;

@@ -17,9 +17,9 @@ struct Common {
 };
 
 struct TrainArgs {
-  std::string config, name, runs = "runs", resume;
+  std::string config, name, runs = "runs", resume, from;
   std::vector<std::string> set;
-  bool dry_run = false, allow_other_data = false;
+  bool dry_run = false, allow_other_model = false, allow_other_data = false;
 };
 ExitCode train(const Common&, const TrainArgs&);
 

@@ -42,6 +42,8 @@ Run::Run(RunRequest request)
   const auto tokens = static_cast<double>(train_text_.tokens.size());
   tokens_per_character_ = tokens / static_cast<double>(std::max<int64_t>(1, characters));
   tokens_per_byte_ = tokens / static_cast<double>(train_text_.bytes);
+  // What a new run can't start with is refused before it has a folder.
+  std::optional<Newest> other = request_.resume ? std::nullopt : open_other();
   folder_ = RunFolder::create(request_.runs, config_.name, !request_.resume);
   lock_ = std::make_unique<FileLock>(folder_.path());
   folder_.sweep();
@@ -57,8 +59,9 @@ Run::Run(RunRequest request)
                                                                   : "its separator does not occur"));
   for (const std::string& note : request_.notes) say(note);
   const std::optional<Newest> newest = request_.resume ? open_newest() : std::nullopt;
-  if (newest) use_defaults_of(newest->record.defaults, config_.model);
-  order_ = build_order(config_.data.order, train_text_, {config_.train.batch, config_.train.context},
+  if (request_.resume && !newest) other = open_other();
+  at_.first_batch = newest ? newest->record.counters->first_batch : config_.train.batch;
+  order_ = build_order(config_.data.order, train_text_, {config_.train.batch, config_.train.context, at_.first_batch},
                        static_cast<uint64_t>(config_.data.seed), config_.data.reset == "document");
   model_ = std::make_unique<LanguageModel>(config_.model, tokenizer_->vocab_size());
   model_->params().materialize(static_cast<uint64_t>(config_.train.seed), DType::f32);
@@ -75,14 +78,16 @@ Run::Run(RunRequest request)
   if (const auto note = beyond_training(*model_, trained_context(config_), evaluation_of(config_)); !note.empty())
     say("evaluation: " + note);
   if (newest) resume_from(*newest);
+  if (other) start_from(*other);
   write_start_files();
 }
 
 Run::~Run() = default;
 
-double Run::epochs() const { return order_->epochs(at_.step * config_.train.batch); }
+double Run::epochs() const { return order_->epochs(at_.samples); }
 
-double Run::progress() const { return config_.progress({at_.step, at_.tokens, epochs(), at_.flops, at_.seconds}); }
+Spent Run::spent() const { return {at_.step, at_.tokens, epochs(), at_.flops, at_.seconds}; }
+double Run::progress() const { return config_.progress(spent()); }
 
 void Run::say(const std::string& line) {
   terminal_.print(line);
@@ -101,9 +106,8 @@ std::string Run::status_text() const {
 
 bool Run::step_once() {
   const double start = now();
-  const int64_t samples = at_.step * config_.train.batch;
-  const Batch batch = order_->at(samples);
-  if (config_.train.carry_state && samples > 0 && !order_->continues(samples)) trainer_->forget();
+  const Batch batch = order_->at(at_.samples);
+  if (config_.train.carry_state && at_.samples > 0 && !order_->continues(at_.samples)) trainer_->forget();
   const double factor = schedule_factor(config_.schedule, at_.step, progress());
   const StepResult r = trainer_->step(batch, at_.step, factor);
   ++at_.step;

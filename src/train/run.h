@@ -23,8 +23,10 @@ struct RunRequest {
   std::filesystem::path config_file = {};  // that `config_text` was read from; empty: it is kept as it is
   std::vector<std::string> notes = {};     // what the user should know of them: said at the start, kept as events
   std::filesystem::path runs = "runs";
-  bool resume = false;            // go on from the newest checkpoint of the folder, or start
-  bool allow_other_data = false;  // also where it was trained on another corpus
+  bool resume = false;              // go on from the newest checkpoint of the folder, or start
+  bool allow_other_data = false;    // also where it was trained on another corpus
+  bool allow_other_model = false;   // also where its weights belong to another model
+  std::filesystem::path from = {};  // run folder or checkpoint whose weights a new run starts with; empty: none
   bool quiet = false;
 };
 
@@ -58,9 +60,14 @@ class Run {
   std::optional<Newest> open_newest();
   void require_same_data(const Newest& newest);
   void resume_from(const Newest& newest);  // into the model and all that trains it
+  void tell_changes(const RunConfig& before);
   void forget_other_best(const RunRecord& then);
+  std::optional<Newest> open_other();    // the checkpoint of request_.from
+  void start_from(const Newest& other);  // with its weights alone
+  void note(std::string text);           // said now, and kept as an event once there is a journal
   void mark_best_again();
   double epochs() const;
+  Spent spent() const;
   double progress() const;
   bool step_once();  // false: the step was left out
   void log_row();
@@ -91,6 +98,8 @@ class Run {
   RunCounters at_;
   int defaults_ = kCheckpointVersion;  // as in RunRecord
   std::string earlier_data_;           // as there
+  std::optional<Origin> origin_;       // as there
+  bool other_model_ = false;           // since it was resumed, because somebody allowed it
   double flops_per_token_ = 0;
   double tokens_per_character_ = 1, tokens_per_byte_ = 1;  // of the training split: the loss is of a token
   // Since the last row of the journal.

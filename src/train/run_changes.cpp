@@ -28,6 +28,13 @@ bool of_the_model(const std::string& key, const RunConfig& after) {
          key == "data.order" || key == "data.seed";
 }
 
+// A line each, indented.
+std::string listed(const std::vector<ConfigChange>& changes) {
+  std::string text;
+  for (const ConfigChange& c : changes) text += "\n  " + c.text();
+  return text;
+}
+
 }  // namespace
 
 RunChanges changes_between(const RunConfig& before, const RunConfig& after) {
@@ -57,10 +64,35 @@ std::string lr_jump(const RunConfig& before, const RunConfig& after, const Spent
   return fmt::format("the learning rate of step {} is {:.4g} instead of {:.4g}{}", spent.steps, next, old, factor);
 }
 
-std::string listed(const std::vector<ConfigChange>& changes) {
-  std::string text;
-  for (const ConfigChange& c : changes) text += "\n  " + c.text();
-  return text;
+void require_same_run(const RunChanges& changes, const std::string& path, bool allow_other_model) {
+  if (!changes.place.empty())
+    throw CheckpointError(
+        "{}: the rows of its data can't go on under the configuration:{}\nPut it back, or begin the data anew with "
+        "these "
+        "weights: --from {} without --resume",
+        path, listed(changes.place), path);
+  if (!changes.model.empty() && !allow_other_model)
+    throw CheckpointError(
+        "{}: the run was begun with another model or other data than the configuration has:{}\nPut it back, train anew "
+        "without --resume, or go on all the same: --allow-model-change",
+        path, listed(changes.model));
+}
+
+void require_same_weights(const RunRecord& record, const RunConfig& config, const Tokenizer& tokenizer,
+                          const std::string& path, bool allow_other_model) {
+  std::vector<ConfigChange> changes = changes_between(record.config, config).model;
+  std::erase_if(changes,
+                [](const ConfigChange& c) { return !c.key.starts_with("model.") && c.key != "data.tokenizer"; });
+  if (!changes.empty() && !allow_other_model)
+    throw CheckpointError(
+        "{}: its weights are of another model than the configuration's:{}\nWrite the model as it was trained, or start "
+        "with its weights all the same: --allow-model-change",
+        path, listed(changes));
+  if (record.vocab != tokenizer.to_json())
+    throw CheckpointError(
+        "{}: has another vocabulary ({} tokens) than the corpus ({} tokens): a row of its embedding would stand for "
+        "another token. Weights go from corpus to corpus with data.tokenizer: byte",
+        path, stored_tokenizer(record, path)->vocab_size(), tokenizer.vocab_size());
 }
 
 }  // namespace effllm

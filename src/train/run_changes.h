@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "config/difference.h"
-#include "train/run_config.h"
+#include "train/run_record.h"
 
 namespace effllm {
 
@@ -21,6 +21,13 @@ RunChanges changes_between(const RunConfig& before, const RunConfig& after);
 // "the learning rate of step 40 is 0.001 instead of 0.0005, 2 times as much"; empty where it differs by less than 1 %.
 std::string lr_jump(const RunConfig& before, const RunConfig& after, const Spent& spent);
 
-std::string listed(const std::vector<ConfigChange>& changes);  // a line each, indented
+// CheckpointError, with each key and both values, where a run can't go on from the checkpoint `path` under this
+// configuration: where the rows of the data can't, or where the model is another and `allow_other_model` is not set.
+void require_same_run(const RunChanges& changes, const std::string& path, bool allow_other_model);
+
+// The same for a new run that starts with the weights of a checkpoint: its model and tokens must be the same, its data,
+// objective and training may be others.
+void require_same_weights(const RunRecord& record, const RunConfig& config, const Tokenizer& tokenizer,
+                          const std::string& path, bool allow_other_model);
 
 }  // namespace effllm

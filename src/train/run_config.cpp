@@ -160,7 +160,7 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
     if (r.model.is_null())
       found.error(root.mark(), "the configuration has no `model`");
     else
-      c.model = read_model_config(r.model, c.train.context);
+      c.model = read_model_config(r.model, good.train ? c.train.context : 1);
     use_defaults_of(static_cast<int>(r.version), c.model);
   } catch (const ConfigError& e) {
     if (found.empty()) throw;
@@ -174,9 +174,9 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   if (c.model.learned_positions && c.train.carry_state)
     found.error(c.train.mark, "train.carry_state: rows would soon be longer than the model's learned positions");
   const int64_t window = c.eval.tokens.value_or(c.train.context);
-  if (c.model.learned_positions && c.eval.protocol == "carried")
+  if (good.eval && c.model.learned_positions && c.eval.protocol == "carried")
     found.error(c.eval.mark, "eval.protocol: carried needs a model without learned positions");
-  else if (c.model.learned_positions && window > c.model.max_tokens)
+  else if (good.eval && good.train && c.model.learned_positions && window > c.model.max_tokens)
     found.error(c.eval.mark, fmt::format("eval.tokens is {}, but the model has learned positions for {}", window,
                                          c.model.max_tokens));
   found.throw_if_any();

@@ -147,7 +147,7 @@ TEST_CASE("cli: checkpoints that are damaged, of another model or not there end 
   const Ended other =
       w.effllm({"train", "-c", "tiny.yaml", "--name", "r", "--resume", "auto", "--set", "model.d_model=32"});
   CHECK(other.code == 4);
-  CHECK_MESSAGE(says(other, "but the model needs"), other.err);
+  CHECK_MESSAGE(says(other, "model.d_model: 16 -> 32"), other.err);
   const auto best = w.scratch.path / "runs/r/ckpt/best.safetensors";
   write_text(best, read_text(best).substr(0, 5000));
   CHECK(w.effllm({"generate", "runs/r", "-p", "line"}).code == 4);

@@ -22,6 +22,12 @@ std::string error_of(const std::string& yaml) {
   return config_error([&] { read_run(yaml); });
 }
 
+size_t errors_in(const std::string& message) {
+  size_t errors = 0;
+  for (size_t at = message.find("error:"); at != message.npos; at = message.find("error:", at + 1)) ++errors;
+  return errors;
+}
+
 }  // namespace
 
 TEST_CASE("run config: what isn't said has defaults, the name is the file's") {
@@ -65,9 +71,15 @@ TEST_CASE("run config: a value that cannot be read is one error, not two") {
                            "train: {max_steps: 9, context: 5_12}\neval: {protocol: sliding, stride: 400}\n"}) {
     const std::string message = error_of(kModel + rest);
     INFO(message);
-    size_t errors = 0;
-    for (size_t at = message.find("error:"); at != message.npos; at = message.find("error:", at + 1)) ++errors;
-    CHECK(errors == 1);
+    CHECK(errors_in(message) == 1);
+  }
+  for (const char* rest :
+       {"train: {max_steps: 9, context: 1_00}\n", "train: {max_steps: 9, context: 100}\neval: {protocol: carry}\n",
+        "train: {max_steps: 9, context: 100}\neval: {tokens: 1e3}\n"}) {
+    const std::string message =
+        error_of(std::string("model: {positions: learned, max_tokens: 128, layers: [{mixer: gla}]}\n") + rest);
+    INFO(message);
+    CHECK(errors_in(message) == 1);
   }
 }
 
