@@ -10,6 +10,7 @@
 #include "config/difference.h"
 #include "io/file.h"
 #include "io/run_folder.h"
+#include "train/kept_config.h"
 #include "train/run_config.h"
 
 namespace effllm::app {
@@ -40,13 +41,13 @@ std::string only_in(const std::vector<std::string>& a, const std::vector<std::st
 // longer show once it is applied to both.
 std::vector<std::string> lost_edits(const std::string& config, const RunFolder& folder,
                                     const std::vector<std::string>& overrides) {
-  ConfigNode then;
+  ConfigNode then, now;
   try {
     then = load_config(folder.config());
-  } catch (const ConfigError&) {  // its bases are elsewhere: what was edited is not known
+    now = parse_config(kept_config(config, read_file(config, 1 << 20), folder.path().filename().string()), config);
+  } catch (const Error&) {  // of an older version, with bases elsewhere: what was edited is not known
     return {};
   }
-  const ConfigNode now = load_config(config);
   const std::vector<ConfigChange> edits = differences(then, now);
   std::vector<std::string> notes;
   int index = 0;

@@ -155,7 +155,9 @@ TEST_CASE("cli resume: what was edited in the file is told, another model in it 
 TEST_CASE("cli resume: an edited configuration that loses to overrides.txt is said key by key and kept as an event") {
   const World w;
   const fs::path run = w.scratch.path / "runs/r";
-  REQUIRE(w.effllm(train("r", {"optim.lr=1e-3", "train.max_steps=20", "optim.schedule={warmup: 4}"})).code == 0);
+  REQUIRE(w.effllm(train("r", {"optim.lr=1e-3", "train.max_steps=20", "optim.schedule={warmup: 4}", "data.corpus=own"}))
+              .code == 0);
+  CHECK_FALSE(has(w.effllm(train("r")).err, "no effect"));
   std::string yaml = read_text(w.scratch.path / "tiny.yaml");
   yaml.replace(yaml.find("lr: 3e-3"), 8, "lr: 5e-4");
   yaml.replace(yaml.find("warmup: 5"), 9, "warmup: 2");
@@ -171,7 +173,8 @@ TEST_CASE("cli resume: an edited configuration that loses to overrides.txt is sa
     CHECK_MESSAGE(has(r.err, said), r.err);
     CHECK(has(journal, said));
   }
-  CHECK_FALSE(has(r.err, "log_every"));                     // it has its effect
+  CHECK(has(r.err, "changed: train.log_every: 5 -> 4\n"));
+  CHECK_FALSE(has(r.err, "log_every: 5 -> 4 in tiny.yaml has no effect"));
   CHECK_FALSE(has(w.effllm(train("r")).err, "no effect"));  // said once
   CHECK_FALSE(has(w.effllm(train("r", {"train.max_steps=20"})).err, "no effect"));
 }
