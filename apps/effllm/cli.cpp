@@ -4,8 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cctype>
-#include <charconv>
 #include <cstdlib>
 #include <functional>
 #include <limits>
@@ -13,70 +11,12 @@
 #include "base/terminal.h"
 #include "base/text.h"
 #include "base/version.h"
+#include "cli_errors.h"
+#include "cli_validators.h"
 #include "kernels/parallel.h"
 
 namespace effllm::app {
 namespace {
-
-// What may have been meant by the first word or flag that nobody knows; empty where all are known.
-std::string suggestion(const CLI::App& app, int argc, char** argv) {
-  std::vector<const CLI::App*> path = {&app};  // effllm, data, prepare
-  std::string spoken = "effllm";
-  for (int i = 1; i < argc; ++i) {
-    std::string word = argv[i];
-    // One dash too few; a letter that is a flag takes the rest as its value.
-    const bool is_short = word.size() > 1 && std::ranges::any_of(path, [&](const CLI::App* a) {
-                            return std::ranges::any_of(a->get_options(), [&](const CLI::Option* o) {
-                              return std::ranges::find(o->get_snames(), word.substr(1, 1)) != o->get_snames().end();
-                            });
-                          });
-    if (word.size() > 2 && word[0] == '-' && std::isalpha(static_cast<unsigned char>(word[1])) && !is_short)
-      word.insert(0, "-");
-    if (word.starts_with("--")) {
-      const std::string flag = word.substr(0, word.find('='));
-      std::vector<std::string> flags;
-      for (const CLI::App* a : path)
-        for (const auto* o : a->get_options())
-          for (const auto& l : o->get_lnames()) flags.push_back("--" + l);
-      if (std::ranges::find(flags, flag) == flags.end())
-        return fmt::format("`{}` takes no {}.{}", spoken, flag, did_you_mean(flag, flags));
-      if (argv[i] != word) return fmt::format("`{}` takes no {}. Did you mean `{}`?", spoken, argv[i], flag);
-    } else if (!word.starts_with('-')) {
-      const auto commands = path.back()->get_subcommands([](const CLI::App*) { return true; });
-      if (commands.empty()) continue;
-      std::vector<std::string> names;
-      for (const auto* c : commands) names.push_back(c->get_name());
-      const auto found = std::ranges::find(names, word);
-      if (found == names.end())
-        return fmt::format("`{}` has no command `{}`.{}", spoken, word, did_you_mean(word, names));
-      path.push_back(commands[static_cast<size_t>(found - names.begin())]);
-      spoken += " " + word;
-    }
-  }
-  return "";
-}
-
-CLI::Validator seconds() {
-  return CLI::Validator(
-      [](const std::string& text) {
-        double v = 0;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), v);
-        const bool right = error == std::errc() && end == text.data() + text.size() && v >= 0 && v <= 1e6;
-        return right ? std::string() : fmt::format("must be seconds, 0 to 1000000, not `{}`", text);
-      },
-      "SECONDS");
-}
-
-CLI::Validator positive() {
-  return CLI::Validator(
-      [](const std::string& text) {
-        int64_t n = 0;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
-        const bool right = error == std::errc() && end == text.data() + text.size() && n > 0;
-        return right ? std::string() : fmt::format("must be an integer above 0, not `{}`", text);
-      },
-      "POSITIVE");
-}
 
 void one_each(CLI::Option* o) { o->allow_extra_args(false); }
 
@@ -89,8 +29,12 @@ void declare_train(CLI::App& app, TrainArgs& a) {
   app.add_option("--runs", a.runs, "Where run folders are")->capture_default_str();
   app.add_option("--resume", a.resume,
                  "auto: go on from the newest checkpoint, or start. Without --set, with those it was started with")
-      ->check(CLI::IsMember({"auto"}));
+      ->check(one_of({"auto"}));
   app.add_flag("--allow-data-mismatch", a.allow_other_data, "Resume although the corpus is not the one trained on");
+  app.add_flag("--allow-model-change", a.allow_other_model,
+               "Resume, or start --from, although the configuration is another model's; the best loss starts anew");
+  app.add_option("--from", a.from,
+                 "Start with the weights of this run folder or checkpoint: a fresh optimizer, all counters at 0");
   app.add_flag("--dry-run", a.dry_run, "Check everything and show what would run");
 }
 
@@ -140,9 +84,9 @@ void declare_verify(CLI::App& app, VerifyArgs& a) {
   one_each(app.add_option("--set", a.set, "Override a key of the configuration (repeatable)"));
   app.add_option("--type", a.type, "Numbers to compute with: f64, f32 or both")
       ->capture_default_str()
-      ->check(CLI::IsMember({"f64", "f32", "both"}));
+      ->check(one_of({"f64", "f32", "both"}));
   app.add_option("--tokens", a.tokens, "Tokens of a sequence (default: the context of training, at most 512)")
-      ->check(CLI::Range(4, 1 << 20));
+      ->check(integer(4, 1 << 20));
   app.add_option("--batch", a.batch, "Sequences")->capture_default_str()->check(positive());
 }
 
@@ -153,9 +97,9 @@ void declare_plot(CLI::App& app, PlotArgs& a) {
       "Such as train/loss, val/bpc (default: bpc of training and evaluations, bpb of text that is not UTF-8)");
   app.add_option("-x", a.x, "step, tokens or wall_s")
       ->capture_default_str()
-      ->check(CLI::IsMember({"step", "tokens", "wall_s"}));
-  app.add_option("--width", a.width, "Characters (default: the terminal's)")->check(CLI::Range(24, 1000));
-  app.add_option("--height", a.height, "Lines")->capture_default_str()->check(CLI::Range(3, 200));
+      ->check(one_of({"step", "tokens", "wall_s"}));
+  app.add_option("--width", a.width, "Characters (default: the terminal's)")->check(integer(24, 1000));
+  app.add_option("--height", a.height, "Lines")->capture_default_str()->check(integer(3, 200));
   app.add_flag("--ascii", a.ascii, "No braille characters");
   app.add_flag("--log", a.log_y, "Logarithmic y axis");
 }
@@ -205,9 +149,10 @@ void choose_threads(int given) {
 
 ExitCode run_command_line(int argc, char** argv) {
   CLI::App app("Trains and evaluates small efficient language models on a CPU.", "effllm");
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);
   app.set_version_flag("--version", build_info().version);
   Common common;
+  common.program = argc > 0 ? argv[0] : "effllm";
   std::function<ExitCode()> chosen;
   const auto command = [&](CLI::App& parent, const std::string& name, const std::string& help, auto run) {
     CLI::App* sub = parent.add_subcommand(name, help);
@@ -261,7 +206,7 @@ ExitCode run_command_line(int argc, char** argv) {
           [&] { return doctor(common); });
 
   CLI::App* bench = app.add_subcommand("bench", "Speed, as a ratio to what this machine can do");
-  bench->require_subcommand(1);
+  bench->require_subcommand(0, 1);
   BenchArgs bench_args;
   declare_bench_train(*command(*bench, "train", "A training step against the f32 1024^3 product of the same run",
                                [&] { return bench_train(common, bench_args); }),
@@ -296,7 +241,7 @@ ExitCode run_command_line(int argc, char** argv) {
   export_command->add_option("-o,--output", export_args.folder, "Folder to write")->required();
 
   CLI::App* data = app.add_subcommand("data", "Corpora");
-  data->require_subcommand(1);
+  data->require_subcommand(0, 1);
   PrepareArgs prepare_args;
   CLI::App* prepare =
       command(*data, "prepare", "Make a corpus of a text file", [&] { return prepare_data(common, prepare_args); });
@@ -323,11 +268,14 @@ ExitCode run_command_line(int argc, char** argv) {
       app.exit(e);
       return ExitCode::ok;
     }
-    const std::string better = suggestion(app, argc, argv);
-    throw ConfigError("{}\nSee `effllm --help`, or `effllm COMMAND --help`.", better.empty() ? e.what() : better);
+    throw ConfigError("{}\nSee `{} --help`.", explain(app, e, argc, argv), spoken_command(app));
+  }
+  if (!chosen) {  // `effllm`, `effllm data`
+    fmt::print("{}", app.help());
+    return ExitCode::ok;
   }
   choose_threads(common.threads);
-  return chosen ? chosen() : ExitCode::ok;
+  return chosen();
 }
 
 }  // namespace effllm::app

@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "data/corpus.h"
 #include "json_output.h"
+#include "shared.h"
 #include "train/loaded_model.h"
 
 namespace effllm::app {
@@ -49,7 +50,9 @@ ExitCode prepare_data(const Common& common, const PrepareArgs& args) {
   }
   say_of_separator(corpus);
   if (!common.quiet)
-    print_stderr(fmt::format("next:  effllm train -c configs/quickstart.yaml --set data.corpus={}\n", m.name));
+    print_stderr(fmt::format("next:  {} train -c configs/quickstart.yaml --set data.corpus={}\n",
+                             shell_word(common.program),
+                             args.folder == "data" ? m.name : shell_word(args.folder + "/" + m.name + ".yaml")));
   return ExitCode::ok;
 }
 

@@ -112,16 +112,20 @@ ExitCode check(const Common& common, const CheckArgs& args) {
     try {
       const RunConfig c = load_run_config(file, args.set);
       const Preflight ready = preflight(c);
+      Diagnostics found;
+      for (const Doubt& d : ready.doubts) found.error(d.where, d.message);
+      found.throw_if_any();
       const ModelCost cost = count_cost(c.model, ready.tokenizer->vocab_size(), c.train.context);
       all.push_back({{"config", file},
                      {"exit_code", 0},
                      {"parameters", cost.total.parameters},
                      {"train_flops_per_token", cost.total.train_flops},
-                     {"training_bytes", ready.memory}});
+                     {"training_bytes", ready.memory},
+                     {"note", ready.note}});
       if (!common.json)
-        fmt::print("{}: ok, {} parameters, {} FLOPs a token, about {} of memory\n", file,
+        fmt::print("{}: ok, {} parameters, {} FLOPs a token, about {} of memory{}\n", file,
                    human_count(static_cast<double>(cost.total.parameters)), human_count(cost.total.train_flops),
-                   human_bytes(ready.memory));
+                   human_bytes(ready.memory), ready.note.empty() ? "" : "; " + ready.note);
     } catch (const Error& e) {
       all.push_back({{"config", file}, {"exit_code", static_cast<int>(e.code())}, {"error", e.what()}});
       const std::string what = e.what();  // most errors of a configuration begin with their place

@@ -9,19 +9,28 @@
 #include "base/text.h"
 #include "commands.h"
 #include "io/file.h"
+#include "io/run_folder.h"
 #include "json_output.h"
 #include "model/describe.h"
 #include "overrides.h"
 #include "shared.h"
 #include "train/preflight.h"
 #include "train/run.h"
+#include "train/run_changes.h"
 #include "train/signals.h"
 
 namespace effllm::app {
 namespace {
 
-void dry_run(const Common& common, const RunConfig& c) {
+void dry_run(const Common& common, const TrainArgs& args, const RunConfig& c) {
   const Preflight ready = preflight(c);
+  if (!args.from.empty()) {
+    const std::filesystem::path from = find_checkpoint(args.from);
+    require_same_weights(read_record(SafetensorsFile(from), from.string()), c, *ready.tokenizer, from.string(),
+                         args.allow_other_model);
+  }
+  for (const Doubt& d : ready.doubts) print_stderr("warning: " + d.message + "\n");
+  if (!ready.note.empty() && !common.quiet) print_stderr(ready.note + "\n");
   const ModelCost cost = count_cost(c.model, ready.tokenizer->vocab_size(), c.train.context);
   const ShardPlan plan = plan_shards(c.train, LanguageModel(c.model, ready.tokenizer->vocab_size()));
   const std::string yaml = to_yaml(write_run_config(c));
@@ -53,21 +62,26 @@ ExitCode train(const Common& common, const TrainArgs& args) {
                      .config_text = read_file(args.config, 1 << 20),
                      .overrides = "",
                      .config_file = args.config,
-                     .note = given.note,
+                     .notes = given.notes,
                      .runs = args.runs,
                      .resume = args.resume == "auto",
                      .allow_other_data = args.allow_other_data,
+                     .allow_other_model = args.allow_other_model,
+                     .from = args.from,
                      .quiet = common.quiet};
   for (const auto& s : given.set) request.overrides += s + "\n";
   if (args.dry_run) {
-    if (!given.note.empty() && !common.quiet) print_stderr(given.note + "\n");
-    dry_run(common, request.config);
+    for (const std::string& note : given.notes)
+      if (!common.quiet) print_stderr(note + "\n");
+    dry_run(common, args, request.config);
     return ExitCode::ok;
   }
   const std::string split = request.config.eval.split;
   // From before anything starts a thread to the end of the process: one that comes while it loads counts, and one that
   // comes when all is saved does not turn success into failure.
-  [[gnu::used]] static const auto* const signals = new Signals;
+  [[gnu::used]] static const auto* const signals = new Signals(
+      common.quiet ? ""
+                   : "\nstopping with a checkpoint when this step is done; Ctrl-C again ends at once, without one\n");
   Run run(std::move(request));
   const RunOutcome done = run.train();
   const std::string folder = done.folder.string();
@@ -89,8 +103,9 @@ ExitCode train(const Common& common, const TrainArgs& args) {
   }
   if (done.interrupted) return ExitCode::interrupted;
   if (!common.quiet)
-    print_stderr(fmt::format("next:  effllm eval {0} --split test   effllm plot {0}   effllm generate {0}{1}\n", folder,
-                             done.prompt.empty() ? "" : fmt::format(" -p \"{}\"", done.prompt)));
+    print_stderr(fmt::format("next:  {0} eval {1} --split test   {0} plot {1}   {0} generate {1}{2}\n",
+                             shell_word(common.program), shell_word(folder),
+                             done.prompt.empty() ? "" : " -p " + shell_word(done.prompt)));
   return ExitCode::ok;
 }
 

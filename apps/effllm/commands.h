@@ -11,14 +11,15 @@
 namespace effllm::app {
 
 struct Common {
+  std::string program = "effllm";  // as it was called
   bool json = false, quiet = false;
   int threads = 0;  // 0: all that the process may use
 };
 
 struct TrainArgs {
-  std::string config, name, runs = "runs", resume;
+  std::string config, name, runs = "runs", resume, from;
   std::vector<std::string> set;
-  bool dry_run = false, allow_other_data = false;
+  bool dry_run = false, allow_other_model = false, allow_other_data = false;
 };
 ExitCode train(const Common&, const TrainArgs&);
 

@@ -7,8 +7,10 @@
 #include <sstream>
 
 #include "base/text.h"
+#include "config/difference.h"
 #include "io/file.h"
 #include "io/run_folder.h"
+#include "train/kept_config.h"
 #include "train/run_config.h"
 
 namespace effllm::app {
@@ -35,14 +37,47 @@ std::string only_in(const std::vector<std::string>& a, const std::vector<std::st
   return text;
 }
 
+// What was edited in the configuration since the run began, but an override replaces: the edits that two trees no
+// longer show once it is applied to both.
+std::vector<std::string> lost_edits(const std::string& config, const RunFolder& folder,
+                                    const std::vector<std::string>& overrides) {
+  ConfigNode then, now;
+  try {
+    then = load_config(folder.config());
+    now = parse_config(kept_config(config, read_file(config, 1 << 20), folder.path().filename().string()), config);
+  } catch (const Error&) {  // of an older version, with bases elsewhere: what was edited is not known
+    return {};
+  }
+  const std::vector<ConfigChange> edits = differences(then, now);
+  std::vector<std::string> notes;
+  int index = 0;
+  for (const std::string& o : overrides) {
+    ConfigNode a = then, b = now;
+    ++index;
+    try {
+      apply_override(a, o, index);
+      apply_override(b, o, index);
+    } catch (const ConfigError&) {  // it fits one of them only, and is an error of its own
+      continue;
+    }
+    const std::vector<ConfigChange> left = differences(a, b);
+    for (const ConfigChange& e : edits)
+      if (std::ranges::find(left, e.key, &ConfigChange::key) == left.end())
+        notes.push_back(fmt::format("warning: {} in {} has no effect: {} holds --set {}; give --set to change it",
+                                    e.text(), config, folder.overrides().string(), o));
+  }
+  return notes;
+}
+
 }  // namespace
 
 Overrides overrides_of(const TrainArgs& args) {
   for (const auto& s : args.set)
     if (s.find('\n') != s.npos) throw ConfigError("--set {}: write a line break as \"\\n\"", printable(s));
-  Overrides o{args.set, ""};
+  Overrides o{args.set, {}};
   if (args.resume.empty()) return o;
-  const std::filesystem::path file = folder_of(args).overrides();
+  const RunFolder folder = folder_of(args);
+  const std::filesystem::path file = folder.overrides();
   std::error_code error;
   if (!std::filesystem::exists(file, error)) return o;
   std::vector<std::string> before;
@@ -51,12 +86,13 @@ Overrides overrides_of(const TrainArgs& args) {
     if (!line.empty()) before.push_back(line);
   if (args.set.empty()) {
     o.set = before;
-    if (!before.empty()) o.note = fmt::format("as {} says:{}", file.string(), only_in(before, {}));
+    if (!before.empty()) o.notes.push_back(fmt::format("as {} says:{}", file.string(), only_in(before, {})));
+    for (std::string& note : lost_edits(args.config, folder, before)) o.notes.push_back(std::move(note));
     return o;
   }
   const std::string dropped = only_in(before, args.set), added = only_in(args.set, before);
-  if (!dropped.empty()) o.note = fmt::format("of {} no longer:{}", file.string(), dropped);
-  if (!added.empty()) o.note += fmt::format("{}new to the run:{}", o.note.empty() ? "" : "; ", added);
+  if (!dropped.empty()) o.notes.push_back(fmt::format("of {} no longer:{}", file.string(), dropped));
+  if (!added.empty()) o.notes.push_back("new to the run:" + added);
   return o;
 }
 

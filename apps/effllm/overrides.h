@@ -9,7 +9,7 @@ namespace effllm::app {
 
 struct Overrides {
   std::vector<std::string> set;
-  std::string note;  // for the user, where the run that is resumed was started with others
+  std::vector<std::string> notes;  // for the user, where the run that is resumed was started with others
 };
 
 // A run that is resumed without --set goes on with what it was started with; one with --set has exactly those.

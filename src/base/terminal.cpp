@@ -37,12 +37,22 @@ StatusLine::StatusLine(bool quiet) : quiet_(quiet), terminal_(is_terminal(STDERR
 StatusLine::~StatusLine() { clear(); }
 
 void StatusLine::update(std::string_view text) {
-  if (quiet_) return;
-  const auto now = std::chrono::steady_clock::now();
-  const double since = std::chrono::duration<double>(now - last_).count();
-  if (any_ && since < (terminal_ ? 0.1 : plain_seconds)) return;
+  if (quiet_ || !due()) return;
   any_ = true;
-  last_ = now;
+  last_ = std::chrono::steady_clock::now();
+  draw(text);
+}
+
+void StatusLine::phase(std::string_view text) {
+  if (!quiet_ && (terminal_ || due())) draw(text);
+}
+
+bool StatusLine::due() const {
+  const double since = std::chrono::duration<double>(std::chrono::steady_clock::now() - last_).count();
+  return !any_ || since >= (terminal_ ? 0.1 : plain_seconds);
+}
+
+void StatusLine::draw(std::string_view text) {
   if (terminal_) {
     const auto width = static_cast<size_t>(std::max(1, terminal_columns() - 1));
     print_stderr(fmt::format("\r{}\x1b[K", text.substr(0, width)));

@@ -21,11 +21,16 @@ class StatusLine {
   StatusLine& operator=(const StatusLine&) = delete;
   // Redraws at most ten times a second on a terminal; elsewhere prints a line at most every `plain_seconds`.
   void update(std::string_view text);
+  // What begins now and may take a while: drawn at once on a terminal; elsewhere as update() would, which it does not
+  // hold up.
+  void phase(std::string_view text);
   void print(std::string_view line);  // a line that stays, above the status; not suppressed by redrawing
   void clear();
   static constexpr double plain_seconds = 10;
 
  private:
+  bool due() const;
+  void draw(std::string_view text);
   bool quiet_, terminal_, drawn_ = false, any_ = false;
   std::chrono::steady_clock::time_point last_;
 };

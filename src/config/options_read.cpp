@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "base/text.h"
+#include "config/number_hint.h"
 #include "config/options.h"
 
 namespace effllm {
@@ -152,16 +153,19 @@ class Reader final : public OptionVisitor {
     return nullptr;
   }
 
-  // Records "`name` must be WANTED, not FOUND" and is false, for value() to return.
-  bool refuse(const ConfigNode& node, std::string_view name, std::string_view wanted) {
-    found_.error(node.mark(), fmt::format("`{}` must be {}, not {}", name, wanted, found_text(node)));
+  // Records "`name` must be WANTED, not FOUND" and is false, for value() to return. `write`: what was meant, as it is
+  // written, where that is known.
+  bool refuse(const ConfigNode& node, std::string_view name, std::string_view wanted, std::string_view write = "") {
+    const std::string hint = write.empty() ? "" : fmt::format("; write {}", write);
+    found_.error(node.mark(), fmt::format("`{}` must be {}, not {}{}", name, wanted, found_text(node), hint));
     return false;
   }
 
   // value(): sets `field` from a node and is true, or records an error and is false. Quoted scalars are texts only.
   bool value(const ConfigNode& node, std::string_view name, bool& field) {
     const bool yes = node.text() == "true", no = node.text() == "false";
-    if (!node.is_scalar() || node.quoted() || !(yes || no)) return refuse(node, name, "true or false");
+    if (!node.is_scalar() || node.quoted() || !(yes || no))
+      return refuse(node, name, "true or false", truth_meant(node.text()));
     field = yes;
     return true;
   }
@@ -172,7 +176,8 @@ class Reader final : public OptionVisitor {
     T number = 0;
     std::string wanted;
     const bool good = parse_number(node.text(), number, wanted);
-    if (!node.is_scalar() || node.quoted() || !good) return refuse(node, name, wanted);
+    if (!node.is_scalar() || node.quoted() || !good)
+      return refuse(node, name, wanted, std::is_integral_v<T> ? integer_meant(node.text()) : number_meant(node.text()));
     if (const auto v = static_cast<double>(number); v < range.lo || v > range.hi)
       return refuse(node, name, (std::isfinite(range.lo + range.hi) ? "in the range " : "") + describe(range));
     field = number;

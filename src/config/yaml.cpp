@@ -12,6 +12,7 @@
 #include <unordered_set>
 
 #include "base/text.h"
+#include "config/yaml_problem.h"
 
 namespace effllm {
 namespace {
@@ -210,8 +211,8 @@ ConfigNode parse_yaml(const std::string& text, const std::shared_ptr<const Sourc
     }
   } catch (const YAML::Exception& e) {
     const bool open = e.msg == YAML::ErrorMsg::EOF_IN_SCALAR || e.msg == YAML::ErrorMsg::DOC_IN_SCALAR;
-    throw_at(builder.mark(e.mark),
-             fmt::format("this is not valid YAML: {}", open ? "a quoted text has no end" : e.msg));
+    const YamlProblem problem = explain_yaml(open ? "a quoted text has no end" : e.msg, builder.mark(e.mark));
+    throw_at(problem.where, problem.message);
   }
   ConfigNode root = builder.take_root();
   return root.is_null() ? ConfigNode() : root;

@@ -13,14 +13,19 @@ int64_t Batch::counted() const {
   return std::ranges::count_if(targets, [](int32_t t) { return t != kIgnoredTarget; });
 }
 
-Batch RowOrder::at(int64_t step) const {
-  require(step >= 0, "a batch of step {}", step);
+Batch RowOrder::at(int64_t samples) const {
+  require(samples >= 0, "a batch after {} samples", samples);
   const auto n = static_cast<size_t>(shape_.batch * shape_.tokens);
-  Batch batch{.batch = shape_.batch, .tokens = shape_.tokens, .inputs = {}, .targets = {}, .segments = {}};
+  Batch batch{.batch = shape_.batch,
+              .tokens = shape_.tokens,
+              .first_sample = samples,
+              .inputs = {},
+              .targets = {},
+              .segments = {}};
   batch.inputs.reserve(n);
   batch.targets.reserve(n);
   if (reset_documents_) batch.segments.reserve(n);
-  for (int64_t b = 0; b < shape_.batch; ++b) fill_row(row_start(step, b), b, batch);
+  for (int64_t b = 0; b < shape_.batch; ++b) fill_row(row_start(samples + b), b, batch);
   return batch;
 }
 

@@ -1,5 +1,5 @@
-// Which tokens a training step sees: a pure function of (order, seed, step, sample), so that resuming needs no state
-// and neither threads nor ranks can enter.
+// Which tokens a training step sees: a pure function of (order, seed, number of the sample), so that resuming needs a
+// count alone, whatever the size of a batch is from there on, and neither threads nor ranks can enter.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -15,6 +15,7 @@ inline constexpr int32_t kIgnoredTarget = -1;
 // Inputs and next-token targets, row-major [batch, tokens].
 struct Batch {
   int64_t batch = 0, tokens = 0;
+  int64_t first_sample = 0;              // number of its first row among all rows of the run
   std::vector<int32_t> inputs, targets;  // a target of kIgnoredTarget carries no loss
   // Number of document starts in the row up to and including each token, where the order resets at documents (else
   // empty). 0: still the document that an earlier call began.
@@ -25,14 +26,16 @@ struct Batch {
 class BatchOrder {
  public:
   virtual ~BatchOrder() = default;
-  virtual Batch at(int64_t step) const = 0;
-  // True where row b of step s+1 continues row b of step s.
-  virtual bool continues(int64_t /*step*/) const { return false; }
-  virtual double epochs(int64_t step) const = 0;  // passes over the split after `step` steps
+  virtual Batch at(int64_t samples) const = 0;  // the next batch, after so many rows were seen
+  // True where row b of that batch continues row b of the batch before.
+  virtual bool continues(int64_t /*samples*/) const { return false; }
+  virtual double epochs(int64_t samples) const = 0;  // passes over the split
 };
 
 struct BatchShape {
   int64_t batch, tokens;
+  // Rows of a step when the run began, where that was another number: random_windows numbers its draws by them.
+  int64_t first_batch = 0;
 };
 
 // `order`: random_windows (starts drawn uniformly, with replacement: nanoGPT's), shuffled_windows (non-overlapping

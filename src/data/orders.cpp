@@ -9,22 +9,28 @@
 namespace effllm {
 namespace {
 
-// Every start s with s + T < n is equally likely in every row.
+// Every start s with s + T < n is equally likely in every row. Row g is draw g mod B of stream g / B, with B the rows
+// of a step when the run began.
 class RandomWindows : public RowOrder {
  public:
-  using RowOrder::RowOrder;
-  double epochs(int64_t step) const override {
-    return static_cast<double>(step) * static_cast<double>(shape_.batch * shape_.tokens) / static_cast<double>(size());
+  RandomWindows(const TokenizedText& text, BatchShape shape, uint64_t seed, bool reset_documents)
+      : RowOrder(text, shape, seed, reset_documents), draws_(shape.first_batch ? shape.first_batch : shape.batch) {}
+  double epochs(int64_t samples) const override {
+    return static_cast<double>(samples) * static_cast<double>(shape_.tokens) / static_cast<double>(size());
   }
 
  protected:
-  int64_t row_start(int64_t step, int64_t b) const override {
-    const RandomStream random(seed_, "data.random_windows", static_cast<uint64_t>(step));
-    return static_cast<int64_t>(random.below(static_cast<uint64_t>(b), static_cast<uint64_t>(size() - shape_.tokens)));
+  int64_t row_start(int64_t sample) const override {
+    const RandomStream random(seed_, "data.random_windows", static_cast<uint64_t>(sample / draws_));
+    return static_cast<int64_t>(
+        random.below(static_cast<uint64_t>(sample % draws_), static_cast<uint64_t>(size() - shape_.tokens)));
   }
+
+ private:
+  int64_t draws_;  // B
 };
 
-// Sample g = step B + b is window P_e(g mod W) of epoch e = g / W, windows lying end to end from the epoch's offset.
+// Sample g is window P_e(g mod W) of epoch e = g / W, windows lying end to end from the epoch's offset.
 // W is the same in every epoch, so that e follows from g alone: the largest count for which every offset in [0, T)
 // fits (a text of one window has offsets as far as it has room). What an epoch leaves out at the ends is below 2 T
 // tokens, and other tokens in the next.
@@ -34,13 +40,10 @@ class ShuffledWindows : public RowOrder {
       : RowOrder(text, shape, seed, reset_documents),
         windows_(std::max<int64_t>(1, size() / shape.tokens - 1)),
         offsets_(std::min(shape.tokens, size() - windows_ * shape.tokens)) {}
-  double epochs(int64_t step) const override {
-    return static_cast<double>(step) * static_cast<double>(shape_.batch) / static_cast<double>(windows_);
-  }
+  double epochs(int64_t samples) const override { return static_cast<double>(samples) / static_cast<double>(windows_); }
 
  protected:
-  int64_t row_start(int64_t step, int64_t b) const override {
-    const int64_t sample = step * shape_.batch + b;
+  int64_t row_start(int64_t sample) const override {
     const auto epoch = static_cast<uint64_t>(sample / windows_);
     const RandomStream random(seed_, "data.shuffled_windows", epoch);
     const auto offset = static_cast<int64_t>(random.below(0, static_cast<uint64_t>(offsets_)));
@@ -53,7 +56,7 @@ class ShuffledWindows : public RowOrder {
 };
 
 // Row b reads tokens [b S T, (b + 1) S T) in S steps; then all rows begin again. The last n - B S T tokens (fewer
-// than B T + 1) are not read.
+// than B T + 1) are not read. Sample g is row g mod B of step g / B, so that a batch begins at a multiple of B.
 class Streams : public RowOrder {
  public:
   Streams(const TokenizedText& text, BatchShape shape, uint64_t seed, bool reset_documents)
@@ -62,11 +65,19 @@ class Streams : public RowOrder {
       throw DataError("{} streams of {} tokens need a split of {} tokens; this one has {}. Lower the batch or the row",
                       shape.batch, shape.tokens, shape.batch * shape.tokens + 1, size());
   }
-  bool continues(int64_t step) const override { return (step + 1) % steps_ != 0; }
-  double epochs(int64_t step) const override { return static_cast<double>(step) / static_cast<double>(steps_); }
+  Batch at(int64_t samples) const override {
+    require(samples % shape_.batch == 0, "streams of {} rows do not go on after {} samples", shape_.batch, samples);
+    return RowOrder::at(samples);
+  }
+  bool continues(int64_t samples) const override { return samples / shape_.batch % steps_ != 0; }
+  double epochs(int64_t samples) const override {
+    return static_cast<double>(samples) / static_cast<double>(steps_ * shape_.batch);
+  }
 
  protected:
-  int64_t row_start(int64_t step, int64_t b) const override { return (b * steps_ + step % steps_) * shape_.tokens; }
+  int64_t row_start(int64_t sample) const override {
+    return (sample % shape_.batch * steps_ + sample / shape_.batch % steps_) * shape_.tokens;
+  }
 
  private:
   int64_t steps_;  // S

@@ -11,11 +11,11 @@ class RowOrder : public BatchOrder {
  public:
   RowOrder(const TokenizedText& text, BatchShape shape, uint64_t seed, bool reset_documents)
       : text_(text), shape_(shape), seed_(seed), reset_documents_(reset_documents) {}
-  Batch at(int64_t step) const final;
+  Batch at(int64_t samples) const override;
 
  protected:
-  // Index of the first input of row b; it and the T tokens after it are in the text.
-  virtual int64_t row_start(int64_t step, int64_t b) const = 0;
+  // Index of the first input of a row; it and the T tokens after it are in the text.
+  virtual int64_t row_start(int64_t sample) const = 0;
   int64_t size() const { return static_cast<int64_t>(text_.tokens.size()); }
   const TokenizedText& text_;
   const BatchShape shape_;

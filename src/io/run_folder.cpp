@@ -66,6 +66,15 @@ std::optional<int64_t> RunFolder::newest_valid(std::vector<std::string>& refused
 
 void RunFolder::mark_best(int64_t step) const { replace_by_link(checkpoint(step), best()); }
 
+std::optional<fs::path> RunFolder::set_best_aside(int64_t step) const {
+  std::error_code error;
+  if (!fs::exists(best(), error)) return std::nullopt;
+  const fs::path to = path_ / "ckpt" / fmt::format("best_until_{:09}.safetensors", step);
+  fs::rename(best(), to, error);
+  if (error) throw IoError("{}: {}", to.string(), error.message());
+  return to;
+}
+
 void RunFolder::rotate(int64_t keep) const {
   const auto all = steps();
   std::error_code ignored;

@@ -38,6 +38,8 @@ class RunFolder {
   std::optional<int64_t> newest_valid(std::vector<std::string>& refused) const;
   // Makes best.safetensors the checkpoint of this step.
   void mark_best(int64_t step) const;
+  // Gives best.safetensors, where there is one, the name best_until_STEP.safetensors; which that is.
+  std::optional<std::filesystem::path> set_best_aside(int64_t step) const;
   // Removes all but the newest `keep`. The best is a file of its own.
   void rotate(int64_t keep) const;
 

@@ -3,7 +3,9 @@
 #include "base/text.h"
 #include "data/batches.h"
 #include "kernels/parallel.h"
+#include "model/describe.h"
 #include "model/language_model.h"
+#include "train/foresight.h"
 #include "train/run.h"
 #include "train/trainer.h"
 
@@ -49,12 +51,16 @@ Preflight preflight(const RunConfig& config) {
              static_cast<double>(p.corpus.text().size() + tokens * sizeof(p.train.tokens[0]));
   check_memory(p.memory);
   check_evaluation(config, p);
-  build_order(config.data.order, p.train, {config.train.batch, config.train.context},
-              static_cast<uint64_t>(config.data.seed), config.data.reset == "document");
+  const auto order = build_order(config.data.order, p.train, {config.train.batch, config.train.context},
+                                 static_cast<uint64_t>(config.data.seed), config.data.reset == "document");
   LanguageModel model(config.model, p.tokenizer->vocab_size());
   model.params().as_meta(DType::f32);
   group_settings(config.optim, config.groups, model.params());
   if (config.train.carry_state) check_carried(model);
+  const double flops = train_flops_per_token(config.model, p.tokenizer->vocab_size(), config.train.context);
+  if (const auto doubt = warmup_doubt(config, expected_steps(config, flops, 1 / order->epochs(1))); !doubt.empty())
+    p.doubts.push_back({config.schedule.mark.line ? config.schedule.mark : config.train.mark, doubt});
+  p.note = long_step_note(config, flops);
   return p;
 }
 

@@ -2,17 +2,27 @@
 // `train` begins with it; `check` and `train --dry-run` do nothing else.
 #pragma once
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "data/corpus.h"
 #include "train/run_config.h"
 
 namespace effllm {
 
+struct Doubt {
+  Mark where;
+  std::string message;
+};
+
 struct Preflight {
   Corpus corpus;
   std::unique_ptr<Tokenizer> tokenizer;
   TokenizedText train, val;  // `val`: the split of eval.split
   double memory = 0;         // bytes that training will need at most
+  // What is probably not meant: `check` refuses it, a run says it and goes on.
+  std::vector<Doubt> doubts;
+  std::string note;  // what to expect: a step that takes minutes; may be empty
 };
 
 // DataError for a corpus that is missing or too short, an empty split and a prompt outside the vocabulary; MemoryError

@@ -31,6 +31,7 @@ bool due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
 
 Run::Run(RunRequest request)
     : request_(std::move(request)), config_(request_.config), folder_(""), terminal_(request_.quiet) {
+  terminal_.phase("reading the corpus, building the model");
   Preflight ready = preflight(config_);
   corpus_ = std::move(ready.corpus);
   tokenizer_ = std::move(ready.tokenizer);
@@ -41,20 +42,26 @@ Run::Run(RunRequest request)
   const auto tokens = static_cast<double>(train_text_.tokens.size());
   tokens_per_character_ = tokens / static_cast<double>(std::max<int64_t>(1, characters));
   tokens_per_byte_ = tokens / static_cast<double>(train_text_.bytes);
+  // What a new run can't start with is refused before it has a folder.
+  std::optional<Newest> other = request_.resume ? std::nullopt : open_other();
   folder_ = RunFolder::create(request_.runs, config_.name, !request_.resume);
   lock_ = std::make_unique<FileLock>(folder_.path());
   folder_.sweep();
   log_ = std::make_unique<AppendFile>(folder_.log());
   if (const auto wanted = request_.runs / config_.name; folder_.path() != wanted)
     say(fmt::format("{} exists; writing to {}", wanted.string(), folder_.path().string()));
-  if (!request_.note.empty()) say(request_.note);
+  for (const Doubt& d : ready.doubts) request_.notes.push_back("warning: " + d.message);
+  if (!ready.note.empty()) request_.notes.push_back(ready.note);
   if (config_.data.reset == "document" && train_text_.document_starts.size() == 1)
-    say(fmt::format("data.reset: document changes nothing: the training split is one document ({})",
+    request_.notes.push_back(
+        fmt::format("data.reset: document changes nothing: the training split is one document ({})",
                     corpus_.manifest().document_separator.empty() ? "the corpus has no separator"
                                                                   : "its separator does not occur"));
+  for (const std::string& note : request_.notes) say(note);
   const std::optional<Newest> newest = request_.resume ? open_newest() : std::nullopt;
-  if (newest) use_defaults_of(newest->record.defaults, config_.model);
-  order_ = build_order(config_.data.order, train_text_, {config_.train.batch, config_.train.context},
+  if (request_.resume && !newest) other = open_other();
+  at_.first_batch = newest ? newest->record.counters->first_batch : config_.train.batch;
+  order_ = build_order(config_.data.order, train_text_, {config_.train.batch, config_.train.context, at_.first_batch},
                        static_cast<uint64_t>(config_.data.seed), config_.data.reset == "document");
   model_ = std::make_unique<LanguageModel>(config_.model, tokenizer_->vocab_size());
   model_->params().materialize(static_cast<uint64_t>(config_.train.seed), DType::f32);
@@ -66,16 +73,21 @@ Run::Run(RunRequest request)
   if (config_.train.carry_state) trainer_->prepare_carried(config_.train.batch);
   config_.train.lanes =
       static_cast<int64_t>(trainer_->plan().lanes.size());  // what was chosen stands in the resolved file
+  guess_.emplace(tokenizer_->vocab_size(), config_.schedule.warmup);
   flops_per_token_ = train_flops_per_token(config_.model, tokenizer_->vocab_size(), config_.train.context);
   if (const auto note = beyond_training(*model_, trained_context(config_), evaluation_of(config_)); !note.empty())
     say("evaluation: " + note);
   if (newest) resume_from(*newest);
+  if (other) start_from(*other);
   write_start_files();
 }
 
 Run::~Run() = default;
 
-double Run::progress() const { return config_.progress(at_.step, at_.tokens, at_.flops, at_.seconds); }
+double Run::epochs() const { return order_->epochs(at_.samples); }
+
+Spent Run::spent() const { return {at_.step, at_.tokens, epochs(), at_.flops, at_.seconds}; }
+double Run::progress() const { return config_.progress(spent()); }
 
 void Run::say(const std::string& line) {
   terminal_.print(line);
@@ -87,15 +99,15 @@ std::string Run::status_text() const {
   const double per_unit = train_text_.kind == TextKind::bytes ? tokens_per_byte_ : tokens_per_character_;
   const std::string eta =
       done > 0.005 && at_.seconds > 1 ? human_seconds(at_.seconds * (1 - done) / done) : "estimating";
-  return fmt::format("step {}  {:3.0f}%  loss {:.3f}  {:.3f} {}  {} tokens/s  ETA {}", at_.step,
+  return fmt::format("step {}  epoch {:.2f}  {:3.0f}%  loss {:.3f}  {:.3f} {}  {} tokens/s  ETA {}", at_.step, epochs(),
                      100 * std::min(done, 1.0), at_.shown_loss, at_.shown_loss / std::numbers::ln2 * per_unit,
                      measure_of(train_text_.kind).unit, human_count(rate), eta);
 }
 
 bool Run::step_once() {
   const double start = now();
-  const Batch batch = order_->at(at_.step);
-  if (config_.train.carry_state && at_.step > 0 && !order_->continues(at_.step - 1)) trainer_->forget();
+  const Batch batch = order_->at(at_.samples);
+  if (config_.train.carry_state && at_.samples > 0 && !order_->continues(at_.samples)) trainer_->forget();
   const double factor = schedule_factor(config_.schedule, at_.step, progress());
   const StepResult r = trainer_->step(batch, at_.step, factor);
   ++at_.step;
@@ -141,6 +153,7 @@ void Run::log_row() {
       {"lr", last_lr_},
       {"grad_norm", last_norm_},
       {"tokens", static_cast<double>(at_.tokens)},
+      {"epoch", epochs()},
       {"flops", at_.flops},
       {"wall_s", at_.seconds},
       {"tok_per_s", row_seconds_ > 0 ? static_cast<double>(row_tokens_) / row_seconds_ : 0},
@@ -154,6 +167,7 @@ void Run::log_row() {
 void Run::evaluate_now() {
   if (evaluated_step_ == at_.step) return;
   evaluated_step_ = at_.step;
+  terminal_.phase(fmt::format("step {}  evaluating on the {} split", at_.step, config_.eval.split));
   const EvalResult r = evaluate(*model_, val_text_, *tokenizer_, evaluation_of(config_), [&](double done) {
     terminal_.update(fmt::format("step {}  evaluating on {} {:3.0f}%", at_.step, config_.eval.split, 100 * done));
   });
@@ -171,7 +185,10 @@ void Run::evaluate_now() {
   const bool better = std::isfinite(loss) && !(loss >= at_.best_val);
   if (better) at_.best_val = loss, at_.best_step = at_.step;
   say(fmt::format("step {}  {} loss {:.4f}  {:.4f} {}{}", at_.step, config_.eval.split, loss, r.bits(),
-                  measure_of(r.kind).unit, better ? "  (best)" : ""));
+                  measure_of(r.kind).unit,
+                  guess_->worse(loss) ? fmt::format("  (above {}: worse than a guess)", guess_->text())
+                  : better            ? "  (best)"
+                                      : ""));
   last_eval_ = r;
 }
 
@@ -185,7 +202,9 @@ void Run::sample_now() {
   if (!said_context_ && o.context.takes_effect(length, o.tokens))
     say(fmt::format("samples: {}, as in training", describe(o.context)));
   said_context_ = true;
+  terminal_.phase(fmt::format("step {}  writing a sample of {} tokens", at_.step, o.tokens));
   const auto texts = generate(*model_, *tokenizer_, config_.eval.prompt, o);
+  terminal_.clear();
   write_file_atomic(folder_.samples() / fmt::format("step_{:09}.txt", at_.step),
                     config_.eval.prompt + texts.front() + "\n");
 }
@@ -221,6 +240,10 @@ void Run::run_steps() {
   saved_at_ = now();
   while (!(interrupted_ = Signals::stop_requested()) && progress() < 1) {
     step_once();
+    if (const std::string warning = guess_->after(at_.step, at_.shown_loss); !warning.empty()) {
+      journal_->event(at_.step, "warning", warning, at_.seconds);
+      say(warning);
+    }
     terminal_.update(status_text());
     if (due(at_.step, config_.train.log_every)) log_row();
     const bool evaluates = due(at_.step, config_.train.eval_every);

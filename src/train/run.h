@@ -11,6 +11,7 @@
 #include "eval/evaluator.h"
 #include "io/journal.h"
 #include "io/run_folder.h"
+#include "train/guess_watch.h"
 #include "train/run_record.h"
 #include "train/trainer.h"
 
@@ -20,10 +21,12 @@ struct RunRequest {
   RunConfig config;
   std::string config_text, overrides;      // as written, for the folder
   std::filesystem::path config_file = {};  // that `config_text` was read from; empty: it is kept as it is
-  std::string note = "";                   // what the user should know of them: said at the start
+  std::vector<std::string> notes = {};     // what the user should know of them: said at the start, kept as events
   std::filesystem::path runs = "runs";
-  bool resume = false;            // go on from the newest checkpoint of the folder, or start
-  bool allow_other_data = false;  // also where it was trained on another corpus
+  bool resume = false;              // go on from the newest checkpoint of the folder, or start
+  bool allow_other_data = false;    // also where it was trained on another corpus
+  bool allow_other_model = false;   // also where its weights belong to another model
+  std::filesystem::path from = {};  // run folder or checkpoint whose weights a new run starts with; empty: none
   bool quiet = false;
 };
 
@@ -57,8 +60,14 @@ class Run {
   std::optional<Newest> open_newest();
   void require_same_data(const Newest& newest);
   void resume_from(const Newest& newest);  // into the model and all that trains it
+  void tell_changes(const RunConfig& before);
   void forget_other_best(const RunRecord& then);
+  std::optional<Newest> open_other();    // the checkpoint of request_.from
+  void start_from(const Newest& other);  // with its weights alone
+  void note(std::string text);           // said now, and kept as an event once there is a journal
   void mark_best_again();
+  double epochs() const;
+  Spent spent() const;
   double progress() const;
   bool step_once();  // false: the step was left out
   void log_row();
@@ -85,9 +94,12 @@ class Run {
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<AppendFile> log_;
   StatusLine terminal_;
+  std::optional<GuessWatch> guess_;
   RunCounters at_;
   int defaults_ = kCheckpointVersion;  // as in RunRecord
   std::string earlier_data_;           // as there
+  std::optional<Origin> origin_;       // as there
+  bool other_model_ = false;           // since it was resumed, because somebody allowed it
   double flops_per_token_ = 0;
   double tokens_per_character_ = 1, tokens_per_byte_ = 1;  // of the training split: the loss is of a token
   // Since the last row of the journal.

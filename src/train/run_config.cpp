@@ -37,10 +37,24 @@ struct Root final : Options {
   }
 };
 
-void read_section(Options& o, const ConfigNode& node, std::string_view name, Diagnostics& found) {
-  if (node.is_null()) return;
+// False where the section has errors of its own: what it says together with others is then not known.
+bool read_section(Options& o, const ConfigNode& node, std::string_view name, Diagnostics& found) {
+  if (node.is_null()) return true;
   o.mark = node.mark();
-  read(o, node, name, found);
+  Diagnostics own;
+  read(o, node, name, own);
+  if (!own.empty()) read(o, node, name, found);
+  return own.empty();
+}
+
+constexpr std::string_view kHorizons[] = {"max_steps", "max_tokens", "max_epochs", "max_flops", "max_time"};
+
+// Keys are counted, not values: one that could not be read is no second error.
+void check_horizon(const RunConfig& c, const ConfigNode& train, bool read, Diagnostics& found) {
+  const auto given = std::ranges::count_if(kHorizons, [&](std::string_view key) { return train.find(key) != nullptr; });
+  if (given > 1 || (given == 0 && read))
+    found.error(c.train.mark,
+                fmt::format("train needs exactly one of {}; it has {}", fmt::join(kHorizons, ", "), given));
 }
 
 bool safe_name(std::string_view s) {
@@ -48,21 +62,19 @@ bool safe_name(std::string_view s) {
          s.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+") == s.npos;
 }
 
-void check_together(const RunConfig& c, const Mark& name, Diagnostics& found) {
-  const int horizons = c.train.max_steps.has_value() + c.train.max_tokens.has_value() + c.train.max_flops.has_value() +
-                       c.train.max_time.has_value();
-  if (horizons != 1)
-    found.error(
-        c.train.mark,
-        fmt::format("train needs exactly one of max_steps, max_tokens, max_flops, max_time; it has {}", horizons));
-  if (c.train.carry_state && c.data.order != "streams")
+struct Sections {
+  bool data, train, eval;  // read without errors
+};
+
+void check_together(const RunConfig& c, Sections read, const Mark& name, Diagnostics& found) {
+  if (read.data && c.train.carry_state && c.data.order != "streams")
     found.error(c.train.mark,
                 "train.carry_state continues rows from step to step, which only data.order: streams does");
   if (!safe_name(c.name))
     found.error(name, fmt::format("the name `{}` can't be a folder: letters, digits and ._-+ only", c.name));
-  if (c.eval.stride && c.eval.protocol != "sliding")
+  if (read.eval && c.eval.stride && c.eval.protocol != "sliding")
     found.error(c.eval.mark, "eval.stride belongs to protocol: sliding");
-  if (c.eval.stride && *c.eval.stride > c.eval.tokens.value_or(c.train.context))
+  if (read.eval && read.train && c.eval.stride && *c.eval.stride > c.eval.tokens.value_or(c.train.context))
     found.error(c.eval.mark, "eval.stride is longer than eval.tokens: tokens would be left out");
 }
 
@@ -85,6 +97,7 @@ void TrainOptions::visit(OptionVisitor& v) {
   v("seed", seed, "Of initial weights and dropout.", at_least(0));
   v("max_steps", max_steps, "Horizon in steps.", at_least(1));
   v("max_tokens", max_tokens, "Horizon in tokens.", at_least(1));
+  v("max_epochs", max_epochs, "Horizon in passes over the training split.", at_least(1e-6));
   v("max_flops", max_flops, "Horizon in counted floating-point operations.", at_least(1));
   v("max_time", max_time, "Horizon in seconds of training.", at_least(0.1));
   v("lanes", lanes, "Sums that gradients are added up in; a multiple of what should share the work. 0: chosen.",
@@ -113,11 +126,12 @@ void EvalSection::visit(OptionVisitor& v) {
   v("temperature", temperature, "Of samples; 0 takes the likeliest token.", between(0, 100));
 }
 
-double RunConfig::progress(int64_t steps, int64_t tokens, double flops, double seconds) const {
-  if (train.max_steps) return static_cast<double>(steps) / static_cast<double>(*train.max_steps);
-  if (train.max_tokens) return static_cast<double>(tokens) / static_cast<double>(*train.max_tokens);
-  if (train.max_flops) return flops / *train.max_flops;
-  return seconds / *train.max_time;
+double RunConfig::progress(const Spent& spent) const {
+  if (train.max_steps) return static_cast<double>(spent.steps) / static_cast<double>(*train.max_steps);
+  if (train.max_tokens) return static_cast<double>(spent.tokens) / static_cast<double>(*train.max_tokens);
+  if (train.max_epochs) return spent.epochs / *train.max_epochs;
+  if (train.max_flops) return spent.flops / *train.max_flops;
+  return spent.seconds / *train.max_time;
 }
 
 RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& file) {
@@ -129,22 +143,24 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   c.name = r.name.empty() ? file.stem().string() : r.name;
   if (c.name.empty()) c.name = "run";
   read_section(c.objective, r.objective, "objective", found);
-  read_section(c.data, r.data, "data", found);
+  Sections good{};
+  good.data = read_section(c.data, r.data, "data", found);
   read_section(c.optim, r.optim, "optim", found);
   if (!c.optim.schedule.is_null()) read_section(c.schedule, c.optim.schedule, "schedule", found);
   for (const ConfigNode& g : c.optim.groups) {
     read_section(c.groups.emplace_back(), g, "group", found);
     if (c.groups.back().match.empty()) found.error(g.mark(), "a group needs a `match`, such as \"*.bias\"");
   }
-  read_section(c.train, r.train, "train", found);
-  read_section(c.eval, r.eval, "eval", found);
+  good.train = read_section(c.train, r.train, "train", found);
+  good.eval = read_section(c.eval, r.eval, "eval", found);
+  check_horizon(c, r.train, good.train, found);
   const ConfigNode* name = root.find("name");
-  check_together(c, name ? name->mark() : Mark{}, found);
+  check_together(c, good, name ? name->mark() : Mark{}, found);
   try {
     if (r.model.is_null())
       found.error(root.mark(), "the configuration has no `model`");
     else
-      c.model = read_model_config(r.model, c.train.context);
+      c.model = read_model_config(r.model, good.train ? c.train.context : 1);
     use_defaults_of(static_cast<int>(r.version), c.model);
   } catch (const ConfigError& e) {
     if (found.empty()) throw;
@@ -158,9 +174,9 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   if (c.model.learned_positions && c.train.carry_state)
     found.error(c.train.mark, "train.carry_state: rows would soon be longer than the model's learned positions");
   const int64_t window = c.eval.tokens.value_or(c.train.context);
-  if (c.model.learned_positions && c.eval.protocol == "carried")
+  if (good.eval && c.model.learned_positions && c.eval.protocol == "carried")
     found.error(c.eval.mark, "eval.protocol: carried needs a model without learned positions");
-  else if (c.model.learned_positions && window > c.model.max_tokens)
+  else if (good.eval && good.train && c.model.learned_positions && window > c.model.max_tokens)
     found.error(c.eval.mark, fmt::format("eval.tokens is {}, but the model has learned positions for {}", window,
                                          c.model.max_tokens));
   found.throw_if_any();
@@ -200,8 +216,8 @@ std::string experiment_hash(const RunConfig& c) {
   ConfigNode n = write_run_config(c);
   n.erase("name");
   n.erase("eval");
-  for (const char* key : {"max_steps", "max_tokens", "max_flops", "max_time", "log_every", "eval_every", "save_every",
-                          "save_seconds", "keep", "sample_every"})
+  for (const std::string_view key : kHorizons) n.find("train")->erase(key);
+  for (const char* key : {"log_every", "eval_every", "save_every", "save_seconds", "keep", "sample_every"})
     n.find("train")->erase(key);
   return sha256(to_yaml(n));
 }

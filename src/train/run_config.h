@@ -28,7 +28,7 @@ struct ObjectiveOptions final : Options {
 struct TrainOptions final : Options {
   int64_t batch = 16, context = 256, seed = 1;
   std::optional<int64_t> max_steps, max_tokens;
-  std::optional<double> max_flops, max_time;
+  std::optional<double> max_epochs, max_flops, max_time;
   int64_t lanes = 0, shard_tokens = 0;
   bool carry_state = false;
   std::string nonfinite = "skip";
@@ -46,6 +46,12 @@ struct EvalSection final : Options {
   void visit(OptionVisitor& v) override;
 };
 
+// What a run has used up of its horizon, whichever that is.
+struct Spent {
+  int64_t steps = 0, tokens = 0;
+  double epochs = 0, flops = 0, seconds = 0;
+};
+
 struct RunConfig {
   std::string name;
   ModelConfig model;
@@ -59,7 +65,7 @@ struct RunConfig {
   std::filesystem::path folder;  // of the file it came from: manifests are looked for there too
 
   // Fraction of the horizon that is done.
-  double progress(int64_t steps, int64_t tokens, double flops, double seconds) const;
+  double progress(const Spent& spent) const;
 };
 
 // Reads and checks all sections; every error is reported at once, with its place.

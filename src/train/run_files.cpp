@@ -34,7 +34,7 @@ void Run::write_start_files() {
   write_file_atomic(folder_.resolved(), resolved_config(config_, corpus_.file()));
   write_file_atomic(folder_.overrides(), request_.overrides);
   const BuildInfo& build = build_info();
-  const nlohmann::json provenance = {
+  nlohmann::json provenance = {
       {"effllm_version", build.version},
       {"git", build.git},
       {"build_type", build.build_type},
@@ -53,12 +53,18 @@ void Run::write_start_files() {
       {"parameters", model_->params().count()},
       {"flops_per_token", flops_per_token_},
   };
+  if (origin_)
+    provenance["from"] = {{"checkpoint", origin_->checkpoint},
+                          {"step", origin_->step},
+                          {"parameters_sha256", origin_->parameters_sha256}};
   write_file_atomic(folder_.provenance(),
                     provenance.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   if (!journal_) {
     journal_ = std::make_unique<Journal>(folder_.journal());
     journal_->header(folder_.path().filename().string(), experiment_hash(config_));
   }
+  for (const std::string& note : request_.notes)
+    journal_->event(at_.step, note.starts_with("warning: ") ? "warning" : "info", note, at_.seconds);
   write_views("running");
 }
 
@@ -74,6 +80,7 @@ void Run::save() {
                          .corpus_name = corpus_.manifest().name,
                          .manifest = corpus_.file(),
                          .earlier_data = earlier_data_,
+                         .origin = origin_,
                          .step = at_.step,
                          .counters = at_};
   std::map<std::string, std::string> metadata = to_metadata(record);

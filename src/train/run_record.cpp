@@ -51,6 +51,7 @@ RunCounters stored_counters(const Metadata& m, int version, const RunConfig& con
     c.samples = c.step * config.train.batch;
   else
     m.refuse("step", fmt::format("so many steps of {} samples can't have been taken", config.train.batch));
+  c.first_batch = version >= 2 ? m.integer("first_batch", 1) : config.train.batch;
   c.seconds = m.number("wall_s");
   c.flops = m.number("flops");
   c.best_step = m.integer("best_step", -1, c.step);
@@ -79,12 +80,17 @@ std::map<std::string, std::string> to_metadata(const RunRecord& r) {
     m.insert({{"data_train_end", fmt::format("{}", *r.corpus.train_end)},
               {"data_val_end", fmt::format("{}", *r.corpus.val_end)},
               {"data_separator", *r.corpus.separator}});
+  if (r.origin)
+    m.insert({{"from_checkpoint", r.origin->checkpoint},
+              {"from_parameters_sha256", r.origin->parameters_sha256},
+              {"from_step", fmt::format("{}", r.origin->step)}});
   if (!r.counters) return m;
   const RunCounters& c = *r.counters;
   m.insert({{"optimizer_steps", fmt::format("{}", c.optimizer_steps)},
             {"skipped_in_row", fmt::format("{}", c.skipped_in_row)},
             {"tokens", fmt::format("{}", c.tokens)},
             {"samples", fmt::format("{}", c.samples)},
+            {"first_batch", fmt::format("{}", c.first_batch)},
             {"wall_s", shortest(c.seconds)},
             {"flops", shortest(c.flops)},
             {"best_val", shortest(c.best_val)},
@@ -106,6 +112,8 @@ RunRecord read_record(const SafetensorsFile& file, const std::string& path) {
   if (m.has("corpus")) r.corpus_name = m.text("corpus");
   if (m.has("corpus_manifest")) r.manifest = path_of_text(m.text("corpus_manifest"));
   if (r.version >= 2) r.earlier_data = m.text("earlier_data");
+  if (m.has("from_checkpoint"))
+    r.origin = {m.text("from_checkpoint"), m.digest("from_parameters_sha256"), m.integer("from_step")};
   r.step = m.integer("step");
   if (m.has("optimizer_steps")) r.counters = stored_counters(m, r.version, r.config);
   return r;

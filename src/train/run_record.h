@@ -19,14 +19,21 @@ namespace effllm {
 
 struct RunCounters {
   int64_t step = 0, optimizer_steps = 0, skipped_in_row = 0;
-  int64_t tokens = 0;   // trained on
-  int64_t samples = 0;  // rows taken from the order of the data: where it goes on
+  int64_t tokens = 0;       // trained on
+  int64_t samples = 0;      // rows taken from the order of the data: where it goes on
+  int64_t first_batch = 1;  // rows of a step at the run's start (BatchShape)
   double seconds = 0, flops = 0;
   double best_val = std::numeric_limits<double>::quiet_NaN();  // nats per token; NaN: nothing was evaluated
   int64_t best_step = -1;
   double shown_loss = 0;    // smoothed, of the status line
   double row_loss_sum = 0;  // of the journal's row that is not full yet
   int64_t row_loss_count = 0;
+};
+
+// Whose weights a run started with.
+struct Origin {
+  std::string checkpoint, parameters_sha256;
+  int64_t step = 0;
 };
 
 struct RunRecord {
@@ -39,6 +46,7 @@ struct RunRecord {
   std::string corpus_name;         // as its manifest calls it; empty: not recorded
   std::filesystem::path manifest;  // where that was; the same
   std::string earlier_data;        // what it was trained on before, where somebody allowed a change: a line each
+  std::optional<Origin> origin;    // of a run that started with weights of another
   int64_t step = 0;
   std::optional<RunCounters> counters;  // weights that were exported have none
 };

@@ -4,10 +4,14 @@
 #include <cmath>
 #include <limits>
 
+#include "base/escapes.h"
 #include "base/text.h"
+#include "io/checkpoint.h"
 #include "io/metadata.h"
+#include "model/old_defaults.h"
 #include "train/moments.h"
 #include "train/run.h"
+#include "train/run_changes.h"
 
 namespace effllm {
 
@@ -34,8 +38,43 @@ std::optional<Run::Newest> Run::open_newest() {
   if (!record.counters) metadata.text("optimizer_steps");  // weights alone: says what is missing
   if (record.step != *step) metadata.refuse("step", fmt::format("the file's name says {}", *step));
   Newest newest{path, std::move(file), std::move(record)};
+  use_defaults_of(newest.record.defaults, config_.model);
+  const RunChanges changes = changes_between(newest.record.config, config_);
+  require_same_run(changes, path.string(), request_.allow_other_model);
+  other_model_ = !changes.model.empty();
   require_same_data(newest);
+  if (!request_.from.empty()) note("--from does nothing: the run goes on from its own checkpoint");
   return newest;
+}
+
+std::optional<Run::Newest> Run::open_other() {
+  if (request_.from.empty()) return std::nullopt;
+  const std::filesystem::path path = find_checkpoint(request_.from);
+  SafetensorsFile file(path);
+  RunRecord record = read_record(file, path.string());
+  use_defaults_of(record.defaults, config_.model);
+  require_same_weights(record, config_, *tokenizer_, path.string(), request_.allow_other_model);
+  return Newest{path, std::move(file), std::move(record)};
+}
+
+void Run::start_from(const Newest& other) {
+  load_parameters(other.file, other.path.string(), model_->params());
+  defaults_ = other.record.defaults;
+  origin_ = {path_text(other.path), parameter_hash(model_->params()), other.record.step};
+  note(fmt::format("starts with the weights of {} (step {})", path_text(other.path), other.record.step));
+}
+
+void Run::note(std::string text) {
+  say(text);
+  request_.notes.push_back(std::move(text));
+}
+
+// What differs from the checkpoint's configuration and was not refused.
+void Run::tell_changes(const RunConfig& before) {
+  const RunChanges changes = changes_between(before, config_);
+  for (const ConfigChange& c : changes.model) note("warning: another model from here on: " + c.text());
+  for (const ConfigChange& c : changes.other) note("changed: " + c.text());
+  if (std::string jump = lr_jump(before, config_, spent()); !jump.empty()) note(std::move(jump));
 }
 
 // Splits that moved would have it train on what was validation.
@@ -62,16 +101,18 @@ void Run::resume_from(const Newest& newest) {
   load_parameters(file, path, model_->params());
   load_moments(file, path, *optimizer_, model_->params());
   at_ = *newest.record.counters;
+  origin_ = newest.record.origin;
   defaults_ = newest.record.defaults;
   optimizer_->set_steps(at_.optimizer_steps);
+  tell_changes(newest.record.config);
   forget_other_best(newest.record);
   saved_step_ = at_.step;
   saved_best_ = at_.best_step;
-  for (const auto& c : trainer_->carried())
+  for (const auto& c : trainer_->carried()) {
+    if (other_model_) break;  // states of another function: the rows start from nothing
     if (!load_tensor(file, path, c.name, c.value))
       throw CheckpointError("{}: lacks the carried state `{}`", path, c.name);
-  if (Metadata(file, path).text("experiment_sha256") != experiment_hash(config_))
-    say("the configuration differs from the checkpoint's; its weights and moments fit, and go on under the new one");
+  }
   mark_best_again();
   journal_ = std::make_unique<Journal>(folder_.journal());
   journal_->resume(at_.step, newest.path.filename().string());
@@ -89,9 +130,16 @@ void Run::resume_from(const Newest& newest) {
 void Run::forget_other_best(const RunRecord& then) {
   const auto how = [](const RunConfig& c) { return c.eval.split + ", " + describe(evaluation_of(c)); };
   const std::string before = how(then.config), after = how(config_);
-  if (at_.best_step < 0 || (before == after && earlier_data_ == then.earlier_data)) return;
+  if (other_model_) {  // nor may evaluation and generation go on with weights of the model that was
+    at_.row_loss_sum = at_.shown_loss = 0;
+    at_.row_loss_count = 0;
+    if (const auto kept = folder_.set_best_aside(at_.step))
+      say(fmt::format("{} keeps the best so far", path_text(*kept)));
+  }
+  if (at_.best_step < 0 || (before == after && earlier_data_ == then.earlier_data && !other_model_)) return;
   say(before == after
-          ? "evaluated from now on on other data: the best loss starts anew"
+          ? fmt::format("evaluated from now on {}: the best loss starts anew",
+                        other_model_ ? "as another model" : "on other data")
           : fmt::format("evaluated from now on by {} instead of {}: the best loss starts anew", after, before));
   at_.best_val = std::numeric_limits<double>::quiet_NaN();
   at_.best_step = -1;

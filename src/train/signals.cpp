@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "base/terminal.h"
 #include "kernels/parallel.h"
 
 namespace effllm {
@@ -30,12 +31,15 @@ sigset_t watched() {
   return set;
 }
 
-void watch(const sigset_t& set) {
+void watch(const sigset_t& set, const std::string& answer) {
   while (!ending) {
     int number = 0;
     if (sigwait(&set, &number) != 0 || number == wake_up()) continue;
     if (number == SIGINT && stop) _exit(130);
-    (number == SIGUSR2 ? checkpoint : stop) = true;
+    if (number == SIGUSR2)
+      checkpoint = true;
+    else if (!stop.exchange(true))
+      print_stderr(answer);
   }
 }
 
@@ -46,7 +50,7 @@ void set_mask_everywhere(const sigset_t& mask) {
 
 }  // namespace
 
-Signals::Signals() {
+Signals::Signals(std::string answer) {
   stop = checkpoint = ending = false;
   for (int number : {SIGPIPE, SIGXFSZ}) std::signal(number, SIG_IGN);
   const sigset_t set = watched();
@@ -54,7 +58,7 @@ Signals::Signals() {
   sigset_t mask;
   pthread_sigmask(SIG_BLOCK, nullptr, &mask);
   set_mask_everywhere(mask);
-  watcher_ = std::thread(watch, set);
+  watcher_ = std::thread(watch, set, std::move(answer));
 }
 
 Signals::~Signals() {

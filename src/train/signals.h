@@ -1,6 +1,7 @@
 // Signals become requests that the training loop reads between steps.
 #pragma once
 #include <csignal>
+#include <string>
 #include <thread>
 
 namespace effllm {
@@ -13,8 +14,8 @@ class Signals {
   // While alive: INT, TERM, HUP and USR1 ask to stop with a checkpoint, USR2 for a checkpoint; a second INT ends the
   // process at once. What the process was started to ignore stays ignored (nohup). PIPE and XFSZ are ignored: writes
   // report their errors. Threads started later inherit what is blocked, so make it before there are any; those that
-  // threads() counts are seen to.
-  Signals();
+  // threads() counts are seen to. `answer` goes to stderr when the first request to stop comes.
+  explicit Signals(std::string answer = "");
   ~Signals();
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;

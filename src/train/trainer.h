@@ -33,7 +33,7 @@ class Trainer {
   // The model is materialized already.
   Trainer(LanguageModel& model, AdamW& optimizer, ShardPlan plan, const StepOptions& options);
 
-  // `step` counts from 0 and keys the random numbers.
+  // `step` counts from 0; it and the numbers of the batch's samples key the random numbers.
   StepResult step(const Batch& batch, int64_t step, double lr_factor);
   // The same forward and backward under a NanWatch, nothing updated: throws a NumericalError that names the op, layer
   // and step where the first value that is not finite appears; returns where none does.

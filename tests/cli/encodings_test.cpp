@@ -118,15 +118,17 @@ TEST_CASE("cli: a corpus of characters without a line break trains, and what is 
     const Ended trained = w.effllm(train_words(name, "char"));
     INFO(trained.err);
     REQUIRE(trained.code == 0);
-    const auto at = trained.err.find("-p \"");
+    const std::string run = std::string("runs/") + name, before = " generate " + run + " -p ";
+    const auto at = trained.err.find(before);
     REQUIRE(at != std::string::npos);
-    const std::string prompt = trained.err.substr(at + 4, trained.err.find('"', at + 4) - at - 4);
+    std::string prompt = trained.err.substr(at + before.size());
+    prompt.erase(prompt.find('\n'));
+    if (prompt.starts_with('\'')) prompt = prompt.substr(1, prompt.size() - 2);
     CHECK(text.starts_with(prompt));
     const Ended quickstart = w.effllm({"check", EFFLLM_SOURCE_DIR "/configs/quickstart.yaml", "--set",
                                        "data.corpus=" + (w.scratch.path / "data" / name).string() + ".yaml", "--set",
                                        "data.tokenizer=char"});
     CHECK_MESSAGE(quickstart.code == 0, quickstart.err);
-    const std::string run = std::string("runs/") + name;
     const Ended generated = w.effllm({"generate", run, "-p", prompt, "-n", "5"});
     CHECK(generated.code == 0);
     CHECK(generated.out.starts_with(prompt));

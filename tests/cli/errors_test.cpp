@@ -35,15 +35,63 @@ TEST_CASE("cli: an unknown command, flag or list is met with a suggestion and ex
   const Ended protocol = w.effllm({"train", "tiny.yaml", "--resume", "always"});
   CHECK(protocol.code == 2);
   CHECK(says(protocol, "auto"));
-  for (const std::vector<std::string>& words : {std::vector<std::string>{},
-                                                {"train"},
-                                                {"train", "tiny.yaml", "--threads", "0"},
-                                                {"train", "tiny.yaml", "--set"},
-                                                {"generate", "runs/r", "-n", "0"},
-                                                {"list", "mixers", "ffns"}}) {
+}
+
+TEST_CASE("cli: what is wrong with a command line is said in sentences that name the command or flag") {
+  const World w;
+  for (const auto& [words, message] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"train"}, "`effllm train` needs CONFIG: Configuration (YAML)\nSee `effllm train --help`"},
+           {{"export", "runs/r"}, "`effllm export` needs --output: Folder to write"},
+           {{"data", "prepare"}, "`effllm data prepare` needs FILE: The text"},
+           {{"train", "tiny.yaml", "--threads", "0"}, "`--threads` must be an integer above 0, not `0`"},
+           {{"train", "tiny.yaml", "--set"}, "`--set` needs a value: Override a key"},
+           {{"train", "tiny.yaml", "--resume", "atuo"}, "`--resume` must be auto, not `atuo`. Did you mean `auto`?"},
+           {{"generate", "runs/r", "-n", "1e3"}, "must be an integer above 0, not `1e3`; write 1000"},
+           {{"generate", "runs/r", "--top-k", "many"}, "`--top-k` takes an integer that 64 bits can hold, not `many`"},
+           {{"generate", "runs/r", "--top-p", "half"}, "`--top-p` takes a number that 64 bits can hold, not `half`"},
+           {{"generate", "runs/r", "--greedy", "-t", "1"}, "`--temperature` and `--greedy` exclude each other"},
+           {{"plot", "runs/r", "--height", "1"}, "`--height` must be an integer of 3 to 200, not `1`"},
+           {{"plot", "runs/r", "-x", "steps"}, "must be step, tokens, wall_s, not `steps`. Did you mean `step`?"},
+           {{"list", "mixers", "ffns"}, "`effllm list` takes no `ffns`\nSee `effllm list --help`"},
+           {{"version", "--json=maybe"}, "`--json` takes no value"}}) {
     const Ended r = w.effllm(words);
+    INFO(r.err);
     CHECK(r.code == 2);
-    CHECK(says(r, "error: "));
+    CHECK(says(r, "error: `"));
+    CHECK(says(r, message));
+  }
+}
+
+TEST_CASE("cli: check refuses a warm-up longer than the run with its place, a run says it, keeps it and goes on") {
+  const World w;
+  const Ended checked = w.effllm({"check", "tiny.yaml", "--set", "train.max_steps=4"});
+  CHECK(checked.code == 2);
+  CHECK(says(checked, "tiny.yaml:11:29: error: optim.schedule.warmup is 5 steps, but the run has 4"));
+  CHECK(w.effllm({"check", "tiny.yaml", "--set", "train.max_steps=5"}).code == 0);
+  CHECK(w.effllm({"check", "tiny.yaml", "--set", "~train.max_steps", "--set", "train.max_epochs=0.01"}).code == 2);
+  const Ended ran = w.effllm({"train", "tiny.yaml", "--set", "train.max_steps=4"});
+  CHECK(ran.code == 0);
+  CHECK(says(ran, "warning: optim.schedule.warmup is 5 steps"));
+  const std::string journal = read_text(w.scratch.path / "runs/tiny/metrics.jsonl");
+  CHECK(journal.find("optim.schedule.warmup is 5 steps") != journal.npos);
+}
+
+TEST_CASE("cli: check says that a step would last minutes") {
+  const World w;
+  const Ended r = w.effllm({"check", "tiny.yaml", "--set", "model.d_model=512", "--set", "train.batch=1048576"});
+  CHECK_MESSAGE(r.code == 0, r.err);
+  CHECK_MESSAGE(r.out.find("one step of 25165824 tokens takes at least") != r.out.npos, r.out);
+}
+
+TEST_CASE("cli: a command that is named without its part prints what there is") {
+  const World w;
+  for (const auto& [words, part] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{}, "train"}, {{"data"}, "prepare"}, {{"bench"}, "roofline"}}) {
+    const Ended r = w.effllm(words);
+    CHECK(r.code == 0);
+    CHECK(r.out.find("Usage: effllm") != r.out.npos);
+    CHECK_MESSAGE(r.out.find(part) != r.out.npos, r.out);
+    CHECK(r.err.empty());
   }
 }
 
@@ -99,7 +147,7 @@ TEST_CASE("cli: checkpoints that are damaged, of another model or not there end 
   const Ended other =
       w.effllm({"train", "-c", "tiny.yaml", "--name", "r", "--resume", "auto", "--set", "model.d_model=32"});
   CHECK(other.code == 4);
-  CHECK_MESSAGE(says(other, "but the model needs"), other.err);
+  CHECK_MESSAGE(says(other, "model.d_model: 16 -> 32"), other.err);
   const auto best = w.scratch.path / "runs/r/ckpt/best.safetensors";
   write_text(best, read_text(best).substr(0, 5000));
   CHECK(w.effllm({"generate", "runs/r", "-p", "line"}).code == 4);

@@ -103,18 +103,80 @@ TEST_CASE("cli resume: without --set a run goes on with what it was started with
   const Ended other = w.effllm(train("r", {"train.max_steps=60"}));
   CHECK(other.code == 4);
   CHECK(has(other.err,
-            "of runs/r/overrides.txt no longer: --set model.d_model=32 --set train.max_steps=40; new to the "
+            "of runs/r/overrides.txt no longer: --set model.d_model=32 --set train.max_steps=40\nnew to the "
             "run: --set train.max_steps=60\n"));
   CHECK_FALSE(has(other.err, "taken over"));
   CHECK(read_text(run / "overrides.txt") == overrides);
 
   const Ended longer = w.effllm(train("r", {"model.d_model=32", "train.max_steps=60", "optim.lr=1e-3"}));
   CHECK_MESSAGE(longer.code == 0, longer.err);
-  CHECK(has(longer.err, "go on under the new one"));
+  CHECK(has(longer.err, "changed: optim.lr: 0.003 -> 0.001\nchanged: train.max_steps: 40 -> 60\n"));
+  CHECK(has(longer.err, "the learning rate of step 40 is "));
   CHECK(has(longer.out, "60 steps"));
   CHECK(read_text(run / "overrides.txt") == "model.d_model=32\ntrain.max_steps=60\noptim.lr=1e-3\n");
   CHECK(w.effllm(train("r", {"eval.prompt=\"a\nb\""})).code == 2);
   CHECK_FALSE(has(w.effllm(train("fresh", {"train.max_steps=5"})).err, "overrides.txt"));
+}
+
+TEST_CASE("cli resume: what was edited in the file is told, another model in it is exit 4") {
+  const World w;
+  REQUIRE(w.effllm(train("r")).code == 0);
+  const std::string yaml = read_text(w.scratch.path / "tiny.yaml");
+  const auto edited = [&](const std::string& from, const std::string& to) {
+    std::string text = yaml;
+    write_text(w.scratch.path / "tiny.yaml", text.replace(text.find(from), from.size(), to));
+  };
+  edited("lr: 3e-3", "lr: 1.5e-3");
+  const Ended told = w.effllm(train("r"));
+  CHECK(told.code == 0);
+  CHECK(has(told.err, "changed: optim.lr: 0.003 -> 0.0015\n"));
+  CHECK(has(told.err, ", 0.5 times as much\n"));
+  CHECK(has(read_text(w.scratch.path / "runs/r/metrics.jsonl"), "changed: optim.lr: 0.003 -> 0.0015"));
+  edited("heads: 2, window: 9", "heads: 4, window: 7");
+  const Ended other = w.effllm(train("r"));
+  CHECK(other.code == 4);
+  CHECK(has(other.err, "\n  model.layers[2].mixer.heads: 2 -> 4\n  model.layers[2].mixer.window: 9 -> 7\n"));
+  std::vector<std::string> allowed = train("r", {"train.max_steps=105"});
+  allowed.emplace_back("--allow-model-change");
+  const Ended meant = w.effllm(allowed);
+  CHECK_MESSAGE(meant.code == 0, meant.err);
+  CHECK(has(meant.err, "the best loss starts anew"));
+  // Its weights start a run of their own.
+  const Ended from =
+      w.effllm({"train", "tiny.yaml", "--name", "tuned", "--from", "runs/r", "--set", "train.max_steps=6"});
+  CHECK_MESSAGE(from.code == 0, from.err);
+  CHECK(has(from.err, "starts with the weights of runs/r/ckpt/best.safetensors (step 105)"));
+  CHECK(w.effllm({"train", "tiny.yaml", "--from", "runs/r", "--dry-run"}).code == 0);
+  CHECK(w.effllm({"train", "tiny.yaml", "--from", "runs/r", "--dry-run", "--set", "model.d_model=32"}).code == 4);
+  CHECK(w.effllm({"train", "tiny.yaml", "--name", "tuned2", "--from", "runs/nothing"}).code == 4);
+  CHECK_FALSE(fs::exists(w.scratch.path / "runs/tuned2"));
+}
+
+TEST_CASE("cli resume: an edited configuration that loses to overrides.txt is said key by key and kept as an event") {
+  const World w;
+  const fs::path run = w.scratch.path / "runs/r";
+  REQUIRE(w.effllm(train("r", {"optim.lr=1e-3", "train.max_steps=20", "optim.schedule={warmup: 4}", "data.corpus=own"}))
+              .code == 0);
+  CHECK_FALSE(has(w.effllm(train("r")).err, "no effect"));
+  std::string yaml = read_text(w.scratch.path / "tiny.yaml");
+  yaml.replace(yaml.find("lr: 3e-3"), 8, "lr: 5e-4");
+  yaml.replace(yaml.find("warmup: 5"), 9, "warmup: 2");
+  yaml.replace(yaml.find("log_every: 5"), 12, "log_every: 4");
+  write_text(w.scratch.path / "tiny.yaml", yaml);
+  const Ended r = w.effllm(train("r"));
+  CHECK_MESSAGE(r.code == 0, r.err);
+  const std::string journal = read_text(run / "metrics.jsonl");
+  for (const std::string said :
+       {"warning: optim.lr: 3e-3 -> 5e-4 in tiny.yaml has no effect: runs/r/overrides.txt holds --set optim.lr=1e-3",
+        "warning: optim.schedule.warmup: 5 -> 2 in tiny.yaml has no effect: runs/r/overrides.txt holds --set "
+        "optim.schedule={warmup: 4}"}) {
+    CHECK_MESSAGE(has(r.err, said), r.err);
+    CHECK(has(journal, said));
+  }
+  CHECK(has(r.err, "changed: train.log_every: 5 -> 4\n"));
+  CHECK_FALSE(has(r.err, "log_every: 5 -> 4 in tiny.yaml has no effect"));
+  CHECK_FALSE(has(w.effllm(train("r")).err, "no effect"));  // said once
+  CHECK_FALSE(has(w.effllm(train("r", {"train.max_steps=20"})).err, "no effect"));
 }
 
 TEST_CASE("cli resume: carried states are resumed to the bit too, whatever the number of threads") {
@@ -187,10 +249,10 @@ TEST_CASE("cli resume: another corpus is exit 3, another vocabulary or model exi
     CHECK(read_text(run / "config.resolved.yaml") == resolved);
     CHECK(read_text(run / "metrics.jsonl") == journal);
   };
-  refused({"data.tokenizer=byte"}, 4, "vocabulary");
-  refused({"model.d_model=32"}, 4, "the model needs");
-  refused({"model.layers[2].mixer={type: gla}"}, 4, "layers.2.mixer");
-  refused({"train.carry_state=true", "data.order=streams"}, 4, "carried state");
+  refused({"data.tokenizer=byte"}, 4, "data.tokenizer: char -> byte");
+  refused({"model.d_model=32"}, 4, "model.d_model: 16 -> 32");
+  refused({"model.layers[2].mixer={type: gla}"}, 4, "model.layers[2].mixer.type: attention -> gla");
+  refused({"train.carry_state=true", "data.order=streams"}, 4, "data.order: shuffled_windows -> streams");
   write_text(w.scratch.path / "own.txt", read_text(w.scratch.path / "own.txt") + "line 7: the quick brown fox.\n");
   REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "own", "--force"}).code == 0);
   refused({}, 3, "SHA-256");

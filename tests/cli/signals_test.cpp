@@ -47,6 +47,19 @@ TEST_CASE("cli train: TERM ends it with exit 75 at any moment of a step of large
   }
 }
 
+TEST_CASE("cli train: the first INT is answered while its step goes on, a second ends the program") {
+  const WideWorld w;
+  Surroundings in = w.in;
+  in.err_to = (w.scratch.path / "said").string();
+  Process p(w.command({"train", "wide.yaml", "--set", "train.batch=65536", "--set", "train.max_steps=2"}), in);
+  REQUIRE(await_text(in.err_to, "starting"));  // a step of minutes
+  p.signal(SIGINT);
+  CHECK(await_text(in.err_to, "stopping with a checkpoint when this step is done; Ctrl-C again ends at once"));
+  CHECK(p.running());
+  p.signal(SIGINT);
+  CHECK(p.wait().code == 130);
+}
+
 TEST_CASE("cli train: checkpoints on request, many of them, change nothing") {
   const WideWorld w;
   REQUIRE(run_command(w.train("whole"), w.in).code == 0);

@@ -110,8 +110,30 @@ TEST_CASE("options: numbers that a reader could take in two ways are refused") {
   }
   for (std::string_view bad : {"yes", "no", "on", "True", "1", "0", "'true'", "[true]"})
     CHECK(has(refusal("bias: " + std::string(bad)), "`bias` must be true or false, not"));
-  CHECK(has(refusal("n_heads: \"4\""), "an integer such as 42, not the quoted text \"4\""));
+  CHECK(has(refusal("n_heads: \"4\""), "an integer such as 42, not the quoted text \"4\"; write 4"));
   CHECK(has(refusal("n_heads: 99999999999999999999"), "an integer such as 42 that 64 bits can hold"));
+}
+
+TEST_CASE("options: where it is clear what number was meant, how to write it is said") {
+  for (const auto& [given, write] : std::vector<std::pair<std::string, std::string>>{{"1e3", "1000"},
+                                                                                     {"1_000", "1000"},
+                                                                                     {"1,000,000", "1000000"},
+                                                                                     {"1'000", "1000"},
+                                                                                     {"+5", "5"},
+                                                                                     {"2.0", "2"},
+                                                                                     {"1.5e3", "1500"},
+                                                                                     {"-1e2", "-100"},
+                                                                                     {"'7'", "7"}})
+    CHECK(has(refusal("n_heads: " + given), "; write " + write + "\n"));
+  for (const char* given : {"1.5", "010", "1,5", "1_", "_1", "1__0", "10,00", "1e30", "k", "1e-3", "0x10"})
+    CHECK_FALSE(has(refusal(std::string("n_heads: ") + given), "; write"));
+  CHECK(has(refusal("lr: +1e-3"), "not `+1e-3`; write 0.001\n"));
+  CHECK(has(refusal("lr: 1_000.5"), "; write 1000.5\n"));
+  CHECK(has(refusal("lr: '0.5'"), "; write 0.5\n"));
+  CHECK_FALSE(has(refusal("lr: 1,5"), "; write"));
+  CHECK(has(refusal("bias: yes"), "`bias` must be true or false, not `yes`; write true\n"));
+  CHECK(has(refusal("bias: Off"), "; write false\n"));
+  CHECK_FALSE(has(refusal("bias: perhaps"), "; write"));
 }
 
 TEST_CASE("options: ranges, choices and kinds are named") {

@@ -108,7 +108,7 @@ TEST_CASE("override: what is wrong is refused, and nothing changes") {
       {"m[0]=1", "of what is no list"},
       {"a=1, 2", "more than one value"},
       {"a=b: c", "write a map in braces"},
-      {"a=[1", "not valid YAML"},
+      {"a=[1", "a bracket or brace is not closed"},
       {"a=1], [2", "error"},
       {"a=1]\n---\n[2", "error"},
       {"a={b: 1, b: 2}", "duplicate key"},

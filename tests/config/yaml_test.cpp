@@ -71,18 +71,34 @@ TEST_CASE("yaml: what is refused is refused with its line and column") {
       {"~: 1\n", "f:1:1: error: a key must be a text"},
       {"\"\": 1\n", "f:1:1: error: a key must be a text"},
       {"a: *b\n", "f:1:4: error: this is not valid YAML"},
-      {"a: [1, 2\n", "error: this is not valid YAML"},
+      {"a: [1, 2\n", "a bracket or brace is not closed"},
+      {"a: {b: ROMEO:}\n", "needs quotes"},
       {"a: 'x\n", "f:2:1: error: this is not valid YAML: a quoted text has no end"},
       {"a: 'x", "a quoted text has no end"},
       {"a: \"x\nb: 2\n", "a quoted text has no end"},
-      {"a: b: c\n", "f:1:5: error: this is not valid YAML"},
-      {"a:\n\tb: 1\n", "error: this is not valid YAML"},
+      {"a: b: c\n", "f:1:5: error: a text with a colon needs quotes: a: \"b: c\""},
+      {"e:\n  prompt: ROMEO:\n", "f:2:16: error: a text with a colon needs quotes: prompt: \"ROMEO:\"\n"},
+      {"prompt: ROMEO: # who\n", "needs quotes: prompt: \"ROMEO:\"\n"},
+      {"prompt: say \"x\":\n", "f:1:16: error: a text with a colon needs quotes around all of it"},
+      {"e:\n  - prompt: http://x.y z: w\n", "needs quotes: - prompt: \"http://x.y z: w\""},
+      {"a:\n\tb: 1\n", "f:2:1: error: this line is indented with a tab; YAML takes spaces only"},
+      {"a:\n  b: 1\n\tc: 2\n", "f:3:1: error: this line is indented with a tab"},
+      {"a:\n  b: 1\n  \tc: 2\n", "f:3:3: error: this line is indented with a tab"},
+      {"a:\n\t- 1\n", "f:2:1: error: this line is indented with a tab"},
+      {"\ta:\n", "f:1:1: error: this line is indented with a tab"},
+      {"a: 1\n\t\nb: 2\n", "f:2:1: error: this line is indented with a tab"},
+      {"a:\n  b: x\n   c: 4\n", "f:3:5: error: a key cannot stand here"},
+      {"a:\n  b: 8\n c: 4\n", "f:3:2: error: this line is indented like none of the keys above it"},
   };
   for (const auto& [text, message] : kCases) {
     CAPTURE(text);
     CAPTURE(refusal(text));
     CHECK(has(refusal(text), message));
   }
+}
+
+TEST_CASE("yaml: tabs that do not indent are blanks") {
+  CHECK(parse_config("a:\tx\nb: {c: 3,\n\td: 4}\n", "f").find("b")->find("d")->text() == "4");
 }
 
 TEST_CASE("yaml: a refusal shows the line") {

@@ -7,8 +7,10 @@
 #include <map>
 #include <numeric>
 #include <set>
+#include <span>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "data/permutation.h"
 
 using namespace effllm;
@@ -52,7 +54,8 @@ TEST_CASE("batches: every order gives rows of the text with the next tokens as t
     CAPTURE(name);
     const auto order = build_order(name, text, {3, 7}, 5, false);
     for (int64_t step = 0; step < 40; ++step) {
-      const Batch batch = order->at(step);
+      const Batch batch = order->at(3 * step);
+      CHECK(batch.first_sample == 3 * step);
       check_rows(batch, 101);
       CHECK(batch.segments.empty());
       CHECK(batch.counted() == 21);
@@ -60,13 +63,13 @@ TEST_CASE("batches: every order gives rows of the text with the next tokens as t
   }
 }
 
-TEST_CASE("batches: a step is a pure function of seed and step") {
+TEST_CASE("batches: a batch is a pure function of seed and samples seen") {
   const TokenizedText text = counting_text(500);
   for (const char* name : {"random_windows", "shuffled_windows"}) {
     CAPTURE(name);
     const auto once = build_order(name, text, {4, 9}, 1, false), again = build_order(name, text, {4, 9}, 1, false);
     const auto other = build_order(name, text, {4, 9}, 2, false);
-    const auto late = again->at(77).inputs;
+    const auto late = again->at(77).inputs;  // no multiple of 4
     CHECK(once->at(3).inputs == again->at(3).inputs);
     CHECK(once->at(77).inputs == late);
     CHECK(once->at(3).inputs != once->at(4).inputs);
@@ -79,8 +82,11 @@ TEST_CASE("batches: random windows reach both ends of the text, evenly") {
   const auto order = build_order("random_windows", text, {10, 4}, 3, false);
   std::map<int32_t, int> seen;
   for (int64_t step = 0; step < 500; ++step) {
-    const Batch batch = order->at(step);
+    const Batch batch = order->at(10 * step);
     for (int64_t b = 0; b < 10; ++b) ++seen[input(batch, b, 0)];
+    // The draws of runs that are stored.
+    const RandomStream draws(3, "data.random_windows", static_cast<uint64_t>(step));
+    CHECK(input(batch, 7, 0) == static_cast<int32_t>(draws.below(7, 10)));
   }
   CHECK(seen.size() == 10);
   for (const auto& [start, count] : seen) {
@@ -112,7 +118,7 @@ TEST_CASE("batches: an epoch of shuffled windows sees each window once, and they
     }
     CHECK(static_cast<int64_t>(offsets.size()) == (n == 8 ? 1 : 7));  // 8: one row and its target fill the text
     if (windows > 8) CHECK(sequences.size() == 60);
-    CHECK(order->epochs(windows) == doctest::Approx(1));
+    CHECK(order->epochs(windows) == 1);
     CHECK_FALSE(order->continues(0));
   }
 }
@@ -122,7 +128,7 @@ TEST_CASE("batches: the rows of one step of shuffled windows are distinct, over 
   const auto order = build_order("shuffled_windows", text, {4, 7}, 9, false);
   std::vector<int32_t> starts;
   for (int64_t step = 0; step < 5; ++step) {
-    const Batch batch = order->at(step);
+    const Batch batch = order->at(4 * step);
     for (int64_t b = 0; b < 4; ++b) starts.push_back(input(batch, b, 0));
   }
   CHECK(std::set<int32_t>(starts.begin(), starts.begin() + 10).size() == 10);
@@ -134,10 +140,10 @@ TEST_CASE("batches: streams continue exactly, and wrap together") {
   const auto order = build_order("streams", text, {3, 5}, 1, false);
   std::set<int32_t> seen;
   for (int64_t step = 0; step < 12; ++step) {
-    const Batch now = order->at(step), next = order->at(step + 1);
-    CHECK(order->continues(step) == (step % 4 != 3));
+    const Batch now = order->at(3 * step), next = order->at(3 * step + 3);
+    CHECK(order->continues(3 * step + 3) == (step % 4 != 3));
     for (int64_t b = 0; b < 3; ++b) {
-      if (order->continues(step))
+      if (order->continues(3 * step + 3))
         CHECK(input(next, b, 0) == now.targets[static_cast<size_t>(b * 5 + 4)]);
       else
         CHECK(input(next, b, 0) == b * 20);
@@ -145,8 +151,37 @@ TEST_CASE("batches: streams continue exactly, and wrap together") {
     }
   }
   CHECK(seen.size() == 60);  // rows don't overlap and leave no gap
-  CHECK(order->at(0).inputs == order->at(4).inputs);
-  CHECK(order->epochs(4) == doctest::Approx(1));
+  CHECK(order->at(0).inputs == order->at(12).inputs);
+  CHECK(order->epochs(12) == 1);
+  CHECK(order->epochs(6) == 0.5);
+  CHECK_THROWS_AS(order->at(4), ShapeError);  // no row would go on
+}
+
+TEST_CASE("batches: a batch of another size goes on with the next windows, none left out and none twice") {
+  const TokenizedText text = counting_text(400);
+  const auto starts = [&](const char* name, BatchShape shape, int64_t from, int64_t to) {
+    std::vector<int32_t> all;
+    const auto order = build_order(name, text, shape, 3, false);
+    for (int64_t samples = from; samples < to; samples += shape.batch) {
+      const Batch batch = order->at(samples);
+      for (int64_t b = 0; b < shape.batch; ++b) all.push_back(input(batch, b, 0));
+    }
+    return all;
+  };
+  for (const char* name : {"shuffled_windows", "random_windows"})
+    for (const int64_t first : {1, 2, 3, 6}) {
+      CAPTURE(name);
+      CAPTURE(first);
+      const std::vector<int32_t> whole = starts(name, {first, 7}, 0, 180);
+      for (const int64_t then : {1, 2, 3, 4, 5, 12, 50}) {
+        CAPTURE(then);
+        std::vector<int32_t> parts = starts(name, {first, 7}, 0, 30);
+        const std::vector<int32_t> rest = starts(name, {then, 7, first}, 30, 130);
+        parts.insert(parts.end(), rest.begin(), rest.end());
+        CHECK(parts.size() >= 130);
+        CHECK(std::ranges::equal(parts, std::span(whole).first(parts.size())));
+      }
+    }
 }
 
 TEST_CASE("batches: documents are counted in the row and their first tokens are no targets") {
@@ -155,7 +190,7 @@ TEST_CASE("batches: documents are counted in the row and their first tokens are 
     CAPTURE(name);
     const auto order = build_order(name, text, {2, 5}, 3, true);
     for (int64_t step = 0; step < 30; ++step) {
-      const Batch batch = order->at(step);
+      const Batch batch = order->at(2 * step);
       REQUIRE(batch.segments.size() == batch.inputs.size());
       int64_t counted = 0;
       for (int64_t b = 0; b < 2; ++b) {
@@ -190,7 +225,7 @@ TEST_CASE("batches: the shortest text that suffices is taken, a shorter one refu
     CAPTURE(name);
     const int64_t batch = name == std::string("streams") ? 2 : 1;
     const TokenizedText enough = counting_text(batch * 6 + 1), short_one = counting_text(batch * 6);
-    check_rows(build_order(name, enough, {batch, 6}, 1, false)->at(11), batch * 6 + 1);
+    check_rows(build_order(name, enough, {batch, 6}, 1, false)->at(11 * batch), batch * 6 + 1);
     CHECK_THROWS_AS(build_order(name, short_one, {batch, 6}, 1, false), DataError);
     CHECK_THROWS_AS(build_order(name, counting_text(0), {batch, 6}, 1, false), DataError);
   }

@@ -36,7 +36,7 @@ std::string train(int threads, int64_t steps, int64_t lanes, int64_t shard_token
                   {.seed = 3, .clip = 1, .carry_state = carry});
   double first = 0, last = 0;
   for (int64_t step = 0; step < steps; ++step) {
-    const StepResult r = trainer.step(order->at(step), step, 1);
+    const StepResult r = trainer.step(order->at(step * 8), step, 1);
     REQUIRE(r.finite);
     (step == 0 ? first : last) = r.loss;
   }

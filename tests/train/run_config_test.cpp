@@ -22,6 +22,12 @@ std::string error_of(const std::string& yaml) {
   return config_error([&] { read_run(yaml); });
 }
 
+size_t errors_in(const std::string& message) {
+  size_t errors = 0;
+  for (size_t at = message.find("error:"); at != message.npos; at = message.find("error:", at + 1)) ++errors;
+  return errors;
+}
+
 }  // namespace
 
 TEST_CASE("run config: what isn't said has defaults, the name is the file's") {
@@ -38,20 +44,43 @@ TEST_CASE("run config: what isn't said has defaults, the name is the file's") {
 }
 
 TEST_CASE("run config: exactly one horizon") {
-  for (const char* train : {"{}", "{max_steps: 5, max_time: 3}", "{max_tokens: 5, max_flops: 3, max_steps: 1}"}) {
+  for (const char* train : {"{}", "{max_steps: 5, max_time: 3}", "{max_epochs: 1, max_steps: x}",
+                            "{max_tokens: 5, max_flops: 3, max_steps: 1}"}) {
     const std::string message = error_of(kModel + "train: " + train + "\n");
     INFO(message);
     CHECK(has(message, "c.yaml:2:8"));
-    CHECK(has(message, "exactly one of max_steps, max_tokens, max_flops, max_time"));
+    CHECK(has(message, "exactly one of max_steps, max_tokens, max_epochs, max_flops, max_time"));
   }
   CHECK(has(error_of(kModel), "exactly one"));
   const auto done = [](const char* train) {
-    return read_run(kModel + "train: " + train + "\n").progress(5, 200, 3e6, 8);
+    return read_run(kModel + "train: " + train + "\n")
+        .progress({.steps = 5, .tokens = 200, .epochs = 0.75, .flops = 3e6, .seconds = 8});
   };
   CHECK(done("{max_steps: 10}") == 0.5);
   CHECK(done("{max_tokens: 1000}") == 0.2);
+  CHECK(done("{max_epochs: 3}") == 0.25);
   CHECK(done("{max_flops: 6e6}") == 0.5);
   CHECK(done("{max_time: 32}") == 0.25);
+}
+
+TEST_CASE("run config: a value that cannot be read is one error, not two") {
+  for (const char* rest : {"train: {max_steps: 1e3}\n", "train: {max_epochs: many}\n", "train: {max_step: 10}\n",
+                           "train: [1]\n", "train: {max_steps: 9, carry_state: true}\ndata: {order: stream}\n",
+                           "train: {max_steps: 9}\neval: {protocol: slide, stride: 4}\n",
+                           "train: {max_steps: 9}\neval: {protocol: sliding, tokens: 1e3, stride: 400}\n",
+                           "train: {max_steps: 9, context: 5_12}\neval: {protocol: sliding, stride: 400}\n"}) {
+    const std::string message = error_of(kModel + rest);
+    INFO(message);
+    CHECK(errors_in(message) == 1);
+  }
+  for (const char* rest :
+       {"train: {max_steps: 9, context: 1_00}\n", "train: {max_steps: 9, context: 100}\neval: {protocol: carry}\n",
+        "train: {max_steps: 9, context: 100}\neval: {tokens: 1e3}\n"}) {
+    const std::string message =
+        error_of(std::string("model: {positions: learned, max_tokens: 128, layers: [{mixer: gla}]}\n") + rest);
+    INFO(message);
+    CHECK(errors_in(message) == 1);
+  }
 }
 
 TEST_CASE("run config: what doesn't go together is an error with its place") {

@@ -215,6 +215,14 @@ TEST_CASE("run: every kind of horizon ends it") {
   CHECK(train(t, {"~train.max_steps", "train.max_tokens=650"}).steps == 11);
   const RunOutcome flops = train(t, {"~train.max_steps", "train.max_flops=5e6"});
   CHECK(flops.steps > 1);
+  const RunOutcome epochs = train(t, {"~train.max_steps", "train.max_epochs=1.5", "name=epochs"});
+  const Corpus corpus = Corpus::open((t / "data/tiny.yaml").string());
+  const auto windows = static_cast<double>(corpus.text(Split::train).size() / 16 - 1);
+  CHECK(epochs.steps == static_cast<int64_t>(std::ceil(1.5 * windows / 4)));
+  const JournalData journal = read_journal(epochs.folder / "metrics.jsonl");
+  const JournalTable* rows = journal.find("train");
+  REQUIRE(rows);
+  CHECK(rows->find("epoch")->at(2) == 30 * 4 / windows);
   const RunOutcome time = train(t, {"~train.max_steps", "train.max_time=0.1"});
   CHECK(time.seconds >= 0.1);
   CHECK(time.steps > 1);
@@ -244,6 +252,26 @@ TEST_CASE("run: steps that are not finite are left out and named, the fourth in 
     CHECK(status_of(run).at("status") == "failed");
     for (const int64_t step : RunFolder(run).steps()) CHECK_NOTHROW(load_model(RunFolder(run).checkpoint(step)));
   }
+}
+
+TEST_CASE("run: a loss above log(vocabulary) for long is said and is not called the best") {
+  const Threads one(1);
+  const TinyFolder t("run_guess");
+  const RunOutcome bad = train(t, {"optim.lr=0", "optim.weight_decay=0", "model.init={std: 1}", "train.max_steps=120",
+                                   "train.eval_every=60", "name=bad"});
+  const std::string log = slurp(bad.folder / "log.txt");
+  const double guess = std::log(static_cast<double>(load_model(bad.folder).model->vocab()));
+  REQUIRE(bad.best_val > guess);
+  CHECK(log.find("for 100 steps the loss has been above log(") != log.npos);
+  CHECK(log.find("worse than a guess)") != log.npos);
+  CHECK(log.find("(best)") == log.npos);
+  int warnings = 0;
+  for (const auto& e : read_journal(bad.folder / "metrics.jsonl").events)
+    warnings += e.level == "warning" && e.text.find("the loss has been above") != e.text.npos;
+  CHECK(warnings == 1);
+  const std::string good = slurp(train(t, {"name=good"}).folder / "log.txt");
+  CHECK(good.find("(best)") != good.npos);
+  CHECK(good.find("worse than a guess") == good.npos);
 }
 
 TEST_CASE("run: what could only fail at the end fails before the start") {

@@ -1,0 +1,98 @@
+#include "train/run_changes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/text.h"
+
+namespace effllm {
+namespace {
+
+// Whether the rows that follow are those that the run would have seen. Draws with replacement know no place.
+bool decides_place(const std::string& key, const RunConfig& before, const RunConfig& after) {
+  const std::string& order = after.data.order;
+  if (key == "data.order") return order != "random_windows";
+  if (order != before.data.order || order == "random_windows") return false;
+  if (key == "data.seed") return order != "streams";
+  if (key == "train.batch") return order == "streams";
+  if (key == "train.context") return true;
+  return key == "train.carry_state" && after.train.carry_state;
+}
+
+bool of_the_model(const std::string& key, const RunConfig& after) {
+  if (key.ends_with(".dropout")) return false;
+  if (key == "data.seed" && after.data.order == "streams") return false;  // which has no random numbers
+  return key.starts_with("model.") || key.starts_with("objective.") || key == "data.tokenizer" || key == "data.reset" ||
+         key == "data.order" || key == "data.seed";
+}
+
+// A line each, indented.
+std::string listed(const std::vector<ConfigChange>& changes) {
+  std::string text;
+  for (const ConfigChange& c : changes) text += "\n  " + c.text();
+  return text;
+}
+
+}  // namespace
+
+RunChanges changes_between(const RunConfig& before, const RunConfig& after) {
+  ConfigNode a = write_run_config(before), b = write_run_config(after);
+  for (ConfigNode* n : {&a, &b}) {
+    n->erase("name");
+    n->erase("version");
+    if (!before.model.learned_positions && !after.model.learned_positions) n->find("model")->erase("max_tokens");
+  }
+  RunChanges changes;
+  for (ConfigChange& c : differences(a, b)) {
+    auto& kind = decides_place(c.key, before, after) ? changes.place
+                 : of_the_model(c.key, after)        ? changes.model
+                                                     : changes.other;
+    kind.push_back(std::move(c));
+  }
+  return changes;
+}
+
+std::string lr_jump(const RunConfig& before, const RunConfig& after, const Spent& spent) {
+  const auto rate = [&](const RunConfig& c) {
+    return c.optim.lr * schedule_factor(c.schedule, spent.steps, std::min(1.0, c.progress(spent)));
+  };
+  const double old = rate(before), next = rate(after);
+  if (std::abs(next - old) <= 0.01 * old) return "";
+  const std::string factor = old > 0 ? fmt::format(", {:.3g} times as much", next / old) : "";
+  return fmt::format("the learning rate of step {} is {:.4g} instead of {:.4g}{}", spent.steps, next, old, factor);
+}
+
+void require_same_run(const RunChanges& changes, const std::string& path, bool allow_other_model) {
+  if (!changes.place.empty())
+    throw CheckpointError(
+        "{}: the rows of its data can't go on under the configuration:{}\nPut it back, or begin the data anew with "
+        "these "
+        "weights: --from {} without --resume",
+        path, listed(changes.place), path);
+  if (!changes.model.empty() && !allow_other_model)
+    throw CheckpointError(
+        "{}: the run was begun with another model or other data than the configuration has:{}\nPut it back, train anew "
+        "without --resume, or go on all the same: --allow-model-change",
+        path, listed(changes.model));
+}
+
+void require_same_weights(const RunRecord& record, const RunConfig& config, const Tokenizer& tokenizer,
+                          const std::string& path, bool allow_other_model) {
+  std::vector<ConfigChange> changes = changes_between(record.config, config).model;
+  std::erase_if(changes,
+                [](const ConfigChange& c) { return !c.key.starts_with("model.") && c.key != "data.tokenizer"; });
+  if (!changes.empty() && !allow_other_model)
+    throw CheckpointError(
+        "{}: its weights are of another model than the configuration's:{}\nWrite the model as it was trained, or start "
+        "with its weights all the same: --allow-model-change",
+        path, listed(changes));
+  if (record.vocab != tokenizer.to_json())
+    throw CheckpointError(
+        "{}: has another vocabulary ({} tokens) than the corpus ({} tokens): a row of its embedding would stand for "
+        "another token. Weights go from corpus to corpus with data.tokenizer: byte",
+        path, stored_tokenizer(record, path)->vocab_size(), tokenizer.vocab_size());
+}
+
+}  // namespace effllm
