@@ -16,7 +16,9 @@
 #include "io/run_folder.h"
 #include "io/safetensors.h"
 #include "json_output.h"
+#include "kernels/prepare.h"
 #include "train/loaded_model.h"
+#include "train/memory.h"
 
 namespace effllm::app {
 namespace {
@@ -136,6 +138,7 @@ void print_result(const LoadedModel& m, const Corpus& corpus, const EvalArgs& ar
 }  // namespace
 
 ExitCode eval(const Common& common, const EvalArgs& args) {
+  prepare_threads();
   const LoadedModel m = load_model(args.model);
   const Corpus corpus = args.corpus.empty() ? open_corpus(m) : Corpus::open(args.corpus);
   const std::vector<std::string> other = differences(m.corpus, corpus.identity());
@@ -160,6 +163,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
     throw ConfigError("--stride belongs to --protocol sliding; `{}` has none", o.protocol);
   if (const auto note = beyond_training(*m.model, trained_context(m.config), o); !note.empty() && !common.quiet)
     print_stderr(fmt::format("note: {}\n", note));
+  require_evaluation(m.config, m.model->vocab(), o, static_cast<int64_t>(text.tokens.size()));
   const EvalResult r = evaluate(*m.model, text, *m.tokenizer, o);
   if (!args.save_logits.empty()) save_logits(m, text, o, args.save_logits);
   const std::vector<Rival> others =

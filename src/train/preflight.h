@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "data/corpus.h"
+#include "train/memory.h"
 #include "train/run_config.h"
 
 namespace effllm {
@@ -12,7 +13,7 @@ struct Preflight {
   Corpus corpus;
   std::unique_ptr<Tokenizer> tokenizer;
   TokenizedText train, val;  // `val`: the split of eval.split
-  double memory = 0;         // bytes that training will need at most
+  MemoryPlan plan;           // what training will need at most
 };
 
 // DataError for a corpus that is missing or too short, an empty split and a prompt outside the vocabulary; MemoryError
