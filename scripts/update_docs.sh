@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fills in the generated parts of README.md and docs/mechanisms.md, or with --check says whether they are up to date.
+# Fills in the generated parts of README.md, docs/mechanisms.md and docs/configuration.md, or with --check says whether they are up to date.
 # Between `<!-- run COMMAND -->` and `<!-- end -->` stands what COMMAND prints.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,7 +7,7 @@ export EFFLLM=${EFFLLM:-$PWD/build/release/effllm}
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 stale=0
-for file in README.md docs/mechanisms.md; do
+for file in README.md docs/mechanisms.md docs/configuration.md; do
   awk '
     /^<!-- run / {
       print

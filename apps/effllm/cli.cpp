@@ -13,6 +13,7 @@
 #include "base/version.h"
 #include "cli_errors.h"
 #include "cli_validators.h"
+#include "help.h"
 #include "kernels/parallel.h"
 
 namespace effllm::app {
@@ -149,6 +150,7 @@ void choose_threads(int given) {
 
 ExitCode run_command_line(int argc, char** argv) {
   CLI::App app("Trains and evaluates small efficient language models on a CPU.", "effllm");
+  wrap_help(app);
   app.require_subcommand(0, 1);
   app.set_version_flag("--version", build_info().version);
   Common common;
@@ -175,7 +177,7 @@ ExitCode run_command_line(int argc, char** argv) {
   CLI::App* list_command =
       command(app, "list", "What a configuration may name", [&] { return list(common, list_args); });
   list_command->add_option("kind", list_args.kind,
-                           "mixers, ffns, objectives, optimizers, schedules, orders, tokenizers, protocols");
+                           "mixers, ffns, options, objectives, optimizers, schedules, orders, tokenizers, protocols");
   list_command->add_flag("--long", list_args.details, "With options, papers, deviations and waivers");
   list_command->add_flag("--markdown", list_args.markdown, "As a Markdown table");
 

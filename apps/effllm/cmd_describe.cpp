@@ -34,13 +34,21 @@ std::vector<std::string> to_row(const LayerCost& l) {
 }
 
 nlohmann::json to_json(const LengthCost& l) {
-  return {{"tokens", l.tokens},
-          {"train_flops_per_token", l.train_flops},
-          {"prefill_flops_per_token", l.prefill_flops},
-          {"decode_flops", l.decode_flops},
-          {"kept_bytes_per_token", l.kept_bytes},
-          {"state_bytes", l.state_bytes},
-          {"kv_cache_bytes", l.cache_bytes}};
+  return {
+      {"tokens", l.tokens},
+      {"train_flops_per_token", l.train_flops},
+      {"prefill_flops_per_token", l.prefill_flops},
+      {"decode_flops", l.decode_flops},
+      {"kept_bytes_per_token", l.kept_bytes},
+      {"state_bytes", l.state_bytes},
+      {"kv_cache_bytes", l.cache_bytes},
+      {"shown",
+       {{"train_flops_per_token", human_count(l.train_flops)},
+        {"prefill_flops_per_token", human_count(l.prefill_flops)},
+        {"decode_flops", human_count(l.decode_flops)},
+        {"kept_bytes_per_token", human_bytes(l.kept_bytes)},
+        {"state_bytes", human_bytes(static_cast<double>(l.state_bytes))},
+        {"part_of_kv_cache", human_percent(static_cast<double>(l.state_bytes) / static_cast<double>(l.cache_bytes))}}}};
 }
 
 std::vector<std::string> to_row(const LengthCost& l) {
@@ -70,11 +78,12 @@ void print_parameters(const RunConfig& c, int64_t vocab) {
 ExitCode describe(const Common& common, const DescribeArgs& args) {
   const auto [c, vocab] = source_of(args.model, args.set);
   const ModelCost cost = count_cost(c.model, vocab, c.train.context);
-  const double memory = predicted_bytes(c, vocab, threads());
+  const double memory = plan_memory(c, vocab, threads()).total();
   if (common.json) {
     nlohmann::json j = {{"context", cost.context},
                         {"vocab", vocab},
                         {"total", to_json(cost.total)},
+                        {"parameters_shown", human_count(static_cast<double>(cost.total.parameters))},
                         {"kept_bytes_per_sequence", cost.kept_bytes},
                         {"training_bytes", memory}};
     for (const auto& l : cost.layers) j["layers"].push_back(to_json(l));
@@ -92,14 +101,14 @@ ExitCode describe(const Common& common, const DescribeArgs& args) {
   LayerCost total = cost.total;
   total.what = "total";
   rows.push_back(to_row(total));
-  fmt::print("{}\ncontext {}, vocabulary {}; decode and state after {} tokens, one sequence, f32\n\n", table(rows),
+  fmt::print("{}\ncontext {}, vocabulary {}\ndecode and state: after {} tokens, one sequence, f32\n\n", table(rows),
              cost.context, vocab, cost.context);
   std::vector<std::vector<std::string>> lengths = {{"tokens", "train FLOPs/token", "prefill FLOPs/token",
                                                     "decode FLOPs after them", "kept/token", "state", "KV cache"}};
   for (const LengthCost& l : cost.lengths) lengths.push_back(to_row(l));
   fmt::print(
       "{}\nKV cache: what multi-head attention in every layer would remember\nkept for backward: {} a sequence of {} "
-      "tokens; training needs about {} with {} thread{}\n",
+      "tokens\ntraining needs about {} with {} thread{}\n",
       table(lengths), human_bytes(cost.kept_bytes), cost.context, human_bytes(memory), threads(),
       threads() == 1 ? "" : "s");
   return ExitCode::ok;
@@ -120,12 +129,12 @@ ExitCode check(const Common& common, const CheckArgs& args) {
                      {"exit_code", 0},
                      {"parameters", cost.total.parameters},
                      {"train_flops_per_token", cost.total.train_flops},
-                     {"training_bytes", ready.memory},
+                     {"training_bytes", ready.plan.total()},
                      {"note", ready.note}});
       if (!common.json)
         fmt::print("{}: ok, {} parameters, {} FLOPs a token, about {} of memory{}\n", file,
                    human_count(static_cast<double>(cost.total.parameters)), human_count(cost.total.train_flops),
-                   human_bytes(ready.memory), ready.note.empty() ? "" : "; " + ready.note);
+                   human_bytes(ready.plan.total()), ready.note.empty() ? "" : "; " + ready.note);
     } catch (const Error& e) {
       all.push_back({{"config", file}, {"exit_code", static_cast<int>(e.code())}, {"error", e.what()}});
       const std::string what = e.what();  // most errors of a configuration begin with their place

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/limits.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "base/version.h"
@@ -19,7 +20,6 @@
 #include "kernels/isa.h"
 #include "kernels/parallel.h"
 #include "model/language_model.h"
-#include "train/run.h"
 
 namespace effllm::app {
 namespace {
@@ -74,7 +74,9 @@ std::string products() {
   double best = 0;
   for (int i = 0; i < 8; ++i) best = std::max(best, probe());
   const double peak = fma_peak(0.1), part = best / peak;
-  return fmt::format("{:.0f} GFLOP/s, {:.2f} of the {:.0f} of multiply-adds in registers{}", best, part, peak,
+  // The set of instructions in use may lack a fast multiply-add that the library has.
+  if (part > 1.2) return fmt::format("{:.1f} GFLOP/s ({} multiply-adds alone: {:.1f})", best, isa(), peak);
+  return fmt::format("{:.1f} GFLOP/s, {} of {:.1f} by multiply-adds in registers{}", best, human_percent(part), peak,
                      part < kSlow ? ": SLOW, a fallback of the library, or other programs run" : "");
 }
 

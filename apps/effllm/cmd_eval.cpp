@@ -15,7 +15,10 @@
 #include "io/run_folder.h"
 #include "io/safetensors.h"
 #include "json_output.h"
+#include "kernels/prepare.h"
 #include "train/eval_target.h"
+#include "train/loaded_model.h"
+#include "train/memory.h"
 
 namespace effllm::app {
 namespace {
@@ -54,6 +57,7 @@ void save_logits(const LoadedModel& m, const TokenizedText& text, const EvalOpti
 }  // namespace
 
 ExitCode eval(const Common& common, const EvalArgs& args) {
+  prepare_threads();
   const LoadedModel m = load_model(args.model);
   if (const std::string note = not_recorded(m, m.checkpoint.string()); !note.empty() && !common.quiet)
     print_stderr(note + "\n");
@@ -73,6 +77,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
     print_stderr(fmt::format("not the corpus that was trained on: {}\n", join(target.other_than_trained_on, "; ")));
   if (const auto note = beyond_training(*m.model, trained_context(m.config), o); !note.empty() && !common.quiet)
     print_stderr(fmt::format("note: {}\n", note));
+  require_evaluation(m.config, m.model->vocab(), o, static_cast<int64_t>(target.tokens.tokens.size()));
   StatusLine status(common.quiet);
   const auto show = [&, start = std::chrono::steady_clock::now()](const std::string& what) {
     if (std::chrono::steady_clock::now() - start > kSilence) status.update(what);

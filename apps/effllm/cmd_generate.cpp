@@ -12,7 +12,9 @@
 #include "decode/generator.h"
 #include "io/file.h"
 #include "json_output.h"
+#include "kernels/prepare.h"
 #include "train/loaded_model.h"
+#include "train/memory.h"
 
 namespace effllm::app {
 namespace {
@@ -28,6 +30,7 @@ std::string prompt_of(const GenerateArgs& args) {
 }  // namespace
 
 ExitCode generate(const Common& common, const GenerateArgs& args) {
+  prepare_threads();
   const LoadedModel m = load_model(args.model);
   GenerateOptions o;
   o.tokens = args.tokens;
@@ -43,6 +46,7 @@ ExitCode generate(const Common& common, const GenerateArgs& args) {
   if (!common.quiet && o.context.takes_effect(prompt_length, o.tokens))
     print_stderr(fmt::format("context: {}{}\n", describe(o.context),
                              args.context ? "" : ", as in training; --context chooses otherwise"));
+  require_samples(m.config, m.model->vocab(), prompt_length, args.tokens, o.context);
   // A model may write escape sequences; a terminal would obey them.
   const bool clean = is_terminal(STDOUT_FILENO) && !args.raw;
   const auto shown = [&](std::string_view s) { return clean ? printable(s) : std::string(s); };

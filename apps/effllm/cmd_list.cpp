@@ -4,6 +4,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
 #include "eval/evaluator.h"
@@ -35,24 +36,62 @@ std::string state_of(const MixerInfo& m, bool channel_mixer) {
   const MixerArgs args{.d_model = kWidth, .layer = 0, .layers = 1, .max_tokens = 256};
   const auto built = channel_mixer ? build_ffn(node, args, Scope(store)) : build_mixer(node, args, Scope(store));
   std::string all;
-  const StateSpec one = built->state_spec(1), two = built->state_spec(2);
+  // A ring is as long as it gets; what grows is told by the token.
+  const StateSpec one = built->state_spec(1), two = built->state_spec(2), most = built->state_spec(int64_t{1} << 40);
   for (size_t i = 0; i < one.fields.size(); ++i) {
     const StateField& f = one.fields[i];
-    const bool grows = two.fields[i].shape != f.shape || f.growth == Growth::per_token;
-    all += fmt::format("{}{} {}{}", all.empty() ? "" : ", ", f.name, f.shape.str(),
-                       grows                      ? " a token"
-                       : f.growth == Growth::ring ? " (ring)"
-                                                  : "");
+    const bool ring = f.growth == Growth::ring, grows = !ring && two.fields[i].shape != f.shape;
+    all += fmt::format("{}{} {}{}", all.empty() ? "" : ", ", f.name, (ring ? most.fields[i] : f).shape.str(),
+                       grows || f.growth == Growth::per_token ? " a token"
+                       : ring                                 ? " (ring)"
+                                                              : "");
   }
   return all.empty() ? "none" : all;
+}
+
+// A line of Markdown, or as many as the terminal needs.
+void print_line(const std::string& text, bool markdown) {
+  if (markdown || output_columns() == 0) return fmt::print("{}\n", text);
+  const auto parts = wrapped(text, static_cast<size_t>(std::max(output_columns() - 4, 20)));
+  for (size_t i = 0; i < parts.size(); ++i) fmt::print("{}{}\n", i ? "    " : "", parts[i]);
+}
+
+void print_options(Options& options, bool markdown) {
+  const std::string indent = markdown ? "" : "  ";
+  Rows rows = {{indent + "option", "type", "default", "range", "meaning"}};
+  for (const OptionInfo& o : describe(options)) rows.push_back({indent + o.name, o.type, o.shown, o.limits, o.help});
+  fmt::print("{}\n", markdown ? markdown_table(rows) : table(rows));
+}
+
+void print_sections(bool markdown) {
+  for (const ConfigSection& s : all_sections()) {
+    const std::string name = s.path.empty() ? "the file" : s.path;
+    print_line(markdown ? fmt::format("### {}\n\n{}\n", name, s.summary) : fmt::format("{}: {}", name, s.summary),
+               markdown);
+    print_options(*s.options, markdown);
+  }
+}
+
+nlohmann::json to_json(const OptionInfo& o) {
+  return {{"name", o.name}, {"type", o.type}, {"default", o.value}, {"range", o.limits}, {"meaning", o.help}};
+}
+
+nlohmann::json sections_json() {
+  nlohmann::json all = nlohmann::json::array();
+  for (const ConfigSection& s : all_sections())
+    for (const OptionInfo& o : describe(*s.options)) {
+      all.push_back(to_json(o));
+      all.back()["section"] = s.path;
+    }
+  return all;
 }
 
 void print_details(Mechanisms all, bool markdown, bool channel_mixers) {
   for (const MixerInfo* m : all) {
     const auto line = [&](std::string_view what, std::string_view text) {
-      if (!text.empty()) fmt::print("{}{}: {}\n", markdown ? "- " : "  ", what, text);
+      if (!text.empty()) print_line(fmt::format("{}{}: {}", markdown ? "- " : "  ", what, text), markdown);
     };
-    fmt::print("{}{}: {} ({})\n", markdown ? "### " : "", m->name, m->title, m->paper);
+    print_line(fmt::format("{}{}: {} ({})", markdown ? "### " : "", m->name, m->title, m->paper), markdown);
     line("family", m->family);
     line("recurrence", m->recurrence);
     line("state at width 256", state_of(*m, channel_mixers));
@@ -61,11 +100,8 @@ void print_details(Mechanisms all, bool markdown, bool channel_mixers) {
     line("waiver, cuts", m->waivers.split);
     line("waiver, causality", m->waivers.causal);
     if (markdown) fmt::print("\n");  // ends the list
-    const std::string indent = markdown ? "" : "  ";
-    Rows rows = {{indent + "option", "type", "default", "range", "meaning"}};
     const auto options = m->options();
-    for (const OptionInfo& o : describe(*options)) rows.push_back({indent + o.name, o.type, o.value, o.limits, o.help});
-    fmt::print("{}\n", markdown ? markdown_table(rows) : table(rows));
+    print_options(*options, markdown);
   }
 }
 
@@ -76,9 +112,7 @@ nlohmann::json details(const MixerInfo& m, bool channel_mixer) {
                       {"waivers", {{"cuts", m.waivers.split}, {"causality", m.waivers.causal}}},
                       {"options", nlohmann::json::array()}};
   const auto options = m.options();
-  for (const OptionInfo& o : describe(*options))
-    j["options"].push_back(
-        {{"name", o.name}, {"type", o.type}, {"default", o.value}, {"range", o.limits}, {"meaning", o.help}});
+  for (const OptionInfo& o : describe(*options)) j["options"].push_back(to_json(o));
   return j;
 }
 
@@ -99,6 +133,7 @@ const std::vector<Kind>& kinds() {
   static const std::vector<Kind> all = {
       {"mixers", "sequence mixers (model.layers[].mixer)", [] { return mechanisms(all_mixers()); }, all_mixers},
       {"ffns", "channel mixers (model.layers[].ffn)", [] { return mechanisms(all_ffns()); }, all_ffns},
+      {"options", "the keys of every other section of a configuration", [] { return Rows(); }},
       {"objectives", "what is optimised (objective.type)", [] { return names(all_objectives()); }},
       {"optimizers", "optim.type", [] { return names(all_optimizers()); }},
       {"schedules", "learning-rate schedules (optim.schedule.type)", [] { return names(all_schedules()); }},
@@ -136,7 +171,9 @@ ExitCode list(const Common& common, const ListArgs& args) {
   if (!args.kind.empty() && std::ranges::find(known, args.kind) == known.end())
     throw ConfigError("there is no list of `{}`.{} `effllm list` shows what can be listed", args.kind,
                       did_you_mean(args.kind, known));
-  if (common.json)
+  if (args.kind == "options")
+    common.json ? app::print_json(sections_json()) : print_sections(args.markdown);
+  else if (common.json)
     print_json(rows, detailed, args.kind == "ffns");
   else if (!detailed.empty())
     print_details(detailed, args.markdown, args.kind == "ffns");

@@ -5,12 +5,14 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 
+#include "base/limits.h"
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
 #include "io/file.h"
 #include "io/run_folder.h"
 #include "json_output.h"
+#include "kernels/prepare.h"
 #include "model/describe.h"
 #include "overrides.h"
 #include "shared.h"
@@ -41,7 +43,7 @@ void dry_run(const Common& common, const TrainArgs& args, const RunConfig& c) {
                               {"tokens_per_step", c.train.batch * c.train.context},
                               {"lanes", plan.lanes.size()},
                               {"train_flops_per_token", cost.total.train_flops},
-                              {"training_bytes", ready.memory},
+                              {"training_bytes", ready.plan.total()},
                               {"memory_bytes", memory_limit()}};
     print_json(j);
     return;
@@ -51,7 +53,7 @@ void dry_run(const Common& common, const TrainArgs& args, const RunConfig& c) {
       "would train {} parameters on {} ({}, {} tokens a step in {} lanes, {} FLOPs a token), about {} of {} memory\n",
       human_count(static_cast<double>(cost.total.parameters)), ready.corpus.manifest().name, c.data.order,
       c.train.batch * c.train.context, plan.lanes.size(), human_count(cost.total.train_flops),
-      human_bytes(ready.memory), human_bytes(memory_limit())));
+      human_bytes(ready.plan.total()), human_bytes(memory_limit())));
 }
 
 }  // namespace
@@ -77,6 +79,7 @@ ExitCode train(const Common& common, const TrainArgs& args) {
     return ExitCode::ok;
   }
   const std::string split = request.config.eval.split;
+  prepare_threads();
   // From before anything starts a thread to the end of the process: one that comes while it loads counts, and one that
   // comes when all is saved does not turn success into failure.
   [[gnu::used]] static const auto* const signals = new Signals(

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "commands.h"
 #include "json_output.h"
+#include "kernels/prepare.h"
 #include "shared.h"
 #include "train/loaded_model.h"
 #include "verify/verify.h"
@@ -105,6 +106,7 @@ std::vector<std::string> to_row(const Finding& f, DType type) {
 }  // namespace
 
 ExitCode verify(const Common& common, const VerifyArgs& args) {
+  prepare_threads();
   std::vector<DType> types;
   if (args.type != "f32") types.push_back(DType::f64);
   if (args.type != "f64") types.push_back(DType::f32);

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <stdexcept>
 #include <system_error>
 
 #include "base/terminal.h"
@@ -21,17 +22,26 @@ int main(int argc, char** argv) {
   int code = 0;
   const auto fail = [&](ExitCode c, const char* what) {
     const bool red = colours_wanted(STDERR_FILENO);
-    print_stderr(fmt::format("{}error:{} {}\n", red ? "\x1b[31m" : "", red ? "\x1b[0m" : "", what));
+    for (const char* part : {red ? "\x1b[31m" : "", "error:", red ? "\x1b[0m" : "", " ", what, "\n"})
+      print_stderr(part);  // piece by piece: there may be no memory to put them together
     code = static_cast<int>(c);
   };
+  constexpr const char* kNoMemory =
+      "out of memory: lower train.context, train.batch or model.d_model, or raise the limit";
+  constexpr const char* kNoThread =
+      "the system gives no more threads or memory: raise the limit, or take fewer --threads";
   try {
     code = static_cast<int>(app::run_command_line(argc, argv));
   } catch (const Error& e) {
     fail(e.code(), e.what());
   } catch (const std::bad_alloc&) {
-    fail(ExitCode::memory, "out of memory");
+    fail(ExitCode::memory, kNoMemory);
+  } catch (const std::length_error&) {  // a container of more than any memory
+    fail(ExitCode::memory, kNoMemory);
   } catch (const std::system_error& e) {  // fmt's, too, where standard output takes no more in the middle of a table
-    fail(ExitCode::io, e.what());
+    const bool memory =
+        e.code() == std::errc::not_enough_memory || e.code() == std::errc::resource_unavailable_try_again;
+    fail(memory ? ExitCode::memory : ExitCode::io, memory ? kNoThread : e.what());
   } catch (const std::exception& e) {
     fail(ExitCode::internal, e.what());
   }

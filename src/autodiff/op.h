@@ -43,6 +43,15 @@ struct Keeps {
   uint32_t inputs = 0, outputs = 0;
 };
 
+// Bytes that an op takes from the pool while it runs, beside its outputs and the gradients of its inputs.
+struct Scratch {
+  size_t forward = 0, backward = 0;
+};
+// The same in numbers of a type.
+constexpr Scratch scratch_of(int64_t forward, int64_t backward, DType t) {
+  return {static_cast<size_t>(forward) * size_of(t), static_cast<size_t>(backward) * size_of(t)};
+}
+
 class Tape;
 struct Record;
 
@@ -101,6 +110,8 @@ class Op {
   virtual Outputs infer(std::span<const Tensor> in) const = 0;  // ShapeError where inputs don't fit
   virtual Cost cost(std::span<const Tensor> in) const = 0;
   virtual Keeps keeps() const { return {}; }
+  // Told of shapes alone, so that the peak of a model can be known before it runs. Inputs that are absent have no dims.
+  virtual Scratch scratch(std::span<const TensorSpec>) const { return {}; }
   virtual void forward(Forward&) = 0;
   virtual void backward(Backward&) = 0;
   // True where outputs are column ranges of input 0 in the same memory, so that their gradients may be written into

@@ -25,6 +25,11 @@ void add_into(const Tensor& from, const Tensor& to) {
   });
 }
 
+// In meta mode no op runs; what it would take meanwhile is counted here.
+void count_scratch(size_t bytes) {
+  if (bytes > 0) Tensor::dense({static_cast<int64_t>((bytes + 3) / 4)}, DType::f32);
+}
+
 }  // namespace
 
 void ParamGrads::zero_unwritten() {
@@ -111,8 +116,12 @@ void Tape::watch_gradients(const NanWatch& watch, const Record& r) const {
 
 void Tape::run_backward(Record& r, std::span<const Tensor> grads) {
   if (MetaMode::on()) {
-    for (const auto& i : r.in)
+    std::vector<TensorSpec> specs;
+    for (const auto& i : r.in) {
+      specs.push_back(i.spec);
       if (i.slot >= 0) sink(i.slot, i.spec);
+    }
+    count_scratch(r.op->scratch(specs).backward);
     return;
   }
   const Profile::Span span(r.op->name(), r.layer, Way::backward, r.cost.backward_flops, r.cost.backward_bytes);
@@ -218,6 +227,10 @@ std::vector<Tensor> run_many(std::unique_ptr<Op> op, std::initializer_list<Tenso
   if (!MetaMode::on() || split) {
     const Profile::Span span(op->name(), LayerName::current(), Way::forward, cost.forward_flops, cost.forward_bytes);
     op->forward(cx);
+  } else {
+    std::vector<TensorSpec> specs;
+    for (const Tensor& t : in) specs.push_back({t.shape(), t.dtype()});
+    count_scratch(op->scratch(specs).forward);
   }
   if (const NanWatch* w = NanWatch::current())
     for (const Tensor& t : out) w->check(op->name(), LayerName::current(), "an output", t);

@@ -23,6 +23,14 @@ int terminal_columns() {
   return n > 0 ? n : 80;
 }
 
+int output_columns() {
+  winsize size{};
+  if (isatty(STDOUT_FILENO) == 1)
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  const char* env = std::getenv("COLUMNS");
+  return env ? std::max(0, std::atoi(env)) : 0;
+}
+
 bool colours_wanted(int fd) {
   const char* no = std::getenv("NO_COLOR");
   return is_terminal(fd) && !(no && *no);

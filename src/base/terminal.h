@@ -9,6 +9,7 @@ namespace effllm {
 
 bool is_terminal(int fd);
 int terminal_columns();       // 80 where unknown
+int output_columns();         // of standard output: the terminal's, COLUMNS elsewhere; 0 without either: no limit
 bool colours_wanted(int fd);  // a terminal, TERM not dumb, NO_COLOR unset
 // Writes to stderr what it takes: a message that nobody can see is no reason to end a run.
 void print_stderr(std::string_view text);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <numeric>
 #include <utility>
@@ -25,31 +24,6 @@ size_t edit_distance(std::string_view a, std::string_view b) {
     }
   }
   return row.back();
-}
-
-// Characters, not bytes: continuation bytes of UTF-8 take no room on a terminal.
-size_t width(std::string_view s) {
-  return static_cast<size_t>(std::ranges::count_if(s, [](char c) { return (c & 0xC0) != 0x80; }));
-}
-
-bool numeric(std::string_view s) {
-  if (s.starts_with('-')) s.remove_prefix(1);  // a number, but no `--flag` and no lone dash
-  return !s.empty() && std::isdigit(static_cast<unsigned char>(s.front()));
-}
-
-std::vector<size_t> column_widths(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<size_t> w;
-  for (const auto& row : rows)
-    for (size_t c = 0; c < row.size(); ++c) {
-      if (c == w.size()) w.push_back(0);
-      w[c] = std::max(w[c], width(row[c]));
-    }
-  return w;
-}
-
-std::string pad(const std::string& s, size_t to, bool right) {
-  const std::string fill(to - std::min(to, width(s)), ' ');
-  return right ? fill + s : s + fill;
 }
 
 // Length of the UTF-8 sequence that starts at s[i], or 0 where it is malformed or an overlong or surrogate form.
@@ -85,54 +59,33 @@ std::string did_you_mean(std::string_view word, std::span<const std::string> can
   return did_you_mean(word, views);
 }
 
-std::string table(const std::vector<std::vector<std::string>>& rows) {
-  const auto w = column_widths(rows);
-  std::string out;
-  for (size_t r = 0; r < rows.size(); ++r) {
-    std::string line;
-    for (size_t c = 0; c < rows[r].size(); ++c) {
-      const bool right = numeric(r ? rows[r][c] : rows.size() > 1 && c < rows[1].size() ? rows[1][c] : "");
-      line += (c ? "  " : "") + pad(rows[r][c], w[c], right);
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    out += line + "\n";
-  }
-  return out;
+namespace {
+
+// Three digits, or all before the point.
+std::string three_digits(double n) {
+  const double a = std::abs(n);
+  return fmt::format("{:.{}f}", n, a < 9.995 ? 2 : a < 99.95 ? 1 : 0);
 }
 
-std::string markdown_table(const std::vector<std::vector<std::string>>& rows) {
-  std::string out;
-  for (size_t r = 0; r < rows.size(); ++r) {
-    out += "|";
-    for (const auto& cell : rows[r]) {
-      std::string safe;
-      for (char c : cell) safe += c == '|' ? std::string("\\|") : std::string(1, c);
-      out += " " + safe + " |";
-    }
-    out += "\n";
-    if (r == 0) {
-      out += "|";
-      for (size_t c = 0; c < rows[0].size(); ++c) out += "---|";
-      out += "\n";
-    }
-  }
-  return out;
-}
+}  // namespace
 
 std::string human_count(double n) {
-  const double a = std::abs(n);  // a unit begins where three digits of the one before would round to 1000
-  if (a < 999.5) return fmt::format("{:.0f}", n);
-  if (a < 999.5e3) return fmt::format("{:.3g} K", n / 1e3);
-  if (a < 999.5e6) return fmt::format("{:.3g} M", n / 1e6);
-  if (a < 999.5e9) return fmt::format("{:.3g} G", n / 1e9);
-  return fmt::format("{:.3g} T", n / 1e12);
+  static constexpr const char* kUnits[] = {"", " K", " M", " G", " T", " P", " E"};
+  size_t u = 0;  // a unit begins where three digits of the one before would round to 1000
+  while (std::abs(n) >= 999.5 && u + 1 < std::size(kUnits)) n /= 1000, ++u;
+  return u ? three_digits(n) + kUnits[u] : fmt::format("{:.0f}", n);
 }
 
 std::string human_bytes(double n) {
-  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  static constexpr const char* kUnits[] = {" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"};
   size_t u = 0;
-  while (std::abs(n) >= 1024 && u + 1 < std::size(kUnits)) n /= 1024, ++u;
-  return u ? fmt::format("{:.2f} {}", n, kUnits[u]) : fmt::format("{:.0f} B", n);
+  while (std::abs(n) >= (u ? 1023.5 : 1024) && u + 1 < std::size(kUnits)) n /= 1024, ++u;
+  return (u ? three_digits(n) : fmt::format("{:.0f}", n)) + kUnits[u];
+}
+
+std::string human_percent(double part) {
+  const double p = 100 * part;
+  return p > 0 && p < 0.05 ? "<0.1 %" : fmt::format("{:.1f} %", p);
 }
 
 std::string human_seconds(double s) {
@@ -152,6 +105,14 @@ std::string shortest(double v) {
   if (std::isnan(v)) return "nan";
   if (std::isinf(v)) return v > 0 ? "inf" : "-inf";
   return fmt::format("{}", v);
+}
+
+std::string readable(double v) {
+  if (const std::string exact = shortest(v); exact.size() <= 8 || v == std::round(v)) return exact;
+  for (int64_t q = 2; q <= 16; ++q)
+    if (const double p = std::round(v * static_cast<double>(q)); p != 0 && p / static_cast<double>(q) == v)
+      return fmt::format("{:.0f}/{}", p, q);
+  return shortest(v);
 }
 
 std::string printable(std::string_view bytes) {

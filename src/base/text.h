@@ -13,14 +13,22 @@ namespace effllm {
 std::string did_you_mean(std::string_view word, std::span<const std::string_view> candidates);
 std::string did_you_mean(std::string_view word, std::span<const std::string> candidates);
 
-// Columns padded to their widest cell, the first row as header. Cells that look like numbers are right-aligned.
-std::string table(const std::vector<std::vector<std::string>>& rows);
+// Columns padded to their widest cell, the first row as header. Cells that begin with a number stand on the right,
+// their points and units below each other. Where the rows are longer than `most` characters (0: as long as they like),
+// columns of text are narrowed and their cells go on in the next line.
+std::string table(const std::vector<std::vector<std::string>>& rows, size_t most);
+std::string table(const std::vector<std::vector<std::string>>& rows);  // as standard output shows it: output_columns()
 // The same as a Markdown table.
 std::string markdown_table(const std::vector<std::vector<std::string>>& rows);
+// The text in lines of at most `most` characters, broken at blanks, and inside words that are longer.
+std::vector<std::string> wrapped(std::string_view text, size_t most);
 
-std::string human_count(double n);    // 12.3 K, 4.56 M
-std::string human_bytes(double n);    // 1.50 GiB
-std::string human_seconds(double s);  // 42 s, 3 min 05 s, 2 h 10 min
+// The one way that numbers are written for people, in the terminal and in documents.
+std::string human_count(double n);       // three digits: 999, 12.3 K, 4.56 M
+std::string human_bytes(double n);       // the same by powers of 1024: 512 KiB, 8.00 MiB
+std::string human_percent(double part);  // of 1, with one decimal: 31.2 %
+std::string human_seconds(double s);     // 42 s, 3 min 05 s, 2 h 10 min
+std::string readable(double v);          // a fraction that is no short decimal by its parts: 8/3; otherwise shortest()
 std::string join(std::span<const std::string> parts, std::string_view separator);
 // Shortest text that reads back as the same number; "nan", "inf", "-inf" where it is none.
 std::string shortest(double v);

@@ -61,11 +61,6 @@ std::string excerpt(const Mark& where) {
                      std::string(std::max<size_t>(word, 1), '^'));
 }
 
-// "PLACE: error: MESSAGE" and the excerpt. Messages quote what was written, which may hold control bytes.
-std::string diagnostic(const Mark& where, std::string_view message) {
-  return fmt::format("{}: error: {}{}", where.text(), printable(message), excerpt(where));
-}
-
 }  // namespace
 
 std::string Mark::text() const {
@@ -164,11 +159,16 @@ void Diagnostics::throw_if_any() const {
   if (empty()) return;
   std::vector<std::string> texts;
   for (size_t i = 0; i < std::min(errors_.size(), kMostErrors); ++i)
-    texts.push_back(diagnostic(errors_[i].where, errors_[i].message));
+    texts.push_back(located(errors_[i].where, errors_[i].message));
   if (errors_.size() > kMostErrors) texts.push_back(fmt::format("and {} more errors", errors_.size() - kMostErrors));
   throw ConfigError(join(texts, "\n"));
 }
 
-void throw_at(const Mark& where, const std::string& message) { throw ConfigError(diagnostic(where, message)); }
+// Messages quote what was written, which may hold control bytes.
+std::string located(const Mark& where, std::string_view message) {
+  return fmt::format("{}: error: {}{}", where.text(), printable(message), excerpt(where));
+}
+
+void throw_at(const Mark& where, const std::string& message) { throw ConfigError(located(where, message)); }
 
 }  // namespace effllm

@@ -93,6 +93,8 @@ class Diagnostics {
   std::vector<Item> errors_;
 };
 
+// "PLACE: error: MESSAGE", with the line and a caret where there is one.
+std::string located(const Mark& where, std::string_view message);
 [[noreturn]] void throw_at(const Mark& where, const std::string& message);  // a ConfigError with one diagnostic
 
 // YAML text to a tree. Refuses (ConfigError, with place): more than one document, duplicate keys, merge keys, custom

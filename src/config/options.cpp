@@ -77,6 +77,7 @@ class Describer final : public OptionVisitor {
   }
   void operator()(std::string_view name, double& field, std::string_view help, Range range) override {
     add("float", describe(range), name, help, field, range);
+    infos.back().shown = readable(field);
   }
   void operator()(std::string_view name, std::optional<int64_t>& field, std::string_view help, Range range) override {
     add("int, optional", describe(range), name, help, field, range);
@@ -113,8 +114,8 @@ class Describer final : public OptionVisitor {
     Writer writer(written);
     static_cast<OptionVisitor&>(writer)(name, field, help, extra...);
     const ConfigNode* value = written.find(name);
-    infos.push_back(
-        {std::string(name), std::move(type), value ? to_flow_yaml(*value) : "", std::string(help), std::move(limits)});
+    const std::string yaml = value ? to_flow_yaml(*value) : "";
+    infos.push_back({std::string(name), std::move(type), yaml, std::string(help), std::move(limits), yaml});
   }
 };
 
@@ -122,9 +123,9 @@ class Describer final : public OptionVisitor {
 
 std::string describe(Range range) {
   const bool low = std::isfinite(range.lo), high = std::isfinite(range.hi);
-  if (low && high) return fmt::format("{} to {}", range.lo, range.hi);
-  if (low) return fmt::format("at least {}", range.lo);
-  return high ? fmt::format("at most {}", range.hi) : "";
+  if (low && high) return fmt::format("{} to {}", readable(range.lo), readable(range.hi));
+  if (low) return fmt::format("at least {}", readable(range.lo));
+  return high ? fmt::format("at most {}", readable(range.hi)) : "";
 }
 
 std::vector<OptionInfo> describe(Options& options) {

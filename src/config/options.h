@@ -17,6 +17,8 @@ struct Range {
 };
 constexpr Range at_least(double lo) { return {.lo = lo}; }
 constexpr Range between(double lo, double hi) { return {lo, hi}; }
+// The most tokens that an option may ask for: sums and products of two such numbers stay far from 2^63.
+inline constexpr double kMostTokens = 1 << 30;
 std::string describe(Range);  // "at least 1", "0 to 1"; "" for all numbers
 
 class OptionVisitor {
@@ -49,8 +51,19 @@ struct Options {
 };
 
 struct OptionInfo {
-  std::string name, type, value, help, limits;
+  std::string name, type, value, help, limits;  // value: the default as YAML
+  std::string shown;                            // the same for people: 8/3
 };
+
+// A part of a configuration, such as `train` or `optim.groups[]`, with its options.
+struct ConfigSection {
+  std::string path, summary;
+  std::unique_ptr<Options> options;
+};
+template <class O>
+ConfigSection section(std::string path, std::string summary) {
+  return {std::move(path), std::move(summary), std::make_unique<O>()};
+}
 
 std::vector<OptionInfo> describe(Options&);
 // All fields with their values, in the order of visit().

@@ -5,6 +5,8 @@
 
 #include <type_traits>
 
+#include "base/error.h"
+#include "base/limits.h"
 #include "base/text.h"
 
 namespace effllm::hdf5 {
@@ -37,7 +39,11 @@ void fail(std::string_view action) {
   throw Failure(fmt::format("{}: {}", action, reason.empty() ? "HDF5 gives no reason" : reason));
 }
 
-Session::Session() : lock_(library) { [[maybe_unused]] static const bool ready = set_up(); }
+Session::Session() : lock_(library) {
+  constexpr size_t kRoom = size_t{8} << 20;  // the library does not stand being without
+  if (!has_room(kRoom)) throw MemoryError("no memory for HDF5");
+  [[maybe_unused]] static const bool ready = set_up();
+}
 
 const std::string& checked_name(const std::string& name) {
   if (name.empty() || name == "." || name.find('/') != std::string::npos || name.find('\0') != std::string::npos)

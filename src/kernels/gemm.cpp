@@ -1,7 +1,10 @@
 #include "kernels/gemm.h"
 
 #include <type_traits>
+#include <vector>
 
+#include "base/error.h"
+#include "base/limits.h"
 #include "kernels/isa.h"
 #include "kernels/parallel.h"
 #include "kernels/table.h"
@@ -33,9 +36,12 @@ void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, c
           int64_t ldb, T* c, int64_t ldc, bool add) {
 #ifdef EFFLLM_ONEDNN
   if constexpr (std::is_same_v<T, float>)
-    if (suits_onednn(transpose_b, m, n, k) && dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1,
-                                                         a, lda, b, ldb, add ? 1 : 0, c, ldc) == dnnl_success)
-      return;
+    if (suits_onednn(transpose_b, m, n, k)) {
+      const auto status =
+          dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1, a, lda, b, ldb, add ? 1 : 0, c, ldc);
+      if (status == dnnl_success) return;
+      if (status == dnnl_out_of_memory) throw MemoryError("oneDNN has no memory for a product {} x {} x {}", m, n, k);
+    }
 #endif
   kernels<T>().gemm({transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, add});
 }
@@ -63,6 +69,27 @@ void parallel_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int
 EFFLLM_GEMM(float)
 EFFLLM_GEMM(double)
 #undef EFFLLM_GEMM
+
+void prepare_gemm() {
+  // Neither the kernels' own workspaces nor the library's compiler could report that there is no room for them. The
+  // compiler takes 6 MiB once, workspaces 4 MiB a thread.
+  constexpr size_t kRoom = size_t{32} << 20;
+  if (!has_room(kRoom)) throw MemoryError("no memory for dense products: raise `ulimit -v`");
+  const double d = 1;
+  const float f = 1;
+  double to_d;
+  float to_f;
+  kernels<double>().gemm({false, false, 1, 1, 1, &d, 1, &d, 1, &to_d, 1, false});
+  kernels<float>().gemm({false, false, 1, 1, 1, &f, 1, &f, 1, &to_f, 1, false});
+  // The library compiles a kernel for each kind of product when it meets the first.
+  constexpr int64_t n = 96;
+  const std::vector<float> a(n * n, 1), b(n * n, 1);
+  std::vector<float> c(n * n);
+  for (const bool transpose_a : {false, true})
+    for (const bool transpose_b : {false, true})
+      for (const bool add : {false, true})
+        gemm(transpose_a, transpose_b, n, n, n, a.data(), n, b.data(), n, c.data(), n, add);
+}
 
 const char* gemm_backend() {
 #ifdef EFFLLM_ONEDNN

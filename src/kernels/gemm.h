@@ -17,6 +17,8 @@ template <class T>
 void parallel_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
                    const T* b, int64_t ldb, T* c, int64_t ldc, bool add);
 
+// Lets the calling thread take what products need, code and buffers; MemoryError where there is no room for it.
+void prepare_gemm();
 const char* gemm_backend();  // what multiplies large f32 matrices: "oneDNN 2.6.3" or "built-in"
 
 }  // namespace effllm

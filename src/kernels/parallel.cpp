@@ -11,9 +11,9 @@
 #include <cmath>
 #include <cstdlib>
 #include <exception>
-#include <fstream>
-#include <string>
 #include <utility>
+
+#include "base/limits.h"
 
 namespace effllm {
 namespace {
@@ -21,14 +21,8 @@ namespace {
 int wanted = 0;
 thread_local bool inside = false;
 
-// CPUs that the cgroup's quota allows (v2: "max 100000" or "200000 100000").
-int quota() {
-  std::ifstream in("/sys/fs/cgroup/cpu.max");
-  std::string q;
-  double period = 0;
-  if (!(in >> q >> period) || q == "max" || period <= 0) return 1 << 20;
-  return std::max(1, static_cast<int>(std::lround(std::atof(q.c_str()) / period)));
-}
+// CPUs that the cgroup's quota allows.
+int quota() { return std::max(1, static_cast<int>(std::lround(std::min(cgroup_cpu_limit(), 0x1p20)))); }
 
 // Subnormal numbers, which decaying states produce, cost a hundred times a normal operation: they count as zero, on
 // every thread alike.

@@ -9,16 +9,30 @@
 
 namespace effllm {
 
+namespace {
+
+// f(), with the place of the part of the configuration that asks for too much.
+template <class F>
+auto built_at(const Mark& where, F&& f) {
+  try {
+    return f();
+  } catch (const MemoryError& e) {
+    throw MemoryError(located(where, e.what()));
+  }
+}
+
+}  // namespace
+
 ResidualBlock::ResidualBlock(const LayerSpec& spec, double dropout, const MixerArgs& args, const Scope& scope)
     : mixer_site_(fmt::format("layers.{}.mixer", args.layer)),
       ffn_site_(fmt::format("layers.{}.ffn", args.layer)),
       site_(fmt::format("layers.{}", args.layer)),
       dropout_(dropout),
       mixer_norm_(spec.norm, scope / "mixer_norm", args.d_model),
-      mixer_(build_mixer(spec.mixer, args, scope / "mixer")) {
+      mixer_(built_at(spec.mixer.mark(), [&] { return build_mixer(spec.mixer, args, scope / "mixer"); })) {
   if (spec.ffn.is_null()) return;
   ffn_norm_ = std::make_unique<Norm>(spec.norm, scope / "ffn_norm", args.d_model);
-  ffn_ = build_ffn(spec.ffn, args, scope / "ffn");
+  ffn_ = built_at(spec.ffn.mark(), [&] { return build_ffn(spec.ffn, args, scope / "ffn"); });
 }
 
 Tensor ResidualBlock::after(const Tensor& branch, const Context& cx) const {

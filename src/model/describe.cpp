@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 
 namespace effllm {
@@ -17,9 +18,12 @@ Cost metered(const std::function<void()>& f) {
 double both(const Cost& c) { return c.forward_flops + c.backward_flops; }
 
 int64_t parameters_under(const ParamStore& store, std::string_view prefix) {
+  const auto& all = store.sorted();
   int64_t n = 0;
-  for (const Parameter* p : store.sorted())
-    if (std::string_view(p->name).starts_with(prefix)) n += p->shape.numel();
+  const auto first =
+      std::ranges::lower_bound(all, prefix, {}, [](const Parameter* p) { return std::string_view(p->name); });
+  for (auto it = first; it != all.end() && std::string_view((*it)->name).starts_with(prefix); ++it)
+    n += (*it)->shape.numel();
   return n;
 }
 
@@ -99,9 +103,9 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context) 
     add(
         std::move(row), [&, i](const Context& cx) { return model.run(stream(context), i, i + 1, cx, nullptr); },
         [&, i] {
-          ModelState s = model.make_state(1, context + 1);
-          Context cx;
-          block.step(Tensor::empty({1, config.d_model}, DType::f32), cx, s.blocks[static_cast<size_t>(i)]);
+          const StateSpec ffn = block.ffn() ? block.ffn()->state_spec(context + 1) : StateSpec{};
+          ModelState::Block s{block.mixer().make_state(1, context + 1, DType::f32), make_state(ffn, 1, DType::f32)};
+          block.step(Tensor::empty({1, config.d_model}, DType::f32), {}, s);
         });
   }
   add(

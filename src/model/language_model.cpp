@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "ops/arithmetic.h"
 #include "ops/dropout.h"
@@ -14,19 +15,22 @@
 namespace effllm {
 namespace {
 
+constexpr int64_t kMostStateBytes = int64_t{1} << 60;
 constexpr double kEmbeddingStd = 0.02;  // GPT-2's, where neither the mechanism nor `init` says otherwise
 
-// How many layers with the same kind of mixer stand before layer i, and how many there are; a layer that uses another
-// one's weights is no layer of its own.
-std::pair<int64_t, int64_t> place_among_kind(const ModelConfig& config, int64_t i) {
-  int64_t before = 0, all = 0;
-  for (int64_t l = 0; l < static_cast<int64_t>(config.layers.size()); ++l) {
-    const LayerSpec& spec = config.layers[static_cast<size_t>(l)];
-    if (spec.same_as || spec.mixer.type() != config.layers[static_cast<size_t>(i)].mixer.type()) continue;
-    before += l < i;
-    ++all;
-  }
-  return {before, all};
+// For each layer, how many with the same kind of mixer stand before it, and how many there are; a layer that uses
+// another one's weights is no layer of its own.
+struct PlaceAmongKind {
+  int64_t index = 0, count = 0;
+};
+std::vector<PlaceAmongKind> places_among_kind(const ModelConfig& config) {
+  std::vector<PlaceAmongKind> places(config.layers.size());
+  std::map<std::string, int64_t> count;
+  for (size_t i = 0; i < places.size(); ++i)
+    if (!config.layers[i].same_as) places[i].index = count[config.layers[i].mixer.type()]++;
+  for (size_t i = 0; i < places.size(); ++i)
+    if (!config.layers[i].same_as) places[i].count = count[config.layers[i].mixer.type()];
+  return places;
 }
 
 }  // namespace
@@ -50,13 +54,14 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
     positions_ =
         &(root / "positions")
              .param("weight", {config.max_tokens, config.d_model}, Init::normal(kEmbeddingStd), {.role = Role::hidden});
+  const auto places = places_among_kind(config);
   for (int64_t i = 0; i < n; ++i) {
     const LayerSpec& spec = config.layers[static_cast<size_t>(i)];
     if (spec.same_as) {
       blocks_.push_back(blocks_[*spec.same_as]);
       continue;
     }
-    const auto [index, count] = place_among_kind(config, i);
+    const auto [index, count] = places[static_cast<size_t>(i)];
     const MixerArgs args{.d_model = config.d_model,
                          .layer = i,
                          .layers = n,
@@ -163,9 +168,11 @@ void LanguageModel::advance(ModelState& state, int64_t tokens, const Tensor* seg
 
 int64_t LanguageModel::state_bytes(int64_t tokens) const {
   int64_t n = 0;
-  for (const auto& b : blocks_)
+  for (const auto& b : blocks_) {
     n += b->mixer().state_spec(tokens).bytes(store_.dtype()) +
          (b->ffn() ? b->ffn()->state_spec(tokens).bytes(store_.dtype()) : 0);
+    if (n > kMostStateBytes) throw MemoryError("a state of {} tokens is larger than any memory", tokens);
+  }
   return n;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <unordered_map>
 
 #include "ffn/ffn.h"
 #include "mixers/mixer.h"
@@ -23,7 +24,8 @@ void ModelOptions::visit(OptionVisitor& v) {
   v("tie_embeddings", tie_embeddings, "The output head shares the weights of the embedding.");
   v("dropout", dropout, "Of the embedding and of what each mixer and channel mixer adds to the stream.",
     between(0, 0.99));
-  v("max_tokens", max_tokens, "Longest sequence that learned positions cover (default: train.context).", at_least(1));
+  v("max_tokens", max_tokens, "Longest sequence that learned positions cover (default: train.context).",
+    between(1, kMostTokens));
   v("final_norm", final_norm, "The norm before the head (default: that of the layers).");
   v("init", init, "Initialisation of all hidden weights: {std: 0.02} is GPT-2's.");
   v("block", block, "Defaults of every layer: norm, ffn.");
@@ -109,14 +111,13 @@ class LayerReader {
     }
     if (node.find("use")) {
       if (!none_of(node, {"mixer", "ffn", "norm", "id"}, "`use`, which takes over a whole layer")) return;
-      for (size_t i = 0; i < layers.size(); ++i)
-        if (!o.use.empty() && layers[i].id == o.use) {
-          LayerSpec copy = layers[i];
-          copy.same_as = i;
-          copy.id.clear();
-          layers.push_back(std::move(copy));
-          return;
-        }
+      if (const auto known = ids_.find(o.use); known != ids_.end()) {
+        LayerSpec copy = layers[known->second];
+        copy.same_as = known->second;
+        copy.id.clear();
+        layers.push_back(std::move(copy));
+        return;
+      }
       found_.error(node.mark(), fmt::format("no earlier layer has the id `{}`", o.use));
       return;
     }
@@ -125,9 +126,8 @@ class LayerReader {
     if (!o.ffn.is_null()) spec.ffn = as_map(o.ffn);
     read_norm(o.norm, spec.norm, found_);
     spec.id = o.id;
-    for (const LayerSpec& other : layers)
-      if (!spec.id.empty() && other.id == spec.id)
-        found_.error(node.mark(), fmt::format("the id `{}` is taken by an earlier layer", spec.id));
+    if (!spec.id.empty() && ids_.contains(spec.id))
+      found_.error(node.mark(), fmt::format("the id `{}` is taken by an earlier layer", spec.id));
     if (spec.mixer.is_null()) {
       found_.error(node.mark(), "this layer has no `mixer`");
       return;
@@ -141,6 +141,7 @@ class LayerReader {
       check_part(
           spec.ffn, "ffn", [](std::string_view n, const Mark& m) -> const MixerInfo& { return find_ffn(n, m); },
           found_);
+    if (!spec.id.empty()) ids_.emplace(spec.id, layers.size());
     layers.push_back(std::move(spec));
   }
 
@@ -177,6 +178,7 @@ class LayerReader {
   static constexpr size_t kMostLayers = 10000;
   const LayerSpec& defaults_;
   Diagnostics& found_;
+  std::unordered_map<std::string, size_t> ids_;  // the layer that has each
 };
 
 struct BlockOptions final : Options {
@@ -206,6 +208,17 @@ ConfigNode resolved_part(const ConfigNode& given, Find find) {
 ConfigNode write_norm(NormOptions n) { return write(n); }
 
 }  // namespace
+
+std::vector<ConfigSection> model_sections() {
+  std::vector<ConfigSection> all;
+  all.push_back(section<ModelOptions>("model", "The model."));
+  all.push_back(section<BlockOptions>("model.block", "Defaults of every layer."));
+  all.push_back(section<LayerOptions>(
+      "model.layers[]", "A layer, one that is used again (`use`), or several that are repeated (`repeat`, `of`)."));
+  all.push_back(section<NormOptions>("norm", "In model.final_norm, model.block and model.layers[]."));
+  all.push_back(section<InitOptions>("model.init", "Initial values of all hidden weights."));
+  return all;
+}
 
 ModelConfig read_model_config(const ConfigNode& node, int64_t context) {
   Diagnostics found;

@@ -44,6 +44,9 @@ struct ModelConfig {
   std::vector<LayerSpec> layers;
 };
 
+// Those of `model`, of its blocks and layers; the options of mechanisms are theirs.
+std::vector<ConfigSection> model_sections();
+
 // `node`: the value of `model`. `context`: tokens of a training sequence, the default of max_tokens. Every unknown
 // mechanism, option, type and range in it is reported at once, with its place.
 ModelConfig read_model_config(const ConfigNode& node, int64_t context);

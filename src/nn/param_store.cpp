@@ -84,7 +84,7 @@ Slab::Slab(int64_t elements, DType type) : elements_(elements), type_(type) {
 void Slab::Free::operator()(std::byte* p) const { std::free(p); }
 
 Parameter& ParamStore::add(std::string name, const Shape& shape, Init init, Traits traits) {
-  for (const Parameter& p : all_) require(p.name != name, "the parameter `{}` is declared twice", name);
+  require(!by_name_.contains(name), "the parameter `{}` is declared twice", name);
   int64_t stacked = 0;
   for (const auto& block : init.blocks) stacked += block.first;
   require(init.blocks.empty() || stacked == shape.rows(), "the initialisation of `{}` covers {} rows of {}", name,
@@ -93,12 +93,13 @@ Parameter& ParamStore::add(std::string name, const Shape& shape, Init init, Trai
     init = Init::normal(*policy.stddev * (traits.role == Role::residual ? policy.residual_factor : 1));
   all_.push_back(
       {.name = std::move(name), .shape = shape, .init = init, .traits = traits, .value = {}, .transposed = {}});
+  by_name_.emplace(all_.back().name, &all_.back());
   return all_.back();
 }
 
 Parameter& ParamStore::add_shared(std::string name, const Shape& shape, Init init, Traits traits) {
-  for (Parameter& p : all_) {
-    if (p.name != name) continue;
+  if (const auto known = by_name_.find(name); known != by_name_.end()) {
+    Parameter& p = *known->second;
     require(p.shape == shape, "the shared parameter `{}` is {} for one part and {} for another", name, p.shape.str(),
             shape.str());
     return p;
@@ -124,6 +125,9 @@ void ParamStore::lay_out(DType type) {
     p->offset = slab_elements_;
     p->extent = (rows * stride + line - 1) / line * line;
     slab_elements_ += p->extent;
+    if (slab_elements_ > Shape::kMostElements)
+      throw MemoryError("the model's parameters, `{}` {} among them, are more than any memory holds", p->name,
+                        p->shape.str());
   }
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "autodiff/tape.h"
@@ -126,6 +127,7 @@ class ParamStore {
  private:
   void lay_out(DType type);
   std::deque<Parameter> all_;  // addresses stay
+  std::unordered_map<std::string_view, Parameter*> by_name_;
   std::vector<Parameter*> sorted_;
   std::unique_ptr<Slab> values_;
   std::deque<NamedBuffer> buffers_;

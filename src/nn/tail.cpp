@@ -9,6 +9,7 @@ namespace effllm {
 
 Tensor keep_tail(const Tensor& field, const Tensor& x, const Counts& before, const Counts& after) {
   const int64_t batch = field.dim(0), rows = field.dim(1), tokens = x.dim(1);
+  for (int64_t n : after) require(n <= rows, "{} tokens don't fit a state with room for {}", n, rows);
   if (!Tape::recording()) {
     if (MetaMode::on()) return field;
     for (int64_t b = 0; b < batch; ++b) {

@@ -1,5 +1,8 @@
 #include "ops/rotary.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <tuple>
@@ -11,8 +14,15 @@ namespace effllm {
 RotaryTable::RotaryTable(int64_t dim, double theta, int64_t positions)
     : dim_(dim), positions_(positions), theta_(theta) {
   require(dim > 0 && dim % 2 == 0, "rotary: pairs of columns are turned, so that their number is even and not {}", dim);
+  positions_ = std::clamp<int64_t>(positions, 0, kMostNumbers / (dim / 2));
   for (int64_t i = 0; i < dim / 2; ++i)
     frequency_.push_back(std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(dim)));
+}
+
+void RotaryTable::count_meta() const {
+  if (MetaMode::on())
+    BufferPool::local().count_meta_table(fmt::format("rotary {} {} {}", dim_, theta_, positions_),
+                                         static_cast<size_t>(positions_ * dim_) * sizeof(float));
 }
 
 // Those that another table holds, or new ones. They live as long as a table that reads them.
@@ -84,6 +94,10 @@ class RotaryOp final : public Op {
     return {3 * n, 3 * n, 2 * bytes, 2 * bytes};
   }
   Keeps keeps() const override { return {.inputs = 2}; }
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const int64_t angles = in[0].shape.rows() * table_->dim();
+    return scratch_of(angles, angles, in[0].dtype);
+  }
   void forward(Forward& c) override { turn(c.in(0), c.in(1), c.out(0), false, false); }
   void backward(Backward& c) override {
     if (!c.wants(0)) return;
@@ -128,6 +142,7 @@ class RotaryOp final : public Op {
 
 Tensor rotary(const Tensor& x, const Tensor& positions, int64_t heads, std::shared_ptr<const RotaryTable> table,
               int64_t first) {
+  table->count_meta();
   return run(std::make_unique<RotaryOp>(heads, std::move(table), first), {x, positions});
 }
 

@@ -10,17 +10,19 @@ namespace effllm {
 
 // cos and sin of p * theta^(-2i/dim) for positions p and i < dim/2. A float type's values are made when they are first
 // asked for, shared by all tables of the same sizes, and read by all threads: a model that is only described takes no
-// memory for them. Positions beyond the table are computed when they come.
+// memory for them. Positions beyond the table are computed when they come, as are those of a very long one.
 class RotaryTable {
  public:
   RotaryTable(int64_t dim, double theta, int64_t positions);
   int64_t dim() const { return dim_; }
-  int64_t positions() const { return positions_; }
+  int64_t positions() const { return positions_; }  // in the table, at most kMostNumbers / (dim / 2)
+  void count_meta() const;                          // tells the pool of its size, in meta mode
   // Writes the dim/2 cosines and sines of each position.
   template <class T>
   void rows(const int64_t* position, int64_t n, T* cosines, T* sines) const;
 
  private:
+  static constexpr int64_t kMostNumbers = int64_t{1} << 22;  // 32 MiB of cosines and sines in f32
   template <class T>
   struct Values {
     std::vector<T> cosines, sines;  // [positions, dim/2]

@@ -21,7 +21,7 @@ void ScheduleOptions::visit(OptionVisitor& v) {
 }
 
 double schedule_factor(const ScheduleOptions& o, int64_t step, double progress) {
-  if (step < o.warmup) return static_cast<double>(step + 1) / static_cast<double>(o.warmup + 1);
+  if (step < o.warmup) return static_cast<double>(step + 1) / (static_cast<double>(o.warmup) + 1);
   if (o.type == "constant") return 1;
   // What warm-up took of the horizon, which may be in steps, tokens, FLOPs or seconds.
   const double warm = step > 0 ? progress * static_cast<double>(o.warmup) / static_cast<double>(step) : 0;

@@ -58,6 +58,14 @@ class AttentionOp : public Op {
 
   Keeps keeps() const override { return {0b111111, 0b11}; }
 
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const Shape &q = in[0].shape, &k = in[1].shape, &v = in[2].shape;
+    const int64_t pieces = in_parallel() ? 1 : std::min<int64_t>(q[0] * o_.heads, threads());
+    const int64_t n = pieces * kernels<float>().attention_scratch(q[1], few_sizes(k[1], 256), q[2] / o_.heads,
+                                                                  v[2] / o_.kv_heads, o_.chunk);
+    return scratch_of(n, n, in[0].dtype);
+  }
+
   void forward(Forward& c) override {
     const Call call = prepare(c.in(0), c.in(1), c.in(2), c.in(3), c.in(4), c.in(5));
     dispatch_float(c.in(0).dtype(), [&]<class T>() {
@@ -114,7 +122,7 @@ class AttentionOp : public Op {
     const int64_t pieces = in_parallel() ? 1 : std::min<int64_t>(items, threads());
     if (pieces == 0) return;
     const int64_t piece = (items + pieces - 1) / pieces;
-    const int64_t keys = (c.keys + 255) / 256 * 256;  // few sizes for the pool to keep while a cache grows
+    const int64_t keys = few_sizes(c.keys, 256);
     const int64_t size = kernels<T>().attention_scratch(c.queries, keys, c.dk, c.dv, o_.chunk);
     const Tensor memory = Tensor::dense({pieces, size}, dtype_of<T>);
     const View<T> scratch = memory.view<T>();

@@ -39,6 +39,12 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
 // 2 P (Press et al. 2021, "Train short, test long").
 double alibi_slope(int64_t head, int64_t heads);
 
+// A length that holds n, of few: a cache that grows by a token a call must not leave a buffer of every length behind.
+inline int64_t few_sizes(int64_t n, int64_t least) {
+  while (least < n) least *= 2;
+  return least;
+}
+
 // Pairs (query, key) that T queries at the end of S keys see, documents and gaps left aside.
 double attention_pairs(int64_t queries, int64_t keys, const AttentionOptions& options);
 

@@ -7,6 +7,7 @@
 
 #include "kernels/parallel.h"
 #include "kernels/table.h"
+#include "recurrence/attention.h"
 #include "recurrence/block_selection.h"
 
 namespace effllm {
@@ -66,6 +67,14 @@ class CompressedAttentionOp final : public Op {
     return {product, 2 * product + 2 * dk * pairs, bytes, 2 * bytes, product};
   }
   Keeps keeps() const override { return {0b11111, 0b11}; }
+
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const Shape &q = in[kQ].shape, &k = in[kK].shape;
+    const int64_t pieces = in_parallel() ? 1 : std::min<int64_t>(q[0] * o_.heads, threads());
+    const int64_t n = pieces * kernels<float>().attention_scratch(q[1], few_sizes(k[1] / o_.kv_heads, 64), k[2],
+                                                                  in[kV].shape[2], strip());
+    return scratch_of(n, n, in[kQ].dtype);
+  }
 
   void forward(Forward& c) override {
     dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
@@ -129,7 +138,7 @@ class CompressedAttentionOp final : public Op {
     const int64_t pieces = in_parallel() ? 1 : std::min<int64_t>(items, threads());
     if (pieces == 0) return;
     const int64_t piece = (items + pieces - 1) / pieces, summaries = c.in(kK).dim(1) / o_.kv_heads;
-    const int64_t keys = (summaries + 63) / 64 * 64;  // few sizes for the pool to keep while a cache grows
+    const int64_t keys = few_sizes(summaries, 64);
     const int64_t size =
         kernels<T>().attention_scratch(c.in(kQ).dim(1), keys, c.in(kK).cols(), c.in(kV).cols(), strip());
     const Tensor memory = Tensor::dense({pieces, size}, dtype_of<T>);
@@ -228,10 +237,10 @@ class ImportantBlocksOp final : public Op {
     if (static_cast<int64_t>(room.rating.size()) < own) room.rating.resize(static_cast<size_t>(own));
     for (int64_t j = 1; j + 1 < own; ++j) {
       T sum = 0;
-      for (int64_t o = 1 - reach; o < pieces; ++o) {
-        const int64_t i = pieces * j + o;  // starts o pieces after the block
+      const int64_t to = std::min(pieces, n - pieces * j);
+      for (int64_t o = std::max(1 - reach, -pieces * j); o < to; ++o) {  // a summary that starts o pieces after it
         const int64_t shared = std::min(o + reach, pieces) - std::max<int64_t>(o, 0);
-        if (i >= 0 && i < n) sum += static_cast<T>(shared) * room.weight[static_cast<size_t>(i)];
+        sum += static_cast<T>(shared) * room.weight[static_cast<size_t>(pieces * j + o)];
       }
       room.rating[static_cast<size_t>(j - 1)] = sum;
     }

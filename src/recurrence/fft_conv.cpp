@@ -88,6 +88,12 @@ class FftConvOp final : public Op {
   }
   Keeps keeps() const override { return {.inputs = 1 << kU | 1 << kK | 1 << kSegments}; }
 
+  // Transforms of the columns that fill the lanes of a vector.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const int64_t size = transform_length(in[kU].shape[1]) * 2 * kernels<float>().lanes;
+    return scratch_of(2 * size, 4 * size, in[kU].dtype);
+  }
+
   void forward(Forward& c) override {
     const Runs runs(c.in(kSegments), c.in(kU).dim(0), c.in(kU).dim(1));
     dispatch_float(c.in(kU).dtype(), [&]<class T>() {

@@ -67,6 +67,14 @@ class GroupMemoryOp final : public Op {
   }
   Keeps keeps() const override { return {.inputs = 0xff}; }
 
+  // Backwards the states after each group, for each thread.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const Shape &q = in[kQ].shape, &v = in[kV].shape;
+    const int64_t items = q[0] * heads_, workers = in_parallel() ? 1 : std::min<int64_t>(threads(), items);
+    const int64_t states = (q[1] + group_ - 1) / group_ + 2;
+    return scratch_of(0, workers * states * (q[2] / heads_) * (v[2] / heads_), in[kQ].dtype);
+  }
+
   void forward(Forward& c) override {
     const DocumentStarts starts(c.in(kSegments));
     if (c.in(kState0).defined() && unchanged(c, starts)) c.out(1) = c.in(kState0).untracked();

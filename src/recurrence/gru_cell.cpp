@@ -38,6 +38,13 @@ class GruCellOp final : public Op {
     return {.inputs = 1 << kWeight | 1 << kH0 | 1 << kSegments, .outputs = 1 << kH | 1 << kActivated};
   }
 
+  // The weight laid out for products and the sums of a step; backwards also the states that tokens saw.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const Shape &x = in[kIn].shape, &w = in[kWeight].shape;
+    const int64_t packed = kernels<float>().packed_size(w[1], w[0]);
+    return scratch_of(packed + x[0] * w[0], packed + x.rows() * w[1] + 2 * x[0] * w[1], in[kIn].dtype);
+  }
+
   void forward(Forward& c) override {
     const int64_t batch = c.in(kIn).dim(0), tokens = c.in(kIn).dim(1), width = c.in(kWeight).cols();
     const DocumentStarts starts(c.in(kSegments));

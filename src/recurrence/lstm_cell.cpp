@@ -43,6 +43,13 @@ class LstmCellOp final : public Op {
             .outputs = 1 << kH | 1 << kActivated | 1 << kCells};
   }
 
+  // The weight laid out for products and the sums of a step; backwards also the states that tokens saw.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const Shape &x = in[kGates].shape, &w = in[kWeight].shape;
+    const int64_t packed = kernels<float>().packed_size(w[1], w[0]);
+    return scratch_of(packed + x[0] * w[0], packed + x.rows() * w[1] + 2 * x[0] * w[1], in[kGates].dtype);
+  }
+
   void forward(Forward& c) override {
     const int64_t batch = c.in(kGates).dim(0), tokens = c.in(kGates).dim(1), width = c.in(kWeight).cols();
     const DocumentStarts starts(c.in(kSegments));

@@ -44,6 +44,12 @@ class ModalScanOp final : public Op {
     return {.inputs = 1 << kU | 1 << kDecay | 1 << kRead | 1 << kSkip | 1 << kSegments, .outputs = 1 << kCheckpoints};
   }
 
+  // What each sequence adds to the modes.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const Shape& u = in[kU].shape;
+    return scratch_of(0, u[0] * u[2] * (2 * in[kDecay].shape[0] + 1), in[kU].dtype);
+  }
+
   void forward(Forward& c) override {
     const int64_t rows = c.in(kDecay).dim(0);
     const DocumentStarts starts(c.in(kSegments));

@@ -40,8 +40,7 @@ class ScoreAttentionOp final : public Op {
     require_cache(name(), v, in[kCacheV], in[kBefore], o_.group);
     require(!bias.defined() || (bias.shape().rank() == 1 && bias.dtype() == q.dtype()), "score_attention: bias{}",
             bias.shape().str());
-    const auto group = static_cast<size_t>(o_.group);
-    require(!bias.defined() || (o_.bias_at.empty() ? bias.numel() >= o_.group : o_.bias_at.size() >= group),
+    require(!bias.defined() || !o_.bias_at.empty() || bias.numel() >= o_.group,
             "score_attention: no bias for every distance below {}", o_.group);
     for (int32_t at : o_.bias_at)
       require(!bias.defined() || (at >= 0 && at < bias.numel()), "score_attention: entry {} of bias{}", at,
@@ -64,13 +63,22 @@ class ScoreAttentionOp final : public Op {
   }
   Keeps keeps() const override { return {.inputs = 0xff}; }
 
+  // A strip of scores of each thread; backwards three, and the gradient of the bias by distance.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const Shape &q = in[kQ].shape, &cache = in[kCacheK].shape;
+    const int64_t items = q[0] * o_.heads, workers = in_parallel() ? 1 : std::min<int64_t>(items, threads());
+    const int64_t far = std::min(o_.group, q[1] + (cache.rank() == 3 ? cache[1] : 0));
+    const int64_t strips = workers * std::min({o_.group, q[1], o_.chunk > 0 ? o_.chunk : kStrip}) * far;
+    return scratch_of(strips, 3 * strips + items * far, in[kQ].dtype);
+  }
+
   void forward(Forward& c) override {
     dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
-      const Table<T> table(*this, c.in(kBias));
+      const Table<T> table(*this, c.in(kBias), reach(c));
       for_items<T>(c, 1, [&](int64_t b, int64_t h, const std::vector<GroupPiece>& pieces, T* memory) {
         const View<T> o = columns_of_head<T>(c.out(0), b, h, o_.heads);
         for_strips<T>(c, b, h, pieces, [&](const Strip<T>& s, int64_t row, int64_t) {
-          const View<T> scores{memory, s.count, s.keys(), pitch(c)};
+          const View<T> scores{memory, s.count, s.keys(), reach(c)};
           raw_scores<T>(s, table, scores);
           activate<T>(s, scores, scores);
           weigh<T>(s, scores, o.part(row, s.count));
@@ -85,17 +93,18 @@ class ScoreAttentionOp final : public Op {
       if (sinks[i].into.defined() && !sinks[i].accumulate) fill(sinks[i].into, 0);
     const Sink d_bias = c.sink(kBias);
     dispatch_float(c.dtype(), [&]<class T>() {
-      const Table<T> table(*this, c.in(kBias));
+      const Table<T> table(*this, c.in(kBias), reach(c));
       const int64_t items = c.in(kQ).dim(0) * o_.heads;
-      Tensor by_distance;  // of each item, newest last: entry group - 1 - distance
-      if (d_bias.into.defined()) by_distance = Tensor::zeros({items, o_.group}, dtype_of<T>);
+      const int64_t far = reach(c);
+      Tensor by_distance;  // of each item, newest last: entry far - 1 - distance
+      if (d_bias.into.defined()) by_distance = Tensor::zeros({items, far}, dtype_of<T>);
       for_items<T>(c, 3, [&](int64_t b, int64_t h, const std::vector<GroupPiece>& pieces, T* memory) {
         const auto view = [&](const Tensor& x) { return columns_of_head<T>(x, b, h, o_.heads); };
         const View<T> dq = view(sinks[0].into), dk = view(sinks[1].into), dv = view(sinks[2].into),
                       d_cache_k = view(sinks[3].into), d_cache_v = view(sinks[4].into);
         const View<const T> g = view(c.grad(0));
         T* const bias = by_distance.defined() ? by_distance.view<T>().row(b * o_.heads + h) : nullptr;
-        const int64_t wide = pitch(c), size = strip(c) * wide;
+        const int64_t wide = far, size = strip(c) * wide;
         for_strips<T>(c, b, h, pieces, [&](const Strip<T>& s, int64_t row, int64_t from) {
           const View<T> raw{memory, s.count, s.keys(), wide}, a{memory + size, s.count, s.keys(), wide},
               d{memory + 2 * size, s.count, s.keys(), wide};
@@ -111,7 +120,7 @@ class ScoreAttentionOp final : public Op {
             kernels<T>().pointwise_backward(o_.score, {raw.row(r), 1, seen, raw.stride}, dr, dr, false);
             std::fill(d.row(r) + seen, d.row(r) + s.keys(), T(0));
             if (bias) {
-              const View<T> to{bias + o_.group - seen, 1, seen, seen};
+              const View<T> to{bias + far - seen, 1, seen, seen};
               kernels<T>().sum(to, dr, to);
             }
           }
@@ -128,34 +137,35 @@ class ScoreAttentionOp final : public Op {
       if (!d_bias.accumulate) fill(d_bias.into, 0);
       T* const db = d_bias.into.data<T>();
       for (int64_t i = 0; i < items; ++i)
-        for (int64_t distance = 0; distance < o_.group; ++distance)
-          db[entry(distance)] += static_cast<T>(o_.bias_scale) * by_distance.view<T>().row(i)[o_.group - 1 - distance];
+        for (int64_t distance = 0; distance < far; ++distance)
+          db[entry(distance)] += static_cast<T>(o_.bias_scale) * by_distance.view<T>().row(i)[far - 1 - distance];
     });
   }
 
  private:
   int64_t entry(int64_t distance) const {
-    return o_.bias_at.empty() ? distance : o_.bias_at[static_cast<size_t>(distance)];
+    return o_.bias_at.empty() ? distance : o_.bias_at[std::min(static_cast<size_t>(distance), o_.bias_at.size() - 1)];
   }
   // Rows and columns that a strip of scores may need.
   template <class Pass>
   int64_t strip(const Pass& c) const {
     return std::min({o_.group, c.in(kQ).dim(1), o_.chunk > 0 ? o_.chunk : kStrip});
   }
+  // Keys that a query may see: a group, as far as the cache and the call hold one.
   template <class Pass>
-  int64_t pitch(const Pass& c) const {
-    return c.in(kCacheK).defined() ? o_.group : std::min(o_.group, c.in(kQ).dim(1));
+  int64_t reach(const Pass& c) const {
+    return std::min(o_.group, c.in(kQ).dim(1) + (c.in(kCacheK).defined() ? c.in(kCacheK).dim(1) : 0));
   }
 
   // The bias of every distance, far ones first, so that a row of scores adds a run of it.
   template <class T>
   struct Table {
     std::vector<T> far_first;
-    Table(const ScoreAttentionOp& op, const Tensor& bias) {
+    Table(const ScoreAttentionOp& op, const Tensor& bias, int64_t reach) {
       if (!bias.defined()) return;
-      far_first.resize(static_cast<size_t>(op.o_.group));
-      for (int64_t distance = 0; distance < op.o_.group; ++distance)
-        far_first[static_cast<size_t>(op.o_.group - 1 - distance)] =
+      far_first.resize(static_cast<size_t>(reach));
+      for (int64_t distance = 0; distance < reach; ++distance)
+        far_first[static_cast<size_t>(reach - 1 - distance)] =
             static_cast<T>(op.o_.bias_scale) * bias.data<T>()[op.entry(distance)];
     }
   };
@@ -166,7 +176,7 @@ class ScoreAttentionOp final : public Op {
     const bool biased = !table.far_first.empty();
     for (int64_t r = 0; biased && r < s.count; ++r) {
       const int64_t seen = s.first + r + 1;
-      std::copy_n(table.far_first.data() + o_.group - seen, seen, to.row(r));
+      std::copy_n(table.far_first.data() + static_cast<int64_t>(table.far_first.size()) - seen, seen, to.row(r));
       std::fill(to.row(r) + seen, to.row(r) + s.keys(), T(0));
     }
     product<T>(s.q, false, s.cache_k, true, to.columns(0, s.cache_k.rows), biased);
@@ -192,7 +202,7 @@ class ScoreAttentionOp final : public Op {
     const int64_t items = c.in(kQ).dim(0) * o_.heads, workers = in_parallel() ? 1 : std::min<int64_t>(items, threads());
     if (workers == 0) return;
     const int64_t share = (items + workers - 1) / workers;
-    const Tensor memory = Tensor::dense({workers, buffers * strip(c) * pitch(c)}, dtype_of<T>);
+    const Tensor memory = Tensor::dense({workers, buffers * strip(c) * reach(c)}, dtype_of<T>);
     const DocumentStarts starts(c.in(kSegments));
     parallel_for(items, share, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; ++i) {

@@ -11,7 +11,7 @@ struct ScoreAttentionOptions {
   int64_t heads = 1;
   int64_t group = 256;                 // tokens of a document that see each other, from its start on
   Pointwise score = Pointwise::relu2;  // of q.k + bias; keys after the query count nothing whatever its value at 0
-  // The entry of `bias` for each distance below `group` (empty: the distance itself), and its factor.
+  // The entry of `bias` for each distance (empty: the distance itself; beyond its end the last one), and its factor.
   std::vector<int32_t> bias_at = {};
   double bias_scale = 1;
   int64_t chunk = 0;  // query rows at a time, 0: the core's own choice. How, never what
@@ -19,7 +19,7 @@ struct ScoreAttentionOptions {
 
 // Tokens of the running document's last group that came before the call.
 struct GroupCache {
-  Tensor k, v;    // [B, group - 1, H*n]
+  Tensor k, v;    // [B, R, H*n], R < group
   Tensor before;  // i64 [B] how many rows are in use
 };
 

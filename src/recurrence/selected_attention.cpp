@@ -25,10 +25,11 @@ struct Gathered {
   View<T> k, v, dk, dv;  // [most, dk] and [most, dv]; the gradients only backwards
   T* scratch;
 
+  static int64_t size(int64_t most, int64_t dk, int64_t dv, int64_t group, bool backward) {
+    return (backward ? 2 : 1) * most * (dk + dv) + kernels<T>().attention_scratch(group, most, dk, dv, group);
+  }
   Gathered(int64_t most, int64_t dk_width, int64_t dv_width, int64_t group, bool backward)
-      : memory_(Tensor::dense({(backward ? 2 : 1) * most * (dk_width + dv_width) +
-                               kernels<T>().attention_scratch(group, most, dk_width, dv_width, group)},
-                              dtype_of<T>)) {
+      : memory_(Tensor::dense({size(most, dk_width, dv_width, group, backward)}, dtype_of<T>)) {
     T* next = memory_.data<T>();
     const auto take = [&](int64_t width) {
       const View<T> rows{next, most, width, width};
@@ -90,6 +91,20 @@ class SelectedAttentionOp final : public Op {
   }
 
   Keeps keeps() const override { return {0b111111, 0b11}; }
+
+  // Rows of the queries of a block, or of the keys of a query.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const Shape &q = in[kQ].shape, &k = in[kK].shape, &v = in[kV].shape;
+    const int64_t group = o_.heads / o_.kv_heads, dk = k[2] / o_.kv_heads, dv = v[2] / o_.kv_heads,
+                  items = q[0] * o_.kv_heads, workers = in_parallel() ? 1 : std::min<int64_t>(items, threads());
+    const bool by_block = q[1] >= kManyTokens;
+    const auto of = [&](int64_t sides) {
+      return workers * (by_block ? selected_scratch_by_block(group, std::min(o_.block, k[1]), dk, dv, sides > 1)
+                                 : Gathered<float>::size(std::min(in[kBlocks].shape[2] / o_.kv_heads * o_.block, k[1]),
+                                                         dk, dv, group, sides > 1));
+    };
+    return scratch_of(of(1), of(2), in[kQ].dtype);
+  }
 
   void forward(Forward& c) override {
     dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
@@ -181,7 +196,8 @@ class SelectedAttentionOp final : public Op {
       const int64_t at = offset.defined() ? offset.data<int64_t>()[b] : keys - tokens;
       require(at >= 0 && at + tokens <= keys, "selected_attention: {} queries from key {} on don't fit {} keys", tokens,
               at, keys);
-      Gathered<T> gathered(n * o_.block, dk, dv, o_.heads / groups, backward);
+      const int64_t most = std::min(n * o_.block, keys);
+      Gathered<T> gathered(most, dk, dv, o_.heads / groups, backward);
       int64_t first = 0;  // key of the document
       for (int64_t t = 0; t < tokens; ++t) {
         if (const uint8_t* s = starts.row(b); s && s[t]) first = at + t;
@@ -192,8 +208,10 @@ class SelectedAttentionOp final : public Op {
           if (list[i] < 0) continue;
           require(list[i] * o_.block < keys, "selected_attention: block {} of {} keys, there are {}", list[i], o_.block,
                   keys);
-          const int64_t from = first + list[i] * o_.block;
-          for (int64_t j = from; j < std::min(end, from + o_.block); ++j) {
+          const int64_t from = first + list[i] * o_.block, to_key = std::min(end, from + o_.block);
+          require(static_cast<int64_t>(gathered.keys.size()) + to_key - from <= most,
+                  "selected_attention: token {} reads a block twice", t);
+          for (int64_t j = from; j < to_key; ++j) {
             const auto to = static_cast<int64_t>(gathered.keys.size());
             std::copy_n(k.view<T>().row(first_row + j) + g * dk, dk, gathered.k.row(to));
             std::copy_n(v.view<T>().row(first_row + j) + g * dv, dv, gathered.v.row(to));

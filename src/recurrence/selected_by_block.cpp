@@ -17,6 +17,10 @@ constexpr int64_t kStrip = 32;      // rows of queries at a time
 constexpr int64_t kMostRows = 128;  // that read a block in one call of the kernel
 constexpr int64_t kLeastRows = 4;   // fewer are filled up: the kernel sums in another order for them
 
+int64_t rows_size(int64_t most, int64_t block, int64_t dk, int64_t dv, bool backward) {
+  return most * ((backward ? 2 : 1) * (dk + dv) + 1) + kernels<float>().attention_scratch(most, block, dk, dv, kStrip);
+}
+
 // Queries that read one block, one after another, each head of a group a row.
 template <class T>
 struct QueryRows {
@@ -26,9 +30,7 @@ struct QueryRows {
 
   QueryRows(int64_t most, int64_t block, int64_t dk, int64_t dv, bool backward)
       : last(static_cast<size_t>(most)),
-        memory_(Tensor::dense(
-            {most * ((backward ? 2 : 1) * (dk + dv) + 1) + kernels<T>().attention_scratch(most, block, dk, dv, kStrip)},
-            dtype_of<T>)) {
+        memory_(Tensor::dense({rows_size(most, block, dk, dv, backward)}, dtype_of<T>)) {
     T* next = memory_.data<T>();
     const auto take = [&](int64_t width) {
       const View<T> rows{next, most, width, width};
@@ -100,7 +102,7 @@ void for_blocks(const SelectedCall& c, bool backward, F&& f) {
                 "selected_attention: block {} of {} keys, there are {}", lists.row(t)[i], o.block, keys);
     const BlockQueries readers(lists, o.block, at, starts.row(b));
     const int64_t together = std::max<int64_t>(1, kMostRows / group);
-    QueryRows<T> rows(std::max(kLeastRows, together * group), o.block, dk, dv, backward);
+    QueryRows<T> rows(std::max(kLeastRows, together * group), std::min(o.block, keys), dk, dv, backward);
     f(b, g, [&](auto&& h) {
       for (const BlockQueries::Block& block : readers.blocks)
         for (int64_t done = 0; done < block.count; done += together) {
@@ -129,6 +131,10 @@ void for_blocks(const SelectedCall& c, bool backward, F&& f) {
 }
 
 }  // namespace
+
+int64_t selected_scratch_by_block(int64_t group, int64_t block, int64_t dk, int64_t dv, bool backward) {
+  return rows_size(std::max(kLeastRows, std::max<int64_t>(1, kMostRows / group) * group), block, dk, dv, backward);
+}
 
 template <class T>
 void selected_forward_by_block(const SelectedCall& c, const Tensor& o, const Tensor& lse) {

@@ -14,6 +14,8 @@ struct SelectedGradients {
   const Sink &dq, &dk, &dv;  // dk and dv are added to
 };
 
+// Numbers that a thread needs beside, forwards or backwards.
+int64_t selected_scratch_by_block(int64_t group, int64_t block, int64_t dk, int64_t dv, bool backward);
 // Writes o [B,T,H*dv] and, where it is defined, lse [B,T,H].
 template <class T>
 void selected_forward_by_block(const SelectedCall& call, const Tensor& o, const Tensor& lse);

@@ -68,6 +68,13 @@ class SelectiveScanOp final : public Op {
         .outputs = 1 << kCheckpoints};
   }
 
+  // The rates; backwards what blocks of columns and sequences add to b, c, a_log and skip.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const Shape& x = in[kX].shape;
+    const int64_t states = in[kB].shape.cols(), blocks = (x[2] + kColumns - 1) / kColumns, rates = states * x[2];
+    return scratch_of(rates, 3 * rates + 2 * blocks * x.rows() * states + x[0] * (rates + x[2]), in[kX].dtype);
+  }
+
   void forward(Forward& c) override {
     const int64_t states = c.in(kB).cols();
     const DocumentStarts starts(c.in(kSegments));

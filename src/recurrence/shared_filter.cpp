@@ -74,6 +74,12 @@ class SharedFilterOp final : public Op {
   }
   Keeps keeps() const override { return {.inputs = 1 << kX | 1 << kWeight | 1 << kHistory | 1 << kSegments}; }
 
+  // Backwards the products of kRows outputs with what they see.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const Shape& w = in[kWeight].shape;
+    return scratch_of(0, w[0] * kRows * (kRows + w[1]), in[kX].dtype);
+  }
+
   void forward(Forward& c) override {
     const Sizes z(c.in(kX).shape(), c.in(kWeight).shape());
     const DocumentStarts starts(c.in(kSegments));

@@ -44,6 +44,11 @@ class ShortConvOp final : public Op {
     return {.inputs = 1 << kX | 1 << kWeight | 1 << kHistory | 1 << kSegments | 1 << kBias};
   }
 
+  // The gradient of what went into silu.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    return scratch_of(0, silu_ ? in[kX].shape.numel() : 0, in[kX].dtype);
+  }
+
   void forward(Forward& c) override {
     const int64_t batch = c.in(kX).dim(0), tokens = c.in(kX).dim(1), columns = c.in(kX).cols();
     const int64_t width = c.in(kWeight).dim(0), blocks = (columns + kColumns - 1) / kColumns;

@@ -19,7 +19,8 @@ std::vector<GroupPiece> group_pieces(const uint8_t* starts, int64_t tokens, int6
 
 // `before` of sequence b: an i64 [B] tensor, undefined for 0.
 inline int64_t before_of(const Tensor& before, int64_t b) { return before.defined() ? before.data<int64_t>()[b] : 0; }
-// ShapeError unless the tokens before a call fit it: both caches [B, group - 1, ..] with `before` i64 [B], or neither.
+// ShapeError unless the tokens before a call fit it: a cache [B, R, ..], R < group, with `before` i64 [B], at most R,
+// or neither.
 void require_cache(std::string_view op, const Tensor& x, const Tensor& cache, const Tensor& before, int64_t group);
 
 }  // namespace effllm

@@ -22,11 +22,12 @@ class TokenWindowsOp final : public Op {
     require(x.rank() == 3 && x[1] >= 1 && x[2] % o_.groups == 0 && p == Shape{o_.length, x[2] / o_.groups} &&
                 is_float(type) && in[kPosition].dtype() == type,
             "token_windows: x{} and position{} for {} groups, windows of {}", x.str(), p.str(), o_.groups, o_.length);
-    const Shape cache{x[0], o_.length - 1, x[2]};
+    const Shape& cache = in[kCache].shape();
     require(in[kCache].defined() == in[kBefore].defined() &&
-                (!in[kCache].defined() || (in[kCache].shape() == cache && in[kCache].dtype() == type &&
-                                           in[kBefore].dtype() == DType::i64 && in[kBefore].shape() == Shape{x[0]})),
-            "token_windows: cache{} for x{}, it should be {}", in[kCache].shape().str(), x.str(), cache.str());
+                (!in[kCache].defined() || (cache.rank() == 3 && cache == x.with(1, cache[1]) && cache[1] < o_.length &&
+                                           in[kCache].dtype() == type && in[kBefore].dtype() == DType::i64 &&
+                                           in[kBefore].shape() == Shape{x[0]})),
+            "token_windows: cache{} for x{}, it should have fewer than {} tokens", cache.str(), x.str(), o_.length);
     require_segments(name(), in[kSegments], x[0], x[1]);
     return {{{x[0], o_.rows * o_.groups, o_.length * p[1]}, type}};
   }
@@ -35,6 +36,7 @@ class TokenWindowsOp final : public Op {
                size = static_cast<double>(size_of(in[kX].dtype()));
     return {n, 2 * n, 2 * n * size, 3 * n * size};
   }
+  // Of the cache backward needs the shape alone.
   Keeps keeps() const override { return {.inputs = 1 << kBefore | 1 << kSegments}; }
 
   void forward(Forward& c) override {
@@ -43,13 +45,14 @@ class TokenWindowsOp final : public Op {
       const View<const T> position = c.in(kPosition).view<T>();
       const View<T> y = c.out(0).view<T>();
       const int64_t n = position.cols;
-      each(c.in(kX).shape(), c.in(kBefore), c.in(kSegments), [&](int64_t out, int64_t j, bool cached, int64_t row) {
-        const T *from = c.in(cached ? kCache : kX).view<T>().row(row), *p = position.row(j);
-        for (int64_t g = 0; g < o_.groups; ++g) {
-          T* to = y.row(out + g) + j * n;
-          for (int64_t k = 0; k < n; ++k) to[k] = from[g * n + k] + p[k];
-        }
-      });
+      each(c.in(kX).shape(), c.in(kCache).shape(), c.in(kBefore), c.in(kSegments),
+           [&](int64_t out, int64_t j, bool cached, int64_t row) {
+             const T *from = c.in(cached ? kCache : kX).view<T>().row(row), *p = position.row(j);
+             for (int64_t g = 0; g < o_.groups; ++g) {
+               T* to = y.row(out + g) + j * n;
+               for (int64_t k = 0; k < n; ++k) to[k] = from[g * n + k] + p[k];
+             }
+           });
     });
   }
 
@@ -63,27 +66,28 @@ class TokenWindowsOp final : public Op {
       const auto add = [n](const T* from, T* to) {
         for (int64_t k = 0; k < n; ++k) to[k] += from[k];
       };
-      each(c.in_shape(kX), c.in(kBefore), c.in(kSegments), [&](int64_t out, int64_t j, bool cached, int64_t row) {
-        const Tensor& into = cached ? d_cache.into : dx.into;
-        for (int64_t g = 0; g < o_.groups; ++g) {
-          const T* from = grad.row(out + g) + j * n;
-          if (into.defined()) add(from, into.view<T>().row(row) + g * n);
-          if (dp.into.defined()) add(from, dp.into.view<T>().row(j));
-        }
-      });
+      each(c.in_shape(kX), c.in_shape(kCache), c.in(kBefore), c.in(kSegments),
+           [&](int64_t out, int64_t j, bool cached, int64_t row) {
+             const Tensor& into = cached ? d_cache.into : dx.into;
+             for (int64_t g = 0; g < o_.groups; ++g) {
+               const T* from = grad.row(out + g) + j * n;
+               if (into.defined()) add(from, into.view<T>().row(row) + g * n);
+               if (dp.into.defined()) add(from, dp.into.view<T>().row(j));
+             }
+           });
     });
   }
 
  private:
   // f(first row of the window in the output, j, whether token j of it is cached, its row there or in x)
   template <class F>
-  void each(const Shape& x, const Tensor& before, const Tensor& segments, F&& f) const {
-    const int64_t tokens = x[1];
+  void each(const Shape& x, const Shape& cache, const Tensor& before, const Tensor& segments, F&& f) const {
+    const int64_t tokens = x[1], room = cache.rank() == 3 ? cache[1] : 0;
     const DocumentStarts starts(segments);
     for (int64_t b = 0; b < x[0]; ++b) {
       const int64_t cached = before.defined() ? before.data<int64_t>()[b] : 0;
-      require(cached >= 0 && cached < o_.length, "token_windows: {} cached tokens for windows of {}", cached,
-              o_.length);
+      require(cached >= 0 && cached <= room, "token_windows: {} cached tokens where there is room for {}", cached,
+              room);
       int64_t first = 0;
       for (int64_t t = 0; t < tokens;) {
         const uint8_t* s = starts.row(b);
@@ -95,7 +99,7 @@ class TokenWindowsOp final : public Op {
         for (int64_t i = 0; i < count; ++i)
           for (int64_t j = 0; j < o_.length; ++j) {
             const int64_t at = first + i * o_.stride + j, out = (b * o_.rows + first / o_.stride + i) * o_.groups;
-            at < cached ? f(out, j, true, b * (o_.length - 1) + at) : f(out, j, false, b * tokens + at - cached);
+            at < cached ? f(out, j, true, b * room + at) : f(out, j, false, b * tokens + at - cached);
           }
       }
     }

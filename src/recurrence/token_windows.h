@@ -17,7 +17,7 @@ inline int64_t windows_of(int64_t n, const TokenWindowsOptions& o) {
 
 // Tokens before the call that windows to come still need: the running document's from the start of its next window on.
 struct WindowCache {
-  Tensor tokens;  // [B, length - 1, G*n]
+  Tensor tokens;  // [B, R, G*n], R < length
   Tensor before;  // i64 [B] how many rows are in use
 };
 

@@ -104,6 +104,17 @@ class TttOp final : public Op {
     });
   }
 
+  // Backwards the gradients of states and of what sequences share; of a head its state before every mini-batch, its
+  // steps and some rows.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const Shape& q = in[kQ].shape;
+    const int64_t heads = options_.heads, n = q[2] / heads, mini_batch = in[kTau].shape.numel(),
+                  rows = std::min(mini_batch, q[1]);
+    const int64_t shared = q[0] * heads * (3 * n * n + 5 * n + mini_batch);
+    const int64_t head = (q[1] / mini_batch + 1) * n * n + q[1] * n + rows * (8 * n + 5 * rows + 3);
+    return scratch_of(4 * rows * n + 2 * rows * rows, shared + head, in[kQ].dtype);
+  }
+
   void backward(Backward& c) override {
     const int64_t batch = c.in(kQ).dim(0), heads = options_.heads, n = c.in(kQ).cols() / heads;
     const DType type = c.dtype();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <utility>
@@ -14,7 +15,7 @@
 namespace effllm {
 namespace {
 
-constexpr size_t kLine = 64, kHugePage = size_t{2} << 20, kChunk = size_t{32} << 20;
+constexpr size_t kLine = 64, kHugePage = size_t{2} << 20, kChunk = size_t{32} << 20, kMostMeta = size_t{1} << 60;
 
 // Whole huge pages where there is enough for one; what is never touched takes no memory.
 std::byte* allocate(size_t bytes) {
@@ -63,15 +64,17 @@ BufferPool& BufferPool::local() {
 }
 
 Buffer* BufferPool::acquire(size_t bytes) {
-  auto& free = free_[bytes];
-  Buffer* b;
-  if (free.empty()) {
-    ++misses_;
-    b = new Buffer{carve(bytes), bytes};
-    reserved_ += bytes;
+  Buffer*& free = free_[bytes];
+  Buffer* b = free;
+  if (b) {
+    free = std::exchange(b->next, nullptr);
   } else {
-    b = free.back();
-    free.pop_back();
+    ++misses_;
+    auto made = std::make_unique<Buffer>();
+    made->data = carve(bytes);
+    made->bytes = bytes;
+    b = made.release();
+    reserved_ += bytes;
   }
   live_ += bytes;
   peak_ = std::max(peak_, live_);
@@ -86,21 +89,27 @@ Buffer* BufferPool::acquire_meta(size_t bytes) {
     --free;
   else
     meta_reserved_ += (bytes + kLine - 1) / kLine * kLine;
+  if (meta_reserved_ > kMostMeta) throw MemoryError("{} bytes of buffers are more than any memory", meta_reserved_);
   return new Buffer{nullptr, bytes, 0, true};
+}
+
+void BufferPool::count_meta_table(const std::string& name, size_t bytes) {
+  if (meta_tables_.insert(name).second) meta_reserved_ += bytes;
 }
 
 void BufferPool::forget_meta() {
   meta_free_.clear();
+  meta_tables_.clear();
   meta_reserved_ = 0;
 }
 
 void BufferPool::release(Buffer* b) {
   live_ -= b->bytes;
   if (b->meta) {
-    ++meta_free_[b->bytes];
+    if (const auto kept = meta_free_.find(b->bytes); kept != meta_free_.end()) ++kept->second;
     delete b;
   } else {
-    free_[b->bytes].push_back(b);
+    b->next = std::exchange(free_.find(b->bytes)->second, b);
   }
 }
 

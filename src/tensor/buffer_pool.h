@@ -4,7 +4,9 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace effllm {
@@ -14,6 +16,7 @@ struct Buffer {
   size_t bytes;
   int refs = 0;
   bool meta = false;
+  Buffer* next = nullptr;  // while it is free, the next free one of its size
 };
 
 class BufferPool {
@@ -23,6 +26,8 @@ class BufferPool {
   // In meta mode: only counted. `meta_reserved_bytes` is what a real pool would have taken from the system by now.
   Buffer* acquire_meta(size_t bytes);
   size_t meta_reserved_bytes() const { return meta_reserved_; }
+  // In meta mode: a table beside the pool, counted once under its name.
+  void count_meta_table(const std::string& name, size_t bytes);
   void forget_meta();
   void release(Buffer*);
   size_t misses() const { return misses_; }    // requests that had to allocate
@@ -37,8 +42,9 @@ class BufferPool {
   std::byte* carve(size_t bytes);
   std::byte* chunk_ = nullptr;
   size_t chunk_left_ = 0;
-  std::unordered_map<size_t, std::vector<Buffer*>> free_;
+  std::unordered_map<size_t, Buffer*> free_;  // giving back must not allocate: destructors do it
   std::unordered_map<size_t, int64_t> meta_free_;
+  std::unordered_set<std::string> meta_tables_;
   size_t meta_reserved_ = 0;
   size_t misses_ = 0, live_ = 0, peak_ = 0, reserved_ = 0;
 };

@@ -11,15 +11,20 @@ namespace effllm {
 class Shape {
  public:
   static constexpr int kMaxRank = 5;
+  // More than any machine addresses. Strides, bytes and sums of thousands of tensors below it stay far from 2^63.
+  static constexpr int64_t kMostElements = int64_t{1} << 47;
   constexpr Shape() = default;
   constexpr Shape(std::initializer_list<int64_t> dims) : rank_(static_cast<int>(dims.size())) {
     std::copy(dims.begin(), dims.end(), dims_.begin());
   }
   constexpr int rank() const { return rank_; }
   constexpr int64_t operator[](int i) const { return dims_[static_cast<size_t>(i < 0 ? i + rank_ : i)]; }
+  // MemoryError where there are more than kMostElements: sizes come from configurations.
   constexpr int64_t numel() const {
     int64_t n = 1;
-    for (int i = 0; i < rank_; ++i) n *= (*this)[i];
+    for (int i = 0; i < rank_; ++i)
+      if (__builtin_mul_overflow(n, (*this)[i], &n)) too_large();
+    if (n > kMostElements) too_large();
     return n;
   }
   constexpr int64_t cols() const { return rank_ ? (*this)[-1] : 1; }
@@ -40,6 +45,7 @@ class Shape {
   std::string str() const;  // "[2, 16, 64]"
 
  private:
+  [[noreturn]] void too_large() const;
   std::array<int64_t, kMaxRank> dims_{};
   int rank_ = 0;
 };

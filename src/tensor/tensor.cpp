@@ -10,6 +10,8 @@ thread_local bool MetaMode::on_ = false;
 
 std::string Shape::str() const { return fmt::format("[{}]", fmt::join(dims_.begin(), dims_.begin() + rank_, ", ")); }
 
+void Shape::too_large() const { throw MemoryError("a tensor {} is larger than any memory", str()); }
+
 namespace {
 
 struct Made {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/corpus.h"
+#include "train/memory.h"
 #include "train/run_config.h"
 
 namespace effllm {
@@ -19,7 +20,7 @@ struct Preflight {
   Corpus corpus;
   std::unique_ptr<Tokenizer> tokenizer;
   TokenizedText train, val;  // `val`: the split of eval.split
-  double memory = 0;         // bytes that training will need at most
+  MemoryPlan plan;           // what training will need at most
   // What is probably not meant: `check` refuses it, a run says it and goes on.
   std::vector<Doubt> doubts;
   std::string note;  // what to expect: a step that takes minutes; may be empty

@@ -65,11 +65,13 @@ Run::Run(RunRequest request)
                        static_cast<uint64_t>(config_.data.seed), config_.data.reset == "document");
   model_ = std::make_unique<LanguageModel>(config_.model, tokenizer_->vocab_size());
   model_->params().materialize(static_cast<uint64_t>(config_.train.seed), DType::f32);
+  const auto train_tokens = static_cast<int64_t>(train_text_.tokens.size());
   optimizer_ = std::make_unique<AdamW>(config_.optim, config_.groups, model_->params());
   trainer_ = std::make_unique<Trainer>(*model_, *optimizer_, plan_shards(config_.train, *model_),
                                        StepOptions{.seed = static_cast<uint64_t>(config_.train.seed),
                                                    .clip = config_.optim.clip,
-                                                   .carry_state = config_.train.carry_state});
+                                                   .carry_state = config_.train.carry_state,
+                                                   .carried_tokens = carried_tokens(config_, train_tokens)});
   if (config_.train.carry_state) trainer_->prepare_carried(config_.train.batch);
   config_.train.lanes =
       static_cast<int64_t>(trainer_->plan().lanes.size());  // what was chosen stands in the resolved file
@@ -212,7 +214,7 @@ void Run::sample_now() {
 RunOutcome Run::train() {
   say(fmt::format("{}: {} parameters, {} of {} training tokens a step, {} thread{}; {}", folder_.path().string(),
                   human_count(static_cast<double>(model_->params().count())),
-                  config_.train.batch * config_.train.context,
+                  human_count(static_cast<double>(config_.train.batch * config_.train.context)),
                   human_count(static_cast<double>(train_text_.tokens.size())), threads(), threads() == 1 ? "" : "s",
                   at_.step ? fmt::format("going on from step {}", at_.step) : "starting"));
   try {

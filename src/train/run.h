@@ -112,10 +112,4 @@ class Run {
   std::optional<EvalResult> last_eval_;
 };
 
-// Bytes that training will need at most, from shapes: parameters with gradients and moments, and for each worker what a
-// shard keeps with room for gradients.
-double predicted_bytes(const RunConfig& config, int64_t vocab, int workers);
-// What this process may use: the machine's memory or the cgroup's limit.
-double memory_limit();
-
 }  // namespace effllm

@@ -118,12 +118,27 @@ void TrainOptions::visit(OptionVisitor& v) {
 void EvalSection::visit(OptionVisitor& v) {
   v("protocol", protocol, "How the split is cut up (`effllm list protocols`).", {"windows", "sliding", "carried"});
   v("split", split, "Of the corpus.", {"train", "val", "test"});
-  v("tokens", tokens, "Tokens of a window; default train.context.", at_least(1));
-  v("stride", stride, "Tokens between windows of `sliding`; default half a window.", at_least(1));
+  v("tokens", tokens, "Tokens of a window; default train.context.", between(1, kMostTokens));
+  v("stride", stride, "Tokens between windows of `sliding`; default half a window.", between(1, kMostTokens));
   v("max_tokens", max_tokens, "Evaluate only so much of the split; 0: all of it.", at_least(0));
   v("prompt", prompt, "Of samples; default: a line break where the vocabulary has one, else its first symbol.");
   v("sample_tokens", sample_tokens, "Length of samples.", between(1, 1 << 24));
   v("temperature", temperature, "Of samples; 0 takes the likeliest token.", between(0, 100));
+}
+
+std::vector<ConfigSection> all_sections() {
+  std::vector<ConfigSection> all;
+  all.push_back(section<Root>("", "The file. `base:` names another file, or several, that it builds on."));
+  for (ConfigSection& s : model_sections()) all.push_back(std::move(s));
+  all.push_back(section<ObjectiveOptions>("objective", "What is optimised."));
+  all.push_back(section<DataOptions>("data", "The corpus, and the order in which training reads it."));
+  all.push_back(section<OptimOptions>("optim", "The optimizer."));
+  all.push_back(section<ScheduleOptions>("optim.schedule", "The learning rate over the run."));
+  all.push_back(section<GroupOptions>("optim.groups[]", "Parameters that depart from the settings of `optim`."));
+  all.push_back(section<TrainOptions>("train", "Batch, horizon (exactly one of the max_ keys) and intervals."));
+  all.push_back(
+      section<EvalSection>("eval", "Evaluation and samples while training, and the defaults of `effllm eval`."));
+  return all;
 }
 
 double RunConfig::progress(const Spent& spent) const {

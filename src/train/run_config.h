@@ -68,6 +68,9 @@ struct RunConfig {
   double progress(const Spent& spent) const;
 };
 
+// Every section that a configuration may have, with the defaults of its keys.
+std::vector<ConfigSection> all_sections();
+
 // Reads and checks all sections; every error is reported at once, with its place.
 RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& file = {});
 // Everything with its value, defaults included. Reading it again gives the same text.

@@ -33,6 +33,13 @@ void require_carriable(const StateSpec& spec) {
       throw ConfigError("train.carry_state: the state `{}` grows with every token; give attention a `window`", f.name);
 }
 
+void require_carriable(const LanguageModel& model) {
+  for (int64_t i = 0; i < model.layers(); ++i) {
+    require_carriable(model.block(i).mixer().state_spec(1));
+    if (const auto* ffn = model.block(i).ffn()) require_carriable(ffn->state_spec(1));
+  }
+}
+
 Trainer::Trainer(LanguageModel& model, AdamW& optimizer, ShardPlan plan, const StepOptions& options)
     : model_(model), optimizer_(optimizer), plan_(std::move(plan)), options_(options) {
   for (size_t i = 0; i < plan_.lanes.size(); ++i) {
@@ -207,8 +214,9 @@ void Trainer::prepare_carried(int64_t rows) {
     return s;
   };
   for (int64_t i = 0; i < model_.layers(); ++i)
-    carried_.blocks.push_back({make(model_.block(i).mixer().state_spec(1)),
-                               make(model_.block(i).ffn() ? model_.block(i).ffn()->state_spec(1) : StateSpec{})});
+    carried_.blocks.push_back(
+        {make(model_.block(i).mixer().state_spec(options_.carried_tokens)),
+         make(model_.block(i).ffn() ? model_.block(i).ffn()->state_spec(options_.carried_tokens) : StateSpec{})});
   carried_memory_.push_back(std::make_unique<Slab>(rows, DType::i64));
   carried_.seen = Tensor::view_of(carried_memory_.back()->raw(), {rows}, DType::i64, rows);
 }

@@ -16,6 +16,7 @@ struct StepOptions {
   uint64_t seed = 1;
   double clip = 1;  // 0: off
   bool carry_state = false;
+  int64_t carried_tokens = 1 << 30;  // that a row reads before forget(), at most: its state has no more room
 };
 
 struct StepResult {
@@ -27,6 +28,7 @@ struct StepResult {
 
 // ConfigError where a state can't be carried from step to step, because it grows with every token.
 void require_carriable(const StateSpec& spec);
+void require_carriable(const LanguageModel& model);
 
 class Trainer {
  public:

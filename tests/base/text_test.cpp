@@ -2,9 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <sstream>
 
 using namespace effllm;
 
@@ -24,51 +26,114 @@ TEST_CASE("text: the nearest word is suggested, a far one never") {
 }
 
 TEST_CASE("text: table columns take their widest cell, numbers stand on the right") {
-  CHECK(table({{"name", "count"}, {"a", "7"}, {"longer", "1234"}}) ==
+  CHECK(table({{"name", "count"}, {"a", "7"}, {"longer", "1234"}}, 0) ==
         "name    count\n"
         "a           7\n"
         "longer   1234\n");
-  CHECK(table({{"n", "x"}, {"-12", "b"}, {"3", "c"}}) ==
+  CHECK(table({{"n", "x"}, {"-12", "b"}, {"3", "c"}}, 0) ==
         "  n  x\n"
         "-12  b\n"
         "  3  c\n");
-  CHECK(table({{"flag", "help"}, {"--set", "one"}, {"-v", "two"}}) ==
+  CHECK(table({{"flag", "help"}, {"--set", "one"}, {"-v", "two"}}, 0) ==
         "flag   help\n"
         "--set  one\n"
         "-v     two\n");  // a dash alone makes no number
 }
 
+TEST_CASE("text: points and units of a column stand below each other") {
+  CHECK(table({{"what", "count", "bytes"}, {"a", "12.3 K", "512 KiB"}, {"b", "4.56 M", "1.25 MiB"}, {"c", "7", "-"}},
+              0) ==
+        "what    count       bytes\n"
+        "a     12.3  K  512    KiB\n"
+        "b      4.56 M    1.25 MiB\n"
+        "c      7                -\n");
+  // A column of numbers and words is one of words.
+  CHECK(table({{"k", "v"}, {"a", "12"}, {"b", "rope"}}, 0) == "k  v\na  12\nb  rope\n");
+}
+
+TEST_CASE("text: a table that is too wide goes on in the next line, numbers and words whole") {
+  const std::vector<std::vector<std::string>> rows = {
+      {"option", "prefill FLOPs/token", "meaning"},
+      {"window", "12.3 K", "Tokens that are seen, the own one included; 0: all of them."},
+      {"x", "1.00 M", "short"}};
+  for (size_t most : {40, 50, 60, 80}) {
+    CAPTURE(most);
+    const std::string text = table(rows, most);
+    std::istringstream lines(text);
+    size_t count = 0;
+    for (std::string line; std::getline(lines, line); ++count) CHECK(line.size() <= most);
+    CHECK(count > 3);
+    for (const char* word : {"12.3  K", "1.00 M", "included;", "FLOPs/token", "option"})
+      CHECK(text.find(word) != text.npos);
+  }
+  CHECK(table(rows, 200) == table(rows, 0));
+  CHECK(wrapped("one two  three", 7) == std::vector<std::string>{"one two", " three"});
+  CHECK(wrapped("", 7) == std::vector<std::string>{""});
+  CHECK(wrapped("a-word-that-is-long b", 5) == std::vector<std::string>{"a-wor", "d-tha", "t-is-", "long", "b"});
+}
+
 TEST_CASE("text: table counts characters, not bytes, and takes ragged rows") {
-  CHECK(table({{"a", "b"}, {"\xC3\xA9t\xC3\xA9", "x"}, {"four", "y"}}) ==
+  CHECK(table({{"a", "b"}, {"\xC3\xA9t\xC3\xA9", "x"}, {"four", "y"}}, 0) ==
         "a     b\n"
         "\xC3\xA9t\xC3\xA9   x\n"
         "four  y\n");
-  CHECK(table({{"a"}, {"b", "c"}, {}}) == "a\nb  c\n\n");
-  CHECK(table({}).empty());
+  CHECK(table({{"a"}, {"b", "c"}, {}}, 0) == "a\nb  c\n\n");
+  CHECK(table({}, 0).empty());
 }
 
 TEST_CASE("text: a Markdown table has its rule and no stray bars") {
-  CHECK(markdown_table({{"a", "b"}, {"x|y", "2"}}) == "| a | b |\n|---|---|\n| x\\|y | 2 |\n");
+  CHECK(markdown_table({{"a", "b"}, {"x|y", "2"}}) == "| a | b |\n|---|--:|\n| x\\|y | 2 |\n");
 }
 
 TEST_CASE("text: counts keep three digits and change unit before they round to 1000") {
   CHECK(human_count(0) == "0");
   CHECK(human_count(999) == "999");
-  CHECK(human_count(999.7) == "1 K");
+  CHECK(human_count(999.7) == "1.00 K");
+  CHECK(human_count(1000) == "1.00 K");
   CHECK(human_count(12345) == "12.3 K");
+  CHECK(human_count(9996) == "10.0 K");
+  CHECK(human_count(99960) == "100 K");
   CHECK(human_count(999499) == "999 K");
-  CHECK(human_count(999999) == "1 M");
+  CHECK(human_count(999500) == "1.00 M");
+  CHECK(human_count(999999) == "1.00 M");
   CHECK(human_count(-4.56e6) == "-4.56 M");
-  CHECK(human_count(999.9e6) == "1 G");
-  CHECK(human_count(2.5e12) == "2.5 T");
+  CHECK(human_count(999.9e6) == "1.00 G");
+  CHECK(human_count(2.5e12) == "2.50 T");
+  CHECK(human_count(4e16) == "40.0 P");
+  for (double n = 1; n < 1e18; n *= 1.01) {  // never an exponent, never four digits
+    const std::string s = human_count(n);
+    CAPTURE(s);
+    CHECK(s.find('e') == s.npos);
+    CHECK(std::ranges::count_if(s, [](char c) { return c >= '0' && c <= '9'; }) <= 3);
+  }
 }
 
 TEST_CASE("text: bytes go by powers of 1024") {
   CHECK(human_bytes(0) == "0 B");
   CHECK(human_bytes(1023) == "1023 B");
   CHECK(human_bytes(1024) == "1.00 KiB");
+  CHECK(human_bytes(512 * 1024) == "512 KiB");
+  CHECK(human_bytes(1023.9 * 1024) == "1.00 MiB");
+  CHECK(human_bytes(21.3 * 1024) == "21.3 KiB");
+  CHECK(human_bytes(8 << 20) == "8.00 MiB");
   CHECK(human_bytes(1.5 * (1 << 30)) == "1.50 GiB");
-  CHECK(human_bytes(std::ldexp(1.0, 50)) == "1024.00 TiB");
+  CHECK(human_bytes(std::ldexp(1.0, 50)) == "1.00 PiB");
+}
+
+TEST_CASE("text: percents have one decimal, fractions their parts") {
+  CHECK(human_percent(0.3125) == "31.2 %");
+  CHECK(human_percent(0.00549) == "0.5 %");
+  CHECK(human_percent(1.02) == "102.0 %");
+  CHECK(human_percent(0.0001) == "<0.1 %");
+  CHECK(human_percent(0) == "0.0 %");
+  CHECK(readable(8.0 / 3) == "8/3");
+  CHECK(readable(-1.0 / 3) == "-1/3");
+  CHECK(readable(0.1) == "0.1");
+  CHECK(readable(0.9999999) == "0.9999999");
+  CHECK(readable(1048576) == "1048576");
+  CHECK(readable(10000) == "10000");
+  CHECK(readable(1 << 30) == "1073741824");
+  CHECK(readable(0.12345678901234) == "0.12345678901234");
 }
 
 TEST_CASE("text: durations name at most two units") {

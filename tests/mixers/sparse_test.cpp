@@ -93,7 +93,7 @@ TEST_CASE("nsa: initial values, parameters, state and products in closed form") 
   const auto summaries = [&](int64_t t) { return t < length ? 0 : (t - length) / stride + 1; };
   for (int64_t t : {1, 8, 100})
     CHECK(m.mixer->state_spec(t).bytes(DType::f32) ==
-          4 * 2 * g * n * (t + window - 1 + std::max<int64_t>(1, summaries(t)) + length - 1));
+          4 * 2 * g * n * (t + std::min(window - 1, t) + std::max<int64_t>(1, summaries(t)) + std::min(length - 1, t)));
   for (int64_t t : {12, 33, 60}) {
     int64_t selected = 0, seen = 0, near = 0;
     for (int64_t i = 0; i < t; ++i) {

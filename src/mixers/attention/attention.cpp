@@ -33,8 +33,8 @@ struct AttentionYaml final : Options {
     v("position", position, "How order is known; learned positions are an option of the model.",
       {"rope", "alibi", "none"});
     v("rope_theta", rope_theta, "Base of the rotary frequencies.", at_least(1));
-    v("window", window, "Tokens that are seen, the own one included; 0: all.", at_least(0));
-    v("sinks", sinks, "First tokens that stay visible beside the window.", at_least(0));
+    v("window", window, "Tokens that are seen, the own one included; 0: all.", between(0, kMostTokens));
+    v("sinks", sinks, "First tokens that stay visible beside the window.", between(0, kMostTokens));
     v("qk_norm", qk_norm, "RMS norm of q and k per head, before positions.");
     v("bias", bias, "Learned offsets in the projections.");
     v("dropout", dropout, "Of the attention probabilities.", between(0, 0.99));

@@ -22,7 +22,7 @@ int64_t KvCache::kept(int64_t seen) const { return window_ ? std::min(seen, sink
 
 StateSpec KvCache::spec(int64_t tokens) const {
   const Growth growth = window_ ? Growth::ring : Growth::per_token;
-  const int64_t rows = window_ ? sinks_ + window_ - 1 : tokens;
+  const int64_t rows = kept(tokens);  // a window beyond what will be read needs no room
   StateSpec spec{{{"k", {rows, key_width_}, growth}}};
   if (value_width_) spec.fields.push_back({"v", {rows, value_width_}, growth});
   return spec;
@@ -41,6 +41,11 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, 
     const Tensor index = Tensor::dense({batch, capacity + (window_ ? tokens : 0)}, DType::i64);
     out.k = splice_rows(keys, k, index);
     if (values) out.v = splice_rows(*values, v, index);
+    if (window_) {
+      const Tensor after = Tensor::dense({batch, capacity}, DType::i64);
+      keys = splice_rows(keys, k, after);
+      if (values) *values = splice_rows(*values, v, after);
+    }
     return out;
   }
   int64_t longest = 0;
@@ -61,15 +66,17 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, 
     return out;
   }
 
-  // Rows in the order of tokens: what was cached, then what is new.
-  const Tensor joint = Tensor::dense({batch, longest + tokens}, DType::i64),
+  // Rows in the order of tokens: what was cached, then what is new. While nothing records, with room for a full cache,
+  // so that the pool does not keep a buffer of every length that a cache grows through.
+  const int64_t rows_out = (Tape::recording() || compact || !window_ ? longest : capacity) + tokens;
+  const Tensor joint = Tensor::dense({batch, rows_out}, DType::i64),
                after = Tensor::dense({batch, capacity}, DType::i64);
   const DocumentStarts starts(segments ? *segments : Tensor());
   for (int64_t b = 0; b < batch; ++b) {
     const int64_t cached = out.places.q_offset.data<int64_t>()[b];
     const auto source = [&](int64_t row) { return row < cached ? row : capacity + row - cached; };
-    int64_t* j = joint.data<int64_t>() + b * (longest + tokens);
-    for (int64_t row = 0; row < longest + tokens; ++row) j[row] = row < cached + tokens ? source(row) : -1;
+    int64_t* j = joint.data<int64_t>() + b * rows_out;
+    for (int64_t row = 0; row < rows_out; ++row) j[row] = row < cached + tokens ? source(row) : -1;
     // The state keeps the running document only: its sinks, then its last tokens.
     const uint8_t* s = starts.row(b);
     int64_t begin = tokens;
@@ -77,6 +84,7 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, 
     const int64_t first = begin > 0 ? cached + begin - 1 : 0;
     const int64_t gap = begin > 0 ? 0 : out.places.gap.data<int64_t>()[b];
     const int64_t rows = cached + tokens - first, keep = kept(rows + gap);
+    require(keep <= capacity, "attention: {} tokens don't fit a state with room for {}", keep, capacity);
     int64_t* a = after.data<int64_t>() + b * capacity;
     for (int64_t row = 0; row < capacity; ++row) {
       const bool sink = row < sinks_ || !window_ || rows + gap <= keep;

@@ -48,14 +48,15 @@ struct LinearizedYaml final : Options {
     v("taps", taps, "Tokens that the filter of the values sees; 0: no filter.", between(0, 1024));
     v("local", local, "Attention inside the group.");
     v("global", global, "Linear attention to the groups before.");
-    v("rotary_dim", rotary_dim, "Channels of queries and keys that RoPE turns, at most all; 0: none.", at_least(0));
+    v("rotary_dim", rotary_dim, "Channels of queries and keys that RoPE turns, at most all; 0: none.",
+      between(0, 4096));
   }
 };
 
-// Raffel et al. 2020 (T5, arXiv:1910.10683), causal.
-std::vector<int32_t> distance_buckets(int64_t group) {
+// Of distances up to kFarthest. Raffel et al. 2020 (T5, arXiv:1910.10683), causal.
+std::vector<int32_t> distance_buckets() {
   std::vector<int32_t> at;
-  for (int64_t d = 0; d < group; ++d) {
+  for (int64_t d = 0; d <= kFarthest; ++d) {
     constexpr int64_t kExact = kBuckets / 2;
     const double ratio = std::log(static_cast<double>(std::max<int64_t>(d, 1)) / kExact) /
                          std::log(static_cast<double>(kFarthest) / kExact);
@@ -87,7 +88,7 @@ class LinearizedAttention final : public SequenceMixer {
         filter_(o.taps > 0 ? &s.param("conv.weight", {1, taps_}, Init::torch_linear(2 * taps_ - 1)) : nullptr),
         scores_{.group = group_,
                 .score = o.scores == "laplace" ? Pointwise::laplace : Pointwise::relu2,
-                .bias_at = distance_buckets(group_),
+                .bias_at = distance_buckets(),
                 .bias_scale = std::sqrt(static_cast<double>(keys_))} {
     for (const auto& [layer, in] : {std::pair{&hidden_, args.d_model}, {&z_, args.d_model}, {&out_, values_}})
       layer->bias->init = Init::torch_linear(in);
@@ -99,12 +100,13 @@ class LinearizedAttention final : public SequenceMixer {
     if (turned > 0) rope_ = std::make_shared<RotaryTable>(turned, kRopeTheta, args.max_tokens);
   }
 
-  StateSpec state_spec(int64_t) const override {
+  StateSpec state_spec(int64_t tokens) const override {
     StateSpec spec;
+    const int64_t pending = std::min(group_ - 1, tokens);  // of the unfinished group
     if (global_) spec.fields.push_back({"s", {1, keys_, values_}});
-    if (local_) spec.fields.push_back({"k_quad", {group_ - 1, keys_}, Growth::ring});
-    if (global_) spec.fields.push_back({"k_lin", {group_ - 1, keys_}, Growth::ring});
-    if (local_ || global_) spec.fields.push_back({"v", {group_ - 1, values_}, Growth::ring});
+    if (local_) spec.fields.push_back({"k_quad", {pending, keys_}, Growth::ring});
+    if (global_) spec.fields.push_back({"k_lin", {pending, keys_}, Growth::ring});
+    if (local_ || global_) spec.fields.push_back({"v", {pending, values_}, Growth::ring});
     if (taps_ > 1) spec.fields.push_back({"conv", {taps_ - 1, values_}, Growth::ring});
     if (shifted_) spec.fields.push_back({"shift", {1, shifted_}});
     return spec;

@@ -34,7 +34,7 @@ StateSpec BlockVectors::spec(int64_t tokens) const {
   for (const char* name : {"compressed_k", "compressed_v"})
     spec.fields.push_back({name, {summaries * windows_.groups, width_}, Growth::per_token});
   for (const char* name : {"raw_k", "raw_v"})
-    spec.fields.push_back({name, {windows_.length - 1, windows_.groups * width_}, Growth::ring});
+    spec.fields.push_back({name, {std::min(windows_.length - 1, tokens), windows_.groups * width_}, Growth::ring});
   return spec;
 }
 
@@ -44,7 +44,8 @@ Summaries BlockVectors::operator()(const Tensor& k, const Tensor& v, const Conte
   const Tensor segments = cx.segments ? *cx.segments : Tensor();
   std::vector<Place> places(static_cast<size_t>(batch));
   TokenWindowsOptions o = windows_;
-  o.rows = std::max<int64_t>(1, windows_of(cx.state ? windows_.length - 1 + tokens : tokens, windows_));
+  const int64_t pending_at_most = cx.state ? cx.state->fields[first_field + 2].dim(1) : 0;
+  o.rows = std::max<int64_t>(1, windows_of(pending_at_most + tokens, windows_));
   Summaries s;
   if (!cx.state) {
     s.k = compress_k_(k, o, {}, segments);

@@ -25,7 +25,7 @@ struct MobaYaml final : Options {
   double rope_theta = 10000;
   void visit(OptionVisitor& v) override {
     v("heads", heads, "Heads, each with keys, values and choices of its own.", between(1, 1024));
-    v("block", block, "Keys in a block.", at_least(1));
+    v("block", block, "Keys in a block.", between(1, kMostTokens));
     v("top_k", top_k, "Blocks that a token reads, its own included.", between(1, 4096));
     v("rope_theta", rope_theta, "Base of the rotary frequencies.", at_least(1));
   }

@@ -36,12 +36,12 @@ struct NsaYaml final : Options {
     v("head_dim", head_dim, "Width of a head (default: d_model / heads).", between(1, 4096));
     v("compress_block", compress_block, "Tokens in a block vector.", between(2, 1 << 20));
     v("compress_stride", compress_stride, "Tokens from one block vector to the next, a divisor of both blocks.",
-      at_least(1));
+      between(1, 1 << 20));
     v("compress_hidden", compress_hidden, "Width of the hidden layer that makes block vectors (default: 2 head_dim).",
-      at_least(1));
-    v("select_block", select_block, "Keys in a block that is read in full.", at_least(1));
+      between(1, 65536));
+    v("select_block", select_block, "Keys in a block that is read in full.", between(1, kMostTokens));
     v("select", select, "Blocks that are read in full, three of them always the same.", between(3, 4096));
-    v("window", window, "Tokens that are always seen, the own one included.", at_least(1));
+    v("window", window, "Tokens that are always seen, the own one included.", between(1, kMostTokens));
     v("rope_theta", rope_theta, "Base of the rotary frequencies.", at_least(1));
   }
 };

@@ -1,0 +1,52 @@
+#include "kernels/prepare.h"
+
+#include <execinfo.h>
+
+#include <cstdlib>
+#include <latch>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "kernels/gemm.h"
+#include "kernels/parallel.h"
+
+namespace effllm {
+namespace {
+
+// Whether the system gives this many threads at once. They have ended when it returns; their stacks are used again.
+void try_threads(int n) {
+  std::latch go(1);
+  std::vector<std::thread> all;
+  const auto end = [&] {
+    go.count_down();
+    for (std::thread& t : all) t.join();
+  };
+  try {
+    all.reserve(static_cast<size_t>(n));
+    for (int i = 0; i < n; ++i) all.emplace_back([&go] { go.wait(); });
+  } catch (const std::exception&) {
+    const size_t started = all.size();
+    end();
+    throw MemoryError("the system gives {} of {} threads: raise `ulimit -v` or `ulimit -u`, or take fewer (--threads)",
+                      started + 1, n + 1);
+  }
+  end();
+}
+
+}  // namespace
+
+void prepare_threads() {
+  void* frame = nullptr;
+  backtrace(&frame, 1);  // loads libgcc_s, which the end of a thread and a cancelled one need
+  try_threads(threads() - 1);
+  std::mutex one;
+  run_workers(threads(), [&](int) {
+    const std::lock_guard lock(one);
+    prepare_gemm();
+  });
+}
+
+}  // namespace effllm

@@ -1,0 +1,46 @@
+// How much memory a run will take, from shapes alone.
+#pragma once
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "decode/context_limit.h"
+#include "train/run_config.h"
+
+namespace effllm {
+
+// Sizes of the corpus, as far as they are known: without it, evaluation is counted for one batch of full windows.
+struct TextSizes {
+  int64_t bytes = 0, train_tokens = 0, eval_tokens = 0;
+};
+
+struct MemoryPart {
+  std::string_view what;  // "evaluation"
+  double bytes;
+  std::string_view remedy;  // keys that make it smaller
+};
+
+struct MemoryPlan {
+  std::vector<MemoryPart> parts;
+  double total() const;
+};
+
+// Upper bounds of what the process takes from the system: parameters with gradients and moments, and for every thread
+// what its pool keeps for a shard's forward and backward, for evaluation and for samples, one after the other.
+MemoryPlan plan_memory(const RunConfig& config, int64_t vocab, int workers, const TextSizes& text = {});
+// Of training steps alone, without evaluation and samples.
+double step_bytes(const RunConfig& config, int64_t vocab, int workers);
+
+// MemoryError where the plan doesn't fit `limit`: it names what takes the most, its place in the configuration, and
+// the keys that make it smaller.
+void require_memory(const RunConfig& config, int64_t vocab, const MemoryPlan& plan, double limit);
+
+// The same for a model that is there already, against memory_limit(): scoring a split of `tokens` tokens, and
+// continuing a prompt.
+void require_evaluation(const RunConfig& config, int64_t vocab, const EvalOptions& options, int64_t tokens);
+void require_samples(const RunConfig& config, int64_t vocab, int64_t prompt, int64_t tokens, const ContextLimit& limit);
+
+// Tokens that a row of the batch reads before its carried state starts anew.
+int64_t carried_tokens(const RunConfig& config, int64_t train_tokens);
+
+}  // namespace effllm

@@ -1,0 +1,129 @@
+// Too little memory is exit code 7 at any limit, never a signal; what is shown fits the terminal.
+#include "cli/system.h"
+
+#include <algorithm>
+#include <set>
+#include <sstream>
+
+using namespace effllm::test;
+
+namespace {
+
+// `effllm ARGS` under `ulimit -v KIB`.
+Ended limited(const World& w, int64_t kib, const std::string& args) {
+  return run_command({"/bin/sh", "-c", "ulimit -v " + std::to_string(kib) + "; exec " + EFFLLM_BINARY + " " + args},
+                     w.in);
+}
+
+// Characters, not bytes.
+size_t longest_line(const std::string& text) {
+  std::istringstream lines(text);
+  size_t longest = 0;
+  for (std::string line; std::getline(lines, line);)
+    longest =
+        std::max(longest, static_cast<size_t>(std::ranges::count_if(line, [](char c) { return (c & 0xC0) != 0x80; })));
+  return longest;
+}
+
+}  // namespace
+
+TEST_CASE("cli: under any limit of address space a run ends with 0 or 7") {
+  World w;
+  const std::string train = "train tiny.yaml -q --threads 2 --set train.max_steps=4 --set eval.max_tokens=100";
+  // From where the loader finds room for the libraries to where a run fits; 127 is the loader's own.
+  int64_t low = 40000, high = 1200000;
+  REQUIRE(limited(w, high, train).code == 0);
+  std::set<int> seen;
+  std::vector<int64_t> limits;
+  while (high - low > 3000) {  // the least that is enough
+    const int64_t middle = (low + high) / 2;
+    limits.push_back(middle);
+    const Ended r = limited(w, middle, train);
+    CAPTURE(middle);
+    CAPTURE(r.err);
+    CHECK((r.code == 0 || r.code == 7 || r.code == 127));
+    if (r.code == 7) CHECK(r.err.find("error: ") != r.err.npos);
+    seen.insert(r.code);
+    (r.code == 0 ? high : low) = middle;
+  }
+  for (int64_t kib = high - 3000; kib > std::max<int64_t>(high - 160000, 40000);
+       kib -= 7000) {  // and what lies below it
+    const Ended r = limited(w, kib, train);
+    CAPTURE(kib);
+    CAPTURE(r.err);
+    CHECK((r.code == 0 || r.code == 7 || r.code == 127));
+    if (r.code == 7) CHECK(r.err.find("error: ") != r.err.npos);
+    seen.insert(r.code);
+  }
+  CHECK(seen.contains(7));
+}
+
+TEST_CASE("cli: evaluation and samples that don't fit are refused with 7") {
+  World w;
+  const Ended trained = w.effllm(
+      {"train", "tiny.yaml", "--set", "train.max_steps=2", "--set", "model.layers[2].mixer.window=0", "--name", "all"});
+  REQUIRE_MESSAGE(trained.code == 0, trained.err);
+  const Ended samples = w.effllm({"generate", "runs/all", "-n", "1000000000", "--context", "0"});
+  CHECK(samples.code == 7);
+  CHECK(samples.err.find("generate fewer") != samples.err.npos);
+  const Ended check = w.effllm({"check", "tiny.yaml", "--set", "train.batch=1048576", "--set", "train.context=16384",
+                                "--set", "data.order=random_windows"});
+  CHECK(check.code == 7);
+  CHECK(check.err.find("train.batch") != check.err.npos);
+}
+
+TEST_CASE("cli: tables and help fit 80 columns where that is asked for") {
+  World w;
+  Surroundings narrow = w.in;
+  narrow.variables.push_back({"COLUMNS", "80"});
+  const std::vector<std::vector<std::string>> commands = {{"describe", "tiny.yaml"},
+                                                          {"describe", "tiny.yaml", "--parameters"},
+                                                          {"list"},
+                                                          {"list", "mixers"},
+                                                          {"list", "mixers", "--long"},
+                                                          {"list", "ffns", "--long"},
+                                                          {"list", "options"},
+                                                          {"list", "protocols"},
+                                                          {"--help"},
+                                                          {"train", "--help"},
+                                                          {"bench", "train", "--help"},
+                                                          {"eval", "--help"},
+                                                          {"data", "prepare", "--help"},
+                                                          {"verify", "--help"}};
+  for (const auto& c : commands) {
+    const Ended r = w.effllm(c, &narrow);
+    CAPTURE(c.front());
+    CAPTURE(c.back());
+    CHECK(r.code == 0);
+    CAPTURE(r.out);
+    CHECK(longest_line(r.out) <= 80);
+  }
+  // Without a terminal and COLUMNS a row is a line.
+  const Ended wide = w.effllm({"list", "mixers"});
+  CHECK(std::ranges::count(wide.out, '\n') < 40);
+  CHECK(longest_line(wide.out) > 80);
+}
+
+TEST_CASE("cli: every key of a configuration is listed") {
+  World w;
+  const Ended r = w.effllm({"list", "options", "--json"});
+  REQUIRE(r.code == 0);
+  for (const char* key : {"warmup", "shard_tokens", "sample_tokens", "corpus", "d_model", "tie_embeddings",
+                          "weight_decay", "match", "eps", "scale_residual", "repeat", "version"})
+    CHECK_MESSAGE(r.out.find("\"name\":\"" + std::string(key) + "\"") != r.out.npos, key);
+  // What a run resolves to is in the list, section by section.
+  const Ended dry = w.effllm({"train", "tiny.yaml", "--dry-run"});
+  REQUIRE(dry.code == 0);
+  std::istringstream lines(dry.out);
+  std::string section;
+  int seen = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const size_t indent = line.find_first_not_of(' ');
+    const std::string key = line.substr(indent, line.find(':') - indent);
+    if (indent == 0) section = key;
+    if (indent != 2 || (section != "data" && section != "train" && section != "eval" && section != "optim")) continue;
+    CHECK_MESSAGE(r.out.find("\"name\":\"" + key + "\"") != r.out.npos, key);
+    ++seen;
+  }
+  CHECK(seen > 20);
+}
