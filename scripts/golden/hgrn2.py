@@ -17,6 +17,7 @@ from hgrn import forget_floor
 
 PAPER = "Qin et al. 2024 (arXiv:2404.07904)"
 NORM_EPS = 1e-6
+MODEL_WIDE = ("hgrn2_floor",)
 
 
 def shapes(options: Options, d_model: int, layers: int = 1) -> dict[str, tuple[int, ...]]:
@@ -43,7 +44,7 @@ def hgrn2(
     if direction != "causal":
         raise ValueError("hgrn2: the recurrence is causal only")
     batch, tokens, d_model = x.shape
-    n = int(options.get("head_dim", 128))
+    n = int(options.get("head_dim") or min(128, d_model))
     positions = document_positions(segments, batch, tokens)
     w_i, w_f, w_o = np.split(params["in.weight"], 3)
     floor = forget_floor(params["hgrn2_floor"], layer)

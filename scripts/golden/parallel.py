@@ -26,12 +26,17 @@ def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
 
 
 def parallel(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
+    x: Array,
+    params: Params,
+    options: Options,
+    segments: Array | None = None,
+    direction: str = "causal",
+    layer: int = 0,
 ) -> Array:
     """y = 1/n sum_i RMSNorm_i(branch_i(x)) over the n branches, which have this mixer's direction; x and y [B,T,D]."""
     y, norm_eps = np.zeros_like(x), float(options.get("norm_eps", NORM_EPS))
     for i, branch in enumerate(options["branches"]):
-        mixed = run_branch(x, params, f"branches.{i}", branch, segments, direction)
+        mixed = run_branch(x, params, f"branches.{i}", branch, segments, direction, layer)
         y = y + rms_norm(mixed, params[f"norms.{i}.weight"], norm_eps)
     return y / len(options["branches"])
 
