@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Fills in the generated parts of README.md, docs/mechanisms.md and docs/configuration.md, or with --check says whether they are up to date.
+# Fills in the generated parts of the documents below, or with --check says whether they are up to date, and whether the
+# measured table of docs/performance.md has every mechanism.
 # Between `<!-- run COMMAND -->` and `<!-- end -->` stands what COMMAND prints.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,7 +8,7 @@ export EFFLLM=${EFFLLM:-$PWD/build/release/effllm}
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 stale=0
-for file in README.md docs/mechanisms.md docs/configuration.md; do
+for file in README.md docs/mechanisms.md docs/configuration.md docs/ops.md src/README.md; do
   awk '
     /^<!-- run / {
       print
@@ -28,4 +29,5 @@ for file in README.md docs/mechanisms.md docs/configuration.md; do
     cat "$new" > "$file"
   fi
 done
+if [ "${1:-}" = --check ]; then scripts/source_tables.py bench > /dev/null || stale=1; fi
 exit $stale

@@ -95,6 +95,7 @@ void print_details(Mechanisms all, bool markdown, bool channel_mixers) {
     line("family", m->family);
     line("recurrence", m->recurrence);
     line("state at width 256", state_of(*m, channel_mixers));
+    line("source", m->source);
     line("unseen past the context of training", m->unseen.empty() ? "nothing" : m->unseen);
     line("deviations", m->deviations);
     line("waiver, cuts", m->waivers.split);
@@ -107,6 +108,7 @@ void print_details(Mechanisms all, bool markdown, bool channel_mixers) {
 
 nlohmann::json details(const MixerInfo& m, bool channel_mixer) {
   nlohmann::json j = {{"state_at_width_256", state_of(m, channel_mixer)},
+                      {"source", m.source},
                       {"unseen_past_training_context", m.unseen},
                       {"deviations", m.deviations},
                       {"waivers", {{"cuts", m.waivers.split}, {"causality", m.waivers.causal}}},

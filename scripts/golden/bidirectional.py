@@ -38,15 +38,20 @@ def flip(x: Array, positions: Array) -> Array:
 
 
 def bidirectional(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "bidirectional"
+    x: Array,
+    params: Params,
+    options: Options,
+    segments: Array | None = None,
+    direction: str = "bidirectional",
+    layer: int = 0,
 ) -> Array:
     """y = f(x) + flip(g(flip(x))), f and g causal with different parameters, or the same if tied; x and y [B,T,D]."""
     if direction != "bidirectional":
         raise ValueError("bidirectional: reads tokens to come, so it cannot be causal")
     positions = document_positions(segments, *x.shape[:2])
-    ahead = run_branch(x, params, "forward", options["of"], segments, "causal")
+    ahead = run_branch(x, params, "forward", options["of"], segments, "causal", layer)
     name = "forward" if options.get("tie") else "backward"
-    back = run_branch(flip(x, positions), params, name, options["of"], segments, "causal")
+    back = run_branch(flip(x, positions), params, name, options["of"], segments, "causal", layer)
     return ahead + flip(back, positions)
 
 

@@ -10,7 +10,7 @@ from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, pa
 from equations import document_positions, l2_normalize, linear, rms_norm, short_conv, sigmoid, silu, value_augmentation
 
 PAPER = "Yang et al. 2024 (arXiv:2406.06484); negative eigenvalues: Grazzi et al. 2024 (arXiv:2411.12537)"
-NORM_EPS = 1e-5
+NORM_EPS = 1e-6  # of the models in flash-linear-attention
 
 
 def widths(options: Options, d_model: int) -> tuple[int, int, int]:
@@ -47,6 +47,7 @@ def delta_net(
     heads, keys, values = widths(options, d_model)
     dk, dv = keys // heads, values // heads
     positions = document_positions(segments, batch, tokens)
+    norm_eps = float(options.get("norm_eps", NORM_EPS))
     qkv = linear(x, params["qkv.weight"])
     if int(options.get("conv", 4)):
         qkv = short_conv(qkv, params["conv.weight"], positions)
@@ -68,7 +69,7 @@ def delta_net(
                 erase = np.eye(dk) - beta[b, t, h] * np.outer(unit_k, unit_k)
                 state = erase @ state + beta[b, t, h] * np.outer(unit_k, v[b, t, value_rows])
                 o = state.T @ unit_q / np.sqrt(dk) + added[b, t, value_rows]
-                normed[b, t, value_rows] = rms_norm(o, params["norm.weight"], NORM_EPS)
+                normed[b, t, value_rows] = rms_norm(o, params["norm.weight"], norm_eps)
     return linear(normed, params["out.weight"])
 
 
@@ -77,6 +78,7 @@ VARIANTS: dict[str, tuple[Options, bool]] = {
     "default": ({"heads": 2}, False),
     "expand": ({"heads": 2, "expand_k": 0.5, "expand_v": 2, "conv": 3}, False),
     "no_conv": ({"heads": 2, "conv": 0}, False),
+    "large_eps": ({"heads": 2, "conv": 3, "norm_eps": 0.1}, False),
     "negative_eigenvalues": ({"heads": 2, "conv": 3, "negative_eigenvalues": True}, False),
     "reflections": ({"heads": 2, "conv": 3, "negative_eigenvalues": True}, False),
     "documents": ({"heads": 2, "conv": 3}, True),

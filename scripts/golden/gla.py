@@ -10,7 +10,7 @@ from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, pa
 from equations import document_positions, linear, log_sigmoid, rms_norm, short_conv, silu, value_augmentation
 
 PAPER = "Yang et al. 2023 (arXiv:2312.06635)"
-NORM_EPS = 1e-5
+NORM_EPS = 1e-6  # of the models in flash-linear-attention
 
 
 def widths(options: Options, d_model: int) -> tuple[int, int, int]:
@@ -62,6 +62,7 @@ def gla(x: Array, params: Params, options: Options, segments: Array | None = Non
     heads, keys, values = widths(options, d_model)
     dk, dv = keys // heads, values // heads
     positions = document_positions(segments, batch, tokens)
+    norm_eps = float(options.get("norm_eps", NORM_EPS))
     qkvg = linear(x, params["qkvg.weight"])
     qkv, gate = qkvg[..., : 2 * keys + values], qkvg[..., 2 * keys + values :]
     if options.get("conv"):
@@ -85,7 +86,7 @@ def gla(x: Array, params: Params, options: Options, segments: Array | None = Non
                 a = np.exp(log_a[b, t, key_rows])
                 state = np.diag(a) @ state + np.outer(k, v)
                 o = state.T @ q + added[b, t, value_rows]
-                normed = rms_norm(o, params["norm.weight"], NORM_EPS)
+                normed = rms_norm(o, params["norm.weight"], norm_eps)
                 gated[b, t, value_rows] = normed * silu(gate[b, t, value_rows])
     return linear(gated, params["out.weight"])
 
@@ -94,6 +95,7 @@ def gla(x: Array, params: Params, options: Options, segments: Array | None = Non
 VARIANTS: dict[str, tuple[Options, bool]] = {
     "key": ({"heads": 2, "gate": "key", "gate_rank": 3}, False),
     "head": ({"heads": 4, "expand_k": 1, "expand_v": 2, "gate": "head", "gate_temperature": 4}, False),
+    "large_eps": ({"heads": 2, "gate": "key", "gate_rank": 3, "norm_eps": 0.1}, False),
     "strong_decay": ({"heads": 2, "gate": "key", "gate_rank": 3}, False),
     "strong_decay_head": ({"heads": 2, "gate": "head"}, False),
     "conv3": ({"heads": 2, "gate": "key", "gate_rank": 3, "conv": 3}, False),

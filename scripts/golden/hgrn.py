@@ -14,6 +14,7 @@ from equations import document_positions, linear, rms_norm, sigmoid, silu
 
 PAPER = "Qin et al. 2023 (arXiv:2311.04823), real-valued"
 NORM_EPS = 1e-5
+MODEL_WIDE = ("hgrn_floor",)
 
 
 def shapes(options: Options, d_model: int, layers: int = 1) -> dict[str, tuple[int, ...]]:

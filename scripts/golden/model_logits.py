@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 import block_yaml
+from branches import run_branch
 from common import Array, Params, read_safetensors
 from equations import document_positions, layer_norm, linear, rms_norm
 
@@ -108,17 +109,6 @@ def transcription(kind: str) -> Callable[..., Array]:
     return getattr(importlib.import_module(kind), kind)
 
 
-def run_mixer(
-    x: Array, params: ReadLog, name: str, options: Config, segments: Array | None, direction: str, index: int
-) -> Array:
-    """Returns the mixer's y; `index` counts the layers of its kind before this one, for those that differ by layer."""
-    own, more = params.below(name), {}
-    if options["type"] == "hgrn":  # whose floor belongs to the whole model
-        dict.__setitem__(own, "hgrn_floor", params["hgrn_floor"])
-        more["layer"] = index
-    return transcription(options["type"])(x, own, options, segments, direction, **more)
-
-
 def run_ffn(x: Array, params: ReadLog, options: Config, segments: Array | None) -> Array:
     """Returns the channel mixer's y; those that look at the token before need to know of documents."""
     f = transcription(options["type"])
@@ -139,7 +129,7 @@ def model_logits(model: Config, params: ReadLog, tokens: Array, segments: Array 
         normed = normalize(x, params, f"{name}.mixer_norm", norm)
         options = layer["mixer"]
         index = sum(own["mixer"]["type"] == options["type"] for own in layers[: int(layer["weights"])])
-        x = x + run_mixer(normed, params, f"{name}.mixer", options, segments, direction, index)
+        x = x + run_branch(normed, params, f"{name}.mixer", options, segments, direction, index)
         options = layer.get("ffn")
         if options not in (None, False, "none") and options["type"] != "none":
             normed = normalize(x, params, f"{name}.ffn_norm", norm)

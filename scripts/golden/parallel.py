@@ -14,7 +14,7 @@ from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, pa
 from equations import rms_norm
 
 PAPER = "Dong et al. 2024 (arXiv:2411.13676)"
-NORM_EPS = 1e-5
+NORM_EPS = 1e-6  # of the authors' code
 
 
 def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
@@ -26,13 +26,18 @@ def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
 
 
 def parallel(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
+    x: Array,
+    params: Params,
+    options: Options,
+    segments: Array | None = None,
+    direction: str = "causal",
+    layer: int = 0,
 ) -> Array:
     """y = 1/n sum_i RMSNorm_i(branch_i(x)) over the n branches, which have this mixer's direction; x and y [B,T,D]."""
-    y = np.zeros_like(x)
+    y, norm_eps = np.zeros_like(x), float(options.get("norm_eps", NORM_EPS))
     for i, branch in enumerate(options["branches"]):
-        mixed = run_branch(x, params, f"branches.{i}", branch, segments, direction)
-        y = y + rms_norm(mixed, params[f"norms.{i}.weight"], NORM_EPS)
+        mixed = run_branch(x, params, f"branches.{i}", branch, segments, direction, layer)
+        y = y + rms_norm(mixed, params[f"norms.{i}.weight"], norm_eps)
     return y / len(options["branches"])
 
 
@@ -48,6 +53,7 @@ VARIANTS: dict[str, tuple[Options, str, bool]] = {
     "one": ({"branches": [MIN_GRU | {"expand": 2}]}, "causal", False),
     "twice_the_same": ({"branches": [MIN_GRU, MIN_GRU]}, "causal", False),
     "bidirectional": ({"branches": [ATTENTION, BOTH_WAYS]}, "bidirectional", False),
+    "large_eps": ({"branches": [ATTENTION, GLA], "norm_eps": 0.1}, "causal", False),
     "documents": ({"branches": [ATTENTION, GLA | {"conv": 3}, MIN_GRU]}, "causal", True),
 }
 

@@ -1,4 +1,7 @@
-"""Multi-scale retention: linear attention with a fixed decay per head (Sun et al. 2023, arXiv:2307.08621)."""
+"""Multi-scale retention: linear attention with a fixed decay per head (Sun et al. 2023, arXiv:2307.08621).
+
+The division by the root of the decays' sum is that of the authors' torchscale, in all of its forms.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,9 @@ def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
 def retnet(
     x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
 ) -> Array:
-    """S_t = gamma_h S_{t-1} + k_t v_t^T, o_t = S_t^T q_t, gamma_h = 1 - 2^(-5-h), S_0 = 0; x and y [B,T,D].
+    """S_t = gamma_h S_{t-1} + k_t v_t^T, gamma_h = 1 - 2^(-5-h), S_0 = 0; x and y [B,T,D].
 
+    o_t = S_t^T q_t / sqrt(gamma^0 + .. + gamma^t), t counted in the document; row_scale: false leaves the root out.
     q and k are turned by their position, k is divided by sqrt(dk). Then y_t = W_o (RMSNorm(o_t) *
     silu(g_t)), the norm over each head's values and without a weight. augment: dwconv adds its causal convolution of
     the values to o_t before the norm.
@@ -60,7 +64,8 @@ def retnet(
                 turned_q = rotate(q[b, t, key_rows], position, ROPE_THETA)
                 turned_k = rotate(k[b, t, key_rows], position, ROPE_THETA) / np.sqrt(dk)
                 state = gamma * state + np.outer(turned_k, v[b, t, value_rows])
-                o = state.T @ turned_q + added[b, t, value_rows]
+                row = sum(gamma**i for i in range(position + 1)) if options.get("row_scale", True) else 1.0
+                o = state.T @ turned_q / np.sqrt(row) + added[b, t, value_rows]
                 gated[b, t, value_rows] = rms_norm(o, np.ones(dv), NORM_EPS) * silu(gate[b, t, value_rows])
     return linear(gated, params["out.weight"])
 
@@ -71,6 +76,7 @@ VARIANTS: dict[str, tuple[Options, bool]] = {
     "four_heads": ({"heads": 4, "expand_v": 3}, False),
     "one_head": ({"heads": 1, "expand_v": 1.5}, False),
     "documents": ({"heads": 2, "expand_v": 2}, True),
+    "unscaled": ({"heads": 2, "expand_v": 2, "row_scale": False}, True),
     "augment3": ({"heads": 2, "expand_v": 2, "augment": "dwconv", "augment_taps": 3}, False),
     "augment5": ({"heads": 4, "expand_v": 1, "augment": "dwconv", "augment_taps": 5}, True),
 }

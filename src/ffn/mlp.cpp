@@ -37,8 +37,8 @@ class Mlp final : public ChannelMixer {
   Mlp(const Options& o, const MixerArgs& args, const Scope& s)
       : inner_(std::llround(o.expand * static_cast<double>(args.d_model))),
         f_(function_named(o.activation)),
-        up_(s / "up", args.d_model, inner_, Init::normal(0.02), Role::hidden, o.bias),
-        down_(s / "down", inner_, args.d_model, Init::normal(0.02), Role::residual, o.bias) {}
+        up_(s / "up", args.d_model, inner_, Init::gpt2(), Role::hidden, o.bias),
+        down_(s / "down", inner_, args.d_model, Init::gpt2_residual(args.layers), Role::residual, o.bias) {}
 
   StateSpec state_spec(int64_t) const override { return {}; }
 
@@ -61,7 +61,8 @@ constinit const FfnInfo mlp = describe_mixer<Mlp>({
     .family = "channel mixer",
     .recurrence = "none",
     .paper = "Vaswani et al. 2017, arXiv:1706.03762",
-    .deviations = "init N(0, 0.02) as in GPT-2",
+    .source = "karpathy/nanoGPT@3adf61e, model.py",
+    .deviations = "init as in GPT-2; biases are an option",
     .bidirectional = true,
     .variants = kVariants,
 });

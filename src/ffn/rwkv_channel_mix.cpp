@@ -53,7 +53,8 @@ class RwkvChannelMix final : public ChannelMixer {
   // RWKV-LM's: the first channels take the token before, later ones this token, the more so in the first layers.
   static Init ramp(const MixerArgs& args) {
     const double width = static_cast<double>(args.d_model),
-                 power = 1 - static_cast<double>(args.layer) / static_cast<double>(args.layers);
+                 shallow = 1 - static_cast<double>(args.layer) / static_cast<double>(args.layers),
+                 power = shallow * shallow * shallow;
     return Init::mapped(
         [=](double, int64_t, int64_t c) { return 1 - std::pow(static_cast<double>(c) / width, power); });
   }
@@ -73,6 +74,7 @@ constinit const FfnInfo rwkv_channel_mix = describe_mixer<RwkvChannelMix>({
     .family = "channel mixer",
     .recurrence = "token shift",
     .paper = "Peng et al. 2024, arXiv:2404.05892",
+    .source = "BlinkDL/RWKV-LM@524481d, RWKV-v5/src/model.py: x060",
     .deviations = "the inner width is not rounded down to a multiple of 32; the matrix that RWKV-LM starts orthogonal "
                   "starts normal with the same spread",
     .variants = kVariants,

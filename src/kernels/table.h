@@ -30,7 +30,8 @@ enum class Pointwise {
   min_gru_g,
   elu1,
   reciprocal,
-  laplace
+  laplace,
+  log  // of the smallest normal number where x is less
 };
 
 // C[M,N] (+)= op(A)[M,K] op(B)[K,N], row-major. `a` is [M,K], or [K,M] where transpose_a; `b` [K,N] or [N,K].

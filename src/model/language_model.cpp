@@ -67,7 +67,8 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
                          .layers = n,
                          .max_tokens = config.max_tokens,
                          .index_of_kind = index,
-                         .layers_of_kind = count};
+                         .layers_of_kind = count,
+                         .with_ffn = !spec.ffn.is_null()};
     blocks_.push_back(std::make_shared<ResidualBlock>(spec, config.dropout, args, root / fmt::format("layers.{}", i)));
   }
   final_norm_ = std::make_unique<Norm>(config.final_norm, root / "final_norm", config.d_model);

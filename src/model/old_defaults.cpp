@@ -1,7 +1,6 @@
 #include "model/old_defaults.h"
 
 #include <algorithm>
-#include <array>
 #include <string>
 
 #include "ffn/ffn.h"
@@ -10,7 +9,12 @@
 namespace effllm {
 namespace {
 
-constexpr std::array<OldDefault, 0> kChanged = {};
+constexpr OldDefault kChanged[] = {
+    {2, "gla", "norm_eps", "1e-5"},
+    {2, "delta_net", "norm_eps", "1e-5"},
+    {2, "parallel", "norm_eps", "1e-5"},
+    {2, "retnet", "row_scale", "false"},
+};
 
 template <class Find>
 void complete(ConfigNode& part, Find find, int version, std::span<const OldDefault> changed) {

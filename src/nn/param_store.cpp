@@ -65,6 +65,7 @@ void initialise(const std::string& name, const Init& init, const Tensor& value, 
 }  // namespace
 
 Init Init::torch_linear(int64_t fan_in) { return uniform(1 / std::sqrt(static_cast<double>(fan_in))); }
+Init Init::gpt2_residual(int64_t layers) { return normal(0.02 / std::sqrt(2 * static_cast<double>(layers))); }
 Init Init::xavier_uniform(int64_t fan_in, int64_t fan_out, double gain) {
   return uniform(gain * std::sqrt(6.0 / static_cast<double>(fan_in + fan_out)));
 }

@@ -35,6 +35,9 @@ struct Init {
   }
   // PyTorch's nn.Linear: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
   static Init torch_linear(int64_t fan_in);
+  // GPT-2's: N(0, 0.02), and N(0, 0.02 / sqrt(2 layers)) for what is added to the residual stream.
+  static Init gpt2() { return normal(0.02); }
+  static Init gpt2_residual(int64_t layers);
   // Glorot and Bengio 2010: U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)).
   static Init xavier_uniform(int64_t fan_in, int64_t fan_out, double gain = 1);
 };

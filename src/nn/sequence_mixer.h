@@ -49,6 +49,7 @@ struct MixerArgs {
   int64_t d_model, layer, layers;
   int64_t max_tokens;                             // the longest sequence that training will see
   int64_t index_of_kind = 0, layers_of_kind = 1;  // among the layers whose mixer has this one's `type`
+  bool with_ffn = true;                           // the layer has a channel mixer too
 };
 
 // What a mechanism does not promise, each with its mathematical reason: printed by the tests and by `effllm list`.
@@ -58,6 +59,8 @@ struct Waivers {
 
 struct MixerInfo {
   std::string_view name, title, family, recurrence, paper;
+  // The code that formula, start, norms and rates follow, "owner/repository@commit", and what of it; "none: why".
+  std::string_view source;
   std::string_view deviations = "";
   bool bidirectional = false;  // can also follow Direction::bidirectional
   bool causal_form = true;     // false: can follow nothing else, and continues from no state

@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::string_view kNames[] = {"sigmoid",   "tanh",      "relu",       "relu2",       "silu",
                                        "gelu",      "gelu_tanh", "softplus",   "log_sigmoid", "exp",
-                                       "min_gru_g", "elu1",      "reciprocal", "laplace"};
+                                       "min_gru_g", "elu1",      "reciprocal", "laplace",     "log"};
 
 // An exponential with its surroundings counts as 8 operations, comparisons and divisions as 1.
 double flops_of(Pointwise f) {

@@ -181,7 +181,7 @@ TEST_CASE("cli train, eval: bits per character count characters, of bytes too") 
   check("val", corpus.text(effllm::Split::val).substr(1));  // the first byte is no target
 }
 
-TEST_CASE("cli: the numpy transcription agrees with the logits of a model with shared layers and documents") {
+TEST_CASE("cli: the numpy transcription agrees with the logits of a model with shared layers and parameters, documents") {
   const World w;
   if (run_command({"/usr/bin/env", "python3", "-c", "import numpy"}, w.in).code != 0) {
     MESSAGE("there is no numpy to compare with");
@@ -192,6 +192,8 @@ TEST_CASE("cli: the numpy transcription agrees with the logits of a model with s
              "    - repeat: 2\n      of: [{mixer: {type: min_gru, conv: 4}, ffn: mlp}]\n"
              "    - {id: top, mixer: {type: attention, heads: 4, kv_heads: 1, window: 6, sinks: 2}}\n"
              "    - use: top\n    - {mixer: {type: gla, heads: 2}, ffn: swiglu}\n    - use: top\n"
+             "    - repeat: 2\n      of: [{mixer: {type: hgrn2, head_dim: 8}}]\n"
+             "    - mixer: {type: parallel, branches: [hgrn, {type: min_gru}]}\n"
              "data: {corpus: documents, reset: document}\ntrain: {batch: 4, context: 40, max_steps: 5}\n"
              "eval: {sample_tokens: 1}\n");
   REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "documents", "--separator", "3.\\n"}).code == 0);
@@ -373,11 +375,13 @@ TEST_CASE("cli: --json gives one document for every command that has results") {
       CHECK(full.at(i).at("name") == brief.at(i).at("name"));
       CHECK_FALSE(brief.at(i).contains("options"));
       CHECK(full.at(i).contains("deviations"));
+      CHECK_FALSE(full.at(i).at("source").get<std::string>().empty());
       CHECK(full.at(i).at("options").at(0).contains("meaning"));
     }
   }
   const std::string markdown = w.effllm({"list", "mixers", "--long", "--markdown"}).out;
   CHECK(markdown.find("### gla: ") != std::string::npos);
+  CHECK(markdown.find("- source: fla-org/flash-linear-attention@") != std::string::npos);
   CHECK(markdown.find("| rope_theta | float | 10000 |") != std::string::npos);
 }
 

@@ -12,8 +12,8 @@ namespace {
 struct Built {
   ParamStore store;
   std::unique_ptr<ChannelMixer> mixer;
-  explicit Built(std::string_view yaml, int64_t width = 48) {
-    mixer = build_ffn(parse_config(yaml, "test"), {.d_model = width, .layer = 0, .layers = 2, .max_tokens = 8},
+  explicit Built(std::string_view yaml, int64_t width = 48, int64_t layers = 2) {
+    mixer = build_ffn(parse_config(yaml, "test"), {.d_model = width, .layer = 0, .layers = layers, .max_tokens = 8},
                       Scope(store, ""));
     store.materialize(3, DType::f64);
   }
@@ -38,14 +38,18 @@ TEST_CASE("perceptrons: widths follow from `expand`, that of swiglu rounded up t
   CHECK(Built("{type: swiglu, multiple_of: 64}")["down.weight"].shape == Shape{48, 128});
 }
 
-TEST_CASE("perceptrons: weights start with 0.02 and decay, the last ones write to the residual stream") {
-  for (const char* yaml : {"{type: mlp, bias: true}", "{type: swiglu}"}) {
-    const Built m(yaml);
+TEST_CASE("perceptrons: weights start with 0.02 and decay; mlp's last one as GPT-2's, smaller by the root of depth") {
+  for (const auto& [yaml, layers] : std::vector<std::pair<std::string, int64_t>>{{"{type: mlp, bias: true}", 1},
+                                                                                 {"{type: mlp, bias: true}", 12},
+                                                                                 {"{type: swiglu}", 1},
+                                                                                 {"{type: swiglu}", 12}}) {
+    const Built m(yaml, 48, layers);
+    const double last = yaml == "{type: swiglu}" ? 0.02 : 0.02 / std::sqrt(2.0 * static_cast<double>(layers));
     for (const Parameter* p : m.store.sorted()) {
       const bool weight = p->name.ends_with(".weight");
       CHECK(p->traits.decay == weight);
       CHECK((p->traits.role == Role::residual) == (p->name == "down.weight"));
-      CHECK(m.spread(p->name) == doctest::Approx(weight ? 0.02 : 0).epsilon(0.05));
+      CHECK(m.spread(p->name) == doctest::Approx(p->name == "down.weight" ? last : weight ? 0.02 : 0).epsilon(0.05));
     }
   }
 }

@@ -52,6 +52,18 @@ TEST_CASE_TEMPLATE("pointwise kernels: elu1 of what is not a number is none", T,
   CHECK(y[1] == 1);
 }
 
+TEST_CASE_TEMPLATE("pointwise kernels: log of what has none is that of the smallest normal number, without a slope", T,
+                   float, double) {
+  constexpr T kLeast = std::numeric_limits<T>::min();
+  T x[] = {0, -1, kLeast / 2, kLeast, 2 * kLeast, T(0.3), 7}, dy[] = {1, 1, 1, 1, 1, 1, 1}, y[7], dx[7];
+  kernels<T>().pointwise(Pointwise::log, {x, 1, 7, 7}, {y, 1, 7, 7});
+  kernels<T>().pointwise_backward(Pointwise::log, {x, 1, 7, 7}, {dy, 1, 7, 7}, {dx, 1, 7, 7}, false);
+  for (int i = 0; i < 7; ++i) {
+    CHECK(y[i] == doctest::Approx(std::log(std::max(x[i], kLeast))).epsilon(1e-6));
+    CHECK(dx[i] == doctest::Approx(x[i] > kLeast ? 1 / x[i] : 0).epsilon(1e-6));
+  }
+}
+
 TEST_CASE_TEMPLATE("pointwise kernels: every function and derivative at every size", T, float, double) {
   test::for_each_size(0, [](int64_t cols, Layout at) {
     const Rows<T> x(2, cols, at, 1, 2), dy(2, cols, at, 2);

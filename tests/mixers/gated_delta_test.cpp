@@ -16,7 +16,14 @@ TEST_CASE("gated_delta: parameters and how they start") {
   CHECK(m.store.find("gates.weight")->shape == Shape{8, 64});
   CHECK(m.store.find("gates.bias") == nullptr);
   CHECK(m.store.find("norm.weight")->shape == Shape{24});
-  CHECK(test::max_abs(m.store.find("qkvg.weight")->value) < 0.125);
+  const auto within = [&](const char* name, double fan_in) {  // PyTorch's start, at any depth
+    CHECK(test::max_abs(m[name].value) <= 1 / std::sqrt(fan_in));
+    CHECK(test::max_abs(m[name].value) > 0.98 / std::sqrt(fan_in));
+  };
+  within("qkvg.weight", 64);
+  within("gates.weight", 64);
+  within("conv.weight", 4);
+  within("out.weight", 96);
   CHECK(m.store.find("out.weight")->traits.role == Role::residual);
   for (const char* name : {"a_log", "dt_bias", "norm.weight"}) CHECK_FALSE(m.store.find(name)->traits.decay);
   CHECK(m.store.find("gates.weight")->traits.decay);

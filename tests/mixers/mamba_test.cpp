@@ -23,7 +23,7 @@ TEST_CASE("mamba: starts as its authors' code does") {
   within("conv.bias", 0.5);
   within("x_proj.weight", 1 / std::sqrt(80.0));
   within("dt.weight", 1 / std::sqrt(3.0));
-  within("out.weight", 1 / std::sqrt(80.0));
+  within("out.weight", 1 / std::sqrt(80.0 * 4));  // 2 layers, each with a channel mixer
   double least = 1, most = 0;
   for (int64_t c = 0; c < 80; ++c) {
     const double step = std::log1p(std::exp(at(m["dt.bias"].value, 0, c)));
@@ -42,6 +42,18 @@ TEST_CASE("mamba: starts as its authors' code does") {
     CHECK(p->traits.lr_scale == 1);
   }
   CHECK(free == std::set<std::string>{"a_log", "conv.bias", "d", "dt.bias"});
+}
+
+TEST_CASE("mamba, mamba2: the output starts smaller by the root of what is added to the residual stream") {
+  for (const char* type : {"mamba", "mamba2"})
+    for (const bool with_ffn : {false, true})
+      for (int64_t layers : {1, 6}) {
+        const BuiltMixer m(fmt::format("{{type: {}}}", type), 64,
+                           {.d_model = 64, .layer = 0, .layers = layers, .max_tokens = 64, .with_ffn = with_ffn});
+        const double bound = 1 / std::sqrt(128.0 * static_cast<double>(layers) * (with_ffn ? 2 : 1));
+        CHECK(test::max_abs(m["out.weight"].value) <= bound);
+        CHECK(test::max_abs(m["out.weight"].value) > 0.99 * bound);
+      }
 }
 
 TEST_CASE("mamba: parameters, state and cost in closed form") {

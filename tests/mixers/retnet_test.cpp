@@ -10,7 +10,8 @@ using test::BuiltMixer;
 
 TEST_CASE("retnet: starts as in torchscale, and nothing is free of decay") {
   const BuiltMixer m(mixers::retnet, "{heads: 2}", 64);
-  const double qk = std::exp2(-2.5) * std::sqrt(6.0 / 128), out = std::sqrt(6.0 / 192);
+  const double qk = std::exp2(-2.5) * std::sqrt(6.0 / 128), vg = std::exp2(-2.5) * std::sqrt(6.0 / 192),
+               out = 0.5 * std::sqrt(6.0 / 192);
   const auto [least, largest] = m.range("out.weight");
   CHECK(-least <= out);
   CHECK(-least > 0.99 * out);
@@ -22,8 +23,8 @@ TEST_CASE("retnet: starts as in torchscale, and nothing is free of decay") {
       (r < 128 ? largest_qk : largest_vg) = std::max(r < 128 ? largest_qk : largest_vg, std::abs(test::at(w, r, c)));
   CHECK(largest_qk <= qk);
   CHECK(largest_qk > 0.99 * qk);
-  CHECK(largest_vg <= std::exp2(-2.5) * out);
-  CHECK(largest_vg > 0.99 * std::exp2(-2.5) * out);
+  CHECK(largest_vg <= vg);
+  CHECK(largest_vg > 0.99 * vg);
   CHECK(m.undecayed().empty());
 }
 
@@ -32,9 +33,19 @@ TEST_CASE("retnet: parameters, state and work in closed form") {
   const BuiltMixer m(mixers::retnet, "{heads: 2}", D);
   CHECK(m.store.count() == D * (2 * D + 2 * V) + D * V);
   for (int64_t tokens : {1, 100, 100000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * D * V / H);
-  constexpr int64_t token = 2 * D * (2 * D + 2 * V) + 3 * 2 * D + 4 * D * V / H + 4 * V + 8 * V + V + 2 * D * V;
+  constexpr int64_t token = 2 * D * (2 * D + 2 * V) + 3 * 2 * D + D + 4 * D * V / H + 4 * V + 8 * V + V + 2 * D * V;
   CHECK(m.forward_flops(2, 6, D) == 12.0 * token);
   CHECK_THROWS_AS(BuiltMixer(mixers::retnet, "{heads: 8}", D), ConfigError);  // an odd number of rotated columns
+}
+
+TEST_CASE("retnet: where what is read is small the norm sees its eps, so rows are scaled before it") {
+  const BuiltMixer scaled(mixers::retnet, "{heads: 1}", 64),
+      unscaled(mixers::retnet, "{heads: 1, row_scale: false}", 64);
+  const auto last = [](const BuiltMixer& m, int64_t tokens) {
+    return test::tokens(m.mixer->forward(test::random({1, tokens, 64}, 1), {}), tokens - 1, tokens);
+  };
+  CHECK(test::max_diff(last(scaled, 1), last(unscaled, 1)) < 1e-14);  // the sum of the decays is 1
+  CHECK(test::max_diff(last(scaled, 40), last(unscaled, 40)) > 0.003 * test::max_abs(last(scaled, 40)));
 }
 
 TEST_CASE("retnet: head h keeps 1 - 2^(-5-h) of its state a token") {

@@ -8,13 +8,14 @@ using test::BuiltMixer;
 
 TEST_CASE("rg_lru: init is that of recurrentgemma, parameters, state and cost are those of the formulas") {
   constexpr int64_t kD = 64, kW = 128, kT = 10, kBlock = 32;
-  const BuiltMixer m("{type: rg_lru, expand: 2}", kD);
+  constexpr int64_t kLayers = 6;
+  const BuiltMixer m(mixers::rg_lru, "{expand: 2}", kD, 1, kLayers);
   const auto near = [&](const char* name, double variance) {
     CHECK(m.deviation(name) == doctest::Approx(std::sqrt(variance)).epsilon(0.1));
     CHECK(m[name].traits.decay);
   };
   near("in.weight", 1.0 / kD);
-  near("out.weight", 1.0 / kW);
+  near("out.weight", 2.0 / (kLayers * kW));
   near("conv.weight", 0.01 / 4);
   near("input_gate.weight", 1.0 / kBlock);
   near("recurrence_gate.weight", 1.0 / kBlock);

@@ -74,8 +74,9 @@ TEST_CASE("rwkv_channel_mix: starts as RWKV-LM's, with parameters, state and wor
     const BuiltMixer m(ffns::rwkv_channel_mix, "{}", D, layer, layers);
     for (const char* name : {"mix_k", "mix_r"})
       for (int64_t c = 0; c < D; ++c)
-        CHECK(at(m[name].value, 0, c) ==
-              doctest::Approx(1 - std::pow(static_cast<double>(c) / D, 1 - static_cast<double>(layer) / 4)));
+        CHECK(
+            at(m[name].value, 0, c) ==
+            doctest::Approx(1 - std::pow(static_cast<double>(c) / D, std::pow(1 - static_cast<double>(layer) / 4, 3))));
     for (const char* name : {"receptance.weight", "value.weight"}) CHECK(m.all(name, 0));
     CHECK(m.undecayed() == std::vector<std::string>{"mix_k", "mix_r"});
     CHECK(m.store.count() == 2 * D + 2 * D * F + D * D);

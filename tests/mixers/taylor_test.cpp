@@ -9,6 +9,16 @@ using namespace effllm;
 using test::at;
 using test::BuiltMixer;
 
+TEST_CASE("taylor: starts as in its authors' code, N(0, 0.02), the output's spread falling with depth") {
+  for (int64_t layers : {1, 3, 12}) {
+    const BuiltMixer m(mixers::taylor, "{}", 64, 0, layers);
+    CHECK(m.deviation("qkv.weight") == doctest::Approx(0.02).epsilon(0.05));
+    CHECK(m.most("qkv.weight") > 0.05);  // normal, not uniform of that spread: +- 0.035
+    CHECK(m.deviation("out.weight") ==
+          doctest::Approx(0.02 / std::sqrt(2.0 * static_cast<double>(layers))).epsilon(0.05));
+  }
+}
+
 TEST_CASE("taylor: parameters, state and work in closed form") {
   constexpr int64_t D = 8, H = 2, f = 3, F = 1 + f + f * (f + 1) / 2;
   const BuiltMixer m(mixers::taylor, "{heads: 2, feature_dim: 3}", D);

@@ -97,3 +97,16 @@ TEST_CASE("initialisation: values depend on seed and name alone") {
   CHECK_FALSE(
       same_bits(small->params().find("embedding.weight")->value, other->params().find("embedding.weight")->value));
 }
+
+TEST_CASE("initialisation: a GPT starts as GPT-2 with and without `init: {std: 0.02}`") {
+  const std::string own =
+      "{d_model: 16, positions: learned, block: {norm: layer_norm, ffn: {type: mlp, bias: true}}, "
+      "layers: [{repeat: 3, of: [{mixer: {type: attention, position: none, bias: true}}]}]}";
+  const auto a = build_model(own, 30), b = build_model("{init: {std: 0.02}, " + own.substr(1), 30);
+  const auto &p = a->params().sorted(), &q = b->params().sorted();
+  REQUIRE(p.size() == q.size());
+  for (size_t i = 0; i < p.size(); ++i) {
+    CAPTURE(p[i]->name);
+    CHECK(test::max_diff(p[i]->value, q[i]->value) == 0);
+  }
+}

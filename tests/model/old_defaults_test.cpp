@@ -3,7 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "config/yaml.h"
+#include "ffn/ffn.h"
+#include "mixers/mixer.h"
 
 using namespace effllm;
 
@@ -46,4 +50,30 @@ TEST_CASE("old defaults: mixers inside of mixers have theirs, be they named or a
             2));
   CHECK(written("{mixer: parallel}", 1) ==
         written("{mixer: {type: parallel, branches: [attention, {type: gla, heads: 1}]}}", 2));
+}
+
+TEST_CASE("old defaults: each is of an option that is there, and is not its default of today") {
+  for (const OldDefault& d : old_defaults()) {
+    CAPTURE(d.mechanism);
+    CAPTURE(d.key);
+    const bool mixer = std::ranges::any_of(all_mixers(), [&](const MixerInfo* m) { return m->name == d.mechanism; });
+    const MixerInfo& info = mixer ? find_mixer(d.mechanism) : find_ffn(d.mechanism);
+    const auto now = info.options(), then = info.options();
+    read(*then, parse_config(fmt::format("{{{}: {}}}", d.key, d.value), "test"), info.name);
+    CHECK(to_flow_yaml(write(*then)) != to_flow_yaml(write(*now)));
+  }
+}
+
+TEST_CASE("old defaults: before version 2 norms of gla, delta_net and parallel had 1e-5, retnet's rows no scale") {
+  const auto of = [](const std::string& mixer, int version) {
+    ModelConfig c = read_model_config(parse_config("{d_model: 16, layers: [{mixer: " + mixer + "}]}", "test"), 8);
+    use_defaults_of(version, c);
+    return to_flow_yaml(write_model_config(c));
+  };
+  for (const char* type : {"gla", "delta_net"})
+    CHECK(of(fmt::format("{{type: {}}}", type), 1) == of(fmt::format("{{type: {}, norm_eps: 1e-5}}", type), 2));
+  CHECK(of("retnet", 1) == of("{type: retnet, row_scale: false}", 2));
+  CHECK(of("parallel", 1) ==
+        of("{type: parallel, norm_eps: 1e-5, branches: [attention, {type: gla, norm_eps: 1e-5}]}", 2));
+  CHECK(of("{type: gla, norm_eps: 1e-3}", 1) == of("{type: gla, norm_eps: 1e-3}", 2));
 }

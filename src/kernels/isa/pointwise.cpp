@@ -165,6 +165,23 @@ struct Laplace {
   }
 };
 
+// log of x, or of the smallest normal number where x is less: constant there, so that a weight of 0 has no gradient of
+// infinity.
+struct Log {
+  template <class T>
+  static constexpr T least() {
+    return sizeof(T) == 4 ? T(1.17549435e-38) : T(2.2250738585072014e-308);
+  }
+  template <class T>
+  static T f(T x) {
+    return fast_log(x > least<T>() ? x : least<T>());
+  }
+  template <class T>
+  static T df(T x) {
+    return x > least<T>() ? T(1) / x : T(0);
+  }
+};
+
 template <class F, class T>
 void apply(View<const T> x, View<T> y) {
   for (int64_t r = 0; r < x.rows; ++r) {
@@ -222,6 +239,8 @@ void with_function(Pointwise f, Visit visit) {
       return visit(Reciprocal{});
     case Pointwise::laplace:
       return visit(Laplace{});
+    case Pointwise::log:
+      return visit(Log{});
   }
 }
 

@@ -53,8 +53,8 @@ class Attention final : public SequenceMixer {
         sinks_(o.sinks),
         alibi_(o.position == "alibi"),
         dropout_(o.dropout),
-        qkv_(s / "qkv", args.d_model, (heads_ + 2 * kv_heads_) * head_dim_, Init::normal(0.02), Role::hidden, o.bias),
-        out_(s / "out", heads_ * head_dim_, args.d_model, Init::normal(0.02), Role::residual, o.bias),
+        qkv_(s / "qkv", args.d_model, (heads_ + 2 * kv_heads_) * head_dim_, Init::gpt2(), Role::hidden, o.bias),
+        out_(s / "out", heads_ * head_dim_, args.d_model, Init::gpt2_residual(args.layers), Role::residual, o.bias),
         cache_(o.window, o.sinks, kv_heads_ * head_dim_, kv_heads_ * head_dim_) {
     if (!o.head_dim && args.d_model % heads_)
       throw_at(o.mark, fmt::format("attention: {} heads don't divide d_model {}; give head_dim", heads_, args.d_model));
@@ -159,7 +159,8 @@ constinit const MixerInfo attention = describe_mixer<Attention>({
     .family = "attention",
     .recurrence = "attention",
     .paper = "Vaswani et al. 2017, arXiv:1706.03762",
-    .deviations = "init N(0, 0.02) as in GPT-2; q, k and v are one matrix; RoPE turns pairs (i, i + dh/2) as GPT-NeoX "
+    .source = "karpathy/nanoGPT@3adf61e, model.py: the start; RoPE, windows and sinks from their papers",
+    .deviations = "init as in GPT-2; q, k and v are one matrix; RoPE turns pairs (i, i + dh/2) as GPT-NeoX "
                   "does; sinks keep their positions",
     .bidirectional = true,
     .unseen = "without `position: alibi`, where the window with its sinks is longer than the sequences of training, "

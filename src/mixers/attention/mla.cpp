@@ -156,6 +156,7 @@ constinit const MixerInfo mla = describe_mixer<Mla>({
     .family = "attention",
     .recurrence = "attention",
     .paper = "DeepSeek-AI 2024, arXiv:2405.04434",
+    .source = "deepseek-ai/DeepSeek-V3@9b4e978, inference/model.py; the start from the paper",
     .deviations = "RoPE turns pairs (i, i + r/2) where the authors' code turns neighbours; no YaRN; c and the rotated "
                   "key come from one matrix, as there; the absorbed form is chosen by its cost, and never while "
                   "gradients are recorded",

@@ -68,6 +68,7 @@ constinit const MixerInfo bidirectional = describe_mixer<Bidirectional>({
     .family = "composite",
     .recurrence = "that of its mixer",
     .paper = "Schuster and Paliwal 1997",
+    .source = "none: a construction, not a layer of anybody's",
     .deviations = "the two outputs are added where the paper's output layer reads both side by side; there is no "
                   "configs/mixers/bidirectional.yaml, because next_token, a causal objective, can't train it",
     .bidirectional = true,

@@ -15,11 +15,13 @@
 namespace effllm::mixers {
 namespace {
 
-constexpr double kNormEps = 1e-5;
-
 struct ParallelOptions final : Options {
   std::vector<ConfigNode> branches = {mechanism("attention"), mechanism("gla")};
-  void visit(OptionVisitor& v) override { v("branches", branches, "Mixers, each with a `type` and its options."); }
+  double norm_eps = 1e-6;
+  void visit(OptionVisitor& v) override {
+    v("branches", branches, "Mixers, each with a `type` and its options.");
+    visit_norm_eps(v, norm_eps);
+  }
   std::vector<ConfigNode*> nested() override {
     std::vector<ConfigNode*> all;
     for (ConfigNode& n : branches) all.push_back(&n);
@@ -36,7 +38,7 @@ class Parallel final : public SequenceMixer {
     for (size_t i = 0; i < o.branches.size(); ++i) {
       const std::string number = fmt::format("{}", i);
       branches_.emplace_back("branches." + number, build_mixer(o.branches[i], args, s / "branches" / number));
-      norms_.emplace_back(s / "norms" / number, args.d_model, kNormEps);
+      norms_.emplace_back(s / "norms" / number, args.d_model, o.norm_eps);
     }
   }
 
@@ -94,6 +96,7 @@ constinit const MixerInfo parallel = describe_mixer<Parallel>({
     .family = "composite",
     .recurrence = "that of its branches",
     .paper = "Dong et al. 2024, arXiv:2411.13676",
+    .source = "NVlabs/hymba@df5b2a9, barebones_hymba_block.py",
     .deviations =
         "branches are whole mixers with projections of their own, where Hymba's heads share one input and one "
         "output projection; no meta tokens, no keys and values shared between layers",

@@ -22,11 +22,11 @@
 namespace effllm::mixers {
 namespace {
 
-constexpr double kNormEps = 1e-5, kUnitEps = 1e-6;
+constexpr double kUnitEps = 1e-6, kInitStd = 0.02;
 
 struct DeltaNetOptions final : Options {
   int64_t heads = 4, conv = 4;
-  double expand_k = 1, expand_v = 1;
+  double expand_k = 1, expand_v = 1, norm_eps = 1e-6;
   bool negative_eigenvalues = false;
   AugmentOptions augment;
   void visit(OptionVisitor& v) override {
@@ -35,6 +35,7 @@ struct DeltaNetOptions final : Options {
     v("expand_v", expand_v, "Value width as a multiple of the model width.", between(0.01, 16));
     v("conv", conv, "Width of a causal depthwise convolution over q, k and v; 0 for none.", between(0, 64));
     v("negative_eigenvalues", negative_eigenvalues, "beta up to 2 instead of 1: a key may turn what it held around.");
+    visit_norm_eps(v, norm_eps);
     augment.visit(v);
   }
 };
@@ -48,15 +49,16 @@ class DeltaNet final : public SequenceMixer {
         keys_(width(o.expand_k, args.d_model)),
         values_(width(o.expand_v, args.d_model)),
         beta_scale_(o.negative_eigenvalues ? 2 : 1),
-        qkv_(s / "qkv", args.d_model, 2 * keys_ + values_, Init::torch_linear(args.d_model)),
-        beta_(s / "beta", args.d_model, heads_, Init::torch_linear(args.d_model)),
-        out_(s / "out", values_, args.d_model, Init::torch_linear(values_), Role::residual),
-        norm_(s / "norm", values_ / o.heads, kNormEps),
+        qkv_(s / "qkv", args.d_model, 2 * keys_ + values_, Init::normal(kInitStd)),
+        beta_(s / "beta", args.d_model, heads_, Init::normal(kInitStd)),
+        out_(s / "out", values_, args.d_model, Init::normal(kInitStd), Role::residual),
+        norm_(s / "norm", values_ / o.heads, o.norm_eps),
         augment_(o.augment, s, heads_, values_) {
     if (keys_ % heads_ || values_ % heads_)
       throw_at(o.mark,
                fmt::format("delta_net: {} heads don't divide key width {} and value width {}", heads_, keys_, values_));
-    if (o.conv > 0) conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, 2 * keys_ + values_, true);
+    if (o.conv > 0)
+      conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, 2 * keys_ + values_, true, false, Init::normal(kInitStd));
   }
 
   StateSpec state_spec(int64_t) const override {
@@ -106,10 +108,10 @@ constinit const MixerInfo delta_net = describe_mixer<DeltaNet>({
     .family = "delta rule",
     .recurrence = "delta",
     .paper = "Yang et al. 2024, arXiv:2406.06484",
+    .source = "fla-org/flash-linear-attention@bc3b101, layers and models of delta_net",
     .deviations =
         "computed by a time-tiled recurrence at every length instead of the paper's chunks; q, k and v are one "
-        "matrix and one convolution; starts like PyTorch's layers, not with the normal(0.02) of the authors' "
-        "models",
+        "matrix and one convolution; without a convolution SiLU stays",
     .unseen = "what more tokens leave in a state that nothing decays",
     .tiny = "{heads: 2}",
     .variants = kVariants,

@@ -122,9 +122,11 @@ constinit const MixerInfo gated_delta = describe_mixer<GatedDelta>({
     .family = "delta rule",
     .recurrence = "delta",
     .paper = "Yang, Kautz and Hatamizadeh 2024, arXiv:2412.06464",
+    .source = "NVlabs/GatedDeltaNet@5ddd1e4, lit_gpt/gated_delta_net.py and model.py",
     .deviations = "computed by a time-tiled recurrence at every length instead of the paper's chunks; q, k, v and the "
-                  "output gate are one matrix, with one convolution; starts like PyTorch's layers, not with the "
-                  "normal(0.02) of the authors' models",
+                  "output gate are one matrix, with one convolution, beta and the decay another; beta has no "
+                  "bias, which starts at 0 there; what decays: theirs decays everything, here a_log, dt_bias and "
+                  "norms don't, as their marks in the code say",
     .tiny = "{heads: 2}",
     .variants = kVariants,
 });

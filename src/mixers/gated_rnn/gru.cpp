@@ -67,6 +67,7 @@ constinit const MixerInfo gru = describe_mixer<Gru>({
     .family = "gated RNN",
     .recurrence = "cell",
     .paper = "Cho et al. 2014, arXiv:1406.1078; gates as PyTorch's nn.GRU",
+    .source = "pytorch/pytorch@e6f551a, torch/nn/modules/rnn.py",
     .deviations =
         "the reset gate acts after the recurrent product, as in PyTorch and cuDNN, not before it; z keeps the "
         "old state; biases, of r and z one instead of PyTorch's two; initial values U(-1/sqrt C, 1/sqrt C) as "

@@ -12,6 +12,7 @@
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
+#include "nn/row_per_layer.h"
 #include "ops/arithmetic.h"
 #include "ops/columns.h"
 #include "ops/gate_floor.h"
@@ -32,17 +33,6 @@ struct HgrnOptions final : Options {
   }
 };
 
-// One row for each HGRN layer of the model.
-Parameter& floors(const Scope& s, const Shape& shape, const Mark& where) {
-  try {
-    return s.shared("hgrn_floor", shape, Init::zeros(), {.decay = false});
-  } catch (const ShapeError&) {
-    throw_at(where,
-             "hgrn: the layers share one floor: give all of them the same `expand`, and put them all inside "
-             "composites or none");
-  }
-}
-
 class Hgrn final : public SequenceMixer {
  public:
   using Options = HgrnOptions;
@@ -53,7 +43,7 @@ class Hgrn final : public SequenceMixer {
         in_(s / "in", args.d_model, 3 * width_, Init::normal(kInitStd)),
         out_(s / "out", width_, args.d_model, Init::normal(kInitStd), Role::residual),
         norm_(s / "norm", width_, kNormEps),
-        floor_(&floors(s, {args.layers_of_kind, width_}, o.mark)) {}
+        floor_(&row_per_layer(s, "hgrn_floor", width_, args, Init::zeros(), {.decay = false}, o.mark, "`expand`")) {}
 
   StateSpec state_spec(int64_t) const override { return {{{"h", {width_}}}}; }
 
@@ -84,9 +74,12 @@ constinit const MixerInfo hgrn = describe_mixer<Hgrn>({
     .family = "gated RNN",
     .recurrence = "scan",
     .paper = "Qin et al. 2023, arXiv:2311.04823",
-    .deviations = "real-valued as in flash-linear-attention: without the paper's complex phase, with SiLU where it has "
-                  "it and an RMS norm times SiLU gate at the output; init N(0, 0.02), floors start equal, as there; "
-                  "floors count HGRN layers alone, or inside another mixer the layers of that kind",
+    .source = "fla-org/flash-linear-attention@bc3b101, layers and models of hgrn",
+    .deviations =
+        "real-valued as in flash-linear-attention: without the paper's complex phase, with SiLU where it has "
+        "it and an RMS norm times SiLU gate at the output; init N(0, 0.02), floors start equal, as there; norm eps "
+        "1e-5, the default of its layer, whose model passes 1e-6; "
+        "floors count HGRN layers alone, or inside another mixer the layers of that kind, and do not decay",
     .variants = kVariants,
 });
 

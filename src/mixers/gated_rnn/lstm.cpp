@@ -75,6 +75,7 @@ constinit const MixerInfo lstm = describe_mixer<Lstm>({
     .family = "gated RNN",
     .recurrence = "cell",
     .paper = "Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; gates as PyTorch's nn.LSTM",
+    .source = "pytorch/pytorch@e6f551a, torch/nn/modules/rnn.py",
     .deviations = "forget gate of Gers et al. 2000, no peepholes; full gradients through time; one bias instead of "
                   "PyTorch's two; initial values U(-1/sqrt C, 1/sqrt C) as PyTorch's, the forget gate's bias 1 more; "
                   "recurrent weights keep them where a model sets others for hidden weights",

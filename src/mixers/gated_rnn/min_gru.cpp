@@ -76,6 +76,7 @@ constinit const MixerInfo min_gru = describe_mixer<MinGru>({
     .family = "gated RNN",
     .recurrence = "scan",
     .paper = "Feng et al. 2024, arXiv:2410.01201",
+    .source = "lucidrains/minGRU-pytorch@38b26e1, minGRU.py; the authors published none that could be read",
     .deviations = "computed in linear space by a sequential scan, which equals the paper's log-space scan in exact "
                   "arithmetic; h starts at 0; the convolution of the paper's block is an option of the mixer",
     .variants = kVariants,

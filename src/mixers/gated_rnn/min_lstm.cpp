@@ -77,6 +77,7 @@ constinit const MixerInfo min_lstm = describe_mixer<MinLstm>({
     .family = "gated RNN",
     .recurrence = "scan",
     .paper = "Feng et al. 2024, arXiv:2410.01201",
+    .source = "lucidrains/minGRU-pytorch@38b26e1, minLSTM.py; the authors published none that could be read",
     .deviations = "computed in linear space by a sequential scan, which equals the paper's log-space scan in exact "
                   "arithmetic; h starts at 0; the convolution of the paper's block is an option of the mixer",
     .variants = kVariants,

@@ -36,6 +36,10 @@ struct RgLruOptions final : Options {
 };
 
 Init lecun(int64_t fan_in) { return Init::normal(1 / std::sqrt(static_cast<double>(fan_in))); }
+// What is added to the residual stream starts with the variance 2 / (layers fan_in).
+Init into_stream(int64_t fan_in, int64_t layers) {
+  return Init::normal(std::sqrt(2 / static_cast<double>(layers * fan_in)));
+}
 
 // softplus(lambda) = -log r, with r^2 uniform between the squares of the radii.
 double initial_lambda(double u, int64_t, int64_t) {
@@ -75,7 +79,7 @@ class RgLru final : public SequenceMixer {
       : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
         blocks_(divisor(o, width_)),
         in_(s / "in", args.d_model, 2 * width_, lecun(args.d_model), Role::hidden, true),
-        out_(s / "out", width_, args.d_model, lecun(width_), Role::residual, true),
+        out_(s / "out", width_, args.d_model, into_stream(width_, args.layers), Role::residual, true),
         conv_(s / "conv", o.conv, width_, false, true,
               Init::normal(std::sqrt(kConvVariance / static_cast<double>(o.conv))), Init::zeros()),
         input_(s / "input_gate", width_, blocks_),
@@ -120,6 +124,7 @@ constinit const MixerInfo rg_lru = describe_mixer<RgLru>({
     .family = "gated RNN",
     .recurrence = "scan",
     .paper = "De et al. 2024, arXiv:2402.19427",
+    .source = "google-deepmind/recurrentgemma@2efa84d, torch/modules.py, layers.py and griffin.py",
     .deviations =
         "the two input projections are one matrix; 1 - a^2 is -expm1(2 log a); the slope of its root is bounded "
         "by 1000, as in the authors' code; lambda starts as there, exp(-softplus(lambda)) between 0.9 and 0.999, "

@@ -6,7 +6,7 @@
 //   y_t = W_o (rms_norm(o_t) * silu(W_g x_t)), the norm per head
 //
 // Remembers S, [H, dk, dv] per sequence, and the tail of the optional convolution. Yang et al. 2023, arXiv:2312.06635,
-// as in the authors' code.
+// as in the second author's flash-linear-attention.
 #include "recurrence/gla.h"
 
 #include <cmath>
@@ -23,12 +23,11 @@
 namespace effllm::mixers {
 namespace {
 
-constexpr double kNormEps = 1e-5;
-constexpr double kGain = 0.17677669529663687;  // 2^-2.5, of the authors' xavier initialisation
+constexpr double kInitStd = 0.02;
 
 struct GlaOptionsYaml final : Options {
   int64_t heads = 4, gate_rank = 16, conv = 0;
-  double expand_k = 0.5, expand_v = 1, gate_temperature = 16;
+  double expand_k = 0.5, expand_v = 1, gate_temperature = 16, norm_eps = 1e-6;
   std::string gate = "key";
   AugmentOptions augment;
   void visit(OptionVisitor& v) override {
@@ -40,6 +39,7 @@ struct GlaOptionsYaml final : Options {
     v("gate_temperature", gate_temperature, "Divides the log decay: the larger, the longer the memory.",
       between(0.01, 1e6));
     v("conv", conv, "Width of a causal depthwise convolution with SiLU over q, k and v; 0 for none.", between(0, 64));
+    visit_norm_eps(v, norm_eps);
     augment.visit(v);
   }
 };
@@ -54,25 +54,21 @@ class Gla final : public SequenceMixer {
         values_(width(o.expand_v, args.d_model)),
         per_key_(o.gate == "key"),
         temperature_(o.gate_temperature),
-        qkvg_(s / "qkvg", args.d_model, 2 * (keys_ + values_),
-              Init::stacked({{2 * keys_, Init::xavier_uniform(args.d_model, keys_, kGain)},
-                             {2 * values_, Init::xavier_uniform(args.d_model, values_, kGain)}})),
-        out_(s / "out", values_, args.d_model, Init::xavier_uniform(values_, args.d_model, kGain), Role::residual),
-        norm_(s / "norm", values_ / o.heads, kNormEps),
+        qkvg_(s / "qkvg", args.d_model, 2 * (keys_ + values_), Init::normal(kInitStd)),
+        out_(s / "out", values_, args.d_model, Init::normal(kInitStd), Role::residual),
+        norm_(s / "norm", values_ / o.heads, o.norm_eps),
         augment_(o.augment, s, heads_, values_) {
     if (keys_ % heads_ || values_ % heads_)
       throw_at(o.mark,
                fmt::format("gla: {} heads don't divide key width {} and value width {}", heads_, keys_, values_));
     if (per_key_) {
-      decay_down_ = std::make_unique<Linear>(s / "decay_down", args.d_model, o.gate_rank,
-                                             Init::xavier_uniform(args.d_model, o.gate_rank, kGain));
-      decay_ = std::make_unique<Linear>(s / "decay_up", o.gate_rank, keys_,
-                                        Init::xavier_uniform(o.gate_rank, keys_, kGain), Role::hidden, true);
+      decay_down_ = std::make_unique<Linear>(s / "decay_down", args.d_model, o.gate_rank, Init::normal(kInitStd));
+      decay_ = std::make_unique<Linear>(s / "decay_up", o.gate_rank, keys_, Init::normal(kInitStd), Role::hidden, true);
     } else {
-      decay_ = std::make_unique<Linear>(s / "decay", args.d_model, heads_,
-                                        Init::xavier_uniform(args.d_model, heads_, kGain), Role::hidden, true);
+      decay_ = std::make_unique<Linear>(s / "decay", args.d_model, heads_, Init::normal(kInitStd), Role::hidden, true);
     }
-    if (o.conv > 0) conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, 2 * keys_ + values_, true);
+    if (o.conv > 0)
+      conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, 2 * keys_ + values_, true, false, Init::normal(kInitStd));
   }
 
   StateSpec state_spec(int64_t) const override {
@@ -124,9 +120,12 @@ constinit const MixerInfo gla = describe_mixer<Gla>({
     .family = "linear attention",
     .recurrence = "gla",
     .paper = "Yang et al. 2023, arXiv:2312.06635",
+    .source = "fla-org/flash-linear-attention@bc3b101, layers and models of gla",
     .deviations =
         "computed by a time-tiled recurrence at every length instead of the paper's two-level chunks; q, k, v "
-        "and the output gate are one matrix; `gate: head` is the later simple GLA",
+        "and the output gate are one matrix; `gate: head` is the later simple GLA; start N(0, 0.02) throughout, the "
+        "convolution included, as in the models of flash-linear-attention since 2025-03, where the first author's "
+        "repository has q, k and the decays' matrices Xavier-uniform and a layer norm without weights",
     .tiny = "{heads: 2, gate_rank: 3}",
     .variants = kVariants,
 });

@@ -87,7 +87,8 @@ constinit const MixerInfo linear_attention = describe_mixer<LinearAttention>({
     .family = "linear attention",
     .recurrence = "gla",
     .paper = "Katharopoulos et al. 2020, arXiv:2006.16236",
-    .deviations = "computed by a time-tiled recurrence at every length; q, k and v are one matrix without biases; "
+    .source = "idiap/fast-transformers@2ad36b9, attention/causal_linear_attention.py and attention_layer.py",
+    .deviations = "computed by a time-tiled recurrence at every length; q, k and v are one matrix; no biases; "
                   "`normalize: false` is TransNormer's norm with a learned weight",
     .unseen = "sums over more tokens, none of which is ever forgotten",
     .tiny = "{heads: 2}",

@@ -224,6 +224,7 @@ constinit const MixerInfo linearized_attention = describe_mixer<LinearizedAttent
     .family = "linear attention",
     .recurrence = "attention and memory of groups",
     .paper = "You et al. 2024, arXiv:2406.07368",
+    .source = "GATECH-EIC/Linearized-LLM@273274e, flash_pytorch.py",
     .deviations = "the block's norm stands for the layer's; no scaled sinusoidal embedding at the model's input; the "
                   "filter has the causal taps alone, where the authors mask the others of 2 taps - 1; RoPE turns pairs "
                   "(i, i + n/2)",

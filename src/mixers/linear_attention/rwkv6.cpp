@@ -137,6 +137,7 @@ constinit const MixerInfo rwkv6 = describe_mixer<Rwkv6>({
     .family = "linear attention",
     .recurrence = "gla",
     .paper = "Peng et al. 2024, arXiv:2404.05892",
+    .source = "BlinkDL/RWKV-LM@524481d, RWKV-v5/src/model.py: x060",
     .deviations = "matrices that RWKV-LM starts orthogonal start normal with the same spread; its small uniform "
                   "embedding, the norm behind it and its loss on large logits are the model's; computed by a "
                   "time-tiled recurrence; decay_base learns twice as fast and adapters do not decay, as there",

@@ -38,8 +38,8 @@ class Taylor final : public SequenceMixer {
         width_(args.d_model),
         channels_(o.heads * o.feature_dim),
         features_(taylor_width(o.feature_dim)),
-        qkv_(s / "qkv", width_, 2 * channels_ + width_, Init::torch_linear(width_)),
-        out_(s / "out", width_, width_, Init::torch_linear(width_), Role::residual),
+        qkv_(s / "qkv", width_, 2 * channels_ + width_, Init::gpt2()),
+        out_(s / "out", width_, width_, Init::gpt2_residual(args.layers), Role::residual),
         augment_(o.augment, s, heads_, width_) {
     if (width_ % heads_) throw_at(o.mark, fmt::format("taylor: {} heads don't divide width {}", heads_, width_));
   }
@@ -83,6 +83,7 @@ constinit const MixerInfo taylor = describe_mixer<Taylor>({
     .family = "linear attention",
     .recurrence = "gla",
     .paper = "Arora et al. 2024, arXiv:2402.18668",
+    .source = "HazyResearch/based@32c1bd4, models/mixers/linear_attention.py and models/gpt.py",
     .deviations = "the paper's model interleaves it with sliding-window attention and gated convolutions: layers of "
                   "their own here; equal products of features are stored once; computed by a time-tiled recurrence at "
                   "every length; q, k and v are one matrix",

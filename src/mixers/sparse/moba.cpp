@@ -40,8 +40,8 @@ class Moba final : public SequenceMixer {
         heads_(o.heads),
         block_(o.block),
         top_k_(o.top_k),
-        qkv_(s / "qkv", width_, 3 * width_, Init::normal(0.02)),
-        out_(s / "out", width_, width_, Init::normal(0.02), Role::residual),
+        qkv_(s / "qkv", width_, 3 * width_, Init::gpt2()),
+        out_(s / "out", width_, width_, Init::gpt2_residual(args.layers), Role::residual),
         cache_(0, 0, width_, width_) {
     if (width_ % heads_ || width_ / heads_ % 2)
       throw_at(o.mark, fmt::format("moba: {} heads don't share d_model {} in even widths", heads_, width_));
@@ -122,9 +122,10 @@ constinit const MixerInfo moba = describe_mixer<Moba>({
     .family = "sparse attention",
     .recurrence = "selected attention",
     .paper = "Lu et al. 2025, arXiv:2502.13189",
-    .deviations =
-        "init N(0, 0.02) as in GPT-2; q, k and v are one matrix; a token's own block counts inside top_k; the "
-        "authors decode with full attention, here every form chooses",
+    .source =
+        "MoonshotAI/MoBA@61e456b, moba/moba_naive.py; it has no start of its own: GPT-2's, karpathy/nanoGPT@3adf61e",
+    .deviations = "init as in GPT-2; q, k and v are one matrix; a token's own block counts inside top_k; the "
+                  "authors decode with full attention, here every form chooses",
     .unseen = "RoPE's distances and the number of blocks to choose from",
     .tiny = "{heads: 2, block: 4, top_k: 2}",
     .variants = kVariants,

@@ -55,10 +55,10 @@ class Nsa final : public SequenceMixer {
         groups_(o.kv_heads),
         width_(o.head_dim.value_or(std::max<int64_t>(1, args.d_model / o.heads))),
         window_(o.window),
-        q_(s / "q", args.d_model, heads_ * width_, Init::normal(0.02)),
-        kv_(s / "kv", args.d_model, 6 * groups_ * width_, Init::normal(0.02)),
-        gate_(s / "gate", args.d_model, 3 * heads_, Init::normal(0.02)),
-        out_(s / "out", heads_ * width_, args.d_model, Init::normal(0.02), Role::residual),
+        q_(s / "q", args.d_model, heads_ * width_, Init::gpt2()),
+        kv_(s / "kv", args.d_model, 6 * groups_ * width_, Init::gpt2()),
+        gate_(s / "gate", args.d_model, 3 * heads_, Init::gpt2()),
+        out_(s / "out", heads_ * width_, args.d_model, Init::gpt2_residual(args.layers), Role::residual),
         block_vectors_(s, {.length = o.compress_block, .stride = o.compress_stride, .groups = groups_}, width_,
                        o.compress_hidden.value_or(2 * width_)),
         selected_(0, 0, groups_ * width_, groups_ * width_),
@@ -151,9 +151,10 @@ constinit const MixerInfo nsa = describe_mixer<Nsa>({
     .family = "sparse attention",
     .recurrence = "selected attention",
     .paper = "Yuan et al. 2025, arXiv:2502.11089",
-    .deviations =
-        "init N(0, 0.02) as in GPT-2, that of the block vectors' layers as in PyTorch (the paper gives none); no "
-        "RoPE in the compressed branch; the first block, the own and the one before are always selected",
+    .source = "lucidrains/native-sparse-attention-pytorch@83fa271; the authors published none: start as GPT-2's, "
+              "karpathy/nanoGPT@3adf61e",
+    .deviations = "init as in GPT-2, that of the block vectors' layers as in PyTorch (the paper gives none); no "
+                  "RoPE in the compressed branch; the first block, the own and the one before are always selected",
     .unseen = "the number of block vectors to choose from, and RoPE's distances to the chosen blocks",
     .tiny = "{heads: 2, kv_heads: 1, compress_block: 4, compress_stride: 2, select_block: 4, select: 3, window: 5, "
             "compress_hidden: 3}",

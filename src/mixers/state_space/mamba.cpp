@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "mixers/mixer.h"
+#include "mixers/state_space/mamba_out.h"
 #include "nn/linear.h"
 #include "nn/short_conv.h"
 #include "ops/arithmetic.h"
@@ -57,7 +58,7 @@ class Mamba final : public SequenceMixer {
         dt_bias_(&(s / "dt").param("bias", {width_}, Init::mapped(step_bias), {.decay = false})),
         a_log_(&s.param("a_log", {width_, states_}, Init::mapped(log_rate), {.decay = false})),
         d_(&s.param("d", {width_}, Init::ones(), {.decay = false})),
-        out_(s / "out", width_, args.d_model, Init::torch_linear(width_), Role::residual) {}
+        out_(s / "out", width_, args.d_model, mamba_out(width_, args), Role::residual) {}
 
   StateSpec state_spec(int64_t) const override { return {{{"h", {states_, width_}}, conv_.state_field()}}; }
 
@@ -100,9 +101,8 @@ constinit const MixerInfo mamba = describe_mixer<Mamba>({
     .family = "state space",
     .recurrence = "selective scan",
     .paper = "Gu and Dao 2023, arXiv:2312.00752",
-    .deviations =
-        "one kernel for all lengths, sequential in time; dt's bias does not decay; `out` starts like a layer of "
-        "PyTorch's: dividing it by the square root of the depth is left to the model's init",
+    .source = "state-spaces/mamba@e9594ce, modules/mamba_simple.py and models/mixer_seq_simple.py",
+    .deviations = "one kernel for all lengths, sequential in time; dt's bias does not decay",
     .tiny = "{state: 4, dt_rank: 2}",
     .period = 16,
     .variants = kVariants,

@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "mixers/mixer.h"
+#include "mixers/state_space/mamba_out.h"
 #include "nn/linear.h"
 #include "nn/short_conv.h"
 #include "ops/arithmetic.h"
@@ -54,7 +55,7 @@ class Mamba2 final : public SequenceMixer {
         groups_(o.groups),
         state_(o.state),
         in_(s / "in", args.d_model, 2 * inner_ + 2 * groups_ * state_ + heads_, Init::torch_linear(args.d_model)),
-        out_(s / "out", inner_, args.d_model, Init::torch_linear(inner_), Role::residual),
+        out_(s / "out", inner_, args.d_model, mamba_out(inner_, args), Role::residual),
         conv_(s / "conv", o.conv, inner_ + 2 * groups_ * state_, true, true),
         dt_bias_(&s.param("dt_bias", {heads_}, Init::mapped(inverse_step), {.decay = false})),
         a_log_(&s.param("a_log", {heads_}, Init::mapped(log_rate), {.decay = false})),
@@ -106,8 +107,10 @@ constinit const MixerInfo mamba2 = describe_mixer<Mamba2>({
     .family = "state space",
     .recurrence = "gla",
     .paper = "Dao and Gu 2024, arXiv:2405.21060",
-    .deviations = "computed by a time-tiled recurrence at every length instead of the paper's chunks (SSD); the "
-                  "authors' smaller start of the output projection with depth is the model's `init`, not the mixer's",
+    .source = "state-spaces/mamba@e9594ce, modules/mamba2.py and models/mixer_seq_simple.py",
+    .deviations =
+        "computed by a time-tiled recurrence at every length instead of the paper's chunks (SSD); A's rates are "
+        "drawn from (1, 16) as there, no limits of the step",
     .tiny = "{head_dim: 4, state: 5, conv: 3}",
     .variants = kVariants,
 });

@@ -96,6 +96,7 @@ constinit const MixerInfo s4d = describe_mixer<S4d>({
     .family = "state space",
     .recurrence = "long convolution, modal scan",
     .paper = "Gu, Gupta, Goel and Re 2022, arXiv:2206.11893",
+    .source = "state-spaces/s4@e757cef, models/s4/s4d.py and example.py",
     .deviations =
         "a convolution where nothing is carried (documents of up to 64 tokens term by term, longer ones by "
         "Fourier transforms), the recurrence wherever there is a state; dt and A learn at a tenth of the run's rate "

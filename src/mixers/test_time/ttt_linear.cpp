@@ -141,6 +141,7 @@ constinit const MixerInfo ttt_linear = describe_mixer<TttLinear>({
     .family = "test time",
     .recurrence = "ttt",
     .paper = "Sun et al. 2024, arXiv:2407.04620",
+    .source = "test-time-training/ttt-lm-pytorch@cd831db, ttt.py",
     .deviations =
         "RoPE turns pairs (i, i + n/2) instead of neighbours, a permutation of each head's columns; one convolution "
         "tail in the state instead of two equal ones; any cut of a mini-batch into calls is allowed; the warm-up of "

@@ -1,0 +1,29 @@
+#include "mixers/built_mixer.h"
+
+#include <cmath>
+
+using namespace effllm;
+using test::BuiltMixer;
+
+TEST_CASE("gla: everything starts N(0, 0.02), the convolution too, at any depth") {
+  for (int64_t layers : {1, 12}) {
+    const BuiltMixer key(mixers::gla, "{conv: 4}", 128, 0, layers), head(mixers::gla, "{gate: head, heads: 32}", 128);
+    for (const char* name : {"qkvg.weight", "conv.weight", "decay_down.weight", "decay_up.weight", "out.weight"}) {
+      CAPTURE(name);
+      CHECK(key.deviation(name) == doctest::Approx(0.02).epsilon(0.06));
+      CHECK(key.most(name) > 0.045);  // normal, not uniform of that spread: +- 0.035
+    }
+    CHECK(head.deviation("decay.weight") == doctest::Approx(0.02).epsilon(0.06));
+    CHECK(key.all("decay_up.bias", 0));
+    CHECK(head.all("decay.bias", 0));
+    CHECK(key.all("norm.weight", 1));
+    CHECK(key.undecayed() == std::vector<std::string>{"decay_up.bias", "norm.weight"});
+  }
+}
+
+TEST_CASE("gla: at its start the norm's eps is not small beside what is read: it must be the right one") {
+  // One token: o = (q . k) v / sqrt(dk) with entries of a few thousandths, whose square is near 1e-5.
+  const BuiltMixer right(mixers::gla, "{}", 128), other(mixers::gla, "{norm_eps: 1e-5}", 128);
+  const Tensor x = test::random({1, 1, 128}, 1), a = right.mixer->forward(x, {}), b = other.mixer->forward(x, {});
+  CHECK(test::max_diff(a, b) > 0.005 * test::max_abs(a));
+}
