@@ -70,7 +70,7 @@ void Run::resume_from(const Newest& newest) {
   for (const auto& c : trainer_->carried())
     if (!load_tensor(file, path, c.name, c.value))
       throw CheckpointError("{}: lacks the carried state `{}`", path, c.name);
-  if (Metadata(file, path).text("experiment_sha256") != experiment_hash(config_))
+  if (experiment_hash(newest.record.config) != experiment_hash(config_))  // versions may write numbers differently
     say("the configuration differs from the checkpoint's; its weights and moments fit, and go on under the new one");
   mark_best_again();
   journal_ = std::make_unique<Journal>(folder_.journal());
