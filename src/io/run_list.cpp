@@ -77,18 +77,17 @@ RunList list_runs(const fs::path& folder) {
   std::error_code error;
   if (!fs::is_directory(folder, error)) throw DataError("{}: there is no such folder", printable(folder.string()));
   RunList list;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+  for (const fs::path& path : list_folder(folder)) {
     std::error_code ignored;
-    const std::string name = it->path().filename().string();
-    if (name.starts_with('.') || !it->is_directory(ignored)) continue;
-    const RunFolder run(it->path());
+    const std::string name = path.filename().string();
+    if (name.starts_with('.') || !fs::is_directory(path, ignored)) continue;
+    const RunFolder run(path);
     const auto has = [&](const fs::path& file) { return fs::exists(file, ignored); };
     if (has(run.status()) || has(run.journal()) || has(run.resolved()))
       list.runs.push_back(summary_of(run));
     else
       list.passed_over.emplace_back(printable(name), "no run folder: it has no status.json and no metrics.jsonl");
   }
-  if (error) throw IoError("cannot list {}: {}", printable(folder.string()), error.message());
   std::ranges::sort(list.runs, {}, &RunSummary::name);
   std::ranges::sort(list.passed_over);
   return list;

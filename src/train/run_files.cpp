@@ -32,7 +32,7 @@ void Run::write_start_files() {
   write_file_atomic(folder_.config(), request_.config_file.empty()
                                           ? request_.config_text
                                           : kept_config(request_.config_file, request_.config_text, config_.name));
-  write_file_atomic(folder_.resolved(), resolved_config(config_, corpus_.file()));
+  write_file_atomic(folder_.resolved(), to_yaml(resolved_config(config_, corpus_.file())));
   write_file_atomic(folder_.overrides(), request_.overrides);
   const BuildInfo& build = build_info();
   const nlohmann::json provenance = {
@@ -126,7 +126,8 @@ void Run::write_metrics(std::string_view status) {
                       {"status", std::string(status)},
                       {"data_sha256", corpus_.manifest().sha256}},
                      {{"seed", config_.train.seed}, {"threads", threads()}, {"param_count", model_->params().count()}},
-                     {{"config_yaml", to_ascii_yaml(write_run_config(config_))}, {"provenance_json", provenance_}}));
+                     {{"config_yaml", to_ascii_yaml(resolved_config(config_, corpus_.file()))},
+                      {"provenance_json", provenance_}}));
   lap(at_.save_seconds);
   metrics_budget_.spent(start, lapped_);
 }
