@@ -93,9 +93,9 @@ void declare_verify(CLI::App& app, VerifyArgs& a) {
 
 void declare_plot(CLI::App& app, PlotArgs& a) {
   app.add_option("runs", a.runs, "Run folders")->required();
-  app.add_option(
-      "-m,--metric", a.metric,
-      "Such as train/loss, val/bpc (default: bpc of training and evaluations, bpb of text that is not UTF-8)");
+  one_each(app.add_option("-m,--metric", a.metrics,
+                          "Such as train/loss; repeatable: train/loss and val/loss share a panel, train/lr has one of "
+                          "its own (default: bpc of training and evaluations, bpb of text that is not UTF-8)"));
   app.add_option("-x", a.x, "step, tokens or wall_s")
       ->capture_default_str()
       ->check(one_of({"step", "tokens", "wall_s"}));
@@ -103,6 +103,9 @@ void declare_plot(CLI::App& app, PlotArgs& a) {
   app.add_option("--height", a.height, "Lines")->capture_default_str()->check(integer(3, 200));
   app.add_flag("--ascii", a.ascii, "No braille characters");
   app.add_flag("--log", a.log_y, "Logarithmic y axis");
+  app.add_option("--color", a.colour, "auto: on a terminal, unless NO_COLOR is set")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "always", "never"}));
 }
 
 void declare_format(CLI::App& app, BenchFormat& f) {
@@ -200,6 +203,12 @@ ExitCode run_command_line(int argc, char** argv) {
   declare_verify(*command(app, "verify", "Prove that all forms of a model agree: whole, cut, token by token ...",
                           [&] { return verify(common, verify_args); }),
                  verify_args);
+
+  RunsArgs runs_args;
+  command(app, "runs", "A table of runs: loss, parameters, tokens, time, status",
+          [&] { return runs(common, runs_args); })
+      ->add_option("--runs", runs_args.runs, "Where run folders are")
+      ->capture_default_str();
 
   PlotArgs plot_args;
   declare_plot(*command(app, "plot", "Curves of runs in the terminal", [&] { return plot(common, plot_args); }),

@@ -85,9 +85,9 @@ ExitCode export_weights(const Common& common, const ExportArgs& args) {
   export_model(m, args.folder);
   if (common.json)
     print_json(
-        {{"model", args.folder + "/model.safetensors"}, {"config", args.folder + "/config.json"}, {"step", m.step}});
+        {{"model", args.folder + "/model.safetensors"}, {"config", args.folder + "/effllm.json"}, {"step", m.step}});
   else if (!common.quiet)
-    fmt::print("{0}/model.safetensors, {0}/config.json\n", args.folder);
+    fmt::print("{0}/model.safetensors, {0}/effllm.json\n", args.folder);
   return ExitCode::ok;
 }
 

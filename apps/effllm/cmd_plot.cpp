@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -10,6 +11,7 @@
 #include "io/journal.h"
 #include "io/run_folder.h"
 #include "json_output.h"
+#include "plot_panels.h"
 
 namespace effllm::app {
 namespace {
@@ -46,6 +48,10 @@ bool all_have_characters(const std::vector<JournalData>& journals) {
   });
 }
 
+bool colours(const std::string& choice) {
+  return choice == "always" || (choice == "auto" && colours_wanted(STDOUT_FILENO));
+}
+
 }  // namespace
 
 ExitCode plot(const Common& common, const PlotArgs& args) {
@@ -57,43 +63,48 @@ ExitCode plot(const Common& common, const PlotArgs& args) {
     if (!std::filesystem::exists(file, error)) throw DataError("{}: not a run folder (it has no metrics.jsonl)", run);
     journals.push_back(read_journal(file));
   }
-  const bool characters = all_have_characters(journals);
-  const std::string unit = characters ? "bpc" : "bpb";
-  const std::vector<std::string> metrics =
-      args.metric.empty()
-          ? std::vector<std::string>{"train/" + unit, "eval_train/" + unit, "val/" + unit, "test/" + unit}
-          : std::vector{args.metric};
-  std::vector<PlotSeries> all;
-  for (size_t i = 0; i < journals.size(); ++i) {
-    const JournalData& journal = journals[i];
-    const std::string& run = args.runs[i];
+  const bool characters = all_have_characters(journals), usual = args.metrics.empty();
+  std::vector<std::string> metrics;  // each once
+  for (const std::string& m : args.metrics)
+    if (std::ranges::find(metrics, m) == metrics.end()) metrics.push_back(m);
+  if (usual)
+    for (const char* table : {"train/", "eval_train/", "val/", "test/"})
+      metrics.push_back(std::string(table) + (characters ? "bpc" : "bpb"));
+  std::vector<Curve> curves;
+  for (size_t i = 0; i < journals.size(); ++i)
     for (const std::string& metric : metrics) {
-      PlotSeries s = series_of(journal, metric, args.x);
-      if (s.y.empty() && !args.metric.empty())
-        throw DataError("{} has no metric `{}`. It has: {}", run, metric,
-                        journal.tables.empty() ? "no rows yet" : join(known_metrics(journal), ", "));
+      PlotSeries s = series_of(journals[i], metric, args.x);
+      if (s.y.empty() && !usual)
+        throw DataError("{} has no metric `{}`. It has: {}", args.runs[i], metric,
+                        journals[i].tables.empty() ? "no rows yet" : join(known_metrics(journals[i]), ", "));
       if (s.y.empty()) continue;
-      s.name = args.runs.size() > 1 ? fmt::format("{} {}", run, metric) : metric;
-      all.push_back(std::move(s));
+      s.name = args.runs.size() > 1 ? fmt::format("{} {}", args.runs[i], metric) : metric;
+      curves.push_back({args.runs[i], metric, std::move(s)});
     }
-  }
-  if (all.empty()) throw DataError("{}: no rows of {} yet", join(args.runs, ", "), join(metrics, " or "));
+  if (curves.empty()) throw DataError("{}: no rows of {} yet", join(args.runs, ", "), join(metrics, " or "));
   if (common.json) {
     nlohmann::json j = nlohmann::json::array();
-    for (const auto& s : all) j.push_back({{"name", s.name}, {"x", s.x}, {"y", s.y}});
+    for (const Curve& c : curves)
+      j.push_back(
+          {{"name", c.series.name}, {"run", c.run}, {"metric", c.metric}, {"x", c.series.x}, {"y", c.series.y}});
     print_json(j);
     return ExitCode::ok;
   }
-  const PlotOptions o{.width = args.width > 0 ? args.width : std::clamp(terminal_columns(), 40, 120),
-                      .height = args.height,
-                      .log_y = args.log_y,
-                      .ascii = args.ascii,
-                      .title = !args.metric.empty() ? args.metric
-                               : characters         ? "bits per character"
-                                                    : "bits per byte",
-                      .x_label = args.x,
-                      .y_label = ""};
-  fmt::print("{}", line_plot(all, o));
+  const std::vector<Panel> panels = panels_of(metrics, curves);
+  for (const Panel& panel : panels) {
+    const PlotOptions o{.width = args.width > 0 ? args.width : std::clamp(terminal_columns(), 40, 120),
+                        .height = args.height,
+                        .log_y = args.log_y,
+                        .ascii = args.ascii,
+                        .colour = colours(args.colour),
+                        .title = !usual       ? panel.title
+                                 : characters ? "bits per character"
+                                              : "bits per byte",
+                        .x_label = args.x,
+                        .y_label = "",
+                        .x_range = x_range(panels)};
+    fmt::print("{}{}", &panel == panels.data() ? "" : "\n", line_plot(panel.series, o));
+  }
   return ExitCode::ok;
 }
 

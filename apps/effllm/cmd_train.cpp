@@ -93,12 +93,15 @@ ExitCode train(const Common& common, const TrainArgs& args) {
                         {"steps", done.steps},
                         {"tokens", done.tokens},
                         {"wall_s", done.seconds},
+                        {"save_s", done.save_seconds},
+                        {"other_s", done.other_seconds},
                         {"interrupted", done.interrupted}};
     j["best_" + split] = std::isfinite(done.best_val) ? nlohmann::json(done.best_val) : nlohmann::json();
     print_json(j);
   } else {
-    fmt::print("{}: {} steps, {} tokens in {}", folder, done.steps, human_count(static_cast<double>(done.tokens)),
-               human_seconds(done.seconds));
+    fmt::print("{}: {} steps, {} tokens in {}, and {} beside the steps", folder, done.steps,
+               human_count(static_cast<double>(done.tokens)), human_seconds(done.seconds),
+               human_seconds(done.save_seconds + done.other_seconds));
     if (std::isfinite(done.best_val))
       fmt::print("; best {} loss {:.4f} nats/token ({:.4f} bits/token)", split, done.best_val,
                  done.best_val / std::numbers::ln2);

@@ -69,9 +69,14 @@ struct VerifyArgs {
 };
 ExitCode verify(const Common&, const VerifyArgs&);
 
+struct RunsArgs {
+  std::string runs = "runs";
+};
+ExitCode runs(const Common&, const RunsArgs&);
+
 struct PlotArgs {
-  std::vector<std::string> runs;
-  std::string metric, x = "step";
+  std::vector<std::string> runs, metrics;
+  std::string x = "step", colour = "auto";
   int width = 0, height = 16;
   bool ascii = false, log_y = false;
 };

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "base/canvas.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -15,6 +16,8 @@ namespace {
 
 constexpr double kLargest = 1e300;  // beyond it differences overflow: such a point is a gap
 constexpr std::string_view kGlyphs = "*+ox#@%&=~";
+// Cyan, yellow, magenta, green, blue, red: legible on dark and on light.
+constexpr int kColours[] = {36, 33, 35, 32, 34, 31};
 
 // An interval of the data and how it maps to [0, 1].
 struct Axis {
@@ -60,76 +63,13 @@ std::vector<std::string> tick_labels(const std::vector<double>& ticks, bool loga
   return labels;
 }
 
-// The plotting area: cells of 2 x 4 dots in braille, of one dot in ASCII. Letters stand over dots.
-class Canvas {
- public:
-  Canvas(int columns, int lines, bool ascii)
-      : columns_(columns),
-        lines_(lines),
-        across_(ascii ? 1 : 2),
-        down_(ascii ? 1 : 4),
-        ascii_(ascii),
-        dots_(static_cast<size_t>(columns * lines)),
-        letters_(dots_.size()) {}
-  // Dot coordinates of a place in [0, 1] x [0, 1], the second upwards.
-  int dot_x(double u) const { return place(u, columns_ * across_); }
-  int dot_y(double v) const { return lines_ * down_ - 1 - place(v, lines_ * down_); }
-  int line_of(int dot) const { return dot / down_; }
-  int column_of(int dot) const { return dot / across_; }
-
-  void dot(int x, int y, char glyph) {
-    static constexpr uint8_t kBits[4][2] = {{0x01, 0x08}, {0x02, 0x10}, {0x04, 0x20}, {0x40, 0x80}};
-    uint8_t& d = dots_[cell(x / across_, y / down_)];
-    d = ascii_ ? static_cast<uint8_t>(glyph) : static_cast<uint8_t>(d | kBits[y % 4][x % 2]);
-  }
-  void line(int x0, int y0, int x1, int y1, char glyph) {
-    const int n = std::max({std::abs(x1 - x0), std::abs(y1 - y0), 1});
-    for (int i = 0; i <= n; ++i)
-      dot(static_cast<int>(std::lround(x0 + static_cast<double>(x1 - x0) * i / n)),
-          static_cast<int>(std::lround(y0 + static_cast<double>(y1 - y0) * i / n)), glyph);
-  }
-  // Into the first cell from `column` on, or before it where the line ends, that has no letter yet.
-  void letter(int column, int line, char c) {
-    for (int k = 0; k < columns_; ++k) {
-      const int at = column + k < columns_ ? column + k : columns_ - 1 - k;
-      if (letters_[cell(at, line)]) continue;
-      letters_[cell(at, line)] = c;
-      return;
-    }
-  }
-  std::string row(int line) const {
-    std::string out;
-    for (int c = 0; c < columns_; ++c) {
-      const uint8_t d = dots_[cell(c, line)];
-      if (const char l = letters_[cell(c, line)])
-        out += l;
-      else if (ascii_)
-        out += d ? static_cast<char>(d) : ' ';
-      else
-        out += {'\xE2', static_cast<char>(0xA0 | d >> 6), static_cast<char>(0x80 | (d & 0x3F))};  // U+2800 + d
-    }
-    return out;
-  }
-
- private:
-  static int place(double u, int dots) {
-    return std::clamp(static_cast<int>(std::lround(u * (dots - 1))), 0, dots - 1);
-  }
-  size_t cell(int column, int line) const {
-    return static_cast<size_t>(line) * static_cast<size_t>(columns_) + static_cast<size_t>(column);
-  }
-  int columns_, lines_, across_, down_;
-  bool ascii_;
-  std::vector<uint8_t> dots_;  // bits of a braille pattern, or a character
-  std::vector<char> letters_;  // 0: none
-};
-
-char mark_of(size_t series, bool ascii) {
-  return ascii ? kGlyphs[series % kGlyphs.size()] : static_cast<char>('a' + series % 26);
+Pen pen_of(size_t series, const PlotOptions& o) {
+  return {.mark = o.ascii ? kGlyphs[series % kGlyphs.size()] : static_cast<char>('a' + series % 26),
+          .colour = static_cast<uint8_t>(o.colour ? kColours[series % std::size(kColours)] : 0)};
 }
 
 // Draws one series; in braille its letter, if it has one, goes right after its last point.
-void draw(const PlotSeries& s, const Axis& x, const Axis& y, bool letter, char mark, Canvas& canvas) {
+void draw(const PlotSeries& s, const Axis& x, const Axis& y, bool letter, Pen pen, Canvas& canvas) {
   int before_x = -1, before_y = -1, last_x = -1, last_y = -1;
   for (size_t i = 0; i < s.x.size(); ++i) {
     if (!x.shows(s.x[i]) || !y.shows(s.y[i])) {
@@ -137,10 +77,10 @@ void draw(const PlotSeries& s, const Axis& x, const Axis& y, bool letter, char m
       continue;
     }
     last_x = canvas.dot_x(x.at(s.x[i])), last_y = canvas.dot_y(y.at(s.y[i]));
-    before_x < 0 ? canvas.dot(last_x, last_y, mark) : canvas.line(before_x, before_y, last_x, last_y, mark);
+    before_x < 0 ? canvas.dot(last_x, last_y, pen) : canvas.line(before_x, before_y, last_x, last_y, pen);
     before_x = last_x, before_y = last_y;
   }
-  if (letter && last_x >= 0) canvas.letter(canvas.column_of(last_x) + 1, canvas.line_of(last_y), mark);
+  if (letter && last_x >= 0) canvas.letter(canvas.column_of(last_x) + 1, canvas.line_of(last_y), pen);
 }
 
 // Two lines: the axis with its marks, and the labels centred below; labels that would touch are left out.
@@ -165,15 +105,18 @@ std::string x_axis(const std::vector<double>& ticks, const Axis& x, const Canvas
   return axis + "\n" + below + "\n";
 }
 
-std::string legend(std::span<const PlotSeries> series, const Axis& x, const Axis& y, bool ascii) {
+std::string legend(std::span<const PlotSeries> series, const Axis& x, const Axis& y, const PlotOptions& o) {
   std::string out;
   for (size_t i = 0; i < series.size(); ++i) {
     bool drawn = false;
     for (size_t k = 0; k < series[i].x.size(); ++k)
       drawn = drawn || (x.shows(series[i].x[k]) && y.shows(series[i].y[k]));
-    const std::string mark = ascii || series.size() > 1 ? fmt::format("{}  ", mark_of(i, ascii)) : "";
+    const Pen pen = pen_of(i, o);
+    std::string text = o.ascii || series.size() > 1 ? fmt::format("{}  ", pen.mark) : "";
+    text += printable(series[i].name);
+    if (pen.colour) text = fmt::format("\x1b[{}m{}\x1b[0m", pen.colour, text);
     if (series.size() > 1 || !series[i].name.empty() || !drawn)
-      out += fmt::format("  {}{}{}\n", mark, printable(series[i].name), drawn ? "" : " (nothing to draw)");
+      out += fmt::format("  {}{}\n", text, drawn ? "" : " (nothing to draw)");
   }
   return out;
 }
@@ -212,6 +155,9 @@ std::string line_plot(std::span<const PlotSeries> series, const PlotOptions& o) 
   }
   const bool empty = x.low > x.high;
   if (empty) x.low = x.high = y.low = y.high = 1;
+  if (!empty && o.x_range)
+    for (const double end : {o.x_range->first, o.x_range->second})
+      if (x.shows(end)) x.include(end);
   x.widen(), y.widen();
 
   const auto y_ticks = empty ? std::vector<double>() : axis_ticks(y.low, y.high, std::max(3, height / 3), o.log_y);
@@ -223,7 +169,7 @@ std::string line_plot(std::span<const PlotSeries> series, const PlotOptions& o) 
   Canvas canvas(columns, height, o.ascii);
   // Letters get columns of their own to the right of the longest line: x stops short of them.
   if (letters) x.high += (x.high - x.low) * 2 / (columns - 2);
-  for (size_t i = 0; i < series.size(); ++i) draw(series[i], x, y, letters, mark_of(i, o.ascii), canvas);
+  for (size_t i = 0; i < series.size(); ++i) draw(series[i], x, y, letters, pen_of(i, o), canvas);
 
   std::vector<std::string> left(static_cast<size_t>(height));
   for (size_t i = 0; i < y_ticks.size(); ++i) {
@@ -238,7 +184,6 @@ std::string line_plot(std::span<const PlotSeries> series, const PlotOptions& o) 
     const char* bar = o.ascii ? (label.empty() ? "|" : "+") : (label.empty() ? "│" : "┤");
     std::string row = canvas.row(l);
     if (empty && l == height / 2) row = " (nothing to draw)";
-    if (o.ascii) row.erase(row.find_last_not_of(' ') + 1);
     out += fmt::format("{:>{}}{}{}\n", label, margin, bar, row);
   }
   const auto x_ticks = empty ? std::vector<double>() : axis_ticks(x.low, x.high, std::max(2, columns / 12), false);
@@ -247,7 +192,7 @@ std::string line_plot(std::span<const PlotSeries> series, const PlotOptions& o) 
     const size_t room = margin + 1 + static_cast<size_t>(columns), n = o.x_label.size();
     out += std::string(room > n ? (room - n) / 2 : 0, ' ') + printable(o.x_label) + "\n";
   }
-  return out + legend(series, x, y, o.ascii);
+  return out + legend(series, x, y, o);
 }
 
 }  // namespace effllm

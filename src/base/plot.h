@@ -1,7 +1,9 @@
-// Line plots for a terminal, as text without colour codes.
+// Line plots for a terminal, as text; with colour codes only where they are asked for.
 #pragma once
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace effllm {
@@ -12,11 +14,13 @@ struct PlotSeries {
 };
 
 struct PlotOptions {
-  int width = 72;      // columns of the whole picture, at least 24
-  int height = 16;     // lines of the plotting area, at least 3; title, x axis and legend add theirs
-  bool log_y = false;  // points with y <= 0 are gaps then
-  bool ascii = false;  // each series drawn with a character of its own; otherwise braille, 2 x 4 dots a cell
+  int width = 72;       // columns of the whole picture, at least 24
+  int height = 16;      // lines of the plotting area, at least 3; title, x axis and legend add theirs
+  bool log_y = false;   // points with y <= 0 are gaps then
+  bool ascii = false;   // each series drawn with a character of its own; otherwise braille, 2 x 4 dots a cell
+  bool colour = false;  // each series in one of six colours, beside its letter or character
   std::string title = {}, x_label = {}, y_label = {};
+  std::optional<std::pair<double, double>> x_range = {};  // the x axis covers it at least: plots above each other
 };
 
 // Lines through the points of each series, axes with ticks at 1, 2 or 5 times powers of ten, and a legend where there

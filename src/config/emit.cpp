@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <cstdint>
 #include <string>
 
 #include "base/text.h"
-#include "config/node.h"
+#include "config/yaml.h"
 
 namespace effllm {
 namespace {
@@ -25,9 +27,19 @@ bool reads_as_value(std::string_view text) {
          std::string_view("0123456789+-.").find(text.front()) != std::string_view::npos;
 }
 
+// Flow collections are on one line, in brackets; `ascii` has escapes for all that is not.
+struct Style {
+  bool flow = false, ascii = false;
+};
+
+bool is_ascii(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
 // Whether the text can stand without quotes: it neither ends early nor begins something else.
-bool plain(std::string_view text, bool flow) {
+bool plain(std::string_view text, Style style) {
   using std::string_view;
+  if (style.ascii && !is_ascii(text)) return false;
   if (reads_as_null(text) || printable(text) != text || text.find_first_of("\n\t") != string_view::npos) return false;
   if (text.starts_with("\xEF\xBB\xBF")) return false;  // a byte-order mark would be skipped
   if (text.front() == ' ' || text.back() == ' ' || text.back() == ':') return false;
@@ -35,7 +47,7 @@ bool plain(std::string_view text, bool flow) {
   if (text.starts_with("---") || text.starts_with("...") || text == "-" || text.starts_with("- ")) return false;
   if (text.find(": ") != string_view::npos || text.find(" #") != string_view::npos) return false;
   // yaml-cpp ends a plain scalar of a flow collection at `?` too, and trusts no leading dash there.
-  return !flow || (text.find_first_of(",[]{}?:") == string_view::npos && !text.starts_with('-'));
+  return !style.flow || (text.find_first_of(",[]{}?:") == string_view::npos && !text.starts_with('-'));
 }
 
 // -1.5 and its like may start with the dash that `plain` does not trust in flow style.
@@ -44,8 +56,19 @@ bool negative_number(std::string_view text) {
          text[1] >= '0' && text[1] <= '9';
 }
 
+// The escape of the UTF-8 sequence that starts at text[i], which moves to its last byte. Texts are checked to be UTF-8.
+std::string escape(std::string_view text, size_t& i) {
+  const auto byte = [&](size_t k) { return static_cast<unsigned char>(text[k]); };
+  const size_t more = byte(i) < 0xE0 ? 1 : byte(i) < 0xF0 ? 2 : 3;
+  uint32_t point = byte(i) & (0x3Fu >> more);
+  for (const size_t last = std::min(i + more, text.size() - 1); i < last;) point = point << 6 | (byte(++i) & 0x3Fu);
+  return point < 0x100     ? fmt::format("\\x{:02x}", point)
+         : point < 0x10000 ? fmt::format("\\u{:04x}", point)
+                           : fmt::format("\\U{:08x}", point);
+}
+
 // A double-quoted scalar on one line; only this style has escapes for all characters.
-std::string quote(std::string_view text) {
+std::string quote(std::string_view text, Style style) {
   std::string out = "\"";
   for (size_t i = 0; i < text.size(); ++i) {
     const auto c = static_cast<unsigned char>(text[i]);
@@ -58,9 +81,9 @@ std::string quote(std::string_view text) {
       out += "\\t";
     } else if (c < 0x20 || c == 0x7F) {
       out += fmt::format("\\x{:02x}", c);
-    } else if (c == 0xC2 && next >= 0x80 && next < 0xA0) {  // the control characters U+0080 to U+009F
-      out += fmt::format("\\x{:02x}", next);
-      ++i;
+    } else if ((style.ascii && c >= 0x80) ||
+               (c == 0xC2 && next >= 0x80 && next < 0xA0)) {  // the control characters U+0080 to U+009F
+      out += escape(text, i);
     } else {
       out += text[i];
     }
@@ -69,28 +92,32 @@ std::string quote(std::string_view text) {
 }
 
 // A key as it may stand in both styles; one that looks like a number is quoted for other readers.
-std::string key_text(const std::string& key) { return plain(key, true) && !reads_as_value(key) ? key : quote(key); }
-
-// Quotes stay only where the plain text would have another type, or would not be read as one scalar.
-std::string scalar_text(const ConfigNode& node, bool flow) {
-  const std::string& text = node.text();
-  const bool safe = plain(text, flow) || negative_number(text);
-  return safe && !(node.quoted() && reads_as_value(text)) ? text : quote(text);
+std::string key_text(const std::string& key, Style style) {
+  style.flow = true;
+  return plain(key, style) && !reads_as_value(key) ? key : quote(key, style);
 }
 
-std::string flow_text(const ConfigNode& node) {
+// Quotes stay only where the plain text would have another type, or would not be read as one scalar.
+std::string scalar_text(const ConfigNode& node, Style style) {
+  const std::string& text = node.text();
+  const bool safe = plain(text, style) || negative_number(text);
+  return safe && !(node.quoted() && reads_as_value(text)) ? text : quote(text, style);
+}
+
+std::string flow_text(const ConfigNode& node, Style style) {
+  style.flow = true;
   std::string out;
   switch (node.kind()) {
     case ConfigNode::Kind::null:
       return "null";
     case ConfigNode::Kind::scalar:
-      return scalar_text(node, true);
+      return scalar_text(node, style);
     case ConfigNode::Kind::list:
-      for (const ConfigNode& item : node.items()) out += (out.empty() ? "" : ", ") + flow_text(item);
+      for (const ConfigNode& item : node.items()) out += (out.empty() ? "" : ", ") + flow_text(item, style);
       return "[" + out + "]";
     case ConfigNode::Kind::map:
       for (const ConfigNode::Entry& entry : node.entries())
-        out += (out.empty() ? "" : ", ") + key_text(entry.key) + ": " + flow_text(entry.value);
+        out += (out.empty() ? "" : ", ") + key_text(entry.key, style) + ": " + flow_text(entry.value, style);
       return "{" + out + "}";
   }
   return out;
@@ -102,37 +129,48 @@ bool inline_form(const ConfigNode& node) {
 }
 
 // Appends the lines of a map or list at `indent`. The caller may have begun the first line: its indent is left out.
-void append_block(const ConfigNode& node, size_t indent, bool begun, std::string& out) {
+void append_block(const ConfigNode& node, size_t indent, bool begun, Style style, std::string& out) {
   const auto margin = [&] { return std::string(std::exchange(begun, false) ? 0 : indent, ' '); };
   for (const ConfigNode::Entry& entry : node.entries()) {
-    out += margin() + key_text(entry.key) + ":";
+    out += margin() + key_text(entry.key, style) + ":";
     if (inline_form(entry.value)) {
-      out += " " + (entry.value.is_scalar() ? scalar_text(entry.value, false) : flow_text(entry.value)) + "\n";
+      out += " " + (entry.value.is_scalar() ? scalar_text(entry.value, style) : flow_text(entry.value, style)) + "\n";
     } else {
       out += "\n";
-      append_block(entry.value, indent + 2, false, out);
+      append_block(entry.value, indent + 2, false, style, out);
     }
   }
   for (const ConfigNode& item : node.items()) {
     out += margin() + "-";
     if (inline_form(item)) {
-      out += " " + flow_text(item) + "\n";
+      out += " " + flow_text(item, style) + "\n";
     } else {
       out += item.is_map() ? " " : "\n";
-      append_block(item, indent + 2, item.is_map(), out);
+      append_block(item, indent + 2, item.is_map(), style, out);
     }
   }
 }
 
-}  // namespace
-
-std::string to_yaml(const ConfigNode& node) {
-  if (inline_form(node)) return flow_text(node) + "\n";
+std::string document(const ConfigNode& node, Style style) {
+  if (inline_form(node)) return flow_text(node, style) + "\n";
   std::string out;
-  append_block(node, 0, false, out);
+  append_block(node, 0, false, style, out);
   return out;
 }
 
-std::string to_flow_yaml(const ConfigNode& node) { return flow_text(node); }
+}  // namespace
+
+std::string to_yaml(const ConfigNode& node) { return document(node, {}); }
+
+std::string to_ascii_yaml(const ConfigNode& node) { return document(node, {.ascii = true}); }
+
+std::string to_flow_yaml(const ConfigNode& node) { return flow_text(node, {}); }
+
+std::string yaml_float(double v) {
+  require(std::isfinite(v), "a configuration has no place for {}", v);
+  std::string text = shortest(v);
+  if (text.find('.') == text.npos) text.insert(std::min(text.find('e'), text.size()), ".0");
+  return text;
+}
 
 }  // namespace effllm

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/text.h"
+#include "config/yaml.h"
 
 namespace effllm {
 namespace {
@@ -12,7 +13,7 @@ namespace {
 // Appends each field to a map. What is unset (an empty optional, a null node) is left out.
 class Writer final : public OptionVisitor {
  public:
-  explicit Writer(ConfigNode& out) : out_(out) {}
+  Writer(ConfigNode& out, std::string (*number)(double)) : out_(out), number_(number) {}
 
   void operator()(std::string_view name, bool& field, std::string_view) override { out_.set(name, node(field)); }
   void operator()(std::string_view name, int64_t& field, std::string_view, Range) override {
@@ -50,7 +51,7 @@ class Writer final : public OptionVisitor {
   // Texts are marked as quoted, so that "true" and "5" stay texts; to_yaml drops quotes that nothing needs.
   static ConfigNode node(bool v) { return ConfigNode::scalar(v ? "true" : "false"); }
   static ConfigNode node(int64_t v) { return ConfigNode::scalar(std::to_string(v)); }
-  static ConfigNode node(double v) { return ConfigNode::scalar(shortest(v)); }
+  ConfigNode node(double v) const { return ConfigNode::scalar(number_(v)); }
   static ConfigNode node(const std::string& v) { return ConfigNode::scalar(v, {}, true); }
 
   // An empty list is written as well: it may differ from the default.
@@ -62,9 +63,10 @@ class Writer final : public OptionVisitor {
   }
 
   ConfigNode& out_;
+  std::string (*number_)(double);
 };
 
-// Lists each field; its default is shown as Writer would write it.
+// Lists each field; its default is shown as Writer would write it, numbers as people do.
 class Describer final : public OptionVisitor {
  public:
   std::vector<OptionInfo> infos;
@@ -111,7 +113,7 @@ class Describer final : public OptionVisitor {
   void add(std::string type, std::string limits, std::string_view name, std::string_view help, Field& field,
            const Limits&... extra) {
     ConfigNode written = ConfigNode::map();
-    Writer writer(written);
+    Writer writer(written, shortest);
     static_cast<OptionVisitor&>(writer)(name, field, help, extra...);
     const ConfigNode* value = written.find(name);
     const std::string yaml = value ? to_flow_yaml(*value) : "";
@@ -136,7 +138,7 @@ std::vector<OptionInfo> describe(Options& options) {
 
 ConfigNode write(Options& options) {
   ConfigNode out = ConfigNode::map(options.mark);
-  Writer writer(out);
+  Writer writer(out, yaml_float);
   options.visit(writer);
   return out;
 }

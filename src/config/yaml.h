@@ -1,4 +1,4 @@
-// YAML text with a known origin; what parse_config and apply_override share.
+// YAML text with a known origin; what parse_config and apply_override share. How other programs like to read it.
 #pragma once
 #include <memory>
 #include <string>
@@ -23,5 +23,10 @@ std::shared_ptr<const Source> make_source(std::string_view text, std::string nam
 // The tree of one YAML document; null for an empty one. Marks point into `source`, which holds `text` or a text of the
 // same columns. A ConfigError for all that node.h says parse_config refuses.
 ConfigNode parse_yaml(const std::string& text, const std::shared_ptr<const Source>& source);
+
+// A float that readers of YAML 1.1 take for one, too: with a point, and a sign in the exponent: 1.0e-05, 10000.0.
+std::string yaml_float(double v);
+// to_yaml in ASCII alone: other characters are escapes of double-quoted texts. It is read back as the same tree.
+std::string to_ascii_yaml(const ConfigNode& node);
 
 }  // namespace effllm

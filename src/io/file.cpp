@@ -188,8 +188,12 @@ int64_t sweep_stale_temps(const fs::path& folder, std::string_view prefix) {
 FileLock::FileLock(const fs::path& folder) {
   const fs::path path = folder / ".lock";
   file_ = open_file(path, O_RDWR | O_CREAT | O_NOFOLLOW, "open the lock");
-  if (retry([&] { return ::flock(file_.number(), LOCK_EX | LOCK_NB); }) != 0) {
-    const int error = errno;
+  int error = EWOULDBLOCK;
+  for (int attempt = 0; attempt < 10 && error == EWOULDBLOCK; ++attempt) {
+    if (attempt > 0) ::usleep(10'000);  // is_locked() holds it for an instant
+    error = retry([&] { return ::flock(file_.number(), LOCK_EX | LOCK_NB); }) == 0 ? 0 : errno;
+  }
+  if (error != 0) {
     char text[320];
     const ssize_t n = error == EWOULDBLOCK ? ::pread(file_.number(), text, sizeof text, 0) : 0;
     file_.close();
@@ -203,6 +207,12 @@ FileLock::FileLock(const fs::path& folder) {
   if (::ftruncate(file_.number(), 0) != 0 ||
       write_all(file_.number(), std::as_bytes(std::span(holder))) != holder.size())
     throw_errno("write the lock", path, errno);
+}
+
+bool is_locked(const fs::path& folder) {
+  const FileDescriptor file(retry([&] { return ::open((folder / ".lock").c_str(), O_RDONLY | O_CLOEXEC); }));
+  return file.is_open() && retry([&] { return ::flock(file.number(), LOCK_SH | LOCK_NB); }) != 0 &&
+         errno == EWOULDBLOCK;
 }
 
 // The file stays: to remove it would let two processes lock two files of one name.

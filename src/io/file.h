@@ -62,6 +62,9 @@ class FileLock {
   FileDescriptor file_;
 };
 
+// Whether somebody holds the folder's lock now. False where there is no lock, or none that may be read.
+bool is_locked(const std::filesystem::path& folder);
+
 // A text file that only grows.
 class AppendFile {
  public:

@@ -69,11 +69,11 @@ struct Image {
   }
 };
 
-// UTF-8 of `bytes` bytes padded with zeros, or of H5T_VARIABLE length.
-Type text_type(size_t bytes) {
+// Of `bytes` bytes padded with zeros, or of H5T_VARIABLE length.
+Type text_type(size_t bytes, H5T_cset_t set = H5T_CSET_UTF8) {
   Type type(H5Tcopy(H5T_C_S1), "copy the text type");
   check(H5Tset_size(type, bytes), "set the length of a text");
-  check(H5Tset_cset(type, H5T_CSET_UTF8), "make a text UTF-8");
+  check(H5Tset_cset(type, set), "set the characters of a text");
   if (bytes != H5T_VARIABLE) check(H5Tset_strpad(type, H5T_STR_NULLPAD), "set the padding of a text");
   return type;
 }
@@ -121,9 +121,11 @@ Dataset write_rows(hid_t group, const std::string& name, hid_t stored, hid_t nat
   return d;
 }
 
-// A dataset, not an attribute: those end at 64 KiB.
+// A dataset, not an attribute: those end at 64 KiB. Of fixed length and ASCII: Octave's load fails for a whole file
+// with any other text in a dataset.
 void write_text(hid_t file, const std::string& name, const std::string& text) {
-  const Type type = text_type(std::max<size_t>(text.size(), 1));
+  if (std::ranges::any_of(text, [](char c) { return c <= 0; })) throw Failure("the text " + name + " is not ASCII");
+  const Type type = text_type(std::max<size_t>(text.size(), 1), H5T_CSET_ASCII);
   const Space space(H5Screate(H5S_SCALAR), name);
   const Properties p = untimed(H5P_DATASET_CREATE);
   const Dataset d(H5Dcreate2(file, checked_name(name).c_str(), type, space, H5P_DEFAULT, p, H5P_DEFAULT), name);

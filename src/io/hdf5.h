@@ -34,13 +34,14 @@ struct H5Document {
   };
   std::vector<std::pair<std::string, std::string>> string_attributes;  // of the root
   std::vector<std::pair<std::string, int64_t>> int_attributes;
-  std::vector<std::pair<std::string, std::string>> texts;  // scalar datasets, such as config_yaml
+  std::vector<std::pair<std::string, std::string>> texts;  // scalar datasets in ASCII, such as config_yaml
   std::vector<H5Group> groups;
   std::vector<Event> events;  // the compound dataset /events
 };
 
-// Replaces the file at `path`. IoError where HDF5 or the disk refuses (a name used twice, a full disk); the old file is
-// then still there. ShapeError for a series as long as its steps are not. Names may not be empty or contain '/'.
+// Replaces the file at `path`. IoError where HDF5 or the disk refuses (a name used twice, a full disk), and for a text
+// that is not ASCII; the old file is then still there. ShapeError for a series as long as its steps are not. Names may
+// not be empty or contain '/'.
 void write_hdf5(const std::filesystem::path& path, const H5Document& document);
 
 // The numbers of one 1-D dataset such as "train/loss". IoError where the file cannot be read, DataError where it is

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "io/metrics.h"
 
 namespace effllm {
 namespace {
@@ -21,6 +22,7 @@ constexpr int64_t kMaxBytes = int64_t{2} << 30;
 constexpr size_t kMaxLine = 1 << 20;
 constexpr size_t kMaxCells = size_t{1} << 28;  // of all tables, 8 bytes each
 constexpr size_t kMaxNames = 1024;             // of kinds, and of metrics of one kind
+constexpr const char* kNotFinite = "not_finite";
 constexpr std::array<std::string_view, 3> kMarkers = {"header", "event", "resume"};
 
 // Kinds and metrics become names of groups and datasets, so they are held to what those can be.
@@ -31,7 +33,9 @@ bool plain_name(std::string_view name) {
   });
 }
 
-bool metric_name(std::string_view name) { return plain_name(name) && name != "type" && name != "step"; }
+bool metric_name(std::string_view name) {
+  return plain_name(name) && name != "type" && name != "step" && name != kNotFinite;
+}
 
 bool kind_name(std::string_view name) {
   return plain_name(name) && name != "events" && std::ranges::find(kMarkers, name) == kMarkers.end();
@@ -40,20 +44,20 @@ bool kind_name(std::string_view name) {
 // Bytes that are not UTF-8 become U+FFFD: a log line must not fail because of what it reports.
 std::string quoted(std::string_view text) { return json(text).dump(-1, ' ', false, json::error_handler_t::replace); }
 
-// JSON has no numbers that are not finite, so these are texts; `-0` would be read as the integer.
-std::string number(double v) {
-  if (!std::isfinite(v)) return fmt::format("\"{}\"", shortest(v));
-  return v == 0 && std::signbit(v) ? "-0.0" : shortest(v);
-}
+// `-0` would be read as the integer.
+std::string number(double v) { return v == 0 && std::signbit(v) ? "-0.0" : shortest(v); }
 
-std::optional<double> as_number(const json& value) {
-  if (value.is_number()) return value.get<double>();
-  if (!value.is_string()) return std::nullopt;
-  const auto& text = value.get_ref<const std::string&>();
+std::optional<double> not_finite(std::string_view text) {
   if (text == "nan") return std::numeric_limits<double>::quiet_NaN();
   if (text == "inf") return std::numeric_limits<double>::infinity();
   if (text == "-inf") return -std::numeric_limits<double>::infinity();
   return std::nullopt;
+}
+
+// As texts stood, in earlier versions, what is not finite.
+std::optional<double> as_number(const json& value) {
+  if (value.is_number()) return value.get<double>();
+  return value.is_string() ? not_finite(value.get_ref<const std::string&>()) : std::nullopt;
 }
 
 // Steps must be whole numbers of 64 bits; 5.0 or "5" are none.
@@ -166,6 +170,15 @@ class Reader {
     for (const auto& [name, value] : record.items())
       if (const auto v = as_number(value); v && metric_name(name))
         row.values.emplace_back(column(rows.names, name), *v);
+    const std::string others = text_of(record, kNotFinite);
+    for (size_t begin = 0; begin < others.size();) {
+      const size_t end = std::min(others.find(' ', begin), others.size()), sign = others.find('=', begin);
+      const std::string name = others.substr(begin, sign - begin);
+      if (const auto v = sign < end ? not_finite(others.substr(sign + 1, end - sign - 1)) : std::nullopt;
+          v && metric_name(name))
+        row.values.emplace_back(column(rows.names, name), *v);
+      begin = end + 1;
+    }
     rows.rows.push_back(std::move(row));
     return true;
   }
@@ -184,24 +197,29 @@ class Reader {
 }  // namespace
 
 void Journal::header(std::string_view run_id, std::string_view config_sha256) {
-  file_.append(fmt::format(R"({{"type":"header","format_version":{},"run_id":{},"config_sha256":{}}})", kFormatVersion,
-                           quoted(run_id), quoted(config_sha256)));
+  std::string line = fmt::format(R"({{"type":"header","format_version":{},"run_id":{},"config_sha256":{},"step":0)",
+                                 kFormatVersion, quoted(run_id), quoted(config_sha256));
+  for (const MetricInfo& m : all_metrics()) line += fmt::format(R"(,"{}":0.0)", m.name);
+  file_.append(line + fmt::format(R"(,"{}":"","level":"","text":"","from_step":0,"checkpoint":""}})", kNotFinite));
 }
 
 void Journal::row(std::string_view kind, int64_t step, std::span<const std::pair<std::string, double>> values) {
   require(kind_name(kind), "Journal: `{}` is not a kind of row", kind);
   std::string line = fmt::format(R"({{"type":"{}","step":{})", kind, step);
+  std::string others;
   for (const auto& [name, value] : values) {
-    require(metric_name(name), "Journal: `{}` is not the name of a metric", name);
-    line += fmt::format(R"(,"{}":{})", name, number(value));
+    require(find_metric(name), "Journal: `{}` is not the name of a metric", name);
+    line += fmt::format(R"(,"{}":{})", name, std::isfinite(value) ? number(value) : "null");
+    if (!std::isfinite(value)) others += fmt::format("{}{}={}", others.empty() ? "" : " ", name, shortest(value));
   }
+  if (!others.empty()) line += fmt::format(R"(,"{}":"{}")", kNotFinite, others);
   file_.append(line + "}");
 }
 
 void Journal::event(int64_t step, std::string_view level, std::string_view text, double wall_s) {
   std::string line =
       fmt::format(R"({{"type":"event","step":{},"level":{},"text":{})", step, quoted(level), quoted(text));
-  if (!std::isnan(wall_s)) line += fmt::format(R"(,"wall_s":{})", number(wall_s));
+  if (std::isfinite(wall_s)) line += fmt::format(R"(,"wall_s":{})", number(wall_s));
   file_.append(line + "}");
 }
 

@@ -1,45 +1,18 @@
 #include <algorithm>
-#include <array>
 #include <iterator>
 
 #include "io/journal.h"
+#include "io/metrics.h"
 
 namespace effllm {
 namespace {
 
 constexpr int64_t kFormatVersion = 1;  // of metrics.h5
 
-// Units as in UDUNITS where it has them; "1" is dimensionless, and "" says that nobody told us.
-struct Metric {
-  std::string_view name, units, long_name;
-};
-constexpr std::array<Metric, 21> kMetrics = {
-    {{"loss", "nats/token", "cross entropy"},
-     {"stderr", "nats/token", "standard error of the cross entropy"},
-     {"aux_loss", "1", "auxiliary loss"},
-     {"bpc", "bits/character", "bits per character (UTF-8 code point)"},
-     {"bpb", "bits/byte", "bits per byte"},
-     {"ppl", "1", "perplexity per token"},
-     {"accuracy", "1", "fraction of tokens predicted right"},
-     {"lr", "1", "learning rate"},
-     {"grad_norm", "1", "global norm of the gradient before clipping"},
-     {"param_norm", "1", "global norm of the parameters"},
-     {"tokens", "tokens", "tokens trained on so far"},
-     {"scored_tokens", "tokens", "tokens that were scored"},
-     {"epoch", "1", "passes over the corpus so far"},
-     {"wall_s", "s", "time of training so far"},
-     {"step_s", "s", "time of one step"},
-     {"tok_per_s", "tokens/s", "tokens per second"},
-     {"rss_mb", "MB", "resident memory"},
-     {"peak_rss_mb", "MB", "largest resident memory so far"},
-     {"flops", "FLOP", "floating-point operations so far"},
-     {"flop_per_s", "FLOP/s", "floating-point operations per second"},
-     {"gflops", "GFLOP/s", "billions of floating-point operations per second"}}};
-
 H5Series series(const std::string& name, const std::vector<double>& values) {
-  const auto known = std::ranges::find(kMetrics, std::string_view(name), &Metric::name);
-  if (known != kMetrics.end()) return {name, std::string(known->units), std::string(known->long_name), values};
-  std::string words = name;
+  if (const MetricInfo* known = find_metric(name))
+    return {name, std::string(known->units), std::string(known->long_name), values};
+  std::string words = name;  // of a later version
   std::ranges::replace(words, '_', ' ');
   return {name, "", words, values};
 }

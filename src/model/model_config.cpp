@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <unordered_map>
 
+#include "config/yaml.h"
 #include "ffn/ffn.h"
 #include "mixers/mixer.h"
 
@@ -267,7 +268,7 @@ ConfigNode write_model_config(const ModelConfig& c) {
   out.set("d_model", fmt::format("{}", c.d_model));
   out.set("positions", c.learned_positions ? "learned" : "none");
   out.set("tie_embeddings", c.tie_embeddings ? "true" : "false");
-  out.set("dropout", fmt::format("{}", c.dropout));
+  out.set("dropout", yaml_float(c.dropout));
   out.set("max_tokens", fmt::format("{}", c.max_tokens));
   out.set("final_norm", write_norm(c.final_norm));
   InitOptions init = c.init;

@@ -74,10 +74,10 @@ std::string kept_config(const fs::path& file, const std::string& text, const std
          to_yaml(wanted);
 }
 
-std::string resolved_config(const RunConfig& config, const fs::path& manifest) {
+ConfigNode resolved_config(const RunConfig& config, const fs::path& manifest) {
   ConfigNode root = write_run_config(config);
   root.find("data")->set("corpus", quoted(path_text(manifest)));
-  return to_yaml(root);
+  return root;
 }
 
 }  // namespace effllm

@@ -72,7 +72,7 @@ void export_model(const LoadedModel& m, const std::filesystem::path& folder) {
   save_checkpoint(folder / "model.safetensors", m.model->params(), {}, to_metadata(record));
   nlohmann::json config = to_json(write_run_config(m.config));
   config["vocab_size"] = m.model->vocab();
-  write_file_atomic(folder / "config.json", config.dump(2) + "\n");
+  write_file_atomic(folder / "effllm.json", config.dump(2) + "\n");
 }
 
 }  // namespace effllm

@@ -24,8 +24,8 @@ LoadedModel load_model(const std::filesystem::path& run_or_checkpoint, DType typ
 // that of the usual places. DataError where there is none.
 Corpus open_corpus(const LoadedModel& m);
 
-// Weights alone (model.safetensors, with configuration and vocabulary in its metadata) and config.json, for other
-// programs, into `folder`.
+// Weights alone (model.safetensors, with configuration and vocabulary in its metadata) and effllm.json (configuration
+// and size of the vocabulary), for other programs, into `folder`. A config.json would be taken for Hugging Face's.
 void export_model(const LoadedModel& m, const std::filesystem::path& folder);
 
 }  // namespace effllm

@@ -9,6 +9,7 @@
 #include <numbers>
 
 #include "base/text.h"
+#include "base/version.h"
 #include "data/example_prompt.h"
 #include "decode/generator.h"
 #include "io/checkpoint.h"
@@ -30,7 +31,7 @@ bool due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
 }  // namespace
 
 Run::Run(RunRequest request)
-    : request_(std::move(request)), config_(request_.config), folder_(""), terminal_(request_.quiet) {
+    : request_(std::move(request)), config_(request_.config), folder_(""), terminal_(request_.quiet), lapped_(now()) {
   terminal_.phase("reading the corpus, building the model");
   Preflight ready = preflight(config_);
   corpus_ = std::move(ready.corpus);
@@ -86,6 +87,11 @@ Run::Run(RunRequest request)
 
 Run::~Run() = default;
 
+void Run::lap(double& account) {
+  const double time = now();
+  account += time - std::exchange(lapped_, time);
+}
+
 double Run::epochs() const { return order_->epochs(at_.samples); }
 
 Spent Run::spent() const { return {at_.step, at_.tokens, epochs(), at_.flops, at_.seconds}; }
@@ -93,7 +99,7 @@ double Run::progress() const { return config_.progress(spent()); }
 
 void Run::say(const std::string& line) {
   terminal_.print(line);
-  if (log_) log_->append(line);
+  if (log_) log_->append(utc_now() + "  " + line);
 }
 
 std::string Run::status_text() const {
@@ -107,7 +113,8 @@ std::string Run::status_text() const {
 }
 
 bool Run::step_once() {
-  const double start = now();
+  lap(at_.other_seconds);
+  const double before = at_.seconds;
   const Batch batch = order_->at(at_.samples);
   if (config_.train.carry_state && at_.samples > 0 && !order_->continues(at_.samples)) trainer_->forget();
   const double factor = schedule_factor(config_.schedule, at_.step, progress());
@@ -116,9 +123,8 @@ bool Run::step_once() {
   at_.tokens += r.tokens;
   at_.samples += batch.batch;
   at_.flops += flops_per_token_ * static_cast<double>(r.tokens);
-  const double took = now() - start;
-  at_.seconds += took;
-  row_seconds_ += took;
+  lap(at_.seconds);
+  row_seconds_ += at_.seconds - before;
   row_tokens_ += r.tokens;
   last_lr_ = config_.optim.lr * factor;
   if (r.finite) {
@@ -147,6 +153,7 @@ bool Run::step_once() {
 
 void Run::log_row() {
   if (at_.row_loss_count == 0) return;
+  lap(at_.other_seconds);
   const double loss = at_.row_loss_sum / static_cast<double>(at_.row_loss_count);
   std::vector<std::pair<std::string, double>> row = {
       {"loss", loss},
@@ -158,6 +165,8 @@ void Run::log_row() {
       {"epoch", epochs()},
       {"flops", at_.flops},
       {"wall_s", at_.seconds},
+      {"save_s", at_.save_seconds},
+      {"other_s", at_.other_seconds},
       {"tok_per_s", row_seconds_ > 0 ? static_cast<double>(row_tokens_) / row_seconds_ : 0},
   };
   if (train_text_.kind == TextKind::bytes) row.erase(row.begin() + 1);
@@ -174,6 +183,7 @@ void Run::evaluate_now() {
     terminal_.update(fmt::format("step {}  evaluating on {} {:3.0f}%", at_.step, config_.eval.split, 100 * done));
   });
   const double loss = r.nats_per_token();
+  lap(at_.other_seconds);
   std::vector<std::pair<std::string, double>> row = {{"loss", loss},
                                                      {"bpc", r.bits_per_char()},
                                                      {"bpb", r.bits_per_byte()},
@@ -181,7 +191,9 @@ void Run::evaluate_now() {
                                                      {"stderr", r.stderr_nats},
                                                      {"scored_tokens", static_cast<double>(r.tokens)},
                                                      {"tokens", static_cast<double>(at_.tokens)},
-                                                     {"wall_s", at_.seconds}};
+                                                     {"wall_s", at_.seconds},
+                                                     {"save_s", at_.save_seconds},
+                                                     {"other_s", at_.other_seconds}};
   if (r.kind == TextKind::bytes) row.erase(row.begin() + 1);
   if (at_.step > journaled_step_) journal_->row(evaluation_kind(config_.eval.split), at_.step, row);
   const bool better = std::isfinite(loss) && !(loss >= at_.best_val);
@@ -223,7 +235,8 @@ RunOutcome Run::train() {
   } catch (...) {
     terminal_.clear();
     try {
-      write_views("failed");
+      write_status("failed");
+      write_metrics("failed");
     } catch (const std::exception&) {  // the first error is the one to report
     }
     throw;
@@ -232,6 +245,8 @@ RunOutcome Run::train() {
           .steps = at_.step,
           .tokens = at_.tokens,
           .seconds = at_.seconds,
+          .save_seconds = at_.save_seconds,
+          .other_seconds = at_.other_seconds,
           .interrupted = interrupted_,
           .best_val = at_.best_val,
           .last_eval = last_eval_,
@@ -253,8 +268,10 @@ void Run::run_steps() {
     if (due(at_.step, config_.train.sample_every)) sample_now();
     const bool overdue =
         config_.train.save_seconds > 0 && now() - saved_at_ > static_cast<double>(config_.train.save_seconds);
-    if (evaluates || overdue || due(at_.step, config_.train.save_every) || Signals::checkpoint_requested()) {
+    const bool requested = Signals::checkpoint_requested();
+    if (evaluates || overdue || due(at_.step, config_.train.save_every) || requested) {
       save();
+      if (requested) write_metrics("running");  // whoever asks for a checkpoint wants to look
       saved_at_ = now();
     }
   }
@@ -271,7 +288,10 @@ void Run::finish() {
     save();  // anew only where this evaluation is the best
     sample_now();
   }
-  write_views(interrupted_ ? "interrupted" : "done");
+  lap(at_.other_seconds);
+  const char* status = interrupted_ ? "interrupted" : "done";
+  write_metrics(status);
+  write_status(status);
   if (interrupted_) say(fmt::format("stopped at step {} with a checkpoint; go on with --resume auto", at_.step));
 }
 

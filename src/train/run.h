@@ -12,6 +12,7 @@
 #include "io/journal.h"
 #include "io/run_folder.h"
 #include "train/guess_watch.h"
+#include "train/refresh_budget.h"
 #include "train/run_record.h"
 #include "train/trainer.h"
 
@@ -33,9 +34,10 @@ struct RunRequest {
 struct RunOutcome {
   std::filesystem::path folder;
   int64_t steps = 0, tokens = 0;
-  double seconds = 0;        // of training
-  bool interrupted = false;  // stopped by a signal, with a checkpoint
-  double best_val = 0;       // nats per token; NaN where nothing was evaluated
+  double seconds = 0;                          // of training steps
+  double save_seconds = 0, other_seconds = 0;  // of checkpoints and files; of all the rest since the program began
+  bool interrupted = false;                    // stopped by a signal, with a checkpoint
+  double best_val = 0;                         // nats per token; NaN where nothing was evaluated
   std::optional<EvalResult> last_eval;
   std::string prompt;  // that suits the corpus; may be empty
 };
@@ -68,6 +70,7 @@ class Run {
   void mark_best_again();
   double epochs() const;
   Spent spent() const;
+  void lap(double& account);  // adds the time since the last lap
   double progress() const;
   bool step_once();  // false: the step was left out
   void log_row();
@@ -76,8 +79,9 @@ class Run {
   void evaluate_now();
   void save();
   void sample_now();
-  void write_views(std::string_view status);
-  void say(const std::string& line);  // to the terminal and log.txt
+  void write_status(std::string_view status);
+  void write_metrics(std::string_view status);  // metrics.h5, from the whole journal
+  void say(const std::string& line);            // to the terminal and log.txt
   std::string status_text() const;
 
   RunRequest request_;
@@ -94,12 +98,15 @@ class Run {
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<AppendFile> log_;
   StatusLine terminal_;
+  RefreshBudget metrics_budget_{0.01};
+  double lapped_;  // seconds of the clock, of the last lap
   std::optional<GuessWatch> guess_;
   RunCounters at_;
   int defaults_ = kCheckpointVersion;  // as in RunRecord
   std::string earlier_data_;           // as there
   std::optional<Origin> origin_;       // as there
   bool other_model_ = false;           // since it was resumed, because somebody allowed it
+  std::string provenance_;             // JSON
   double flops_per_token_ = 0;
   double tokens_per_character_ = 1, tokens_per_byte_ = 1;  // of the training split: the loss is of a token
   // Since the last row of the journal.

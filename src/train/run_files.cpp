@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "base/version.h"
+#include "config/yaml.h"
 #include "io/checkpoint.h"
 #include "kernels/gemm.h"
 #include "kernels/isa.h"
@@ -31,7 +32,7 @@ void Run::write_start_files() {
   write_file_atomic(folder_.config(), request_.config_file.empty()
                                           ? request_.config_text
                                           : kept_config(request_.config_file, request_.config_text, config_.name));
-  write_file_atomic(folder_.resolved(), resolved_config(config_, corpus_.file()));
+  write_file_atomic(folder_.resolved(), to_yaml(resolved_config(config_, corpus_.file())));
   write_file_atomic(folder_.overrides(), request_.overrides);
   const BuildInfo& build = build_info();
   nlohmann::json provenance = {
@@ -57,19 +58,22 @@ void Run::write_start_files() {
     provenance["from"] = {{"checkpoint", origin_->checkpoint},
                           {"step", origin_->step},
                           {"parameters_sha256", origin_->parameters_sha256}};
-  write_file_atomic(folder_.provenance(),
-                    provenance.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  provenance_ = provenance.dump(2, ' ', true, nlohmann::json::error_handler_t::replace) + "\n";
+  write_file_atomic(folder_.provenance(), provenance_);
   if (!journal_) {
     journal_ = std::make_unique<Journal>(folder_.journal());
     journal_->header(folder_.path().filename().string(), experiment_hash(config_));
   }
   for (const std::string& note : request_.notes)
     journal_->event(at_.step, note.starts_with("warning: ") ? "warning" : "info", note, at_.seconds);
-  write_views("running");
+  lap(at_.other_seconds);
+  write_status("running");
+  write_metrics("running");
 }
 
 void Run::save() {
   if (saved_step_ == at_.step && saved_best_ == at_.best_step) return;
+  lap(at_.other_seconds);
   std::vector<NamedTensor> more = moments(*optimizer_, model_->params());
   for (const auto& c : trainer_->carried()) more.push_back({c.name, c.value});
   at_.optimizer_steps = optimizer_->steps();
@@ -96,15 +100,27 @@ void Run::save() {
   if (at_.best_step == at_.step) folder_.mark_best(at_.step);
   folder_.rotate(config_.train.keep);
   journal_->sync();
-  write_views("running");
+  lap(at_.save_seconds);
+  write_status("running");
+  if (metrics_budget_.due(lapped_)) write_metrics("running");
+  lap(at_.save_seconds);
 }
 
-void Run::write_views(std::string_view status) {
+void Run::write_status(std::string_view status) {
   nlohmann::json s = {{"status", std::string(status)}, {"step", at_.step},
                       {"tokens", at_.tokens},          {"wall_s", at_.seconds},
+                      {"save_s", at_.save_seconds},    {"other_s", at_.other_seconds},
                       {"best_step", at_.best_step},    {"progress", std::min(1.0, progress())}};
+  s["train_loss"] = at_.step > 0 && std::isfinite(at_.shown_loss) ? nlohmann::json(at_.shown_loss) : nlohmann::json();
   s["best_val"] = std::isfinite(at_.best_val) ? nlohmann::json(at_.best_val) : nlohmann::json();
   write_file_atomic(folder_.status(), s.dump() + "\n");
+}
+
+// Reads and writes every row of the run: how often is for the budget to say, except at the start, the end and on
+// request.
+void Run::write_metrics(std::string_view status) {
+  lap(at_.save_seconds);
+  const double start = lapped_;
   const BuildInfo& build = build_info();
   write_hdf5(folder_.metrics(),
              to_hdf5(read_journal(folder_.journal()),
@@ -117,7 +133,10 @@ void Run::write_views(std::string_view status) {
                       {"status", std::string(status)},
                       {"data_sha256", corpus_.manifest().sha256}},
                      {{"seed", config_.train.seed}, {"threads", threads()}, {"param_count", model_->params().count()}},
-                     {{"config_yaml", to_yaml(write_run_config(config_))}}));
+                     {{"config_yaml", to_ascii_yaml(resolved_config(config_, corpus_.file()))},
+                      {"provenance_json", provenance_}}));
+  lap(at_.save_seconds);
+  metrics_budget_.spent(start, lapped_);
 }
 
 }  // namespace effllm

@@ -53,6 +53,8 @@ RunCounters stored_counters(const Metadata& m, int version, const RunConfig& con
     m.refuse("step", fmt::format("so many steps of {} samples can't have been taken", config.train.batch));
   c.first_batch = version >= 2 ? m.integer("first_batch", 1) : config.train.batch;
   c.seconds = m.number("wall_s");
+  if (m.has("save_s")) c.save_seconds = m.number("save_s");  // not in the first of them
+  if (m.has("other_s")) c.other_seconds = m.number("other_s");
   c.flops = m.number("flops");
   c.best_step = m.integer("best_step", -1, c.step);
   c.best_val = m.number_or_nan("best_val");
@@ -92,6 +94,8 @@ std::map<std::string, std::string> to_metadata(const RunRecord& r) {
             {"samples", fmt::format("{}", c.samples)},
             {"first_batch", fmt::format("{}", c.first_batch)},
             {"wall_s", shortest(c.seconds)},
+            {"save_s", shortest(c.save_seconds)},
+            {"other_s", shortest(c.other_seconds)},
             {"flops", shortest(c.flops)},
             {"best_val", shortest(c.best_val)},
             {"best_step", fmt::format("{}", c.best_step)},

@@ -129,6 +129,44 @@ TEST_CASE("plot: several series have characters in ASCII and letters at their en
   for (size_t l = 0; l < 9; ++l) CHECK(columns(braille[l]) == 40);
 }
 
+TEST_CASE("plot: colours are codes around what is there without them") {
+  const std::vector<PlotSeries> s = {{"up", {0, 1}, {0, 1}}, {"down", {0, 1}, {1, 0}}};
+  for (const bool ascii : {false, true}) {
+    PlotOptions o{.width = 40, .height = 9, .ascii = ascii};
+    const std::string plain = line_plot(s, o);
+    CHECK(plain.find('\x1b') == std::string::npos);
+    o.colour = true;
+    const std::string coloured = line_plot(s, o);
+    std::string bare;  // without the codes
+    for (size_t i = 0; i < coloured.size(); ++i)
+      if (coloured[i] == '\x1b')
+        i = coloured.find('m', i);
+      else
+        bare += coloured[i];
+    CHECK(bare == plain);
+    CHECK(count(coloured, "\x1b[36m") >= 9);
+    CHECK(count(coloured, "\x1b[33m") >= 9);
+    for (const auto& line : lines_of(coloured))  // no colour runs on into what follows
+      if (line.find('\x1b') != std::string::npos) CHECK(line.rfind("\x1b[0m") > line.rfind("\x1b[3"));
+    CHECK(coloured.find(ascii ? "\x1b[36m*  up\x1b[0m" : "\x1b[36ma  up\x1b[0m") != std::string::npos);
+  }
+  std::vector<PlotSeries> many(7, s[0]);
+  const std::string seven = line_plot(many, {.colour = true});
+  CHECK(seven.find("\x1b[31m") != std::string::npos);
+  CHECK(seven.find("\x1b[36mg") != std::string::npos);  // the seventh begins again
+}
+
+TEST_CASE("plot: an x axis can be given, and never hides a point") {
+  const PlotSeries s{"", {40, 60}, {1, 2}};
+  const PlotOptions o{.width = 60, .height = 5, .ascii = true, .x_range = std::pair(0.0, 100.0)};
+  const auto lines = lines_of(plot(s, o));
+  CHECK(lines[6].find(" 0 ") != std::string::npos);
+  CHECK(lines[6].ends_with("100"));
+  CHECK(count(plot(s, {.width = 60, .height = 5, .ascii = true, .x_range = std::pair(45.0, 50.0)}), "*") ==
+        count(plot(s, {.width = 60, .height = 5, .ascii = true}), "*"));
+  CHECK(plot({"", {}, {}}, o).find("nothing to draw") != std::string::npos);
+}
+
 TEST_CASE("plot: no line is wider than asked, and names can't smuggle control codes") {
   const PlotSeries s{"evil\x1b[31m", {0, 123456}, {-123456.5, 1e6}};
   for (const bool ascii : {false, true})

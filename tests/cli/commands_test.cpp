@@ -60,7 +60,7 @@ TEST_CASE("cli: train, eval, generate, plot, describe, export on one run") {
 
   CHECK(w.effllm({"export", "runs/tiny", "-o", "out"}).code == 0);
   CHECK(std::filesystem::exists(w.scratch.path / "out/model.safetensors"));
-  CHECK(json_value(read_text(w.scratch.path / "out/config.json"), "vocab_size").size() > 0);
+  CHECK(json_value(read_text(w.scratch.path / "out/effllm.json"), "vocab_size").size() > 0);
 }
 
 TEST_CASE("cli: list, doctor, version, data, check and help") {

@@ -1,13 +1,17 @@
 // The numbers that different commands print of one run agree.
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <regex>
+#include <sstream>
 
 #include "cli/system.h"
 #include "data/corpus.h"
 #include "eval/archive.h"
 #include "eval/ngram.h"
+#include "io/file.h"
 #include "io/journal.h"
 #include "io/safetensors.h"
 
@@ -253,7 +257,7 @@ TEST_CASE("cli export: the weights alone give the same text, and their sizes are
   CHECK(described.at("total") == of_run.at("total"));
   CHECK(described.at("total").at("parameters") == parameters);
   CHECK(json::parse(read_text(w.scratch.path / "runs/tiny/provenance.json")).at("parameters") == parameters);
-  const json config = json::parse(read_text(w.scratch.path / "out/config.json"));
+  const json config = json::parse(read_text(w.scratch.path / "out/effllm.json"));
   CHECK(config.at("model").at("d_model") == 16);
   CHECK(config.at("vocab_size") == described.at("vocab"));
   CHECK(w.effllm({"describe", "runs/tiny", "--set", "model.d_model=8"}).code == 2);
@@ -303,6 +307,133 @@ TEST_CASE("cli plot: the series are the journal's, over steps, tokens or seconds
   CHECK(young.code == 3);
   CHECK(young.err.find("runs/young: no rows of train/bpc or ") != std::string::npos);
   CHECK(w.effllm({"plot", "runs/tiny", "-m", "loss"}).code == 2);
+}
+
+TEST_CASE("cli plot: several metrics share a panel where they are of one quantity, and have others where not") {
+  const TrainedWorld w;
+  const std::vector<std::string> words = {"plot", "runs/tiny", "-m", "train/loss", "-m", "train/lr", "-m", "val/loss"};
+  const json series = w.read(words);
+  REQUIRE(series.size() == 3);
+  CHECK(series.at(2).at("metric") == "val/loss");
+  CHECK(series.at(2).at("run") == "runs/tiny");
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> all = words;
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  const std::string out = w.effllm(with({"--ascii", "--width", "60"})).out;
+  const size_t loss = out.find("train/loss, val/loss\n"), lr = out.find("\ntrain/lr\n");
+  REQUIRE(loss == 0);
+  REQUIRE(lr != out.npos);
+  CHECK(out.substr(0, lr).find("  *  train/loss\n  +  val/loss\n") != out.npos);
+  CHECK(out.substr(lr).find("  *  train/lr\n") != out.npos);
+  // Both axes of x end at the same step, though val/loss begins at 30.
+  CHECK(w.effllm({"plot", "runs/tiny", "-m", "val/loss", "-m", "train/lr", "--ascii"}).out.find("  20 ") != out.npos);
+  CHECK(w.read({"plot", "runs/tiny", "-m", "val/loss", "-m", "val/loss"}).size() == 1);
+  CHECK(w.effllm({"plot", "runs/tiny", "-m", "val/loss", "-m", "val/none"}).code == 3);
+}
+
+TEST_CASE("cli plot: colours where they are wanted") {
+  const TrainedWorld w;
+  const auto coloured = [&](std::vector<std::string> more, const Surroundings* in = nullptr) {
+    more.insert(more.begin(), {"plot", "runs/tiny"});
+    const Ended r = w.effllm(more, in);
+    CHECK(r.code == 0);
+    return r.out.find("\x1b[36m") != r.out.npos && r.out.find("\x1b[33m") != r.out.npos;
+  };
+  CHECK_FALSE(coloured({}));  // no terminal
+  CHECK(coloured({"--color", "always"}));
+  CHECK(coloured({"--color", "always", "--ascii"}));
+  CHECK_FALSE(coloured({"--color", "never"}));
+  CHECK(w.effllm({"plot", "runs/tiny", "--color", "often"}).code == 2);
+  // On a terminal, which script(1) makes.
+  if (run_command({"/usr/bin/env", "script", "--version"}, w.in).code != 0) return;
+  Surroundings terminal = w.in;
+  terminal.variables = {{"TERM", "xterm"}};
+  const auto on_terminal = [&](const std::string& more, const std::string& before = "") {
+    const Ended r = run_command(
+        {"/usr/bin/env", "script", "-qec", before + std::string(EFFLLM_BINARY) + " plot runs/tiny" + more, "/dev/null"},
+        terminal);
+    CHECK(r.out.find("train/bpc") != r.out.npos);
+    return r.out.find("\x1b[36m") != r.out.npos;
+  };
+  CHECK(on_terminal(""));
+  CHECK_FALSE(on_terminal(" --color never"));
+  CHECK_FALSE(on_terminal("", "NO_COLOR=1 "));
+  CHECK_FALSE(on_terminal("", "TERM=dumb "));
+}
+
+TEST_CASE("cli runs: a table of what the runs' own files say, and what is none of them is said") {
+  const TrainedWorld w;
+  const auto runs = w.scratch.path / "runs";
+  const json status = json::parse(read_text(runs / "tiny/status.json"));
+  REQUIRE(w.effllm({"train", "tiny.yaml", "-q", "--name", "killed", "--set", "train.max_steps=2"}).code == 0);
+  json now = json::parse(read_text(runs / "killed/status.json"));
+  CHECK(now.at("status") == "done");
+  now["status"] = "running", now["progress"] = 0.25;  // as a kill leaves it
+  write_text(runs / "killed/status.json", now.dump());
+  std::filesystem::create_directories(runs / "notes");
+  std::filesystem::create_directories(runs / ".cache");
+  write_text(runs / "todo.txt", "mine");
+  for (const auto& [name, text] : std::vector<std::pair<std::string, std::string>>{
+           {"cut", R"({"status":"done","step":60,)"}, {"wrong", R"({"status":"done","step":"60"})"}, {"bare", "{}"}}) {
+    std::filesystem::create_directories(runs / name);
+    write_text(runs / name / "status.json", text);
+    write_text(runs / name / "provenance.json", R"({"parameters": 5})");
+  }
+  std::filesystem::create_directories(runs / "lost");
+  write_text(runs / "lost/metrics.jsonl", "");
+  const json list = w.read({"runs"});
+  CHECK(list.at("passed_over").size() == 1);
+  CHECK(list.at("passed_over").at(0).at("name") == "notes");
+  std::map<std::string, json> by_name;
+  for (const json& r : list.at("runs")) by_name[r.at("name")] = r;
+  REQUIRE(by_name.size() == 6);
+  const json& tiny = by_name.at("tiny");
+  CHECK(tiny.at("status") == "done");
+  CHECK(tiny.at("best_loss") == status.at("best_val"));
+  CHECK(tiny.at("parameters") == w.read({"describe", "tiny.yaml"}).at("total").at("parameters"));
+  CHECK(tiny.at("tokens") == 60 * 8 * 24);
+  CHECK(tiny.at("step") == 60);
+  CHECK(tiny.at("wall_s") == status.at("wall_s"));
+  CHECK(tiny.at("train_loss").get<double>() > 0);
+  CHECK_FALSE(tiny.contains("problem"));
+  CHECK(by_name.at("killed").at("status") == "killed");
+  for (const char* name : {"cut", "wrong", "bare", "lost"}) {
+    INFO(by_name.at(name).dump());
+    CHECK(by_name.at(name).at("status") == "damaged");
+    CHECK(by_name.at(name).at("problem").get<std::string>().find("runs/" + std::string(name) + "/status.json") !=
+          std::string::npos);
+  }
+  CHECK(by_name.at("cut").at("parameters") == 5);
+  const Ended text = w.effllm({"runs"});
+  CHECK(text.code == 0);
+  CHECK(std::ranges::count(text.out, '\n') == 7);
+  CHECK(text.out.find("killed at 25 %") != text.out.npos);
+  CHECK(text.err.find("notes: no run folder") != text.err.npos);
+  CHECK(text.err.find("cut: runs/cut/status.json is not a JSON object") != text.err.npos);
+  CHECK(text.err.find("wrong: runs/wrong/status.json: `step` is string") != text.err.npos);
+  CHECK(w.effllm({"runs", "-q"}).err.find("notes") == std::string::npos);
+  // One that trains holds its lock; to look does not disturb it.
+  {
+    const effllm::FileLock lock(runs / "killed");
+    const json now_running = w.read({"runs"});
+    for (const json& r : now_running.at("runs"))
+      if (r.at("name") == "killed") CHECK(r.at("status") == "running");
+  }
+  std::filesystem::create_directories(w.scratch.path / "none");
+  CHECK(w.effllm({"runs", "--runs", "none"}).out == "none: no runs yet\n");
+  CHECK(w.read({"runs", "--runs", "none"}).at("runs").empty());
+  CHECK(w.effllm({"runs", "--runs", "nowhere"}).code == 3);
+}
+
+TEST_CASE("cli train: each line of the log has its time") {
+  const TrainedWorld w;
+  std::istringstream log(read_text(w.scratch.path / "runs/tiny/log.txt"));
+  const std::regex stamped(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  \S.*)");
+  int lines = 0;
+  for (std::string line; std::getline(log, line); ++lines) CHECK_MESSAGE(std::regex_match(line, stamped), line);
+  CHECK(lines >= 3);
 }
 
 TEST_CASE("cli data and list: sizes add up, every name has a row") {

@@ -1,5 +1,11 @@
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <regex>
+
 #include "config/expect.h"
-#include "config/node.h"
+#include "config/yaml.h"
 
 namespace effllm {
 namespace {
@@ -119,8 +125,50 @@ TEST_CASE("to_yaml: every text survives, with its type, as value, key, item and 
         CHECK(same_tree(parse_config(to_yaml(node), "f"), node));
         CHECK(same_tree(parse_config(to_flow_yaml(node), "f"), node));
         CHECK(to_yaml(parse_config(to_yaml(node), "f")) == to_yaml(node));
+        const std::string ascii = to_ascii_yaml(node);
+        CHECK(same_tree(parse_config(ascii, "f"), node));
+        CHECK(std::ranges::all_of(ascii, [](char c) { return c > 0 && c < 127; }));
+        if (std::ranges::all_of(to_yaml(node), [](char c) { return c > 0; })) CHECK(ascii == to_yaml(node));
       }
     }
+}
+
+TEST_CASE("to_ascii_yaml: escapes say the characters they stand for") {
+  for (const auto& [text, escaped] : {std::pair("\xC3\xA9", "\"\\xe9\"\n"),
+                                      {"a\xC5\x8F", "\"a\\u014f\"\n"},
+                                      {"\xE2\x82\xAC!", "\"\\u20ac!\"\n"},
+                                      {"\xF0\x9F\x98\x80", "\"\\U0001f600\"\n"},
+                                      {"\xC2\x85", "\"\\x85\"\n"},
+                                      {"plain", "plain\n"}})
+    CHECK(to_ascii_yaml(ConfigNode::scalar(text)) == escaped);
+}
+
+TEST_CASE("yaml_float: a float for readers of YAML 1.1 and 1.2, and the same number again") {
+  // The float of YAML 1.1 as PyYAML resolves it, without infinities and base 60.
+  const std::regex float_1_1(R"([-+]?[0-9][0-9_]*\.[0-9_]*([eE][-+][0-9]+)?)");
+  for (const auto& [value, text] : {std::pair(1e-5, "1.0e-05"),
+                                    {1e20, "1.0e+20"},
+                                    {1.5e-7, "1.5e-07"},
+                                    {0.0, "0.0"},
+                                    {-0.0, "-0.0"},
+                                    {10000.0, "10000.0"},
+                                    {-3.0, "-3.0"},
+                                    {0.1, "0.1"},
+                                    {1e16, "1.0e+16"},
+                                    {5e-324, "5.0e-324"},
+                                    {1.7976931348623157e308, "1.7976931348623157e+308"}}) {
+    CHECK(yaml_float(value) == text);
+    CHECK(std::regex_match(yaml_float(value), float_1_1));
+    double again = 1;
+    std::from_chars(text, text + std::strlen(text), again);
+    CHECK(again == value);
+  }
+  for (int exponent = -320; exponent < 308; ++exponent) {
+    const double value = 7 * std::pow(10.0, exponent);
+    CHECK(std::regex_match(yaml_float(value), float_1_1));
+    CHECK(std::strtod(yaml_float(value).c_str(), nullptr) == value);
+  }
+  CHECK_THROWS_AS(yaml_float(HUGE_VAL), ShapeError);
 }
 
 TEST_CASE("to_yaml: empty maps and lists, null and nested lists survive") {

@@ -94,6 +94,13 @@ TEST_CASE("hdf5: texts that do not fit an event are cut between characters, and 
   const std::string bytes = slurp(folder / "m.h5");
   CHECK(bytes.find(std::string(300'000, 'y')) != std::string::npos);
   CHECK(bytes.size() < 330'000);
+  for (const char* text : {"\xC3\xA9", "\x80"}) {  // Octave reads no file that has one
+    d.texts = {{"config_yaml", std::string("a: ") + text}};
+    CHECK(message_of<IoError>([&] { write_hdf5(folder / "n.h5", d); }).find("config_yaml is not ASCII") !=
+          std::string::npos);
+  }
+  d.texts = {{"config_yaml", std::string("a\0b", 3)}};
+  CHECK_THROWS_AS(write_hdf5(folder / "n.h5", d), IoError);
 }
 
 TEST_CASE("hdf5: a document that makes no file is refused, and the old file stays") {

@@ -3,10 +3,13 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/error.h"
+#include "io/metrics.h"
 #include "io/temp_folder.h"
 
 using namespace effllm;
@@ -29,7 +32,7 @@ std::string train_row(int64_t step) {
 
 TEST_CASE("journal: what was written is read, bit for bit") {
   const TempFolder folder("journal_round");
-  const Values values = {{"loss", 0.1}, {"lr", 1e-320}, {"tokens", 1e17}, {"x", -0.0}};
+  const Values values = {{"loss", 0.1}, {"lr", 1e-320}, {"tokens", 1e17}, {"ppl", -0.0}};
   {
     Journal journal(folder / "m.jsonl");
     journal.header("run \"1\"\n", "abc");
@@ -69,17 +72,65 @@ TEST_CASE("journal: every line is JSON, also where a number is not finite") {
   const TempFolder folder("journal_json");
   {
     Journal journal(folder / "m.jsonl");
-    journal.row("train", 3, Values{{"a", kNan}, {"b", HUGE_VAL}, {"c", -HUGE_VAL}, {"d", 2}});
+    journal.row("train", 3, Values{{"stderr", kNan}, {"loss", HUGE_VAL}, {"bpc", -HUGE_VAL}, {"lr", 2}});
+    journal.event(3, "info", "no time", HUGE_VAL);
   }
-  const auto record = nlohmann::json::parse(slurp(folder / "m.jsonl"));
-  CHECK(record["a"] == "nan");
-  CHECK(record["b"] == "inf");
-  CHECK(record["c"] == "-inf");
-  CHECK(record["d"] == 2);
+  const std::string lines = slurp(folder / "m.jsonl");
+  const auto record = nlohmann::json::parse(lines.substr(0, lines.find('\n')));
+  for (const char* name : {"stderr", "loss", "bpc"}) CHECK(record[name].is_null());
+  CHECK(record["not_finite"] == "stderr=nan loss=inf bpc=-inf");
+  CHECK(record["lr"] == 2);
+  CHECK_FALSE(nlohmann::json::parse(lines.substr(lines.find('\n'))).contains("wall_s"));
+  // As they were written before there was `not_finite`; what it can't say is left alone.
+  const std::string before = R"({"type":"train","step":3,"stderr":"nan","loss":"inf","bpc":"-inf","lr":2})"
+                             "\n";
+  const std::string odd =
+      R"({"type":"train","step":3,"stderr":null,"lr":2,"not_finite":"stderr=nan  loss=inf = bpc=-inf lr=3 x y=nan/ "})"
+      "\n";
+  for (const JournalData& data : {read_journal(folder / "m.jsonl"), parsed(folder, before), parsed(folder, odd)}) {
+    REQUIRE(data.tables.size() == 1);
+    CHECK(data.tables[0].columns.size() == 4);
+    CHECK(std::isnan(data.tables[0].find("stderr")->at(0)));
+    CHECK(data.tables[0].find("loss")->at(0) == HUGE_VAL);
+    CHECK(data.tables[0].find("bpc")->at(0) == -HUGE_VAL);
+    CHECK(data.tables[0].find("lr")->at(0) == 2);
+  }
+}
+
+TEST_CASE("journal: the header has every key that may follow, with a value of its type, and is no row") {
+  const TempFolder folder("journal_header");
+  {
+    Journal journal(folder / "m.jsonl");
+    journal.header("r1", "abc");
+    Values all;
+    for (const MetricInfo& m : all_metrics()) {
+      CHECK_FALSE(m.units.empty());
+      all.emplace_back(m.name, 3);
+    }
+    journal.row("train", 1, all);
+    journal.row("val", 2, Values{{"loss", kNan}});
+    journal.event(2, "info", "text", 1.5);
+    journal.resume(2, "c");
+  }
+  std::istringstream lines(slurp(folder / "m.jsonl"));
+  std::string line;
+  REQUIRE(std::getline(lines, line));
+  const auto header = nlohmann::json::parse(line);
+  while (std::getline(lines, line)) {
+    const auto record = nlohmann::json::parse(line);
+    for (const auto& [key, value] : record.items()) {
+      INFO(line << " " << key);
+      REQUIRE(header.contains(key));
+      if (!value.is_null()) CHECK(header[key].is_string() == value.is_string());
+      if (find_metric(key)) CHECK(header[key].is_number_float());
+      if (key == "step" || key == "from_step") CHECK(header[key].is_number_integer());
+    }
+  }
   const JournalData data = read_journal(folder / "m.jsonl");
-  CHECK(std::isnan(data.tables[0].find("a")->at(0)));
-  CHECK(data.tables[0].find("b")->at(0) == HUGE_VAL);
-  CHECK(data.tables[0].find("c")->at(0) == -HUGE_VAL);
+  CHECK(data.run_id == "r1");
+  REQUIRE(data.tables.size() == 2);
+  CHECK(data.find("train")->step == std::vector<int64_t>{1});
+  CHECK(data.events.size() == 2);
 }
 
 TEST_CASE("journal: names that would confuse a reader are refused") {
@@ -89,7 +140,7 @@ TEST_CASE("journal: names that would confuse a reader are refused") {
     CAPTURE(kind);
     CHECK_THROWS_AS(journal.row(kind, 1, Values{}), ShapeError);
   }
-  for (const char* name : {"", "type", "step", "a\"", "a/b", "a\n"}) {
+  for (const char* name : {"", "type", "step", "not_finite", "my_metric", "a\"", "a/b", "a\n"}) {
     CAPTURE(name);
     CHECK_THROWS_AS(journal.row("train", 1, Values{{name, 1.0}}), ShapeError);
   }
@@ -197,11 +248,12 @@ TEST_CASE("journal: it becomes an HDF5 file with units") {
   {
     Journal journal(folder / "m.jsonl");
     journal.header("r1", "abc");
-    for (int64_t s = 1; s <= 3; ++s)
-      journal.row("train", s, Values{{"loss", 1.0 / static_cast<double>(s)}, {"my_metric", 2}});
+    for (int64_t s = 1; s <= 3; ++s) journal.row("train", s, Values{{"loss", 1.0 / static_cast<double>(s)}});
     journal.row("val", 3, Values{{"bpc", 1.5}});
     journal.event(3, "info", "done");
   }
+  std::ofstream(folder / "m.jsonl", std::ios::app) << R"({"type":"train","step":4,"loss":0,"my_metric":2})"
+                                                   << "\n";  // later
   const H5Document d = to_hdf5(read_journal(folder / "m.jsonl"), {{"status", "done"}, {"run_id", "mine"}},
                                {{"seed", 7}}, {{"config_yaml", "a: 1\n"}});
   REQUIRE(d.groups.size() == 2);
@@ -215,7 +267,7 @@ TEST_CASE("journal: it becomes an HDF5 file with units") {
   CHECK(d.int_attributes.front() == std::pair<std::string, int64_t>("format_version", 1));
   CHECK(d.events.size() == 1);
   write_hdf5(folder / "m.h5", d);
-  CHECK(read_hdf5_series(folder / "m.h5", "train/loss") == std::vector<double>{1, 0.5, 1.0 / 3});
+  CHECK(read_hdf5_series(folder / "m.h5", "train/loss") == std::vector<double>{1, 0.5, 1.0 / 3, 0});
   CHECK(read_hdf5_series(folder / "m.h5", "val/bpc") == std::vector<double>{1.5});
 }
 

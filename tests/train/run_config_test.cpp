@@ -2,9 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <regex>
 #include <vector>
 
 #include "config/expect.h"
+#include "mixers/mixer.h"
 
 using namespace effllm;
 using effllm::testing::config_error;
@@ -26,6 +28,13 @@ size_t errors_in(const std::string& message) {
   size_t errors = 0;
   for (size_t at = message.find("error:"); at != message.npos; at = message.find("error:", at + 1)) ++errors;
   return errors;
+}
+
+// Plain scalars below `node`.
+void collect(const ConfigNode& node, std::vector<std::string>& texts) {
+  if (node.is_scalar() && !node.quoted()) texts.push_back(node.text());
+  for (const ConfigNode& item : node.items()) collect(item, texts);
+  for (const auto& entry : node.entries()) collect(entry.value, texts);
 }
 
 }  // namespace
@@ -137,6 +146,36 @@ TEST_CASE("run config: errors of all sections are reported at once") {
   for (const char* part : {"c.yaml:1:7", "c.yaml:2:33", "`attention`", "c.yaml:3:8", "`tokenizer`", "c.yaml:4:13",
                            "c.yaml:5:16", "c.yaml:5:20", "`max_steps`", "c.yaml:6:15", "train, val, test"})
     CHECK(has(message, part));
+}
+
+TEST_CASE("run config: numbers of the resolved text are numbers for readers of YAML 1.1, floats are floats") {
+  const std::regex number(R"([-+]?([0-9]+|[0-9]+\.[0-9]*([eE][-+][0-9]+)?))");  // as PyYAML resolves them
+  const std::regex digit_first(R"([-+.]?[0-9].*)");
+  for (const MixerInfo* info : all_mixers()) {
+    if (info->family == "composite") continue;
+    const std::string name(info->name);
+    CAPTURE(name);
+    const RunConfig c = read_run_config(
+        parse_config("model: {d_model: 64, dropout: 0, layers: [{mixer: {type: " + name +
+                         "}, ffn: mlp}]}\noptim: {lr: 1e-5, eps: 1e-20, beta1: 0, groups: [{match: '*', lr: 1e-9}]}\n"
+                         "train: {max_flops: 1e22}\n",
+                     "c.yaml"));
+    const ConfigNode written = write_run_config(c);
+    std::vector<std::string> texts;
+    collect(written, texts);
+    size_t numbers = 0;
+    for (const std::string& text : texts)
+      if (std::regex_match(text, digit_first)) {
+        INFO(text);
+        CHECK(std::regex_match(text, number));
+        ++numbers;
+      }
+    CHECK(numbers > 20);
+    const std::string text = to_yaml(written);
+    for (const char* line : {"  dropout: 0.0\n", "  lr: 1.0e-05\n", "  eps: 1.0e-20\n", "  beta1: 0.0\n",
+                             "lr: 1.0e-09\n", "  max_flops: 1.0e+22\n", "  d_model: 64\n"})
+      CHECK_MESSAGE(has(text, line), text);
+  }
 }
 
 TEST_CASE("run config: the resolved text read again gives the same text") {

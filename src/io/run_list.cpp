@@ -1,0 +1,96 @@
+#include "io/run_list.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "io/file.h"
+#include "io/run_folder.h"
+
+namespace effllm {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr int64_t kMostBytes = 1 << 20;
+
+// The object in a file, or empty with `problem` set.
+json read_object(const fs::path& file, std::string& problem) {
+  std::string text;
+  try {
+    text = read_file(file, kMostBytes);
+  } catch (const IoError& e) {
+    problem = e.what();
+    return json::object();
+  }
+  json object = json::parse(text, nullptr, false);
+  if (object.is_object()) return object;
+  problem = fmt::format("{} is not a JSON object", printable(file.string()));
+  return json::object();
+}
+
+// Empty where the key is missing or null; another type is a problem.
+template <class T>
+std::optional<T> value_of(const json& object, const char* key, const fs::path& file, std::string& problem) {
+  const auto it = object.find(key);
+  if (it == object.end() || it->is_null()) return std::nullopt;
+  const bool right = std::is_same_v<T, std::string> ? it->is_string()
+                     : std::is_integral_v<T>        ? it->is_number_integer()
+                                                    : it->is_number();
+  if (right) return it->get<T>();
+  if (problem.empty()) problem = fmt::format("{}: `{}` is {}", printable(file.string()), key, it->type_name());
+  return std::nullopt;
+}
+
+RunSummary summary_of(const RunFolder& run) {
+  RunSummary s;
+  s.name = printable(run.path().filename().string());
+  std::error_code error;
+  const fs::path status = run.status(), provenance = run.provenance();
+  const json now = read_object(status, s.problem);
+  s.status = value_of<std::string>(now, "status", status, s.problem).value_or("");
+  s.best_loss = value_of<double>(now, "best_val", status, s.problem);
+  s.train_loss = value_of<double>(now, "train_loss", status, s.problem);
+  s.step = value_of<int64_t>(now, "step", status, s.problem);
+  s.tokens = value_of<int64_t>(now, "tokens", status, s.problem);
+  s.wall_s = value_of<double>(now, "wall_s", status, s.problem);
+  s.save_s = value_of<double>(now, "save_s", status, s.problem);
+  s.other_s = value_of<double>(now, "other_s", status, s.problem);
+  s.progress = value_of<double>(now, "progress", status, s.problem);
+  if (s.problem.empty() && s.status.empty()) s.problem = fmt::format("{} has no `status`", printable(status.string()));
+  std::string another;
+  s.parameters = value_of<int64_t>(read_object(provenance, another), "parameters", provenance, another);
+  if (s.problem.empty()) s.problem = another;
+  // Who trains holds the lock to its end; the kernel frees it when the process dies.
+  if (s.status == "running" && !is_locked(run.path())) s.status = "killed";
+  if (!s.problem.empty()) s.status = "damaged";
+  return s;
+}
+
+}  // namespace
+
+RunList list_runs(const fs::path& folder) {
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) throw DataError("{}: there is no such folder", printable(folder.string()));
+  RunList list;
+  for (const fs::path& path : list_folder(folder)) {
+    std::error_code ignored;
+    const std::string name = path.filename().string();
+    if (name.starts_with('.') || !fs::is_directory(path, ignored)) continue;
+    const RunFolder run(path);
+    const auto has = [&](const fs::path& file) { return fs::exists(file, ignored); };
+    if (has(run.status()) || has(run.journal()) || has(run.resolved()))
+      list.runs.push_back(summary_of(run));
+    else
+      list.passed_over.emplace_back(printable(name), "no run folder: it has no status.json and no metrics.jsonl");
+  }
+  std::ranges::sort(list.runs, {}, &RunSummary::name);
+  std::ranges::sort(list.passed_over);
+  return list;
+}
+
+}  // namespace effllm

@@ -1,0 +1,31 @@
+// The runs of a folder, each by what its files say of it: nothing is loaded, and no run is disturbed.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace effllm {
+
+// What is not recorded is empty: an evaluation that has not been, or files of an earlier version.
+struct RunSummary {
+  std::string name;
+  std::string status;  // running, done, interrupted, failed; killed: it ended without a word; damaged: see `problem`
+  std::optional<double> best_loss, train_loss;  // nats per token: of the best evaluation, of late steps
+  std::optional<int64_t> parameters, step, tokens;
+  std::optional<double> wall_s, save_s, other_s;  // of steps, of checkpoints and files, of all else
+  std::optional<double> progress;                 // 1 at the horizon
+  std::string problem;                            // which file is damaged, and how
+};
+
+struct RunList {
+  std::vector<RunSummary> runs;                                  // by name
+  std::vector<std::pair<std::string, std::string>> passed_over;  // folders that are no runs, and why
+};
+
+// DataError where there is no such folder, IoError where it can't be listed. Runs that are damaged are in the list.
+RunList list_runs(const std::filesystem::path& folder);
+
+}  // namespace effllm
