@@ -122,7 +122,7 @@ TEST_CASE("cli: a corpus of characters without a line break trains, and what is 
     REQUIRE(at != std::string::npos);
     const std::string prompt = trained.err.substr(at + 4, trained.err.find('"', at + 4) - at - 4);
     CHECK(text.starts_with(prompt));
-    const Ended quickstart = w.effllm({"check", EFFLLM_SOURCE_DIR "/configs/quickstart.yaml", "--set",
+    const Ended quickstart = w.effllm({"check", kSourceDir + std::string("/configs/quickstart.yaml"), "--set",
                                        "data.corpus=" + (w.scratch.path / "data" / name).string() + ".yaml", "--set",
                                        "data.tokenizer=char"});
     CHECK_MESSAGE(quickstart.code == 0, quickstart.err);
