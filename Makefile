@@ -2,8 +2,12 @@
 BUILD := build/release
 EFFLLM := $(BUILD)/effllm
 
-.PHONY: all setup demo test check debug format lint analyze faults golden clean
+.PHONY: all tests setup demo test check debug format lint strict analyze faults golden clean
 all: $(BUILD)/build.ninja
+	@cmake --build $(BUILD) --target effllm
+
+# The program and all tests.
+tests: $(BUILD)/build.ninja
 	@cmake --build $(BUILD)
 
 setup:
@@ -18,13 +22,17 @@ demo: all
 	@scripts/demo.sh $(EFFLLM)
 
 # All tests; ends with a line "N passed, N failed".
-test: all
+test: tests
 	@scripts/test.sh $(BUILD)
 
-# What a change must pass: format, layers, configurations, tests.
-check: format lint test
+# What a change must pass: no warning, format, layers, configurations, tests.
+check: strict format lint test
 	@scripts/fetch_data.sh kjv
 	@$(EFFLLM) check $$(find configs -name '*.yaml')
+
+# Warnings are errors from now on in this build folder.
+strict: $(BUILD)/build.ninja
+	@cmake --preset release -DEFFLLM_WERROR=ON > /dev/null
 
 # The whole suite under the address and undefined-behaviour sanitizers, with poisoned memory.
 debug:
@@ -36,15 +44,15 @@ debug:
 format:
 	@clang-format-14 --dry-run --Werror $$(git ls-files '*.cpp' '*.h')
 
-lint: all
+lint: tests
 	@scripts/lint.sh $(BUILD)
 
 # Clang's static analyzer: slow.
-analyze: all
+analyze: tests
 	@scripts/lint.sh $(BUILD) '-*,clang-analyzer-core*,clang-analyzer-cplusplus*'
 
 # Faults planted one at a time: which check catches each.
-faults: all
+faults: tests
 	@scripts/faults.py $(BUILD)
 
 # Golden values of the tests, from the numpy transcriptions.

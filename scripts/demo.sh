@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The demo: corpus, a minute of training, evaluation, curve, sample.
+# The demo: corpus, training, evaluation, curve, sample.
 set -euo pipefail
 effllm=${1:?usage: scripts/demo.sh PATH_OF_effllm}
 run=runs/demo
 scripts/fetch_data.sh kjv
 rm -rf "$run"
-echo "== training configs/quickstart.yaml for about a minute"
+echo "== training configs/quickstart.yaml: 2.4 million tokens, about a minute on two cores"
 "$effllm" train --config configs/quickstart.yaml --name demo
 echo
 echo "== on text it has never seen (lower is better)"

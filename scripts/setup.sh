@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what building, testing and the default corpus need on Debian 12:
+# Installs what building, testing and the default corpus need on Debian 12 and 13:
 #   scripts/setup.sh [--dev]
 # --dev adds the formatter, the linter, and the tools to look into result files. Needs neither root nor network when
 # everything is there already.
@@ -13,7 +13,15 @@ packages=(
 )
 for argument in "$@"; do
   case $argument in
-    --dev) packages+=(clang-format-14 clang-tidy-14 hdf5-tools python3-numpy python3-h5py) ;;
+    --dev)
+      packages+=(hdf5-tools python3-numpy python3-h5py)
+      # The format of the source is that of Debian 12's clang-format: other versions have another.
+      if grep -q '^VERSION_CODENAME=bookworm' /etc/os-release; then
+        packages+=(clang-format-14 clang-tidy-14)
+      else
+        echo "setup: clang-format-14 and clang-tidy-14, for \`make format\` and \`make lint\`, are in Debian 12 alone"
+      fi
+      ;;
     -h | --help) sed -n '2,5s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit 0 ;;
     *)
       echo "setup: unknown argument $argument; usage: scripts/setup.sh [--dev]" >&2

@@ -16,7 +16,7 @@ constexpr size_t kMostSuggestions = 20, kLongestShown = 60;
 
 // A value short enough for a message; the excerpt shows the rest.
 std::string cut(std::string_view text) {
-  return text.size() <= kLongestShown ? std::string(text) : std::string(text.substr(0, kLongestShown)) + "...";
+  return fmt::format("{}{}", text.substr(0, kLongestShown), text.size() > kLongestShown ? "..." : "");
 }
 
 // What stands at a node, for the end of a message.

@@ -153,7 +153,7 @@ bool load_tensor(const SafetensorsFile& file, const std::string& path, const std
 int require_checkpoint(const SafetensorsFile& file, const std::string& path) {
   const Metadata metadata(file, path);
   metadata.text("effllm_format");
-  const std::string& version = metadata.text("format_version");
+  const std::string version = metadata.text("format_version");
   for (int v = 1; v <= kCheckpointVersion; ++v)
     if (version == fmt::format("{}", v)) return v;
   throw CheckpointError("{}: format version {}; this program reads versions 1 to {}", path, printable(version),

@@ -87,7 +87,7 @@ TEST_CASE("cli check: every configuration of the project is right") {
   for (int i = 0; i < 20; ++i) text += read_text(w.scratch.path / "own.txt");
   write_text(w.scratch.path / "long.txt", text);
   REQUIRE(w.effllm({"data", "prepare", "long.txt"}).code == 0);
-  for (const auto& e : std::filesystem::recursive_directory_iterator(std::string(EFFLLM_SOURCE_DIR) + "/configs")) {
+  for (const auto& e : std::filesystem::recursive_directory_iterator(std::string(kSourceDir) + "/configs")) {
     if (e.path().extension() != ".yaml") continue;
     std::vector<std::string> words = {"check", e.path().string(), "--set",
                                       "data.corpus=" + (w.scratch.path / "data/long.yaml").string()};

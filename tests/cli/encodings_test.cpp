@@ -125,7 +125,7 @@ TEST_CASE("cli: a corpus of characters without a line break trains, and what is 
     prompt.erase(prompt.find('\n'));
     if (prompt.starts_with('\'')) prompt = prompt.substr(1, prompt.size() - 2);
     CHECK(text.starts_with(prompt));
-    const Ended quickstart = w.effllm({"check", EFFLLM_SOURCE_DIR "/configs/quickstart.yaml", "--set",
+    const Ended quickstart = w.effllm({"check", kSourceDir + std::string("/configs/quickstart.yaml"), "--set",
                                        "data.corpus=" + (w.scratch.path / "data" / name).string() + ".yaml", "--set",
                                        "data.tokenizer=char"});
     CHECK_MESSAGE(quickstart.code == 0, quickstart.err);

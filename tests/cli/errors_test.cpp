@@ -155,6 +155,6 @@ TEST_CASE("cli: checkpoints that are damaged, of another model or not there end 
 
 TEST_CASE("cli: results that can't be written are an error") {
   const World w;
-  const Ended r = run_command({"/bin/sh", "-c", std::string(EFFLLM_BINARY) + " list mixers > /dev/full"}, w.in);
+  const Ended r = run_command({"/bin/sh", "-c", std::string(kBinary) + " list mixers > /dev/full"}, w.in);
   CHECK(r.code == 5);
 }

@@ -81,8 +81,7 @@ TEST_CASE("cli generate: a prompt from a file or standard input is taken byte fo
   };
   const json given = read({"generate", "runs/tiny", "-p", "line 1:\\nline 2: "});
   CHECK(read({"generate", "runs/tiny", "--prompt-file", "prompt.txt"}) == given);
-  const std::string shell =
-      std::string(EFFLLM_BINARY) + " generate runs/tiny -n 30 --json --prompt-file - < prompt.txt";
+  const std::string shell = std::string(kBinary) + " generate runs/tiny -n 30 --json --prompt-file - < prompt.txt";
   CHECK(json::parse(run_command({"/bin/sh", "-c", shell}, w.in).out) == given);
   write_text(w.scratch.path / "escape.txt", "line\\n");
   CHECK(w.effllm({"generate", "runs/tiny", "--prompt-file", "escape.txt"}).err.find("U+005C") != std::string::npos);

@@ -206,10 +206,9 @@ TEST_CASE("cli: the numpy transcription agrees with the logits of a model with s
   REQUIRE(w.effllm({"export", "runs/shared", "-o", "out"}).code == 0);
   REQUIRE(w.effllm({"eval", "runs/shared", "--no-baselines", "--save-logits", "l.safetensors"}).code == 0);
   CHECK(effllm::SafetensorsFile(w.scratch.path / "l.safetensors").find("segments"));
-  const Ended r =
-      run_command({"/usr/bin/env", "python3", std::string(EFFLLM_SOURCE_DIR) + "/scripts/golden/model_logits.py",
-                   "out/model.safetensors", "l.safetensors"},
-                  w.in);
+  const Ended r = run_command({"/usr/bin/env", "python3", std::string(kSourceDir) + "/scripts/golden/model_logits.py",
+                               "out/model.safetensors", "l.safetensors"},
+                              w.in);
   CHECK_MESSAGE(r.code == 0, (r.out + r.err));
   CHECK(r.err.empty());
 }

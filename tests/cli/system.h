@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "support/command.h"
+#include "support/paths.h"
 
 namespace effllm::test {
 
@@ -42,11 +43,11 @@ struct World {
             "eval: {sample_tokens: 20}\n");
   }
   Ended effllm(std::vector<std::string> args, const Surroundings* other = nullptr) const {
-    args.insert(args.begin(), EFFLLM_BINARY);
+    args.insert(args.begin(), kBinary);
     return run_command(args, other ? *other : in);
   }
   std::vector<std::string> command(std::vector<std::string> args) const {
-    args.insert(args.begin(), EFFLLM_BINARY);
+    args.insert(args.begin(), kBinary);
     return args;
   }
   // SHA-256 of the parameters in a checkpoint's metadata.

@@ -1,9 +1,8 @@
 // effllm verify on configurations and trained models.
-#include <cstring>
 #include <limits>
 
 #include "cli/system.h"
-#include "io/safetensors.h"
+#include "support/mutate.h"
 
 using namespace effllm::test;
 
@@ -25,22 +24,9 @@ TEST_CASE("cli verify: a configuration and a trained model pass, as a table and 
 TEST_CASE("cli verify: a model whose numbers can't be compared fails, exit code 6") {
   World w;
   REQUIRE(w.effllm({"train", "-c", "tiny.yaml", "--set", "train.max_steps=5"}).code == 0);
-  const effllm::SafetensorsFile good(w.scratch.path / "runs/tiny/ckpt/step_000000005.safetensors");
-  std::vector<effllm::StoredTensor> tensors;
-  std::vector<std::byte> spoilt;
-  for (effllm::StoredTensor t : good.tensors()) {
-    if (t.name == "layers.1.mixer.out.weight") {
-      spoilt.assign(t.data, t.data + t.bytes);
-      const float nan = std::numeric_limits<float>::quiet_NaN();
-      std::memcpy(spoilt.data(), &nan, sizeof nan);
-      t.data = spoilt.data();
-    }
-    tensors.push_back(t);
-  }
-  REQUIRE(!spoilt.empty());
-  auto metadata = good.metadata();
-  metadata.erase("digest");
-  effllm::write_safetensors(w.scratch.path / "spoilt.safetensors", tensors, metadata);
+  // Finite, but no longer where they are multiplied: a file with values that are not is refused before.
+  copy_with_numbers(w.scratch.path / "runs/tiny/ckpt/step_000000005.safetensors", w.scratch.path / "spoilt.safetensors",
+                    "final_norm.weight", std::numeric_limits<float>::max());
   const Ended r = w.effllm({"verify", "spoilt.safetensors", "--type", "f32"});
   CHECK(r.code == 6);
   CHECK(r.out.find("FAILED") != r.out.npos);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "data/test_folder.h"
+#include "support/paths.h"
 
 using namespace effllm;
 using effllm::test::TestFolder;
@@ -59,7 +60,7 @@ class DataDir {
 }  // namespace
 
 TEST_CASE("corpus: the shipped manifests are valid and hold the published splits") {
-  const fs::path data = fs::path(EFFLLM_SOURCE_DIR) / "data";
+  const fs::path data = fs::path(test::kSourceDir) / "data";
   const Manifest kjv = read_manifest(data / "kjv.yaml");
   CHECK(kjv.name == "kjv");
   CHECK(kjv.bytes == 4137850);

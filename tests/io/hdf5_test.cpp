@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "io/temp_folder.h"
+#include "support/paths.h"
 
 using namespace effllm;
 
@@ -145,7 +146,7 @@ TEST_CASE("hdf5: what is no series of numbers is not read as one") {
 
 // foreign_links.h5 has a soft link, an external link, a dataset with external storage and a contiguous one.
 TEST_CASE("hdf5: links and storage outside the file are not followed") {
-  const std::filesystem::path file = std::filesystem::path(EFFLLM_SOURCE_DIR) / "tests/io/foreign_links.h5";
+  const std::filesystem::path file = std::filesystem::path(test::kSourceDir) / "tests/io/foreign_links.h5";
   const auto message = [&](const char* name) { return message_of<DataError>([&] { read_hdf5_series(file, name); }); };
   CHECK(message("soft").find("link to elsewhere") != std::string::npos);
   CHECK(message("far").find("link to elsewhere") != std::string::npos);

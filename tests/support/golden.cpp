@@ -5,6 +5,7 @@
 
 #include "io/safetensors.h"
 #include "support/contract.h"
+#include "support/paths.h"
 #include "support/tensors.h"
 
 namespace effllm::test {
@@ -24,8 +25,7 @@ Tensor load(const StoredTensor& t) {
 void check_golden(const MixerInfo& info, std::string_view kind) {
   const Poison poison;
   int found = 0;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(std::filesystem::path(EFFLLM_SOURCE_DIR) / "tests/golden")) {
+  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(kSourceDir) / "tests/golden")) {
     const std::string name = entry.path().filename().string();
     if (!name.starts_with(std::string(info.name) + ".") || !name.ends_with(".safetensors")) continue;
     INFO(name);

@@ -1,6 +1,7 @@
 #include "support/mutate.h"
 
 #include <cstring>
+#include <limits>
 #include <vector>
 
 namespace effllm::test {
@@ -14,8 +15,11 @@ void copy_with_metadata(const std::filesystem::path& from, const std::filesystem
   write_safetensors(to, file.tensors(), metadata);
 }
 
-void copy_with_number(const std::filesystem::path& from, const std::filesystem::path& to, const std::string& tensor,
-                      float value) {
+namespace {
+
+// `count` numbers, or all of them where there are fewer.
+void copy_changed(const std::filesystem::path& from, const std::filesystem::path& to, const std::string& tensor,
+                  float value, size_t count) {
   const SafetensorsFile file(from);
   MetadataMap metadata = file.metadata();
   metadata.erase("digest");
@@ -24,10 +28,23 @@ void copy_with_number(const std::filesystem::path& from, const std::filesystem::
   for (StoredTensor& t : tensors) {
     if (t.name != tensor) continue;
     bytes.assign(t.data, t.data + t.bytes);
-    std::memcpy(bytes.data(), &value, sizeof value);
+    for (size_t at = 0; at < bytes.size() && at / sizeof value < count; at += sizeof value)
+      std::memcpy(bytes.data() + at, &value, sizeof value);
     t.data = bytes.data();
   }
   write_safetensors(to, tensors, metadata);
+}
+
+}  // namespace
+
+void copy_with_number(const std::filesystem::path& from, const std::filesystem::path& to, const std::string& tensor,
+                      float value) {
+  copy_changed(from, to, tensor, value, 1);
+}
+
+void copy_with_numbers(const std::filesystem::path& from, const std::filesystem::path& to, const std::string& tensor,
+                       float value) {
+  copy_changed(from, to, tensor, value, std::numeric_limits<size_t>::max());
 }
 
 }  // namespace effllm::test

@@ -14,7 +14,9 @@ using MetadataMap = std::map<std::string, std::string>;
 // Writes `from` to `to` with its metadata changed.
 void copy_with_metadata(const std::filesystem::path& from, const std::filesystem::path& to,
                         const std::function<void(MetadataMap&)>& change);
-// Writes `from` to `to` with the first number of a tensor of f32 changed.
+// Writes `from` to `to` with all numbers of a tensor of f32 changed, or the first.
+void copy_with_numbers(const std::filesystem::path& from, const std::filesystem::path& to, const std::string& tensor,
+                       float value);
 void copy_with_number(const std::filesystem::path& from, const std::filesystem::path& to, const std::string& tensor,
                       float value);
 

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "support/mutate.h"
+#include "support/paths.h"
 #include "support/tiny_run.h"
 #include "train/loaded_model.h"
 #include "train/run.h"
@@ -176,7 +177,7 @@ TEST_CASE("run record: values that are not finite are exit 6 by file and tensor,
 
 TEST_CASE(
     "run record: of format version 1 the text is known, the rest is not recorded, and its place is steps x batch") {
-  const fs::path file = fs::path(EFFLLM_SOURCE_DIR) / "tests/golden/checkpoint.version_1.safetensors";
+  const fs::path file = fs::path(kSourceDir) / "tests/golden/checkpoint.version_1.safetensors";
   const RunRecord r = read_record(SafetensorsFile(file), file.string());
   CHECK(r.version == 1);
   CHECK(r.defaults == 1);

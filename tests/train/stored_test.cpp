@@ -8,6 +8,7 @@
 
 #include "eval/evaluator.h"
 #include "support/models.h"
+#include "support/paths.h"
 #include "support/tiny_run.h"
 #include "train/loaded_model.h"
 #include "train/run.h"
@@ -18,7 +19,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const fs::path kGolden = fs::path(EFFLLM_SOURCE_DIR) / "tests/golden";
+const fs::path kGolden = fs::path(kSourceDir) / "tests/golden";
 const bool kStore = std::getenv("EFFLLM_STORE") != nullptr;
 
 fs::path trained(const TinyFolder& t) {

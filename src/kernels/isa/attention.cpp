@@ -138,8 +138,8 @@ void attend_row(const AttentionArgs<T>& a, int64_t row, T* scores) {
       for (int64_t x = 0; x < n; ++x) {
         const T* k = a.k.row(first + j + smaller(x, some - 1));
         int64_t c = 0;
-        for (; c + n <= dk; c += n) sum[x] += load(q + c) * load(k + c);
-        for (; c < dk; ++c) sum[x][0] += q[c] * k[c];
+        for (; c + n <= dk; c += n) sum[x] = mul_add(load(q + c), load(k + c), sum[x]);
+        for (; c < dk; ++c) sum[x][0] = mul_add(q[c], k[c], T(sum[x][0]));
       }
       store<T>(scores + runs.run[i].slot * w + j,
                factor * fold_lanes<T>(sum, [](Vec<T> u, Vec<T> v) { return u + v; }));
@@ -156,7 +156,7 @@ void attend_row(const AttentionArgs<T>& a, int64_t row, T* scores) {
       if (p == 0) continue;  // hidden or dropped
       const T* v = a.v.row(run.panel * w + j);
 #pragma omp simd
-      for (int64_t c = 0; c < dv; ++c) o[c] += p * v[c];
+      for (int64_t c = 0; c < dv; ++c) o[c] = mul_add(p, v[c], o[c]);
     }
   }
   for (int64_t c = 0; c < dv; ++c) o[c] *= rows.factor[0];

@@ -2,6 +2,7 @@
 // dP = dO V^T, dS = scale P (dP - rowsum(dO o)), dQ = dS K; the strip's part of dK = dS^T Q and dV = P^T dO adds to the
 // destination, strips in order.
 #include "kernels/isa/attention.h"
+#include "kernels/isa/sums.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
@@ -186,13 +187,7 @@ void attention_backward(const AttentionArgs<T>& a, const AttentionBackwardArgs<T
       pack_rows(a.q.row(from) + c, a.q.stride, count, smaller(w, dk - c), work.q_rows + c * count, w);
     for (int64_t c = 0; c < dv; c += w)
       pack_rows(g.d_o.row(from) + c, g.d_o.stride, count, smaller(w, dv - c), work.d_rows + c * count, w);
-    for (int64_t r = 0; r < count; ++r) {
-      const T *x = g.d_o.row(from + r), *y = a.o.row(from + r);
-      T s = 0;
-#pragma omp simd reduction(+ : s)
-      for (int64_t c = 0; c < dv; ++c) s += x[c] * y[c];
-      work.dot[r] = s;
-    }
+    for (int64_t r = 0; r < count; ++r) work.dot[r] = dot(g.d_o.row(from + r), a.o.row(from + r), dv);
     for (int64_t i = 0; i < strip.parts.count; ++i) {
       const int64_t row = from + strip.parts.from(i);
       strip.part_runs[i] = part_runs<T>(strip.runs, visible_keys(a, row, row + strip.parts.size(i)));

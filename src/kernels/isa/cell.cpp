@@ -18,7 +18,7 @@ void lstm_columns(const LstmStep<T>& s) {
     const Sigmoids<T> two = sigmoids(i, f);
     g = fast_tanh(g);
     o = sigmoid(o);
-    const T now = two.x * g + (kFirst ? T(0) : two.y * before[c]);
+    const T now = mul_add(two.x, g, kFirst ? T(0) : two.y * before[c]);
     cell[c] = now;
     h[c] = o * fast_tanh(now);
     if constexpr (kKeep) kept[c] = two.x, kept[n + c] = two.y, kept[2 * n + c] = g, kept[3 * n + c] = o;
@@ -42,10 +42,10 @@ void lstm_back(const LstmStepBackward<T>& s) {
   for (int64_t c = 0; c < n; ++c) {
     const T i = kept[c], f = kept[n + c], g = kept[2 * n + c], o = kept[3 * n + c];
     const T y = fast_tanh(cell[c]), dh = d_h[c];
-    const T dc = carry[c] + dh * o * (T(1) - y * y);
+    const T dc = mul_add(dh * o, mul_sub_from(y, y, T(1)), carry[c]);
     d[c] = dc * g * i * (T(1) - i);
     d[n + c] = kFirst ? T(0) : dc * before[c] * f * (T(1) - f);
-    d[2 * n + c] = dc * i * (T(1) - g * g);
+    d[2 * n + c] = dc * i * mul_sub_from(g, g, T(1));
     d[3 * n + c] = dh * y * o * (T(1) - o);
     carry[c] = kFirst ? T(0) : dc * f;
   }
@@ -66,8 +66,8 @@ void gru_columns(const GruStep<T>& s) {
     T r = in[c], z = in[n + c], q = bias[c];
     if constexpr (!kFirst) r += sum[c], z += sum[n + c], q += sum[2 * n + c];
     const Sigmoids<T> two = sigmoids(r, z);
-    const T u = fast_tanh(in[2 * n + c] + two.x * q);
-    h[c] = (T(1) - two.y) * u + (kFirst ? T(0) : two.y * before[c]);
+    const T u = fast_tanh(mul_add(two.x, q, in[2 * n + c]));
+    h[c] = mul_add(T(1) - two.y, u, kFirst ? T(0) : two.y * before[c]);
     if constexpr (kKeep) kept[c] = two.x, kept[n + c] = two.y, kept[2 * n + c] = u, kept[3 * n + c] = q;
   }
 }
@@ -88,7 +88,7 @@ void gru_back(const GruStepBackward<T>& s) {
 #pragma omp simd
   for (int64_t c = 0; c < n; ++c) {
     const T r = kept[c], z = kept[n + c], u = kept[2 * n + c], q = kept[3 * n + c], dh = carry[c];
-    const T du = dh * (T(1) - z) * (T(1) - u * u);
+    const T du = dh * (T(1) - z) * mul_sub_from(u, u, T(1));
     d[c] = du * q * r * (T(1) - r);
     d[n + c] = dh * ((kFirst ? T(0) : before[c]) - u) * z * (T(1) - z);
     d[2 * n + c] = du;

@@ -19,11 +19,11 @@ template <class T>
 }
 template <class T>
 [[gnu::always_inline]] inline Complex<T> times(Complex<T> a, Complex<T> b) {
-  return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
+  return {mul_sub_from(a.im, b.im, a.re * b.re), mul_add(a.im, b.re, a.re * b.im)};
 }
 template <class T>
 [[gnu::always_inline]] inline Complex<T> times_conjugate(Complex<T> a, Complex<T> b) {  // a conj(b)
-  return {a.re * b.re + a.im * b.im, a.im * b.re - a.re * b.im};
+  return {mul_add(a.im, b.im, a.re * b.re), mul_sub_from(a.re, b.im, a.im * b.re)};
 }
 template <class T>
 [[gnu::always_inline]] inline void add_to(T* re, int64_t distance, Complex<T> x) {

@@ -48,9 +48,8 @@ class Forward {
     for (int u = 0; u < owed; ++u)
       for (int j = 0; j < kVectors; ++j) w_.d[u][j] *= factor;
   }
-  // One piece of code for tiles of any length, lest the rounding of a token depend on that.
   template <bool kWhole>
-  [[gnu::noinline, gnu::noclone]] void solve(int64_t t, int tokens) {
+  [[gnu::noinline]] void solve(int64_t t, int tokens) {
     const bool keep = static_cast<bool>(pass_.e);
     for (int u = 0; u < tokens; ++u) {
       const int64_t i = t + u;
@@ -62,13 +61,13 @@ class Forward {
       for (int j = 0; j < kVectors; ++j) {
         Vec<T> held = w_.r[2 * u][j], o = w_.r[2 * u + 1][j];
         if (u > 0) {
-          held += before * w_.d[0][j];
-          o += cross * w_.d[0][j];
+          held = mul_add(before, w_.d[0][j], held);
+          o = mul_add(cross, w_.d[0][j], o);
         }
-        const Vec<T> e = panel_.template read<kWhole>(v, j) - p * held;
+        const Vec<T> e = mul_sub_from(p, held, panel_.template read<kWhole>(v, j));
         if (keep) panel_.template write<kWhole>(e_row, j, e);
         w_.d[u][j] = rate * e;
-        o += own * w_.d[u][j];
+        o = mul_add(own, w_.d[u][j], o);
         panel_.template write<kWhole>(o_row, j, p * o);
       }
     }
@@ -130,10 +129,10 @@ class Values {
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) {
         const Vec<T> d_o = inverse * panel_.template read<kWhole>(pass_.d_o.row(i), j);
-        Vec<T> x = w_.r[u][j] + own * d_o;
+        Vec<T> x = mul_add(own, d_o, w_.r[u][j]);
         if (u > 0) {
-          x += cross * w_.d[0][j];
-          x += before * w_.d[1][j];
+          x = mul_add(cross, w_.d[0][j], x);
+          x = mul_add(before, w_.d[1][j], x);
         }
         panel_.template write<kWhole>(pass_.x.row(i), j, p * x);
         panel_.template write<kWhole>(pass_.y.row(i), j, beta * (p * x));

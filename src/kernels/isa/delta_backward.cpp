@@ -1,6 +1,7 @@
 // The two passes of the delta rule's backward that run over transposed states, where all updates are known beforehand:
 // a tile of two tokens reads and updates a panel in one sweep, token after token. Then what follows from their results.
 #include "kernels/isa/delta_tile.h"
+#include "kernels/isa/sums.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
@@ -35,13 +36,13 @@ template <int kTokens, bool kReverse, class T, int kVectors>
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) {
         if constexpr (kReverse) {
-          s[j] += g * q[t][j];
-          read[t][j] += u * s[j];
-          s[j] -= y * k[t][j];
+          s[j] = mul_add(g, q[t][j], s[j]);
+          read[t][j] = mul_add(u, s[j], read[t][j]);
+          s[j] = mul_sub_from(y, k[t][j], s[j]);
         } else {
-          decayed[t][j] += y * s[j];
-          s[j] += u * k[t][j];
-          read[t][j] += g * s[j];
+          decayed[t][j] = mul_add(y, s[j], decayed[t][j]);
+          s[j] = mul_add(u, k[t][j], s[j]);
+          read[t][j] = mul_add(g, s[j], read[t][j]);
         }
       }
     }
@@ -98,16 +99,6 @@ void delta_keys(const DeltaKeysPass<T>& p) noexcept {
 }
 
 template <class T>
-T dot(const T* a, const T* b, int64_t n) {
-  const int64_t whole = n - n % kLanes<T>;
-  Vec<T> s{};
-  for (int64_t i = 0; i < whole; i += kLanes<T>) s += load(a + i) * load(b + i);
-  T sum = sum_lanes<T>(s);
-  for (int64_t i = whole; i < n; ++i) sum += a[i] * b[i];
-  return sum;
-}
-
-template <class T>
 void delta_gradients(const DeltaGradients<T>& g) noexcept {
   const int64_t n = g.k.cols, whole = n - n % kLanes<T>;
   T c = g.c;
@@ -129,11 +120,11 @@ void delta_gradients(const DeltaGradients<T>& g) noexcept {
     const T *q = g.q.row(t), *dq = g.dq.row(t);
     Vec<T> s{};
     for (int64_t i = 0; i < whole; i += kLanes<T>) {
-      s += load(q + i) * load(dq + i);
-      s -= load(k + i) * (load(read + i) + load(decayed + i));
+      s = mul_add(load(q + i), load(dq + i), s);
+      s = mul_sub_from(load(k + i), load(read + i) + load(decayed + i), s);
     }
     T step = sum_lanes<T>(s);
-    for (int64_t i = whole; i < n; ++i) step += q[i] * dq[i] - k[i] * (read[i] + decayed[i]);
+    for (int64_t i = whole; i < n; ++i) step = mul_sub_from(k[i], read[i] + decayed[i], mul_add(q[i], dq[i], step));
     c += step;
     T* y = g.d_log_decay.row(t);
     *y = (g.add_decay ? *y : T(0)) + (g.fresh && t == 0 ? T(0) : c);

@@ -87,18 +87,18 @@ struct Plan {
       Vec<T> s[4] = {};
       for (int64_t i = 0; i < whole; i += kLanes<T>) {
         const Vec<T> y0i = load(y0 + i), x1i = load(x1 + i);
-        s[0] += load(x0 + i) * y0i;
-        s[1] += x1i * load(y1 + i);
-        s[2] += x1i * y0i;
-        s[3] += load(k0 + i) * load(k1 + i);
+        s[0] = mul_add(load(x0 + i), y0i, s[0]);
+        s[1] = mul_add(x1i, load(y1 + i), s[1]);
+        s[2] = mul_add(x1i, y0i, s[2]);
+        s[3] = mul_add(load(k0 + i), load(k1 + i), s[3]);
       }
       T sums[4];
       sum_lanes<T>(s, sums);
       for (int64_t i = whole; i < n; ++i) {
-        sums[0] += x0[i] * y0[i];
-        sums[1] += x1[i] * y1[i];
-        sums[2] += x1[i] * y0[i];
-        sums[3] += k0[i] * k1[i];
+        sums[0] = mul_add(x0[i], y0[i], sums[0]);
+        sums[1] = mul_add(x1[i], y1[i], sums[1]);
+        sums[2] = mul_add(x1[i], y0[i], sums[2]);
+        sums[3] = mul_add(k0[i], k1[i], sums[3]);
       }
       own[next] = sums[1];
       own[t] = sums[0];
@@ -146,12 +146,12 @@ template <int kOwed, int kReads, class T, int kVectors>
     for (int j = 0; j < kVectors; ++j) {
       s[j] = load(m + j * kLanes<T>);
 #pragma GCC unroll 4
-      for (int u = 0; u < kOwed; ++u) s[j] += c[u] * d[u][j];
+      for (int u = 0; u < kOwed; ++u) s[j] = mul_add(c[u], d[u][j], s[j]);
     }
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
 #pragma GCC unroll 4
-      for (int u = 0; u < kReads; ++u) r[u][j] += x[u] * s[j];
+      for (int u = 0; u < kReads; ++u) r[u][j] = mul_add(x[u], s[j], r[u][j]);
       if constexpr (kOwed > 0) store(m + j * kLanes<T>, s[j]);
     }
   }

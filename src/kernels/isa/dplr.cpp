@@ -31,11 +31,11 @@ template <Factor kFactor, class T, int kVectors>
       Vec<T> s = load(m + j * kLanes<T>);
       if constexpr (kFactor == Factor::rows) s *= d[i];
       if constexpr (kFactor == Factor::columns) s *= decay[j];
-      s += b[i] * c[j];
-      s += k[i] * v[j];
+      s = mul_add(b[i], c[j], s);
+      s = mul_add(k[i], v[j], s);
       store(m + j * kLanes<T>, s);
-      o[j] += q[i] * s;
-      r[j] += next[i] * s;
+      o[j] = mul_add(q[i], s, o[j]);
+      r[j] = mul_add(next[i], s, r[j]);
     }
   }
 #pragma GCC unroll 4
@@ -53,7 +53,8 @@ void run_dplr(const DplrPass<T>& p, const Panel<T, kVectors>& panel) {
     for (int j = 0; j < kVectors; ++j) w.c[j] = panel.read(p.first, j);
   } else if (p.read_first) {
     for (int64_t i = 0; i < panel.rows; ++i)
-      for (int j = 0; j < kVectors; ++j) w.c[j] += p.read_first[i] * load(panel.m + i * panel.m_stride + j * kLanes<T>);
+      for (int j = 0; j < kVectors; ++j)
+        w.c[j] = mul_add(p.read_first[i], load(panel.m + i * panel.m_stride + j * kLanes<T>), w.c[j]);
     for (int j = 0; p.r_first && j < kVectors; ++j) panel.write(p.r_first, j, w.c[j]);
   }
   for (int64_t t = 0; t < p.steps; ++t) {
@@ -101,20 +102,20 @@ void run_dplr_keys(const DplrKeysPass<T>& p, const Panel<T, kVectors>& panel) {
 #pragma GCC unroll 4
         for (int j = 0; j < kVectors; ++j) {
           Vec<T> s = load(m + j * kLane);
-          seen[j] += peek[i] * s;
-          s = s * decay[j] + (x[i] * b[j] + v[i] * k[j]);
+          seen[j] = mul_add(peek[i], s, seen[j]);
+          s = mul_add(s, decay[j], mul_add(x[i], b[j], v[i] * k[j]));
           store(m + j * kLane, s);
-          o[j] += read[i] * s;
+          o[j] = mul_add(read[i], s, o[j]);
         }
     } else {
       for (int64_t i = 0; i < panel.rows; ++i, m += panel.m_stride)
 #pragma GCC unroll 4
         for (int j = 0; j < kVectors; ++j) {
           Vec<T> s = load(m + j * kLane);
-          s = s * decay[j] + (x[i] * b[j] + v[i] * k[j]);
+          s = mul_add(s, decay[j], mul_add(x[i], b[j], v[i] * k[j]));
           store(m + j * kLane, s);
-          seen[j] += peek[i] * s;
-          o[j] += read[i] * s;
+          seen[j] = mul_add(peek[i], s, seen[j]);
+          o[j] = mul_add(read[i], s, o[j]);
         }
     }
     for (int j = 0; j < kVectors; ++j) {

@@ -44,11 +44,11 @@ void filter_tile(const FilterArgs<T>& a, int64_t t, int64_t c) {
     const T* w = a.w + a.width - 1 - t + s;  // of row 0
     if (s >= reach.common && s <= t) {
       for (int64_t r = 0; r < kHeight; ++r)
-        for (int64_t v = 0; v < kWide; ++v) sum[r][v] += broadcast(w[-r]) * x[v];
+        for (int64_t v = 0; v < kWide; ++v) sum[r][v] = mul_add(w[-r], x[v], sum[r][v]);
     } else {
       for (int64_t r = 0; r < kHeight; ++r)
         if (s >= a.from[t + r] && s <= t + r)
-          for (int64_t v = 0; v < kWide; ++v) sum[r][v] += broadcast(w[-r]) * x[v];
+          for (int64_t v = 0; v < kWide; ++v) sum[r][v] = mul_add(w[-r], x[v], sum[r][v]);
     }
   }
   for (int64_t r = 0; r < kHeight; ++r)
@@ -72,7 +72,7 @@ void filter(View<const T> x, const T* w, int64_t width, const int64_t* from, Vie
   for (int64_t t = 0; t < (c < y.cols ? y.rows : 0); ++t)
     for (int64_t k = c; k < y.cols; ++k) {
       T sum = add ? y.row(t)[k] : T(0);
-      for (int64_t s = from[t]; s <= t; ++s) sum += w[width - 1 - t + s] * x.row(s)[k];
+      for (int64_t s = from[t]; s <= t; ++s) sum = mul_add(w[width - 1 - t + s], x.row(s)[k], sum);
       y.row(t)[k] = sum;
     }
 }

@@ -32,7 +32,7 @@ template <class T>
 template <bool kConjugate, class T>
 [[gnu::always_inline]] inline Complex<T> turned(Complex<T> a, const T* w) {
   const T re = w[0], im = kConjugate ? -w[1] : w[1];
-  return {a.re * re - a.im * im, a.im * re + a.re * im};
+  return {mul_sub_from(im, a.im, re * a.re), mul_add(im, a.re, re * a.im)};
 }
 
 // x[k], x[k + q], x[k + 2q], x[k + 3q] become the points k of four transforms of a quarter of the length.
@@ -119,7 +119,7 @@ void multiply_spectra(T* x, const T* k, bool conjugate, int64_t n) noexcept {
   for (int64_t i = 0; i < n * 2 * kLanes<T>; i += 2 * kLanes<T>) {
     const Complex<T> a = point(x + i), b = point(k + i);
     const Vec<T> im = sign * b.im;
-    put(x + i, Complex<T>{a.re * b.re - a.im * im, a.re * im + a.im * b.re});
+    put(x + i, times<T>(a, Complex<T>{b.re, im}));
   }
 }
 
@@ -127,7 +127,7 @@ template <class T>
 void correlate_spectra(const T* a, const T* b, T* sum, bool add, int64_t n) noexcept {
   for (int64_t i = 0; i < n * 2 * kLanes<T>; i += 2 * kLanes<T>) {
     const Complex<T> p = point(a + i), q = point(b + i);
-    const Complex<T> product = {p.re * q.re + p.im * q.im, p.re * q.im - p.im * q.re};
+    const Complex<T> product = times_conjugate<T>(q, p);
     put(sum + i, add ? plus(point<T>(sum + i), product) : product);
   }
 }
@@ -139,7 +139,7 @@ void direct_conv(View<const T> u, View<const T> k, View<T> y) noexcept {
     const int64_t n = smaller(kLanes<T>, u.cols - c);
     for (int64_t t = 0; t < u.rows; ++t) {
       Vec<T> sum{};
-      for (int64_t s = 0; s <= t; ++s) sum += load_some(k.row(t - s) + c, n) * load_some(u.row(s) + c, n);
+      for (int64_t s = 0; s <= t; ++s) sum = mul_add(load_some(k.row(t - s) + c, n), load_some(u.row(s) + c, n), sum);
       store_some<T>(y.row(t) + c, sum, n);
     }
   }
@@ -154,8 +154,8 @@ void direct_conv_backward(View<const T> u, View<const T> k, View<const T> d_y, V
       Vec<T> to_u{}, to_k{};
       for (int64_t s = t; s < u.rows; ++s) {
         const Vec<T> d = load_some(d_y.row(s) + c, n);
-        if (d_u) to_u += d * load_some(k.row(s - t) + c, n);
-        if (d_k) to_k += d * load_some(u.row(s - t) + c, n);
+        if (d_u) to_u = mul_add(d, load_some(k.row(s - t) + c, n), to_u);
+        if (d_k) to_k = mul_add(d, load_some(u.row(s - t) + c, n), to_k);
       }
       if (d_u) put_some<T>(d_u.row(t) + c, to_u, n, add_u);
       if (d_k) put_some<T>(d_k.row(t) + c, to_k, n, true);

@@ -106,7 +106,7 @@ void forward(const FusedScan<T>& s, int inputs, View<T> h) {
 #pragma omp simd
       for (int64_t c = 0; c < h.cols; ++c) {
         const Coefficients<T> k = Form::template coefficients<false>(x0[c], x1[c], x2[c], row[c]);
-        y[c] = k.a * before[c] + k.b;
+        y[c] = mul_add(k.a, before[c], k.b);
       }
     }
     before = y;

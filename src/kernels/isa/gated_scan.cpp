@@ -36,7 +36,7 @@ void forward(View<const T> gate, View<const T> candidate, const T* h0, const uin
 #pragma omp simd
       for (int64_t c = 0; c < gate.cols; ++c) {
         const Gates<T> g = gates_of<kKind>(x[c], u[c]);
-        y[c] = (T(1) - g.z) * before[c] + g.z * g.c;
+        y[c] = mul_add(T(1) - g.z, before[c], g.z * g.c);
       }
     }
     before = y;

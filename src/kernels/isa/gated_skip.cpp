@@ -1,6 +1,6 @@
 // y = (o + d x) silu(z) with a number d for each group of columns, and its gradients.
 #include "kernels/isa/math.h"
-#include "kernels/isa/simd.h"
+#include "kernels/isa/sums.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
@@ -14,7 +14,7 @@ void gated_skip(View<const T> o, View<const T> x, View<const T> z, const T* d, i
       T* yr = y.row(r) + g * width;
       const T skip = d[g];
 #pragma omp simd
-      for (int64_t c = 0; c < width; ++c) yr[c] = (or_[c] + skip * xr[c]) * zr[c] * sigmoid(zr[c]);
+      for (int64_t c = 0; c < width; ++c) yr[c] = mul_add(skip, xr[c], or_[c]) * zr[c] * sigmoid(zr[c]);
     }
 }
 
@@ -43,14 +43,14 @@ void gated_skip_backward(const GatedSkipBackward<T>& p) noexcept {
           if (!p.add_o)
             for (int64_t c = 0; c < n; ++c) y[c] = 0;
 #pragma omp simd
-          for (int64_t c = 0; c < n; ++c) y[c] = keep_o * y[c] + h[c];
+          for (int64_t c = 0; c < n; ++c) y[c] = mul_add(keep_o, y[c], h[c]);
         }
         if (p.d_x) {
           T* y = p.d_x.row(r) + at;
           if (!p.add_x)
             for (int64_t c = 0; c < n; ++c) y[c] = 0;
 #pragma omp simd
-          for (int64_t c = 0; c < n; ++c) y[c] = keep_x * y[c] + skip * h[c];
+          for (int64_t c = 0; c < n; ++c) y[c] = mul_add(keep_x, y[c], skip * h[c]);
         }
         if (p.d_z) {
           T* y = p.d_z.row(r) + at;
@@ -58,14 +58,9 @@ void gated_skip_backward(const GatedSkipBackward<T>& p) noexcept {
             for (int64_t c = 0; c < n; ++c) y[c] = 0;
 #pragma omp simd
           for (int64_t c = 0; c < n; ++c)
-            y[c] = keep_z * y[c] + dy[c] * (o[c] + skip * x[c]) * s[c] * (T(1) + z[c] * (T(1) - s[c]));
+            y[c] = mul_add(keep_z, y[c], dy[c] * mul_add(skip, x[c], o[c]) * s[c] * mul_add(z[c], T(1) - s[c], T(1)));
         }
-        if (p.d_d) {
-          T sum = 0;
-#pragma omp simd reduction(+ : sum)
-          for (int64_t c = 0; c < n; ++c) sum += h[c] * x[c];
-          p.d_d[g] += sum;
-        }
+        if (p.d_d) p.d_d[g] += dot(h, x, n);
       }
     }
 }

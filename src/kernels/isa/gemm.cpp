@@ -41,14 +41,14 @@ void dot_tile(const GemmArgs<T>& g, int64_t row, int64_t col, int64_t cols) {
     for (int c = 0; c < kCols; ++c) {
       const Vec<T> z = load(b[c] + x);
 #pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r) sum[r * kCols + c] += y[r] * z;
+      for (int r = 0; r < kRows; ++r) sum[r * kCols + c] = mul_add(y[r], z, sum[r * kCols + c]);
     }
   }
   const Vec<T> total = fold_lanes<T>(sum, [](Vec<T> u, Vec<T> v) { return u + v; });
   for (int64_t r = 0; r < kRows; ++r)
     for (int64_t c = 0; c < cols; ++c) {
       T s = total[r * kCols + c];
-      for (int64_t i = x; i < g.k; ++i) s += a[r * g.lda + i] * b[c][i];
+      for (int64_t i = x; i < g.k; ++i) s = mul_add(a[r * g.lda + i], b[c][i], s);
       T& to = g.c[(row + r) * g.ldc + col + c];
       to = g.add ? to + s : s;
     }

@@ -52,8 +52,7 @@ class Block {
     if constexpr (kDecay == Decay::scalar) return broadcast(*p_.a.row(t));
     return read(p_.a.row(t), j, T(1));
   }
-  // One piece of code for tiles of any length, lest the rounding of a token depend on that.
-  [[gnu::noinline, gnu::noclone]] void write(int64_t t, int tokens) {
+  [[gnu::noinline]] void write(int64_t t, int tokens) {
     for (int u = 0; p_.y && u < tokens; ++u) {
       T* y = p_.y.row(t + u) + column_;
       for (int j = 0; j < kVectors; ++j, y += kLane) {

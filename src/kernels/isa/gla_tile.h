@@ -1,7 +1,6 @@
 // The inner loop of gated linear attention: up to four tokens sweep over a block of the state in one go, outputs and a
 // row of the state in registers. What token u does is the same in sweeps of any length, so its bits don't tell how many
-// tokens came after it. The compiler may fuse either product of decay s + x2 x3: tests/kernels/gla_test.cpp holds it to
-// the same one for every length.
+// tokens came after it.
 #pragma once
 #include "kernels/isa/simd.h"
 
@@ -41,7 +40,7 @@ template <int N, Fold kFold, bool kExclusive, class T, int kVectors>
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
       s[j] = load(m + j * kLanes<T>);
-      if constexpr (kExclusive) o[0][j] += q[i] * s[j];
+      if constexpr (kExclusive) o[0][j] = mul_add(q[i], s[j], o[0][j]);
       if constexpr (kFold == Fold::rows) s[j] *= row_decay[i];
       if constexpr (kFold == Fold::columns) s[j] *= tile.column_decay[j];
     }
@@ -50,9 +49,9 @@ template <int N, Fold kFold, bool kExclusive, class T, int kVectors>
       const T qu = q[u * q_stride + i], ku = k[u * k_stride + i];
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) {
-        if (kExclusive && u > 0) o[u][j] += qu * s[j];
-        s[j] += ku * tile.v[u][j];
-        if (!kExclusive) o[u][j] += qu * s[j];
+        if (kExclusive && u > 0) o[u][j] = mul_add(qu, s[j], o[u][j]);
+        s[j] = mul_add(ku, tile.v[u][j], s[j]);
+        if (!kExclusive) o[u][j] = mul_add(qu, s[j], o[u][j]);
       }
     }
 #pragma GCC unroll 4

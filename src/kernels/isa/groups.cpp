@@ -1,5 +1,5 @@
 // Rows in groups of equal width, a factor or a product for each group; factors for each column.
-#include "kernels/isa/simd.h"
+#include "kernels/isa/sums.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
@@ -14,7 +14,7 @@ void scale_groups(View<const T> x, View<const T> factor, View<T> y, bool add) no
       T* o = y.row(r) + g * width;
       if (add) {
 #pragma omp simd
-        for (int64_t c = 0; c < width; ++c) o[c] += f * p[c];
+        for (int64_t c = 0; c < width; ++c) o[c] = mul_add(f, p[c], o[c]);
       } else {
 #pragma omp simd
         for (int64_t c = 0; c < width; ++c) o[c] = f * p[c];
@@ -28,9 +28,7 @@ void group_dot(View<const T> a, View<const T> b, View<T> y, bool add) noexcept {
   for (int64_t r = 0; r < a.rows; ++r)
     for (int64_t g = 0; g < groups; ++g) {
       const T *p = a.row(r) + g * width, *q = b.row(r) + g * width;
-      T sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (int64_t c = 0; c < width; ++c) sum += p[c] * q[c];
+      const T sum = dot(p, q, width);
       T& o = y.row(r)[g];
       o = add ? o + sum : sum;
     }
@@ -43,10 +41,10 @@ void scale_columns(View<const T> x, const T* factor, const T* offset, View<T> y,
     T* o = y.row(r);
     if (add) {
 #pragma omp simd
-      for (int64_t c = 0; c < x.cols; ++c) o[c] += p[c] * factor[c];
+      for (int64_t c = 0; c < x.cols; ++c) o[c] = mul_add(p[c], factor[c], o[c]);
     } else if (offset) {
 #pragma omp simd
-      for (int64_t c = 0; c < x.cols; ++c) o[c] = p[c] * factor[c] + offset[c];
+      for (int64_t c = 0; c < x.cols; ++c) o[c] = mul_add(p[c], factor[c], offset[c]);
     } else {
 #pragma omp simd
       for (int64_t c = 0; c < x.cols; ++c) o[c] = p[c] * factor[c];
@@ -61,7 +59,7 @@ void column_dot(View<const T> a, View<const T> b, T* sum, bool add) noexcept {
   for (int64_t r = 0; r < a.rows; ++r) {
     const T *p = a.row(r), *q = b.row(r);
 #pragma omp simd
-    for (int64_t c = 0; c < a.cols; ++c) sum[c] += p[c] * q[c];
+    for (int64_t c = 0; c < a.cols; ++c) sum[c] = mul_add(p[c], q[c], sum[c]);
   }
 }
 

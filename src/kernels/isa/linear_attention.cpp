@@ -1,22 +1,15 @@
 // What surrounds the recurrence of linear attention, for one head of one sequence: the sum of keys that normalises, the
 // bonus of the current token, and Taylor features.
-#include "kernels/isa/simd.h"
+#include "kernels/isa/sums.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
 
-template <class T>
-T dot(const T* a, const T* b, int64_t n) {
-  T s = 0;
-#pragma omp simd reduction(+ : s)
-  for (int64_t c = 0; c < n; ++c) s += a[c] * b[c];
-  return s;
-}
 // y += f x
 template <class T>
 void add_scaled(T f, const T* x, T* y, int64_t n) {
 #pragma omp simd
-  for (int64_t c = 0; c < n; ++c) y[c] += f * x[c];
+  for (int64_t c = 0; c < n; ++c) y[c] = mul_add(f, x[c], y[c]);
 }
 template <class T>
 void clear(T* y, int64_t n) {
@@ -72,12 +65,10 @@ template <class T>
 void bonus(const Bonus<T>& p, View<const T> o, View<T> y) noexcept {
   for (int64_t t = 0; t < p.q.rows; ++t) {
     const T *q = p.q.row(t), *k = p.k.row(t), *v = p.v.row(t), *from = o.row(t);
-    T s = 0;
-#pragma omp simd reduction(+ : s)
-    for (int64_t c = 0; c < p.q.cols; ++c) s += q[c] * p.u[c] * k[c];
+    const T s = dot(q, p.u, k, p.q.cols);
     T* to = y.row(t);
 #pragma omp simd
-    for (int64_t c = 0; c < p.v.cols; ++c) to[c] = from[c] + s * v[c];
+    for (int64_t c = 0; c < p.v.cols; ++c) to[c] = mul_add(s, v[c], from[c]);
   }
 }
 
@@ -88,9 +79,7 @@ void bonus_backward(const Bonus<T>& p, const BonusBackward<T>& g) noexcept {
   for (int64_t t = 0; t < p.q.rows; ++t) {
     const T *q = p.q.row(t), *k = p.k.row(t), *dy = g.dy.row(t), e = dot(dy, p.v.row(t), values);
     if (g.d_v) {
-      T s = 0;
-#pragma omp simd reduction(+ : s)
-      for (int64_t c = 0; c < keys; ++c) s += q[c] * p.u[c] * k[c];
+      const T s = dot(q, p.u, k, keys);
       T* y = g.d_v.row(t);
       if (!g.add_v) clear(y, values);
       add_scaled(s, dy, y, values);
@@ -99,17 +88,17 @@ void bonus_backward(const Bonus<T>& p, const BonusBackward<T>& g) noexcept {
       T* y = g.d_q.row(t);
       if (!g.add_q) clear(y, keys);
 #pragma omp simd
-      for (int64_t c = 0; c < keys; ++c) y[c] += e * p.u[c] * k[c];
+      for (int64_t c = 0; c < keys; ++c) y[c] = mul_add(e * p.u[c], k[c], y[c]);
     }
     if (g.d_k) {
       T* y = g.d_k.row(t);
       if (!g.add_k) clear(y, keys);
 #pragma omp simd
-      for (int64_t c = 0; c < keys; ++c) y[c] += e * p.u[c] * q[c];
+      for (int64_t c = 0; c < keys; ++c) y[c] = mul_add(e * p.u[c], q[c], y[c]);
     }
     if (g.d_u) {
 #pragma omp simd
-      for (int64_t c = 0; c < keys; ++c) g.d_u[c] += e * q[c] * k[c];
+      for (int64_t c = 0; c < keys; ++c) g.d_u[c] = mul_add(e * q[c], k[c], g.d_u[c]);
     }
   }
 }
@@ -142,7 +131,7 @@ void taylor_features_backward(View<const T> x, T a, T b, T half, View<const T> d
     T* o = dx.row(r);
     if (!add) clear(o, f);
 #pragma omp simd
-    for (int64_t c = 0; c < f; ++c) o[c] += a * g[1 + c];
+    for (int64_t c = 0; c < f; ++c) o[c] = mul_add(a, g[1 + c], o[c]);
     g += 1 + f;
     for (int64_t i = 0; i < f; g += f - i, ++i) {
       const int64_t n = f - i - 1;

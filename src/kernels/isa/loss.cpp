@@ -1,13 +1,15 @@
 // Cross-entropy of rows of logits, with the gradient formed in the same pass.
 #include "kernels/isa/math.h"
-#include "kernels/isa/simd.h"
+#include "kernels/isa/sums.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
 
 template <class T>
 double cross_entropy(View<const T> logits, const int32_t* targets, T scale, View<T> d_logits, double* nats) noexcept {
-  double total = 0;
+  constexpr int64_t kBlock = 256;
+  alignas(64) T block[kBlock];
+  double all = 0;
   const int64_t n = logits.cols;
   for (int64_t r = 0; r < logits.rows; ++r) {
     const T* z = logits.row(r);
@@ -23,28 +25,28 @@ double cross_entropy(View<const T> logits, const int32_t* targets, T scale, View
 #pragma omp simd reduction(max : largest)
     for (int64_t c = 0; c < n; ++c) largest = z[c] > largest ? z[c] : largest;
     const T of_target = z[target];
-    T sum = 0;
+    Sum<T> exponentials;
+    for (int64_t from = 0; from < n; from += kBlock) {
+      const int64_t count = smaller(kBlock, n - from);
+      T* e = d ? d + from : block;
+      const T* x = z + from;
+#pragma omp simd
+      for (int64_t c = 0; c < count; ++c) e[c] = fast_exp(x[c] - largest);
+      each<T>(count, [&]<class V>(int64_t c) { exponentials.add(get<V>(e + c)); });
+    }
+    const T sum = exponentials.value();
     if (d) {
-#pragma omp simd reduction(+ : sum)
-      for (int64_t c = 0; c < n; ++c) {
-        const T e = fast_exp(z[c] - largest);
-        d[c] = e;
-        sum += e;
-      }
       const T f = scale / sum;
 #pragma omp simd
       for (int64_t c = 0; c < n; ++c) d[c] *= f;
       d[target] -= scale;
-    } else {
-#pragma omp simd reduction(+ : sum)
-      for (int64_t c = 0; c < n; ++c) sum += fast_exp(z[c] - largest);
     }
     const double loss =
         __builtin_log(static_cast<double>(sum)) + (static_cast<double>(largest) - static_cast<double>(of_target));
     if (nats) nats[r] = loss;
-    total += loss;
+    all += loss;
   }
-  return total;
+  return all;
 }
 
 }  // namespace

@@ -6,43 +6,58 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/isa/simd.h"
+
 namespace effllm::EFFLLM_ISA {
 
 [[gnu::always_inline]] inline float expm1_of_rest(float r) {  // e^r - 1 for |r| <= log(2) / 2
   float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  return p * r * r + r;
+  p = mul_add(p, r, 1.3981999507e-3f);
+  p = mul_add(p, r, 8.3334519073e-3f);
+  p = mul_add(p, r, 4.1665795894e-2f);
+  p = mul_add(p, r, 1.6666665459e-1f);
+  p = mul_add(p, r, 5.0000001201e-1f);
+  return mul_add(p * r, r, r);
 }
 [[gnu::always_inline]] inline float exp_of_rest(float r) { return expm1_of_rest(r) + 1.f; }
 
 // e^x by Cody and Waite: x = n log 2 + r, |r| <= log(2)/2, a polynomial for e^r, then 2^n by its exponent bits in two
 // factors, so that results down to the smallest normal number are right; below them 0.
-[[gnu::always_inline]] inline float fast_exp(float x) {
+struct ExpParts {
+  float scaled, power;  // e^x is their product
+};
+[[gnu::always_inline]] inline ExpParts exp_parts(float x) {
   x = x < -104.f ? -104.f : x;
   x = x > 88.8f ? 88.8f : x;
-  const float n = (x * 1.44269504f + 12582912.f) - 12582912.f;  // rounds to nearest: 1.5 * 2^23
-  float r = x - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
+  const float n = mul_add(x, 1.44269504f, 12582912.f) - 12582912.f;  // rounds to nearest: 1.5 * 2^23
+  float r = mul_sub_from(n, 0.693359375f, x);
+  r = mul_add(n, 2.12194440e-4f, r);
   const float p = exp_of_rest(r);
   const int32_t i = static_cast<int32_t>(n), half = i / 2;
   const float a = std::bit_cast<float>((half + 127) << 23), b = std::bit_cast<float>((i - half + 127) << 23);
-  return p * a * b;
+  return {p * a, b};
+}
+[[gnu::always_inline]] inline float fast_exp(float x) {
+  const ExpParts e = exp_parts(x);
+  return e.scaled * e.power;
 }
 [[gnu::always_inline]] inline double fast_exp(double x) { return __builtin_exp(x); }
+[[gnu::always_inline]] inline float one_plus_exp(float x) {
+  const ExpParts e = exp_parts(x);
+  return mul_add(e.scaled, e.power, 1.f);
+}
+[[gnu::always_inline]] inline double one_plus_exp(double x) { return 1 + __builtin_exp(x); }
 
 // e^x - 1 for x <= 88, of small x too: 2^n (e^r - 1) + (2^n - 1), with n and r as above.
 [[gnu::always_inline]] inline float fast_expm1(float x) {
   x = x < -87.f ? -87.f : x;
   x = x > 88.f ? 88.f : x;
-  const float shifted = x * 1.44269504f + 12582912.f, n = shifted - 12582912.f;  // the nearest integer, in low bits
-  float r = x - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
+  const float shifted = mul_add(x, 1.44269504f, 12582912.f),
+              n = shifted - 12582912.f;  // the nearest integer, in low bits
+  float r = mul_sub_from(n, 0.693359375f, x);
+  r = mul_add(n, 2.12194440e-4f, r);
   const float power = std::bit_cast<float>((std::bit_cast<int32_t>(shifted) + 127) << 23);
-  return power * expm1_of_rest(r) + (power - 1.f);
+  return mul_add(power, expm1_of_rest(r), power - 1.f);
 }
 [[gnu::always_inline]] inline double fast_expm1(double x) { return __builtin_expm1(x); }
 
@@ -54,24 +69,24 @@ namespace effllm::EFFLLM_ISA {
   const float m = std::bit_cast<float>((shifted & 0x007fffff) + 0x3f3504f3) - 1.f;
   const float z = m * m;
   float p = 7.0376836292e-2f;
-  p = p * m - 1.1514610310e-1f;
-  p = p * m + 1.1676998740e-1f;
-  p = p * m - 1.2420140846e-1f;
-  p = p * m + 1.4249322787e-1f;
-  p = p * m - 1.6668057665e-1f;
-  p = p * m + 2.0000714765e-1f;
-  p = p * m - 2.4999993993e-1f;
-  p = p * m + 3.3333331174e-1f;
+  p = mul_add(p, m, -1.1514610310e-1f);
+  p = mul_add(p, m, 1.1676998740e-1f);
+  p = mul_add(p, m, -1.2420140846e-1f);
+  p = mul_add(p, m, 1.4249322787e-1f);
+  p = mul_add(p, m, -1.6668057665e-1f);
+  p = mul_add(p, m, 2.0000714765e-1f);
+  p = mul_add(p, m, -2.4999993993e-1f);
+  p = mul_add(p, m, 3.3333331174e-1f);
   float y = p * m * z;
-  y = y + e * -2.12194440e-4f;
-  y = y - 0.5f * z;
-  return m + y + e * 0.693359375f;
+  y = mul_add(e, -2.12194440e-4f, y);
+  y = mul_sub_from(0.5f, z, y);
+  return mul_add(e, 0.693359375f, m + y);
 }
 [[gnu::always_inline]] inline double fast_log(double x) { return __builtin_log(x); }
 
 template <class T>
 [[gnu::always_inline]] inline T sigmoid(T x) {
-  return T(1) / (T(1) + fast_exp(-x));
+  return T(1) / one_plus_exp(-x);
 }
 
 // Two sigmoids by one division, to 5 ulp in f32, where arguments beyond +-40 count as that: e^-40 instead of less.
@@ -82,9 +97,10 @@ struct Sigmoids {
 [[gnu::always_inline]] inline float exp_within_40(float x) {
   x = x < -40.f ? -40.f : x;
   x = x > 40.f ? 40.f : x;
-  const float shifted = x * 1.44269504f + 12582912.f, n = shifted - 12582912.f;  // the nearest integer, in low bits
-  float r = x - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
+  const float shifted = mul_add(x, 1.44269504f, 12582912.f),
+              n = shifted - 12582912.f;  // the nearest integer, in low bits
+  float r = mul_sub_from(n, 0.693359375f, x);
+  r = mul_add(n, 2.12194440e-4f, r);
   return exp_of_rest(r) * std::bit_cast<float>((std::bit_cast<int32_t>(shifted) + 127) << 23);
 }
 [[gnu::always_inline]] inline Sigmoids<float> sigmoids(float x, float y) {
@@ -110,12 +126,12 @@ template <class T>
 [[gnu::always_inline]] inline float fast_tanh(float x) {
   const float a = x < 0 ? -x : x, z = x * x;
   float p = -5.70498872745e-3f;
-  p = p * z + 2.06390887954e-2f;
-  p = p * z - 5.37397155531e-2f;
-  p = p * z + 1.33314422036e-1f;
-  p = p * z - 3.33332819422e-1f;
-  const float small = p * z * x + x;
-  const float large = 1.f - 2.f / (1.f + fast_exp(2.f * a));
+  p = mul_add(p, z, 2.06390887954e-2f);
+  p = mul_add(p, z, -5.37397155531e-2f);
+  p = mul_add(p, z, 1.33314422036e-1f);
+  p = mul_add(p, z, -3.33332819422e-1f);
+  const float small = mul_add(p * z, x, x);
+  const float large = 1.f - 2.f / one_plus_exp(2.f * a);
   return a < 0.625f ? small : x < 0 ? -large : large;
 }
 [[gnu::always_inline]] inline double fast_tanh(double x) { return __builtin_tanh(x); }
@@ -125,17 +141,17 @@ template <class T>
 [[gnu::always_inline]] inline float fast_erf(float x) {
   const float a = x < -4.f ? -4.f : x > 4.f ? 4.f : x, z = a * a;
   float p = -2.72614225801306e-10f;
-  p = p * z + 2.77068142495902e-08f;
-  p = p * z - 2.10102402082508e-06f;
-  p = p * z - 5.69250639462346e-05f;
-  p = p * z - 7.34990630326855e-04f;
-  p = p * z - 2.95459980854025e-03f;
-  p = p * z - 1.60960333262415e-02f;
+  p = mul_add(p, z, 2.77068142495902e-08f);
+  p = mul_add(p, z, -2.10102402082508e-06f);
+  p = mul_add(p, z, -5.69250639462346e-05f);
+  p = mul_add(p, z, -7.34990630326855e-04f);
+  p = mul_add(p, z, -2.95459980854025e-03f);
+  p = mul_add(p, z, -1.60960333262415e-02f);
   float q = -1.45660718464996e-05f;
-  q = q * z - 2.13374055278905e-04f;
-  q = q * z - 1.68282697438203e-03f;
-  q = q * z - 7.37332916720468e-03f;
-  q = q * z - 1.42647390514189e-02f;
+  q = mul_add(q, z, -2.13374055278905e-04f);
+  q = mul_add(q, z, -1.68282697438203e-03f);
+  q = mul_add(q, z, -7.37332916720468e-03f);
+  q = mul_add(q, z, -1.42647390514189e-02f);
   float y = a * (p / q);
   y = y > 1.f ? 1.f : y < -1.f ? -1.f : y;
   y = x > 3.92f ? 1.f : y;
@@ -151,12 +167,12 @@ struct Normal {
 };
 [[gnu::always_inline]] inline Normal<float> normal(float x) {
   const float a = x < 0 ? -x : x, e = fast_exp(-0.5f * x * x);
-  const float t = 1.f / (1.f + 0.23164189f * a);  // 0.3275911 / sqrt 2
-  float p = 0.5307027145f;                        // the coefficients halved
-  p = p * t - 0.7265760135f;
-  p = p * t + 0.7107068705f;
-  p = p * t - 0.142248368f;
-  p = p * t + 0.127414796f;
+  const float t = 1.f / mul_add(0.23164189f, a, 1.f);  // 0.3275911 / sqrt 2
+  float p = 0.5307027145f;                             // the coefficients halved
+  p = mul_add(p, t, -0.7265760135f);
+  p = mul_add(p, t, 0.7107068705f);
+  p = mul_add(p, t, -0.142248368f);
+  p = mul_add(p, t, 0.127414796f);
   const float tail = p * t * e;
   return {0.39894228f * e, x < 0 ? tail : 1.f - tail};
 }

@@ -80,7 +80,7 @@ void product(const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, in
         for (int64_t i = 0; i < kTall; ++i) {
           const Vec<T> left = load(p + i * a_row);
 #pragma GCC unroll 4
-          for (int64_t j = 0; j < kWide; ++j) sum[i][j] += left * right[j];
+          for (int64_t j = 0; j < kWide; ++j) sum[i][j] = mul_add(left, right[j], sum[i][j]);
         }
       }
 #pragma GCC unroll 4

@@ -37,8 +37,8 @@ void scan(const ModalScan<T>& a) noexcept {
         Complex<T> now = times<T>(complex_at(w + i, im), complex_at(h + i, im));
         now.re += u;
         store_complex(h + i, im, now);
-        y += now.re * load(e + i);
-        minus += now.im * load(e + im + i);
+        y = mul_add(now.re, load(e + i), y);
+        minus = mul_add(now.im, load(e + im + i), minus);
       }
       store_some<T>(a.y.row(t) + c, y - minus, n);
     }
@@ -82,13 +82,13 @@ void scan_backward(const ModalScan<T>& a, const ModalScanBackward<T>& g) noexcep
         const Vec<T> u = load_some(a.u.row(t) + c, n), dy = g.d_y ? load_some(g.d_y.row(t) + c, n) : Vec<T>{};
         const T* const keep = before + (t - from) * one;
         Vec<T> du = skip * dy;
-        to_skip += u * dy;
+        to_skip = mul_add(u, dy, to_skip);
         for (int64_t i = 0; i < im; i += v) {
           const Complex<T> x = complex_at(keep + i, im), turn = complex_at(w + i, im), read = complex_at(e + i, im);
           Complex<T> now = times<T>(turn, x), d = complex_at(running + k + i, im);
           now.re += u;
           add_to(to_e + k + i, im, Complex<T>{dy * now.re, -(dy * now.im)});
-          d = {d.re + read.re * dy, d.im - read.im * dy};
+          d = {mul_add(read.re, dy, d.re), mul_sub_from(read.im, dy, d.im)};
           du += d.re;
           add_to(to_w + k + i, im, times_conjugate<T>(d, x));
           store_complex(running + k + i, im, times_conjugate<T>(d, turn));

@@ -1,18 +1,8 @@
 // Normalisation of rows: root mean square (Zhang and Sennrich 2019) and layer norm (Ba et al. 2016).
-#include <cmath>
-
-#include "kernels/isa/simd.h"
+#include "kernels/isa/sums.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
-
-template <class T>
-T dot(const T* a, const T* b, int64_t n) {
-  T s = 0;
-#pragma omp simd reduction(+ : s)
-  for (int64_t c = 0; c < n; ++c) s += a[c] * b[c];
-  return s;
-}
 
 template <class T>
 T root(T x) {
@@ -50,17 +40,10 @@ void rms_norm_backward(View<const T> x, const T* weight, int64_t width, const T*
     for (int64_t g = 0; g < groups; ++g) {
       const T *p = x.row(r) + g * width, *q = dy.row(r) + g * width;
       const T s = rstd[r * groups + g];
-      T mean = 0;
-      if (weight) {
-#pragma omp simd reduction(+ : mean)
-        for (int64_t c = 0; c < width; ++c) mean += q[c] * weight[c] * p[c];
-      } else {
-        mean = dot(p, q, width);
-      }
-      mean *= s * s * s / static_cast<T>(width);
+      const T mean = (weight ? dot(q, weight, p, width) : dot(p, q, width)) * (s * s * s / static_cast<T>(width));
       if (d_weight) {
 #pragma omp simd
-        for (int64_t c = 0; c < width; ++c) d_weight[c] += q[c] * p[c] * s;
+        for (int64_t c = 0; c < width; ++c) d_weight[c] = mul_add(q[c] * p[c], s, d_weight[c]);
       }
       if (!dx) continue;
       T* o = dx.row(r) + g * width;
@@ -69,10 +52,10 @@ void rms_norm_backward(View<const T> x, const T* weight, int64_t width, const T*
         for (int64_t c = 0; c < width; ++c) o[c] = 0;
       if (weight) {
 #pragma omp simd
-        for (int64_t c = 0; c < width; ++c) o[c] = keep * o[c] + q[c] * weight[c] * s - p[c] * mean;
+        for (int64_t c = 0; c < width; ++c) o[c] = mul_sub_from(p[c], mean, mul_add(keep, o[c], q[c] * weight[c] * s));
       } else {
 #pragma omp simd
-        for (int64_t c = 0; c < width; ++c) o[c] = keep * o[c] + q[c] * s - p[c] * mean;
+        for (int64_t c = 0; c < width; ++c) o[c] = mul_sub_from(p[c], mean, mul_add(keep, o[c], q[c] * s));
       }
     }
 }
@@ -85,19 +68,20 @@ void layer_norm(View<const T> x, const T* weight, const T* bias, int64_t width, 
     for (int64_t g = 0; g < groups; ++g) {
       const T *p = x.row(r) + g * width, *w = weight + g * width;
       T* o = y.row(r) + g * width;
-      T m = 0, v = 0;
-#pragma omp simd reduction(+ : m)
-      for (int64_t c = 0; c < width; ++c) m += p[c];
-      m /= static_cast<T>(width);
-#pragma omp simd reduction(+ : v)
-      for (int64_t c = 0; c < width; ++c) v += (p[c] - m) * (p[c] - m);
-      const T s = T(1) / root(v / static_cast<T>(width) + eps);
+      Sum<T> sum, squares;
+      each<T>(width, [&]<class V>(int64_t c) { sum.add(get<V>(p + c)); });
+      const T m = sum.value() / static_cast<T>(width);
+      each<T>(width, [&]<class V>(int64_t c) {
+        const V x_c = get<V>(p + c) - m;
+        squares.add(x_c, x_c);
+      });
+      const T s = T(1) / root(squares.value() / static_cast<T>(width) + eps);
       mean[r * groups + g] = m;
       rstd[r * groups + g] = s;
       if (bias) {
         const T* b = bias + g * width;
 #pragma omp simd
-        for (int64_t c = 0; c < width; ++c) o[c] = (p[c] - m) * s * w[c] + b[c];
+        for (int64_t c = 0; c < width; ++c) o[c] = mul_add((p[c] - m) * s, w[c], b[c]);
       } else {
 #pragma omp simd
         for (int64_t c = 0; c < width; ++c) o[c] = (p[c] - m) * s * w[c];
@@ -120,17 +104,16 @@ void layer_norm_backward(View<const T> x, const T* weight, int64_t width, const 
       const int64_t at = g * width;
       const T *p = x.row(r) + at, *q = dy.row(r) + at, *w = weight + at;
       const T m = mean[r * groups + g], s = rstd[r * groups + g];
-      T sum_g = 0, sum_gn = 0;
-#pragma omp simd reduction(+ : sum_g, sum_gn)
-      for (int64_t c = 0; c < width; ++c) {
-        const T gw = q[c] * w[c];
-        sum_g += gw;
-        sum_gn += gw * (p[c] - m);
-      }
+      Sum<T> sum_g, sum_gn;
+      each<T>(width, [&]<class V>(int64_t c) {
+        const V gw = get<V>(q + c) * get<V>(w + c);
+        sum_g.add(gw);
+        sum_gn.add(gw, get<V>(p + c) - m);
+      });
       if (d_weight) {
         T* d = d_weight + at;
 #pragma omp simd
-        for (int64_t c = 0; c < width; ++c) d[c] += q[c] * (p[c] - m) * s;
+        for (int64_t c = 0; c < width; ++c) d[c] = mul_add(q[c] * (p[c] - m), s, d[c]);
       }
       if (d_bias) {
         T* d = d_bias + at;
@@ -139,13 +122,13 @@ void layer_norm_backward(View<const T> x, const T* weight, int64_t width, const 
       }
       if (!dx) continue;
       T* o = dx.row(r) + at;
-      const T a = sum_g / static_cast<T>(width), b = sum_gn * s * s / static_cast<T>(width);
+      const T a = sum_g.value() / static_cast<T>(width), b = sum_gn.value() * s * s / static_cast<T>(width);
       if (add_x) {
 #pragma omp simd
-        for (int64_t c = 0; c < width; ++c) o[c] += s * (q[c] * w[c] - a - (p[c] - m) * b);
+        for (int64_t c = 0; c < width; ++c) o[c] = mul_add(s, mul_sub_from(p[c] - m, b, q[c] * w[c] - a), o[c]);
       } else {
 #pragma omp simd
-        for (int64_t c = 0; c < width; ++c) o[c] = s * (q[c] * w[c] - a - (p[c] - m) * b);
+        for (int64_t c = 0; c < width; ++c) o[c] = s * mul_sub_from(p[c] - m, b, q[c] * w[c] - a);
       }
     }
 }

@@ -1,15 +1,21 @@
 // One pass over slabs: the norm of a gradient, and AdamW (Loshchilov and Hutter 2019).
-#include "kernels/isa/simd.h"
+#include "kernels/isa/sums.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
 
 template <class T>
 double sum_of_squares(const T* x, int64_t n) noexcept {
-  double s = 0;
-#pragma omp simd reduction(+ : s)
-  for (int64_t i = 0; i < n; ++i) s += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  return s;
+  constexpr int64_t kLane = kLanes<double>;
+  typedef T Part __attribute__((vector_size(kLane * sizeof(T)), aligned(sizeof(T)), may_alias));
+  Sum<double> s;
+  int64_t i = 0;
+  for (; i + kLane <= n; i += kLane) {
+    const Vec<double> v = __builtin_convertvector(*reinterpret_cast<const Part*>(x + i), Vec<double>);
+    s.add(v, v);
+  }
+  for (; i < n; ++i) s.add(static_cast<double>(x[i]), static_cast<double>(x[i]));
+  return s.value();
 }
 
 template <class T>
@@ -28,9 +34,9 @@ void adamw(const AdamwArgs& args, int64_t n, const T* grad, T* value, T* m, T* v
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
     const T g = grad[i] * g_scale;
-    m[i] = b1 * m[i] + rest1 * g;
-    v[i] = b2 * v[i] + rest2 * g * g;
-    value[i] = value[i] * decay - step * m[i] / (root(v[i]) * root_bias2 + eps);
+    m[i] = mul_add(b1, m[i], rest1 * g);
+    v[i] = mul_add(b2, v[i], rest2 * g * g);
+    value[i] = mul_add(value[i], decay, -step * m[i] / mul_add(root(v[i]), root_bias2, eps));
   }
 }
 

@@ -29,7 +29,7 @@ struct Tanh {
   template <class T>
   static T df(T x) {
     const T y = fast_tanh(x);
-    return T(1) - y * y;
+    return mul_sub_from(y, y, T(1));
   }
 };
 struct Relu {
@@ -60,7 +60,7 @@ struct Silu {
   template <class T>
   static T df(T x) {
     const T s = sigmoid(x);
-    return s + x * s * (T(1) - s);
+    return mul_add(x * s, T(1) - s, s);
   }
 };
 struct Gelu {  // x Phi(x) with the exact error function
@@ -71,18 +71,18 @@ struct Gelu {  // x Phi(x) with the exact error function
   template <class T>
   static T df(T x) {
     const Normal<T> n = normal(x);
-    return n.below + x * n.density;
+    return mul_add(x, n.density, n.below);
   }
 };
 struct GeluTanh {  // 0.5 (1 + tanh z) = sigmoid(2 z)
   template <class T>
   static T f(T x) {
-    return x * sigmoid(T(2 * kTanhScale) * x * (T(1) + T(kTanhCubic) * x * x));
+    return x * sigmoid(T(2 * kTanhScale) * x * mul_add(T(kTanhCubic) * x, x, T(1)));
   }
   template <class T>
   static T df(T x) {
-    const T s = sigmoid(T(2 * kTanhScale) * x * (T(1) + T(kTanhCubic) * x * x));
-    return s + x * s * (T(1) - s) * T(2 * kTanhScale) * (T(1) + T(3 * kTanhCubic) * x * x);
+    const T s = sigmoid(T(2 * kTanhScale) * x * mul_add(T(kTanhCubic) * x, x, T(1)));
+    return mul_add(x * s * (T(1) - s) * T(2 * kTanhScale), mul_add(T(3 * kTanhCubic) * x, x, T(1)), s);
   }
 };
 struct Softplus {
@@ -199,7 +199,7 @@ void apply_backward(View<const T> x, View<const T> dy, View<T> dx, bool add) {
     T* d = dx.row(r);
     if (add) {
 #pragma omp simd
-      for (int64_t c = 0; c < x.cols; ++c) d[c] += F::df(a[c]) * g[c];
+      for (int64_t c = 0; c < x.cols; ++c) d[c] = mul_add(F::df(a[c]), g[c], d[c]);
     } else {
 #pragma omp simd
       for (int64_t c = 0; c < x.cols; ++c) d[c] = F::df(a[c]) * g[c];
@@ -261,7 +261,7 @@ void multiply(T alpha, View<const T> a, View<const T> b, View<T> y, bool add) no
     T* o = y.row(r);
     if (add) {
 #pragma omp simd
-      for (int64_t c = 0; c < a.cols; ++c) o[c] += alpha * p[c] * q[c];
+      for (int64_t c = 0; c < a.cols; ++c) o[c] = mul_add(alpha * p[c], q[c], o[c]);
     } else {
 #pragma omp simd
       for (int64_t c = 0; c < a.cols; ++c) o[c] = alpha * p[c] * q[c];
@@ -276,7 +276,7 @@ void scale(T alpha, View<const T> a, View<T> y, bool add) noexcept {
     T* o = y.row(r);
     if (add) {
 #pragma omp simd
-      for (int64_t c = 0; c < a.cols; ++c) o[c] += alpha * p[c];
+      for (int64_t c = 0; c < a.cols; ++c) o[c] = mul_add(alpha, p[c], o[c]);
     } else {
 #pragma omp simd
       for (int64_t c = 0; c < a.cols; ++c) o[c] = alpha * p[c];
@@ -338,8 +338,8 @@ void swiglu_backward(View<const T> gate_up, View<const T> dy, View<T> d_gate_up,
 #pragma omp simd
     for (int64_t c = 0; c < width; ++c) {
       const T s = sigmoid(gate[c]), act = gate[c] * s;
-      d_gate[c] = keep * d_gate[c] + g[c] * up[c] * (s + act * (T(1) - s));
-      d_up[c] = keep * d_up[c] + g[c] * act;
+      d_gate[c] = mul_add(keep, d_gate[c], g[c] * up[c] * mul_add(act, T(1) - s, s));
+      d_up[c] = mul_add(keep, d_up[c], g[c] * act);
     }
   }
 }

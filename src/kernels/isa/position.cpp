@@ -19,8 +19,8 @@ void rotate(View<const T> x, int64_t heads, int64_t head_dim, int64_t dim, const
 #pragma omp simd
       for (int64_t c = 0; c < half; ++c) {
         const T s = sign * sn[c], u = a[c], v = b[c];
-        p[c] = keep * p[c] + u * cs[c] - v * s;
-        q[c] = keep * q[c] + v * cs[c] + u * s;
+        p[c] = mul_sub_from(v, s, mul_add(u, cs[c], keep * p[c]));
+        q[c] = mul_add(u, s, mul_add(v, cs[c], keep * q[c]));
       }
       for (int64_t c = dim; c < head_dim; ++c) p[c] += a[c];
     }

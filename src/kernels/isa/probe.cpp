@@ -16,7 +16,7 @@ double fma_chains(int64_t rounds, T* sink) noexcept {
   for (int i = 0; i < kChains; ++i) x[i] = broadcast(static_cast<T>(i));
   for (int64_t r = 0; r < rounds; ++r)
 #pragma GCC unroll 32
-    for (int i = 0; i < kChains; ++i) x[i] = x[i] * half + half;
+    for (int i = 0; i < kChains; ++i) x[i] = mul_add(x[i], half, half);
   Vec<T> sum{};
 #pragma GCC unroll 32
   for (int i = 0; i < kChains; ++i) sum += x[i];
@@ -41,7 +41,7 @@ T read_all(const T* x, int64_t n) noexcept {
 template <class T>
 void triad(const T* b, const T* c, T s, T* a, int64_t n) noexcept {
 #pragma omp simd
-  for (int64_t i = 0; i < n; ++i) a[i] = b[i] + s * c[i];
+  for (int64_t i = 0; i < n; ++i) a[i] = mul_add(s, c[i], b[i]);
 }
 
 template <class T>

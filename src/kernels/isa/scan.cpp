@@ -16,7 +16,7 @@ void scan(View<const T> a, View<const T> b, const T* h0, const uint8_t* starts, 
       for (int64_t c = 0; c < b.cols; ++c) y[c] = bt[c];
     } else {
 #pragma omp simd
-      for (int64_t c = 0; c < b.cols; ++c) y[c] = at[c] * before[c] + bt[c];
+      for (int64_t c = 0; c < b.cols; ++c) y[c] = mul_add(at[c], before[c], bt[c]);
     }
     before = y;
   }
@@ -32,7 +32,7 @@ void put_product(const T* g, const T* x, T* y, int64_t n, bool add) {
   }
   if (add) {
 #pragma omp simd
-    for (int64_t c = 0; c < n; ++c) y[c] += g[c] * x[c];
+    for (int64_t c = 0; c < n; ++c) y[c] = mul_add(g[c], x[c], y[c]);
   } else {
 #pragma omp simd
     for (int64_t c = 0; c < n; ++c) y[c] = g[c] * x[c];

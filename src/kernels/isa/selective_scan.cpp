@@ -36,9 +36,9 @@ void forward(const SelectiveScan<T>& a) noexcept {
       const T *b = a.b.row(t), *read = a.c.row(t);
       Vec<T> y = skip * x;
       for (int64_t i = 0; i < states; ++i) {
-        const Vec<T> now = exp2_of_negative(delta * load(rate + i * w)) * load(h + i * w) + in * b[i];
+        const Vec<T> now = mul_add(exp2_of_negative(delta * load(rate + i * w)), load(h + i * w), in * b[i]);
         store<T>(h + i * w, now);
-        y += now * read[i];
+        y = mul_add(read[i], now, y);
       }
       store_some<T>(a.y.row(t) + c, y, n);
     }
@@ -84,7 +84,7 @@ void restore(const SelectiveScan<T>& a, const Work<T>& s, int64_t from, int64_t 
       const Vec<T> h = load(s.h + i * w), e = exp2_of_negative(delta * load(s.rate + i * w) * T(-kLog2E));
       store<T>(before + i * w, h);
       store<T>(decay + i * w, e);
-      store<T>(s.h + i * w, e * h + in * b[i]);
+      store<T>(s.h + i * w, mul_add(e, h, in * b[i]));
     }
   }
 }
@@ -102,21 +102,21 @@ template <class T>
   T *to_b = s.to_b + at, *to_c = s.to_c + at;
   Vec<T> to_in{}, to_delta{};
   for (int64_t i = 0; i < states * w; i += w) {
-    const Vec<T> e = load(decay + i), kept = e * load(before + i), now = kept + in * *b;
-    store<T>(to_c + i, load(to_c + i) + dy * now);
-    const Vec<T> d = load(gradient + i) + dy * *read, faded = d * kept;
-    store<T>(to_b + i, load(to_b + i) + d * in);
-    to_in += d * *b;
-    to_delta -= faded * load(s.rate + i);
-    store<T>(to_rate + i, load(to_rate + i) - faded * delta);
+    const Vec<T> e = load(decay + i), kept = e * load(before + i), now = mul_add(*b, in, kept);
+    store<T>(to_c + i, mul_add(dy, now, load(to_c + i)));
+    const Vec<T> d = mul_add(*read, dy, load(gradient + i)), faded = d * kept;
+    store<T>(to_b + i, mul_add(d, in, load(to_b + i)));
+    to_in = mul_add(*b, d, to_in);
+    to_delta = mul_sub_from(faded, load(s.rate + i), to_delta);
+    store<T>(to_rate + i, mul_sub_from(faded, delta, load(to_rate + i)));
     store<T>(gradient + i, d * e);
     ++b;
     ++read;
   }
   if (a.starts && a.starts[t]) clear(gradient, states);
-  to_skip += dy * x;
-  if (g.d_x) put_some<T>(g.d_x.row(t) + c, delta * to_in + skip * dy, n, g.add_x);
-  if (g.d_delta) put_some<T>(g.d_delta.row(t) + c, x * to_in + to_delta, n, g.add_delta);
+  to_skip = mul_add(dy, x, to_skip);
+  if (g.d_x) put_some<T>(g.d_x.row(t) + c, mul_add(delta, to_in, skip * dy), n, g.add_x);
+  if (g.d_delta) put_some<T>(g.d_delta.row(t) + c, mul_add(x, to_in, to_delta), n, g.add_delta);
 }
 
 // Lanes of the vectors at `from`, one for each state, summed into a row.

@@ -19,7 +19,7 @@ void add_taps(const T* const* x, const T* const* w, T* y, int64_t cols, bool add
 #pragma omp simd
   for (int64_t c = 0; c < cols; ++c) {
     T s = add ? y[c] : T(0);
-    for (int n = 0; n < kTaps; ++n) s += x[n][c] * w[n][c];
+    for (int n = 0; n < kTaps; ++n) s = mul_add(x[n][c], w[n][c], s);
     y[c] = s;
   }
 }
@@ -100,7 +100,7 @@ void weight_gradient(View<const T> x, View<const T> history, const uint8_t* star
       if (!from) break;
       T* to = dw.row(dw.rows - 1 - back);
 #pragma omp simd
-      for (int64_t c = 0; c < x.cols; ++c) to[c] += g[c] * from[c];
+      for (int64_t c = 0; c < x.cols; ++c) to[c] = mul_add(g[c], from[c], to[c]);
       if (starts && t >= back && starts[t - back]) break;
     }
   }

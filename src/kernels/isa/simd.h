@@ -44,6 +44,52 @@ template <class T>
 [[gnu::always_inline]] inline Vec<T> broadcast(T x) {
   return x - Vec<T>{};  // not {} + x: that is an addition, which turns -0 into 0
 }
+
+// a b + c and c - a b, rounded once where the instruction set fuses them and twice in the generic set. The compiler is
+// told to fuse nothing (-ffp-contract=off), so that bits follow from the source: not from the tile or the row that a
+// number stands in, nor from the compiler's version or options.
+#if defined(__AVX512F__)
+[[gnu::always_inline]] inline Vec<float> mul_add(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return __builtin_ia32_vfmaddps512_mask(a, b, c, -1, 4);  // all lanes, rounded as the thread's mode says
+}
+[[gnu::always_inline]] inline Vec<double> mul_add(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return __builtin_ia32_vfmaddpd512_mask(a, b, c, -1, 4);
+}
+#elif defined(__FMA__)
+[[gnu::always_inline]] inline Vec<float> mul_add(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return __builtin_ia32_vfmaddps256(a, b, c);
+}
+[[gnu::always_inline]] inline Vec<double> mul_add(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return __builtin_ia32_vfmaddpd256(a, b, c);
+}
+#else
+[[gnu::always_inline]] inline Vec<float> mul_add(Vec<float> a, Vec<float> b, Vec<float> c) { return a * b + c; }
+[[gnu::always_inline]] inline Vec<double> mul_add(Vec<double> a, Vec<double> b, Vec<double> c) { return a * b + c; }
+#endif
+#if defined(__FMA__)
+[[gnu::always_inline]] inline float mul_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+[[gnu::always_inline]] inline double mul_add(double a, double b, double c) { return __builtin_fma(a, b, c); }
+#else
+[[gnu::always_inline]] inline float mul_add(float a, float b, float c) { return a * b + c; }
+[[gnu::always_inline]] inline double mul_add(double a, double b, double c) { return a * b + c; }
+#endif
+[[gnu::always_inline]] inline Vec<float> mul_add(float a, Vec<float> b, Vec<float> c) {
+  return mul_add(broadcast(a), b, c);
+}
+[[gnu::always_inline]] inline Vec<double> mul_add(double a, Vec<double> b, Vec<double> c) {
+  return mul_add(broadcast(a), b, c);
+}
+[[gnu::always_inline]] inline Vec<float> mul_add(Vec<float> a, Vec<float> b, float c) {
+  return mul_add(a, b, broadcast(c));
+}
+[[gnu::always_inline]] inline Vec<double> mul_add(Vec<double> a, Vec<double> b, double c) {
+  return mul_add(a, b, broadcast(c));
+}
+template <class A, class B, class C>
+[[gnu::always_inline]] inline C mul_sub_from(A a, B b, C c) {
+  return mul_add(-a, b, c);
+}
+
 template <class T>
 [[gnu::always_inline]] inline T smaller(T a, T b) {
   return b < a ? b : a;

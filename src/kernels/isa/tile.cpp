@@ -18,7 +18,7 @@ void multiply(const Tile<T>& t) noexcept {
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 2
-        for (int v = 0; v < kVecs; ++v) sum[r][v] += a[r * kRowStride] * y[v];
+        for (int v = 0; v < kVecs; ++v) sum[r][v] = mul_add(a[r * kRowStride], y[v], sum[r][v]);
     }
   }
 #pragma GCC unroll 16

@@ -25,10 +25,10 @@ void token_mix(const TokenMix<T>& p, View<T> out) noexcept {
       if (p.m) {
         const T* m = p.m.row(t) + i * p.step;
 #pragma omp simd
-        for (int64_t c = 0; c < n; ++c) y[c] = x[c] + (known * before[c] - x[c]) * (mix[c] + m[c]);
+        for (int64_t c = 0; c < n; ++c) y[c] = mul_add(known * before[c] - x[c], mix[c] + m[c], x[c]);
       } else {
 #pragma omp simd
-        for (int64_t c = 0; c < n; ++c) y[c] = x[c] + (known * before[c] - x[c]) * mix[c];
+        for (int64_t c = 0; c < n; ++c) y[c] = mul_add(known * before[c] - x[c], mix[c], x[c]);
       }
     }
   }
@@ -52,13 +52,13 @@ void token_mix_backward(const TokenMix<T>& p, const TokenMixBackward<T>& g) noex
 #pragma omp simd
         for (int64_t c = 0; c < n; ++c) {
           all[c] += dy[c];
-          moved[c] += dy[c] * (mix[c] + m[c]);
+          moved[c] = mul_add(dy[c], mix[c] + m[c], moved[c]);
         }
       } else {
 #pragma omp simd
         for (int64_t c = 0; c < n; ++c) {
           all[c] += dy[c];
-          moved[c] += dy[c] * mix[c];
+          moved[c] = mul_add(dy[c], mix[c], moved[c]);
         }
       }
       if (g.d_m) {
@@ -66,12 +66,12 @@ void token_mix_backward(const TokenMix<T>& p, const TokenMixBackward<T>& g) noex
         if (!g.add_m)
           for (int64_t c = 0; c < n; ++c) y[c] = 0;
 #pragma omp simd
-        for (int64_t c = 0; c < n; ++c) y[c] += dy[c] * (known * before[c] - x[c]);
+        for (int64_t c = 0; c < n; ++c) y[c] = mul_add(dy[c], known * before[c] - x[c], y[c]);
       }
       if (g.d_mix) {
         T* y = g.d_mix + i * g.d_mix_stride;
 #pragma omp simd
-        for (int64_t c = 0; c < n; ++c) y[c] += dy[c] * (known * before[c] - x[c]);
+        for (int64_t c = 0; c < n; ++c) y[c] = mul_add(dy[c], known * before[c] - x[c], y[c]);
       }
     }
     if (g.d_x) {

@@ -1,9 +1,7 @@
 // Test-time training of a linear model through LayerNorm, rows of one head: the inner gradient, its own gradient, and
 // the lower triangle by which tokens of a mini-batch read one another. A row's arithmetic depends on no later row and
 // not on how many rows there are.
-#include <utility>
-
-#include "kernels/isa/simd.h"
+#include "kernels/isa/sums.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
@@ -14,50 +12,6 @@ T root(T x) {
                         : static_cast<T>(__builtin_sqrtf(static_cast<float>(x)));
 }
 
-// f<Vec<T>>(i) for whole vectors from i on, f<T>(i) for what is left of n elements.
-template <class T, class F>
-[[gnu::always_inline]] inline void each(int64_t n, F&& f) {
-  int64_t i = 0;
-  for (; i + kLanes<T> <= n; i += kLanes<T>) f.template operator()<Vec<T>>(i);
-  for (; i < n; ++i) f.template operator()<T>(i);
-}
-template <class V, class T>
-[[gnu::always_inline]] inline V get(const T* p) {
-  if constexpr (sizeof(V) == sizeof(T))
-    return *p;
-  else
-    return load(p);
-}
-template <class T>
-[[gnu::always_inline]] inline void put(T* p, T x) {
-  *p = x;
-}
-template <class T>
-[[gnu::always_inline]] inline void put(T* p, Vec<T> x) {
-  store(p, x);
-}
-
-template <int kBy, class V, int... kLane>
-[[gnu::always_inline]] inline V turn(V x, std::integer_sequence<int, kLane...>) {
-  return __builtin_shufflevector(x, x, ((kLane + kBy) % static_cast<int>(sizeof...(kLane)))...);
-}
-// The sum of all lanes, by halves.
-template <class T, int kHalf = static_cast<int>(kLanes<T>) / 2>
-[[gnu::always_inline]] inline T total(Vec<T> x) {
-  if constexpr (kHalf == 0)
-    return x[0];
-  else
-    return total<T, kHalf / 2>(x + turn<kHalf>(x, std::make_integer_sequence<int, static_cast<int>(kLanes<T>)>()));
-}
-template <class T>
-struct Sum {
-  Vec<T> lanes = {};
-  T rest = 0;
-  [[gnu::always_inline]] void add(Vec<T> x) { lanes += x; }
-  [[gnu::always_inline]] void add(T x) { rest += x; }
-  [[gnu::always_inline]] T times(T share) const { return (total<T>(lanes) + rest) * share; }
-};
-
 template <class T>
 struct Moments {
   T mean, rstd;
@@ -66,12 +20,12 @@ template <class T>
 [[gnu::always_inline]] inline Moments<T> moments(const T* x, int64_t n, T share, T eps) {
   Sum<T> sum, squares;
   each<T>(n, [&]<class V>(int64_t i) { sum.add(get<V>(x + i)); });
-  const T mean = sum.times(share);
+  const T mean = sum.value() * share;
   each<T>(n, [&]<class V>(int64_t i) {
     const V d = get<V>(x + i) - mean;
-    squares.add(d * d);
+    squares.add(d, d);
   });
-  return {mean, T(1) / root(squares.times(share) + eps)};
+  return {mean, T(1) / root(squares.value() * share + eps)};
 }
 
 // With h = (z - mean) r, e = weight h + bias - (v - k) and c = weight e: a = eta r (c - mean(c) - h mean(c h)).
@@ -86,12 +40,12 @@ void gradient(const TttRows<T>& x, View<T> a) noexcept {
     Sum<T> sum, sum_h;
     each<T>(n, [&]<class V>(int64_t i) {
       const V w = get<V>(weight + i), h = (get<V>(z + i) - m.mean) * m.rstd;
-      const V c = w * (w * h + get<V>(bias + i) - get<V>(v + i) + get<V>(k + i));
+      const V c = w * (mul_add(w, h, get<V>(bias + i)) - get<V>(v + i) + get<V>(k + i));
       put(y + i, c);
       sum.add(c);
-      sum_h.add(c * h);
+      sum_h.add(c, h);
     });
-    const T step = *x.eta.row(t) * m.rstd, m1 = sum.times(share), m2 = sum_h.times(share);
+    const T step = *x.eta.row(t) * m.rstd, m1 = sum.value() * share, m2 = sum_h.value() * share;
     each<T>(n, [&]<class V>(int64_t i) {
       put(y + i, step * (get<V>(y + i) - m1 - (get<V>(z + i) - m.mean) * m.rstd * m2));
     });
@@ -116,15 +70,15 @@ void gradient_backward(const TttRows<T>& x, const TttRowGradients<T>& g) noexcep
     Sum<T> c_sum, ch_sum, g_sum, gh_sum, gc_sum;
     each<T>(n, [&]<class V>(int64_t i) {
       const V w = get<V>(weight + i), h = (get<V>(z + i) - mean) * r, d = get<V>(da + i);
-      const V c = w * (w * h + get<V>(bias + i) - get<V>(v + i) + get<V>(k + i));
+      const V c = w * (mul_add(w, h, get<V>(bias + i)) - get<V>(v + i) + get<V>(k + i));
       c_sum.add(c);
-      ch_sum.add(c * h);
+      ch_sum.add(c, h);
       g_sum.add(d);
-      gh_sum.add(d * h);
-      gc_sum.add(d * c);
+      gh_sum.add(d, h);
+      gc_sum.add(d, c);
     });
-    const T m1 = c_sum.times(share), m2 = ch_sum.times(share), n1 = g_sum.times(share), n2 = gh_sum.times(share),
-            n3 = gc_sum.times(share);
+    const T m1 = c_sum.value() * share, m2 = ch_sum.value() * share, n1 = g_sum.value() * share,
+            n2 = gh_sum.value() * share, n3 = gc_sum.value() * share;
     const T eta = *x.eta.row(t), s = eta * r, d_eta = r * (n3 - m1 * n1 - m2 * n2);
     if (g.d_eta) {
       T& to = *g.d_eta.row(t);
@@ -133,16 +87,16 @@ void gradient_backward(const TttRows<T>& x, const TttRowGradients<T>& g) noexcep
     Sum<T> sum, sum_h;
     each<T>(n, [&]<class V>(int64_t i) {
       const V w = get<V>(weight + i), h = (get<V>(z + i) - mean) * r, d = get<V>(da + i);
-      const V e = w * h + get<V>(bias + i) - get<V>(v + i) + get<V>(k + i);
+      const V e = mul_add(w, h, get<V>(bias + i)) - get<V>(v + i) + get<V>(k + i);
       const V dc = s * (d - n1 - h * n2), error = w * dc, dh = w * error - s * (d * m2 + w * e * n2);
       put(de + i, error);
       put(dz + i, dh);
-      put(dw + i, get<V>(dw + i) + dc * e + error * h);
+      put(dw + i, mul_add(error, h, mul_add(dc, e, get<V>(dw + i))));
       put(db + i, get<V>(db + i) + error);
       sum.add(dh);
-      sum_h.add(dh * h);
+      sum_h.add(dh, h);
     });
-    const T p = sum.times(share), q = sum_h.times(share) + eta * d_eta;
+    const T p = sum.value() * share, q = sum_h.value() * share + eta * d_eta;
     each<T>(n, [&]<class V>(int64_t i) { put(dz + i, r * (get<V>(dz + i) - p - (get<V>(z + i) - mean) * r * q)); });
   }
 }
@@ -159,13 +113,13 @@ void read_columns(const TttRead<T>& x, int64_t column) {
     for (int64_t j = 0; j <= i; ++j) {
       const T s = T(1) + scores[j], *a = x.a.row(j) + column;
 #pragma GCC unroll 4
-      for (int u = 0; u < kVectors; ++u) sum[u] += s * load(a + u * kLane);
+      for (int u = 0; u < kVectors; ++u) sum[u] = mul_add(s, load(a + u * kLane), sum[u]);
     }
     const T tau = x.tau[i];
     T* y = x.y.row(i) + column;
 #pragma GCC unroll 4
     for (int u = 0; u < kVectors; ++u)
-      store(y + u * kLane, (load(y + u * kLane) + load(x.bias + column + u * kLane)) - tau * sum[u]);
+      store(y + u * kLane, mul_sub_from(tau, sum[u], load(y + u * kLane) + load(x.bias + column + u * kLane)));
   }
 }
 
@@ -180,9 +134,9 @@ void read(const TttRead<T>& x) noexcept {
   for (; c < n; ++c)
     for (int64_t i = 0; i < x.y.rows; ++i) {
       T sum = x.sum ? x.sum.row(i)[c] : T(0);
-      for (int64_t j = 0; j <= i; ++j) sum += (T(1) + x.scores.row(i)[j]) * x.a.row(j)[c];
+      for (int64_t j = 0; j <= i; ++j) sum = mul_add(T(1) + x.scores.row(i)[j], x.a.row(j)[c], sum);
       T& y = x.y.row(i)[c];
-      y = (y + x.bias[c]) - x.tau[i] * sum;
+      y = mul_sub_from(x.tau[i], sum, y + x.bias[c]);
     }
 }
 
