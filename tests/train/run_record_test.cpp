@@ -186,23 +186,7 @@ TEST_CASE(
   REQUIRE(r.counters);
   CHECK(r.counters->samples == 400);
   CHECK(has(not_recorded(r, "x"), "x is of format version 1, which did not record"));
-  // Resumed, it goes on from there as a run of today, and says so once.
   const TinyFolder t("record_version_1");
-  fs::create_directories(t / "runs/c/ckpt");
-  fs::copy_file(file, t / "runs/c/ckpt/step_000000100.safetensors");
-  RunRequest on = request(t, true);
-  on.config.train.max_steps = 103;
-  const std::string next = (Run(on).train().folder / "ckpt/step_000000103.safetensors").string();
-  const RunRecord resumed = read_record(SafetensorsFile(next), next);
-  CHECK(resumed.version == 2);
-  CHECK(resumed.defaults == 1);  // of its first day
-  CHECK(resumed.corpus.complete());
-  CHECK(resumed.counters->samples == 412);
-  CHECK(resumed.counters->optimizer_steps == 103);
-  const std::string log = slurp(t / "runs/c/log.txt");
-  const std::string_view said = "did not record the borders of splits";
-  CHECK(has(log, said));
-  CHECK(log.find(said, log.find(said) + 1) == log.npos);
   // What is exported from it says so too.
   export_model(load_model(file), t / "out");
   const fs::path out = t / "out/model.safetensors";
