@@ -11,7 +11,7 @@ namespace {
 
 // `effllm ARGS` under `ulimit -v KIB`.
 Ended limited(const World& w, int64_t kib, const std::string& args) {
-  return run_command({"/bin/sh", "-c", "ulimit -v " + std::to_string(kib) + "; exec " + EFFLLM_BINARY + " " + args},
+  return run_command({"/bin/sh", "-c", "ulimit -v " + std::to_string(kib) + "; exec " + kBinary + " " + args},
                      w.in);
 }
 

@@ -351,7 +351,7 @@ TEST_CASE("cli plot: colours where they are wanted") {
   terminal.variables = {{"TERM", "xterm"}};
   const auto on_terminal = [&](const std::string& more, const std::string& before = "") {
     const Ended r = run_command(
-        {"/usr/bin/env", "script", "-qec", before + std::string(EFFLLM_BINARY) + " plot runs/tiny" + more, "/dev/null"},
+        {"/usr/bin/env", "script", "-qec", before + std::string(kBinary) + " plot runs/tiny" + more, "/dev/null"},
         terminal);
     CHECK(r.out.find("train/bpc") != r.out.npos);
     return r.out.find("\x1b[36m") != r.out.npos;

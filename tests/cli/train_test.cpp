@@ -32,7 +32,7 @@ TEST_CASE("cli train: results go to stdout, progress and what comes next to stde
   CHECK(has(r.out, "runs/tiny: 40 steps, 7.68 K tokens in "));
   CHECK(has(r.out, "best val loss"));
   CHECK(has(r.err, "step 40  val loss"));
-  CHECK(has(r.err, std::string("next:  ") + EFFLLM_BINARY + " eval runs/tiny"));
+  CHECK(has(r.err, std::string("next:  ") + kBinary + " eval runs/tiny"));
   CHECK_FALSE(has(r.err, "\x1b"));  // no terminal
   CHECK_FALSE(has(r.err, "\r"));
   std::string kept = read_text(w.scratch.path / "tiny.yaml");  // but for the corpus' full path
