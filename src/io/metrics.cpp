@@ -14,6 +14,7 @@ constexpr MetricInfo kMetrics[] = {
     {"lr", "1", "learning rate"},
     {"grad_norm", "1", "global norm of the gradient before clipping"},
     {"tokens", "tokens", "tokens trained on so far"},
+    {"epoch", "1", "passes over the training split so far"},
     {"scored_tokens", "tokens", "tokens that were scored"},
     {"flops", "FLOP", "floating-point operations so far"},
     {"wall_s", "s", "time of training steps so far"},
