@@ -60,7 +60,9 @@ ExitCode plot(const Common& common, const PlotArgs& args) {
   const bool characters = all_have_characters(journals);
   const std::string unit = characters ? "bpc" : "bpb";
   const std::vector<std::string> metrics =
-      args.metric.empty() ? std::vector<std::string>{"train/" + unit, "val/" + unit} : std::vector{args.metric};
+      args.metric.empty()
+          ? std::vector<std::string>{"train/" + unit, "eval_train/" + unit, "val/" + unit, "test/" + unit}
+          : std::vector{args.metric};
   std::vector<PlotSeries> all;
   for (size_t i = 0; i < journals.size(); ++i) {
     const JournalData& journal = journals[i];

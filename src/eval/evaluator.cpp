@@ -107,22 +107,28 @@ class Evaluation {
     scores_.resize(windows_.size());
   }
 
-  void run() {
+  void run(const std::function<void(double)>& progress) {
+    const auto told = [&](size_t i, size_t of) {
+      if (progress) progress(static_cast<double>(i) / static_cast<double>(of));
+    };
     if (options_.protocol == "carried") {
       ModelState state = model_.make_state(1, windows_.back().end);
-      for (size_t i = 0; i < windows_.size(); ++i) score({i, i + 1}, &state);
+      for (size_t i = 0; i < windows_.size(); ++i) told(i, windows_.size()), score({i, i + 1}, &state);
       return;
     }
     const auto tasks = tasks_of(windows_, options_.batch);
     const auto workers = static_cast<int>(std::min<size_t>(static_cast<size_t>(threads()), tasks.size()));
     if (workers == 1 || in_parallel()) {
-      for (const Task& t : tasks) score(t, nullptr);
+      for (size_t i = 0; i < tasks.size(); ++i) told(i, tasks.size()), score(tasks[i], nullptr);
       return;
     }
     std::atomic<size_t> next = 0;
-    run_workers(workers, [&](int) {
+    run_workers(workers, [&](int worker) {
       try {
-        for (size_t i; (i = next.fetch_add(1)) < tasks.size();) score(tasks[i], nullptr);
+        for (size_t i; (i = next.fetch_add(1)) < tasks.size();) {
+          if (worker == 0) told(i, tasks.size());
+          score(tasks[i], nullptr);
+        }
       } catch (...) {
         next = tasks.size();
         throw;
@@ -243,12 +249,12 @@ std::string beyond_training(const LanguageModel& model, int64_t trained, const E
 }
 
 EvalResult evaluate(const LanguageModel& model, const TokenizedText& text, const Tokenizer& tokenizer,
-                    const EvalOptions& options) {
+                    const EvalOptions& options, const std::function<void(double)>& progress) {
   check(model, tokenizer, options);
   const Tape::Paused paused;
   const auto before = std::chrono::steady_clock::now();
   Evaluation evaluation(model, text, tokenizer, options);
-  evaluation.run();
+  evaluation.run(progress);
   EvalResult result = evaluation.summarise();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
   return result;

@@ -9,6 +9,7 @@
 //   carried  Chunks of T inputs in order, the state carried from one to the next: all that came before is context.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 
@@ -54,8 +55,9 @@ std::string beyond_training(const LanguageModel& model, int64_t trained, const E
 
 // Scores `text`. The bits of the result don't depend on the number of threads. ConfigError for an unknown protocol,
 // sizes out of range, windows longer than learned positions reach, and `carried` with learned positions; DataError for
-// a split with nothing to score or tokens outside the model's vocabulary.
+// a split with nothing to score or tokens outside the model's vocabulary. `progress` is told, on the caller's thread,
+// which part of the work has been taken on.
 EvalResult evaluate(const LanguageModel& model, const TokenizedText& text, const Tokenizer& tokenizer,
-                    const EvalOptions& options);
+                    const EvalOptions& options, const std::function<void(double)>& progress = nullptr);
 
 }  // namespace effllm

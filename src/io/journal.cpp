@@ -102,7 +102,9 @@ class Reader {
     } else if (type == "event") {
       add_event(*step, text_of(record, "level"), text_of(record, "text"), record);
     } else {
-      return take_row(type, *step, record);
+      // Earlier versions wrote evaluations on the training split among the rows of training.
+      const bool evaluation = type == "train" && record.contains("scored_tokens");
+      return take_row(evaluation ? evaluation_kind(type) : type, *step, record);
     }
     return true;
   }
@@ -206,6 +208,8 @@ void Journal::event(int64_t step, std::string_view level, std::string_view text,
 void Journal::resume(int64_t from_step, std::string_view checkpoint) {
   file_.append(fmt::format(R"({{"type":"resume","from_step":{},"checkpoint":{}}})", from_step, quoted(checkpoint)));
 }
+
+std::string evaluation_kind(std::string_view split) { return split == "train" ? "eval_train" : std::string(split); }
 
 const std::vector<double>* JournalTable::find(std::string_view name) const {
   for (const auto& [column, values] : columns)

@@ -15,6 +15,10 @@
 
 namespace effllm {
 
+// The kind of an evaluation's rows, by the split that was scored: "val", "test", or "eval_train": "train" are the rows
+// of training itself.
+std::string evaluation_kind(std::string_view split);
+
 // Writes lines; each is one write(2), so a kill can cut only the last. IoError where the disk refuses one: the caller
 // decides whether the run goes on.
 class Journal {

@@ -154,7 +154,9 @@ void Run::log_row() {
 void Run::evaluate_now() {
   if (evaluated_step_ == at_.step) return;
   evaluated_step_ = at_.step;
-  const EvalResult r = evaluate(*model_, val_text_, *tokenizer_, evaluation_of(config_));
+  const EvalResult r = evaluate(*model_, val_text_, *tokenizer_, evaluation_of(config_), [&](double done) {
+    terminal_.update(fmt::format("step {}  evaluating on {} {:3.0f}%", at_.step, config_.eval.split, 100 * done));
+  });
   const double loss = r.nats_per_token();
   std::vector<std::pair<std::string, double>> row = {{"loss", loss},
                                                      {"bpc", r.bits_per_char()},
@@ -165,7 +167,7 @@ void Run::evaluate_now() {
                                                      {"tokens", static_cast<double>(at_.tokens)},
                                                      {"wall_s", at_.seconds}};
   if (r.kind == TextKind::bytes) row.erase(row.begin() + 1);
-  if (at_.step > journaled_step_) journal_->row(config_.eval.split, at_.step, row);
+  if (at_.step > journaled_step_) journal_->row(evaluation_kind(config_.eval.split), at_.step, row);
   const bool better = std::isfinite(loss) && !(loss >= at_.best_val);
   if (better) at_.best_val = loss, at_.best_step = at_.step;
   say(fmt::format("step {}  {} loss {:.4f}  {:.4f} {}{}", at_.step, config_.eval.split, loss, r.bits(),

@@ -82,7 +82,7 @@ void Run::resume_from(const Newest& newest) {
     say(text.substr(0, text.size() - 1));
   }
   const JournalData rows = read_journal(folder_.journal());
-  if (const JournalTable* t = rows.find(config_.eval.split)) journaled_step_ = t->step.back();
+  if (const JournalTable* t = rows.find(evaluation_kind(config_.eval.split))) journaled_step_ = t->step.back();
 }
 
 // A loss is the best only among those that were measured alike, on the same text.

@@ -218,3 +218,19 @@ TEST_CASE("journal: it becomes an HDF5 file with units") {
   CHECK(read_hdf5_series(folder / "m.h5", "train/loss") == std::vector<double>{1, 0.5, 1.0 / 3});
   CHECK(read_hdf5_series(folder / "m.h5", "val/bpc") == std::vector<double>{1.5});
 }
+
+TEST_CASE("journal: evaluations on the training split stand apart, those of earlier versions too") {
+  CHECK(evaluation_kind("train") == "eval_train");
+  CHECK(evaluation_kind("val") == "val");
+  CHECK(evaluation_kind("test") == "test");
+  TempFolder folder("journal_mixed");
+  spill(folder / "m.jsonl",
+        "{\"type\":\"train\",\"step\":5,\"loss\":2.5}\n"
+        "{\"type\":\"train\",\"step\":5,\"loss\":2.25,\"scored_tokens\":100}\n"
+        "{\"type\":\"train\",\"step\":6,\"loss\":2.0}\n");
+  const JournalData data = read_journal(folder / "m.jsonl");
+  REQUIRE(data.tables.size() == 2);
+  CHECK(data.find("train")->step == std::vector<int64_t>{5, 6});
+  CHECK(data.find("eval_train")->step == std::vector<int64_t>{5});
+  CHECK(data.find("eval_train")->find("loss")->front() == 2.25);
+}
