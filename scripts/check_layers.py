@@ -31,7 +31,7 @@ SINGLE_INCLUDERS = [
     ("OpenMP", re.compile(r"omp\.h$"), ["src/kernels/parallel.cpp"]),
     ("CLI11", re.compile(r"CLI/"), ["apps/*"]),
     ("OpenSSL", re.compile(r"openssl/"), ["src/base/hash.cpp"]),
-    ("zlib", re.compile(r"zlib\.h$|zconf\.h$"), ["src/eval/compress.cpp"]),
+    ("libarchive", re.compile(r"archive(_entry)?\.h$"), ["src/eval/archive.cpp"]),
 ]
 
 
@@ -143,7 +143,7 @@ PLANTS = [
     ("src/base/planted.cpp", "#include <CLI/CLI.hpp>", "include CLI11"),
     ("tests/planted_test.cpp", "#include <CLI/CLI.hpp>", "include CLI11"),
     ("src/io/planted.cpp", "#include <openssl/evp.h>", "include OpenSSL"),
-    ("src/base/planted.cpp", "#include <zlib.h>", "include zlib"),
+    ("src/base/planted.cpp", "#include <archive.h>", "include libarchive"),
     ("src/base/planted.cpp", "\tint x;", "indented by a tab"),
     ("apps/effllm/planted.h", "  \tint x;", "indented by a tab"),
     ("tests/planted_test.cpp", '"/wor' 'k/data/kjv.txt"', "of one machine"),

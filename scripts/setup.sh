@@ -7,7 +7,8 @@ set -euo pipefail
 
 packages=(
   g++ make cmake ninja-build ccache git ca-certificates curl python3 valgrind
-  libdnnl-dev libyaml-cpp-dev libfmt-dev doctest-dev libcli11-dev libhdf5-dev nlohmann-json3-dev zlib1g-dev libssl-dev
+  libdnnl-dev libyaml-cpp-dev libfmt-dev doctest-dev libcli11-dev libhdf5-dev nlohmann-json3-dev libarchive-dev libssl-dev
+  7zip bzip3 # compressors that effllm eval holds a model against; it does without
   bible-kjv bible-kjv-text # the text of the default corpus, data/kjv.yaml
 )
 for argument in "$@"; do

@@ -96,14 +96,19 @@ void declare_train(CLI::App& app, TrainArgs& a) {
 
 void declare_eval(CLI::App& app, EvalArgs& a) {
   app.add_option("model", a.model, "Run folder or checkpoint")->required();
-  app.add_option("--split", a.split, "train, val or test")->capture_default_str();
+  auto* split = app.add_option("--split", a.split, "train, val or test")->capture_default_str();
   app.add_option("--protocol", a.protocol, "windows, sliding or carried (default: the run's)");
   app.add_option("--tokens", a.tokens, "Tokens of a window");
   app.add_option("--stride", a.stride, "Tokens between windows of --protocol sliding");
   app.add_option("--max-tokens", a.max_tokens, "Score only the first so many targets; 0: all");
-  app.add_option("--corpus", a.corpus, "Another corpus than the run's");
-  app.add_flag("--allow-data-mismatch", a.allow_other_data, "Evaluate although the corpus is not the one trained on");
-  app.add_flag("!--no-baselines", a.baselines, "Leave out n-gram and gzip");
+  auto* corpus = app.add_option("--corpus", a.corpus, "Another corpus than the run's");
+  auto* other = app.add_flag("--allow-data-mismatch", a.allow_other_data,
+                             "Evaluate although the corpus is not the one trained on");
+  app.add_option("--text", a.text, "Score a text file as a whole instead of a split")
+      ->excludes(split)
+      ->excludes(corpus)
+      ->excludes(other);
+  app.add_flag("!--no-baselines", a.baselines, "Leave out n-gram models and compressors");
   app.add_option("--save-logits", a.save_logits,
                  "Write tokens and logits of the first window (and segments with data.reset: document) to this "
                  "safetensors file");
@@ -143,8 +148,9 @@ void declare_verify(CLI::App& app, VerifyArgs& a) {
 
 void declare_plot(CLI::App& app, PlotArgs& a) {
   app.add_option("runs", a.runs, "Run folders")->required();
-  app.add_option("-m,--metric", a.metric,
-                 "Such as train/loss, val/bpc (default: bpc of train and val, bpb of text that is not UTF-8)");
+  app.add_option(
+      "-m,--metric", a.metric,
+      "Such as train/loss, val/bpc (default: bpc of training and evaluations, bpb of text that is not UTF-8)");
   app.add_option("-x", a.x, "step, tokens or wall_s")
       ->capture_default_str()
       ->check(CLI::IsMember({"step", "tokens", "wall_s"}));

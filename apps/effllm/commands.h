@@ -23,7 +23,7 @@ struct TrainArgs {
 ExitCode train(const Common&, const TrainArgs&);
 
 struct EvalArgs {
-  std::string model, corpus, split = "val", protocol, save_logits;
+  std::string model, corpus, text, split = "val", protocol, save_logits;
   std::optional<int64_t> tokens, stride;
   int64_t max_tokens = 0;
   bool baselines = true, allow_other_data = false;

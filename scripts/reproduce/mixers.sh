@@ -14,9 +14,12 @@ for config in configs/mixers/*.yaml; do
   grep -q "^$mixer," "$csv" && continue
   run=runs/mixer_$mixer
   "$effllm" train -q --config "$config" --name "mixer_$mixer" --resume auto > /dev/null
-  result=$("$effllm" eval "$run" --split test --json)
-  bits=$(number bits_per_char <<< "${result#*gzip*\}\],}")
-  two=$(number bits_per_byte <<< "${result#*baselines}")
+  result=$("$effllm" eval "$run" --split test --no-baselines --json)
+  bits=$(number bits_per_char <<< "$result")
+  if [ -z "${two:-}" ]; then # of the corpus, not of the model; the first of the baselines
+    baselines=$("$effllm" eval "$run" --split test --json)
+    two=$(number bits_per_byte <<< "${baselines#*\"baselines\"}")
+  fi
   error=$(awk "BEGIN {print $(number stderr_nats <<< "$result") / log(2)}")
   parameters=$("$effllm" describe "$config" --json | grep -o '"total":{[^}]*}' | number parameters)
   tokens=$(number tokens < "$run/status.json")

@@ -143,18 +143,26 @@ bool Corpus::separator_found() const {
 }
 
 TokenizedText Corpus::tokenize(const Tokenizer& tokenizer, Split split) const {
-  const std::string_view source = text(split);
-  if (source.empty()) throw DataError("corpus `{}` has no {} split; choose another", manifest_.name, to_string(split));
-  TokenizedText out;
+  if (text(split).empty())
+    throw DataError("corpus `{}` has no {} split; choose another", manifest_.name, to_string(split));
+  TokenizedText out = tokenize_text(tokenizer, text(split), manifest_.document_separator,
+                                    fmt::format("corpus `{}`, split {}", manifest_.name, to_string(split)));
   out.kind = facts_.kind;
+  return out;
+}
+
+TokenizedText tokenize_text(const Tokenizer& tokenizer, std::string_view source, const std::string& separator,
+                            const std::string& name) {
+  if (source.empty()) throw DataError("{}: the text is empty", name);
+  TokenizedText out;
+  out.kind = examine_text(source).kind;
   try {
     out.tokens = tokenizer.encode(source);
   } catch (const DataError& e) {
-    throw DataError("corpus `{}`, split {}: {}", manifest_.name, to_string(split), e.what());
+    throw DataError("{}: {}", name, e.what());
   }
   out.bytes = static_cast<int64_t>(source.size());
   out.document_starts = {0};
-  const std::string& separator = manifest_.document_separator;
   if (separator.empty()) return out;
   // A document begins with the first token that begins at or after the separator's end.
   int64_t byte = 0;

@@ -38,6 +38,11 @@ struct TokenizedText {
 // (also as path_text writes it), from here or from the folder of `near`. DataError where there is none.
 std::filesystem::path find_manifest(const std::string& name, const std::filesystem::path& near = {});
 
+// `source` as tokens; a document starts after each occurrence of `separator`, where that is not empty. `name` is for
+// messages. DataError for an empty text and for symbols that the tokenizer lacks.
+TokenizedText tokenize_text(const Tokenizer& tokenizer, std::string_view source, const std::string& separator,
+                            const std::string& name);
+
 class Corpus {
  public:
   // That of the manifest which is found so. The text is looked for beside it; where it is a link, beside what it leads

@@ -1,60 +1,62 @@
 #include "eval/compress.h"
 
-#include <zlib.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 
 #include "base/error.h"
+#include "eval/archive.h"
+#include "io/program.h"
 
 namespace effllm {
 namespace {
 
-constexpr int kGzipWindowBits = 15 + 16;  // the largest window; + 16: gzip's header and trailer instead of zlib's
-constexpr int kMemoryLevel = 8;           // zlib's and gzip's default
-constexpr size_t kInputPiece = size_t{1} << 30;  // avail_in has 32 bits
+constexpr std::array<std::string_view, 3> kSevenZip = {"7zz", "7z", "7za"};
+constexpr std::array<std::string_view, 1> kBzip3 = {"bzip3"};
 
-class Deflate {
- public:
-  Deflate() {
-    if (deflateInit2(&stream_, 9, Z_DEFLATED, kGzipWindowBits, kMemoryLevel, Z_DEFAULT_STRATEGY) != Z_OK)
-      throw MemoryError("zlib can't start: no memory for its window");
-  }
-  ~Deflate() { deflateEnd(&stream_); }
-  Deflate(const Deflate&) = delete;
-  Deflate& operator=(const Deflate&) = delete;
+// $0 is 7-Zip. A 7z file can't go through a pipe: it is written to a folder that goes away however the shell ends. The
+// text comes through stdin, because 7-Zip takes less than `mem` where it knows the size.
+constexpr const char* kPpmdScript =
+    "d=$(mktemp -d) || exit\n"
+    "trap 'rm -rf \"$d\"' EXIT; trap 'exit 1' HUP INT TERM\n"
+    "\"$0\" a -bd -bso0 -bsp0 -m0=PPMd:o=16:mem=256m -si \"$d/a.7z\" && wc -c < \"$d/a.7z\"";
 
-  // Takes all of `piece` in and returns how many bytes came out.
-  int64_t take(std::string_view piece, bool last) {
-    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(piece.data()));  // zlib doesn't write to it
-    stream_.avail_in = static_cast<uInt>(piece.size());
-    int64_t written = 0;
-    do {
-      stream_.next_out = out_.data();
-      stream_.avail_out = static_cast<uInt>(out_.size());
-      if (deflate(&stream_, last ? Z_FINISH : Z_NO_FLUSH) == Z_STREAM_ERROR)
-        throw Error(ExitCode::internal, "zlib refused its own stream");
-      written += static_cast<int64_t>(out_.size() - stream_.avail_out);
-    } while (stream_.avail_out == 0);
-    return written;
-  }
+int64_t seven_zip_ppmd(const std::string& program, std::string_view text) {
+  const std::string said = run_program({"/bin/sh", "-c", kPpmdScript, program}, text);
+  const int64_t bytes = std::strtoll(said.c_str(), nullptr, 10);
+  if (bytes <= 0) throw IoError("{} wrote no archive", program);
+  return bytes;
+}
 
- private:
-  z_stream stream_{};
-  std::array<Bytef, 1 << 16> out_;
-};
+// One block: what lies in another block is not read. It takes about six times its size of memory.
+int64_t bzip3(std::string_view text) {
+  const std::string program = find_program(kBzip3);
+  if (program.empty()) throw IoError("it is not installed (Debian's package bzip3)");
+  const size_t mib = std::max<size_t>((text.size() >> 20) + 1, 16);  // 16 is bzip3's default
+  if (mib > 511) throw DataError("a text of {} MiB is longer than its largest block, 511 MiB", mib);
+  return static_cast<int64_t>(run_program({program, "-e", "-c", "-b", fmt::format("{}", mib)}, text).size());
+}
+
+Compressor ppmd() {
+  const std::string program = find_program(kSevenZip);
+  if (program.empty()) return {"PPMd (libarchive, order 6, 16 MiB)", ppmd_bytes};
+  return {"PPMd (7-Zip, order 16, 256 MiB)",
+          [program](std::string_view text) { return seven_zip_ppmd(program, text); }};
+}
+
+Compressor by_libarchive(std::string name, const std::string& filter) {
+  return {std::move(name), [filter](std::string_view text) { return filtered_bytes(filter, text); }};
+}
 
 }  // namespace
 
-int64_t gzip_bytes(std::string_view text) {
-  Deflate deflate;
-  int64_t written = 0;
-  do {
-    const size_t n = std::min(text.size(), kInputPiece);
-    written += deflate.take(text.substr(0, n), n == text.size());
-    text.remove_prefix(n);
-  } while (!text.empty());
-  return written;
+std::vector<Compressor> compressors() {
+  return {ppmd(),
+          {"bzip3 (one block)", bzip3},
+          by_libarchive("xz -9 (64 MiB back)", "xz"),
+          by_libarchive("bzip2 -9 (blocks of 900 kB)", "bzip2"),
+          by_libarchive("gzip -9 (32 KiB back)", "gzip")};
 }
 
 }  // namespace effllm

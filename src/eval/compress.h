@@ -1,13 +1,21 @@
-// What a general-purpose compressor makes of a text: a reference point for bits per byte.
+// Compressors of text, the yardsticks that need no training: each as it is installed on this machine.
 #pragma once
 #include <cstdint>
+#include <functional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace effllm {
 
-// Bytes of the whole text in gzip's format: zlib's DEFLATE at level 9, with header (10 bytes) and trailer (8). GNU gzip
-// has a DEFLATE of its own; `gzip -9` comes within 0.2 % of this.
-// MemoryError where zlib gets no memory.
-int64_t gzip_bytes(std::string_view text);
+struct Compressor {
+  std::string name;  // with what decides how well it does: order, memory, how far it looks back
+  // Size of the compressed text in bytes, header included. An Error where it isn't installed or fails.
+  std::function<int64_t(std::string_view)> bytes;
+};
+
+// PPMd, bzip3, xz, bzip2, gzip. PPMd by 7-Zip where that is installed, otherwise as libarchive has it; bzip3 by its
+// program; the rest by libarchive, whose sizes are those of the programs `xz -9` and `bzip2 -9`, and of zlib.
+std::vector<Compressor> compressors();
 
 }  // namespace effllm

@@ -35,7 +35,8 @@ TEST_CASE("cli: train, eval, generate, plot, describe, export on one run") {
     CHECK(std::filesystem::exists(run / "eval" / (std::string("val-") + protocol + ".json")));
   }
   const Ended shown = w.effllm({"eval", "runs/tiny", "--split", "test"});
-  CHECK(shown.out.find("5-gram, Kneser-Ney") != shown.out.npos);
+  CHECK(shown.out.find("Kneser-Ney 5-gram") != shown.out.npos);
+  CHECK(shown.out.find("train + val") != shown.out.npos);
   CHECK(shown.out.find("gzip -9") != shown.out.npos);
 
   CHECK(w.effllm({"generate", "runs/tiny", "-p", "line", "-n", "30", "--greedy"}).out.size() >= 30);

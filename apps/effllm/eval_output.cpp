@@ -1,0 +1,101 @@
+#include "eval_output.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "base/terminal.h"
+#include "base/text.h"
+#include "io/file.h"
+#include "json_output.h"
+
+namespace effllm::app {
+namespace {
+
+// What the result belongs to, beside the text.
+nlohmann::json data_json(const LoadedModel& m, const EvalTarget& target) {
+  nlohmann::json j = {{"tokenizer", m.tokenizer->kind()},
+                      {"vocabulary", m.tokenizer->vocab_size()},
+                      {"trained_on_before", m.earlier_data}};
+  if (!target.split) return j;
+  const CorpusIdentity c = target.corpus->identity();
+  j.update({{"hash", c.hash()},
+            {"train_end", *c.train_end},
+            {"val_end", *c.val_end},
+            {"separator", *c.separator},
+            {"other_than_trained_on", target.other_than_trained_on}});
+  return j;
+}
+
+}  // namespace
+
+std::string result_file_name(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o) {
+  const EvalOptions own = evaluation_of(m.config);
+  std::string name =
+      fmt::format("{}-{}", target.split ? target.name : "text_" + target.file_sha256.substr(0, 12), o.protocol);
+  if (o.tokens != own.tokens) name += fmt::format("-tokens_{}", o.tokens);
+  if (o.stride != own.stride) name += fmt::format("-stride_{}", o.stride);
+  if (o.max_tokens) name += fmt::format("-max_tokens_{}", o.max_tokens);
+  if (target.split && (!m.corpus.complete() || !target.other_than_trained_on.empty()))
+    name += fmt::format("-corpus_{}", target.corpus->identity().hash().substr(0, 12));
+  return name + ".json";
+}
+
+bool keep_result(const std::filesystem::path& file, const nlohmann::json& result) {
+  try {
+    write_file_atomic(file, json_text(result, 2) + "\n");
+    return true;
+  } catch (const IoError& e) {
+    print_stderr(fmt::format("warning: the result is not kept with the run: {}\n", e.what()));
+    return false;
+  }
+}
+
+void print_result(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o, const EvalResult& r) {
+  fmt::print("{} (step {}) on {}: {}\n", m.checkpoint.string(), m.step,
+             target.split ? fmt::format("{} of {}", target.name, target.corpus->manifest().name) : target.name,
+             describe(o));
+  const std::string spread = std::isfinite(r.stderr_nats) ? fmt::format(" +- {:.4f}", r.stderr_nats) : "";
+  const std::string per_char = r.characters ? fmt::format("{:.4f} bits/char, ", r.bits_per_char()) : "";
+  fmt::print("  {:.4f}{} nats/token, {}{:.4f} bits/byte, perplexity {:.3f}, over {} tokens in {}\n", r.nats_per_token(),
+             spread, per_char, r.bits_per_byte(), r.perplexity(), r.tokens, human_seconds(r.seconds));
+}
+
+nlohmann::json result_json(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o, const EvalResult& r) {
+  nlohmann::json j = {{"schema_version", 1},
+                      {"checkpoint", m.checkpoint.string()},
+                      {"step", m.step},
+                      {"data", data_json(m, target)},
+                      {"protocol", describe(o)},
+                      {"tokens", r.tokens},
+                      {"bytes", r.bytes},
+                      {"text", to_string(r.kind)},
+                      {"characters", r.characters ? nlohmann::json(r.characters) : nlohmann::json()},
+                      {"nats_per_token", r.nats_per_token()},
+                      {"stderr_nats", std::isfinite(r.stderr_nats) ? nlohmann::json(r.stderr_nats) : nlohmann::json()},
+                      {"bits_per_char", r.characters ? nlohmann::json(r.bits_per_char()) : nlohmann::json()},
+                      {"bits_per_byte", r.bits_per_byte()},
+                      {"perplexity", r.perplexity()},
+                      {"seconds", r.seconds}};
+  if (target.split)
+    j.update({{"corpus", target.corpus->manifest().name},
+              {"data_sha256", target.corpus->manifest().sha256},
+              {"split", target.name}});
+  else
+    j.update({{"file", target.name}, {"file_sha256", target.file_sha256}});
+  return j;
+}
+
+void add_baselines(nlohmann::json& j, const Baselines& all) {
+  j["baselines"] = nlohmann::json::array();
+  for (const Baseline& b : all.rows)
+    j["baselines"].push_back({{"name", b.name},
+                              {"before", b.before},
+                              {"before_bytes", b.before_bytes},
+                              {"adapts", b.adapts},
+                              {"bits_per_byte", b.bits_per_byte}});
+  j["left_out"] = nlohmann::json::array();
+  for (const LeftOut& l : all.left_out) j["left_out"].push_back({{"name", l.name}, {"reason", l.reason}});
+}
+
+}  // namespace effllm::app

@@ -1,0 +1,24 @@
+// What `effllm eval` says and keeps.
+#pragma once
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "eval/baselines.h"
+#include "eval/evaluator.h"
+#include "train/eval_target.h"
+
+namespace effllm::app {
+
+// A run's own settings have the plain name, and each departure from them is in the name: no result takes the place of
+// one that was measured otherwise.
+std::string result_file_name(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o);
+
+nlohmann::json result_json(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o, const EvalResult& r);
+void add_baselines(nlohmann::json& j, const Baselines& all);
+void print_result(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o, const EvalResult& r);
+
+// Writes the result beside the run. A folder that can't be written is a warning: no reason to fail. False then.
+bool keep_result(const std::filesystem::path& file, const nlohmann::json& result);
+
+}  // namespace effllm::app
