@@ -107,8 +107,8 @@ TEST_CASE("journal: the header has every key that may follow, with a value of it
       CHECK_FALSE(m.units.empty());
       all.emplace_back(m.name, 3);
     }
-    journal.row("train", 1, all);
-    journal.row("val", 2, Values{{"loss", kNan}});
+    journal.row("val", 1, all);
+    journal.row("train", 2, Values{{"loss", kNan}});
     journal.event(2, "info", "text", 1.5);
     journal.resume(2, "c");
   }
@@ -129,7 +129,7 @@ TEST_CASE("journal: the header has every key that may follow, with a value of it
   const JournalData data = read_journal(folder / "m.jsonl");
   CHECK(data.run_id == "r1");
   REQUIRE(data.tables.size() == 2);
-  CHECK(data.find("train")->step == std::vector<int64_t>{1});
+  CHECK(data.find("train")->step == std::vector<int64_t>{2});
   CHECK(data.events.size() == 2);
 }
 
