@@ -29,8 +29,8 @@ class Journal {
   // First line of a run. It holds a value of its type for every key that a later line may have: readers that guess a
   // table's columns from its first lines then know them all.
   void header(std::string_view run_id, std::string_view config_sha256);
-  // `kind` ("train", "val" ...) is of [A-Za-z0-9_.-], the names of values are those of all_metrics(). JSON has no number
-  // that isn't finite: it is null, and `not_finite` says which ("loss=nan ppl=inf").
+  // `kind` ("train", "val" ...) is of [A-Za-z0-9_.-], the names of values are those of all_metrics(). JSON has no
+  // number that isn't finite: it is null, and `not_finite` says which ("loss=nan ppl=inf").
   void row(std::string_view kind, int64_t step, std::span<const std::pair<std::string, double>> values);
   // `wall_s`: seconds of training, where known.
   void event(int64_t step, std::string_view level, std::string_view text,
@@ -60,8 +60,8 @@ struct JournalData {
   const JournalTable* find(std::string_view kind) const;  // null where missing
 };
 
-// Reads what a Journal wrote, even while it is being written; headers are no rows. IoError where it cannot be read, DataError for a file of
-// a newer format or one whose table would be absurdly large.
+// Reads what a Journal wrote, even while it is being written; headers are no rows. IoError where it cannot be read,
+// DataError for a file of a newer format or one whose table would be absurdly large.
 JournalData read_journal(const std::filesystem::path& path);
 
 // The journal as a document for write_hdf5: a group per kind, units and long names of the metrics that are known by

@@ -11,8 +11,7 @@ namespace {
 
 // `effllm ARGS` under `ulimit -v KIB`.
 Ended limited(const World& w, int64_t kib, const std::string& args) {
-  return run_command({"/bin/sh", "-c", "ulimit -v " + std::to_string(kib) + "; exec " + kBinary + " " + args},
-                     w.in);
+  return run_command({"/bin/sh", "-c", "ulimit -v " + std::to_string(kib) + "; exec " + kBinary + " " + args}, w.in);
 }
 
 // Characters, not bytes.

@@ -185,7 +185,8 @@ TEST_CASE("cli train, eval: bits per character count characters, of bytes too") 
   check("val", corpus.text(effllm::Split::val).substr(1));  // the first byte is no target
 }
 
-TEST_CASE("cli: the numpy transcription agrees with the logits of a model with shared layers and parameters, documents") {
+TEST_CASE(
+    "cli: the numpy transcription agrees with the logits of a model with shared layers and parameters, documents") {
   const World w;
   if (run_command({"/usr/bin/env", "python3", "-c", "import numpy"}, w.in).code != 0) {
     MESSAGE("there is no numpy to compare with");

@@ -11,7 +11,8 @@ TEST_CASE("hgrn2: init, parameters, state and cost are those of the formulas") {
   constexpr int64_t kD = 64, kN = 16, kT = 10;
   for (int64_t layers : {1, 3}) {
     const BuiltMixer m(mixers::hgrn2, "{head_dim: 16}", kD, layers - 1, layers);
-    for (const char* name : {"in.weight", "out.weight"}) CHECK(m.deviation(name) == doctest::Approx(0.02).epsilon(0.05));
+    for (const char* name : {"in.weight", "out.weight"})
+      CHECK(m.deviation(name) == doctest::Approx(0.02).epsilon(0.05));
     CHECK(m.all("hgrn2_floor", 0));
     CHECK(m.undecayed() == std::vector<std::string>{"hgrn2_floor"});
     CHECK(m.store.count() == 4 * kD * kD + layers * kD);
@@ -25,8 +26,8 @@ TEST_CASE("hgrn2: init, parameters, state and cost are those of the formulas") {
 }
 
 TEST_CASE("hgrn2: layers share one floor, 0 in the first and growing with depth") {
-  const auto model = test::build_model(
-      "{d_model: 8, layers: [{mixer: hgrn2}, {mixer: hgrn}, {mixer: hgrn2}, {mixer: hgrn2}]}", 11);
+  const auto model =
+      test::build_model("{d_model: 8, layers: [{mixer: hgrn2}, {mixer: hgrn}, {mixer: hgrn2}, {mixer: hgrn2}]}", 11);
   REQUIRE(model->params().find("hgrn2_floor"));
   CHECK(model->params().find("hgrn2_floor")->shape == Shape{3, 8});  // HGRN2 layers alone count
   double before = 0;
@@ -75,10 +76,10 @@ TEST_CASE("hgrn2: gates that are shut or open for good leave no infinities behin
   for (const DType type : {DType::f32, DType::f64})
     for (int64_t layer : {0, 2}) {
       ParamStore store;
-      const auto m = build_mixer(parse_config("{type: hgrn2, head_dim: 4}", "test"),
-                                 {.d_model = 8, .layer = layer, .layers = 3, .max_tokens = 8, .index_of_kind = layer,
-                                  .layers_of_kind = 3},
-                                 Scope(store));
+      const auto m = build_mixer(
+          parse_config("{type: hgrn2, head_dim: 4}", "test"),
+          {.d_model = 8, .layer = layer, .layers = 3, .max_tokens = 8, .index_of_kind = layer, .layers_of_kind = 3},
+          Scope(store));
       store.materialize(1, type);
       const Tensor& w = store.find("in.weight")->value;
       for (int64_t r = 8; r < 16; ++r)
