@@ -51,7 +51,7 @@ RunCounters stored_counters(const Metadata& m, int version, const RunConfig& con
     c.samples = c.step * config.train.batch;
   else
     m.refuse("step", fmt::format("so many steps of {} samples can't have been taken", config.train.batch));
-  c.first_batch = version >= 2 ? m.integer("first_batch", 1) : config.train.batch;
+  c.first_batch = m.has("first_batch") ? m.integer("first_batch", 1) : config.train.batch;
   c.seconds = m.number("wall_s");
   if (m.has("save_s")) c.save_seconds = m.number("save_s");  // not in the first of them
   if (m.has("other_s")) c.other_seconds = m.number("other_s");
