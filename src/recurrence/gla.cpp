@@ -1,6 +1,9 @@
 #include "recurrence/gla.h"
 
+#include <algorithm>
+
 #include "autodiff/meter.h"
+#include "kernels/parallel.h"
 #include "recurrence/gla_head.h"
 #include "recurrence/heads.h"
 
@@ -66,6 +69,21 @@ class GlaOp final : public Op {
     return {
         .inputs = 1 << kQ | 1 << kK | 1 << kV | 1 << kLogDecay | 1 << kState0 | 1 << kSegments | 1 << kLogValueDecay,
         .outputs = options_.decay == Decay::value || both_ ? 1U : 0U};
+  }
+
+  // Of a head in the hands of each thread: decays, the state that the passes carry, and the states at which a decay's
+  // gradient is anchored.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const Shape &q = in[kQ].shape, &v = in[kV].shape;
+    const int64_t dk = q[2] / key_heads(), dv = v[2] / options_.heads, tokens = q[1];
+    const int64_t threads_at_work = in_parallel() ? 1 : std::min<int64_t>(q[0] * options_.heads, threads());
+    int64_t decays = 0, anchors = 0;
+    if (options_.decay != Decay::none) {
+      decays = (tokens + 1) * (decay_columns({q[0], options_.heads, dk, dv}) + (both_ ? dv : 0));
+      if (in[kLogDecay].shape.rank() == 3)
+        anchors = (tokens / (options_.chunk > 0 ? options_.chunk : kAnchorDistance) + 1) * dk * dv + std::max(dk, dv);
+    }
+    return scratch_of(threads_at_work * decays, threads_at_work * (decays + dk * dv + anchors), in[kQ].dtype);
   }
 
   void forward(Forward& c) override {

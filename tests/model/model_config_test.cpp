@@ -181,7 +181,7 @@ TEST_CASE("model config: mixers inside mixers are checked with their places and 
   const ConfigNode full = write_model_config(c);
   const ConfigNode& mixer = *full.find("layers")->items()[0].find("mixer");
   const ConfigNode& inner = mixer.find("branches")->items()[1];
-  CHECK(mixer.find("branches")->items()[0].find("rope_theta")->text() == "10000");
+  CHECK(mixer.find("branches")->items()[0].find("rope_theta")->text() == "10000.0");
   CHECK(inner.find("branches")->items()[0].find("gate_rank")->text() == "16");
   CHECK(inner.find("branches")->items()[1].find("candidate")->text() == "g");
   CHECK(to_yaml(write_model_config(read_model_config(full, 64))) == to_yaml(full));

@@ -28,7 +28,7 @@ void train_once(const RunConfig& c, const Preflight& p) {
                   {.carry_state = c.train.carry_state,
                    .carried_tokens = carried_tokens(c, static_cast<int64_t>(p.train.tokens.size()))});
   const auto order = build_order(c.data.order, p.train, {c.train.batch, c.train.context}, 1, false);
-  for (int64_t step : {0, 1}) CHECK(std::isfinite(trainer.step(order->at(step), step, 1).loss));
+  for (int64_t step : {0, 1}) CHECK(std::isfinite(trainer.step(order->at(step * c.train.batch), step, 1).loss));
   EvalOptions o = evaluation_of(c);
   if (o.max_tokens == 0 || o.max_tokens > 200) o.max_tokens = 200;
   CHECK(std::isfinite(evaluate(model, p.val, *p.tokenizer, o).nats));
