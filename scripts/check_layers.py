@@ -122,7 +122,7 @@ PLANTS = [
     ("src/base/planted.h", '#include "config/node.h"', "base/ is below config/"),
     ("src/tensor/planted.cpp", "#include <autodiff/tape.h>", "tensor/ is below autodiff/"),
     ("src/kernels/isa/planted.cpp", '  #  include "ops/norm.h"', "kernels/ is below ops/"),
-    ("src/data/planted.cpp", '#include "io/file.h"', "data/ is below io/"),
+    ("src/io/planted.cpp", '#include "data/corpus.h"', "io/ is below data/"),
     ("src/mixers/planted.def", '#include "ffn/ffn.h"', "must not include each other"),
     ("src/ffn/planted.cpp", '#include "mixers/mixer.h"', "must not include each other"),
     ("src/data/planted.cpp", '#include "../io/file.h"', "without `..`"),

@@ -38,7 +38,7 @@ TEST_CASE("perceptrons: widths follow from `expand`, that of swiglu rounded up t
   CHECK(Built("{type: swiglu, multiple_of: 64}")["down.weight"].shape == Shape{48, 128});
 }
 
-TEST_CASE("perceptrons: weights start with 0.02 and decay; mlp's last one as GPT-2's, smaller by the root of depth") {
+TEST_CASE("perceptrons: weights start with 0.02 and decay, mlp's last one as GPT-2's, smaller by the root of depth") {
   for (const auto& [yaml, layers] : std::vector<std::pair<std::string, int64_t>>{{"{type: mlp, bias: true}", 1},
                                                                                  {"{type: mlp, bias: true}", 12},
                                                                                  {"{type: swiglu}", 1},
