@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Plants one fault at a time and says which check catches it: scripts/faults.py [BUILD] [NAME...]
+scripts/faults.py --check only looks whether each patch still applies.
 
 A fault is tests/faults/<name>.patch: a sentence that says what is wrong, a line `tests: PATTERN` for doctest, and a
 diff of one source file. The patched copy is compiled, linked in place of the original and run; the build folder stays
@@ -122,9 +123,19 @@ def where(file: str, number: int) -> str:
     return f"{file}:{number}"
 
 
+def stale() -> int:
+    """Names the patches that no longer apply to the tree."""
+    paths = sorted(FAULTS.glob("*.patch"))
+    bad = [p.stem for p in paths if subprocess.run(["git", "apply", "--check", p], cwd=ROOT, capture_output=True).returncode]
+    print("\n".join([f"{name}: no longer applies; plant it anew" for name in bad] or [f"{len(paths)} faults apply"]))
+    return 2 if bad else 0
+
+
 def main() -> int:
     """Plants the faults named, or all."""
     arguments = sys.argv[1:]
+    if arguments == ["--check"]:
+        return stale()
     build = Path(arguments.pop(0) if arguments else ROOT / "build" / "release").resolve()
     commands = run(["ninja", "-t", "commands", "effllm_tests"], build, "ninja").splitlines()
     line = next(c for c in reversed(commands) if " -o effllm_tests " in c)
