@@ -34,7 +34,7 @@ if ((${#mixers[@]} == 0)); then
 fi
 sets=(generic)
 for isa in avx2 avx512; do
-  ! EFFLLM_ISA=$isa effllm 3 list mixers > /dev/null 2>&1 || sets+=("$isa")
+  ! EFFLLM_ISA=$isa effllm 3 doctor > /dev/null 2>&1 || sets+=("$isa")
 done
 differ=0 all=0
 for isa in "${sets[@]}"; do

@@ -49,7 +49,7 @@ source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 made=''
 [[ $root ]] || { root=$(mktemp -d) && made=$root; }
 leave() {
-  ! mountpoint -q "$root/proc" || umount "$root/proc"
+  ! mountpoint -q "$root/proc" || umount "$root/proc" || { echo "in_debian: $root is left: its proc is busy" >&2; return; }
   [[ -z $made ]] || rm -rf "$made"
 }
 trap leave EXIT

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# CPU seconds from a clone to the program that `make demo` trains with (configuring and compiling, without ccache), of
-# each commit, and their ratio to the first. In one run, since machines differ.
+# CPU seconds of what `make demo` builds before it trains (configuring and compiling, without ccache; earlier commits
+# build their tests too), of each commit, and their ratio to the first. In one run, since machines differ.
 #   scripts/measure_build.sh [COMMIT ...]       default: HEAD
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -14,6 +14,7 @@
 #include "json_output.h"
 #include "kernels/prepare.h"
 #include "model/describe.h"
+#include "model/old_defaults.h"
 #include "overrides.h"
 #include "shared.h"
 #include "train/preflight.h"
@@ -24,12 +25,13 @@
 namespace effllm::app {
 namespace {
 
-void dry_run(const Common& common, const TrainArgs& args, const RunConfig& c) {
+void dry_run(const Common& common, const TrainArgs& args, RunConfig c) {
   const Preflight ready = preflight(c);
   if (!args.from.empty()) {
     const std::filesystem::path from = find_checkpoint(args.from);
-    require_same_weights(read_record(SafetensorsFile(from), from.string()), c, *ready.tokenizer, from.string(),
-                         args.allow_other_model);
+    const RunRecord record = read_record(SafetensorsFile(from), from.string());
+    use_defaults_of(record.defaults, c.model);
+    require_same_weights(record, c, *ready.tokenizer, from.string(), args.allow_other_model);
   }
   for (const Doubt& d : ready.doubts) print_stderr("warning: " + d.message + "\n");
   if (!ready.note.empty() && !common.quiet) print_stderr(ready.note + "\n");

@@ -54,6 +54,7 @@ mamba2 {type: mamba2}
 min_gru {type: min_gru}
 min_lstm {type: min_lstm}
 hgrn {type: hgrn}
+hgrn2 {type: hgrn2}
 rg_lru {type: rg_lru}
 lstm {type: lstm}
 gru {type: gru}

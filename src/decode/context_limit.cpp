@@ -8,7 +8,7 @@
 namespace effllm {
 
 bool ContextLimit::takes_effect(int64_t prompt_tokens, int64_t new_tokens) const {
-  return tokens > 0 && prompt_tokens + new_tokens - 1 > tokens;  // the last one is not read
+  return tokens > 0 && new_tokens > tokens - prompt_tokens + 1;  // the last one is not read
 }
 
 ContextLimit context_limit(const LanguageModel& model, int64_t trained, std::optional<int64_t> asked) {

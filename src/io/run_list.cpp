@@ -66,7 +66,10 @@ RunSummary summary_of(const RunFolder& run) {
   s.parameters = value_of<int64_t>(read_object(provenance, another), "parameters", provenance, another);
   if (s.problem.empty()) s.problem = another;
   // Who trains holds the lock to its end; the kernel frees it when the process dies.
-  if (s.status == "running" && !is_locked(run.path())) s.status = "killed";
+  if (s.status == "running" && !is_locked(run.path())) {
+    s.status = value_of<std::string>(read_object(status, s.problem), "status", status, s.problem).value_or("");
+    if (s.status == "running") s.status = "killed";  // it did not end while this was read
+  }
   if (!s.problem.empty()) s.status = "damaged";
   return s;
 }

@@ -132,7 +132,8 @@ bool Run::step_once() {
     at_.row_loss_sum += r.loss;
     ++at_.row_loss_count;
     last_norm_ = r.grad_norm;
-    at_.shown_loss = at_.step <= 20 ? r.loss : 0.95 * at_.shown_loss + 0.05 * r.loss;
+    const bool known = at_.step > 20 && at_.shown_loss > 0;  // not after the first steps, or as another model
+    at_.shown_loss = known ? 0.95 * at_.shown_loss + 0.05 * r.loss : r.loss;
     return true;
   }
   ++at_.skipped_in_row;
@@ -195,7 +196,12 @@ void Run::evaluate_now() {
                                                      {"save_s", at_.save_seconds},
                                                      {"other_s", at_.other_seconds}};
   if (r.kind == TextKind::bytes) row.erase(row.begin() + 1);
-  if (at_.step > journaled_step_) journal_->row(evaluation_kind(config_.eval.split), at_.step, row);
+  if (at_.step > journaled_step_)
+    journal_->row(evaluation_kind(config_.eval.split), at_.step, row);
+  else if (measured_anew_)  // the journal has a row of this step already
+    journal_->event(at_.step, "info",
+                    fmt::format("{} loss {:.4f} by {}", config_.eval.split, loss, describe(evaluation_of(config_))),
+                    at_.seconds);
   const bool better = std::isfinite(loss) && !(loss >= at_.best_val);
   if (better) at_.best_val = loss, at_.best_step = at_.step;
   say(fmt::format("step {}  {} loss {:.4f}  {:.4f} {}{}", at_.step, config_.eval.split, loss, r.bits(),
@@ -288,6 +294,7 @@ void Run::finish() {
     save();  // anew only where this evaluation is the best
     sample_now();
   }
+  journal_->sync();
   lap(at_.other_seconds);
   const char* status = interrupted_ ? "interrupted" : "done";
   write_metrics(status);

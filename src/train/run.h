@@ -105,6 +105,8 @@ class Run {
   int defaults_ = kCheckpointVersion;  // as in RunRecord
   std::string earlier_data_;           // as there
   std::optional<Origin> origin_;       // as there
+  std::optional<int64_t> aside_;       // step whose checkpoint was the last of the model before
+  bool measured_anew_ = false;         // evaluations are by other means than before, or on other data
   bool other_model_ = false;           // since it was resumed, because somebody allowed it
   std::string provenance_;             // JSON
   double flops_per_token_ = 0;

@@ -136,8 +136,8 @@ std::vector<ConfigSection> all_sections() {
   all.push_back(section<ScheduleOptions>("optim.schedule", "The learning rate over the run."));
   all.push_back(section<GroupOptions>("optim.groups[]", "Parameters that depart from the settings of `optim`."));
   all.push_back(section<TrainOptions>("train", "Batch, horizon (exactly one of the max_ keys) and intervals."));
-  all.push_back(
-      section<EvalSection>("eval", "Evaluation and samples while training, and the defaults of `effllm eval`."));
+  all.push_back(section<EvalSection>(
+      "eval", "Evaluation and samples while training; protocol, tokens and stride are those of `effllm eval` too."));
   return all;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/escapes.h"
 #include "base/hash.h"
@@ -94,12 +95,15 @@ void Run::save() {
                    {"created_utc", utc_now()},
                    {"experiment_sha256", experiment_hash(config_)},
                    {"parameters_sha256", parameter_hash(model_->params())}});
+  journal_->sync();  // no checkpoint is ahead of its rows
+  if (aside_)
+    if (const auto kept = folder_.set_best_aside(*std::exchange(aside_, std::nullopt)))
+      say(fmt::format("{} keeps the best of the model before", path_text(*kept)));
   save_checkpoint(folder_.checkpoint(at_.step), model_->params(), more, metadata);
   saved_step_ = at_.step;
   saved_best_ = at_.best_step;
   if (at_.best_step == at_.step) folder_.mark_best(at_.step);
   folder_.rotate(config_.train.keep);
-  journal_->sync();
   lap(at_.save_seconds);
   write_status("running");
   if (metrics_budget_.due(lapped_)) write_metrics("running");
@@ -111,7 +115,8 @@ void Run::write_status(std::string_view status) {
                       {"tokens", at_.tokens},          {"wall_s", at_.seconds},
                       {"save_s", at_.save_seconds},    {"other_s", at_.other_seconds},
                       {"best_step", at_.best_step},    {"progress", std::min(1.0, progress())}};
-  s["train_loss"] = at_.step > 0 && std::isfinite(at_.shown_loss) ? nlohmann::json(at_.shown_loss) : nlohmann::json();
+  s["train_loss"] =
+      at_.shown_loss > 0 && std::isfinite(at_.shown_loss) ? nlohmann::json(at_.shown_loss) : nlohmann::json();
   s["best_val"] = std::isfinite(at_.best_val) ? nlohmann::json(at_.best_val) : nlohmann::json();
   write_file_atomic(folder_.status(), s.dump() + "\n");
 }

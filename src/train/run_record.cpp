@@ -134,9 +134,9 @@ std::unique_ptr<Tokenizer> stored_tokenizer(const RunRecord& record, const std::
 std::string not_recorded(const RunRecord& record, const std::string& path) {
   if (record.corpus.complete()) return "";
   return fmt::format(
-      "{} is of format version {}, which did not record the borders of splits and documents: of the corpus only the "
+      "{} does not say where splits and documents end, which format version 1 did not record: of the corpus only the "
       "text is compared",
-      path, record.version);
+      path);
 }
 
 }  // namespace effllm

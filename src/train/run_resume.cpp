@@ -133,8 +133,7 @@ void Run::forget_other_best(const RunRecord& then) {
   if (other_model_) {  // nor may evaluation and generation go on with weights of the model that was
     at_.row_loss_sum = at_.shown_loss = 0;
     at_.row_loss_count = 0;
-    if (const auto kept = folder_.set_best_aside(at_.step))
-      say(fmt::format("{} keeps the best so far", path_text(*kept)));
+    aside_ = at_.step;  // the best's own name, once there is a checkpoint of the other model
   }
   if (at_.best_step < 0 || (before == after && earlier_data_ == then.earlier_data && !other_model_)) return;
   say(before == after
@@ -143,6 +142,7 @@ void Run::forget_other_best(const RunRecord& then) {
           : fmt::format("evaluated from now on by {} instead of {}: the best loss starts anew", after, before));
   at_.best_val = std::numeric_limits<double>::quiet_NaN();
   at_.best_step = -1;
+  measured_anew_ = true;
 }
 
 // A kill may have come between the checkpoint and its mark.

@@ -168,7 +168,7 @@ TEST_CASE("cli identity: of a checkpoint that records only the text, that is com
   });
   const Ended eval = w.effllm({"eval", "runs/r", "--split", "test", "--no-baselines"});
   CHECK_MESSAGE(eval.code == 0, eval.err);
-  CHECK(says(eval, "is of format version 1, which did not record the borders of splits and documents"));
+  CHECK(says(eval, "does not say where splits and documents end, which format version 1 did not record"));
   CHECK(read_text(w.run / "eval/test-windows.json") == w.own_result);  // what it belongs to is not known
   CHECK(files(w.run / "eval") == 2);
   write_text(w.scratch.path / "own.txt", read_text(w.scratch.path / "own.txt") + "line 7: the quick brown fox.\n");

@@ -101,6 +101,7 @@ TEST_CASE("context limit: it takes effect where a token is read that doesn't fit
   const ContextLimit limit{.tokens = 8};
   CHECK_FALSE(limit.takes_effect(2, 7));
   CHECK(limit.takes_effect(2, 8));
+  CHECK(limit.takes_effect(2, std::numeric_limits<int64_t>::max()));
   CHECK_FALSE(ContextLimit{}.takes_effect(1000, 1000));
 }
 

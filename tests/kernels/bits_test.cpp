@@ -77,7 +77,7 @@ std::vector<RowKernel<T>> row_kernels() {
        }},
       {"group_dot", 2, 0, [&k](auto x, auto g, auto y) { k.group_dot(x, g, y, false); }},
       {"gated_skip", kCols, 0, [&k](auto x, auto g, auto y) { k.gated_skip(x, g, x, w.data(), 2, y); }}};
-  for (int f = 0; f <= static_cast<int>(Pointwise::laplace); ++f) {
+  for (int f = 0; f <= static_cast<int>(Pointwise::log); ++f) {
     const auto which = static_cast<Pointwise>(f);
     all.push_back(
         {"pointwise " + std::to_string(f), kCols, 0, [&k, which](auto x, auto, auto y) { k.pointwise(which, x, y); }});
@@ -150,7 +150,7 @@ TEST_CASE_TEMPLATE("kernel bits: an element of independent columns is the same w
         for (int64_t r = 0; r < 3; ++r) CHECK(same(y.view().row(r) + c, whole.view().row(r) + c, kCols - c));
       }
     };
-    for (int f = 0; f <= static_cast<int>(Pointwise::laplace); ++f)
+    for (int f = 0; f <= static_cast<int>(Pointwise::log); ++f)
       check("pointwise " + std::to_string(f), [&](int64_t c, View<T> y) {
         k.pointwise_backward(static_cast<Pointwise>(f), from(x, c), from(g, c), y, true);
       });

@@ -57,9 +57,9 @@ TEST_CASE("old defaults: each is of an option that is there, and is not its defa
     CAPTURE(d.mechanism);
     CAPTURE(d.key);
     const bool mixer = std::ranges::any_of(all_mixers(), [&](const MixerInfo* m) { return m->name == d.mechanism; });
-    const MixerInfo& info = mixer ? find_mixer(d.mechanism) : find_ffn(d.mechanism);
-    const auto now = info.options(), then = info.options();
-    read(*then, parse_config(fmt::format("{{{}: {}}}", d.key, d.value), "test"), info.name);
+    const MixerInfo* const info = mixer ? &find_mixer(d.mechanism) : &find_ffn(d.mechanism);
+    const auto now = info->options(), then = info->options();
+    read(*then, parse_config(fmt::format("{{{}: {}}}", d.key, d.value), "test"), info->name);
     CHECK(to_flow_yaml(write(*then)) != to_flow_yaml(write(*now)));
   }
 }

@@ -164,8 +164,11 @@ TEST_CASE("resume: what changes the function but no shape is refused key by key,
   RunRequest other =
       request(t, with(same, {"model.layers[0].mixer.heads=4", "train.max_steps=110", "optim.lr=1"}), true);
   other.allow_other_model = true;
+  Run(RunRequest(other));  // until it has a checkpoint of its own, the best stays what it was
+  CHECK(load_model(first.folder).step == 100);
   const RunOutcome changed = Run(std::move(other)).train();
   CHECK(changed.best_val > first.best_val);
+  CHECK(nlohmann::json::parse(slurp(first.folder / "status.json"))["train_loss"] > 1.5);
   CHECK(has(events(first.folder), "warning: another model from here on: model.layers[0].mixer.heads: 2 -> 4"));
   CHECK(has(slurp(first.folder / "log.txt"), "evaluated from now on as another model: the best loss starts anew"));
   CHECK(load_model(first.folder / "ckpt/best_until_000000100.safetensors").step == 100);

@@ -185,7 +185,7 @@ TEST_CASE(
   CHECK(r.corpus.sha256 == "e0c15106f1b42154b37059ccca5cc9dcc6cd6cd8d10b2f3f29ff637ceb94f246");
   REQUIRE(r.counters);
   CHECK(r.counters->samples == 400);
-  CHECK(has(not_recorded(r, "x"), "x is of format version 1, which did not record"));
+  CHECK(has(not_recorded(r, "x"), "x does not say where splits and documents end"));
   const TinyFolder t("record_version_1");
   // What is exported from it says so too.
   export_model(load_model(file), t / "out");

@@ -90,7 +90,7 @@ TEST_CASE("stored: a run of each format version goes on, and ends as one of toda
     CHECK(r.counters->samples == 103 * 4);
     CHECK(r.counters->optimizer_steps == 103);
     // What a version did not record is said, once.
-    const std::string log = slurp(t / "runs/c/log.txt"), said = "did not record the borders of splits";
+    const std::string log = slurp(t / "runs/c/log.txt"), said = "which format version 1 did not record";
     CHECK((log.find(said) != log.npos) == (version < 2));
     CHECK(log.find(said) == log.rfind(said));
   }
