@@ -49,7 +49,9 @@ source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 made=''
 [[ $root ]] || { root=$(mktemp -d) && made=$root; }
 leave() {
-  ! mountpoint -q "$root/proc" || umount "$root/proc" || { echo "in_debian: $root is left: its proc is busy" >&2; return; }
+  for place in dev/pts proc; do
+    ! mountpoint -q "$root/$place" || umount "$root/$place" || { echo "in_debian: $root is left: $place is busy" >&2; return; }
+  done
   [[ -z $made ]] || rm -rf "$made"
 }
 trap leave EXIT
@@ -64,6 +66,7 @@ cp /etc/resolv.conf "$root/etc/resolv.conf"
 printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d" # no package starts a service
 chmod +x "$root/usr/sbin/policy-rc.d"
 mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
+mountpoint -q "$root/dev/pts" || mount -t devpts devpts "$root/dev/pts"
 rm -rf "$root/root/effllm"
 git clone -q --no-hardlinks "$source" "$root/root/effllm"
 

@@ -29,9 +29,10 @@ void dry_run(const Common& common, const TrainArgs& args, RunConfig c) {
   const Preflight ready = preflight(c);
   if (!args.from.empty()) {
     const std::filesystem::path from = find_checkpoint(args.from);
-    const RunRecord record = read_record(SafetensorsFile(from), from.string());
+    const SafetensorsFile file(from);
+    const RunRecord record = read_record(file, from.string());
     use_defaults_of(record.defaults, c.model);
-    require_same_weights(record, c, *ready.tokenizer, from.string(), args.allow_other_model);
+    require_same_weights(file, record, c, *ready.tokenizer, from.string(), args.allow_other_model);
   }
   for (const Doubt& d : ready.doubts) print_stderr("warning: " + d.message + "\n");
   if (!ready.note.empty() && !common.quiet) print_stderr(ready.note + "\n");

@@ -144,7 +144,8 @@ bool Corpus::separator_found() const {
 
 TokenizedText Corpus::tokenize(const Tokenizer& tokenizer, Split split) const {
   if (text(split).empty())
-    throw DataError("corpus `{}` has no {} split; choose another", manifest_.name, to_string(split));
+    throw DataError("corpus `{}` has no {} split; choose another (eval.split, --split)", manifest_.name,
+                    to_string(split));
   TokenizedText out = tokenize_text(tokenizer, text(split), manifest_.document_separator,
                                     fmt::format("corpus `{}`, split {}", manifest_.name, to_string(split)));
   out.kind = facts_.kind;

@@ -126,7 +126,7 @@ void check_name(const std::string& name) {
            c == '.';
   };
   if (name.empty() || name[0] == '.' || name[0] == '-' || !std::ranges::all_of(name, plain))
-    throw ConfigError("`{}` can't name a corpus; take letters, digits, '-', '_' and '.'", name);
+    throw ConfigError("`{}` can't name a corpus; give one (--name) of letters, digits, '-', '_' and '.'", name);
 }
 
 // Refuses to replace what a name stands for: runs that trained on it could neither be resumed nor evaluated.

@@ -122,14 +122,22 @@ void save_checkpoint(const std::filesystem::path& file, const ParamStore& params
   write_safetensors(file, std::move(tensors), metadata);
 }
 
-void load_parameters(const SafetensorsFile& file, const std::string& path, const ParamStore& store) {
+std::string misfit(const SafetensorsFile& file, const ParamStore& store) {
   for (const auto& t : file.tensors())
     if (is_parameter(t.name) && !store.find(t.name))
-      throw CheckpointError("{}: holds `{}`, which the model of this configuration lacks", path, t.name);
-  for (const Parameter* p : store.sorted())
-    if (!load_tensor(file, path, p->name, p->value))
-      throw CheckpointError("{}: lacks `{}` {}, which the model of this configuration needs", path, p->name,
-                            p->shape.str());
+      return fmt::format("holds `{}`, which the model of this configuration lacks", t.name);
+  for (const Parameter* p : store.sorted()) {
+    const StoredTensor* t = file.find(p->name);
+    if (!t) return fmt::format("lacks `{}` {}, which the model of this configuration needs", p->name, p->shape.str());
+    if (t->shape != sizes(p->shape))
+      return fmt::format("`{}` is [{}], but the model needs {}", p->name, fmt::join(t->shape, ", "), p->shape.str());
+  }
+  return "";
+}
+
+void load_parameters(const SafetensorsFile& file, const std::string& path, const ParamStore& store) {
+  if (const std::string wrong = misfit(file, store); !wrong.empty()) throw CheckpointError("{}: {}", path, wrong);
+  for (const Parameter* p : store.sorted()) load_tensor(file, path, p->name, p->value);
   size_t buffers = 0;
   for (const auto& t : file.tensors()) buffers += t.name.starts_with(kBuffers);
   for (const NamedBuffer& b : store.buffers())

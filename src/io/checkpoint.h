@@ -23,6 +23,8 @@ struct NamedTensor {
 void save_checkpoint(const std::filesystem::path& file, const ParamStore& params, const std::vector<NamedTensor>& more,
                      std::map<std::string, std::string> metadata);
 
+// What keeps the file's weights from being those of `store`, the first of it; empty where names and shapes agree.
+std::string misfit(const SafetensorsFile& file, const ParamStore& store);
 // Every parameter and buffer of `store` must be there with its shape; others of the model in the file are an error too.
 // Values of another float type are converted. CheckpointError names the first that differ.
 void load_parameters(const SafetensorsFile& file, const std::string& path, const ParamStore& store);

@@ -233,8 +233,9 @@ void require_evaluation(const RunConfig& c, int64_t vocab, const EvalOptions& op
   const double need = kRun + slab_bytes(4 * static_cast<double>(r.model().params().slab_elements())) +
                       evaluation_bytes(r, evaluated(options, tokens, threads()));
   if (const double have = memory_limit(); need > kMostOfLimit * have)
-    throw MemoryError("evaluation by {} would need about {} of {}: take shorter windows (--tokens)", describe(options),
-                      human_bytes(need), human_bytes(have));
+    throw MemoryError(
+        "evaluation by {} would need about {}, more than nine tenths of {}: take shorter windows (--tokens)",
+        describe(options), human_bytes(need), human_bytes(have));
 }
 
 void require_samples(const RunConfig& c, int64_t vocab, int64_t prompt, int64_t tokens, const ContextLimit& limit) {
@@ -244,8 +245,9 @@ void require_samples(const RunConfig& c, int64_t vocab, int64_t prompt, int64_t 
   r.sample(prompt, tokens, limit);
   const double need = kRun + slab_bytes(4 * static_cast<double>(r.model().params().slab_elements())) + r.taken();
   if (const double have = memory_limit(); need > kMostOfLimit * have)
-    throw MemoryError("{} tokens after a prompt of {} would need about {} of {}: generate fewer (--tokens)", tokens,
-                      prompt, human_bytes(need), human_bytes(have));
+    throw MemoryError(
+        "{} tokens after a prompt of {} would need about {}, more than nine tenths of {}: generate fewer (--tokens)",
+        tokens, prompt, human_bytes(need), human_bytes(have));
 }
 
 namespace {
@@ -306,8 +308,9 @@ void require_memory(const RunConfig& c, int64_t vocab, const MemoryPlan& plan, d
     }
   }
   throw MemoryError(
-      located(where, fmt::format("training would need about {} of {}: {}{}; lower {}{}", human_bytes(plan.total()),
-                                 human_bytes(limit), list, who, who.empty() ? "" : "its sizes, or ", parts[0].remedy)));
+      located(where, fmt::format("training would need about {}, more than nine tenths of {}: {}{}; lower {}{}",
+                                 human_bytes(plan.total()), human_bytes(limit), list, who,
+                                 who.empty() ? "" : "its sizes, or ", parts[0].remedy)));
 }
 
 }  // namespace effllm

@@ -235,6 +235,11 @@ RunOutcome Run::train() {
                   human_count(static_cast<double>(config_.train.batch * config_.train.context)),
                   human_count(static_cast<double>(train_text_.tokens.size())), threads(), threads() == 1 ? "" : "s",
                   at_.step ? fmt::format("going on from step {}", at_.step) : "starting"));
+  if (at_.step > 0 && progress() >= 1)
+    say(
+        fmt::format("nothing to train: step {} is at the run's horizon or beyond it; to go on, raise the max_ key of "
+                    "train",
+                    at_.step));
   try {
     run_steps();
     finish();

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/text.h"
+#include "model/language_model.h"
 
 namespace effllm {
 namespace {
@@ -78,21 +79,27 @@ void require_same_run(const RunChanges& changes, const std::string& path, bool a
         path, listed(changes.model));
 }
 
-void require_same_weights(const RunRecord& record, const RunConfig& config, const Tokenizer& tokenizer,
-                          const std::string& path, bool allow_other_model) {
+void require_same_weights(const SafetensorsFile& file, const RunRecord& record, const RunConfig& config,
+                          const Tokenizer& tokenizer, const std::string& path, bool allow_other_model) {
   std::vector<ConfigChange> changes = changes_between(record.config, config).model;
   std::erase_if(changes,
                 [](const ConfigChange& c) { return !c.key.starts_with("model.") && c.key != "data.tokenizer"; });
-  if (!changes.empty() && !allow_other_model)
+  LanguageModel model(config.model, tokenizer.vocab_size());
+  model.params().as_meta(DType::f32);
+  const std::string wrong = misfit(file, model.params());
+  const bool other_words = record.vocab != tokenizer.to_json();  // says more than the shape of the embedding
+  if (!changes.empty() && (!allow_other_model || (!wrong.empty() && !other_words)))
     throw CheckpointError(
-        "{}: its weights are of another model than the configuration's:{}\nWrite the model as it was trained, or start "
-        "with its weights all the same: --allow-model-change",
-        path, listed(changes));
-  if (record.vocab != tokenizer.to_json())
+        "{}: its weights are of another model than the configuration's:{}\nWrite the model as it was trained{}", path,
+        listed(changes),
+        wrong.empty() ? ", or start with its weights all the same: --allow-model-change"
+                      : "; its weights do not fit this one: " + wrong);
+  if (other_words)
     throw CheckpointError(
         "{}: has another vocabulary ({} tokens) than the corpus ({} tokens): a row of its embedding would stand for "
         "another token. Weights go from corpus to corpus with data.tokenizer: byte",
         path, stored_tokenizer(record, path)->vocab_size(), tokenizer.vocab_size());
+  if (!wrong.empty()) throw CheckpointError("{}: {}", path, wrong);
 }
 
 }  // namespace effllm

@@ -26,8 +26,8 @@ std::string lr_jump(const RunConfig& before, const RunConfig& after, const Spent
 void require_same_run(const RunChanges& changes, const std::string& path, bool allow_other_model);
 
 // The same for a new run that starts with the weights of a checkpoint: its model and tokens must be the same, its data,
-// objective and training may be others.
-void require_same_weights(const RunRecord& record, const RunConfig& config, const Tokenizer& tokenizer,
-                          const std::string& path, bool allow_other_model);
+// objective and training may be others. `record` is that of `file`.
+void require_same_weights(const SafetensorsFile& file, const RunRecord& record, const RunConfig& config,
+                          const Tokenizer& tokenizer, const std::string& path, bool allow_other_model);
 
 }  // namespace effllm

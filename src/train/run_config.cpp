@@ -51,10 +51,14 @@ constexpr std::string_view kHorizons[] = {"max_steps", "max_tokens", "max_epochs
 
 // Keys are counted, not values: one that could not be read is no second error.
 void check_horizon(const RunConfig& c, const ConfigNode& train, bool read, Diagnostics& found) {
-  const auto given = std::ranges::count_if(kHorizons, [&](std::string_view key) { return train.find(key) != nullptr; });
-  if (given > 1 || (given == 0 && read))
-    found.error(c.train.mark,
-                fmt::format("train needs exactly one of {}; it has {}", fmt::join(kHorizons, ", "), given));
+  std::vector<std::string> given;
+  for (const std::string_view key : kHorizons)
+    if (train.find(key)) given.emplace_back(key);
+  if (given.size() > 1 || (given.empty() && read))
+    found.error(c.train.mark, fmt::format("train needs exactly one of {}; it has {}", fmt::join(kHorizons, ", "),
+                                          given.empty() ? "none"
+                                                        : fmt::format("{} (--set ~train.{} takes that one out)",
+                                                                      fmt::join(given, " and "), given[0])));
 }
 
 bool safe_name(std::string_view s) {
@@ -71,7 +75,8 @@ void check_together(const RunConfig& c, Sections read, const Mark& name, Diagnos
     found.error(c.train.mark,
                 "train.carry_state continues rows from step to step, which only data.order: streams does");
   if (!safe_name(c.name))
-    found.error(name, fmt::format("the name `{}` can't be a folder: letters, digits and ._-+ only", c.name));
+    found.error(name, fmt::format("the name `{}` can't be a folder: letters, digits and ._-+ only (`name:`, or --name)",
+                                  c.name));
   if (read.eval && c.eval.stride && c.eval.protocol != "sliding")
     found.error(c.eval.mark, "eval.stride belongs to protocol: sliding");
   if (read.eval && read.train && c.eval.stride && *c.eval.stride > c.eval.tokens.value_or(c.train.context))

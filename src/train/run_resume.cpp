@@ -53,7 +53,7 @@ std::optional<Run::Newest> Run::open_other() {
   SafetensorsFile file(path);
   RunRecord record = read_record(file, path.string());
   use_defaults_of(record.defaults, config_.model);
-  require_same_weights(record, config_, *tokenizer_, path.string(), request_.allow_other_model);
+  require_same_weights(file, record, config_, *tokenizer_, path.string(), request_.allow_other_model);
   return Newest{path, std::move(file), std::move(record)};
 }
 

@@ -347,7 +347,7 @@ TEST_CASE("cli plot: colours where they are wanted") {
   CHECK_FALSE(coloured({"--color", "never"}));
   CHECK(w.effllm({"plot", "runs/tiny", "--color", "often"}).code == 2);
   // On a terminal, which script(1) makes.
-  if (run_command({"/usr/bin/env", "script", "--version"}, w.in).code != 0) return;
+  if (run_command({"/usr/bin/env", "script", "-qec", "true", "/dev/null"}, w.in).code != 0) return;
   Surroundings terminal = w.in;
   terminal.variables = {{"TERM", "xterm"}};
   const auto on_terminal = [&](const std::string& more, const std::string& before = "") {

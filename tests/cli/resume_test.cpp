@@ -141,6 +141,7 @@ TEST_CASE("cli resume: what was edited in the file is told, another model in it 
   const Ended meant = w.effllm(allowed);
   CHECK_MESSAGE(meant.code == 0, meant.err);
   CHECK(has(meant.err, "the best loss starts anew"));
+  CHECK(has(w.effllm(train("r", {"train.max_steps=105"})).err, "nothing to train: step 105 is at the run's horizon"));
   // Its weights start a run of their own.
   const Ended from =
       w.effllm({"train", "tiny.yaml", "--name", "tuned", "--from", "runs/r", "--set", "train.max_steps=6"});
@@ -149,6 +150,11 @@ TEST_CASE("cli resume: what was edited in the file is told, another model in it 
   CHECK(w.effllm({"train", "tiny.yaml", "--from", "runs/r", "--dry-run"}).code == 0);
   CHECK(w.effllm({"train", "tiny.yaml", "--from", "runs/r", "--dry-run", "--set", "model.d_model=32"}).code == 4);
   CHECK(w.effllm({"train", "tiny.yaml", "--name", "tuned2", "--from", "runs/nothing"}).code == 4);
+  const Ended unfit = w.effllm({"train", "tiny.yaml", "--name", "tuned2", "--from", "runs/r", "--set",
+                                "model.d_model=32", "--allow-model-change"});
+  CHECK(unfit.code == 4);
+  CHECK(has(unfit.err, "its weights do not fit this one: `embedding.weight` is ["));
+  CHECK_FALSE(has(unfit.err, "--allow-model-change"));
   CHECK_FALSE(fs::exists(w.scratch.path / "runs/tuned2"));
 }
 

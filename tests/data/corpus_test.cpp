@@ -171,8 +171,8 @@ TEST_CASE("corpus: an empty test split can be declared, and using it is refused"
   const Corpus corpus = Corpus::open(folder.put("tiny.yaml", manifest_text(text, 6, 10)).string());
   CHECK(corpus.text(Split::test).empty());
   const auto tokenizer = build_tokenizer("byte", "");
-  CHECK_THROWS_WITH_AS(corpus.tokenize(*tokenizer, Split::test), "corpus `tiny` has no test split; choose another",
-                       DataError);
+  CHECK_THROWS_WITH_AS(corpus.tokenize(*tokenizer, Split::test),
+                       "corpus `tiny` has no test split; choose another (eval.split, --split)", DataError);
 }
 
 TEST_CASE("corpus: documents start after each separator, in tokens") {
