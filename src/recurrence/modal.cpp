@@ -136,6 +136,13 @@ class ModalKernelOp final : public Op {
   }
   Keeps keeps() const override { return {.inputs = 1 << kDecay | 1 << kRead}; }
 
+  // Of a group of columns, and in backward both gradients before they are added to what is there.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const Shape& decay = in[kDecay].shape;
+    const int64_t group = kernels<float>().modal_kernel_scratch(decay[0] / 2, tokens_);
+    return scratch_of(group, group + 2 * decay.numel(), in[kDecay].dtype);
+  }
+
   void forward(Forward& c) override {
     dispatch_float(c.in(kDecay).dtype(), [&]<class T>() {
       for_groups<T>(c.in(kDecay), [&](int64_t from, int64_t n, T* scratch) {
