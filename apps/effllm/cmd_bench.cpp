@@ -15,7 +15,7 @@
 #include "kernels/parallel.h"
 #include "model/describe.h"
 #include "shared.h"
-#include "train/memory.h"
+#include "train/memory_plan.h"
 
 namespace effllm::app {
 namespace {

@@ -76,9 +76,9 @@ void print_parameters(const RunConfig& c, int64_t vocab) {
 }  // namespace
 
 ExitCode describe(const Common& common, const DescribeArgs& args) {
-  const auto [c, vocab] = source_of(args.model, args.set);
+  const auto [c, vocab, text] = source_of(args.model, args.set);
   const ModelCost cost = count_cost(c.model, vocab, c.train.context);
-  const double memory = plan_memory(c, vocab, threads()).total();
+  const double memory = plan_memory(c, vocab, threads(), text).total();
   if (common.json) {
     nlohmann::json j = {{"context", cost.context},
                         {"vocab", vocab},
@@ -108,9 +108,9 @@ ExitCode describe(const Common& common, const DescribeArgs& args) {
   for (const LengthCost& l : cost.lengths) lengths.push_back(to_row(l));
   fmt::print(
       "{}\nKV cache: what multi-head attention in every layer would remember\nkept for backward: {} a sequence of {} "
-      "tokens\ntraining needs about {} with {} thread{}\n",
+      "tokens\ntraining needs about {} with {} thread{}{}\n",
       table(lengths), human_bytes(cost.kept_bytes), cost.context, human_bytes(memory), threads(),
-      threads() == 1 ? "" : "s");
+      threads() == 1 ? "" : "s", text.bytes ? "" : ", and its corpus, which is not there");
   return ExitCode::ok;
 }
 

@@ -18,7 +18,7 @@
 #include "kernels/prepare.h"
 #include "train/eval_target.h"
 #include "train/loaded_model.h"
-#include "train/memory.h"
+#include "train/memory_refusal.h"
 
 namespace effllm::app {
 namespace {

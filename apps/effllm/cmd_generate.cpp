@@ -14,7 +14,7 @@
 #include "json_output.h"
 #include "kernels/prepare.h"
 #include "train/loaded_model.h"
-#include "train/memory.h"
+#include "train/memory_refusal.h"
 
 namespace effllm::app {
 namespace {

@@ -1,12 +1,25 @@
 #include "shared.h"
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "data/corpus.h"
 #include "train/loaded_model.h"
+#include "train/preflight.h"
 
 namespace effllm::app {
+namespace {
+
+TextSizes sizes_if_there(const RunConfig& config, const std::function<Corpus()>& open) {
+  try {
+    return read_text(config, open()).sizes();
+  } catch (const DataError&) {
+    return {};
+  }
+}
+
+}  // namespace
 
 RunConfig load_run_config(const std::string& file, const std::vector<std::string>& overrides, const std::string& name) {
   ConfigNode root = load_config(file);
@@ -38,11 +51,13 @@ ModelSource source_of(const std::string& model, const std::vector<std::string>& 
   if (!std::filesystem::is_directory(path, error) && path.extension() != ".safetensors") {
     RunConfig c = load_run_config(model, overrides);
     const int64_t vocab = vocab_of(c);
-    return {std::move(c), vocab};
+    const TextSizes text = sizes_if_there(c, [&] { return Corpus::open(c.data.corpus, c.folder); });
+    return {std::move(c), vocab, text};
   }
   if (!overrides.empty()) throw ConfigError("--set changes a configuration; {} is a trained model", model);
   LoadedModel m = load_model(path);
-  return {std::move(m.config), m.model->vocab()};
+  const TextSizes text = sizes_if_there(m.config, [&] { return open_corpus(m); });
+  return {std::move(m.config), m.model->vocab(), text};
 }
 
 }  // namespace effllm::app

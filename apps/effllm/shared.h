@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "train/memory_plan.h"
 #include "train/run_config.h"
 
 namespace effllm::app {
@@ -20,6 +21,7 @@ std::string shell_word(const std::string& text);
 struct ModelSource {
   RunConfig config;
   int64_t vocab;
+  TextSizes text;  // of its corpus; zeros where it is not there
 };
 // Of a configuration file, or of what a run folder or checkpoint says it was made with, which needs no corpus.
 ModelSource source_of(const std::string& model, const std::vector<std::string>& overrides);

@@ -1,4 +1,4 @@
-// What this program is: for provenance and `effllm version`.
+// What this program is, and where it runs: for provenance and `effllm version`.
 #pragma once
 #include <string>
 
@@ -9,6 +9,7 @@ struct BuildInfo {
 };
 const BuildInfo& build_info();
 std::string cpu_model();
+std::string host_name();
 std::string utc_now();  // "2026-01-31T12:00:00Z"
 
 }  // namespace effllm

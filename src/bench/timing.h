@@ -1,11 +1,11 @@
-// Clocks, medians, and whether other programs took part of the machine meanwhile.
+// Medians, and whether other programs took part of the machine meanwhile.
 #pragma once
 #include <cstdint>
 #include <vector>
 
-namespace effllm {
+#include "base/clock.h"
 
-double seconds_now();  // monotonic
+namespace effllm {
 
 struct Quantiles {
   double median = 0, p10 = 0, p90 = 0;

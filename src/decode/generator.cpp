@@ -6,8 +6,6 @@
 namespace effllm {
 namespace {
 
-constexpr int64_t kPrefillPiece = 256;  // tokens at a time, so that the logits of a long prompt need little memory
-
 void check(const LanguageModel& model, const Tokenizer& tokenizer, const GenerateOptions& o) {
   if (o.tokens < 0) throw ConfigError("{} tokens to generate: the number can't be negative", o.tokens);
   if (o.samples < 1) throw ConfigError("{} samples to generate: at least one is needed", o.samples);

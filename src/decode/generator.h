@@ -13,6 +13,8 @@
 
 namespace effllm {
 
+constexpr int64_t kPrefillPiece = 256;  // tokens of a prompt at a time, so that their logits need little memory
+
 struct GenerateOptions {
   int64_t tokens = 256;                // to generate at most, per sample
   int64_t samples = 1;                 // sample i is the same text however many there are

@@ -13,6 +13,7 @@
 
 #include "base/text.h"
 #include "data/batches.h"
+#include "eval/eval_plan.h"
 #include "kernels/parallel.h"
 #include "ops/loss.h"
 
@@ -25,19 +26,11 @@ constexpr std::array<ProtocolInfo, 3> kProtocols = {{
     {"carried", "one pass over the split, the state carried from chunk to chunk"},
 }};
 
-// Inputs [begin, end) of the text; the targets of inputs [scored, end) count.
-struct Window {
-  int64_t begin, end, scored;
-  int64_t length() const { return end - begin; }
-};
-
 struct Score {
   double nats = 0;
   int64_t tokens = 0, bytes = 0, characters = 0;
   void operator+=(const Score& o) { nats += o.nats, tokens += o.tokens, bytes += o.bytes, characters += o.characters; }
 };
-
-int64_t stride_of(const EvalOptions& o) { return o.stride ? o.stride : std::max<int64_t>(1, o.tokens / 2); }
 
 // Checks what needs no text.
 void check(const LanguageModel& model, const Tokenizer& tokenizer, const EvalOptions& o) {
@@ -68,85 +61,60 @@ void check(const LanguageModel& model, const Tokenizer& tokenizer, const EvalOpt
     throw ConfigError("a tokenizer of {} symbols for a model of {}", tokenizer.vocab_size(), model.vocab());
 }
 
-// Windows over `inputs` inputs; `stride` apart.
-std::vector<Window> plan(int64_t inputs, int64_t tokens, int64_t stride) {
-  std::vector<Window> windows;
-  for (int64_t begin = 0, scored = 0; scored < inputs; begin += stride) {
-    const int64_t end = std::min(begin + tokens, inputs);
-    windows.push_back({begin, end, scored});
-    scored = end;
-  }
-  return windows;
-}
-
-// Runs of consecutive windows of one length, at most `batch` each: [first, last).
-struct Task {
-  size_t first, last;
-};
-std::vector<Task> tasks_of(const std::vector<Window>& windows, int64_t batch) {
-  std::vector<Task> tasks;
-  for (size_t i = 0; i < windows.size(); ++i) {
-    const bool joins = !tasks.empty() && i - tasks.back().first < static_cast<size_t>(batch) &&
-                       windows[i].length() == windows[tasks.back().first].length();
-    joins ? void(tasks.back().last = i + 1) : tasks.push_back({i, i + 1});
-  }
-  return tasks;
+// The plan of a text that can be scored.
+EvalPlan plan_of(const LanguageModel& model, const TokenizedText& text, const EvalOptions& o) {
+  const int64_t inputs = scored_inputs(o, static_cast<int64_t>(text.tokens.size()));
+  if (inputs < 1) throw DataError("a split of {} tokens has nothing to predict; two are needed", text.tokens.size());
+  for (int64_t i = 0; i <= inputs; ++i)
+    if (const int32_t id = text.tokens[static_cast<size_t>(i)]; id < 0 || id >= model.vocab())
+      throw DataError("token {} is {}, outside the model's vocabulary of {}", i, id, model.vocab());
+  return {o, inputs};
 }
 
 class Evaluation {
  public:
   Evaluation(const LanguageModel& model, const TokenizedText& text, const Tokenizer& tokenizer, const EvalOptions& o)
-      : model_(model), text_(text), tokenizer_(tokenizer), options_(o) {
-    auto inputs = static_cast<int64_t>(text.tokens.size()) - 1;
-    if (o.max_tokens) inputs = std::min(inputs, o.max_tokens);
-    if (inputs < 1) throw DataError("a split of {} tokens has nothing to predict; two are needed", text.tokens.size());
-    for (int64_t i = 0; i <= inputs; ++i)
-      if (const int32_t id = text.tokens[static_cast<size_t>(i)]; id < 0 || id >= model.vocab())
-        throw DataError("token {} is {}, outside the model's vocabulary of {}", i, id, model.vocab());
-    windows_ = plan(inputs, o.tokens, o.protocol == "sliding" ? stride_of(o) : o.tokens);
-    scores_.resize(windows_.size());
-  }
+      : model_(model),
+        text_(text),
+        tokenizer_(tokenizer),
+        options_(o),
+        plan_(plan_of(model, text, o)),
+        scores_(static_cast<size_t>(plan_.windows())) {}
 
   void run(const std::function<void(double)>& progress) {
-    const auto told = [&](size_t i, size_t of) {
-      if (progress) progress(static_cast<double>(i) / static_cast<double>(of));
+    const int64_t tasks = plan_.tasks();
+    const auto told = [&](int64_t i) {
+      if (progress) progress(static_cast<double>(i) / static_cast<double>(tasks));
     };
-    if (options_.protocol == "carried") {
-      ModelState state = model_.make_state(1, windows_.back().end);
-      for (size_t i = 0; i < windows_.size(); ++i) told(i, windows_.size()), score({i, i + 1}, &state);
-      return;
-    }
-    const auto tasks = tasks_of(windows_, options_.batch);
-    const auto workers = static_cast<int>(std::min<size_t>(static_cast<size_t>(threads()), tasks.size()));
-    if (workers == 1 || in_parallel()) {
-      for (size_t i = 0; i < tasks.size(); ++i) told(i, tasks.size()), score(tasks[i], nullptr);
-      return;
-    }
-    std::atomic<size_t> next = 0;
-    run_workers(workers, [&](int worker) {
-      try {
-        for (size_t i; (i = next.fetch_add(1)) < tasks.size();) {
-          if (worker == 0) told(i, tasks.size());
-          score(tasks[i], nullptr);
+    if (const int workers = plan_.workers(threads()); workers > 1 && !in_parallel()) {
+      std::atomic<int64_t> next = 0;
+      run_workers(workers, [&](int worker) {
+        try {
+          for (int64_t i; (i = next.fetch_add(1)) < tasks;) {
+            if (worker == 0) told(i);
+            score(plan_.task(i), nullptr);
+          }
+        } catch (...) {
+          next = tasks;
+          throw;
         }
-      } catch (...) {
-        next = tasks.size();
-        throw;
-      }
-    });
+      });
+      return;
+    }
+    ModelState state;
+    if (plan_.carried()) state = model_.make_state(1, plan_.inputs());
+    for (int64_t i = 0; i < tasks; ++i) told(i), score(plan_.task(i), plan_.carried() ? &state : nullptr);
   }
 
   // Sums in the order of the text. The standard error is that of a ratio: with m = X / N over pieces of n_k tokens and
   // x_k nats, sqrt(K / (K - 1) sum (x_k - m n_k)^2) / N.
   EvalResult summarise() const {
     Score total;
-    std::vector<Score> pieces;
-    int64_t piece = -1;
-    for (size_t i = 0; i < scores_.size(); ++i) {
-      total += scores_[i];
-      if (windows_[i].scored / options_.tokens != piece) pieces.emplace_back();
-      piece = windows_[i].scored / options_.tokens;
-      pieces.back() += scores_[i];
+    std::vector<Score> pieces(static_cast<size_t>(plan_.window(plan_.windows() - 1).scored / options_.tokens + 1));
+    for (int64_t i = 0; i < plan_.windows(); ++i) {
+      const Score& s = scores_[static_cast<size_t>(i)];
+      total += s;
+      pieces[static_cast<size_t>(plan_.window(i).scored / options_.tokens)] += s;
     }
     if (total.tokens == 0) throw DataError("every target of the split begins a document: nothing to score");
     EvalResult r{.protocol = options_.protocol,
@@ -167,17 +135,18 @@ class Evaluation {
 
  private:
   // Fills the scores of the windows of one task, which are of one length T.
-  void score(const Task& task, ModelState* state) {
-    const auto batch = static_cast<int64_t>(task.last - task.first), tokens = windows_[task.first].length();
+  void score(EvalPlan::Task task, ModelState* state) {
+    const int64_t batch = task.last - task.first, tokens = plan_.window(task.first).length();
     const auto n = static_cast<size_t>(batch * tokens);
     std::vector<int32_t> inputs, targets;  // [batch, tokens]
     std::vector<int64_t> segments;         // the same, or empty
     inputs.reserve(n), targets.reserve(n);
-    for (size_t i = task.first; i < task.last; ++i) {
-      fill_row(windows_[i], inputs, targets, segments);
+    for (int64_t i = task.first; i < task.last; ++i) {
+      fill_row(plan_.window(i), inputs, targets, segments);
       for (auto t = targets.end() - tokens; t != targets.end(); ++t)
         if (*t != kIgnoredTarget)
-          scores_[i] += {.tokens = 1, .bytes = tokenizer_.bytes_of(*t), .characters = tokenizer_.characters_of(*t)};
+          scores_[static_cast<size_t>(i)] +=
+              {.tokens = 1, .bytes = tokenizer_.bytes_of(*t), .characters = tokenizer_.characters_of(*t)};
     }
     const Shape shape = {batch, tokens};
     const Tensor documents = segments.empty() ? Tensor() : Tensor::view_of(std::span(segments), shape);
@@ -188,7 +157,7 @@ class Evaluation {
       const auto row = std::span(targets).subspan(static_cast<size_t>(b * tokens), static_cast<size_t>(tokens));
       const Tensor nats =
           cross_entropy(logits.row_range(b * tokens, {tokens, model_.vocab()}), Tensor::view_of(row, {tokens}), 1);
-      scores_[task.first + static_cast<size_t>(b)].nats = *nats.data<double>();
+      scores_[static_cast<size_t>(task.first + b)].nats = *nats.data<double>();
     }
   }
 
@@ -214,7 +183,7 @@ class Evaluation {
   const TokenizedText& text_;
   const Tokenizer& tokenizer_;
   const EvalOptions& options_;
-  std::vector<Window> windows_;
+  EvalPlan plan_;
   std::vector<Score> scores_;  // one a window
 };
 

@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "base/version.h"
 
 namespace effllm {
 namespace {
@@ -75,11 +76,6 @@ pid_t owner_of(const std::string& name) {
   const char* end = name.data() + name.size();
   const auto [stop, error] = std::from_chars(name.data() + at + 5, end, pid);
   return error == std::errc() && stop == end && pid > 0 ? pid : 0;
-}
-
-std::string host_name() {
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 && name[0] ? name : "unknown-host";
 }
 
 }  // namespace

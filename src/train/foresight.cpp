@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "kernels/gemm.h"
 #include "tensor/tensor.h"
@@ -16,8 +16,6 @@ namespace {
 constexpr double kLongStep = 30;  // seconds
 constexpr double kSlowest = 1e9;  // FLOP/s that every machine reaches
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
 // FLOP/s of f32 products on all threads, the best of a few that take some milliseconds each.
 double product_rate() {
   constexpr int64_t kSize = 512;
@@ -25,10 +23,10 @@ double product_rate() {
                c = Tensor::full({kSize, kSize}, DType::f32, 0);
   double best = 0;
   for (int i = 0; i < 5; ++i) {
-    const double start = now();
+    const double start = seconds_now();
     parallel_gemm(false, false, kSize, kSize, kSize, a.data<float>(), a.stride(), b.data<float>(), b.stride(),
                   c.data<float>(), c.stride(), false);
-    best = std::max(best, 2.0 * kSize * kSize * kSize / (now() - start));
+    best = std::max(best, 2.0 * kSize * kSize * kSize / (seconds_now() - start));
   }
   return best;
 }
@@ -60,8 +58,8 @@ std::string long_step_note(const RunConfig& c, double flops_per_token) {
   const double seconds = flops / product_rate();
   if (seconds < kLongStep) return "";
   return fmt::format(
-      "one step of {} tokens takes at least {} on this machine ({} FLOPs), and a signal waits for its end; lower "
-      "train.batch or train.context for shorter ones",
+      "one step of {} tokens takes at least {} on this machine ({} FLOPs), and who stops the run loses the one in "
+      "progress; lower train.batch or train.context for shorter ones",
       c.train.batch * c.train.context, human_seconds(seconds), human_count(flops));
 }
 

@@ -1,12 +1,14 @@
 #include "train/preflight.h"
 
+#include <utility>
+
 #include "base/limits.h"
 #include "data/batches.h"
 #include "kernels/parallel.h"
 #include "model/describe.h"
 #include "model/language_model.h"
 #include "train/foresight.h"
-#include "train/memory.h"
+#include "train/memory_refusal.h"
 #include "train/trainer.h"
 
 namespace effllm {
@@ -25,12 +27,24 @@ void check_evaluation(const RunConfig& config, const Preflight& p) {
 
 }  // namespace
 
+TextSizes RunText::sizes() const {
+  return {.bytes = static_cast<int64_t>(corpus.text().size()),
+          .train_tokens = static_cast<int64_t>(train.tokens.size()),
+          .eval_tokens = static_cast<int64_t>(val.tokens.size())};
+}
+
+RunText read_text(const RunConfig& config, Corpus corpus) {
+  RunText t;
+  t.corpus = std::move(corpus);
+  t.tokenizer = build_tokenizer(config.data.tokenizer, t.corpus.text());
+  t.train = t.corpus.tokenize(*t.tokenizer, Split::train);
+  t.val = t.corpus.tokenize(*t.tokenizer, parse_split(config.eval.split));
+  return t;
+}
+
 Preflight preflight(const RunConfig& config) {
   Preflight p;
-  p.corpus = Corpus::open(config.data.corpus, config.folder);
-  p.tokenizer = build_tokenizer(config.data.tokenizer, p.corpus.text());
-  p.train = p.corpus.tokenize(*p.tokenizer, Split::train);
-  p.val = p.corpus.tokenize(*p.tokenizer, parse_split(config.eval.split));
+  static_cast<RunText&>(p) = read_text(config, Corpus::open(config.data.corpus, config.folder));
   LanguageModel model(config.model, p.tokenizer->vocab_size());
   model.params().as_meta(DType::f32);
   if (config.train.carry_state) try {
@@ -38,11 +52,8 @@ Preflight preflight(const RunConfig& config) {
     } catch (const ConfigError& e) {
       throw_at(config.train.mark, e.what());
     }
-  const TextSizes text{.bytes = static_cast<int64_t>(p.corpus.text().size()),
-                       .train_tokens = static_cast<int64_t>(p.train.tokens.size()),
-                       .eval_tokens = static_cast<int64_t>(p.val.tokens.size())};
   try {
-    p.plan = plan_memory(config, model.vocab(), threads(), text);
+    p.plan = plan_memory(config, model.vocab(), threads(), p.sizes());
   } catch (const MemoryError& e) {  // a single tensor that fits no memory
     throw MemoryError(located(config.train.mark, e.what()));
   }

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "data/corpus.h"
-#include "train/memory.h"
+#include "train/memory_plan.h"
 #include "train/run_config.h"
 
 namespace effllm {
@@ -16,11 +16,17 @@ struct Doubt {
   std::string message;
 };
 
-struct Preflight {
+// What a run reads, as tokens.
+struct RunText {
   Corpus corpus;
   std::unique_ptr<Tokenizer> tokenizer;
   TokenizedText train, val;  // `val`: the split of eval.split
-  MemoryPlan plan;           // what training will need at most
+  TextSizes sizes() const;
+};
+RunText read_text(const RunConfig& config, Corpus corpus);
+
+struct Preflight : RunText {
+  MemoryPlan plan;  // what training will need at most
   // What is probably not meant: `check` refuses it, a run says it and goes on.
   std::vector<Doubt> doubts;
   std::string note;  // what to expect: a step that takes minutes; may be empty

@@ -1,6 +1,5 @@
 // What a run writes beside its journal: configuration, provenance, checkpoints, metrics.h5, status.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -20,14 +19,6 @@
 #include "train/run.h"
 
 namespace effllm {
-namespace {
-
-std::string host_name() {
-  char name[256] = {};
-  return gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
-}
-
-}  // namespace
 
 void Run::write_start_files() {
   write_file_atomic(folder_.config(), request_.config_file.empty()
@@ -98,7 +89,7 @@ void Run::save() {
   journal_->sync();  // no checkpoint is ahead of its rows
   if (aside_)
     if (const auto kept = folder_.set_best_aside(*std::exchange(aside_, std::nullopt)))
-      say(fmt::format("{} keeps the best of the model before", path_text(*kept)));
+      say(fmt::format("{} keeps the best of the run before the change", path_text(*kept)));
   save_checkpoint(folder_.checkpoint(at_.step), model_->params(), more, metadata);
   saved_step_ = at_.step;
   saved_best_ = at_.best_step;

@@ -9,6 +9,7 @@
 #include "kernels/parallel.h"
 #include "mixers/mixer.h"
 #include "support/tiny_run.h"
+#include "train/memory_refusal.h"
 #include "train/preflight.h"
 #include "train/trainer.h"
 

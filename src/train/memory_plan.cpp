@@ -1,0 +1,120 @@
+#include "train/memory_plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "nn/transposed.h"
+#include "train/rehearsal.h"
+#include "train/trainer.h"
+
+namespace effllm {
+namespace {
+
+// What the process holds before it has a model: code, libraries and what they compile at run time; a run has HDF5 and
+// every kind of product too.
+constexpr double kProgram = 28e6, kRun = 36e6;
+constexpr double kHugePage = 2 << 20;
+
+// A slab's bytes as the system gives them: large ones are whole huge pages.
+double slab_bytes(double bytes) { return bytes >= kHugePage ? std::ceil(bytes / kHugePage) * kHugePage : bytes; }
+
+// One slab of all parameters.
+double parameter_bytes(Rehearsal& r) { return slab_bytes(4 * static_cast<double>(r.model().params().slab_elements())); }
+
+double weight_bytes(const RunConfig& config, Rehearsal& r) {
+  double transposed = 0;
+  if (TransposedWeights::pay(config.train.batch * config.train.context))
+    for (const Parameter* p : r.model().params().sorted())
+      transposed += p->traits.dense ? static_cast<double>(p->extent) : 0;
+  return slabs_per_parameter(r.plan().lanes.size()) * parameter_bytes(r) + slab_bytes(4 * transposed);
+}
+
+// That of a text of so many tokens; 0: of one batch of whole windows.
+EvalPlan plan_of(const EvalOptions& o, int64_t tokens) {
+  return {o, scored_inputs(o, tokens > 1 ? tokens : o.tokens * o.batch + 1)};
+}
+
+// On top of what the rehearsal has taken: on each of the workers a batch, on one of them what is left over, and beside
+// the pools the windows' tokens, and scores of windows and pieces.
+double rehearse_evaluation(Rehearsal& r, const EvalPlan& plan, int workers) {
+  const double before = r.taken();
+  const std::vector<EvalPlan::Size> sizes = plan.sizes();
+  const int64_t room = plan.carried() ? plan.inputs() : 0;
+  r.evaluate(sizes[0], room, workers > 1);
+  const double batch = r.taken() - before;
+  for (size_t i = 1; i < sizes.size(); ++i) r.evaluate(sizes[i], room, workers > 1);
+  const double rest = r.taken() - before - batch;
+  const double tokens = 16 * static_cast<double>(sizes[0].windows) * static_cast<double>(sizes[0].tokens);
+  return workers * (batch + tokens) + rest + 64 * static_cast<double>(plan.windows());
+}
+
+}  // namespace
+
+double MemoryPlan::total() const {
+  double all = 0;
+  for (const MemoryPart& p : parts) all += p.bytes;
+  return all;
+}
+
+double slabs_per_parameter(size_t lanes) { return 3 + static_cast<double>(lanes); }
+
+int64_t carried_tokens(const RunConfig& c, int64_t train_tokens) {
+  return train_tokens > 0 ? std::max(c.train.context, train_tokens / c.train.batch) : static_cast<int64_t>(kMostTokens);
+}
+
+double step_bytes(const RunConfig& config, int64_t vocab, int workers) {
+  Rehearsal r(config, vocab);
+  r.step();
+  return kProgram + weight_bytes(config, r) +
+         std::min<double>(workers, static_cast<double>(r.plan().lanes.size())) * r.taken();
+}
+
+double evaluation_bytes(const RunConfig& config, int64_t vocab, const EvalOptions& options, int64_t tokens,
+                        int workers) {
+  Rehearsal r(config, vocab);
+  const EvalPlan plan = plan_of(options, tokens);
+  return kRun + parameter_bytes(r) + rehearse_evaluation(r, plan, plan.workers(workers));
+}
+
+double sample_bytes(const RunConfig& config, int64_t vocab, int64_t prompt, int64_t tokens, const ContextLimit& limit) {
+  Rehearsal r(config, vocab);
+  r.sample(prompt, tokens, limit);
+  return kRun + parameter_bytes(r) + r.taken();
+}
+
+MemoryPlan plan_memory(const RunConfig& c, int64_t vocab, int workers, const TextSizes& text) {
+  const int64_t room = c.train.carry_state ? carried_tokens(c, text.train_tokens) : 0;
+  Rehearsal r(c, vocab, room);
+  if (room > 0) require_carriable(r.model());
+  const auto lanes = static_cast<int>(r.plan().lanes.size()), trainers = std::min(workers, lanes);
+  r.step();
+  const double step = r.taken();
+  const EvalPlan eval = plan_of(evaluation_of(c), text.eval_tokens);
+  const int scorers = eval.workers(workers);
+  double evaluation = rehearse_evaluation(r, eval, scorers);
+  const double before = r.taken();
+  r.sample(static_cast<int64_t>(c.eval.prompt.size()), c.eval.sample_tokens,
+           context_limit(r.model(), trained_context(c)));
+  const double samples = r.taken() - before;
+  if (scorers > trainers) {  // threads that only evaluate find nothing to use again
+    Rehearsal alone(c, vocab);
+    alone.evaluate(eval.sizes()[0], eval.carried() ? eval.inputs() : 0, true);
+    evaluation += (scorers - trainers) * alone.taken();
+  }
+  const int64_t rows = c.train.batch;
+  // What rows remember from step to step, and what they did before a step that may be left out.
+  const double carried =
+      room > 0 ? 2 * static_cast<double>(rows) * static_cast<double>(r.model().state_bytes(room)) : 0;
+  const double batch = static_cast<double>(rows) * static_cast<double>(c.train.context) *
+                       (c.data.reset == "document" ? 16 : 8);    // inputs, targets, documents
+  return {{{"the program", kRun + 2 * kHugePage * workers, ""},  // pools begin pages that they do not fill
+           {"weights, gradients and moments", weight_bytes(c, r), "model.d_model, the number of layers"},
+           {"training steps", trainers * step, "train.context, train.shard_tokens"},
+           {"batches", batch, "train.batch, train.context"},
+           {"carried states", carried, "train.batch, the windows of attention"},
+           {"evaluation", evaluation, "eval.tokens, eval.max_tokens"},
+           {"samples", samples, "eval.sample_tokens"},
+           {"the corpus", static_cast<double>(text.bytes + 4 * (text.train_tokens + text.eval_tokens)), ""}}};
+}
+
+}  // namespace effllm

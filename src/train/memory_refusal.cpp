@@ -1,0 +1,99 @@
+#include "train/memory_refusal.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+
+#include "base/limits.h"
+#include "base/text.h"
+#include "kernels/parallel.h"
+#include "train/rehearsal.h"
+
+namespace effllm {
+namespace {
+
+constexpr double kMostOfLimit = 0.9;  // the rest is for what nobody counts
+
+struct Taker {
+  double bytes = 0;
+  int64_t layer = -1;
+  bool ffn = false;
+};
+
+// The mixer or channel mixer that takes the most: its parameters in all slabs, and what it keeps for backward.
+Taker heaviest(const RunConfig& c, int64_t vocab) {
+  Rehearsal r(c, vocab);
+  std::map<std::string, double> taken;  // by site: "layers.3.mixer"
+  for (const Parameter* p : r.model().params().sorted()) {
+    const size_t end = p->name.find('.', p->name.find('.', p->name.find('.') + 1) + 1);
+    if (p->name.starts_with("layers."))
+      taken[p->name.substr(0, end)] += 4 * slabs_per_parameter(r.plan().lanes.size()) * static_cast<double>(p->extent);
+  }
+  size_t before = BufferPool::local().live_bytes();
+  const Taps watch = [&](std::string_view name, const Tensor& value) {
+    const size_t now = BufferPool::local().live_bytes();
+    if (name.ends_with(".mixer.out") || name.ends_with(".ffn.out"))
+      taken[std::string(name.substr(0, name.size() - 4))] += static_cast<double>(now) - static_cast<double>(before);
+    before = now;
+    return value;
+  };
+  r.step(&watch);
+  Taker most;
+  for (int64_t i = 0; i < r.model().layers(); ++i)
+    for (const bool ffn : {false, true}) {
+      const auto found = taken.find(fmt::format("layers.{}.{}", i, ffn ? "ffn" : "mixer"));
+      if (found != taken.end() && found->second > most.bytes) most = {found->second, i, ffn};
+    }
+  return most;
+}
+
+}  // namespace
+
+void require_memory(const RunConfig& c, int64_t vocab, const MemoryPlan& plan, double limit) {
+  if (plan.total() <= kMostOfLimit * limit) return;
+  std::vector<MemoryPart> parts = plan.parts;
+  std::ranges::sort(parts, std::ranges::greater(), &MemoryPart::bytes);
+  std::string list;
+  for (size_t i = 0; i < 3; ++i)
+    list += fmt::format("{}{} {}", i ? ", " : "", parts[i].what, human_bytes(parts[i].bytes));
+  const std::string_view most = parts[0].what;
+  Mark where = most == "evaluation" || most == "samples" ? c.eval.mark : c.train.mark;
+  std::string who;
+  const bool of_model = most == "weights, gradients and moments" || most == "training steps";
+  if (of_model || where.line == 0) {
+    const Taker t = heaviest(c, vocab);
+    if (t.layer >= 0 && (2 * t.bytes > plan.total() || where.line == 0)) {
+      const LayerSpec& layer = c.model.layers[static_cast<size_t>(t.layer)];
+      const ConfigNode& part = t.ffn ? layer.ffn : layer.mixer;
+      where = part.mark();
+      who = fmt::format("; `{}` of layer {} takes {} in a step", part.type(), t.layer, human_bytes(t.bytes));
+    }
+  }
+  throw MemoryError(
+      located(where, fmt::format("training would need about {}, more than nine tenths of {}: {}{}; lower {}{}",
+                                 human_bytes(plan.total()), human_bytes(limit), list, who,
+                                 who.empty() ? "" : "its sizes, or ", parts[0].remedy)));
+}
+
+void require_evaluation(const RunConfig& c, int64_t vocab, const EvalOptions& options, int64_t tokens) {
+  if (options.tokens < 1 || options.batch < 1 || options.stride < 0 || options.max_tokens < 0) return;  // refused later
+  const double need = evaluation_bytes(c, vocab, options, tokens, threads());
+  if (const double have = memory_limit(); need > kMostOfLimit * have)
+    throw MemoryError(
+        "evaluation by {} would need about {}, more than nine tenths of {}: take shorter windows (--tokens)",
+        describe(options), human_bytes(need), human_bytes(have));
+}
+
+void require_samples(const RunConfig& c, int64_t vocab, int64_t prompt, int64_t tokens, const ContextLimit& limit) {
+  if (static_cast<double>(tokens) > kMostTokens)
+    throw ConfigError("{} tokens to generate: at most {:.0f} can be asked for", tokens, kMostTokens);
+  const double need = sample_bytes(c, vocab, prompt, tokens, limit);
+  if (const double have = memory_limit(); need > kMostOfLimit * have)
+    throw MemoryError(
+        "{} tokens after a prompt of {} would need about {}, more than nine tenths of {}: generate fewer (--tokens)",
+        tokens, prompt, human_bytes(need), human_bytes(have));
+}
+
+}  // namespace effllm

@@ -1,0 +1,88 @@
+#include "train/rehearsal.h"
+
+#include <algorithm>
+#include <set>
+
+#include "decode/generator.h"
+#include "kernels/parallel.h"
+#include "ops/loss.h"
+
+namespace effllm {
+namespace {
+
+// Runs f as a worker would, whose ops are sequential, or as the thread that leaves all others to the ops.
+template <class F>
+void as_worker(bool worker, F&& f) {
+  worker ? run_workers(1, [&](int) { f(); }) : f();
+}
+
+ShardPlan plan_on_shapes(const RunConfig& config, LanguageModel& model) {
+  model.params().as_meta(DType::f32);
+  return plan_shards(config.train, model);
+}
+
+}  // namespace
+
+Rehearsal::Rehearsal(const RunConfig& config, int64_t vocab, int64_t carried)
+    : config_(config),
+      model_(config.model, vocab),
+      plan_(plan_on_shapes(config, model_)),
+      pool_(BufferPool::local()),
+      carried_(carried) {
+  pool_.forget_meta();
+}
+
+Rehearsal::~Rehearsal() { pool_.forget_meta(); }
+
+void Rehearsal::step(const Taps* taps) {
+  std::set<int64_t> sizes;
+  for (const auto& lane : plan_.lanes)
+    for (const Shard& s : lane) sizes.insert(s.sequences);
+  as_worker(plan_.lanes.size() > 1, [&] {
+    for (int64_t sequences : sizes) shard(sequences, taps);
+  });
+}
+
+void Rehearsal::shard(int64_t sequences, const Taps* taps) {
+  const MetaMode meta;
+  Tape tape;
+  Context cx;
+  cx.phase = Phase::train;
+  cx.taps = taps;
+  const Tensor ids = Tensor::dense({sequences, config_.train.context}, DType::i32);
+  ModelState state;
+  if (carried_ > 0) state = model_.make_state(sequences, carried_);
+  Tensor loss;
+  {
+    const Tape::Recording recording(tape);
+    loss = model_.loss(ids, ids, 1, cx, carried_ > 0 ? &state : nullptr);
+  }
+  tape.backward(loss, Tensor::dense({1}, DType::f64));
+}
+
+void Rehearsal::evaluate(EvalPlan::Size size, int64_t room, bool worker) {
+  as_worker(worker, [&] {
+    const MetaMode meta;
+    ModelState state;
+    if (room > 0) state = model_.make_state(size.windows, room);
+    const Tensor logits =
+        model_.logits(Tensor::dense({size.windows, size.tokens}, DType::i32), {}, room > 0 ? &state : nullptr);
+    cross_entropy(logits.row_range(0, {size.tokens, model_.vocab()}), Tensor::dense({size.tokens}, DType::i32), 1);
+  });
+}
+
+void Rehearsal::sample(int64_t prompt, int64_t tokens, const ContextLimit& limit) {
+  const MetaMode meta;
+  Context cx;
+  int64_t room = std::min(prompt + tokens, model_.longest());
+  if (limit.tokens > 0) room = std::min(room, limit.tokens);
+  if (!limit.anew) cx.reach = limit.tokens;
+  prompt = std::clamp<int64_t>(prompt, 1, std::max<int64_t>(1, limit.anew ? room : model_.longest()));
+  ModelState state = model_.make_state(1, room);
+  for (int64_t n : {std::min(prompt, kPrefillPiece), prompt % kPrefillPiece})
+    if (n > 0) model_.logits(Tensor::dense({1, n}, DType::i32), cx, &state);
+  ModelState own = state.clone();
+  model_.step(Tensor::dense({1, 1}, DType::i32), own, cx);
+}
+
+}  // namespace effllm

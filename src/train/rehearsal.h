@@ -1,0 +1,47 @@
+// A model on shapes alone that goes through what a run will do: what its buffer pool would have taken by then is what
+// the real one will take.
+#pragma once
+#include <cstdint>
+#include <span>
+
+#include "decode/context_limit.h"
+#include "eval/eval_plan.h"
+#include "model/language_model.h"
+#include "train/run_config.h"
+#include "train/shards.h"
+
+namespace effllm {
+
+// All of it runs on the calling thread's pool: what the pool has handed out once it keeps. One at a time counts.
+class Rehearsal {
+ public:
+  // `carried`: tokens that the rows' states have room for, where train.carry_state keeps them; 0: none are carried.
+  // `config` must outlive it.
+  Rehearsal(const RunConfig& config, int64_t vocab, int64_t carried = 0);
+  ~Rehearsal();
+  Rehearsal(const Rehearsal&) = delete;
+  Rehearsal& operator=(const Rehearsal&) = delete;
+
+  const ShardPlan& plan() const { return plan_; }
+  LanguageModel& model() { return model_; }
+  double taken() const { return static_cast<double>(pool_.meta_reserved_bytes()); }  // bytes, so far
+
+  // Forward and backward of the shards of every size that the plan has. `taps` see the tensors of the model.
+  void step(const Taps* taps = nullptr);
+  // A batch of windows as one of several workers has it, or as the thread that leaves all others to the ops. `room`:
+  // tokens of the state that is carried; 0: none.
+  void evaluate(EvalPlan::Size size, int64_t room, bool worker);
+  // A prompt, read in pieces, and a token after it; the state of the prompt is kept beside that of the text.
+  void sample(int64_t prompt, int64_t tokens, const ContextLimit& limit);
+
+ private:
+  void shard(int64_t sequences, const Taps* taps);
+
+  const RunConfig& config_;
+  LanguageModel model_;
+  ShardPlan plan_;
+  BufferPool& pool_;
+  int64_t carried_;
+};
+
+}  // namespace effllm

@@ -1,0 +1,153 @@
+// What is foreseen against what is taken.
+#include "train/memory_refusal.h"
+
+#include <doctest/doctest.h>
+
+#include <thread>
+
+#include "ffn/ffn.h"
+#include "kernels/parallel.h"
+#include "mixers/mixer.h"
+#include "model/language_model.h"
+#include "support/tiny_run.h"
+#include "train/preflight.h"
+
+using namespace effllm;
+using namespace effllm::test;
+
+namespace {
+
+RunConfig read_run(const std::string& yaml) {
+  return read_run_config(parse_config(yaml, "memory.yaml"), "memory.yaml");
+}
+
+std::string configuration(const std::string& mixer, const std::string& ffn) {
+  return "model: {d_model: 64, layers: [{mixer: " + mixer + ", ffn: " + ffn +
+         "}]}\ntrain: {batch: 4, context: 64, lanes: 1, max_steps: 1}\n";
+}
+
+double part(const MemoryPlan& plan, std::string_view what) {
+  for (const MemoryPart& p : plan.parts)
+    if (p.what == what) return p.bytes;
+  FAIL(what);
+  return 0;
+}
+
+// What a fresh thread's pool has taken from the system after a shard of the plan.
+double taken_by_step(const RunConfig& c, int64_t vocab) {
+  size_t bytes = 0;
+  std::thread([&] {
+    LanguageModel model(c.model, vocab);
+    model.params().materialize(1, DType::f32);
+    Slab gradient(model.params().slab_elements(), DType::f32);
+    ParamGrads grads = model.params().gradients(gradient);
+    ParamGrads::current = &grads;
+    const auto n = static_cast<size_t>(c.train.batch * c.train.context);
+    std::vector<int32_t> text(n, 1);
+    const Tensor ids = Tensor::view_of(std::span(text), {c.train.batch, c.train.context});
+    Context cx;
+    cx.phase = Phase::train;
+    for (int repeat = 0; repeat < 2; ++repeat) {
+      Tape tape;
+      const Tape::Recording recording(tape);
+      const Tensor loss = model.loss(ids, ids, 1, cx);
+      tape.backward(loss, Tensor::full({1}, DType::f64, 1));
+    }
+    ParamGrads::current = nullptr;
+    bytes = BufferPool::local().reserved_bytes();
+  }).join();
+  return static_cast<double>(bytes);
+}
+
+}  // namespace
+
+TEST_CASE("memory: a step takes what was foreseen, with every mechanism of the lists") {
+  const int before = threads();
+  set_threads(1);
+  const auto compare = [](const std::string& mixer, const std::string& ffn) {
+    CAPTURE(mixer);
+    CAPTURE(ffn);
+    const RunConfig c = read_run(configuration(mixer, ffn));
+    const double foreseen = part(plan_memory(c, 61, 1), "training steps"), taken = taken_by_step(c, 61);
+    CAPTURE(foreseen);
+    CAPTURE(taken);
+    CHECK(taken < 1.03 * foreseen + 20e3);
+    CHECK(foreseen < 1.25 * taken);
+  };
+  for (const MixerInfo* m : all_mixers())
+    if (m->causal_form) compare("{type: " + std::string(m->name) + "}", "none");
+  for (const FfnInfo* m : all_ffns()) compare("min_gru", "{type: " + std::string(m->name) + "}");
+  set_threads(before);
+}
+
+TEST_CASE("memory: evaluation, samples, batches and carried states are in the plan") {
+  const std::string yaml =
+      "model: {d_model: 16, layers: [{mixer: {type: attention, heads: 2, window: 8}}]}\n"
+      "data: {order: streams}\ntrain: {batch: 4, context: 16, max_steps: 1}\n";
+  const auto plan = [&](const std::string& change, TextSizes text = {1 << 20, 900000, 100000}) {
+    ConfigNode root = parse_config(yaml, "memory.yaml");
+    if (!change.empty()) apply_override(root, change, 1);
+    return plan_memory(read_run_config(root, "memory.yaml"), 256, 1, text);
+  };
+  const MemoryPlan plain = plan("");
+  CHECK(plain.total() < 60e6);
+  // 8 windows of 10,000 tokens: logits alone are 8 x 10,000 x 256 numbers.
+  CHECK(part(plan("eval.tokens=10000"), "evaluation") > 8 * 10000 * 256 * 4.0);
+  // One pass carries a window of 7 keys, whatever the split.
+  CHECK(part(plan("eval.protocol=carried"), "evaluation") < 2e6);
+  // Keys and values of all 99,999 inputs where every token is remembered.
+  {
+    ConfigNode root = parse_config(yaml, "memory.yaml");
+    apply_override(root, "model.layers[0].mixer.window=0", 1);
+    apply_override(root, "eval.protocol=carried", 2);
+    const MemoryPlan all = plan_memory(read_run_config(root), 256, 1, {1 << 20, 900000, 100000});
+    CHECK(part(all, "evaluation") > 2 * 99999 * 16 * 4.0);
+    apply_override(root, "eval.sample_tokens=1000000", 3);
+    // Samples keep to the context of training, but not where distances beyond it are no news.
+    CHECK(part(plan_memory(read_run_config(root), 256, 1), "samples") < 2e6);
+    apply_override(root, "model.layers[0].mixer.position=alibi", 4);
+    CHECK(part(plan_memory(read_run_config(root), 256, 1), "samples") > 2 * 2 * 1e6 * 16 * 4.0);
+  }
+  CHECK(part(plan("eval.tokens=1"), "evaluation") > 64 * 99999.0);  // a score for each of so many windows
+  CHECK(part(plain, "batches") == 4 * 16 * 8);
+  // Two copies of k and v [7, 16] and nothing else for each of the four rows.
+  CHECK(part(plan("train.carry_state=true"), "carried states") == 2 * 4 * (2 * 7 * 16 * 4.0));
+  CHECK(part(plain, "the corpus") == (1 << 20) + 4 * 1000000.0);
+}
+
+TEST_CASE("memory: an error names what takes the most, its place and its keys") {
+  const auto refused = [](const std::string& yaml, double limit) -> std::string {
+    const RunConfig c = read_run(yaml);
+    try {
+      require_memory(c, 256, plan_memory(c, 256, 1), limit);
+    } catch (const MemoryError& e) {
+      return e.what();
+    }
+    return "";
+  };
+  const std::string small = "model: {d_model: 16, layers: [{mixer: min_gru}]}\ntrain: {max_steps: 1}\n";
+  CHECK(refused(small, 1e9).empty());
+  const std::string wide = refused(
+      "model:\n  d_model: 16\n  layers:\n    - mixer: min_gru\n"
+      "    - mixer: {type: nsa, heads: 2, kv_heads: 1, compress_hidden: 65536}\n"
+      "train: {max_steps: 1, batch: 1, context: 16}\neval: {sample_tokens: 1, max_tokens: 16}\n",
+      200e6);
+  CAPTURE(wide);
+  CHECK(wide.starts_with("memory.yaml:5:"));
+  CHECK(wide.find("`nsa` of layer 1") != wide.npos);
+  const std::string evaluated = refused(small + "eval: {tokens: 1000000}\n", 1e9);
+  CHECK(evaluated.starts_with("memory.yaml:3:"));
+  CHECK(evaluated.find("lower eval.tokens") != evaluated.npos);
+  const std::string batch = refused(
+      "model: {d_model: 16, layers: [{mixer: min_gru}]}\ntrain:\n  max_steps: 1\n"
+      "  batch: 1048576\n  context: 4096\n",
+      1e9);
+  CHECK(batch.find("train.batch") != batch.npos);
+}
+
+TEST_CASE("memory: a row of a stream reads its share of the split") {
+  RunConfig c = read_run("model: {d_model: 16, layers: [{mixer: min_gru}]}\ntrain: {max_steps: 1, batch: 8}\n");
+  CHECK(carried_tokens(c, 80000) == 10000);
+  CHECK(carried_tokens(c, 100) == c.train.context);
+  CHECK(carried_tokens(c, 0) == 1 << 30);
+}
