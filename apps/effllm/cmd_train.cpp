@@ -85,9 +85,11 @@ ExitCode train(const Common& common, const TrainArgs& args) {
   prepare_threads();
   // From before anything starts a thread to the end of the process: one that comes while it loads counts, and one that
   // comes when all is saved does not turn success into failure.
-  [[gnu::used]] static const auto* const signals = new Signals(
-      common.quiet ? ""
-                   : "\nstopping with a checkpoint when this step is done; Ctrl-C again ends at once, without one\n");
+  [[gnu::used]] static const auto* const signals =
+      new Signals(common.quiet ? ""
+                               : fmt::format("\nstopping with a checkpoint: a step that would take more than {:.0f} s "
+                                             "longer is given up; Ctrl-C again ends at once, without one\n",
+                                             kStepPatience));
   Run run(std::move(request));
   const RunOutcome done = run.train();
   const std::string folder = done.folder.string();

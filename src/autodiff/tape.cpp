@@ -2,6 +2,7 @@
 
 #include <unordered_set>
 
+#include "autodiff/interrupt.h"
 #include "autodiff/meter.h"
 #include "autodiff/profile.h"
 
@@ -151,6 +152,7 @@ void Tape::backward(std::span<const Seed> seeds) {
       reached |= grads.back().defined();
     }
     if (!reached) continue;
+    Interrupt::check();
     run_backward(r, grads);
     if (const NanWatch* w = NanWatch::current()) watch_gradients(*w, r);
   }
@@ -208,6 +210,7 @@ const Shape& Backward::out_shape(int i) const { return record_.out[static_cast<s
 DType Backward::dtype() const { return record_.in[0].spec.dtype; }
 
 std::vector<Tensor> run_many(std::unique_ptr<Op> op, std::initializer_list<Tensor> inputs) {
+  Interrupt::check();
   const std::span<const Tensor> in(inputs.begin(), inputs.size());
   Outputs outputs = op->infer(in);
   if (Meter* m = Meter::current()) m->count(*op, op->cost(in));

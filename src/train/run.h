@@ -14,9 +14,12 @@
 #include "train/guess_watch.h"
 #include "train/refresh_budget.h"
 #include "train/run_record.h"
+#include "train/step_patience.h"
 #include "train/trainer.h"
 
 namespace effllm {
+
+constexpr double kStepPatience = 5;
 
 struct RunRequest {
   RunConfig config;
@@ -29,6 +32,7 @@ struct RunRequest {
   bool allow_other_model = false;   // also where its weights belong to another model
   std::filesystem::path from = {};  // run folder or checkpoint whose weights a new run starts with; empty: none
   bool quiet = false;
+  double patience = kStepPatience;  // seconds that a step may still take when the run is asked to stop
 };
 
 struct RunOutcome {
@@ -72,7 +76,8 @@ class Run {
   Spent spent() const;
   void lap(double& account);  // adds the time since the last lap
   double progress() const;
-  bool step_once();  // false: the step was left out
+  bool step_once();               // false: it was given up, because somebody asked the run to stop
+  void skip(const Batch& batch);  // after a step that was not finite: says where, ends the run after too many
   void log_row();
   void run_steps();  // to the horizon, or to a signal
   void finish();
@@ -98,6 +103,7 @@ class Run {
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<AppendFile> log_;
   StatusLine terminal_;
+  StepPatience patience_;
   RefreshBudget metrics_budget_{0.01};
   double lapped_;  // seconds of the clock, of the last lap
   std::optional<GuessWatch> guess_;
@@ -105,7 +111,7 @@ class Run {
   int defaults_ = kCheckpointVersion;  // as in RunRecord
   std::string earlier_data_;           // as there
   std::optional<Origin> origin_;       // as there
-  std::optional<int64_t> aside_;       // step whose checkpoint was the last of the model before
+  std::optional<int64_t> aside_;       // step whose checkpoint was the last of another model, or on other data
   bool measured_anew_ = false;         // evaluations are by other means than before, or on other data
   bool other_model_ = false;           // since it was resumed, because somebody allowed it
   std::string provenance_;             // JSON

@@ -4,14 +4,18 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <limits>
 
+#include "base/clock.h"
 #include "base/terminal.h"
 #include "kernels/parallel.h"
 
 namespace effllm {
 namespace {
 
-std::atomic<bool> stop = false, checkpoint = false, ending = false;
+constexpr double kNever = std::numeric_limits<double>::infinity();
+std::atomic<double> stop_at = kNever;
+std::atomic<bool> checkpoint = false, ending = false;
 
 // Ends the watcher. A real-time signal, because nothing else sends those.
 int wake_up() { return SIGRTMIN; }
@@ -35,11 +39,14 @@ void watch(const sigset_t& set, const std::string& answer) {
   while (!ending) {
     int number = 0;
     if (sigwait(&set, &number) != 0 || number == wake_up()) continue;
-    if (number == SIGINT && stop) _exit(130);
-    if (number == SIGUSR2)
+    const bool again = stop_at < kNever;
+    if (number == SIGINT && again) _exit(130);
+    if (number == SIGUSR2) {
       checkpoint = true;
-    else if (!stop.exchange(true))
+    } else if (!again) {
+      stop_at = seconds_now();
       print_stderr(answer);
+    }
   }
 }
 
@@ -51,7 +58,7 @@ void set_mask_everywhere(const sigset_t& mask) {
 }  // namespace
 
 Signals::Signals(std::string answer) {
-  stop = checkpoint = ending = false;
+  ending = false;
   for (int number : {SIGPIPE, SIGXFSZ}) std::signal(number, SIG_IGN);
   const sigset_t set = watched();
   pthread_sigmask(SIG_BLOCK, &set, &before_);  // first, so that threads which start now inherit it
@@ -65,10 +72,13 @@ Signals::~Signals() {
   ending = true;
   pthread_kill(watcher_.native_handle(), wake_up());
   watcher_.join();
+  stop_at = kNever;
+  checkpoint = false;
   set_mask_everywhere(before_);
 }
 
-bool Signals::stop_requested() { return stop; }
+bool Signals::stop_requested() { return stop_at < kNever; }
+double Signals::stop_requested_at() { return stop_at; }
 bool Signals::checkpoint_requested() { return checkpoint.exchange(false); }
 
 }  // namespace effllm

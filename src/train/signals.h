@@ -1,4 +1,4 @@
-// Signals become requests that the training loop reads between steps.
+// Signals become requests that the training loop reads between steps, and a long step between its ops.
 #pragma once
 #include <csignal>
 #include <string>
@@ -20,6 +20,7 @@ class Signals {
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
   static bool stop_requested();
+  static double stop_requested_at();   // seconds_now() of the first request; infinite before it
   static bool checkpoint_requested();  // once for each request
 
  private:

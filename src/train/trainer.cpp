@@ -146,24 +146,30 @@ double Trainer::reduce() {
   return std::sqrt(total);
 }
 
-StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor) {
+StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor, bool continues) {
   if (options_.carry_state && carried_.blocks.empty()) prepare_carried(batch.batch);
   const int64_t counted = batch.counted();
   StepResult r{.loss = 0, .grad_norm = 0, .tokens = batch.batch * batch.tokens, .finite = true};
   remember_carried();
+  if (!continues) forget();
   std::optional<TransposedWeights::Fresh> fresh;
   if (TransposedWeights::pay(r.tokens)) {
     const Profile::Span span("transpose weights", "", Way::phase);
     if (!transposed_) transposed_ = std::make_unique<TransposedWeights>(model_.params());
     fresh.emplace(*transposed_);
   }
-  run_lanes(batch, step, counted ? 1.0 / static_cast<double>(counted) : 0);
+  try {
+    run_lanes(batch, step, counted ? 1.0 / static_cast<double>(counted) : 0);
+  } catch (...) {
+    restore_carried();
+    throw;
+  }
   fresh.reset();
   for (double l : lane_loss_) r.loss += l;
   r.grad_norm = dispatch_float(model_.params().dtype(), [&]<class T>() { return reduce<T>(); });
   r.finite = std::isfinite(r.loss) && std::isfinite(r.grad_norm);
   if (!r.finite) {
-    restore_carried();
+    continues ? restore_carried() : forget();
     return r;
   }
   const double scale = options_.clip > 0 && r.grad_norm > options_.clip ? options_.clip / (r.grad_norm + 1e-6) : 1;

@@ -16,7 +16,7 @@ struct StepOptions {
   uint64_t seed = 1;
   double clip = 1;  // 0: off
   bool carry_state = false;
-  int64_t carried_tokens = 1 << 30;  // that a row reads before forget(), at most: its state has no more room
+  int64_t carried_tokens = 1 << 30;  // that a row reads before it starts anew, at most: its state has no more room
 };
 
 struct StepResult {
@@ -36,7 +36,9 @@ class Trainer {
   Trainer(LanguageModel& model, AdamW& optimizer, ShardPlan plan, const StepOptions& options);
 
   // `step` counts from 0; it and the numbers of the batch's samples key the random numbers.
-  StepResult step(const Batch& batch, int64_t step, double lr_factor);
+  // Where rows don't go on from the batch before (`continues`), they start from nothing. Where it throws, Interrupted
+  // or an error of an op, all is as it was before.
+  StepResult step(const Batch& batch, int64_t step, double lr_factor, bool continues = true);
   // The same forward and backward under a NanWatch, nothing updated: throws a NumericalError that names the op, layer
   // and step where the first value that is not finite appears; returns where none does.
   void find_nonfinite(const Batch& batch, int64_t step);
@@ -45,13 +47,13 @@ class Trainer {
   // With carry_state: what each row of the batch remembers, as named tensors ("state.layers.0.mixer.h").
   std::vector<NamedTensor> carried() const;
   void prepare_carried(int64_t rows);  // room for the states, zeroed; done by the first step otherwise
-  void forget();                       // the rows start from nothing again
   // Bytes handed out by the pools of the workers at most, and kept for backward in the largest shard of the last step.
   size_t peak_bytes() const { return peak_bytes_; }
 
  private:
   template <class T>
   double reduce();  // lanes into lane 0; returns the norm
+  void forget();    // the rows start from nothing again
   void remember_carried();
   void restore_carried();
   void run_lanes(const Batch& batch, int64_t step, double weight);

@@ -54,10 +54,29 @@ TEST_CASE("cli train: the first INT is answered while its step goes on, a second
   Process p(w.command({"train", "wide.yaml", "--set", "train.batch=65536", "--set", "train.max_steps=2"}), in);
   REQUIRE(await_text(in.err_to, "starting"));  // a step of minutes
   p.signal(SIGINT);
-  CHECK(await_text(in.err_to, "stopping with a checkpoint when this step is done; Ctrl-C again ends at once"));
+  CHECK(await_text(
+      in.err_to, "stopping with a checkpoint: a step that would take more than 5 s longer is given up; Ctrl-C again"));
   CHECK(p.running());
   p.signal(SIGINT);
   CHECK(p.wait().code == 130);
+}
+
+TEST_CASE("cli train: a step of minutes does not keep TERM waiting: it is given up, and what came before it is kept") {
+  const WideWorld w;
+  Surroundings in = w.in;
+  in.err_to = (w.scratch.path / "said").string();
+  Process p(w.command({"train", "wide.yaml", "--set", "train.batch=65536", "--set", "train.max_steps=2"}), in);
+  REQUIRE(await_text(in.err_to, "starting"));
+  p.signal(SIGTERM);
+  const auto asked = std::chrono::steady_clock::now();
+  CHECK(p.wait().code == 75);
+  CHECK(std::chrono::steady_clock::now() - asked < std::chrono::seconds(60));  // 5 and an op, on a busy machine too
+  const std::string said = read_text(in.err_to);
+  CHECK_MESSAGE(said.find("the step after 0 was given up, ") != said.npos, said);
+  CHECK(said.find("stopped at step 0 with a checkpoint; go on with --resume auto") != said.npos);
+  const fs::path run = w.scratch.path / "runs/wide";
+  CHECK(nlohmann::json::parse(read_text(run / "status.json")).at("status") == "interrupted");
+  CHECK(fs::exists(run / "ckpt/step_000000000.safetensors"));
 }
 
 TEST_CASE("cli train: checkpoints on request, many of them, change nothing") {

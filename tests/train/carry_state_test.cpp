@@ -1,7 +1,10 @@
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cmath>
+#include <cstring>
 
+#include "autodiff/interrupt.h"
 #include "base/random.h"
 #include "support/models.h"
 #include "support/tensors.h"
@@ -83,15 +86,43 @@ TEST_CASE("carry_state: the losses of steps that continue each other are those o
   }
 }
 
-TEST_CASE("carry_state: after forget() rows start from nothing") {
+TEST_CASE("carry_state: rows that don't go on start from nothing") {
   const Threads one(1);
   const Streams streams;
   Rig rig, fresh;
   const double first = fresh.trainer.step(streams.step(2), 0, 1).loss;
   rig.trainer.step(streams.step(0), 0, 1);
   CHECK(rig.trainer.step(streams.step(2), 1, 1).loss != first);
-  rig.trainer.forget();
-  CHECK(rig.trainer.step(streams.step(2), 2, 1).loss == first);
+  CHECK(rig.trainer.step(streams.step(2), 2, 1, false).loss == first);
+}
+
+TEST_CASE("carry_state: a step that is given up at any op leaves everything as it was") {
+  const Streams streams;
+  for (const int threads : {1, 2})
+    for (const bool continues : {true, false}) {
+      const Threads some(threads);
+      Rig rig(2), undisturbed(2);
+      for (Rig* r : {&rig, &undisturbed}) r->trainer.step(streams.step(0), 0, 1);
+      const std::vector<NamedTensor> carried = undisturbed.trainer.carried(), mine = rig.trainer.carried();
+      int given_up = 0;
+      for (int op = 0;; op += 7) {
+        std::atomic<int> asked = 0;
+        try {
+          const Interrupt interrupt([&] { return asked++ >= op; });
+          rig.trainer.step(streams.step(1), 1, 1, continues);
+          break;
+        } catch (const Interrupted&) {
+          ++given_up;
+        }
+        for (size_t i = 0; i < mine.size(); ++i)
+          CHECK_MESSAGE(std::memcmp(mine[i].value.raw(), carried[i].value.raw(), mine[i].value.bytes()) == 0,
+                        mine[i].name);
+        CHECK(rig.optimizer.steps() == 1);
+      }
+      CHECK(given_up > 20);
+      undisturbed.trainer.step(streams.step(1), 1, 1, continues);
+      CHECK(rig.trainer.step(streams.step(2), 2, 1).loss == undisturbed.trainer.step(streams.step(2), 2, 1).loss);
+    }
 }
 
 TEST_CASE("carry_state: what is carried has names, and put back it continues the same way") {

@@ -1,0 +1,50 @@
+#include "support/run_calls.h"
+
+#include <doctest/doctest.h>
+
+#include "io/checkpoint.h"
+#include "io/metadata.h"
+
+namespace effllm::test {
+
+Sets with(const Sets& a, const Sets& b) {
+  Sets all = a;
+  all.insert(all.end(), b.begin(), b.end());
+  return all;
+}
+
+RunRequest request(const TinyFolder& t, const Sets& set, bool resume) {
+  ConfigNode root = load_config(t / "c.yaml");
+  int index = 0;
+  for (const auto& s : set) apply_override(root, s, ++index);
+  return {.config = read_run_config(root, t / "c.yaml"),
+          .config_text = "written",
+          .overrides = "",
+          .runs = t.runs(),
+          .resume = resume,
+          .quiet = true};
+}
+
+RunOutcome train(const TinyFolder& t, const Sets& set, bool resume) { return Run(request(t, set, resume)).train(); }
+
+bool has(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
+
+std::string hash_of(const std::filesystem::path& checkpoint) {
+  const SafetensorsFile file(checkpoint);
+  return Metadata(file, checkpoint.string()).text("parameters_sha256");
+}
+
+std::vector<double> losses(const std::filesystem::path& run) {
+  const JournalData j = read_journal(run / "metrics.jsonl");
+  const JournalTable* t = j.find("train");
+  REQUIRE(t);
+  return *t->find("loss");
+}
+
+std::string events(const std::filesystem::path& run) {
+  std::string all;
+  for (const auto& e : read_journal(run / "metrics.jsonl").events) all += e.level + ": " + e.text + "\n";
+  return all;
+}
+
+}  // namespace effllm::test
