@@ -116,7 +116,7 @@ RunRecord read_record(const SafetensorsFile& file, const std::string& path) {
   if (m.has("corpus")) r.corpus_name = m.text("corpus");
   if (m.has("corpus_manifest")) r.manifest = path_of_text(m.text("corpus_manifest"));
   if (r.version >= 2) r.earlier_data = m.text("earlier_data");
-  if (m.has("from_checkpoint"))
+  if (m.has("from_checkpoint") || m.has("from_parameters_sha256") || m.has("from_step"))
     r.origin = {m.text("from_checkpoint"), m.digest("from_parameters_sha256"), m.integer("from_step")};
   r.step = m.integer("step");
   if (m.has("optimizer_steps")) r.counters = stored_counters(m, r.version, r.config);

@@ -130,12 +130,13 @@ void Run::resume_from(const Newest& newest) {
 void Run::forget_other_best(const RunRecord& then) {
   const auto how = [](const RunConfig& c) { return c.eval.split + ", " + describe(evaluation_of(c)); };
   const std::string before = how(then.config), after = how(config_);
-  if (other_model_) {  // nor may evaluation and generation go on with weights of the model that was
+  const bool other_data = earlier_data_ != then.earlier_data;
+  if (other_model_ || other_data) {  // nor may evaluation and generation go on with weights of the run that was
     at_.row_loss_sum = at_.shown_loss = 0;
     at_.row_loss_count = 0;
-    aside_ = at_.step;  // the best's own name, once there is a checkpoint of the other model
+    aside_ = at_.step;  // the best's own name, once there is a checkpoint of what the run is now
   }
-  if (at_.best_step < 0 || (before == after && earlier_data_ == then.earlier_data && !other_model_)) return;
+  if (at_.best_step < 0 || (before == after && !other_data && !other_model_)) return;
   say(before == after
           ? fmt::format("evaluated from now on {}: the best loss starts anew",
                         other_model_ ? "as another model" : "on other data")

@@ -5,42 +5,16 @@
 #include <nlohmann/json.hpp>
 
 #include "io/checkpoint.h"
-#include "io/metadata.h"
 #include "support/models.h"
 #include "support/mutate.h"
-#include "support/tiny_run.h"
+#include "support/run_calls.h"
 #include "train/loaded_model.h"
-#include "train/run.h"
 
 using namespace effllm;
 using namespace effllm::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-using Sets = std::vector<std::string>;
-
-RunRequest request(const TinyFolder& t, const Sets& set, bool resume) {
-  ConfigNode root = load_config(t / "c.yaml");
-  int index = 0;
-  for (const auto& s : set) apply_override(root, s, ++index);
-  return {.config = read_run_config(root, t / "c.yaml"),
-          .config_text = "written",
-          .overrides = "",
-          .runs = t.runs(),
-          .resume = resume,
-          .quiet = true};
-}
-
-Sets with(const Sets& a, const Sets& b) {
-  Sets all = a;
-  all.insert(all.end(), b.begin(), b.end());
-  return all;
-}
-
-RunOutcome train(const TinyFolder& t, const Sets& set, bool resume = false) {
-  return Run(request(t, set, resume)).train();
-}
 
 // What a resumption under these settings is refused with; empty where it is not.
 std::string refusal(const TinyFolder& t, const Sets& set) {
@@ -50,27 +24,6 @@ std::string refusal(const TinyFolder& t, const Sets& set) {
   } catch (const CheckpointError& e) {
     return e.what();
   }
-}
-
-bool has(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
-
-// Of every step, in order.
-std::vector<double> losses(const fs::path& run) {
-  const JournalData j = read_journal(run / "metrics.jsonl");
-  const JournalTable* t = j.find("train");
-  REQUIRE(t);
-  return *t->find("loss");
-}
-
-std::string hash_of(const fs::path& checkpoint) {
-  const SafetensorsFile file(checkpoint);
-  return Metadata(file, checkpoint.string()).text("parameters_sha256");
-}
-
-std::string events(const fs::path& run) {
-  std::string all;
-  for (const auto& e : read_journal(run / "metrics.jsonl").events) all += e.level + ": " + e.text + "\n";
-  return all;
 }
 
 const Sets kStill = {"optim.lr=0", "optim.weight_decay=0", "train.log_every=1", "train.save_every=0"};
@@ -176,6 +129,31 @@ TEST_CASE("resume: what changes the function but no shape is refused key by key,
   // It is the run's model now.
   CHECK(refusal(t, with(same, {"model.layers[0].mixer.heads=4", "train.max_steps=110"})).empty());
   CHECK(has(refusal(t, same), "heads: 4 -> 2"));
+}
+
+TEST_CASE(
+    "resume: on other data, which somebody allows, the best begins anew and the old one keeps a name of its own") {
+  const Threads one(1);
+  const TinyFolder t("resume_data");
+  const RunOutcome first = train(t);
+  const std::string best = hash_of(first.folder / "ckpt/best.safetensors");
+  fs::remove_all(t / "data");
+  prepare_corpus(t / "text.txt", "tiny", t / "data", 0.6, 0.3, "\n\n");  // its splits end elsewhere
+  const Sets longer = {"train.max_steps=110", "optim.lr=1"};
+  CHECK_THROWS_AS(train(t, longer, true), DataError);
+  RunRequest other = request(t, longer, true);
+  other.allow_other_data = true;
+  const RunOutcome changed = Run(std::move(other)).train();
+  CHECK(changed.best_val > first.best_val);  // lr 1: the old best would have stayed
+  CHECK(load_model(first.folder).step == 110);
+  const fs::path kept = first.folder / "ckpt/best_until_000000100.safetensors";
+  REQUIRE(fs::exists(kept));
+  CHECK(hash_of(kept) == best);
+  const std::string log = slurp(first.folder / "log.txt");
+  CHECK(has(log, "evaluated from now on on other data: the best loss starts anew"));
+  CHECK(has(log, "best_until_000000100.safetensors keeps the best of the run before the change"));
+  // Smoothed over losses on the new data alone.
+  CHECK(nlohmann::json::parse(slurp(first.folder / "status.json"))["train_loss"] > 1.5);
 }
 
 TEST_CASE("resume: other changes are told with both values and kept, a jump of the learning rate with its factor") {

@@ -8,9 +8,8 @@
 
 #include "support/mutate.h"
 #include "support/paths.h"
-#include "support/tiny_run.h"
+#include "support/run_calls.h"
 #include "train/loaded_model.h"
-#include "train/run.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -18,17 +17,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool has(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
+RunRequest request(const TinyFolder& t, bool resume) { return test::request(t, {"train.max_steps=20"}, resume); }
 
-RunRequest request(const TinyFolder& t, bool resume) {
-  ConfigNode root = load_config(t / "c.yaml");
-  apply_override(root, "train.max_steps=20", 1);
-  return {.config = read_run_config(root, t / "c.yaml"),
-          .config_text = "",
-          .overrides = "",
-          .runs = t.runs(),
-          .resume = resume,
-          .quiet = true};
+// That of a run which started with the weights of another.
+void add_origin(MetadataMap& m) {
+  m["from_checkpoint"] = "runs/other/ckpt/best.safetensors";
+  m["from_parameters_sha256"] = m.at("parameters_sha256");
+  m["from_step"] = "3";
 }
 
 // The exit code of what `call` throws and its message; 0 where it throws nothing.
@@ -94,6 +89,12 @@ TEST_CASE("run record: metadata that can't be is exit 4 by file and field, for w
                                                         {"tokens", "1e3"},
                                                         {"samples", "-4"},
                                                         {"samples", "many"},
+                                                        {"first_batch", "0"},
+                                                        {"first_batch", "-4"},
+                                                        {"first_batch", "4.0"},
+                                                        {"from_parameters_sha256", "short"},
+                                                        {"from_step", "-1"},
+                                                        {"from_step", "last"},
                                                         {"flops", "inf"},
                                                         {"flops", "nan"},
                                                         {"flops", "-1"},
@@ -123,13 +124,22 @@ TEST_CASE("run record: metadata that can't be is exit 4 by file and field, for w
                                                         {"vocab", "{\"kind\":\"words\"}"}}) {
     CAPTURE(key);
     CAPTURE(value);
-    refused(key, [&, k = key, v = value](MetadataMap& m) { m[k] = v; });
+    refused(key, [&, k = key, v = value](MetadataMap& m) {
+      if (k.starts_with("from_")) add_origin(m);
+      m[k] = v;
+    });
   }
   for (const char* key : {"step", "tokens", "samples", "best_val", "config_yaml", "vocab", "data_sha256", "data_splits",
                           "data_val_end", "data_separator", "defaults_version"}) {
     CAPTURE(key);
     refused(key, [&](MetadataMap& m) { m.erase(key); });
   }
+  for (const char* key : {"from_checkpoint", "from_parameters_sha256", "from_step"}) {
+    CAPTURE(key);
+    refused(key, [&](MetadataMap& m) { add_origin(m), m.erase(key); });
+  }
+  copy_with_metadata(good, file, add_origin);
+  CHECK(load_model(file).origin->step == 3);
   fs::copy_file(good, file, fs::copy_options::overwrite_existing);
   CHECK(load_model(file).step == 20);
   CHECK(end_of([&] { const Run again(request(t, true)); }).first == 0);

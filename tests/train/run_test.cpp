@@ -7,7 +7,7 @@
 
 #include "io/checkpoint.h"
 #include "support/models.h"
-#include "support/tiny_run.h"
+#include "support/run_calls.h"
 #include "train/loaded_model.h"
 
 using namespace effllm;
@@ -16,27 +16,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-RunRequest request(const TinyFolder& t, const std::vector<std::string>& set = {}, bool resume = false) {
-  ConfigNode root = load_config(t / "c.yaml");
-  int index = 0;
-  for (const auto& s : set) apply_override(root, s, ++index);
-  return {.config = read_run_config(root, t / "c.yaml"),
-          .config_text = "written",
-          .overrides = "",
-          .runs = t.runs(),
-          .resume = resume,
-          .quiet = true};
-}
-
-RunOutcome train(const TinyFolder& t, const std::vector<std::string>& set = {}, bool resume = false) {
-  return Run(request(t, set, resume)).train();
-}
-
-std::string hash_of(const fs::path& checkpoint) {
-  return SafetensorsFile(checkpoint).metadata().at("parameters_sha256");
-}
-
-std::vector<std::vector<double>> losses(const fs::path& run) {
+// Steps and losses of training, and of evaluations.
+std::vector<std::vector<double>> curves(const fs::path& run) {
   std::vector<std::vector<double>> all;
   const JournalData j = read_journal(run / "metrics.jsonl");
   for (const char* kind : {"train", "val"}) {
@@ -108,7 +89,7 @@ TEST_CASE("run: trained to 40, resumed to 100, it is the same run: weights, loss
     const RunOutcome resumed = train(t, with({"name=part"}), true);
     CHECK(resumed.folder == t.runs() / "part");
     CHECK(hash_of(part.checkpoint(100)) == hash_of(RunFolder(whole.folder).checkpoint(100)));
-    CHECK(losses(part.path()) == losses(whole.folder));
+    CHECK(curves(part.path()) == curves(whole.folder));
     CHECK(resumed.best_val == whole.best_val);
     CHECK(resumed.tokens == whole.tokens);
     CHECK(slurp(part.log()).find("going on from step " + std::to_string(steps[0])) != std::string::npos);
@@ -119,16 +100,16 @@ TEST_CASE("run: a finished run that is resumed changes nothing, a longer horizon
   const Threads one(1);
   const TinyFolder t("run_finished");
   const RunOutcome first = train(t);
-  const auto before = losses(first.folder);
+  const auto before = curves(first.folder);
   const std::string hash = hash_of(first.folder / "ckpt/best.safetensors");
   const RunOutcome again = train(t, {}, true);
   CHECK(again.steps == 100);
-  CHECK(losses(first.folder) == before);
+  CHECK(curves(first.folder) == before);
   CHECK(hash_of(first.folder / "ckpt/best.safetensors") == hash);
   CHECK(again.best_val == first.best_val);
   const RunOutcome longer = train(t, {"train.max_steps=120"}, true);
   CHECK(longer.steps == 120);
-  CHECK(losses(first.folder)[0].size() == before[0].size() + 2);
+  CHECK(curves(first.folder)[0].size() == before[0].size() + 2);
   CHECK(train(t).folder == t.runs() / "c-2");
 }
 

@@ -6,27 +6,13 @@
 #include <nlohmann/json.hpp>
 
 #include "support/models.h"
-#include "support/tiny_run.h"
-#include "train/run.h"
+#include "support/run_calls.h"
 
 using namespace effllm;
 using namespace effllm::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-RunOutcome train(const TinyFolder& t, const std::vector<std::string>& set, bool resume = false) {
-  ConfigNode root = load_config(t / "c.yaml");
-  int index = 0;
-  for (const auto& s : set) apply_override(root, s, ++index);
-  return Run({.config = read_run_config(root, t / "c.yaml"),
-              .config_text = "",
-              .overrides = "",
-              .runs = t.runs(),
-              .resume = resume,
-              .quiet = true})
-      .train();
-}
 
 // What this process has asked the system to read or write so far; -1 where the system does not tell.
 int64_t bytes_moved(std::string_view way) {

@@ -10,9 +10,8 @@
 #include "eval/evaluator.h"
 #include "support/models.h"
 #include "support/paths.h"
-#include "support/tiny_run.h"
+#include "support/run_calls.h"
 #include "train/loaded_model.h"
-#include "train/run.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -26,16 +25,7 @@ const bool kStore = std::getenv("EFFLLM_STORE") != nullptr;
 fs::path checkpoint_of(int version) { return kGolden / fmt::format("checkpoint.version_{}.safetensors", version); }
 fs::path value_of(fs::path checkpoint) { return checkpoint.replace_extension(".txt"); }
 
-RunRequest request_of(const TinyFolder& t) {
-  return {.config = read_run_config(load_config(t / "c.yaml"), t / "c.yaml"),
-          .config_text = "",
-          .overrides = "",
-          .runs = t.runs(),
-          .resume = false,
-          .quiet = true};
-}
-
-fs::path trained(const TinyFolder& t) { return Run(request_of(t)).train().folder; }
+fs::path trained(const TinyFolder& t) { return Run(request(t)).train().folder; }
 
 double nats_on_validation(const TinyFolder& t, const fs::path& checkpoint) {
   const LoadedModel m = load_model(checkpoint, DType::f64);
@@ -77,10 +67,7 @@ TEST_CASE("stored: a run of each format version goes on, and ends as one of toda
     const TinyFolder t("stored_run");
     fs::create_directories(t / "runs/c/ckpt");
     fs::copy_file(checkpoint_of(version), t / "runs/c/ckpt/step_000000100.safetensors");
-    RunRequest request = request_of(t);
-    request.config.train.max_steps = 103;
-    request.resume = true;
-    const fs::path last = Run(std::move(request)).train().folder / "ckpt/step_000000103.safetensors";
+    const fs::path last = train(t, {"train.max_steps=103"}, true).folder / "ckpt/step_000000103.safetensors";
     const RunRecord r = read_record(SafetensorsFile(last), last.string());
     CHECK(r.version == kCheckpointVersion);
     CHECK(r.defaults == version);

@@ -1,0 +1,106 @@
+// What has results is one JSON document; lists, corpora and threads are what they are said to be.
+#include "cli/trained.h"
+
+using namespace effllm::test;
+using nlohmann::json;
+
+TEST_CASE("cli data and list: sizes add up, every name has a row") {
+  const World w;
+  const json own = json::parse(w.effllm({"data", "show", "own", "--json"}).out);
+  int64_t bytes = 0;
+  for (const char* split : {"train", "val", "test"}) bytes += own.at("splits").at(split).at("bytes").get<int64_t>();
+  CHECK(bytes == own.at("bytes"));
+  CHECK(bytes == static_cast<int64_t>(read_text(w.scratch.path / "own.txt").size()));
+  const Ended uneven = w.effllm({"data", "prepare", "own.txt", "--name", "b", "--train", "0.5", "--val", "0.25",
+                                 "--separator", "9.\\n", "--json", "-q"});
+  CHECK(uneven.code == 0);
+  CHECK(json::parse(w.effllm({"data", "show", "b", "--json"}).out).at("splits").at("train").at("documents") > 10);
+  const std::string manifest = read_text(w.scratch.path / "data/own.yaml");
+  CHECK(w.effllm({"data", "prepare", "own.txt", "--name", "own"}).code == 0);  // the same again
+  for (const std::vector<std::string>& other :
+       {std::vector<std::string>{"own.txt", "--train", "0.5"}, {"own.txt", "--separator", ":"}, {"tiny.yaml"}}) {
+    std::vector<std::string> words = {"data", "prepare", "--name", "own"};
+    words.insert(words.end(), other.begin(), other.end());
+    const Ended refused = w.effllm(words);
+    CHECK(refused.code == 2);
+    CHECK(refused.err.find("data/own.yaml exists with another ") != std::string::npos);
+    CHECK(refused.err.find("--force") != std::string::npos);
+    CHECK(read_text(w.scratch.path / "data/own.yaml") == manifest);
+    words.emplace_back("--force");
+    CHECK(w.effllm(words).code == 0);
+    CHECK(read_text(w.scratch.path / "data/own.yaml") != manifest);
+    CHECK(w.effllm({"data", "prepare", "own.txt", "--name", "own", "--force"}).code == 0);
+  }
+  write_text(w.scratch.path / "data/notes.txt", "mine");
+  CHECK(w.effllm({"data", "prepare", "own.txt", "--name", "notes"}).code == 2);
+  CHECK(read_text(w.scratch.path / "data/notes.txt") == "mine");
+  CHECK(w.effllm({"data", "prepare", "nothing.txt"}).code == 3);
+  CHECK(w.effllm({"data", "prepare", "own.txt", "--train", "0.9", "--val", "0.2"}).code == 2);
+  CHECK(w.effllm({"data", "show", "nothing"}).code == 3);
+  for (const char* kind :
+       {"mixers", "ffns", "objectives", "optimizers", "schedules", "orders", "tokenizers", "protocols"}) {
+    const json rows = json::parse(w.effllm({"list", kind, "--json"}).out);
+    const Ended markdown = w.effllm({"list", kind, "--markdown"});
+    CHECK(rows.size() >= 1);
+    for (const json& row : rows) {
+      CHECK_FALSE(row.at("name").get<std::string>().empty());
+      CHECK(markdown.out.find("| " + row.at("name").get<std::string>()) != std::string::npos);
+    }
+    CHECK(w.effllm({"list"}).out.find(kind) != std::string::npos);
+  }
+}
+
+TEST_CASE("cli: --json gives one document for every command that has results") {
+  const TrainedWorld w;
+  const json ready = w.read({"train", "tiny.yaml", "--dry-run"});
+  const json described = w.read({"describe", "tiny.yaml"});
+  CHECK(ready.at("parameters") == described.at("total").at("parameters"));
+  CHECK(ready.at("tokens_per_step") == 8 * 24);
+  CHECK(ready.at("config_yaml").get<std::string>().find("d_model: 16") != std::string::npos);
+  const json checked = w.read({"check", "tiny.yaml", "tiny.yaml"});
+  REQUIRE(checked.size() == 2);
+  for (const json& j :
+       {checked.at(0), described, w.read({"describe", "runs/tiny"})})  // one number for one configuration
+    CHECK(j.at("training_bytes") == ready.at("training_bytes"));
+  CHECK(checked.at(0).at("parameters") == described.at("total").at("parameters"));
+  const Ended wrong = w.effllm({"check", "tiny.yaml", "nothing.yaml", "--json"});
+  CHECK(wrong.code == 2);
+  CHECK(json::parse(wrong.out).at(0).at("exit_code") == 0);
+  CHECK(json::parse(wrong.out).at(1).at("exit_code") == 2);
+  CHECK(json::parse(wrong.out).at(1).at("error").get<std::string>().find("nothing.yaml") != std::string::npos);
+  CHECK(w.read({"export", "runs/tiny", "-o", "out"}).at("model") == "out/model.safetensors");
+  CHECK(w.read({"list"}).size() == 9);
+  for (const char* kind : {"mixers", "ffns"}) {
+    const json brief = w.read({"list", kind}), full = w.read({"list", kind, "--long"});
+    REQUIRE(brief.size() == full.size());
+    for (size_t i = 0; i < full.size(); ++i) {
+      CHECK(full.at(i).at("name") == brief.at(i).at("name"));
+      CHECK_FALSE(brief.at(i).contains("options"));
+      CHECK(full.at(i).contains("deviations"));
+      CHECK_FALSE(full.at(i).at("source").get<std::string>().empty());
+      CHECK(full.at(i).at("options").at(0).contains("meaning"));
+    }
+  }
+  const std::string markdown = w.effllm({"list", "mixers", "--long", "--markdown"}).out;
+  CHECK(markdown.find("### gla: ") != std::string::npos);
+  CHECK(markdown.find("- source: fla-org/flash-linear-attention@") != std::string::npos);
+  CHECK(markdown.find("| rope_theta | float | 10000 |") != std::string::npos);
+}
+
+TEST_CASE("cli: numbers of threads that can't be meant are refused or cut down") {
+  const World w;
+  Surroundings odd = w.in;
+  odd.variables = {{"EFFLLM_THREADS", "abc"}};
+  const Ended r = w.effllm({"version"}, &odd);
+  CHECK(r.code == 2);
+  CHECK(r.err.find("EFFLLM_THREADS must be an integer above 0, not `abc`") != std::string::npos);
+  CHECK(w.effllm({"version", "--threads", "1"}, &odd).code == 0);
+  const Ended many = w.effllm({"version", "--threads", "1000000"});
+  CHECK(many.code == 0);
+  CHECK(many.err.starts_with("warning: 1000000 threads on "));
+  CHECK(w.effllm({"describe", "tiny.yaml", "--threads", "1"}).out.find(" with 1 thread\n") != std::string::npos);
+  odd.variables = {{"OMP_WAIT_POLICY", "active"}};
+  CHECK(w.effllm({"doctor", "--threads", "2"}, &odd).out.find("set OMP_WAIT_POLICY=passive") != std::string::npos);
+  odd.variables = {{"OMP_WAIT_POLICY", "PASSIVE"}};
+  CHECK(w.effllm({"doctor"}, &odd).out.find("threads spin") == std::string::npos);
+}

@@ -1,0 +1,84 @@
+// `effllm runs` and the log: what the runs themselves say.
+#include <algorithm>
+#include <map>
+#include <regex>
+#include <sstream>
+
+#include "cli/trained.h"
+#include "io/file.h"
+
+using namespace effllm::test;
+using nlohmann::json;
+
+TEST_CASE("cli runs: a table of what the runs' own files say, and what is none of them is said") {
+  const TrainedWorld w;
+  const auto runs = w.scratch.path / "runs";
+  const json status = json::parse(read_text(runs / "tiny/status.json"));
+  REQUIRE(w.effllm({"train", "tiny.yaml", "-q", "--name", "killed", "--set", "train.max_steps=2"}).code == 0);
+  json now = json::parse(read_text(runs / "killed/status.json"));
+  CHECK(now.at("status") == "done");
+  now["status"] = "running", now["progress"] = 0.25;  // as a kill leaves it
+  write_text(runs / "killed/status.json", now.dump());
+  std::filesystem::create_directories(runs / "notes");
+  std::filesystem::create_directories(runs / ".cache");
+  write_text(runs / "todo.txt", "mine");
+  for (const auto& [name, text] : std::vector<std::pair<std::string, std::string>>{
+           {"cut", R"({"status":"done","step":60,)"}, {"wrong", R"({"status":"done","step":"60"})"}, {"bare", "{}"}}) {
+    std::filesystem::create_directories(runs / name);
+    write_text(runs / name / "status.json", text);
+    write_text(runs / name / "provenance.json", R"({"parameters": 5})");
+  }
+  std::filesystem::create_directories(runs / "lost");
+  write_text(runs / "lost/metrics.jsonl", "");
+  const json list = w.read({"runs"});
+  CHECK(list.at("passed_over").size() == 1);
+  CHECK(list.at("passed_over").at(0).at("name") == "notes");
+  std::map<std::string, json> by_name;
+  for (const json& r : list.at("runs")) by_name[r.at("name")] = r;
+  REQUIRE(by_name.size() == 6);
+  const json& tiny = by_name.at("tiny");
+  CHECK(tiny.at("status") == "done");
+  CHECK(tiny.at("best_loss") == status.at("best_val"));
+  CHECK(tiny.at("parameters") == w.read({"describe", "tiny.yaml"}).at("total").at("parameters"));
+  CHECK(tiny.at("tokens") == 60 * 8 * 24);
+  CHECK(tiny.at("step") == 60);
+  CHECK(tiny.at("wall_s") == status.at("wall_s"));
+  CHECK(tiny.at("train_loss").get<double>() > 0);
+  CHECK_FALSE(tiny.contains("problem"));
+  CHECK(by_name.at("killed").at("status") == "killed");
+  for (const char* name : {"cut", "wrong", "bare", "lost"}) {
+    INFO(by_name.at(name).dump());
+    CHECK(by_name.at(name).at("status") == "damaged");
+    CHECK(by_name.at(name).at("problem").get<std::string>().find("runs/" + std::string(name) + "/status.json") !=
+          std::string::npos);
+  }
+  CHECK(by_name.at("cut").at("parameters") == 5);
+  const Ended text = w.effllm({"runs"});
+  CHECK(text.code == 0);
+  CHECK(std::ranges::count(text.out, '\n') == 7);
+  CHECK(text.out.find("killed at 25 %") != text.out.npos);
+  CHECK(text.err.find("notes: no run folder") != text.err.npos);
+  CHECK(text.err.find("cut: runs/cut/status.json is not a JSON object") != text.err.npos);
+  CHECK(text.err.find("wrong: runs/wrong/status.json: `step` is string") != text.err.npos);
+  CHECK(w.effllm({"runs", "-q"}).err.find("notes") == std::string::npos);
+  // One that trains holds its lock; to look does not disturb it.
+  {
+    const effllm::FileLock lock(runs / "killed");
+    const json now_running = w.read({"runs"});
+    for (const json& r : now_running.at("runs"))
+      if (r.at("name") == "killed") CHECK(r.at("status") == "running");
+  }
+  std::filesystem::create_directories(w.scratch.path / "none");
+  CHECK(w.effllm({"runs", "--runs", "none"}).out == "none: no runs yet\n");
+  CHECK(w.read({"runs", "--runs", "none"}).at("runs").empty());
+  CHECK(w.effllm({"runs", "--runs", "nowhere"}).code == 3);
+}
+
+TEST_CASE("cli train: each line of the log has its time") {
+  const TrainedWorld w;
+  std::istringstream log(read_text(w.scratch.path / "runs/tiny/log.txt"));
+  const std::regex stamped(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  \S.*)");
+  int lines = 0;
+  for (std::string line; std::getline(log, line); ++lines) CHECK_MESSAGE(std::regex_match(line, stamped), line);
+  CHECK(lines >= 3);
+}

@@ -1,0 +1,192 @@
+// What `effllm eval` says of a run is what its journal, its logits and its rivals say.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "cli/trained.h"
+#include "data/corpus.h"
+#include "eval/archive.h"
+#include "eval/ngram.h"
+#include "io/journal.h"
+#include "io/safetensors.h"
+
+using namespace effllm::test;
+using nlohmann::json;
+
+TEST_CASE("cli eval: the loss is the journal's, the same in the file, and protocols order as context grows") {
+  const TrainedWorld w;
+  const json windows = w.read({"eval", "runs/tiny"});
+  const effllm::JournalData journal = effllm::read_journal(w.scratch.path / "runs/tiny/metrics.jsonl");
+  CHECK(windows.at("nats_per_token") == journal.find("val")->find("loss")->back());
+  CHECK(windows.at("step") == 60);
+  CHECK(json::parse(read_text(w.scratch.path / "runs/tiny/eval/val-windows.json")) == windows);
+  CHECK(windows.at("baselines").size() == 2 + 5 * 2);  // n-grams; compressors after nothing and after train
+  CHECK(windows.at("left_out").empty());
+  const json sliding = w.read({"eval", "runs/tiny", "--protocol", "sliding", "--stride", "1", "--no-baselines"}),
+             carried = w.read({"eval", "runs/tiny", "--protocol", "carried", "--no-baselines"});
+  CHECK_FALSE(sliding.contains("baselines"));
+  CHECK(sliding.at("tokens") == windows.at("tokens"));
+  CHECK(carried.at("tokens") == windows.at("tokens"));
+  CHECK(sliding.at("nats_per_token") != windows.at("nats_per_token"));
+  CHECK(carried.at("nats_per_token") != windows.at("nats_per_token"));
+  CHECK(w.read({"eval", "runs/tiny", "--max-tokens", "100"}).at("tokens") == 100);
+  CHECK(w.read({"eval", "runs/tiny/ckpt/step_000000060.safetensors", "--split", "test"}).at("split") == "test");
+  CHECK(w.effllm({"eval", "runs/tiny", "--protocol", "slidng"}).err.find("Did you mean `sliding`?") !=
+        std::string::npos);
+  CHECK(w.effllm({"eval", "runs/tiny", "--split", "vla"}).code == 2);
+  CHECK(w.effllm({"eval", "runs/tiny", "--corpus", "nowhere"}).code == 3);
+}
+
+TEST_CASE("cli eval: rivals are scored on the targets of the model, and are named so") {
+  const TrainedWorld w;
+  const json whole = w.read({"eval", "runs/tiny"}), part = w.read({"eval", "runs/tiny", "--max-tokens", "150"}),
+             all = w.read({"eval", "runs/tiny", "--max-tokens", "1000000"});
+  const effllm::Corpus corpus = effllm::Corpus::open((w.scratch.path / "data/own.yaml").string());
+  const auto tokenizer = effllm::build_tokenizer("char", corpus.text());
+  effllm::TokenizedText text = corpus.tokenize(*tokenizer, effllm::Split::val);
+  text.tokens.resize(151);
+  const double nats =
+      effllm::NgramModel(corpus.tokenize(*tokenizer, effllm::Split::train).tokens, tokenizer->vocab_size(), 2)
+          .score(text, false)
+          .nats;
+  const auto bits = [](const json& r, size_t i) { return r.at("baselines").at(i).at("bits_per_byte").get<double>(); };
+  const auto name = [](const json& r, size_t i) { return r.at("baselines").at(i).at("name").get<std::string>(); };
+  CHECK(name(part, 0) == "Kneser-Ney 2-gram");
+  CHECK(bits(part, 0) == doctest::Approx(nats / std::log(2.0) / 150));
+  const std::string train(corpus.text(effllm::Split::train)), first(corpus.text(effllm::Split::val).substr(0, 151));
+  for (const auto& [result, scored] :
+       {std::pair{part, first}, std::pair{whole, std::string(corpus.text(effllm::Split::val))}})
+    for (const json& b : result.at("baselines")) {
+      if (b.at("name") != "xz -9 (64 MiB back)") continue;
+      const bool nothing = b.at("before") == "nothing";
+      const int64_t bytes = nothing
+                                ? effllm::filtered_bytes("xz", scored)
+                                : effllm::filtered_bytes("xz", train + scored) - effllm::filtered_bytes("xz", train);
+      CHECK(b.at("bits_per_byte") ==
+            doctest::Approx(8.0 * static_cast<double>(bytes) / static_cast<double>(scored.size())));
+      CHECK(b.at("before_bytes") == (nothing ? 0 : train.size()));
+    }
+  CHECK(all.at("baselines") == whole.at("baselines"));
+}
+
+TEST_CASE("cli eval: a result keeps its name for itself, and one that can't be kept is printed all the same") {
+  const TrainedWorld w;
+  const auto folder = w.scratch.path / "runs/tiny/eval";
+  const json own = w.read({"eval", "runs/tiny", "--no-baselines"});
+  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "twin"}).code == 0);
+  std::string changed = read_text(w.scratch.path / "own.txt");
+  write_text(w.scratch.path / "changed.txt", changed.substr(0, changed.size() / 2));
+  REQUIRE(w.effllm({"data", "prepare", "changed.txt"}).code == 0);
+  for (const auto& [more, name] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"--max-tokens", "100"}, "val-windows-max_tokens_100.json"},
+           {{"--tokens", "12"}, "val-windows-tokens_12.json"},
+           {{"--tokens", "24"}, "val-windows.json"},  // the run's
+           {{"--protocol", "sliding"}, "val-sliding.json"},
+           {{"--protocol", "sliding", "--stride", "3"}, "val-sliding-stride_3.json"},
+           {{"--corpus", "twin"}, "val-windows.json"},  // the same text
+           {{"--corpus", "changed", "--allow-data-mismatch"}, "val-windows-corpus_"}}) {
+    std::vector<std::string> words = {"eval", "runs/tiny", "--no-baselines"};
+    words.insert(words.end(), more.begin(), more.end());
+    const json r = w.read(words);
+    bool found = false;
+    for (const auto& e : std::filesystem::directory_iterator(folder))
+      found = found || (e.path().filename().string().starts_with(name) && json::parse(read_text(e.path())) == r);
+    CHECK_MESSAGE(found, name);
+    if (name != "val-windows.json")
+      CHECK(json::parse(read_text(folder / "val-windows.json")).at("nats_per_token") == own.at("nats_per_token"));
+  }
+  std::filesystem::remove_all(folder);
+  write_text(folder, "in the way");
+  const Ended r = w.effllm({"eval", "runs/tiny", "--no-baselines"});
+  CHECK(r.code == 0);
+  CHECK(r.out.find("nats/token") != std::string::npos);
+  CHECK(r.err.starts_with("warning: the result is not kept with the run: "));
+}
+
+TEST_CASE("cli eval: what has no spread or no rivals shows none") {
+  const TrainedWorld w;
+  const Ended one = w.effllm({"eval", "runs/tiny", "--max-tokens", "20", "--no-baselines"});
+  CHECK(one.out.find("nan") == std::string::npos);
+  CHECK(one.out.find("+-") == std::string::npos);
+  CHECK(std::ranges::count(one.out, '\n') == 2);
+  const Ended many = w.effllm({"eval", "runs/tiny"});
+  CHECK(many.out.find(" +- 0.") != std::string::npos);
+  CHECK(w.effllm({"eval", "runs/tiny", "--stride", "3"}).code == 2);
+  CHECK(w.effllm({"eval", "runs/tiny", "--protocol", "windows", "--stride", "3"}).code == 2);
+}
+
+TEST_CASE("cli train, eval: bits per character count characters, of bytes too") {
+  const World w;
+  std::string text;
+  for (int i = 0; i < 900; ++i) text += "über €" + std::to_string(i * 7919 % 1000) + " größer\n";
+  write_text(w.scratch.path / "u.txt", text);
+  REQUIRE(w.effllm({"data", "prepare", "u.txt"}).code == 0);
+  REQUIRE(w.effllm({"train", "-q", "tiny.yaml", "--name", "u", "--set", "data={corpus: u, tokenizer: byte}", "--set",
+                    "train.max_steps=10"})
+              .code == 0);
+  const effllm::Corpus corpus = effllm::Corpus::open((w.scratch.path / "data/u.yaml").string());
+  const auto characters = [](std::string_view s) {
+    return std::ranges::count_if(s, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+  };
+  const effllm::JournalData journal = effllm::read_journal(w.scratch.path / "runs/u/metrics.jsonl");
+  const auto check = [&](const char* kind, std::string_view part) {
+    const double each = static_cast<double>(part.size()) / static_cast<double>(characters(part));
+    CHECK(each > 1.2);
+    CHECK(journal.find(kind)->find("bpc")->back() ==
+          doctest::Approx(journal.find(kind)->find("loss")->back() / std::log(2.0) * each).epsilon(1e-9));
+  };
+  check("train", corpus.text(effllm::Split::train));
+  check("val", corpus.text(effllm::Split::val).substr(1));  // the first byte is no target
+}
+
+TEST_CASE(
+    "cli: the numpy transcription agrees with the logits of a model with shared layers and parameters, documents") {
+  const World w;
+  if (run_command({"/usr/bin/env", "python3", "-c", "import numpy"}, w.in).code != 0) {
+    MESSAGE("there is no numpy to compare with");
+    return;
+  }
+  write_text(w.scratch.path / "shared.yaml",
+             "model:\n  d_model: 16\n  dropout: 0.1\n  init: {std: 0.3}\n  layers:\n"
+             "    - repeat: 2\n      of: [{mixer: {type: min_gru, conv: 4}, ffn: mlp}]\n"
+             "    - {id: top, mixer: {type: attention, heads: 4, kv_heads: 1, window: 6, sinks: 2}}\n"
+             "    - use: top\n    - {mixer: {type: gla, heads: 2}, ffn: swiglu}\n    - use: top\n"
+             "    - repeat: 2\n      of: [{mixer: {type: hgrn2, head_dim: 8}}]\n"
+             "    - mixer: {type: parallel, branches: [hgrn, {type: min_gru}]}\n"
+             "data: {corpus: documents, reset: document}\ntrain: {batch: 4, context: 40, max_steps: 5}\n"
+             "eval: {sample_tokens: 1}\n");
+  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "documents", "--separator", "3.\\n"}).code == 0);
+  const Ended trained = w.effllm({"train", "-q", "shared.yaml"});
+  REQUIRE_MESSAGE(trained.code == 0, trained.err);
+  REQUIRE(w.effllm({"export", "runs/shared", "-o", "out"}).code == 0);
+  REQUIRE(w.effllm({"eval", "runs/shared", "--no-baselines", "--save-logits", "l.safetensors"}).code == 0);
+  CHECK(effllm::SafetensorsFile(w.scratch.path / "l.safetensors").find("segments"));
+  const Ended r = run_command({"/usr/bin/env", "python3", std::string(kSourceDir) + "/scripts/golden/model_logits.py",
+                               "out/model.safetensors", "l.safetensors"},
+                              w.in);
+  CHECK_MESSAGE(r.code == 0, (r.out + r.err));
+  CHECK(r.err.empty());
+}
+
+TEST_CASE("cli eval: --save-logits writes what the loss is made of") {
+  const TrainedWorld w;
+  const json r =
+      w.read({"eval", "runs/tiny", "--max-tokens", "23", "--no-baselines", "--save-logits", "l.safetensors"});
+  const effllm::SafetensorsFile file(w.scratch.path / "l.safetensors");
+  const auto *logits = file.find("logits"), *tokens = file.find("tokens");
+  REQUIRE(logits);
+  REQUIRE(tokens);
+  CHECK(tokens->shape == std::vector<int64_t>{1, 24});
+  const int64_t vocab = logits->shape[2];
+  double nats = 0;
+  for (int64_t t = 0; t < 23; ++t) {
+    std::vector<float> row(static_cast<size_t>(vocab));
+    std::memcpy(row.data(), logits->data + static_cast<size_t>(t * vocab) * 4, row.size() * 4);
+    int32_t target = 0;
+    std::memcpy(&target, tokens->data + static_cast<size_t>(t + 1) * 4, 4);
+    double sum = 0;
+    for (float x : row) sum += std::exp(static_cast<double>(x));
+    nats += std::log(sum) - static_cast<double>(row[static_cast<size_t>(target)]);
+  }
+  CHECK(nats / 23 == doctest::Approx(r.at("nats_per_token").get<double>()).epsilon(1e-5));
+}

@@ -1,0 +1,80 @@
+// A trained model from anywhere: its corpus, its text, its weights alone.
+#include <numeric>
+
+#include "cli/trained.h"
+#include "io/safetensors.h"
+
+using namespace effllm::test;
+using nlohmann::json;
+
+TEST_CASE("cli: a trained model finds its corpus from anywhere, and needs none where it only says what it holds") {
+  const TrainedWorld w;
+  const std::string run = (w.scratch.path / "runs/tiny").string();
+  Surroundings away = w.in;
+  away.folder = w.scratch.path / "away";
+  std::filesystem::create_directories(away.folder);
+  const Ended far = w.effllm({"eval", run, "--no-baselines", "--json"}, &away);
+  REQUIRE_MESSAGE(far.code == 0, far.err);
+  CHECK(json::parse(far.out).at("nats_per_token") ==
+        w.read({"eval", "runs/tiny", "--no-baselines"}).at("nats_per_token"));
+  // Another corpus of that name is no reason to take it.
+  write_text(away.folder / "t.txt", std::string(500, 'l'));
+  REQUIRE(w.effllm({"data", "prepare", "t.txt", "--name", "own"}, &away).code == 0);
+  CHECK(w.effllm({"eval", run, "--no-baselines"}, &away).code == 0);
+  std::filesystem::remove_all(w.scratch.path / "data");
+  CHECK(w.effllm({"eval", run}, &away).code == 3);
+  std::filesystem::remove_all(away.folder / "data");
+  CHECK(w.effllm({"eval", run}, &away).code == 3);
+  CHECK(w.effllm({"describe", run}, &away).code == 0);
+  CHECK(w.effllm({"export", run, "-o", "out"}, &away).code == 0);
+  CHECK(w.effllm({"generate", run, "-p", "line", "-n", "5"}, &away).code == 0);
+}
+
+TEST_CASE("cli generate: greedy is temperature 0 and top-k 1, and samples are the same texts however many there are") {
+  const TrainedWorld w;
+  const auto texts = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"generate", "runs/tiny", "-p", "line 4", "-n", "40"};
+    words.insert(words.end(), more.begin(), more.end());
+    return w.read(words).at("samples").get<std::vector<std::string>>();
+  };
+  const auto greedy = texts({"--greedy"});
+  CHECK(greedy == texts({"-t", "0"}));
+  CHECK(greedy == texts({"--top-k", "1", "--seed", "9"}));
+  CHECK(greedy[0].size() == 40);
+  CHECK(w.effllm({"generate", "runs/tiny", "-p", "line 4", "-n", "40", "--greedy"}).out == "line 4" + greedy[0] + "\n");
+  const auto three = texts({"--samples", "3", "-t", "1"});
+  REQUIRE(three.size() == 3);
+  CHECK(three[0] != three[1]);
+  CHECK(texts({"-t", "1"})[0] == three[0]);
+  CHECK(w.effllm({"generate", "runs/tiny", "-p", "line 4", "-n", "40", "--samples", "3", "-t", "1"}).out ==
+        "line 4" + three[0] + "\n---\nline 4" + three[1] + "\n---\nline 4" + three[2] + "\n");
+  const std::string stop = three[0].substr(10, 2);
+  CHECK(texts({"-t", "1", "--stop", stop, "--stop", "never"})[0] == three[0].substr(0, three[0].find(stop)));
+  CHECK(w.effllm({"generate", "runs/tiny", "-p", "\xc3\xa9"}).code == 3);  // no such character in the vocabulary
+  CHECK(w.effllm({"generate", "runs/tiny", "-t", "-1"}).code == 2);
+  CHECK(w.effllm({"generate", "runs/tiny", "--top-p", "2"}).code == 2);
+  CHECK(w.effllm({"generate", "runs/tiny", "--greedy", "-t", "0.5"}).code == 2);
+}
+
+TEST_CASE("cli export: the weights alone give the same text, and their sizes are the parameters that describe counts") {
+  const TrainedWorld w;
+  REQUIRE(w.effllm({"export", "runs/tiny", "-o", "out"}).code == 0);
+  const std::vector<std::string> how = {"-p", "line", "-n", "30", "-t", "1", "--seed", "4"};
+  std::vector<std::string> a = {"generate", "runs/tiny"}, b = {"generate", "out/model.safetensors"};
+  a.insert(a.end(), how.begin(), how.end()), b.insert(b.end(), how.begin(), how.end());
+  CHECK(w.effllm(a).out == w.effllm(b).out);
+  const effllm::SafetensorsFile file(w.scratch.path / "out/model.safetensors");
+  int64_t parameters = 0;
+  for (const auto& t : file.tensors()) {
+    CHECK_FALSE(t.name.starts_with("opt."));
+    parameters += std::accumulate(t.shape.begin(), t.shape.end(), int64_t{1}, std::multiplies<>());
+  }
+  const json described = w.read({"describe", "tiny.yaml"}), of_run = w.read({"describe", "runs/tiny"});
+  CHECK(described.at("total") == of_run.at("total"));
+  CHECK(described.at("total").at("parameters") == parameters);
+  CHECK(json::parse(read_text(w.scratch.path / "runs/tiny/provenance.json")).at("parameters") == parameters);
+  const json config = json::parse(read_text(w.scratch.path / "out/effllm.json"));
+  CHECK(config.at("model").at("d_model") == 16);
+  CHECK(config.at("vocab_size") == described.at("vocab"));
+  CHECK(w.effllm({"describe", "runs/tiny", "--set", "model.d_model=8"}).code == 2);
+}
