@@ -9,7 +9,11 @@
 namespace effllm::EFFLLM_ISA {
 namespace {
 
-constexpr int kWidest = kVectorRegisters >= 32 ? 4 : 2;  // vectors in a row of a panel
+// Vectors in a row of a panel; one in f64, which verifies and needs no speed.
+template <class T>
+constexpr int kWidest = sizeof(T) == 8           ? 1
+                        : kVectorRegisters >= 32 ? 4
+                                                 : 2;
 
 // Far from overflow, and its inverse times any sensible number too.
 template <class T>
@@ -220,13 +224,13 @@ template <class T, class F>
 void for_panels(T* state, int64_t rows, int64_t columns, int64_t steps, T* packed, const F& f) {
   for (int64_t column = 0; column < columns;) {
     const int64_t left = columns - column;
-    const int vectors = left > 2 * kLanes<T> ? kWidest : left > kLanes<T> ? 2 : 1;
+    const int vectors = kWidest<T> == 1 ? 1 : left > 2 * kLanes<T> ? kWidest<T> : left > kLanes<T> ? 2 : 1;
     if (vectors == 1)
       with_panel<1>(state, rows, columns, column, steps, packed, f);
-    else if (vectors == 2)
+    else if (vectors == kWidest<T>)
+      with_panel<kWidest<T>>(state, rows, columns, column, steps, packed, f);
+    else if constexpr (kWidest<T> > 2)
       with_panel<2>(state, rows, columns, column, steps, packed, f);
-    else
-      with_panel<kWidest>(state, rows, columns, column, steps, packed, f);
     column += vectors * kLanes<T>;
   }
 }

@@ -10,12 +10,24 @@ namespace effllm::EFFLLM_ISA {
 namespace {
 
 constexpr int64_t kBlockRows = 64;
-constexpr int64_t kSegment = 64;                         // tokens between changes of block, where the state has several
-constexpr int kWidest = kVectorRegisters >= 32 ? 4 : 2;  // vectors in a row of a block
+constexpr int64_t kSegment = 64;  // tokens between changes of block, where the state has several
+// Vectors in a row of a block; one in f64, which verifies and needs no speed: each width is compiled many times over.
+template <class T>
+constexpr int kWidest = sizeof(T) == 8           ? 1
+                        : kVectorRegisters >= 32 ? 4
+                                                 : 2;
 
 // Smallest p that is divided by: far from overflow, and its inverse times any sensible number too.
 template <class T>
 constexpr T kSmallest = sizeof(T) == 4 ? T(1e-14) : T(1e-100);
+
+// The first n lanes of a row, and `pad` in the others.
+template <class T>
+[[gnu::noinline]] Vec<T> read_some(const T* row, int64_t n, T pad) {
+  Vec<T> v = broadcast(pad);
+  for (int64_t c = 0; c < n; ++c) v[c] = row[c];
+  return v;
+}
 
 // A block of the state during one pass: rows [row, row + rows) x columns [column, column + width) at `m`. Where width
 // is less than kVectors vectors the block is padded.
@@ -42,10 +54,9 @@ class Block {
 
  private:
   Vec<T> read(const T* row, int j, T pad) const {
-    if (width_ == kWidth) return load(row + column_ + j * kLane);
-    Vec<T> v = broadcast(pad);
-    for (int64_t c = j * kLane; c < width_ && c < (j + 1) * kLane; ++c) v[c - j * kLane] = row[column_ + c];
-    return v;
+    const int64_t from = j * kLane;
+    if (width_ == kWidth) return load(row + column_ + from);
+    return read_some(row + column_ + from, smaller(kLane, width_ - from), pad);
   }
   // The decay of columns at step t, vector j.
   Vec<T> column_decay(int64_t t, int j) const {
@@ -203,20 +214,20 @@ template <class T, Decay kDecay, bool kExclusive>
 void run_pass(const GlaPass<T>& p) {
   constexpr int64_t kLane = kLanes<T>;
   const int64_t rows = p.x1.cols, columns = p.x3.cols;
-  const bool one_block = rows <= kBlockRows && columns <= kWidest * kLane;
+  const bool one_block = rows <= kBlockRows && columns <= kWidest<T> * kLane;
   const int64_t segment = one_block ? p.steps : kSegment;
   for (int64_t from = 0; from < p.steps; from += segment) {
     const int64_t to = smaller(from + segment, p.steps);
     for (int64_t column = 0; column < columns;) {
       const int64_t left = columns - column;
-      const int vectors = left > 2 * kLane ? kWidest : left > kLane ? 2 : 1;
+      const int vectors = kWidest<T> == 1 ? 1 : left > 2 * kLane ? kWidest<T> : left > kLane ? 2 : 1;
       for (int64_t row = 0; row == 0 || row < rows; row += kBlockRows) {
         if (vectors == 1)
           run_block<T, 1, kDecay, kExclusive>(p, row, column, from, to);
-        else if (vectors == 2)
+        else if (vectors == kWidest<T>)
+          run_block<T, kWidest<T>, kDecay, kExclusive>(p, row, column, from, to);
+        else if constexpr (kWidest<T> > 2)
           run_block<T, 2, kDecay, kExclusive>(p, row, column, from, to);
-        else
-          run_block<T, kWidest, kDecay, kExclusive>(p, row, column, from, to);
       }
       column += vectors * kLane;
     }

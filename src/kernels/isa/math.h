@@ -10,6 +10,9 @@
 
 namespace effllm::EFFLLM_ISA {
 
+[[gnu::always_inline]] inline float magnitude(float x) { return __builtin_fabsf(x); }
+[[gnu::always_inline]] inline double magnitude(double x) { return __builtin_fabs(x); }
+
 [[gnu::always_inline]] inline float expm1_of_rest(float r) {  // e^r - 1 for |r| <= log(2) / 2
   float p = 1.9875691500e-4f;
   p = mul_add(p, r, 1.3981999507e-3f);
@@ -33,7 +36,7 @@ struct ExpParts {
   float r = mul_sub_from(n, 0.693359375f, x);
   r = mul_add(n, 2.12194440e-4f, r);
   const float p = exp_of_rest(r);
-  const int32_t i = static_cast<int32_t>(n), half = i / 2;
+  const int32_t i = static_cast<int32_t>(n), half = i >> 1;
   const float a = std::bit_cast<float>((half + 127) << 23), b = std::bit_cast<float>((i - half + 127) << 23);
   return {p * a, b};
 }
@@ -118,13 +121,12 @@ struct Sigmoids {
 
 template <class T>
 [[gnu::always_inline]] inline T softplus(T x) {
-  const T a = x < 0 ? -x : x;
-  return (x > 0 ? x : T(0)) + fast_log1p(fast_exp(-a));
+  return (x > 0 ? x : T(0)) + fast_log1p(fast_exp(-magnitude(x)));
 }
 
 // Near 0 an odd polynomial, elsewhere 1 - 2 / (1 + e^2x).
 [[gnu::always_inline]] inline float fast_tanh(float x) {
-  const float a = x < 0 ? -x : x, z = x * x;
+  const float a = magnitude(x), z = x * x;
   float p = -5.70498872745e-3f;
   p = mul_add(p, z, 2.06390887954e-2f);
   p = mul_add(p, z, -5.37397155531e-2f);
@@ -132,14 +134,16 @@ template <class T>
   p = mul_add(p, z, -3.33332819422e-1f);
   const float small = mul_add(p * z, x, x);
   const float large = 1.f - 2.f / one_plus_exp(2.f * a);
-  return a < 0.625f ? small : x < 0 ? -large : large;
+  return a < 0.625f ? small : __builtin_copysignf(large, x);
 }
 [[gnu::always_inline]] inline double fast_tanh(double x) { return __builtin_tanh(x); }
 
 // A rational minimax form on |x| <= 4 (as in Eigen and XLA); from 3.92 on erf rounds to 1, and anything less than
 // exactly 1 there would show in gelu(x) = x (1 + erf(x / sqrt 2)) / 2 of large negative x.
 [[gnu::always_inline]] inline float fast_erf(float x) {
-  const float a = x < -4.f ? -4.f : x > 4.f ? 4.f : x, z = a * a;
+  float a = magnitude(x);
+  a = a > 4.f ? 4.f : a;
+  const float z = a * a;
   float p = -2.72614225801306e-10f;
   p = mul_add(p, z, 2.77068142495902e-08f);
   p = mul_add(p, z, -2.10102402082508e-06f);
@@ -153,9 +157,9 @@ template <class T>
   q = mul_add(q, z, -7.37332916720468e-03f);
   q = mul_add(q, z, -1.42647390514189e-02f);
   float y = a * (p / q);
-  y = y > 1.f ? 1.f : y < -1.f ? -1.f : y;
-  y = x > 3.92f ? 1.f : y;
-  return x < -3.92f ? -1.f : y;
+  y = y > 1.f ? 1.f : y;
+  y = a > 3.92f ? 1.f : y;
+  return __builtin_copysignf(y, x);
 }
 [[gnu::always_inline]] inline double fast_erf(double x) { return __builtin_erf(x); }
 
@@ -166,7 +170,7 @@ struct Normal {
   T density, below;
 };
 [[gnu::always_inline]] inline Normal<float> normal(float x) {
-  const float a = x < 0 ? -x : x, e = fast_exp(-0.5f * x * x);
+  const float a = magnitude(x), e = fast_exp(-0.5f * x * x);
   const float t = 1.f / mul_add(0.23164189f, a, 1.f);  // 0.3275911 / sqrt 2
   float p = 0.5307027145f;                             // the coefficients halved
   p = mul_add(p, t, -0.7265760135f);
