@@ -110,10 +110,11 @@ ExitCode follow(StepBench& bench) {
 }
 
 void print_step(const BenchArgs& args, const RunConfig& c, const StepBench& bench, const StepTimings& t) {
-  fmt::print("{}: {} parameters, {} x {} tokens a step, {} threads, {}\n", args.config,
-             human_count(static_cast<double>(bench.parameters())), c.train.batch, c.train.context, threads(), isa());
-  fmt::print("step     {:8.2f} ms   (p10 {:.2f}, p90 {:.2f}, {} repetitions)\n", 1e3 * t.seconds.median,
-             1e3 * t.seconds.p10, 1e3 * t.seconds.p90, t.repetitions);
+  fmt::print("{}: {}, {} x {} a step, {}, {}\n", args.config,
+             human_counted(static_cast<double>(bench.parameters()), "parameter"), c.train.batch,
+             counted(c.train.context, "token"), counted(threads(), "thread"), isa());
+  fmt::print("step     {:8.2f} ms   (p10 {:.2f}, p90 {:.2f}, {})\n", 1e3 * t.seconds.median, 1e3 * t.seconds.p10,
+             1e3 * t.seconds.p90, counted(t.repetitions, "repetition"));
   fmt::print("speed    {:8.0f} tokens/s, {:.1f} GFLOP/s\n", bench.tokens() / t.seconds.median,
              1e-9 * bench.flops() / t.seconds.median);
   fmt::print("P_1024   {:8.1f} GFLOP/s (p10 {:.1f}, p90 {:.1f}), the f32 1024^3 product before and after each step\n",

@@ -101,16 +101,16 @@ ExitCode describe(const Common& common, const DescribeArgs& args) {
   LayerCost total = cost.total;
   total.what = "total";
   rows.push_back(to_row(total));
-  fmt::print("{}\ncontext {}, vocabulary {}\ndecode and state: after {} tokens, one sequence, f32\n\n", table(rows),
-             cost.context, vocab, cost.context);
+  fmt::print("{}\ncontext {}, vocabulary {}\ndecode and state: after {}, one sequence, f32\n\n", table(rows),
+             cost.context, vocab, counted(cost.context, "token"));
   std::vector<std::vector<std::string>> lengths = {{"tokens", "train FLOPs/token", "prefill FLOPs/token",
                                                     "decode FLOPs after them", "kept/token", "state", "KV cache"}};
   for (const LengthCost& l : cost.lengths) lengths.push_back(to_row(l));
   fmt::print(
-      "{}\nKV cache: what multi-head attention in every layer would remember\nkept for backward: {} a sequence of {} "
-      "tokens\ntraining needs about {} with {} thread{}{}\n",
-      table(lengths), human_bytes(cost.kept_bytes), cost.context, human_bytes(memory), threads(),
-      threads() == 1 ? "" : "s", text.bytes ? "" : ", and its corpus, which is not there");
+      "{}\nKV cache: what multi-head attention in every layer would remember\nkept for backward: {} a sequence of {}\n"
+      "training needs about {} with {}{}\n",
+      table(lengths), human_bytes(cost.kept_bytes), counted(cost.context, "token"), human_bytes(memory),
+      counted(threads(), "thread"), text.bytes ? "" : ", and its corpus, which is not there");
   return ExitCode::ok;
 }
 
@@ -132,9 +132,10 @@ ExitCode check(const Common& common, const CheckArgs& args) {
                      {"training_bytes", ready.plan.total()},
                      {"note", ready.note}});
       if (!common.json)
-        fmt::print("{}: ok, {} parameters, {} FLOPs a token, about {} of memory{}\n", file,
-                   human_count(static_cast<double>(cost.total.parameters)), human_count(cost.total.train_flops),
-                   human_bytes(ready.plan.total()), ready.note.empty() ? "" : "; " + ready.note);
+        fmt::print("{}: ok, {}, {} FLOPs a token, about {} of memory{}\n", file,
+                   human_counted(static_cast<double>(cost.total.parameters), "parameter"),
+                   human_count(cost.total.train_flops), human_bytes(ready.plan.total()),
+                   ready.note.empty() ? "" : "; " + ready.note);
     } catch (const Error& e) {
       all.push_back({{"config", file}, {"exit_code", static_cast<int>(e.code())}, {"error", e.what()}});
       const std::string what = e.what();  // most errors of a configuration begin with their place

@@ -94,7 +94,8 @@ std::vector<std::string> to_row(const Finding& f, DType type) {
   if (!f.skipped.empty()) return {f.check, std::string(to_string(type)), "skipped", "", "", f.skipped};
   std::string where = f.worst > 0 ? f.where : f.check == "finite numbers" ? "all are" : "every bit is the same";
   if (f.flips)
-    where += fmt::format("; {} of {} tokens chose otherwise, smallest margin {:.1e}", f.flips, f.compared, f.margin);
+    where += fmt::format("; {} of {} chose otherwise, smallest margin {:.1e}", f.flips, counted(f.compared, "token"),
+                         f.margin);
   return {f.check,
           std::string(to_string(type)),
           f.passed ? "ok" : "FAILED",
@@ -130,8 +131,8 @@ ExitCode verify(const Common& common, const VerifyArgs& args) {
   if (common.json) {
     print_json({{"model", what}, {"tokens", tokens}, {"batch", args.batch}, {"failed", failed}, {"findings", found}});
   } else {
-    fmt::print("{}\n{} sequences of {} tokens; differences of logits as parts of the largest\n\n{}", what, args.batch,
-               tokens, table(rows));
+    fmt::print("{}\n{} of {}; differences of logits as parts of the largest\n\n{}", what,
+               counted(args.batch, "sequence"), counted(tokens, "token"), table(rows));
     for (const std::string& n : notes) fmt::print("waiver, causality up to rounding: {}\n", n);
     fmt::print("\n{}\n", failed ? fmt::format("{} of {} checks failed", failed, found.size())
                                 : fmt::format("all {} checks hold", found.size()));

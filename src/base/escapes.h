@@ -11,6 +11,9 @@ std::string unescape(std::string_view text);
 // The inverse, for messages: safe to print, on one line.
 std::string escape(std::string_view text);
 
+// Any bytes as base64 (RFC 4648, with padding).
+std::string base64(std::string_view bytes);
+
 // A path as UTF-8: itself where it is printable, otherwise a URL as in RFC 8089, file:///a/%FF.
 std::string path_text(const std::filesystem::path& path);
 std::filesystem::path path_of_text(std::string_view text);

@@ -39,10 +39,13 @@ bool read_number(std::string_view s, Number& n) {
   return n.unit.empty() || (n.unit[0] == ' ' && !n.unit.starts_with(" to "));  // a range is no number
 }
 
-// What is known of a column: numbers stand with their points and units below each other.
+// "42 s", "1 min 14 s": no decimals, whose points would stand below each other.
+bool is_duration(std::string_view unit) { return unit == " s" || unit.starts_with(" min ") || unit.starts_with(" h "); }
+
+// What is known of a column: numbers stand with their points and units below each other, durations on the right.
 struct Column {
   size_t width = 0, whole = 0, fraction = 0, unit = 0;
-  bool numbers = false;
+  bool numbers = false, durations = false;
 
   // Of numbers where all that is not left open is one.
   Column(const Rows& rows, size_t c) {
@@ -58,11 +61,13 @@ struct Column {
         continue;
       }
       ++count;
+      durations = durations || is_duration(n.unit);
       whole = std::max(whole, effllm::width(n.whole));
       fraction = std::max(fraction, effllm::width(n.fraction));
       unit = std::max(unit, effllm::width(n.unit));
     }
     numbers = count > 0 && texts == 0;
+    if (durations) whole = text, fraction = unit = 0;
     width = numbers ? std::max(text, whole + fraction + unit) : text;
   }
 };
@@ -72,7 +77,7 @@ std::string blanks(size_t n) { return std::string(n, ' '); }
 std::string cell(const std::string& text, const Column& c, bool header) {
   Number n;
   if (!c.numbers) return text;
-  if (header || !read_number(text, n)) return blanks(c.width - std::min(c.width, width(text))) + text;
+  if (header || c.durations || !read_number(text, n)) return blanks(c.width - std::min(c.width, width(text))) + text;
   const std::string aligned = blanks(c.whole - width(n.whole)) + std::string(n.whole) + std::string(n.fraction) +
                               blanks(c.fraction - width(n.fraction)) + std::string(n.unit) +
                               blanks(c.unit - width(n.unit));

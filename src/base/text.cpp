@@ -76,6 +76,13 @@ std::string human_count(double n) {
   return u ? three_digits(n) + kUnits[u] : fmt::format("{:.0f}", n);
 }
 
+std::string counted(int64_t n, std::string_view thing) { return fmt::format("{} {}{}", n, thing, n == 1 ? "" : "s"); }
+
+std::string human_counted(double n, std::string_view thing) {
+  const std::string shown = human_count(n);
+  return fmt::format("{} {}{}", shown, thing, shown == "1" ? "" : "s");
+}
+
 std::string human_bytes(double n) {
   static constexpr const char* kUnits[] = {" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"};
   size_t u = 0;

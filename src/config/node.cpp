@@ -160,7 +160,8 @@ void Diagnostics::throw_if_any() const {
   std::vector<std::string> texts;
   for (size_t i = 0; i < std::min(errors_.size(), kMostErrors); ++i)
     texts.push_back(located(errors_[i].where, errors_[i].message));
-  if (errors_.size() > kMostErrors) texts.push_back(fmt::format("and {} more errors", errors_.size() - kMostErrors));
+  if (errors_.size() > kMostErrors)
+    texts.push_back(fmt::format("and {}", counted(static_cast<int64_t>(errors_.size() - kMostErrors), "more error")));
   throw ConfigError(join(texts, "\n"));
 }
 

@@ -79,8 +79,8 @@ ConfigNode parse_value(const Assignment& a, size_t equals) {
 ConfigNode& item(ConfigNode& list, const Step& step, const Assignment& a) {
   if (!list.is_list()) throw_at(step.where, fmt::format("`{}` asks for an item of what is no list", a.path_to(step)));
   if (step.index >= list.items().size())
-    throw_at(step.where, fmt::format("`{}` is out of range: the list has {} items, counted from 0", a.path_to(step),
-                                     list.items().size()));
+    throw_at(step.where, fmt::format("`{}` is out of range: the list has {}, counted from 0", a.path_to(step),
+                                     counted(static_cast<int64_t>(list.items().size()), "item")));
   return list.items()[step.index];
 }
 

@@ -48,9 +48,10 @@ void RowOrder::fill_row(int64_t start, int64_t b, Batch& batch) const {
 std::unique_ptr<BatchOrder> build_order(std::string_view order, const TokenizedText& text, BatchShape shape,
                                         uint64_t seed, bool reset_documents) {
   if (shape.batch < 1 || shape.tokens < 1)
-    throw ConfigError("a batch of {} rows of {} tokens: both must be at least 1", shape.batch, shape.tokens);
+    throw ConfigError("a batch of {} of {}: both must be at least 1", counted(shape.batch, "row"),
+                      counted(shape.tokens, "token"));
   if (static_cast<int64_t>(text.tokens.size()) <= shape.tokens)
-    throw DataError("a row of {} tokens needs a split of at least {} tokens; this one has {}", shape.tokens,
+    throw DataError("a row of {} needs a split of at least {} tokens; this one has {}", counted(shape.tokens, "token"),
                     shape.tokens + 1, text.tokens.size());
   if (order == "random_windows") return random_windows(text, shape, seed, reset_documents);
   if (order == "shuffled_windows") return shuffled_windows(text, shape, seed, reset_documents);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "base/text.h"
 #include "data/permutation.h"
 
 namespace effllm {
@@ -62,8 +63,9 @@ class Streams : public RowOrder {
   Streams(const TokenizedText& text, BatchShape shape, uint64_t seed, bool reset_documents)
       : RowOrder(text, shape, seed, reset_documents), steps_((size() - 1) / (shape.batch * shape.tokens)) {
     if (steps_ < 1)
-      throw DataError("{} streams of {} tokens need a split of {} tokens; this one has {}. Lower the batch or the row",
-                      shape.batch, shape.tokens, shape.batch * shape.tokens + 1, size());
+      throw DataError("{} of {} need a split of {} tokens; this one has {}. Lower train.batch or train.context",
+                      counted(shape.batch, "stream"), counted(shape.tokens, "token"), shape.batch * shape.tokens + 1,
+                      size());
   }
   Batch at(int64_t samples) const override {
     require(samples % shape_.batch == 0, "streams of {} rows do not go on after {} samples", shape_.batch, samples);

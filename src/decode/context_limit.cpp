@@ -1,4 +1,5 @@
 #include "decode/context_limit.h"
+#include "base/text.h"
 
 #include <fmt/format.h>
 
@@ -17,7 +18,8 @@ ContextLimit context_limit(const LanguageModel& model, int64_t trained, std::opt
   const LongText long_text = model.long_text(trained);
   if (asked && *asked < 0) throw ConfigError("a context of {} tokens: it must be positive, or 0 for no limit", *asked);
   if (learned && asked && (*asked == 0 || *asked > longest))
-    throw ConfigError("the model has learned positions for {} tokens: choose a context of at most that", longest);
+    throw ConfigError("the model has learned positions for {}: choose a context of at most that",
+                      counted(longest, "token"));
   if (asked && *asked > 0 && !long_text.anew && !long_text.reach)
     throw ConfigError(
         "no mechanism of the model looks back over a number of tokens that could be limited: it follows a text of any "
@@ -29,8 +31,8 @@ ContextLimit context_limit(const LanguageModel& model, int64_t trained, std::opt
 
 std::string describe(const ContextLimit& limit) {
   if (limit.tokens == 0) return "the model sees the whole text";
-  if (!limit.anew) return fmt::format("attention sees the last {} tokens", limit.tokens);
-  return fmt::format("after {} tokens the model starts anew from the last {}", limit.tokens,
+  if (!limit.anew) return fmt::format("attention sees the last {}", counted(limit.tokens, "token"));
+  return fmt::format("after {} the model starts anew from the last {}", counted(limit.tokens, "token"),
                      std::max<int64_t>(1, limit.tokens / 2));
 }
 

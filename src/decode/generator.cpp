@@ -1,4 +1,5 @@
 #include "decode/generator.h"
+#include "base/text.h"
 
 #include <algorithm>
 #include <utility>
@@ -13,7 +14,7 @@ void check(const LanguageModel& model, const Tokenizer& tokenizer, const Generat
     if (s.empty()) throw ConfigError("an empty stop string would end every text at once; leave it out");
   check(o.sampler);
   if (tokenizer.vocab_size() != model.vocab())
-    throw ConfigError("a tokenizer of {} symbols for a model of {}", tokenizer.vocab_size(), model.vocab());
+    throw ConfigError("a tokenizer of {} for a model of {}", counted(tokenizer.vocab_size(), "symbol"), model.vocab());
 }
 
 // A text that grows by tokens, with the model's state after all of them.

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace effllm {
 namespace {
@@ -75,8 +76,8 @@ NgramModel::NgramModel(std::span<const int32_t> tokens, int64_t vocab_size, int 
           std::max(1, static_cast<int>(std::bit_width(static_cast<uint64_t>(std::max<int64_t>(1, vocab_size)) - 1)))) {
   if (vocab_size < 1) throw ConfigError("an n-gram model needs a vocabulary of at least 1 token, not {}", vocab_size);
   if (order < 1 || order > 64 / bits_)
-    throw ConfigError("an n-gram model over {} tokens can have an order from 1 to {}, not {}", vocab_size, 64 / bits_,
-                      order);
+    throw ConfigError("an n-gram model over {} can have an order from 1 to {}, not {}", counted(vocab_size, "token"),
+                      64 / bits_, order);
   if (tokens.empty()) throw DataError("an n-gram model needs a text to count; this one is empty");
   for (int32_t id : tokens) check_id(id);
   levels_.resize(static_cast<size_t>(order));

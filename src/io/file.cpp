@@ -39,9 +39,10 @@ auto retry(Call call) {
   return result;
 }
 
+constexpr mode_t kMode = 0666;  // passes through the umask, so that files get the permissions of the user's others
+
 FileDescriptor open_file(const fs::path& path, int flags, std::string_view action) {
-  // The mode passes through the umask, so files get the permissions that the user's other files have.
-  FileDescriptor file(retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); }));
+  FileDescriptor file(retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC, kMode); }));
   if (!file.is_open()) throw_errno(action, path, errno);
   return file;
 }
@@ -114,12 +115,13 @@ void write_file_atomic(const fs::path& path, std::span<const std::span<const std
   const std::lock_guard guard(temporary_files);
   const fs::path temporary = temporary_name(path);
   ::unlink(temporary.c_str());
-  FileDescriptor file = open_file(temporary, O_WRONLY | O_CREAT | O_EXCL, "create");
+  FileDescriptor file(retry([&] { return ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kMode); }));
+  if (!file.is_open()) throw_errno("create", path, errno);  // the name that the user knows
   try {
     for (const auto& piece : pieces)
-      if (write_all(file.number(), piece) != piece.size()) throw_errno("write", temporary, errno);
-    if (retry([&] { return ::fsync(file.number()); }) != 0) throw_errno("sync", temporary, errno);
-    if (const int error = file.close()) throw_errno("close", temporary, error);
+      if (write_all(file.number(), piece) != piece.size()) throw_errno("write", path, errno);
+    if (retry([&] { return ::fsync(file.number()); }) != 0) throw_errno("sync", path, errno);
+    if (const int error = file.close()) throw_errno("close", path, error);
     if (::rename(temporary.c_str(), path.c_str()) != 0) throw_errno("replace", path, errno);
   } catch (...) {
     ::unlink(temporary.c_str());

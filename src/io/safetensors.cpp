@@ -110,12 +110,13 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path, bool verify_
   const std::string file = printable(path.string());
   const std::string& all = *bytes_;
   if (all.size() < kLengthBytes)
-    throw CheckpointError("{}: {} bytes are too few for a safetensors file", file, all.size());
+    throw CheckpointError("{}: {}: too few for a safetensors file", file,
+                          counted(static_cast<int64_t>(all.size()), "byte"));
   uint64_t length = 0;
   std::memcpy(&length, all.data(), kLengthBytes);
   if (length > SafetensorsLimits::kHeaderBytes || length > all.size() - kLengthBytes)
-    throw CheckpointError("{}: the header's length {} exceeds the file ({} bytes) or the limit of {}", file, length,
-                          all.size(), SafetensorsLimits::kHeaderBytes);
+    throw CheckpointError("{}: the header's length {} exceeds the file ({}) or the limit of {}", file, length,
+                          counted(static_cast<int64_t>(all.size()), "byte"), SafetensorsLimits::kHeaderBytes);
 
   const std::string_view text(all.data() + kLengthBytes, length);
   const auto data = std::as_bytes(std::span(all)).subspan(kLengthBytes + length);

@@ -196,15 +196,17 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, uint64_t data_
   uint64_t expected = 0;
   for (const SafetensorsEntry& e : header.entries) {
     if (e.begin != expected || e.end < e.begin || e.end > data_bytes)
-      throw CheckpointError("{}: tensor `{}`: data_offsets [{}, {}] leave a hole or overlap; {} of {} bytes are taken",
-                            file, e.name, e.begin, e.end, expected, data_bytes);
+      throw CheckpointError("{}: tensor `{}`: data_offsets [{}, {}] leave a hole or overlap; {} of {} are taken", file,
+                            e.name, e.begin, e.end, expected, counted(static_cast<int64_t>(data_bytes), "byte"));
     const auto bytes = tensor_bytes(e.type, e.shape);
     if (!bytes || *bytes != e.end - e.begin)
-      throw CheckpointError("{}: tensor `{}`: {} {} does not have the {} bytes that data_offsets says", file, e.name,
-                            stored_type_name(e.type), e.shape, e.end - e.begin);
+      throw CheckpointError("{}: tensor `{}`: {} {} does not have the {} that data_offsets says", file, e.name,
+                            stored_type_name(e.type), e.shape, counted(static_cast<int64_t>(e.end - e.begin), "byte"));
     expected = e.end;
   }
-  if (expected != data_bytes) throw CheckpointError("{}: {} bytes after the last tensor", file, data_bytes - expected);
+  if (expected != data_bytes)
+    throw CheckpointError("{}: {} after the last tensor", file,
+                          counted(static_cast<int64_t>(data_bytes - expected), "byte"));
   return std::move(header);
 }
 

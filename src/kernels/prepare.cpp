@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "kernels/gemm.h"
 #include "kernels/parallel.h"
 
@@ -30,8 +31,8 @@ void try_threads(int n) {
   } catch (const std::exception&) {
     const size_t started = all.size();
     end();
-    throw MemoryError("the system gives {} of {} threads: raise `ulimit -v` or `ulimit -u`, or take fewer (--threads)",
-                      started + 1, n + 1);
+    throw MemoryError("the system gives {} of {}: raise `ulimit -v` or `ulimit -u`, or take fewer (--threads)",
+                      started + 1, counted(n + 1, "thread"));
   }
   end();
 }

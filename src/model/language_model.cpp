@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 
+#include "base/text.h"
 #include "ops/arithmetic.h"
 #include "ops/dropout.h"
 #include "ops/embedding.h"
@@ -95,8 +96,8 @@ Tensor LanguageModel::embed(const Tensor& ids, const Context& cx, const ModelSta
       for (int64_t i = 0; i < ids.numel(); ++i) {
         const int64_t at = where.data<int64_t>()[i];
         if (at >= config_.max_tokens)
-          throw DataError("the model has learned positions for {} tokens and can't follow a longer sequence",
-                          config_.max_tokens);
+          throw DataError("the model has learned positions for {} and can't follow a longer sequence",
+                          counted(config_.max_tokens, "token"));
         p.data<int32_t>()[i] = static_cast<int32_t>(at);
       }
     x = add(x, embedding(p, positions_->value));
@@ -172,7 +173,7 @@ int64_t LanguageModel::state_bytes(int64_t tokens) const {
   for (const auto& b : blocks_) {
     n += b->mixer().state_spec(tokens).bytes(store_.dtype()) +
          (b->ffn() ? b->ffn()->state_spec(tokens).bytes(store_.dtype()) : 0);
-    if (n > kMostStateBytes) throw MemoryError("a state of {} tokens is larger than any memory", tokens);
+    if (n > kMostStateBytes) throw MemoryError("a state of {} is larger than any memory", counted(tokens, "token"));
   }
   return n;
 }

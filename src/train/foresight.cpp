@@ -46,10 +46,10 @@ std::optional<double> expected_steps(const RunConfig& c, double flops_per_token,
 std::string warmup_doubt(const RunConfig& c, std::optional<double> steps) {
   if (!steps || static_cast<double>(c.schedule.warmup) <= *steps) return "";
   return fmt::format(
-      "optim.schedule.warmup is {} steps, but the run has {:.0f}: the learning rate would never reach optim.lr; lower "
+      "optim.schedule.warmup is {}, but the run has {:.0f}: the learning rate would never reach optim.lr; lower "
       "it "
       "(a tenth of the run is usual)",
-      c.schedule.warmup, *steps);
+      counted(c.schedule.warmup, "step"), *steps);
 }
 
 std::string long_step_note(const RunConfig& c, double flops_per_token) {
@@ -58,9 +58,9 @@ std::string long_step_note(const RunConfig& c, double flops_per_token) {
   const double seconds = flops / product_rate();
   if (seconds < kLongStep) return "";
   return fmt::format(
-      "one step of {} tokens takes at least {} on this machine ({} FLOPs), and who stops the run loses the one in "
-      "progress; lower train.batch or train.context for shorter ones",
-      c.train.batch * c.train.context, human_seconds(seconds), human_count(flops));
+      "one step of {} takes at least {} on this machine ({} FLOPs), and who stops the run loses the one in progress; "
+      "lower train.batch or train.context for shorter ones",
+      counted(c.train.batch * c.train.context, "token"), human_seconds(seconds), human_count(flops));
 }
 
 }  // namespace effllm

@@ -50,7 +50,7 @@ RunCounters stored_counters(const Metadata& m, int version, const RunConfig& con
   else if (c.step <= kMostCounted / config.train.batch)
     c.samples = c.step * config.train.batch;
   else
-    m.refuse("step", fmt::format("so many steps of {} samples can't have been taken", config.train.batch));
+    m.refuse("step", fmt::format("so many steps of {} can't have been taken", counted(config.train.batch, "sample")));
   c.first_batch = m.has("first_batch") ? m.integer("first_batch", 1) : config.train.batch;
   c.seconds = m.number("wall_s");
   if (m.has("save_s")) c.save_seconds = m.number("save_s");  // not in the first of them

@@ -19,6 +19,16 @@ TEST_CASE("escapes: escaped text is one printable line, and the same text again"
   CHECK(escape("\x1b[\xff") == "\\x1b[\\xff");
 }
 
+TEST_CASE("escapes: base64 of any bytes, as RFC 4648 has it") {
+  for (const auto& [bytes, encoded] : {std::pair<std::string, std::string>{"", ""},
+                                       {"f", "Zg=="},
+                                       {"fo", "Zm8="},
+                                       {"foo", "Zm9v"},
+                                       {"foobar", "Zm9vYmFy"},
+                                       {std::string("\0\xff\xfe\x80", 4), "AP/+gA=="}})
+    CHECK(base64(bytes) == encoded);
+}
+
 TEST_CASE("escapes: a path is its own text where that is UTF-8, otherwise a URL of its bytes") {
   CHECK(path_text("/a/grün b") == "/a/grün b");
   CHECK(path_text("/a b%/\xff\xfe.yaml") == "file:///a%20b%25/%FF%FE.yaml");

@@ -51,6 +51,20 @@ TEST_CASE("text: points and units of a column stand below each other") {
   CHECK(table({{"k", "v"}, {"a", "12"}, {"b", "rope"}}, 0) == "k  v\na  12\nb  rope\n");
 }
 
+TEST_CASE("text: durations are no decimals: they end below each other, as they are written") {
+  CHECK(table({{"run", "time"}, {"a", "1 min 14 s"}, {"b", "0.2 s"}, {"c", "12 h 05 min"}, {"d", "-"}, {"e", "42 s"}},
+              0) ==
+        "run         time\n"
+        "a     1 min 14 s\n"
+        "b          0.2 s\n"
+        "c    12 h 05 min\n"
+        "d              -\n"
+        "e           42 s\n");
+  // Words of a unit of time are not broken where the table is too wide.
+  CHECK(table({{"time", "what"}, {"1 min 14 s", "several words that go on"}}, 28).find("1 min 14 s  several") !=
+        std::string::npos);
+}
+
 TEST_CASE("text: a table that is too wide goes on in the next line, numbers and words whole") {
   const std::vector<std::vector<std::string>> rows = {
       {"option", "prefill FLOPs/token", "meaning"},
@@ -106,6 +120,16 @@ TEST_CASE("text: counts keep three digits and change unit before they round to 1
     CHECK(s.find('e') == s.npos);
     CHECK(std::ranges::count_if(s, [](char c) { return c >= '0' && c <= '9'; }) <= 3);
   }
+}
+
+TEST_CASE("text: a number of things has the word for one only where it is one") {
+  CHECK(counted(0, "token") == "0 tokens");
+  CHECK(counted(1, "token") == "1 token");
+  CHECK(counted(2, "token") == "2 tokens");
+  CHECK(counted(1234567, "step") == "1234567 steps");
+  CHECK(human_counted(1, "parameter") == "1 parameter");
+  CHECK(human_counted(999, "parameter") == "999 parameters");
+  CHECK(human_counted(1000, "parameter") == "1.00 K parameters");
 }
 
 TEST_CASE("text: bytes go by powers of 1024") {

@@ -8,6 +8,7 @@
 // (Ainslie et al. 2023, arXiv:2305.13245). A window (Beltagy et al. 2020, arXiv:2004.05150) may have sinks: the first
 // tokens stay visible at their own positions (Xiao et al. 2023, arXiv:2309.17453, re-index them instead).
 // Remembers k and v of every token, or of the sinks and the window. Vaswani et al. 2017, arXiv:1706.03762.
+#include "base/text.h"
 #include "mixers/attention/kv_cache.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
@@ -59,7 +60,8 @@ class Attention final : public SequenceMixer {
     if (!o.head_dim && args.d_model % heads_)
       throw_at(o.mark, fmt::format("attention: {} heads don't divide d_model {}; give head_dim", heads_, args.d_model));
     if (heads_ % kv_heads_)
-      throw_at(o.mark, fmt::format("attention: {} kv_heads don't divide {} heads", kv_heads_, heads_));
+      throw_at(o.mark,
+               fmt::format("attention: {} don't divide {}", counted(kv_heads_, "kv_head"), counted(heads_, "head")));
     if (o.sinks && !o.window) throw_at(o.mark, "attention: sinks belong to a window; without one all tokens are seen");
     if (o.position == "rope") {
       if (head_dim_ % 2)

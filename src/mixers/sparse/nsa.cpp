@@ -9,6 +9,7 @@
 //
 // The choice has no gradient. Remembers block vectors, k and v of every token for the second branch, the window's, and
 // the tokens of block vectors to come. Yuan et al. 2025, arXiv:2502.11089.
+#include "base/text.h"
 #include "mixers/attention/kv_cache.h"
 #include "mixers/mixer.h"
 #include "mixers/sparse/block_vectors.h"
@@ -71,7 +72,8 @@ class Nsa final : public SequenceMixer {
                     .select = o.select} {
     if (!o.head_dim && args.d_model % heads_)
       throw_at(o.mark, fmt::format("nsa: {} heads don't divide d_model {}; give head_dim", heads_, args.d_model));
-    if (heads_ % groups_) throw_at(o.mark, fmt::format("nsa: {} kv_heads don't divide {} heads", groups_, heads_));
+    if (heads_ % groups_)
+      throw_at(o.mark, fmt::format("nsa: {} don't divide {}", counted(groups_, "kv_head"), counted(heads_, "head")));
     if (width_ % 2) throw_at(o.mark, fmt::format("nsa: rope turns pairs; heads of {} have an odd width", width_));
     if (o.compress_block % o.compress_stride || o.select_block % o.compress_stride)
       throw_at(o.mark, fmt::format("nsa: compress_stride {} doesn't divide compress_block {} and select_block {}",

@@ -9,6 +9,7 @@
 // convolution. Dao and Gu 2024, arXiv:2405.21060.
 #include <cmath>
 
+#include "base/text.h"
 #include "mixers/mixer.h"
 #include "mixers/state_space/mamba_out.h"
 #include "nn/linear.h"
@@ -63,7 +64,8 @@ class Mamba2 final : public SequenceMixer {
         norm_(&s.param("norm.weight", {inner_}, Init::ones(), {.decay = false})) {
     if (heads_ * o.head_dim != inner_)
       throw_at(o.mark, fmt::format("mamba2: head_dim {} does not divide the inner width {}", o.head_dim, inner_));
-    if (heads_ % groups_) throw_at(o.mark, fmt::format("mamba2: {} groups don't divide {} heads", groups_, heads_));
+    if (heads_ % groups_)
+      throw_at(o.mark, fmt::format("mamba2: {} groups don't divide {}", groups_, counted(heads_, "head")));
   }
 
   StateSpec state_spec(int64_t) const override {
