@@ -13,6 +13,7 @@
 #include "base/version.h"
 #include "cli_errors.h"
 #include "cli_validators.h"
+#include "config/options.h"
 #include "help.h"
 #include "kernels/parallel.h"
 
@@ -27,9 +28,10 @@ void declare_train(CLI::App& app, TrainArgs& a) {
   app.add_option("--name", a.name,
                  "Name of the run folder (default: that of the configuration). Without --resume, a name that is taken "
                  "gets -2, -3 ...");
-  app.add_option("--runs", a.runs, "Where run folders are")->capture_default_str();
+  app.add_option("--runs", a.runs, "Where run folders are")->default_str("runs");
   app.add_option("--resume", a.resume,
-                 "auto: go on from the newest checkpoint, or start. Without --set, with those it was started with")
+                 "auto: go on from the newest checkpoint, or start. Without --set, with those it was started with. A "
+                 "run folder's own configuration without --name and --runs means that run")
       ->check(one_of({"auto"}));
   app.add_flag("--allow-data-mismatch", a.allow_other_data, "Resume although the corpus is not the one trained on");
   app.add_flag("--allow-model-change", a.allow_other_model,
@@ -43,8 +45,10 @@ void declare_eval(CLI::App& app, EvalArgs& a) {
   app.add_option("model", a.model, "Run folder or checkpoint")->required();
   auto* split = app.add_option("--split", a.split, "train, val or test")->capture_default_str();
   app.add_option("--protocol", a.protocol, "windows, sliding or carried (default: the run's)");
-  app.add_option("--tokens", a.tokens, "Tokens of a window");
-  app.add_option("--stride", a.stride, "Tokens between windows of --protocol sliding");
+  app.add_option("--tokens", a.tokens, "Tokens of a window (default: the run's)")
+      ->check(integer(1, static_cast<int64_t>(kMostTokens)));
+  app.add_option("--stride", a.stride, "Tokens between windows of --protocol sliding")
+      ->check(integer(1, static_cast<int64_t>(kMostTokens)));
   app.add_option("--max-tokens", a.max_tokens, "Score only the first so many targets; 0: all");
   auto* corpus = app.add_option("--corpus", a.corpus, "Another corpus than the run's");
   auto* other = app.add_flag("--allow-data-mismatch", a.allow_other_data,
@@ -144,7 +148,8 @@ void choose_threads(int given) {
   }
   const int most = 8 * available_cpus();
   if (given > most)
-    print_stderr(fmt::format("warning: {} threads on {} CPUs: {} are taken\n", given, available_cpus(), most));
+    print_stderr(
+        fmt::format("warning: {} threads on {}: {} are taken\n", given, counted(available_cpus(), "CPU"), most));
   if (given > 0) set_threads(std::min(given, most));
   threads();
 }
@@ -250,6 +255,7 @@ ExitCode run_command_line(int argc, char** argv) {
       command(app, "export", "Weights alone, for other programs", [&] { return export_weights(common, export_args); });
   export_command->add_option("model", export_args.model, "Run folder or checkpoint")->required();
   export_command->add_option("-o,--output", export_args.folder, "Folder to write")->required();
+  export_command->add_flag("--force", export_args.force, "Replace what was exported there");
 
   CLI::App* data = app.add_subcommand("data", "Corpora");
   data->require_subcommand(0, 1);

@@ -255,7 +255,7 @@ ExitCode bench_roofline(const Common& common, const BenchFormat& format) {
   rows.push_back({"barrier", fmt::format("{:.2f}", r.barrier_us.median), "us",
                   fmt::format("empty parallel region, median (p90 {:.2f})", r.barrier_us.p90)});
   print(rows, format);
-  note(fmt::format("{}, {}, {} thread{}{}", cpu_model(), isa(), r.threads, r.threads == 1 ? "" : "s",
+  note(fmt::format("{}, {}, {}{}", cpu_model(), isa(), counted(r.threads, "thread"),
                    r.contended ? fmt::format("; {}", kContended) : ""),
        format);
   return ExitCode::ok;

@@ -19,16 +19,41 @@ namespace {
 nlohmann::json text_json(const Corpus& corpus) {
   const TextFacts& f = corpus.facts();
   const bool bytes = f.kind == TextKind::bytes;
-  nlohmann::json j = {{"text", to_string(f.kind)}, {"separator_found", corpus.separator_found()}};
+  nlohmann::json j = {{"text", to_string(f.kind)},
+                      {"byte_order_mark", !byte_order_note(corpus.text()).empty()},
+                      {"separator_found", corpus.separator_found()}};
   j["characters"] = bytes ? nlohmann::json() : nlohmann::json(f.characters);
   return j;
 }
 
-void say_of_separator(const Corpus& corpus) {
+// What is odd about the text, and most often not meant.
+void say_doubts(const Corpus& corpus) {
+  if (const std::string note = byte_order_note(corpus.text()); !note.empty())
+    print_stderr(fmt::format("warning: the text {}\n", note));
   const std::string& separator = corpus.manifest().document_separator;
   if (!separator.empty() && !corpus.separator_found())
     print_stderr(
         fmt::format("warning: the separator `{}` never occurs in the text: it is one document\n", escape(separator)));
+}
+
+// A command that trains on the corpus, called `name` from here, where there is one that works; otherwise what a
+// configuration would say.
+std::string next_step(const Common& common, const Corpus& corpus, const std::string& name) {
+  const std::string config = "configs/quickstart.yaml";
+  std::vector<std::string> set = {"data.corpus=" + name};
+  if (corpus.text(Split::val).size() < 2) set.emplace_back("eval.split=train");
+  try {
+    const RunConfig c = load_run_config(config, set);
+    // Bytes are tokens there; a row needs one more than its length.
+    if (c.data.tokenizer == "byte" && static_cast<int64_t>(corpus.text(Split::train).size()) > c.train.context) {
+      std::string command = fmt::format("next:  {} train -c {}", shell_word(common.program), config);
+      for (const std::string& s : set) command += " --set " + shell_word(s);
+      return command + "\n";
+    }
+  } catch (const Error&) {  // there is no such file here, or it is no longer what it was
+  }
+  return fmt::format("next:  a configuration that says data.corpus: {}{}\n", name,
+                     set.size() > 1 ? " and eval.split: train (there is no val split)" : "");
 }
 
 }  // namespace
@@ -45,14 +70,12 @@ ExitCode prepare_data(const Common& common, const PrepareArgs& args) {
     j.update(text_json(corpus));
     print_json(j);
   } else {
-    fmt::print("{}: {} bytes, SHA-256 {}\ntext: {}\n", manifest.string(), m.bytes, m.sha256,
+    fmt::print("{}: {}, SHA-256 {}\ntext: {}\n", manifest.string(), counted(m.bytes, "byte"), m.sha256,
                describe(corpus.facts(), corpus.text()));
   }
-  say_of_separator(corpus);
+  say_doubts(corpus);
   if (!common.quiet)
-    print_stderr(fmt::format("next:  {} train -c configs/quickstart.yaml --set data.corpus={}\n",
-                             shell_word(common.program),
-                             args.folder == "data" ? m.name : shell_word(args.folder + "/" + m.name + ".yaml")));
+    print_stderr(next_step(common, corpus, args.folder == "data" ? m.name : args.folder + "/" + m.name + ".yaml"));
   return ExitCode::ok;
 }
 
@@ -76,13 +99,13 @@ ExitCode show_data(const Common& common, const std::string& name) {
   else
     fmt::print("{}: {}\nlicence: {}\nSHA-256: {}\ntext: {}\n\n{}", m.name, m.title, m.license, m.sha256,
                describe(corpus.facts(), corpus.text()), table(rows));
-  say_of_separator(corpus);
+  say_doubts(corpus);
   return ExitCode::ok;
 }
 
 ExitCode export_weights(const Common& common, const ExportArgs& args) {
   const LoadedModel m = load_model(args.model);
-  export_model(m, args.folder);
+  export_model(m, args.folder, args.force);
   if (common.json)
     print_json(
         {{"model", args.folder + "/model.safetensors"}, {"config", args.folder + "/effllm.json"}, {"step", m.step}});

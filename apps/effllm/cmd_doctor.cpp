@@ -10,6 +10,7 @@
 
 #include "base/limits.h"
 #include "base/random.h"
+#include "base/terminal.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "bench/roofline.h"
@@ -104,6 +105,15 @@ std::string waiting_advice(double load) {
                      policy, load > 0.5 ? "something else runs: " : "", load > 0.5 ? "share" : "may share");
 }
 
+// A line, or as many as fit the output's width.
+void print_row(const std::string& what, const std::string& text) {
+  constexpr int kText = 22;  // the column at which it begins
+  const int columns = output_columns();
+  const std::vector<std::string> lines =
+      columns > 0 ? wrapped(text, static_cast<size_t>(std::max(columns - kText, 20))) : std::vector{text};
+  for (size_t i = 0; i < lines.size(); ++i) fmt::print("{:<{}}{}\n", i ? "" : what, kText, lines[i]);
+}
+
 }  // namespace
 
 ExitCode doctor(const Common& common) {
@@ -133,7 +143,7 @@ ExitCode doctor(const Common& common) {
     for (const auto& r : rows) j[r[0]] = r[1];
     print_json(j);
   } else {
-    for (const auto& r : rows) fmt::print("{:<22}{}\n", r[0], r[1]);
+    for (const auto& r : rows) print_row(r[0], r[1]);
   }
   if (error >= 1e-6) throw NumericalError("the gradient check failed: don't trust this build");
   return ExitCode::ok;

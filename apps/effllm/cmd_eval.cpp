@@ -73,8 +73,12 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   const EvalTarget target = args.text.empty()
                                 ? split_target(m, parse_split(args.split), args.corpus, args.allow_other_data)
                                 : file_target(m, args.text);
+  if (const auto note = byte_order_note(target.file_text); !note.empty() && !common.quiet)
+    print_stderr(fmt::format("warning: {} {}\n", target.name, note));
   if (!target.other_than_trained_on.empty() && !common.quiet)
     print_stderr(fmt::format("not the corpus that was trained on: {}\n", join(target.other_than_trained_on, "; ")));
+  require_options(*m.model, *m.tokenizer, o);
+  o = fitted(std::move(o), static_cast<int64_t>(target.tokens.tokens.size()));
   if (const auto note = beyond_training(*m.model, trained_context(m.config), o); !note.empty() && !common.quiet)
     print_stderr(fmt::format("note: {}\n", note));
   require_evaluation(m.config, m.model->vocab(), o, static_cast<int64_t>(target.tokens.tokens.size()));

@@ -9,6 +9,7 @@
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
+#include "data/text_kind.h"
 #include "decode/generator.h"
 #include "io/file.h"
 #include "json_output.h"
@@ -27,6 +28,16 @@ std::string prompt_of(const GenerateArgs& args) {
   return read_file(args.prompt_file, kLongestPrompt);
 }
 
+// Tokens of the prompt. What the vocabulary lacks is an error of the command line, or of the file.
+int64_t length_of(const std::string& prompt, const Tokenizer& tokenizer, const GenerateArgs& args) {
+  try {
+    return static_cast<int64_t>(prompt_tokens(tokenizer, prompt).size());
+  } catch (const DataError& e) {
+    if (args.prompt_file.empty()) throw ConfigError("--prompt: {}", e.what());
+    throw DataError("{}: {}", args.prompt_file == "-" ? "standard input" : args.prompt_file, e.what());
+  }
+}
+
 }  // namespace
 
 ExitCode generate(const Common& common, const GenerateArgs& args) {
@@ -41,8 +52,10 @@ ExitCode generate(const Common& common, const GenerateArgs& args) {
                .top_p = args.top_p,
                .seed = static_cast<uint64_t>(args.seed)};
   const std::string prompt = prompt_of(args);
+  if (const auto note = byte_order_note(prompt); !note.empty() && !common.quiet)
+    print_stderr(fmt::format("warning: the prompt {}\n", note));
   o.context = context_limit(*m.model, trained_context(m.config), args.context);
-  const auto prompt_length = static_cast<int64_t>(prompt_tokens(*m.tokenizer, prompt).size());
+  const int64_t prompt_length = length_of(prompt, *m.tokenizer, args);
   if (!common.quiet && o.context.takes_effect(prompt_length, o.tokens))
     print_stderr(fmt::format("context: {}{}\n", describe(o.context),
                              args.context ? "" : ", as in training; --context chooses otherwise"));
@@ -52,9 +65,14 @@ ExitCode generate(const Common& common, const GenerateArgs& args) {
   const auto shown = [&](std::string_view s) { return clean ? printable(s) : std::string(s); };
   if (common.json) {
     const ContextLimit& c = o.context;
+    const std::vector<std::string> samples = effllm::generate(*m.model, *m.tokenizer, prompt, o);
+    std::vector<std::string> encoded;
+    for (const std::string& s : samples) encoded.push_back(base64(s));
     print_json({{"prompt", prompt},
+                {"prompt_base64", base64(prompt)},
                 {"context", {{"tokens", c.tokens ? nlohmann::json(c.tokens) : nlohmann::json()}, {"anew", c.anew}}},
-                {"samples", effllm::generate(*m.model, *m.tokenizer, prompt, o)}});
+                {"samples", samples},
+                {"samples_base64", encoded}});
     return ExitCode::ok;
   }
   int64_t last = -1;

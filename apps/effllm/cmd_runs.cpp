@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "base/terminal.h"
 #include "base/text.h"
@@ -16,11 +18,19 @@ nlohmann::json to_json(const std::optional<T>& v) {
   return v ? nlohmann::json(*v) : nlohmann::json();
 }
 
+nlohmann::json or_null(const std::string& s) { return s.empty() ? nlohmann::json() : nlohmann::json(s); }
+
 nlohmann::json to_json(const RunSummary& r) {
   nlohmann::json j = {{"name", r.name},
                       {"status", r.status},
                       {"best_loss", to_json(r.best_loss)},
                       {"train_loss", to_json(r.train_loss)},
+                      {"unit", "nats/token"},
+                      {"corpus", or_null(r.corpus)},
+                      {"data_hash", or_null(r.data_hash)},
+                      {"tokenizer", or_null(r.tokenizer)},
+                      {"split", or_null(r.split)},
+                      {"protocol", or_null(r.protocol)},
                       {"parameters", to_json(r.parameters)},
                       {"step", to_json(r.step)},
                       {"tokens", to_json(r.tokens)},
@@ -37,6 +47,29 @@ std::string cell(const std::optional<T>& v, Show show) {
   return v ? show(static_cast<double>(*v)) : "-";
 }
 
+std::string or_dash(const std::string& s) { return s.empty() ? "-" : s; }
+
+// The corpus; where its name stands for several, with the beginning of what tells them apart.
+std::string corpus_of(const RunSummary& r, const std::vector<RunSummary>& all) {
+  const bool several =
+      std::ranges::any_of(all, [&](const RunSummary& o) { return o.corpus == r.corpus && o.data_hash != r.data_hash; });
+  return or_dash(r.corpus) + (several && !r.data_hash.empty() ? " " + r.data_hash.substr(0, 8) : "");
+}
+
+// Whether the losses of the list are of different texts, tokens or evaluations.
+bool differ(const std::vector<RunSummary>& all) {
+  const auto measured = [](const RunSummary& r) {
+    return std::tie(r.corpus, r.data_hash, r.tokenizer, r.split, r.protocol);
+  };
+  const RunSummary* first = nullptr;
+  for (const RunSummary& r : all) {
+    if (!r.best_loss && !r.train_loss) continue;
+    if (first && measured(*first) != measured(r)) return true;
+    first = &r;
+  }
+  return false;
+}
+
 }  // namespace
 
 ExitCode runs(const Common& common, const RunsArgs& args) {
@@ -49,18 +82,22 @@ ExitCode runs(const Common& common, const RunsArgs& args) {
     return ExitCode::ok;
   }
   const auto loss = [](double v) { return fmt::format("{:.4f}", v); };
-  std::vector<std::vector<std::string>> rows = {
-      {"run", "best loss", "train loss", "parameters", "tokens", "time", "status"}};
+  std::vector<std::vector<std::string>> rows = {{"run", "corpus", "tokens of", "best loss (nats/token)", "on",
+                                                 "train loss (nats/token)", "parameters", "tokens", "time", "status"}};
   for (const RunSummary& r : list.runs) {
     std::string status = r.status;
     if (r.progress && *r.progress < 1 && status != "damaged") status += fmt::format(" at {:.0f} %", 100 * *r.progress);
-    rows.push_back({r.name, cell(r.best_loss, loss), cell(r.train_loss, loss), cell(r.parameters, human_count),
-                    cell(r.tokens, human_count), cell(r.wall_s, human_seconds), status});
+    rows.push_back({r.name, corpus_of(r, list.runs), or_dash(r.tokenizer), cell(r.best_loss, loss),
+                    r.best_loss && !r.split.empty() ? fmt::format("{}, {}", r.split, or_dash(r.protocol)) : "-",
+                    cell(r.train_loss, loss), cell(r.parameters, human_count), cell(r.tokens, human_count),
+                    cell(r.wall_s, human_seconds), status});
   }
   if (list.runs.empty())
     fmt::print("{}: no runs yet\n", args.runs);
   else
     fmt::print("{}", table(rows));
+  if (!common.quiet && differ(list.runs))
+    print_stderr("losses compare only where corpus, tokens and evaluation are the same\n");
   for (const RunSummary& r : list.runs)
     if (!r.problem.empty()) print_stderr(fmt::format("{}: {}\n", r.name, r.problem));
   if (!common.quiet)

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <numbers>
 
 #include "base/limits.h"
 #include "base/terminal.h"
@@ -16,6 +15,7 @@
 #include "model/describe.h"
 #include "model/old_defaults.h"
 #include "overrides.h"
+#include "run_place.h"
 #include "shared.h"
 #include "train/preflight.h"
 #include "train/run.h"
@@ -52,16 +52,18 @@ void dry_run(const Common& common, const TrainArgs& args, RunConfig c) {
     return;
   }
   fmt::print("{}", yaml);
-  print_stderr(fmt::format(
-      "would train {} parameters on {} ({}, {} tokens a step in {} lanes, {} FLOPs a token), about {} of {} memory\n",
-      human_count(static_cast<double>(cost.total.parameters)), ready.corpus.manifest().name, c.data.order,
-      c.train.batch * c.train.context, plan.lanes.size(), human_count(cost.total.train_flops),
-      human_bytes(ready.plan.total()), human_bytes(memory_limit())));
+  print_stderr(
+      fmt::format("would train {} on {} ({}, {} a step in {}, {} FLOPs a token), about {} of {} memory\n",
+                  human_counted(static_cast<double>(cost.total.parameters), "parameter"), ready.corpus.manifest().name,
+                  c.data.order, counted(c.train.batch * c.train.context, "token"),
+                  counted(static_cast<int64_t>(plan.lanes.size()), "lane"), human_count(cost.total.train_flops),
+                  human_bytes(ready.plan.total()), human_bytes(memory_limit())));
 }
 
 }  // namespace
 
-ExitCode train(const Common& common, const TrainArgs& args) {
+ExitCode train(const Common& common, const TrainArgs& given_args) {
+  const TrainArgs args = with_place(given_args);
   const Overrides given = overrides_of(args);
   RunRequest request{.config = load_run_config(args.config, given.set, args.name),
                      .config_text = read_file(args.config, 1 << 20),
@@ -100,23 +102,24 @@ ExitCode train(const Common& common, const TrainArgs& args) {
                         {"wall_s", done.seconds},
                         {"save_s", done.save_seconds},
                         {"other_s", done.other_seconds},
-                        {"interrupted", done.interrupted}};
+                        {"interrupted", done.interrupted},
+                        {"unit", "nats/token"}};
     j["best_" + split] = std::isfinite(done.best_val) ? nlohmann::json(done.best_val) : nlohmann::json();
     print_json(j);
   } else {
-    fmt::print("{}: {} steps, {} tokens in {}, and {} beside the steps", folder, done.steps,
-               human_count(static_cast<double>(done.tokens)), human_seconds(done.seconds),
+    fmt::print("{}: {}, {} in {}, and {} beside the steps", folder, counted(done.steps, "step"),
+               human_counted(static_cast<double>(done.tokens), "token"), human_seconds(done.seconds),
                human_seconds(done.save_seconds + done.other_seconds));
     if (std::isfinite(done.best_val))
-      fmt::print("; best {} loss {:.4f} nats/token ({:.4f} bits/token)", split, done.best_val,
-                 done.best_val / std::numbers::ln2);
+      fmt::print("; best {} loss {:.4f} nats/token{}{}", split, done.best_val, done.best_bits.empty() ? "" : ", ",
+                 done.best_bits);
     fmt::print("\n");
   }
   if (done.interrupted) return ExitCode::interrupted;
   if (!common.quiet)
-    print_stderr(fmt::format("next:  {0} eval {1} --split test   {0} plot {1}   {0} generate {1}{2}\n",
+    print_stderr(fmt::format("next:  {0} eval {1} --split {3}   {0} plot {1}   {0} generate {1}{2}\n",
                              shell_word(common.program), shell_word(folder),
-                             done.prompt.empty() ? "" : " -p " + shell_word(done.prompt)));
+                             done.prompt.empty() ? "" : " -p " + shell_word(done.prompt), done.next_split));
   return ExitCode::ok;
 }
 

@@ -17,7 +17,7 @@ struct Common {
 };
 
 struct TrainArgs {
-  std::string config, name, runs = "runs", resume, from;
+  std::string config, name, runs /* empty: "runs" */, resume, from;
   std::vector<std::string> set;
   bool dry_run = false, allow_other_model = false, allow_other_data = false;
 };
@@ -109,6 +109,7 @@ ExitCode bench_mixers(const Common&, const BenchListArgs&);
 
 struct ExportArgs {
   std::string model, folder;
+  bool force = false;
 };
 ExitCode export_weights(const Common&, const ExportArgs&);
 

@@ -30,7 +30,7 @@ nlohmann::json data_json(const LoadedModel& m, const EvalTarget& target) {
 }  // namespace
 
 std::string result_file_name(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o) {
-  const EvalOptions own = evaluation_of(m.config);
+  const EvalOptions own = fitted(evaluation_of(m.config), static_cast<int64_t>(target.tokens.tokens.size()));
   std::string name =
       fmt::format("{}-{}", target.split ? target.name : "text_" + target.file_sha256.substr(0, 12), o.protocol);
   if (o.tokens != own.tokens) name += fmt::format("-tokens_{}", o.tokens);
@@ -57,8 +57,8 @@ void print_result(const LoadedModel& m, const EvalTarget& target, const EvalOpti
              describe(o));
   const std::string spread = std::isfinite(r.stderr_nats) ? fmt::format(" +- {:.4f}", r.stderr_nats) : "";
   const std::string per_char = r.characters ? fmt::format("{:.4f} bits/char, ", r.bits_per_char()) : "";
-  fmt::print("  {:.4f}{} nats/token, {}{:.4f} bits/byte, perplexity {:.3f}, over {} tokens in {}\n", r.nats_per_token(),
-             spread, per_char, r.bits_per_byte(), r.perplexity(), r.tokens, human_seconds(r.seconds));
+  fmt::print("  {:.4f}{} nats/token, {}{:.4f} bits/byte, perplexity {:.3f}, over {} in {}\n", r.nats_per_token(),
+             spread, per_char, r.bits_per_byte(), r.perplexity(), counted(r.tokens, "token"), human_seconds(r.seconds));
 }
 
 nlohmann::json result_json(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o, const EvalResult& r) {

@@ -29,6 +29,14 @@ class WrappedHelp final : public CLI::Formatter {
     }
     return out;
   }
+  // What may be given as a word or as a flag is needed once: the word says so.
+  std::string make_option(const CLI::Option* option, bool is_positional) const override {
+    std::string line = CLI::Formatter::make_option(option, is_positional);
+    const std::string needed = " " + get_label("REQUIRED");
+    if (const size_t at = line.find(needed); at != line.npos && !is_positional && option->get_positional())
+      line.replace(at, needed.size(), at + needed.size() < kMeaning ? std::string(needed.size(), ' ') : "");
+    return line;
+  }
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "config/difference.h"
+#include "data/corpus.h"
 #include "io/file.h"
 #include "io/run_folder.h"
 #include "train/kept_config.h"
@@ -37,10 +38,45 @@ std::string only_in(const std::vector<std::string>& a, const std::vector<std::st
   return text;
 }
 
+// Everything that a configuration says, each value written in one way.
+ConfigNode resolved(const ConfigNode& root, const std::string& file) {
+  return write_run_config(read_run_config(root, file));
+}
+
+bool same_manifest(const std::string& a, const std::string& b, const std::filesystem::path& near) {
+  std::error_code failure;
+  try {
+    return std::filesystem::equivalent(find_manifest(a, near), find_manifest(b, near), failure);
+  } catch (const DataError&) {
+    return false;
+  }
+}
+
+// The same for the resolved configuration of the run, which holds the overrides already: what differs from them.
+std::vector<std::string> lost_edits_of_resolved(const std::string& config, const RunFolder& folder,
+                                                const std::vector<std::string>& overrides) {
+  std::vector<std::string> notes;
+  int index = 0;
+  for (const std::string& o : overrides) try {
+      const ConfigNode now = load_config(config);
+      ConfigNode then = now;
+      apply_override(then, o, ++index);
+      for (const ConfigChange& c : differences(resolved(now, config), resolved(then, config)))
+        if (c.key != "data.corpus" || !same_manifest(c.before, c.after, config))
+          notes.push_back(fmt::format("warning: {}: {} in {} has no effect: {} holds --set {}; give --set to change it",
+                                      c.key, c.before, config, folder.overrides().string(), o));
+    } catch (const ConfigError&) {  // an error of its own
+    }
+  return notes;
+}
+
 // What was edited in the configuration since the run began, but an override replaces: the edits that two trees no
 // longer show once it is applied to both.
 std::vector<std::string> lost_edits(const std::string& config, const RunFolder& folder,
                                     const std::vector<std::string>& overrides) {
+  std::error_code failure;
+  if (std::filesystem::equivalent(config, folder.resolved(), failure))
+    return lost_edits_of_resolved(config, folder, overrides);
   ConfigNode then, now;
   try {
     then = load_config(folder.config());

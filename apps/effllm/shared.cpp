@@ -34,7 +34,7 @@ RunConfig load_run_config(const std::string& file, const std::vector<std::string
 
 int64_t vocab_of(const RunConfig& c) {
   if (c.data.tokenizer == "byte") return 256;
-  return build_tokenizer(c.data.tokenizer, Corpus::open(c.data.corpus, c.folder).text())->vocab_size();
+  return Corpus::open(c.data.corpus, c.folder).tokenizer(c.data.tokenizer)->vocab_size();
 }
 
 std::string shell_word(const std::string& text) {

@@ -105,15 +105,24 @@ Corpus Corpus::open(const std::string& name, const fs::path& near) {
   const fs::path text = text_of(file, m.file);
   if (!is_file(text))
     throw DataError("the text of corpus `{}` is missing: no {}; {}", m.name, text.string(), remedy(m));
+  corpus.text_file_ = text;
   corpus.text_ = read_text_file(text);
   if (static_cast<int64_t>(corpus.text_.size()) != m.bytes)
-    throw DataError("{} has {} bytes where {} says {}; {}", text.string(), corpus.text_.size(), file.string(), m.bytes,
-                    remedy(m));
+    throw DataError("{} has {} where {} says {}; {}", text.string(),
+                    counted(static_cast<int64_t>(corpus.text_.size()), "byte"), file.string(), m.bytes, remedy(m));
   if (const std::string digest = sha256(corpus.text_); digest != m.sha256)
     throw DataError("{} has the SHA-256 {} where {} says {}; {}", text.string(), digest, file.string(), m.sha256,
                     remedy(m));
   corpus.facts_ = examine_text(corpus.text_);
   return corpus;
+}
+
+std::unique_ptr<Tokenizer> Corpus::tokenizer(std::string_view kind) const {
+  try {
+    return build_tokenizer(kind, text_);
+  } catch (const DataError& e) {
+    throw DataError("{}: {}", text_file_.string(), e.what());
+  }
 }
 
 CorpusIdentity Corpus::identity() const {

@@ -51,6 +51,8 @@ class Corpus {
   const Manifest& manifest() const { return manifest_; }
   CorpusIdentity identity() const;
   const std::filesystem::path& file() const { return file_; }  // the manifest, absolute
+  // That of this kind with the symbols of the text. DataError, which names the text, where it has none.
+  std::unique_ptr<Tokenizer> tokenizer(std::string_view kind) const;
   std::string_view text() const { return text_; }
   const TextFacts& facts() const { return facts_; }
   bool separator_found() const;  // false also where there is no separator
@@ -60,7 +62,7 @@ class Corpus {
 
  private:
   Manifest manifest_;
-  std::filesystem::path file_;
+  std::filesystem::path file_, text_file_;
   std::string text_;
   TextFacts facts_;
 };

@@ -2,9 +2,24 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
 #include "data/utf8.h"
 
 namespace effllm {
+
+namespace {
+
+bool begins_as_utf16(std::string_view text) { return text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF"); }
+
+}  // namespace
+
+std::string byte_order_note(std::string_view text) {
+  if (text.starts_with("\xEF\xBB\xBF"))
+    return "begins with a byte order mark (U+FEFF), which goes in as its first character; `tail -c +4` leaves it out";
+  if (begins_as_utf16(text))
+    return "begins as UTF-16 does, and goes in byte by byte; `iconv -f utf-16 -t utf-8` makes it text";
+  return "";
+}
 
 std::string_view to_string(TextKind kind) {
   return kind == TextKind::ascii ? "ascii" : kind == TextKind::utf8 ? "utf-8" : "bytes";
@@ -28,11 +43,12 @@ TextFacts examine_text(std::string_view text) {
 
 std::string describe(const TextFacts& facts, std::string_view text) {
   if (facts.kind != TextKind::bytes)
-    return fmt::format("{}, {} characters", facts.kind == TextKind::ascii ? "ASCII" : "UTF-8", facts.characters);
+    return fmt::format("{}, {}", facts.kind == TextKind::ascii ? "ASCII" : "UTF-8",
+                       counted(facts.characters, "character"));
   const auto at = static_cast<size_t>(facts.malformed);
-  const bool utf16 = text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF");
   return fmt::format("not UTF-8 (the first wrong byte is 0x{:02x} at {}{}): results are told in bits per byte",
-                     static_cast<unsigned char>(text[at]), at, utf16 ? "; it begins as UTF-16 does" : "");
+                     static_cast<unsigned char>(text[at]), at,
+                     begins_as_utf16(text) ? "; it begins as UTF-16 does" : "");
 }
 
 Measure measure_of(TextKind kind) {

@@ -19,6 +19,10 @@ TextFacts examine_text(std::string_view text);
 // "UTF-8, 1234 characters", "not UTF-8 (the first wrong byte is 0x8f at 17): told in bits per byte".
 std::string describe(const TextFacts& facts, std::string_view text);
 
+// What to tell of a text that begins with a byte order mark, which is no text but goes in as its first symbol: empty
+// where it does not. UTF-16 begins so too, and is no text that can be learned as it is.
+std::string byte_order_note(std::string_view text);
+
 // How cross-entropy is told: of a character where the text has such, otherwise of a byte.
 struct Measure {
   std::string_view metric, unit;  // the journal's column, and what a line on a terminal says

@@ -18,7 +18,7 @@ constexpr std::array<std::string_view, 2> kKinds = {"byte", "char"};
 
 void check_id(int32_t id, int64_t vocab_size) {
   if (id < 0 || id >= vocab_size)
-    throw DataError("token id {} is outside the vocabulary of {} symbols", id, vocab_size);
+    throw DataError("token id {} is outside the vocabulary of {}", id, counted(vocab_size, "symbol"));
 }
 
 // "`é` (U+00E9)", for messages.
@@ -32,8 +32,10 @@ std::string name_of(uint32_t code_point) {
 CodePoint read_code_point(std::string_view text, size_t at) {
   const CodePoint c = decode_utf8(text, at);
   if (c.length == 0)
-    throw DataError("the text is not UTF-8 at byte {} (0x{:02x}); use the tokenizer `byte`, which takes any file", at,
-                    static_cast<unsigned char>(text[at]));
+    throw DataError(
+        "the text is not UTF-8 at byte {} (0x{:02x}); convert it (`iconv -f latin1 -t utf-8`, where it is Latin-1), or "
+        "use data.tokenizer: byte, which takes any file",
+        at, static_cast<unsigned char>(text[at]));
   return c;
 }
 
@@ -85,9 +87,8 @@ class CharTokenizer : public Tokenizer {
       const CodePoint c = read_code_point(text, at);
       const int32_t id = c.value < id_of_.size() ? id_of_[c.value] : -1;
       if (id < 0)
-        throw DataError(
-            "{} at byte {} is not in the vocabulary of {} symbols (a model of data.tokenizer: byte takes any text)",
-            name_of(c.value), at, symbols_.size());
+        throw DataError("{} at byte {} is not in the vocabulary of {} (a model of data.tokenizer: byte takes any text)",
+                        name_of(c.value), at, counted(vocab_size(), "symbol"));
       ids.push_back(id);
       at += c.length;
     }

@@ -9,6 +9,7 @@
 #include <numbers>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "eval/ngram.h"
 #include "kernels/parallel.h"
 
@@ -54,6 +55,9 @@ double ngram_bits(const ScoredText& s, const TokenizedText& part, int order) {
 
 double compressed_bits(const Compressor& c, std::string_view before, std::string_view text) {
   const int64_t both = c.bytes(std::string(before).append(text)), first = before.empty() ? 0 : c.bytes(before);
+  if (both <= first)
+    throw DataError("the compressed text before takes {} bytes, with this text {}: what it adds can't be told", first,
+                    both);
   return 8.0 * static_cast<double>(both - first) / static_cast<double>(text.size());
 }
 
@@ -107,7 +111,8 @@ Baselines all_of(const ScoredText& s, const BaselineOptions& options) {
                        .before_bytes = static_cast<int64_t>(s.corpus->text(Split::train).size())},
                       [&s, &part, order] { return ngram_bits(s, part, order); }});
   const std::vector<Before> before = texts_before(s, options.most_before);
-  for (const Compressor& c : options.compressors)
+  const bool short_text = static_cast<int64_t>(text.size()) < options.least_scored;
+  for (const Compressor& c : std::span(options.compressors).first(short_text ? 0 : options.compressors.size()))
     for (const Before& b : before)
       jobs.push_back({{.name = c.name,
                        .before = b.name,
@@ -115,7 +120,13 @@ Baselines all_of(const ScoredText& s, const BaselineOptions& options) {
                        .cut = b.cut,
                        .adapts = true},
                       [&c, &b, text] { return compressed_bits(c, b.text, text); }});
-  return run(std::move(jobs), options.progress);
+  Baselines all = run(std::move(jobs), options.progress);
+  if (short_text && !options.compressors.empty())
+    all.left_out.push_back(
+        {"compressors", fmt::format("the text has {}; below {} their headers and padding, not the "
+                                    "text, would decide the figure",
+                                    counted(static_cast<int64_t>(text.size()), "byte"), options.least_scored)});
+  return all;
 }
 
 }  // namespace

@@ -3,7 +3,8 @@
 //
 // A compressor's figure is (size(before + text) - size(before)) * 8 / bytes of the text, with what it reads before:
 // nothing, train, or train and val where the text comes after both. It adapts to the text while it is scored, which
-// neither the n-gram models nor the trained model do.
+// neither the n-gram models nor the trained model do. Of a short text the figure would be that of headers, of padding
+// and of whole bytes: compressors are then left out.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -37,6 +38,7 @@ struct Baselines {
 
 struct BaselineOptions {
   int64_t most_before = int64_t{64} << 20;  // bytes that compressors read first, from the end: bounds time and memory
+  int64_t least_scored = 1000;              // bytes of a text that compressors are scored on
   std::vector<Compressor> compressors = effllm::compressors();
   std::function<void(const std::string&)> progress = nullptr;  // what is being computed; one call at a time
 };

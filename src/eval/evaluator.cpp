@@ -32,39 +32,12 @@ struct Score {
   void operator+=(const Score& o) { nats += o.nats, tokens += o.tokens, bytes += o.bytes, characters += o.characters; }
 };
 
-// Checks what needs no text.
-void check(const LanguageModel& model, const Tokenizer& tokenizer, const EvalOptions& o) {
-  if (std::ranges::none_of(kProtocols, [&](const ProtocolInfo& p) { return p.name == o.protocol; })) {
-    std::array<std::string_view, kProtocols.size()> names;
-    std::ranges::transform(kProtocols, names.begin(), &ProtocolInfo::name);
-    throw ConfigError("unknown evaluation protocol `{}`; choose windows, sliding or carried.{}", o.protocol,
-                      did_you_mean(o.protocol, names));
-  }
-  if (o.tokens < 1 || o.batch < 1 || o.max_tokens < 0 || o.stride < 0)
-    throw ConfigError(
-        "evaluation with tokens {}, batch {}, max_tokens {}, stride {}: tokens and batch must be at least 1, "
-        "max_tokens and stride at least 0",
-        o.tokens, o.batch, o.max_tokens, o.stride);
-  if (o.protocol == "sliding" && o.stride > o.tokens)
-    throw ConfigError("a stride of {} skips targets between windows of {} tokens; choose a stride of at most {}",
-                      o.stride, o.tokens, o.tokens);
-  const bool learned = model.longest() < std::numeric_limits<int64_t>::max();
-  if (learned && o.protocol == "carried")
-    throw ConfigError(
-        "a model with learned positions for {} tokens can't be carried over a whole split; choose `windows` or "
-        "`sliding` with at most {} tokens",
-        model.longest(), model.longest());
-  if (o.tokens > model.longest())
-    throw ConfigError("windows of {} tokens, but the model has learned positions for {}; choose at most {} tokens",
-                      o.tokens, model.longest(), model.longest());
-  if (tokenizer.vocab_size() != model.vocab())
-    throw ConfigError("a tokenizer of {} symbols for a model of {}", tokenizer.vocab_size(), model.vocab());
-}
-
 // The plan of a text that can be scored.
 EvalPlan plan_of(const LanguageModel& model, const TokenizedText& text, const EvalOptions& o) {
   const int64_t inputs = scored_inputs(o, static_cast<int64_t>(text.tokens.size()));
-  if (inputs < 1) throw DataError("a split of {} tokens has nothing to predict; two are needed", text.tokens.size());
+  if (inputs < 1)
+    throw DataError("a split of {} has nothing to predict; two are needed",
+                    counted(static_cast<int64_t>(text.tokens.size()), "token"));
   for (int64_t i = 0; i <= inputs; ++i)
     if (const int32_t id = text.tokens[static_cast<size_t>(i)]; id < 0 || id >= model.vocab())
       throw DataError("token {} is {}, outside the model's vocabulary of {}", i, id, model.vocab());
@@ -198,13 +171,49 @@ double EvalResult::perplexity() const { return std::exp(nats_per_token()); }
 
 std::span<const ProtocolInfo> all_protocols() { return kProtocols; }
 
+void require_options(const LanguageModel& model, const Tokenizer& tokenizer, const EvalOptions& o) {
+  if (std::ranges::none_of(kProtocols, [&](const ProtocolInfo& p) { return p.name == o.protocol; })) {
+    std::array<std::string_view, kProtocols.size()> names;
+    std::ranges::transform(kProtocols, names.begin(), &ProtocolInfo::name);
+    throw ConfigError("unknown evaluation protocol `{}`; choose windows, sliding or carried.{}", o.protocol,
+                      did_you_mean(o.protocol, names));
+  }
+  if (o.tokens < 1 || o.batch < 1 || o.max_tokens < 0 || o.stride < 0)
+    throw ConfigError(
+        "evaluation with tokens {}, batch {}, max_tokens {}, stride {}: tokens and batch must be at least 1, "
+        "max_tokens and stride at least 0",
+        o.tokens, o.batch, o.max_tokens, o.stride);
+  if (o.protocol == "sliding" && o.stride > o.tokens)
+    throw ConfigError("a stride of {} skips targets between windows of {}; choose a stride of at most {}", o.stride,
+                      counted(o.tokens, "token"), o.tokens);
+  const bool learned = model.longest() < std::numeric_limits<int64_t>::max();
+  if (learned && o.protocol == "carried")
+    throw ConfigError(
+        "a model with learned positions for {} can't be carried over a whole split; choose `windows` or "
+        "`sliding` with at most {}",
+        counted(model.longest(), "token"), counted(model.longest(), "token"));
+  if (o.tokens > model.longest())
+    throw ConfigError("windows of {}, but the model has learned positions for {}; choose at most {}",
+                      counted(o.tokens, "token"), model.longest(), counted(model.longest(), "token"));
+  if (tokenizer.vocab_size() != model.vocab())
+    throw ConfigError("a tokenizer of {} for a model of {}", counted(tokenizer.vocab_size(), "symbol"), model.vocab());
+}
+
+EvalOptions fitted(EvalOptions o, int64_t tokens) {
+  const int64_t targets = std::max<int64_t>(1, tokens - 1);
+  if (o.max_tokens >= targets) o.max_tokens = 0;
+  o.tokens = std::min(o.tokens, targets);
+  o.stride = std::min(o.stride, o.tokens);
+  return o;
+}
+
 std::string describe(const EvalOptions& o) {
   std::string text = o.protocol == "sliding"
-                         ? fmt::format("sliding windows of {} tokens, stride {}", o.tokens, stride_of(o))
+                         ? fmt::format("sliding windows of {}, stride {}", counted(o.tokens, "token"), stride_of(o))
                      : o.protocol == "carried" ? "one pass, state carried"
-                                               : fmt::format("{} of {} tokens", o.protocol, o.tokens);
+                                               : fmt::format("{} of {}", o.protocol, counted(o.tokens, "token"));
   if (o.reset_documents) text += ", reset at documents";
-  if (o.max_tokens) text += fmt::format(", first {} targets", o.max_tokens);
+  if (o.max_tokens) text += ", first " + counted(o.max_tokens, "target");
   return text;
 }
 
@@ -212,14 +221,14 @@ std::string beyond_training(const LanguageModel& model, int64_t trained, const E
   const bool carried = o.protocol == "carried";
   if ((!carried && o.tokens <= trained) || !model.long_text(trained).unseen) return "";
   return fmt::format(
-      "the model learned on {} tokens at a time, and has mechanisms that can't follow more than that: {} "
+      "the model learned on {} at a time, and has mechanisms that can't follow more than that: {} "
       "measures how they fail",
-      trained, carried ? "a carried state" : fmt::format("a window of {}", o.tokens));
+      counted(trained, "token"), carried ? "a carried state" : fmt::format("a window of {}", o.tokens));
 }
 
 EvalResult evaluate(const LanguageModel& model, const TokenizedText& text, const Tokenizer& tokenizer,
                     const EvalOptions& options, const std::function<void(double)>& progress) {
-  check(model, tokenizer, options);
+  require_options(model, tokenizer, options);
   const Tape::Paused paused;
   const auto before = std::chrono::steady_clock::now();
   Evaluation evaluation(model, text, tokenizer, options);

@@ -39,16 +39,23 @@ struct EvalResult {
 using ProtocolInfo = NamedInfo;
 std::span<const ProtocolInfo> all_protocols();
 
+// ConfigError where the options fit no text, or not this model: an unknown protocol, sizes out of range, windows longer
+// than learned positions reach, and `carried` with learned positions.
+void require_options(const LanguageModel& model, const Tokenizer& tokenizer, const EvalOptions& options);
+
+// The same evaluation of a text of `tokens` tokens, with what is beyond it cut down to it: windows and chunks that are
+// longer become one, and a number of targets that it does not have becomes all of them.
+EvalOptions fitted(EvalOptions options, int64_t tokens);
+
 // "sliding windows of 256 tokens, stride 64": results compare only where this text and the split agree.
 std::string describe(const EvalOptions& options);
 
 // What to tell who evaluates with more context than training showed a mechanism that doesn't follow more; else "".
 std::string beyond_training(const LanguageModel& model, int64_t trained, const EvalOptions& options);
 
-// Scores `text`. The bits of the result don't depend on the number of threads. ConfigError for an unknown protocol,
-// sizes out of range, windows longer than learned positions reach, and `carried` with learned positions; DataError for
-// a split with nothing to score or tokens outside the model's vocabulary. `progress` is told, on the caller's thread,
-// which part of the work has been taken on.
+// Scores `text`. The bits of the result don't depend on the number of threads. ConfigError as require_options;
+// DataError for a split with nothing to score or tokens outside the model's vocabulary. `progress` is told, on the
+// caller's thread, which part of the work has been taken on.
 EvalResult evaluate(const LanguageModel& model, const TokenizedText& text, const Tokenizer& tokenizer,
                     const EvalOptions& options, const std::function<void(double)>& progress = nullptr);
 

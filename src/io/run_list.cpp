@@ -6,7 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/escapes.h"
 #include "base/text.h"
+#include "config/node.h"
 #include "io/file.h"
 #include "io/run_folder.h"
 
@@ -46,6 +48,25 @@ std::optional<T> value_of(const json& object, const char* key, const fs::path& f
   return std::nullopt;
 }
 
+// The scalar at `section.key`; empty where there is none.
+std::string text_at(const ConfigNode& root, const char* section, const char* key) {
+  const ConfigNode* map = root.find(section);
+  const ConfigNode* value = map && map->is_map() ? map->find(key) : nullptr;
+  return value && value->is_scalar() ? value->text() : "";
+}
+
+void add_what_losses_belong_to(const RunFolder& run, RunSummary& s) {
+  try {
+    const ConfigNode root = parse_config(read_file(run.resolved(), kMostBytes), run.resolved().string());
+    if (!root.is_map()) return;
+    s.corpus = printable(path_of_text(text_at(root, "data", "corpus")).stem().string());
+    s.tokenizer = text_at(root, "data", "tokenizer");
+    s.split = text_at(root, "eval", "split");
+    s.protocol = text_at(root, "eval", "protocol");
+  } catch (const Error&) {  // a run that trains at this moment for the first time, or of an earlier version
+  }
+}
+
 RunSummary summary_of(const RunFolder& run) {
   RunSummary s;
   s.name = printable(run.path().filename().string());
@@ -63,7 +84,10 @@ RunSummary summary_of(const RunFolder& run) {
   s.progress = value_of<double>(now, "progress", status, s.problem);
   if (s.problem.empty() && s.status.empty()) s.problem = fmt::format("{} has no `status`", printable(status.string()));
   std::string another;
-  s.parameters = value_of<int64_t>(read_object(provenance, another), "parameters", provenance, another);
+  const json origin = read_object(provenance, another);
+  s.parameters = value_of<int64_t>(origin, "parameters", provenance, another);
+  s.data_hash = value_of<std::string>(origin, "data_hash", provenance, another).value_or("");
+  add_what_losses_belong_to(run, s);
   if (s.problem.empty()) s.problem = another;
   // Who trains holds the lock to its end; the kernel frees it when the process dies.
   if (s.status == "running" && !is_locked(run.path())) {

@@ -15,6 +15,11 @@ struct RunSummary {
   std::string status;  // running, done, interrupted, failed; killed: it ended without a word; damaged: see `problem`
   std::optional<double> best_loss, train_loss;  // nats per token: of the best evaluation, of late steps
   std::optional<int64_t> parameters, step, tokens;
+  // What the losses belong to: they compare only where all of it is the same. Empty where it is not recorded.
+  std::string corpus;                             // as its manifest is called
+  std::string data_hash;                          // CorpusIdentity::hash()
+  std::string tokenizer;                          // what a token is: byte, char
+  std::string split, protocol;                    // that the best loss was evaluated on and by
   std::optional<double> wall_s, save_s, other_s;  // of steps, of checkpoints and files, of all else
   std::optional<double> progress;                 // 1 at the horizon
   std::string problem;                            // which file is damaged, and how

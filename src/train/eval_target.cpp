@@ -15,11 +15,18 @@ EvalTarget split_target(const LoadedModel& m, Split split, const std::string& ot
   t.split = split;
   t.corpus = other_corpus.empty() ? open_corpus(m) : Corpus::open(other_corpus);
   t.other_than_trained_on = differences(m.corpus, t.corpus->identity());
-  if (!t.other_than_trained_on.empty() && !allow_other)
-    throw DataError(
-        "{} was trained on another corpus than {}: {}. To evaluate on it all the same: --allow-data-mismatch",
-        m.checkpoint.string(), t.corpus->file().string(), join(t.other_than_trained_on, "; "));
-  t.tokens = t.corpus->tokenize(*m.tokenizer, split);
+  const auto refuse = [&](const std::string& remedy) {
+    throw DataError("{} was trained on another corpus than {}: {}. {}", m.checkpoint.string(),
+                    t.corpus->file().string(), join(t.other_than_trained_on, "; "), remedy);
+  };
+  const bool refused = !t.other_than_trained_on.empty() && !allow_other;
+  try {
+    t.tokens = t.corpus->tokenize(*m.tokenizer, split);
+  } catch (const DataError& e) {
+    if (refused) refuse(fmt::format("Nor can it be evaluated on: {}", e.what()));
+    throw;
+  }
+  if (refused) refuse("To evaluate on it all the same: --allow-data-mismatch");
   return t;
 }
 

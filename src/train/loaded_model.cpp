@@ -63,16 +63,21 @@ Corpus open_corpus(const LoadedModel& m) {
   std::rethrow_exception(error);
 }
 
-void export_model(const LoadedModel& m, const std::filesystem::path& folder) {
+void export_model(const LoadedModel& m, const std::filesystem::path& folder, bool replace) {
+  const std::filesystem::path weights = folder / "model.safetensors", description = folder / "effllm.json";
   std::error_code error;
+  for (const auto& file : {weights, description})
+    if (!replace && std::filesystem::exists(std::filesystem::symlink_status(file, error)))
+      throw ConfigError("{} exists: choose another folder (--output), or replace it with --force", file.string());
   std::filesystem::create_directories(folder, error);
-  if (error) throw IoError("{}: {}", folder.string(), error.message());
+  if (error)
+    throw IoError("the folder {} can't be made: {}; choose another (--output)", folder.string(), error.message());
   RunRecord record = m;
   record.counters.reset();
-  save_checkpoint(folder / "model.safetensors", m.model->params(), {}, to_metadata(record));
+  save_checkpoint(weights, m.model->params(), {}, to_metadata(record));
   nlohmann::json config = to_json(write_run_config(m.config));
   config["vocab_size"] = m.model->vocab();
-  write_file_atomic(folder / "effllm.json", config.dump(2) + "\n");
+  write_file_atomic(description, config.dump(2) + "\n");
 }
 
 }  // namespace effllm

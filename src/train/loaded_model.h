@@ -26,6 +26,8 @@ Corpus open_corpus(const LoadedModel& m);
 
 // Weights alone (model.safetensors, with configuration and vocabulary in its metadata) and effllm.json (configuration
 // and size of the vocabulary), for other programs, into `folder`. A config.json would be taken for Hugging Face's.
-void export_model(const LoadedModel& m, const std::filesystem::path& folder);
+// ConfigError, unless `replace`, where one of the two is there; IoError, with path and reason, where they can't be
+// written.
+void export_model(const LoadedModel& m, const std::filesystem::path& folder, bool replace = false);
 
 }  // namespace effllm

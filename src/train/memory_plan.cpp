@@ -93,8 +93,9 @@ MemoryPlan plan_memory(const RunConfig& c, int64_t vocab, int workers, const Tex
   const int scorers = eval.workers(workers);
   double evaluation = rehearse_evaluation(r, eval, scorers);
   const double before = r.taken();
-  r.sample(static_cast<int64_t>(c.eval.prompt.size()), c.eval.sample_tokens,
-           context_limit(r.model(), trained_context(c)));
+  if (c.eval.sample_tokens > 0)
+    r.sample(static_cast<int64_t>(c.eval.prompt.size()), c.eval.sample_tokens,
+             context_limit(r.model(), trained_context(c)));
   const double samples = r.taken() - before;
   if (scorers > trainers) {  // threads that only evaluate find nothing to use again
     Rehearsal alone(c, vocab);

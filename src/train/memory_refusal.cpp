@@ -92,8 +92,8 @@ void require_samples(const RunConfig& c, int64_t vocab, int64_t prompt, int64_t 
   const double need = sample_bytes(c, vocab, prompt, tokens, limit);
   if (const double have = memory_limit(); need > kMostOfLimit * have)
     throw MemoryError(
-        "{} tokens after a prompt of {} would need about {}, more than nine tenths of {}: generate fewer (--tokens)",
-        tokens, prompt, human_bytes(need), human_bytes(have));
+        "{} after a prompt of {} would need about {}, more than nine tenths of {}: generate fewer (--tokens)",
+        counted(tokens, "token"), prompt, human_bytes(need), human_bytes(have));
 }
 
 }  // namespace effllm

@@ -1,5 +1,7 @@
 #include "train/preflight.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "base/limits.h"
@@ -18,10 +20,22 @@ void check_evaluation(const RunConfig& config, const Preflight& p) {
   if (p.val.tokens.size() < 2)
     throw DataError("corpus `{}`, split {}: one token leaves nothing to predict", p.corpus.manifest().name,
                     config.eval.split);
+  if (config.eval.sample_tokens > 0) try {
+      p.tokenizer->encode(config.eval.prompt);
+    } catch (const DataError& e) {
+      throw_at(
+          config.mark_of("eval", "prompt"),
+          fmt::format("eval.prompt: {}; choose another prompt, or leave the key out (--set ~eval.prompt)", e.what()));
+    }
+}
+
+// A row that is longer than the text is the configuration's fault, which says how long it is.
+std::unique_ptr<BatchOrder> order_of(const RunConfig& config, const TokenizedText& train) {
   try {
-    p.tokenizer->encode(config.eval.prompt);
+    return build_order(config.data.order, train, {config.train.batch, config.train.context},
+                       static_cast<uint64_t>(config.data.seed), config.data.reset == "document");
   } catch (const DataError& e) {
-    throw DataError("eval.prompt: {}; choose another prompt, or leave the key out (--set ~eval.prompt)", e.what());
+    throw_at(config.mark_of("train", "context"), fmt::format("train.context: {}", e.what()));
   }
 }
 
@@ -36,9 +50,13 @@ TextSizes RunText::sizes() const {
 RunText read_text(const RunConfig& config, Corpus corpus) {
   RunText t;
   t.corpus = std::move(corpus);
-  t.tokenizer = build_tokenizer(config.data.tokenizer, t.corpus.text());
+  t.tokenizer = t.corpus.tokenizer(config.data.tokenizer);
   t.train = t.corpus.tokenize(*t.tokenizer, Split::train);
-  t.val = t.corpus.tokenize(*t.tokenizer, parse_split(config.eval.split));
+  try {
+    t.val = t.corpus.tokenize(*t.tokenizer, parse_split(config.eval.split));
+  } catch (const DataError& e) {
+    throw DataError(located(config.mark_of("eval", "split"), e.what()));
+  }
   return t;
 }
 
@@ -59,8 +77,7 @@ Preflight preflight(const RunConfig& config) {
   }
   require_memory(config, model.vocab(), p.plan, memory_limit());
   check_evaluation(config, p);
-  const auto order = build_order(config.data.order, p.train, {config.train.batch, config.train.context},
-                                 static_cast<uint64_t>(config.data.seed), config.data.reset == "document");
+  const auto order = order_of(config, p.train);
   group_settings(config.optim, config.groups, model.params());
   const double flops = train_flops_per_token(config.model, model.vocab(), config.train.context);
   if (const auto doubt = warmup_doubt(config, expected_steps(config, flops, 1 / order->epochs(1))); !doubt.empty())

@@ -93,10 +93,11 @@ void Run::say(const std::string& line) {
 }
 
 RunOutcome Run::train() {
-  say(fmt::format("{}: {} parameters, {} of {} training tokens a step, {} thread{}; {}", folder_.path().string(),
-                  human_count(static_cast<double>(model_->params().count())),
+  say(fmt::format("{}: {}, {} of {} a step, {}; {}", folder_.path().string(),
+                  human_counted(static_cast<double>(model_->params().count()), "parameter"),
                   human_count(static_cast<double>(config_.train.batch * config_.train.context)),
-                  human_count(static_cast<double>(train_text_.tokens.size())), threads(), threads() == 1 ? "" : "s",
+                  human_counted(static_cast<double>(train_text_.tokens.size()), "training token"),
+                  counted(threads(), "thread"),
                   at_.step ? fmt::format("going on from step {}", at_.step) : "starting"));
   if (at_.step > 0 && progress() >= 1)
     say(
@@ -123,8 +124,10 @@ RunOutcome Run::train() {
           .other_seconds = at_.other_seconds,
           .interrupted = interrupted_,
           .best_val = at_.best_val,
+          .best_bits = best_bits(),
           .last_eval = last_eval_,
-          .prompt = example_prompt(corpus_.text(Split::train))};
+          .prompt = example_prompt(corpus_.text(Split::train)),
+          .next_split = corpus_.text(Split::test).empty() ? config_.eval.split : "test"};
 }
 
 // The weights are safe before anything else can fail. The row that a signal cuts short is not written: its sums are in

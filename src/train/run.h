@@ -42,8 +42,10 @@ struct RunOutcome {
   double save_seconds = 0, other_seconds = 0;  // of checkpoints and files; of all the rest since the program began
   bool interrupted = false;                    // stopped by a signal, with a checkpoint
   double best_val = 0;                         // nats per token; NaN where nothing was evaluated
+  std::string best_bits;  // the same as "1.2345 bits/char"; empty where this process evaluated nothing
   std::optional<EvalResult> last_eval;
-  std::string prompt;  // that suits the corpus; may be empty
+  std::string prompt;      // that suits the corpus; may be empty
+  std::string next_split;  // to evaluate on: test, where the corpus has one
 };
 
 class Run {
@@ -88,6 +90,7 @@ class Run {
   void write_metrics(std::string_view status);  // metrics.h5, from the whole journal
   void say(const std::string& line);            // to the terminal and log.txt
   std::string status_text() const;
+  std::string best_bits() const;
 
   RunRequest request_;
   RunConfig& config_;

@@ -36,6 +36,13 @@ std::string listed(const std::vector<ConfigChange>& changes) {
   return text;
 }
 
+// Why the weights of `file` are none of the configuration's model; empty where they are.
+std::string misfit_of(const SafetensorsFile& file, const RunConfig& config, const Tokenizer& tokenizer) {
+  LanguageModel model(config.model, tokenizer.vocab_size());
+  model.params().as_meta(DType::f32);
+  return misfit(file, model.params());
+}
+
 }  // namespace
 
 RunChanges changes_between(const RunConfig& before, const RunConfig& after) {
@@ -43,6 +50,7 @@ RunChanges changes_between(const RunConfig& before, const RunConfig& after) {
   for (ConfigNode* n : {&a, &b}) {
     n->erase("name");
     n->erase("version");
+    n->find("data")->erase("corpus");  // a name; what it stands for is compared by CorpusIdentity
     if (!before.model.learned_positions && !after.model.learned_positions) n->find("model")->erase("max_tokens");
   }
   RunChanges changes;
@@ -65,18 +73,24 @@ std::string lr_jump(const RunConfig& before, const RunConfig& after, const Spent
   return fmt::format("the learning rate of step {} is {:.4g} instead of {:.4g}{}", spent.steps, next, old, factor);
 }
 
-void require_same_run(const RunChanges& changes, const std::string& path, bool allow_other_model) {
+void require_same_run(const RunChanges& changes, const SafetensorsFile& file, const RunRecord& record,
+                      const RunConfig& config, const Tokenizer& tokenizer, const std::string& path,
+                      bool allow_other_model) {
   if (!changes.place.empty())
     throw CheckpointError(
         "{}: the rows of its data can't go on under the configuration:{}\nPut it back, or begin the data anew with "
         "these "
         "weights: --from {} without --resume",
         path, listed(changes.place), path);
-  if (!changes.model.empty() && !allow_other_model)
-    throw CheckpointError(
-        "{}: the run was begun with another model or other data than the configuration has:{}\nPut it back, train anew "
-        "without --resume, or go on all the same: --allow-model-change",
-        path, listed(changes.model));
+  if (changes.model.empty()) return;
+  const std::string wrong =
+      record.vocab != tokenizer.to_json() ? "a token is another" : misfit_of(file, config, tokenizer);
+  if (wrong.empty() && allow_other_model) return;
+  throw CheckpointError(
+      "{}: the run was begun with another model or other data than the configuration has:{}\nPut it back, {}", path,
+      listed(changes.model),
+      wrong.empty() ? "train anew without --resume, or go on all the same: --allow-model-change"
+                    : "or train anew without --resume; its weights do not fit: " + wrong);
 }
 
 void require_same_weights(const SafetensorsFile& file, const RunRecord& record, const RunConfig& config,
@@ -84,21 +98,20 @@ void require_same_weights(const SafetensorsFile& file, const RunRecord& record, 
   std::vector<ConfigChange> changes = changes_between(record.config, config).model;
   std::erase_if(changes,
                 [](const ConfigChange& c) { return !c.key.starts_with("model.") && c.key != "data.tokenizer"; });
-  LanguageModel model(config.model, tokenizer.vocab_size());
-  model.params().as_meta(DType::f32);
-  const std::string wrong = misfit(file, model.params());
+  const std::string wrong = misfit_of(file, config, tokenizer);
   const bool other_words = record.vocab != tokenizer.to_json();  // says more than the shape of the embedding
   if (!changes.empty() && (!allow_other_model || (!wrong.empty() && !other_words)))
     throw CheckpointError(
         "{}: its weights are of another model than the configuration's:{}\nWrite the model as it was trained{}", path,
         listed(changes),
-        wrong.empty() ? ", or start with its weights all the same: --allow-model-change"
-                      : "; its weights do not fit this one: " + wrong);
+        other_words     ? "; a token of its vocabulary is another"
+        : wrong.empty() ? ", or start with its weights all the same: --allow-model-change"
+                        : "; its weights do not fit this one: " + wrong);
   if (other_words)
     throw CheckpointError(
-        "{}: has another vocabulary ({} tokens) than the corpus ({} tokens): a row of its embedding would stand for "
+        "{}: has another vocabulary ({}) than the corpus ({}): a row of its embedding would stand for "
         "another token. Weights go from corpus to corpus with data.tokenizer: byte",
-        path, stored_tokenizer(record, path)->vocab_size(), tokenizer.vocab_size());
+        path, counted(stored_tokenizer(record, path)->vocab_size(), "token"), counted(tokenizer.vocab_size(), "token"));
   if (!wrong.empty()) throw CheckpointError("{}: {}", path, wrong);
 }
 

@@ -14,16 +14,19 @@ struct RunChanges {
   std::vector<ConfigChange> other;  // optimizer, schedule, horizon, intervals, evaluation
 };
 
-// Names are no difference, nor is the reach of learned positions where there are none. Dropout is among the others: it
-// leaves the function that is evaluated as it is.
+// Names are no difference (that of the corpus neither: CorpusIdentity says which it is), nor is the reach of learned
+// positions where there are none. Dropout is among the others: it leaves the function that is evaluated as it is.
 RunChanges changes_between(const RunConfig& before, const RunConfig& after);
 
 // "the learning rate of step 40 is 0.001 instead of 0.0005, 2 times as much"; empty where it differs by less than 1 %.
 std::string lr_jump(const RunConfig& before, const RunConfig& after, const Spent& spent);
 
 // CheckpointError, with each key and both values, where a run can't go on from the checkpoint `path` under this
-// configuration: where the rows of the data can't, or where the model is another and `allow_other_model` is not set.
-void require_same_run(const RunChanges& changes, const std::string& path, bool allow_other_model);
+// configuration: where the rows of the data can't, or where the model is another and `allow_other_model` is not set, or
+// can't help, because the weights of `file` don't fit the configuration's model, or its tokens are others.
+void require_same_run(const RunChanges& changes, const SafetensorsFile& file, const RunRecord& record,
+                      const RunConfig& config, const Tokenizer& tokenizer, const std::string& path,
+                      bool allow_other_model);
 
 // The same for a new run that starts with the weights of a checkpoint: its model and tokens must be the same, its data,
 // objective and training may be others. `record` is that of `file`.

@@ -117,7 +117,7 @@ void TrainOptions::visit(OptionVisitor& v) {
   v("save_every", save_every, "Steps between checkpoints; 0: at evaluations and the end.", at_least(0));
   v("save_seconds", save_seconds, "Seconds after which a checkpoint is due in any case; 0: never.", at_least(0));
   v("keep", keep, "Checkpoints kept beside the best.", at_least(2));
-  v("sample_every", sample_every, "Steps between samples; 0: none but at the end.", at_least(0));
+  v("sample_every", sample_every, "Steps between samples; 0: at the end only.", at_least(0));
 }
 
 void EvalSection::visit(OptionVisitor& v) {
@@ -127,7 +127,7 @@ void EvalSection::visit(OptionVisitor& v) {
   v("stride", stride, "Tokens between windows of `sliding`; default half a window.", between(1, kMostTokens));
   v("max_tokens", max_tokens, "Evaluate only so much of the split; 0: all of it.", at_least(0));
   v("prompt", prompt, "Of samples; default: a line break where the vocabulary has one, else its first symbol.");
-  v("sample_tokens", sample_tokens, "Length of samples.", between(1, 1 << 24));
+  v("sample_tokens", sample_tokens, "Length of samples; 0: none are written.", between(0, 1 << 24));
   v("temperature", temperature, "Of samples; 0 takes the likeliest token.", between(0, 100));
 }
 
@@ -146,6 +146,12 @@ std::vector<ConfigSection> all_sections() {
   return all;
 }
 
+Mark RunConfig::mark_of(std::string_view section, std::string_view key) const {
+  const ConfigNode* map = root.find(section);
+  const ConfigNode* value = map && map->is_map() ? map->find(key) : nullptr;
+  return value ? value->mark() : map ? map->mark() : root.mark();
+}
+
 double RunConfig::progress(const Spent& spent) const {
   if (train.max_steps) return static_cast<double>(spent.steps) / static_cast<double>(*train.max_steps);
   if (train.max_tokens) return static_cast<double>(spent.tokens) / static_cast<double>(*train.max_tokens);
@@ -159,6 +165,7 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   Root r;
   read(r, root, "the configuration", found);
   RunConfig c;
+  c.root = root;
   c.folder = file.parent_path();
   c.name = r.name.empty() ? file.stem().string() : r.name;
   if (c.name.empty()) c.name = "run";

@@ -63,6 +63,10 @@ struct RunConfig {
   TrainOptions train;
   EvalSection eval;
   std::filesystem::path folder;  // of the file it came from: manifests are looked for there too
+  ConfigNode root;               // as it was read; null where it was not
+
+  // Where `section.key` was written: its value, or the section that lacks it.
+  Mark mark_of(std::string_view section, std::string_view key) const;
 
   // Fraction of the horizon that is done.
   double progress(const Spent& spent) const;

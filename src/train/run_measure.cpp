@@ -58,12 +58,13 @@ void Run::evaluate_now() {
   if (at_.step > journaled_step_)
     journal_->row(evaluation_kind(config_.eval.split), at_.step, row);
   else if (measured_anew_)  // the journal has a row of this step already
-    journal_->event(at_.step, "info",
-                    fmt::format("{} loss {:.4f} by {}", config_.eval.split, loss, describe(evaluation_of(config_))),
-                    at_.seconds);
+    journal_->event(
+        at_.step, "info",
+        fmt::format("{} loss {:.4f} nats/token by {}", config_.eval.split, loss, describe(evaluation_of(config_))),
+        at_.seconds);
   const bool better = std::isfinite(loss) && !(loss >= at_.best_val);
   if (better) at_.best_val = loss, at_.best_step = at_.step;
-  say(fmt::format("step {}  {} loss {:.4f}  {:.4f} {}{}", at_.step, config_.eval.split, loss, r.bits(),
+  say(fmt::format("step {}  {} loss {:.4f} nats/token, {:.4f} {}{}", at_.step, config_.eval.split, loss, r.bits(),
                   measure_of(r.kind).unit,
                   guess_->worse(loss) ? fmt::format("  (above {}: worse than a guess)", guess_->text())
                   : better            ? "  (best)"
@@ -71,7 +72,15 @@ void Run::evaluate_now() {
   last_eval_ = r;
 }
 
+// Every evaluation has the same targets: bits are the loss times what one had to the other.
+std::string Run::best_bits() const {
+  if (!last_eval_ || !std::isfinite(at_.best_val) || !(last_eval_->nats_per_token() > 0)) return "";
+  return fmt::format("{:.4f} {}", at_.best_val * last_eval_->bits() / last_eval_->nats_per_token(),
+                     measure_of(last_eval_->kind).unit);
+}
+
 void Run::sample_now() {
+  if (config_.eval.sample_tokens == 0) return;
   GenerateOptions o;
   o.tokens = config_.eval.sample_tokens;
   o.sampler.temperature = config_.eval.temperature;
@@ -81,7 +90,7 @@ void Run::sample_now() {
   if (!said_context_ && o.context.takes_effect(length, o.tokens))
     say(fmt::format("samples: {}, as in training", describe(o.context)));
   said_context_ = true;
-  terminal_.phase(fmt::format("step {}  writing a sample of {} tokens", at_.step, o.tokens));
+  terminal_.phase(fmt::format("step {}  writing a sample of {}", at_.step, counted(o.tokens, "token")));
   const auto texts = generate(*model_, *tokenizer_, config_.eval.prompt, o);
   terminal_.clear();
   write_file_atomic(folder_.samples() / fmt::format("step_{:09}.txt", at_.step),
@@ -93,8 +102,8 @@ std::string Run::status_text() const {
   const double per_unit = train_text_.kind == TextKind::bytes ? tokens_per_byte_ : tokens_per_character_;
   const std::string eta =
       done > 0.005 && at_.seconds > 1 ? human_seconds(at_.seconds * (1 - done) / done) : "estimating";
-  return fmt::format("step {}  epoch {:.2f}  {:3.0f}%  loss {:.3f}  {:.3f} {}  {} tokens/s  ETA {}", at_.step, epochs(),
-                     100 * std::min(done, 1.0), at_.shown_loss, at_.shown_loss / std::numbers::ln2 * per_unit,
+  return fmt::format("step {}  epoch {:.2f}  {:3.0f}%  loss {:.3f} {}  {} tokens/s  ETA {}", at_.step, epochs(),
+                     100 * std::min(done, 1.0), at_.shown_loss / std::numbers::ln2 * per_unit,
                      measure_of(train_text_.kind).unit, human_count(rate), eta);
 }
 

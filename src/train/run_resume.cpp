@@ -40,7 +40,8 @@ std::optional<Run::Newest> Run::open_newest() {
   Newest newest{path, std::move(file), std::move(record)};
   use_defaults_of(newest.record.defaults, config_.model);
   const RunChanges changes = changes_between(newest.record.config, config_);
-  require_same_run(changes, path.string(), request_.allow_other_model);
+  require_same_run(changes, newest.file, newest.record, config_, *tokenizer_, path.string(),
+                   request_.allow_other_model);
   other_model_ = !changes.model.empty();
   require_same_data(newest);
   if (!request_.from.empty()) note("--from does nothing: the run goes on from its own checkpoint");
@@ -83,16 +84,16 @@ void Run::require_same_data(const Newest& newest) {
   if (const std::string note = not_recorded(newest.record, path); !note.empty()) say(note);
   earlier_data_ = newest.record.earlier_data;
   const std::string found = join(differences(newest.record.corpus, corpus_.identity()), "; ");
-  if (!found.empty() && !request_.allow_other_data)
-    throw DataError(
-        "{}: the run was trained on another corpus than {}: {}. Put the corpus back, train anew without --resume, or "
-        "go on with this one all the same: --allow-data-mismatch",
-        path, corpus_.file().string(), found);
+  const bool other_words = newest.record.vocab != tokenizer_->to_json();
+  if (other_words) stored_tokenizer(newest.record, path);  // says where it is damaged
+  if (!found.empty() && (!request_.allow_other_data || other_words))
+    throw DataError("{}: the run was trained on another corpus than {}: {}. Put the corpus back, {}", path,
+                    corpus_.file().string(), found,
+                    other_words
+                        ? "or train anew without --resume: this one has other symbols than the model's vocabulary"
+                        : "train anew without --resume, or go on with this one all the same: --allow-data-mismatch");
   if (!found.empty()) earlier_data_ += fmt::format("until step {}: {}\n", newest.record.step, found);
-  if (newest.record.vocab != tokenizer_->to_json()) {
-    stored_tokenizer(newest.record, path);
-    throw CheckpointError("{}: has another vocabulary than data.tokenizer gives", path);
-  }
+  if (other_words) throw CheckpointError("{}: has another vocabulary than data.tokenizer gives", path);
 }
 
 void Run::resume_from(const Newest& newest) {

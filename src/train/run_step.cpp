@@ -95,8 +95,8 @@ void Run::skip(const Batch& batch) {
   say(fmt::format("step {} is not finite and was left out: {}", at_.step - 1, where));
   if (config_.train.nonfinite == "abort" || at_.skipped_in_row > kSkipsInRow)
     throw NumericalError(
-        "training stopped at step {}, after {} steps in a row that were not finite: {}. Lower optim.lr, or look at {}",
-        at_.step - 1, at_.skipped_in_row, where, folder_.log().string());
+        "training stopped at step {}, after {} without finite values: {}. Lower optim.lr, or look at {}", at_.step - 1,
+        counted(at_.skipped_in_row, "step"), where, folder_.log().string());
 }
 
 }  // namespace effllm

@@ -103,16 +103,22 @@ TEST_CASE("cli check, --dry-run and train end alike where a run can't start") {
     int code;
     const char* says;
   };
-  for (const Case& c : {Case{{"data.corpus=nowhere", "data.tokenizer=byte"}, 3, "nowhere"},
-                        {{"data.order=streams", "train.carry_state=true", "model.layers[2].mixer={type: attention}"},
-                         2,
-                         "give attention a `window`"},
-                        {{"data.corpus=whole", "eval.split=test"}, 3, "no test split"},
-                        {{"eval.prompt=\"%\""}, 3, "eval.prompt"},
-                        {{"train.context=100000"}, 3, "needs a split of at least"},
-                        {{"train.context=16777216"}, 7, "training would need"},
-                        {{"optim.groups=[{match: nobody}]"}, 2, "nobody"},
-                        {{"model.d_model=65536", "train.context=4096"}, 7, "training would need"}}) {
+  for (const Case& c :
+       {Case{{"data.corpus=nowhere", "data.tokenizer=byte"}, 3, "nowhere"},
+        {{"data.order=streams", "train.carry_state=true", "model.layers[2].mixer={type: attention}"},
+         2,
+         "give attention a `window`"},
+        {{"data.corpus=whole", "eval.split=test"}, 3, "--set #2: error: corpus `whole` has no test split"},
+        {{"eval.prompt=\"%\""}, 2, "--set #1: error: eval.prompt: `%` (U+0025)"},
+        {{"train.context=100000"},
+         2,
+         "--set #1: error: train.context: a row of 100000 tokens needs a split of at least"},
+        {{"data.order=streams", "train.batch=10000"},
+         2,
+         "tiny.yaml:12:28: error: train.context: 10000 streams of 24 tokens need"},
+        {{"train.context=16777216"}, 7, "training would need"},
+        {{"optim.groups=[{match: nobody}]"}, 2, "nobody"},
+        {{"model.d_model=65536", "train.context=4096"}, 7, "training would need"}}) {
     REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "whole", "--train", "0.9", "--val", "0.1"}).code == 0);
     std::vector<std::string> set;
     for (const auto& s : c.set) set.insert(set.end(), {"--set", s});

@@ -62,6 +62,18 @@ TEST_CASE("cli: what is wrong with a command line is said in sentences that name
   }
 }
 
+TEST_CASE("cli: a configuration that may be a word or a flag is needed once, and help says so") {
+  const World w;
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"train", "--help"}, {"bench", "train", "--help"}}) {
+    const std::string help = w.effllm(words).out;
+    const size_t first = help.find("REQUIRED");
+    REQUIRE(first != help.npos);
+    CHECK(help.find("REQUIRED", first + 1) == help.npos);
+    CHECK(help.find("config TEXT REQUIRED") < help.find("-c,--config TEXT  "));
+  }
+}
+
 TEST_CASE("cli: check refuses a warm-up longer than the run with its place, a run says it, keeps it and goes on") {
   const World w;
   const Ended checked = w.effllm({"check", "tiny.yaml", "--set", "train.max_steps=4"});

@@ -88,7 +88,8 @@ TEST_CASE("cli: tables and help fit 80 columns where that is asked for") {
                                                           {"bench", "train", "--help"},
                                                           {"eval", "--help"},
                                                           {"data", "prepare", "--help"},
-                                                          {"verify", "--help"}};
+                                                          {"verify", "--help"},
+                                                          {"doctor"}};
   for (const auto& c : commands) {
     const Ended r = w.effllm(c, &narrow);
     CAPTURE(c.front());

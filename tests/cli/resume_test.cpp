@@ -213,6 +213,57 @@ TEST_CASE("cli resume: killed before its first checkpoint, a run starts anew in 
   check_same_rows(RunFolder(w.scratch.path / "runs/r"), RunFolder(w.scratch.path / "runs/whole"));
 }
 
+TEST_CASE("cli resume: a run's own configuration means that run, from inside, from outside and from elsewhere") {
+  const World w;
+  REQUIRE(w.effllm(train("r", {"optim.lr=1e-3", "train.max_steps=20"})).code == 0);
+  const fs::path run = w.scratch.path / "runs/r";
+  fs::create_directories(w.scratch.path / "elsewhere");
+  Surroundings inside = w.in, samples = w.in, elsewhere = w.in;
+  inside.folder = run, samples.folder = run / "samples", elsewhere.folder = w.scratch.path / "elsewhere";
+  for (const std::string file : {"config.yaml", "config.resolved.yaml"})
+    for (const auto& [in, config] :
+         std::vector<std::pair<const Surroundings*, std::string>>{{&inside, file},
+                                                                  {&inside, "./" + file},
+                                                                  {&inside, "../r/" + file},
+                                                                  {&samples, "../" + file},
+                                                                  {&w.in, "runs/r/" + file},
+                                                                  {&elsewhere, (run / file).string()}}) {
+      INFO(config);
+      const Ended r = w.effllm({"train", config, "--resume", "auto"}, in);
+      INFO(r.err);
+      CHECK(r.code == 0);
+      CHECK(has(r.err, "going on from step 20"));
+      CHECK_FALSE(has(r.err, "data.corpus"));  // the same corpus by another name
+      CHECK_FALSE(has(r.err, "changed: "));
+      CHECK_FALSE(has(r.err, "no effect"));
+    }
+  CHECK_FALSE(fs::exists(run / "runs"));
+  CHECK_FALSE(fs::exists(elsewhere.folder / "runs"));
+  // A run that is not resumed, or is another, has no place in the folder of one.
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"train", "config.yaml"},
+                                                {"train", "config.yaml", "--resume", "auto", "--name", "s"},
+                                                {"train", "../../tiny.yaml", "--resume", "auto"}}) {
+    const Ended r = w.effllm(words, &inside);
+    CHECK(r.code == 2);
+    CHECK(has(r.err, run.string() + " is a run's folder: another run would be nested in it"));
+  }
+  CHECK_FALSE(fs::exists(run / "runs"));
+  // A folder that was renamed is resumed, not the one that its configuration names.
+  fs::rename(run, w.scratch.path / "runs/renamed");
+  CHECK(has(w.effllm({"train", "runs/renamed/config.yaml", "--resume", "auto"}).out, "runs/renamed: 20 steps"));
+  CHECK_FALSE(fs::exists(run));
+  // What is edited in the resolved file and loses to overrides.txt is said.
+  const fs::path resolved = w.scratch.path / "runs/renamed/config.resolved.yaml";
+  std::string yaml = read_text(resolved);
+  REQUIRE(has(yaml, "  lr: 0.001\n"));
+  write_text(resolved, yaml.replace(yaml.find("  lr: 0.001\n"), 12, "  lr: 0.002\n"));
+  const Ended lost = w.effllm({"train", "runs/renamed/config.resolved.yaml", "--resume", "auto"});
+  CHECK_MESSAGE(has(lost.err,
+                    "warning: optim.lr: 0.002 in runs/renamed/config.resolved.yaml has no effect: "
+                    "runs/renamed/overrides.txt holds --set optim.lr=1e-3; give --set to change it\n"),
+                lost.err);
+}
+
 TEST_CASE("cli resume: a damaged checkpoint is passed over for the one before, without another it is exit 4") {
   const World w;
   REQUIRE(w.effllm(train("r")).code == 0);
@@ -254,14 +305,39 @@ TEST_CASE("cli resume: another corpus is exit 3, another vocabulary or model exi
     CHECK(has(r.err, part));
     CHECK(read_text(run / "config.resolved.yaml") == resolved);
     CHECK(read_text(run / "metrics.jsonl") == journal);
+    CHECK(has(r.err, "train anew without --resume"));
+    return has(r.err, "--allow-");
   };
-  refused({"data.tokenizer=byte"}, 4, "data.tokenizer: char -> byte");
-  refused({"model.d_model=32"}, 4, "model.d_model: 16 -> 32");
-  refused({"model.layers[2].mixer={type: gla}"}, 4, "model.layers[2].mixer.type: attention -> gla");
-  refused({"train.carry_state=true", "data.order=streams"}, 4, "data.order: shuffled_windows -> streams");
+  // What can't help is not offered.
+  CHECK_FALSE(refused({"data.tokenizer=byte"}, 4, "data.tokenizer: char -> byte"));
+  CHECK_FALSE(refused({"model.d_model=32"}, 4, "model.d_model: 16 -> 32"));
+  CHECK_FALSE(refused({"model.d_model=32"}, 4, "its weights do not fit: `embedding.weight` is ["));
+  CHECK_FALSE(refused({"model.layers[2].mixer={type: gla}"}, 4, "model.layers[2].mixer.type: attention -> gla"));
+  CHECK(refused({"model.layers[2].mixer.window=7"}, 4, "model.layers[2].mixer.window: 9 -> 7"));
+  const Ended rows = w.effllm(train("r", {"train.carry_state=true", "data.order=streams"}));
+  CHECK(rows.code == 4);
+  CHECK(has(rows.err, "data.order: shuffled_windows -> streams"));
+  for (const std::string set : {"model.d_model=32", "data.tokenizer=byte"}) {
+    std::vector<std::string> words = train("r", {set});
+    words.emplace_back("--allow-model-change");
+    const Ended r = w.effllm(words);
+    CHECK(r.code == 4);
+    CHECK_MESSAGE(has(r.err, "its weights do not fit: "), r.err);
+  }
   write_text(w.scratch.path / "own.txt", read_text(w.scratch.path / "own.txt") + "line 7: the quick brown fox.\n");
   REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "own", "--force"}).code == 0);
-  refused({}, 3, "SHA-256");
+  CHECK(refused({}, 3, "SHA-256"));
+  // With another symbol in it, the model has no place for it.
+  const std::string longer = read_text(w.scratch.path / "own.txt");
+  write_text(w.scratch.path / "own.txt", longer + "%");
+  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "own", "--force"}).code == 0);
+  CHECK_FALSE(refused({}, 3, "this one has other symbols than the model's vocabulary"));
+  const Ended test = w.effllm({"eval", "runs/r", "--split", "test"});
+  CHECK(test.code == 3);
+  CHECK(has(test.err, "`%` (U+0025)"));
+  CHECK_FALSE(has(test.err, "--allow-"));
+  write_text(w.scratch.path / "own.txt", longer);
+  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "own", "--force"}).code == 0);
   CHECK(w.effllm({"eval", "runs/r"}).code == 3);
   CHECK(w.effllm({"eval", "runs/r", "--allow-data-mismatch"}).code == 0);
 }

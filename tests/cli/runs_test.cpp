@@ -46,6 +46,14 @@ TEST_CASE("cli runs: a table of what the runs' own files say, and what is none o
   CHECK(tiny.at("train_loss").get<double>() > 0);
   CHECK_FALSE(tiny.contains("problem"));
   CHECK(by_name.at("killed").at("status") == "killed");
+  // What a loss is of, and in which unit: those of other texts, tokens or splits do not compare with it.
+  CHECK(tiny.at("unit") == "nats/token");
+  CHECK(tiny.at("corpus") == "own");
+  CHECK(tiny.at("data_hash") == json::parse(read_text(runs / "tiny/provenance.json")).at("data_hash"));
+  CHECK(tiny.at("tokenizer") == "char");
+  CHECK(tiny.at("split") == "val");
+  CHECK(tiny.at("protocol") == "windows");
+  CHECK(by_name.at("cut").at("corpus").is_null());
   for (const char* name : {"cut", "wrong", "bare", "lost"}) {
     INFO(by_name.at(name).dump());
     CHECK(by_name.at(name).at("status") == "damaged");
@@ -61,6 +69,21 @@ TEST_CASE("cli runs: a table of what the runs' own files say, and what is none o
   CHECK(text.err.find("cut: runs/cut/status.json is not a JSON object") != text.err.npos);
   CHECK(text.err.find("wrong: runs/wrong/status.json: `step` is string") != text.err.npos);
   CHECK(w.effllm({"runs", "-q"}).err.find("notes") == std::string::npos);
+  CHECK(text.out.find("best loss (nats/token)") != text.out.npos);
+  CHECK(text.err.find("losses compare only") == text.err.npos);
+  REQUIRE(w.effllm({"train", "tiny.yaml", "-q", "--runs", "mixed", "--set", "train.max_steps=2"}).code == 0);
+  REQUIRE(w.effllm({"train", "tiny.yaml", "-q", "--runs", "mixed", "--name", "bytes", "--set", "train.max_steps=2",
+                    "--set", "data.tokenizer=byte", "--set", "eval.split=test"})
+              .code == 0);
+  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--data", "elsewhere", "--train", "0.5"}).code == 0);
+  REQUIRE(w.effllm({"train", "tiny.yaml", "-q", "--runs", "mixed", "--name", "half", "--set", "train.max_steps=2",
+                    "--set", "data.corpus=elsewhere/own.yaml"})
+              .code == 0);
+  const Ended mixed = w.effllm({"runs", "--runs", "mixed"});
+  CHECK(mixed.err.find("losses compare only where corpus, tokens and evaluation are the same") != mixed.err.npos);
+  CHECK(mixed.out.find("test, windows") != mixed.out.npos);
+  for (const json& r : w.read({"runs", "--runs", "mixed"}).at("runs"))  // one name, two corpora
+    CHECK(mixed.out.find("own " + r.at("data_hash").get<std::string>().substr(0, 8)) != mixed.out.npos);
   // One that trains holds its lock; to look does not disturb it.
   {
     const effllm::FileLock lock(runs / "killed");

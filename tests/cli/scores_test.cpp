@@ -39,12 +39,12 @@ TEST_CASE("cli eval: the loss is the journal's, the same in the file, and protoc
 
 TEST_CASE("cli eval: rivals are scored on the targets of the model, and are named so") {
   const TrainedWorld w;
-  const json whole = w.read({"eval", "runs/tiny"}), part = w.read({"eval", "runs/tiny", "--max-tokens", "150"}),
+  const json whole = w.read({"eval", "runs/tiny"}), part = w.read({"eval", "runs/tiny", "--max-tokens", "1100"}),
              all = w.read({"eval", "runs/tiny", "--max-tokens", "1000000"});
   const effllm::Corpus corpus = effllm::Corpus::open((w.scratch.path / "data/own.yaml").string());
   const auto tokenizer = effllm::build_tokenizer("char", corpus.text());
   effllm::TokenizedText text = corpus.tokenize(*tokenizer, effllm::Split::val);
-  text.tokens.resize(151);
+  text.tokens.resize(1101);
   const double nats =
       effllm::NgramModel(corpus.tokenize(*tokenizer, effllm::Split::train).tokens, tokenizer->vocab_size(), 2)
           .score(text, false)
@@ -52,8 +52,8 @@ TEST_CASE("cli eval: rivals are scored on the targets of the model, and are name
   const auto bits = [](const json& r, size_t i) { return r.at("baselines").at(i).at("bits_per_byte").get<double>(); };
   const auto name = [](const json& r, size_t i) { return r.at("baselines").at(i).at("name").get<std::string>(); };
   CHECK(name(part, 0) == "Kneser-Ney 2-gram");
-  CHECK(bits(part, 0) == doctest::Approx(nats / std::log(2.0) / 150));
-  const std::string train(corpus.text(effllm::Split::train)), first(corpus.text(effllm::Split::val).substr(0, 151));
+  CHECK(bits(part, 0) == doctest::Approx(nats / std::log(2.0) / 1100));
+  const std::string train(corpus.text(effllm::Split::train)), first(corpus.text(effllm::Split::val).substr(0, 1101));
   for (const auto& [result, scored] :
        {std::pair{part, first}, std::pair{whole, std::string(corpus.text(effllm::Split::val))}})
     for (const json& b : result.at("baselines")) {
@@ -67,6 +67,19 @@ TEST_CASE("cli eval: rivals are scored on the targets of the model, and are name
       CHECK(b.at("before_bytes") == (nothing ? 0 : train.size()));
     }
   CHECK(all.at("baselines") == whole.at("baselines"));
+  // More than there is, is all there is: said so, and kept under that name.
+  CHECK(all.at("protocol") == "windows of 24 tokens");
+  CHECK_FALSE(std::filesystem::exists(w.scratch.path / "runs/tiny/eval/val-windows-max_tokens_1000000.json"));
+  const json one = w.read({"eval", "runs/tiny", "--tokens", "99999999"});
+  CHECK(one.at("protocol") == "windows of " + std::to_string(text.bytes - 1) + " tokens");
+  const Ended beyond = w.effllm({"eval", "runs/tiny", "--tokens", "9999999999"});
+  CHECK(beyond.code == 2);
+  CHECK(beyond.err.find("`--tokens` must be an integer of 1 to 1073741824, not `9999999999`") != std::string::npos);
+  // A few bytes are no measure of a compressor.
+  const json few = w.read({"eval", "runs/tiny", "--max-tokens", "20"});
+  CHECK(few.at("baselines").size() == 2);
+  REQUIRE(few.at("left_out").size() == 1);
+  CHECK(few.at("left_out").at(0).at("reason").get<std::string>().starts_with("the text has 21 bytes; below 1000 "));
 }
 
 TEST_CASE("cli eval: a result keeps its name for itself, and one that can't be kept is printed all the same") {

@@ -1,6 +1,7 @@
 // What training writes where, how it takes signals, and what streams it can do without.
 #include <csignal>
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "cli/system.h"
 #include "io/hdf5.h"
@@ -30,9 +31,14 @@ TEST_CASE("cli train: results go to stdout, progress and what comes next to stde
   INFO(r.err);
   CHECK(r.code == 0);
   CHECK(has(r.out, "runs/tiny: 40 steps, 7.68 K tokens in "));
-  CHECK(has(r.out, "best val loss"));
-  CHECK(has(r.err, "step 40  val loss"));
-  CHECK(has(r.err, std::string("next:  ") + kBinary + " eval runs/tiny"));
+  // A loss is told in both units wherever it is told, and the best is that of the evaluation.
+  std::smatch best, evaluated;
+  REQUIRE(std::regex_search(r.out, best, std::regex(R"(best val loss (\S+ nats/token, \S+ bits/char)\n)")));
+  REQUIRE(std::regex_search(r.err, evaluated,
+                            std::regex(R"(step 40  val loss (\S+ nats/token, \S+ bits/char)  \(best\))")));
+  CHECK(best[1] == evaluated[1]);
+  CHECK_FALSE(has(r.out + r.err, "bits/token"));
+  CHECK(has(r.err, std::string("next:  ") + kBinary + " eval runs/tiny --split test "));
   CHECK_FALSE(has(r.err, "\x1b"));  // no terminal
   CHECK_FALSE(has(r.err, "\r"));
   std::string kept = read_text(w.scratch.path / "tiny.yaml");  // but for the corpus' full path
@@ -65,6 +71,52 @@ TEST_CASE("cli train: --name is checked as the configuration's is") {
   }
   CHECK_FALSE(fs::exists(w.scratch.path / "runs"));
   CHECK_FALSE(fs::exists(w.scratch.path / "escaped"));
+}
+
+TEST_CASE("cli train: eval.sample_tokens 0 writes no samples, and what only they would need may be wrong") {
+  const World w;
+  const Ended r = w.effllm({"train", "tiny.yaml", "--set", "train.max_steps=4", "--set", "train.sample_every=1",
+                            "--set", "eval.sample_tokens=0", "--set", "eval.prompt=\"%\""});
+  CHECK_MESSAGE(r.code == 0, r.err);
+  CHECK(fs::is_empty(w.scratch.path / "runs/tiny/samples"));
+  CHECK(w.effllm({"check", "tiny.yaml", "--set", "eval.sample_tokens=-1"}).code == 2);
+  CHECK(has(w.effllm({"list", "options"}).out, "Length of samples; 0: none are written."));
+}
+
+TEST_CASE("cli train, data prepare: what is suggested next works") {
+  const World w;
+  const auto next_of = [](const Ended& r) {
+    const size_t at = r.err.find("next:  ");
+    REQUIRE_MESSAGE(at != std::string::npos, r.err);
+    return r.err.substr(at + 7, r.err.find('\n', at) - at - 7);
+  };
+  const auto run = [&](const std::string& command) {
+    const Ended r = run_command({"/bin/sh", "-c", command}, w.in);
+    CHECK_MESSAGE(r.code == 0, (command + "\n" + r.err));
+  };
+  // Without a test split, the one that was evaluated while training.
+  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "two", "--train", "0.9", "--val", "0.1"}).code == 0);
+  const Ended trained = w.effllm({"train", "tiny.yaml", "--set", "train.max_steps=2", "--set", "data.corpus=two"});
+  const std::string commands = next_of(trained), evaluation = commands.substr(0, commands.find("   "));
+  CHECK(evaluation.ends_with(" eval runs/tiny --split val"));
+  run(evaluation + " --no-baselines");
+  // Without configs/quickstart.yaml, with it, without a val split, and of a text that is too short for it.
+  const auto prepare = [&](const std::string& name, const std::vector<std::string>& more,
+                           const std::string& file = "own.txt") {
+    std::vector<std::string> words = {"data", "prepare", file, "--name", name};
+    words.insert(words.end(), more.begin(), more.end());
+    return next_of(w.effllm(words));
+  };
+  CHECK(prepare("a", {}) == "a configuration that says data.corpus: a");
+  fs::create_directories(w.scratch.path / "configs");
+  fs::copy(kSourceDir + std::string("/configs/quickstart.yaml"), w.scratch.path / "configs/quickstart.yaml");
+  run(prepare("b", {}) + " --dry-run");
+  run(prepare("c", {"--data", "other place"}) + " --dry-run");
+  const std::string whole = prepare("d", {"--train", "1.0", "--val", "0"});
+  CHECK(whole.ends_with(" --set data.corpus=d --set eval.split=train"));
+  run(whole + " --dry-run");
+  write_text(w.scratch.path / "short.txt", std::string(100, 'a'));
+  CHECK(prepare("e", {}, "short.txt") == "a configuration that says data.corpus: e");
 }
 
 TEST_CASE("cli train: a name that is taken is said, and another folder is written") {
@@ -137,6 +189,18 @@ TEST_CASE("cli train: TERM, HUP, USR1 and INT end it with exit 75 and a checkpoi
   CHECK(p.running());
   p.signal(SIGTERM);
   CHECK(p.wait().code == 75);
+}
+
+TEST_CASE("cli train: TERM before there is a run ends the program as the shell says, and leaves nothing") {
+  const World w;
+  const std::string pipe = (w.scratch.path / "pipe.yaml").string();
+  REQUIRE(run_command({"/usr/bin/env", "mkfifo", pipe}, w.in).code == 0);
+  Process p(w.command({"train", pipe}), w.in);  // waits for who writes its configuration
+  usleep(50000);
+  CHECK(p.running());
+  p.signal(SIGTERM);
+  CHECK(p.wait().code == 128 + SIGTERM);
+  CHECK_FALSE(fs::exists(w.scratch.path / "runs"));
 }
 
 TEST_CASE("cli train: a second process in the same folder ends with exit 8 and names the first") {

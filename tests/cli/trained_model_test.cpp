@@ -50,7 +50,7 @@ TEST_CASE("cli generate: greedy is temperature 0 and top-k 1, and samples are th
         "line 4" + three[0] + "\n---\nline 4" + three[1] + "\n---\nline 4" + three[2] + "\n");
   const std::string stop = three[0].substr(10, 2);
   CHECK(texts({"-t", "1", "--stop", stop, "--stop", "never"})[0] == three[0].substr(0, three[0].find(stop)));
-  CHECK(w.effllm({"generate", "runs/tiny", "-p", "\xc3\xa9"}).code == 3);  // no such character in the vocabulary
+  CHECK(w.effllm({"generate", "runs/tiny", "-p", "\xc3\xa9"}).code == 2);  // no such character in the vocabulary
   CHECK(w.effllm({"generate", "runs/tiny", "-t", "-1"}).code == 2);
   CHECK(w.effllm({"generate", "runs/tiny", "--top-p", "2"}).code == 2);
   CHECK(w.effllm({"generate", "runs/tiny", "--greedy", "-t", "0.5"}).code == 2);
@@ -77,4 +77,16 @@ TEST_CASE("cli export: the weights alone give the same text, and their sizes are
   CHECK(config.at("model").at("d_model") == 16);
   CHECK(config.at("vocab_size") == described.at("vocab"));
   CHECK(w.effllm({"describe", "runs/tiny", "--set", "model.d_model=8"}).code == 2);
+  // What is there is replaced only where that is asked for.
+  write_text(w.scratch.path / "out/effllm.json", "mine");
+  const Ended again = w.effllm({"export", "runs/tiny", "-o", "out"});
+  CHECK(again.code == 2);
+  CHECK(again.err.find("out/model.safetensors exists: choose another folder (--output), or replace it with --force") !=
+        std::string::npos);
+  CHECK(read_text(w.scratch.path / "out/effllm.json") == "mine");
+  CHECK(w.effllm({"export", "runs/tiny", "-o", "out", "--force"}).code == 0);
+  CHECK(json::parse(read_text(w.scratch.path / "out/effllm.json")) == config);
+  const Ended place = w.effllm({"export", "runs/tiny", "-o", "tiny.yaml/out"});
+  CHECK(place.code == 5);
+  CHECK(place.err.find("the folder tiny.yaml/out can't be made: Not a directory") != std::string::npos);
 }

@@ -41,6 +41,19 @@ TEST_CASE("text kind: what it is is said, with the unit that results are told in
   CHECK(measure_of(TextKind::bytes).unit == "bits/byte");
 }
 
+TEST_CASE("text kind: a mark of byte order at the head is told, elsewhere it is text") {
+  CHECK(byte_order_note("\xef\xbb\xbf"
+                        "abc")
+            .find("a byte order mark (U+FEFF)") != std::string::npos);
+  CHECK(byte_order_note("\xff\xfe"
+                        "a")
+            .find("UTF-16") != std::string::npos);
+  CHECK(byte_order_note("\xfe\xff").find("UTF-16") != std::string::npos);
+  CHECK(byte_order_note("a\xef\xbb\xbf").empty());
+  CHECK(byte_order_note("\xef\xbb").empty());
+  CHECK(byte_order_note("").empty());
+}
+
 TEST_CASE("example prompt: the first words, which a shell takes as they are") {
   CHECK(example_prompt("In the beginning God created the heaven") == "In the beginning God");
   CHECK(example_prompt("  anarchism originated as a term") == "anarchism originated");

@@ -41,7 +41,8 @@ struct World {
     score(static_cast<int64_t>(part.size()) - 1);
   }
   void score(int64_t n) { result.tokens = result.bytes = result.characters = n; }
-  Baselines run(std::vector<Compressor> compressors, int64_t most_before = 1 << 20, bool with_corpus = true) const {
+  Baselines run(std::vector<Compressor> compressors, int64_t most_before = 1 << 20, bool with_corpus = true,
+                int64_t least_scored = 0) const {
     return baselines({.tokens = tokens,
                       .text = part,
                       .tokenizer = *tokenizer,
@@ -49,7 +50,7 @@ struct World {
                       .split = split,
                       .options = options,
                       .result = result},
-                     {.most_before = most_before, .compressors = std::move(compressors)});
+                     {.most_before = most_before, .least_scored = least_scored, .compressors = std::move(compressors)});
   }
 };
 
@@ -146,6 +147,27 @@ TEST_CASE("baselines: what fails is left out with its reason, and costs nothing 
   const Baselines unequal = w.run({r.compressor()});
   REQUIRE(unequal.left_out.size() == 2);
   CHECK(unequal.left_out[0].reason == "it scored 9 tokens, the model 3");
+}
+
+TEST_CASE("baselines: of a short text compressors are left out, and so is one whose text does not grow") {
+  const World w(Split::test);  // of 10 bytes
+  Recorder r;
+  CHECK(w.run({r.compressor()}, 1 << 20, true, 10).rows.size() == 2 + 3);
+  const Baselines few = w.run({r.compressor()}, 1 << 20, true, 11);
+  CHECK(few.rows.size() == 2);  // n-gram models have no header
+  REQUIRE(few.left_out.size() == 1);
+  CHECK(few.left_out[0].name == "compressors");
+  CHECK(few.left_out[0].reason ==
+        "the text has 10 bytes; below 11 their headers and padding, not the text, would decide the figure");
+  CHECK(BaselineOptions().least_scored == 1000);
+  const Compressor shrinks = {"shrinks",
+                              [](std::string_view text) { return int64_t{200} - static_cast<int64_t>(text.size()); }};
+  const Baselines none = w.run({shrinks});
+  REQUIRE(none.left_out.size() == 2);
+  CHECK(none.left_out[0].reason ==
+        "the compressed text before takes 120 bytes, with this text 110: what it adds can't be told");
+  CHECK(row(none, "shrinks", "nothing").bits_per_byte == 8.0 * 190 / 10);
+  for (const Baseline& b : none.rows) CHECK(b.bits_per_byte > 0);
 }
 
 TEST_CASE("baselines: a training split with other symbols, or no corpus at all, leaves the rest") {

@@ -271,6 +271,26 @@ TEST_CASE("evaluator: bad protocols, sizes and splits are refused with advice") 
   CHECK_NOTHROW(bad.run({}));
 }
 
+TEST_CASE("evaluator: what is beyond the text is cut down to it, and the result is the same") {
+  const Setup s(kGru);
+  const auto n = static_cast<int64_t>(s.text.tokens.size());
+  for (const EvalOptions& asked : {EvalOptions{.tokens = 1 << 20, .max_tokens = 1 << 30},
+                                   EvalOptions{.protocol = "sliding", .tokens = n + 5, .stride = n},
+                                   EvalOptions{.protocol = "carried", .tokens = n, .max_tokens = n - 1}}) {
+    const EvalOptions o = fitted(asked, n);
+    CHECK(o.tokens == n - 1);
+    CHECK(o.max_tokens == 0);
+    CHECK(o.stride <= o.tokens);
+    const EvalResult a = evaluate(s.model, s.text, *s.tokenizer, asked), b = evaluate(s.model, s.text, *s.tokenizer, o);
+    CHECK(a.nats == b.nats);
+    CHECK(a.tokens == b.tokens);
+    CHECK(describe(o).find("first") == std::string::npos);
+  }
+  const EvalOptions within = {.protocol = "sliding", .tokens = n - 1, .stride = 2, .max_tokens = n - 2};
+  CHECK(describe(fitted(within, n)) == describe(within));
+  CHECK(describe(EvalOptions{.tokens = 1, .max_tokens = 1}) == "windows of 1 token, first 1 target");
+}
+
 TEST_CASE("evaluator: protocols are listed, and a setting reads as a sentence") {
   REQUIRE(all_protocols().size() == 3);
   const Setup s(kGru);
