@@ -214,7 +214,7 @@ TEST_CASE("safetensors: each broken rule is refused with its reason") {
       {header(R"({"dtype":"F32","shape":[2],"data_offsets":[1,9]})"), "hole"},
       {header(R"({"dtype":"F32","shape":[4],"data_offsets":[0,16]})"), "hole"},
       {header(R"({"dtype":"U8","shape":[7],"data_offsets":[1,8]})"), "hole"},
-      {header(R"({"dtype":"U8","shape":[7],"data_offsets":[0,7]})"), "1 bytes after"},
+      {header(R"({"dtype":"U8","shape":[7],"data_offsets":[0,7]})"), "1 byte after"},
       {header(R"({"dtype":"F32","shape":[2],"data_offsets":[9223372036854775800,9223372036854775807]})"), "hole"},
       {header(good + R"(,"a":)" + good), "twice"},
       {header(good + R"(,"b":)" + good), "overlap"},

@@ -259,9 +259,9 @@ TEST_CASE("run: a loss above log(vocabulary) for long is said and is not called 
 TEST_CASE("run: what could only fail at the end fails before the start") {
   const Threads one(1);
   const TinyFolder t("run_early");
-  CHECK_THROWS_AS(train(t, {"eval.prompt=\"Z\""}), DataError);
+  CHECK_THROWS_AS(train(t, {"eval.prompt=\"Z\""}), ConfigError);
   CHECK_THROWS_AS(train(t, {"data.order=streams", "train.carry_state=true"}), ConfigError);  // full attention
-  CHECK_THROWS_AS(train(t, {"train.context=100000"}), DataError);
+  CHECK_THROWS_AS(train(t, {"train.context=100000"}), ConfigError);
   CHECK_THROWS_AS(train(t, {"optim.groups=[{match: nothing}]"}), ConfigError);
   CHECK_THROWS_AS(train(t, {"model.d_model=65536", "model.layers[0].mixer.heads=1"}), MemoryError);
   CHECK_FALSE(fs::exists(t.runs()));
