@@ -13,6 +13,7 @@
 #include "json_output.h"
 #include "kernels/isa.h"
 #include "kernels/parallel.h"
+#include "kernels/prepare.h"
 #include "model/describe.h"
 #include "shared.h"
 #include "train/memory_plan.h"
@@ -181,6 +182,7 @@ ExitCode print_cases(const Common& common, const BenchFormat& format, const std:
 }  // namespace
 
 ExitCode bench_train(const Common& common, const BenchArgs& args) {
+  prepare_threads();
   const RunConfig c = load_run_config(args.config, args.set);
   const int64_t vocab = vocab_of(c);
   StepBench bench(c, vocab);

@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "data/corpus.h"
 #include "json_output.h"
+#include "kernels/prepare.h"
 #include "shared.h"
 #include "train/loaded_model.h"
 
@@ -104,6 +105,7 @@ ExitCode show_data(const Common& common, const std::string& name) {
 }
 
 ExitCode export_weights(const Common& common, const ExportArgs& args) {
+  prepare_threads();
   const LoadedModel m = load_model(args.model);
   export_model(m, args.folder, args.force);
   if (common.json)

@@ -6,10 +6,12 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <initializer_list>
 #include <new>
 #include <stdexcept>
 #include <system_error>
 
+#include "base/out_of_memory.h"
 #include "base/terminal.h"
 #include "cli.h"
 
@@ -20,30 +22,36 @@ int main(int argc, char** argv) {
     if (fcntl(fd, F_GETFD) == -1) open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is a write error
   int code = 0;
-  const auto fail = [&](ExitCode c, const char* what) {
+  const auto fail = [&](ExitCode c, std::initializer_list<const char*> what) {
     const bool red = colours_wanted(STDERR_FILENO);
-    for (const char* part : {red ? "\x1b[31m" : "", "error:", red ? "\x1b[0m" : "", " ", what, "\n"})
-      print_stderr(part);  // piece by piece: there may be no memory to put them together
+    for (const char* part : {red ? "\x1b[31m" : "", "error:", red ? "\x1b[0m" : "", " "}) print_stderr(part);
+    for (const char* part : what) print_stderr(part);  // piece by piece: there may be no memory to put them together
+    print_stderr("\n");
     code = static_cast<int>(c);
   };
-  constexpr const char* kNoMemory =
-      "out of memory: lower train.context, train.batch or model.d_model, or raise the limit";
-  constexpr const char* kNoThread =
-      "the system gives no more threads or memory: raise the limit, or take fewer --threads";
+  const auto out_of_memory = [&](const char* reason) {
+    const Activity::Text* activity = Activity::failed();
+    const bool known = activity != nullptr;
+    fail(ExitCode::memory, {"out of memory", known ? " while " : "", known ? activity->what : "", " (", reason,
+                            "): ", known ? activity->remedy : "give it less to do",
+                            ", or raise the limit (`ulimit -v`, the container's)"});
+  };
   try {
     code = static_cast<int>(app::run_command_line(argc, argv));
+  } catch (const OutOfMemory& e) {
+    out_of_memory(e.what());
   } catch (const Error& e) {
-    fail(e.code(), e.what());
+    fail(e.code(), {e.what()});
   } catch (const std::bad_alloc&) {
-    fail(ExitCode::memory, kNoMemory);
-  } catch (const std::length_error&) {  // a container of more than any memory
-    fail(ExitCode::memory, kNoMemory);
+    out_of_memory("the system gives no more");
+  } catch (const std::length_error&) {
+    out_of_memory("a list longer than any memory");
   } catch (const std::system_error& e) {  // fmt's, too, where standard output takes no more in the middle of a table
     const bool memory =
         e.code() == std::errc::not_enough_memory || e.code() == std::errc::resource_unavailable_try_again;
-    fail(memory ? ExitCode::memory : ExitCode::io, memory ? kNoThread : e.what());
+    memory ? out_of_memory("the system gives no more threads or memory") : fail(ExitCode::io, {e.what()});
   } catch (const std::exception& e) {
-    fail(ExitCode::internal, e.what());
+    fail(ExitCode::internal, {e.what()});
   }
   // A full disk behind a redirection shows here at the latest.
   if (std::fflush(stdout) != 0 && code == 0) {

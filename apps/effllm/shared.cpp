@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "data/corpus.h"
+#include "kernels/prepare.h"
 #include "train/loaded_model.h"
 #include "train/preflight.h"
 
@@ -55,6 +56,7 @@ ModelSource source_of(const std::string& model, const std::vector<std::string>& 
     return {std::move(c), vocab, text};
   }
   if (!overrides.empty()) throw ConfigError("--set changes a configuration; {} is a trained model", model);
+  prepare_threads();
   LoadedModel m = load_model(path);
   const TextSizes text = sizes_if_there(m.config, [&] { return open_corpus(m); });
   return {std::move(m.config), m.model->vocab(), text};

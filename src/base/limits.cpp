@@ -100,10 +100,12 @@ bool has_room(size_t bytes) {
   return true;
 }
 
+double resident_bytes() { return status_bytes("VmRSS:"); }
+
 double memory_limit() {
   double limit = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
   limit = std::min(limit, cgroup_memory_limit());
-  const double resident = status_bytes("VmRSS:");
+  const double resident = resident_bytes();
   for (const auto& [resource, used] : {std::pair{RLIMIT_AS, "VmSize:"}, {RLIMIT_DATA, "VmData:"}}) {
     rlimit r{};
     if (getrlimit(resource, &r) == 0 && r.rlim_cur != RLIM_INFINITY)

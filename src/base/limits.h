@@ -18,6 +18,8 @@ double cgroup_cpu_limit(const Cgroups& where = {});     // CPUs
 // leave for more than what is mapped already.
 double memory_limit();
 
+double resident_bytes();  // that this process has of them now
+
 // Whether the system would map so many bytes more now: to ask before calls into libraries that end the process where
 // they get none.
 bool has_room(size_t bytes);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/out_of_memory.h"
+
 namespace effllm {
 namespace {
 
@@ -140,6 +142,7 @@ std::vector<int32_t> prompt_tokens(const Tokenizer& tokenizer, std::string_view 
 std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
                                   const GenerateOptions& options, const OnText& on_text) {
   check(model, tokenizer, options);
+  const Activity activity("generating", "generate fewer tokens (--tokens, eval.sample_tokens)");
   const Tape::Paused paused;
   const Continuation start(model, prompt_tokens(tokenizer, prompt), options.tokens, options.context);
   std::vector<std::string> texts;

@@ -45,8 +45,11 @@ std::vector<Before> texts_before(const ScoredText& s, int64_t most) {
   return all;
 }
 
-double ngram_bits(const ScoredText& s, const TokenizedText& part, int order) {
+double ngram_bits(const ScoredText& s, const TokenizedText& part, int order, double memory) {
   const TokenizedText train = s.corpus->tokenize(s.tokenizer, Split::train);
+  if (const double need = NgramModel::bytes_needed(train.tokens, order), used = resident_bytes(); used + need > memory)
+    throw MemoryError("it would need about {}, and {} of {} are in use", human_bytes(need), human_bytes(used),
+                      human_bytes(memory));
   const NgramScore score =
       NgramModel(train.tokens, s.tokenizer.vocab_size(), order).score(part, s.options.reset_documents);
   require(score.tokens == s.result.tokens, "it scored {} tokens, the model {}", score.tokens, s.result.tokens);
@@ -109,7 +112,7 @@ Baselines all_of(const ScoredText& s, const BaselineOptions& options) {
       jobs.push_back({{.name = fmt::format("Kneser-Ney {}-gram", order),
                        .before = "train",
                        .before_bytes = static_cast<int64_t>(s.corpus->text(Split::train).size())},
-                      [&s, &part, order] { return ngram_bits(s, part, order); }});
+                      [&s, &part, order, &options] { return ngram_bits(s, part, order, options.memory); }});
   const std::vector<Before> before = texts_before(s, options.most_before);
   const bool short_text = static_cast<int64_t>(text.size()) < options.least_scored;
   for (const Compressor& c : std::span(options.compressors).first(short_text ? 0 : options.compressors.size()))

@@ -11,6 +11,7 @@
 #include <numbers>
 #include <vector>
 
+#include "base/out_of_memory.h"
 #include "base/text.h"
 #include "data/batches.h"
 #include "eval/eval_plan.h"
@@ -229,6 +230,7 @@ std::string beyond_training(const LanguageModel& model, int64_t trained, const E
 EvalResult evaluate(const LanguageModel& model, const TokenizedText& text, const Tokenizer& tokenizer,
                     const EvalOptions& options, const std::function<void(double)>& progress) {
   require_options(model, tokenizer, options);
+  const Activity activity("evaluating", "take shorter windows (eval.tokens, --tokens)");
   const Tape::Paused paused;
   const auto before = std::chrono::steady_clock::now();
   Evaluation evaluation(model, text, tokenizer, options);

@@ -10,13 +10,6 @@
 namespace effllm {
 namespace {
 
-// The finaliser of splitmix64: every bit of the key reaches every bit of the slot.
-uint64_t mix(uint64_t x) {
-  x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
-  x = (x ^ x >> 27) * 0x94D049BB133111EBull;
-  return x ^ x >> 31;
-}
-
 // Chen and Goodman's closed forms from n[j] = how many n-grams have count j, j = 1 to 4. Where those are too few for a
 // discount in (0, j], a fixed one: any is normalised.
 std::array<double, 3> discounts_from(const std::array<int64_t, 5>& n) {
@@ -38,7 +31,7 @@ size_t bucket(int64_t count) { return static_cast<size_t>(std::min<int64_t>(coun
 template <class T>
 size_t NgramTable<T>::slot_of(uint64_t key) const {
   const size_t last = slots_.size() - 1;
-  size_t i = mix(key) & last;
+  size_t i = mix_bits(key) & last;
   while (slots_[i].count != 0 && slots_[i].key != key) i = (i + 1) & last;
   return i;
 }

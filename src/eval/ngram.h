@@ -19,6 +19,13 @@ struct NgramScore {
   int64_t tokens = 0;  // how many were predicted
 };
 
+// Every bit of x reaches every bit of the result: the finaliser of splitmix64.
+constexpr uint64_t mix_bits(uint64_t x) {
+  x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
+  x = (x ^ x >> 27) * 0x94D049BB133111EBull;
+  return x ^ x >> 31;
+}
+
 // A hash table from packed n-grams to T, open addressing with linear probing. T has a member `count`, 0 where empty.
 template <class T>
 class NgramTable {
@@ -49,6 +56,10 @@ class NgramModel {
   NgramScore score(const TokenizedText& text, bool reset_documents) const;
 
   int order() const { return order_; }
+
+  // Bytes that such a model takes at most while it is made, known after one pass over the text; a table's size is a
+  // power of two, so that it may be up to twice as much.
+  static double bytes_needed(std::span<const int32_t> tokens, int order);
 
  private:
   struct Gram {

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/limits.h"
+#include "base/out_of_memory.h"
 #include "base/text.h"
 
 namespace effllm::hdf5 {
@@ -41,7 +42,7 @@ void fail(std::string_view action) {
 
 Session::Session() : lock_(library) {
   constexpr size_t kRoom = size_t{8} << 20;  // the library does not stand being without
-  if (!has_room(kRoom)) throw MemoryError("no memory for HDF5");
+  if (!has_room(kRoom)) throw OutOfMemory("no memory for HDF5");
   [[maybe_unused]] static const bool ready = set_up();
 }
 

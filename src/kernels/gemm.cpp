@@ -3,8 +3,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "base/error.h"
 #include "base/limits.h"
+#include "base/out_of_memory.h"
 #include "kernels/isa.h"
 #include "kernels/parallel.h"
 #include "kernels/table.h"
@@ -40,7 +40,7 @@ void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, c
       const auto status =
           dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1, a, lda, b, ldb, add ? 1 : 0, c, ldc);
       if (status == dnnl_success) return;
-      if (status == dnnl_out_of_memory) throw MemoryError("oneDNN has no memory for a product {} x {} x {}", m, n, k);
+      if (status == dnnl_out_of_memory) throw OutOfMemory("oneDNN has no memory for a product {} x {} x {}", m, n, k);
     }
 #endif
   kernels<T>().gemm({transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, add});
@@ -74,7 +74,7 @@ void prepare_gemm() {
   // Neither the kernels' own workspaces nor the library's compiler could report that there is no room for them. The
   // compiler takes 6 MiB once, workspaces 4 MiB a thread.
   constexpr size_t kRoom = size_t{32} << 20;
-  if (!has_room(kRoom)) throw MemoryError("no memory for dense products: raise `ulimit -v`");
+  if (!has_room(kRoom)) throw OutOfMemory("no memory for dense products");
   const double d = 1;
   const float f = 1;
   double to_d;

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "base/error.h"
+#include "base/out_of_memory.h"
 #include "base/text.h"
 #include "kernels/gemm.h"
 #include "kernels/parallel.h"
@@ -31,8 +31,7 @@ void try_threads(int n) {
   } catch (const std::exception&) {
     const size_t started = all.size();
     end();
-    throw MemoryError("the system gives {} of {}: raise `ulimit -v` or `ulimit -u`, or take fewer (--threads)",
-                      started + 1, counted(n + 1, "thread"));
+    throw OutOfMemory("the system gives {} of {}", started + 1, counted(n + 1, "thread"));
   }
   end();
 }
@@ -40,6 +39,7 @@ void try_threads(int n) {
 }  // namespace
 
 void prepare_threads() {
+  const Activity activity("starting threads", "take fewer (--threads)");
   void* frame = nullptr;
   backtrace(&frame, 1);  // loads libgcc_s, which the end of a thread and a cancelled one need
   try_threads(threads() - 1);

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/out_of_memory.h"
 #include "base/random.h"
 #include "kernels/parallel.h"
 
@@ -75,7 +76,7 @@ Slab::Slab(int64_t elements, DType type) : elements_(elements), type_(type) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kLine;
   const size_t padded = (bytes + alignment - 1) / alignment * alignment;
   auto* p = static_cast<std::byte*>(std::aligned_alloc(alignment, padded));
-  if (!p) throw MemoryError("no memory for a slab of {} bytes of parameters", padded);
+  if (!p) throw OutOfMemory("no memory for a slab of {} bytes of parameters", padded);
   if (bytes >= kHugePage) madvise(p, padded, MADV_HUGEPAGE);
   data_.reset(p);
   // First touch by all threads: fresh pages are the slowest memory there is.

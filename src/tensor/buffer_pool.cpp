@@ -10,7 +10,7 @@
 #include <new>
 #include <utility>
 
-#include "base/error.h"
+#include "base/out_of_memory.h"
 
 namespace effllm {
 namespace {
@@ -22,7 +22,7 @@ std::byte* allocate(size_t bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kLine;
   const size_t padded = (std::max<size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
   void* p = std::aligned_alloc(alignment, padded);
-  if (!p) throw MemoryError("no memory for a buffer of {} bytes", bytes);
+  if (!p) throw OutOfMemory("no memory for a buffer of {} bytes", bytes);
   if (bytes >= kHugePage) madvise(p, padded, MADV_HUGEPAGE);
   return static_cast<std::byte*>(p);
 }

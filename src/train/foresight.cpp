@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "kernels/gemm.h"
+#include "kernels/prepare.h"
 #include "tensor/tensor.h"
 
 namespace effllm {
@@ -18,6 +19,7 @@ constexpr double kSlowest = 1e9;  // FLOP/s that every machine reaches
 
 // FLOP/s of f32 products on all threads, the best of a few that take some milliseconds each.
 double product_rate() {
+  prepare_threads();
   constexpr int64_t kSize = 512;
   const Tensor a = Tensor::full({kSize, kSize}, DType::f32, 0.5), b = Tensor::full({kSize, kSize}, DType::f32, 0.25),
                c = Tensor::full({kSize, kSize}, DType::f32, 0);

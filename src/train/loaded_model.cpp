@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/out_of_memory.h"
 #include "io/checkpoint.h"
 #include "io/file.h"
 #include "io/run_folder.h"
@@ -31,6 +32,7 @@ nlohmann::json to_json(const ConfigNode& n) {
 }  // namespace
 
 LoadedModel load_model(const std::filesystem::path& run_or_checkpoint, DType type) {
+  const Activity activity("loading the model", "end other programs");
   const std::filesystem::path checkpoint = find_checkpoint(run_or_checkpoint);
   const std::string path = checkpoint.string();
   const SafetensorsFile file(checkpoint);

@@ -106,12 +106,15 @@ MemoryPlan plan_memory(const RunConfig& c, int64_t vocab, int workers, const Tex
   // What rows remember from step to step, and what they did before a step that may be left out.
   const double carried =
       room > 0 ? 2 * static_cast<double>(rows) * static_cast<double>(r.model().state_bytes(room)) : 0;
+  // Parameters and moments are packed to be written, and when a run goes on the file is read as a whole.
+  const double checkpoint = 12 * static_cast<double>(r.model().params().count()) + carried / 2;
   const double batch = static_cast<double>(rows) * static_cast<double>(c.train.context) *
                        (c.data.reset == "document" ? 16 : 8);    // inputs, targets, documents
   return {{{"the program", kRun + 2 * kHugePage * workers, ""},  // pools begin pages that they do not fill
            {"weights, gradients and moments", weight_bytes(c, r), "model.d_model, the number of layers"},
            {"training steps", trainers * step, "train.context, train.shard_tokens"},
            {"batches", batch, "train.batch, train.context"},
+           {"checkpoints", checkpoint, "model.d_model, the number of layers"},
            {"carried states", carried, "train.batch, the windows of attention"},
            {"evaluation", evaluation, "eval.tokens, eval.max_tokens"},
            {"samples", samples, "eval.sample_tokens"},

@@ -26,7 +26,8 @@ struct MemoryPlan {
 };
 
 // Upper bounds of what the process takes from the system: parameters with gradients and moments, and for every thread
-// what its pool keeps for a shard's forward and backward, for evaluation and for samples, one after the other.
+// what its pool keeps for a shard's forward and backward, for evaluation and for samples, one after the other; and what
+// a checkpoint takes while it is written.
 MemoryPlan plan_memory(const RunConfig& config, int64_t vocab, int workers, const TextSizes& text = {});
 // Of training steps alone, without evaluation and samples.
 double step_bytes(const RunConfig& config, int64_t vocab, int workers);

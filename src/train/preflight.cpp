@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "base/out_of_memory.h"
 #include "data/batches.h"
 #include "kernels/parallel.h"
 #include "model/describe.h"
@@ -48,6 +49,7 @@ TextSizes RunText::sizes() const {
 }
 
 RunText read_text(const RunConfig& config, Corpus corpus) {
+  const Activity activity("reading the corpus", "choose a smaller one");
   RunText t;
   t.corpus = std::move(corpus);
   t.tokenizer = t.corpus.tokenizer(config.data.tokenizer);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/out_of_memory.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "data/example_prompt.h"
@@ -22,6 +23,7 @@ Run::Run(RunRequest request)
       terminal_(request_.quiet),
       patience_(request_.patience),
       lapped_(seconds_now()) {
+  const Activity activity("reading the corpus and building the model", "choose a smaller corpus or model.d_model");
   terminal_.phase("reading the corpus, building the model");
   Preflight ready = preflight(config_);
   corpus_ = std::move(ready.corpus);
@@ -133,6 +135,7 @@ RunOutcome Run::train() {
 // The weights are safe before anything else can fail. The row that a signal cuts short is not written: its sums are in
 // the checkpoint, and the run that goes on from there writes it whole.
 void Run::finish() {
+  const Activity activity("writing what the run found", "end other programs");
   terminal_.clear();
   if (!interrupted_) log_row();
   save();

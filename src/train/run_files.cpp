@@ -7,6 +7,7 @@
 
 #include "base/escapes.h"
 #include "base/hash.h"
+#include "base/out_of_memory.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "config/yaml.h"
@@ -21,6 +22,7 @@
 namespace effllm {
 
 void Run::write_start_files() {
+  const Activity activity("writing the run folder", "choose a smaller model.d_model");
   write_file_atomic(folder_.config(), request_.config_file.empty()
                                           ? request_.config_text
                                           : kept_config(request_.config_file, request_.config_text, config_.name));
@@ -65,6 +67,7 @@ void Run::write_start_files() {
 
 void Run::save() {
   if (saved_step_ == at_.step && saved_best_ == at_.best_step) return;
+  const Activity activity("saving a checkpoint", "choose a smaller model.d_model");
   lap(at_.other_seconds);
   std::vector<NamedTensor> more = moments(*optimizer_, model_->params());
   for (const auto& c : trainer_->carried()) more.push_back({c.name, c.value});

@@ -5,6 +5,7 @@
 
 #include "autodiff/interrupt.h"
 #include "base/clock.h"
+#include "base/out_of_memory.h"
 #include "base/text.h"
 #include "train/run.h"
 #include "train/signals.h"
@@ -43,6 +44,7 @@ void Run::run_steps() {
 }
 
 bool Run::step_once() {
+  const Activity activity("training", "lower train.context, train.batch or model.d_model");
   lap(at_.other_seconds);
   const double before = at_.seconds;
   const Batch batch = order_->at(at_.samples);

@@ -42,7 +42,7 @@ struct World {
   }
   void score(int64_t n) { result.tokens = result.bytes = result.characters = n; }
   Baselines run(std::vector<Compressor> compressors, int64_t most_before = 1 << 20, bool with_corpus = true,
-                int64_t least_scored = 0) const {
+                int64_t least_scored = 0, double memory = 1e18) const {
     return baselines({.tokens = tokens,
                       .text = part,
                       .tokenizer = *tokenizer,
@@ -50,7 +50,10 @@ struct World {
                       .split = split,
                       .options = options,
                       .result = result},
-                     {.most_before = most_before, .least_scored = least_scored, .compressors = std::move(compressors)});
+                     {.most_before = most_before,
+                      .least_scored = least_scored,
+                      .memory = memory,
+                      .compressors = std::move(compressors)});
   }
 };
 
@@ -125,6 +128,17 @@ TEST_CASE("baselines: n-grams of the training split, on the targets of the model
   double nats = 0;
   for (size_t i = 1; i <= 4; ++i) nats -= model.log_prob(std::span(w.tokens.tokens).first(i), w.tokens.tokens[i]);
   CHECK(row(all, "Kneser-Ney 2-gram", "train").bits_per_byte == doctest::Approx(nats / std::numbers::ln2 / 4));
+}
+
+TEST_CASE("baselines: n-gram models that find no room are left out before they take it") {
+  const World w(Split::test);
+  Recorder r;
+  const Baselines all = w.run({r.compressor()}, 1 << 20, true, 0, 1 << 20);  // less than the process has already
+  REQUIRE(all.left_out.size() == 2);
+  CHECK(all.left_out[1].name == "Kneser-Ney 5-gram");
+  CHECK_MESSAGE(all.left_out[1].reason.starts_with("it would need about "), all.left_out[1].reason);
+  CHECK(all.left_out[1].reason.ends_with(" of 1.00 MiB are in use"));
+  CHECK(row(all, "recorder", "train").bits_per_byte > 0);
 }
 
 TEST_CASE("baselines: what fails is left out with its reason, and costs nothing else") {

@@ -191,3 +191,25 @@ TEST_CASE("ngram: orders that don't fit, empty texts and foreign tokens are refu
   CHECK_THROWS_AS(model.log_prob(Tokens{0}, 3), DataError);
   CHECK_THROWS_AS(model.log_prob(Tokens{-1}, 0), DataError);
 }
+
+TEST_CASE("ngram: the memory that a model takes is foreseen, from how many different n-grams there are") {
+  for (const int32_t vocab : {2, 20, 250})
+    for (const int64_t n : {1, 100, 30000}) {
+      CAPTURE(vocab);
+      CAPTURE(n);
+      const Tokens text = noisy_text(n, vocab, 5);
+      // At most half full tables of powers of two: 16 bytes an n-gram, 40 a context.
+      double least = 0, contexts = 1;
+      for (size_t length = 1; length <= 4; ++length) {
+        std::set<Tokens> grams;
+        for (size_t i = 0; i + length <= text.size(); ++i)
+          grams.emplace(text.begin() + static_cast<int64_t>(i), text.begin() + static_cast<int64_t>(i + length));
+        const auto size = [](double keys) { return std::exp2(std::ceil(std::log2(std::max(16.0, 2 * keys - 1)))); };
+        least += 16 * size(static_cast<double>(grams.size())) + 40 * size(contexts);
+        contexts = static_cast<double>(grams.size());
+      }
+      const double foreseen = NgramModel::bytes_needed(text, 4);
+      CHECK(foreseen >= least);
+      CHECK(foreseen <= 2.1 * least + 4096);
+    }
+}

@@ -110,8 +110,12 @@ TEST_CASE("memory: evaluation, samples, batches and carried states are in the pl
   }
   CHECK(part(plan("eval.tokens=1"), "evaluation") > 64 * 99999.0);  // a score for each of so many windows
   CHECK(part(plain, "batches") == 4 * 16 * 8);
+  const RunConfig of_plain = read_run(yaml);
+  CHECK(part(plain, "checkpoints") ==
+        3 * 4.0 * static_cast<double>(LanguageModel(of_plain.model, 256).params().count()));
   // Two copies of k and v [7, 16] and nothing else for each of the four rows.
   CHECK(part(plan("train.carry_state=true"), "carried states") == 2 * 4 * (2 * 7 * 16 * 4.0));
+  CHECK(part(plan("train.carry_state=true"), "checkpoints") == part(plain, "checkpoints") + 4 * (2 * 7 * 16 * 4.0));
   CHECK(part(plain, "the corpus") == (1 << 20) + 4 * 1000000.0);
 }
 
