@@ -40,7 +40,7 @@ struct Baselines {
 struct BaselineOptions {
   int64_t most_before = int64_t{64} << 20;  // bytes that compressors read first, from the end: bounds time and memory
   int64_t least_scored = 1000;              // bytes of a text that compressors are scored on
-  double memory = memory_limit();           // bytes that the process may have; n-gram models that need more are left out
+  double memory = memory_limit();  // bytes that the process may have; n-gram models that need more are left out
   std::vector<Compressor> compressors = effllm::compressors();
   std::function<void(const std::string&)> progress = nullptr;  // what is being computed; one call at a time
 };
