@@ -25,20 +25,20 @@ EFFLLM = os.environ.get("EFFLLM", str(ROOT / "build" / "release" / "effllm"))
 CORES: dict[str, tuple[str, dict[str, str]]] = {
     "K1 scan": (
         "h = a h + b, each column by itself",
-        {"scan": "", "gated_scan": "", "fused_scan": "gates inside", "selective_scan": "states of each column"},
+        {"gated_scan": "", "fused_scan": "gates inside", "selective_scan": "states of each column"},
     ),
     "K2 gla": (
-        "S = diag(a) S diag(g) + k v^T, o = S^T q",
+        "S = diag(a) S + k v^T, o = S^T q",
         {
-            "gla": "decay none, constant, per head, key, value, both",
+            "gla": "decay none, constant, per head, per key",
             "bonus": "",
             "key_sum": "normaliser",
             "group_memory": "completed groups",
         },
     ),
     "K3 delta": (
-        "S = a S + b (a'^T S) + k v^T",
-        {"delta": "erases what k reads", "dplr": "free vectors"},
+        "S = a S + b k (v - a S^T k)^T",
+        {"delta": "erases what k reads"},
     ),
     "K4 attention": (
         "a weighted sum over a set of tokens",
@@ -133,7 +133,7 @@ def ops() -> str:
             if folder == "recurrence" and header.stem not in CALLED:
                 continue
             text = header.read_text()
-            names = [n for n in dict.fromkeys(FUNCTION.findall(text)) if not n.startswith("reference_")]
+            names = list(dict.fromkeys(FUNCTION.findall(text)))
             if header.stem == "pointwise":
                 kinds = re.search(r"enum class Pointwise \{(.*?)\};", (SOURCE / "kernels/table.h").read_text(), re.S)
                 kinds_text = re.sub(r"//.*", "", kinds.group(1)) if kinds else ""

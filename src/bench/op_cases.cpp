@@ -20,7 +20,6 @@
 #include "recurrence/gated_scan.h"
 #include "recurrence/gla.h"
 #include "recurrence/modal.h"
-#include "recurrence/scan.h"
 #include "recurrence/selective_scan.h"
 #include "recurrence/ttt.h"
 
@@ -245,12 +244,6 @@ std::vector<BenchCase> op_cases() {
   for (int64_t width : {32, 64, 128})
     for (bool decays : {false, true}) all.push_back(delta_case(width, decays));
   for (int64_t width : {32, 64}) all.push_back(ttt_case(width));
-  all.push_back(with_data(
-      "scan", {2, 256, 256},
-      [] {
-        return Tensor::full({2, 256, 256}, DType::f32, 0.9);
-      },
-      [](const Tensor& x, const Tensor& a) { return scan(a, x).h; }));
   all.push_back(of_input("gated_scan, 256 columns", {2, 256, 512}, [](const Tensor& x) {
     const auto p = split_columns(x, {256, 256});
     return gated_scan(p[0], p[1], Candidate::g).h;

@@ -1,8 +1,8 @@
-// What the kernels of the delta rule and of diagonal plus low rank take. See table.h.
+// What the kernels of the delta rule take. See table.h.
 #pragma once
 #include <cstdint>
 
-#include "kernels/linear_attention_args.h"
+#include "tensor/view.h"
 
 namespace effllm {
 
@@ -46,32 +46,6 @@ struct DeltaGradients {
   View<T> dk, d_beta, d_log_decay;
   bool add_dk, add_beta, add_decay, fresh;
   T c;
-};
-
-// Diagonal plus low rank, M [rows][columns] dense: M = decay(d_t) M + b_t c_t^T + k_t v_t^T, o_t = M^T q_t,
-// c_{t+1} = M^T next_t, which is written to r_t. c of the first token is `first`, or M^T read_first before anything
-// happens, written to r_first, or nothing. q, k, b: [T, rows]; next may have fewer rows than steps: the last c is then
-// not written; v, o, r: [T, columns]; d: [T, 1] scalar, [T, rows] key. scratch: 64 rows elements.
-template <class T>
-struct DplrPass {
-  int64_t steps;
-  View<const T> q, k, v, b, next, d;
-  Decay decay;
-  const T *first, *read_first;
-  View<T> o, r;
-  T *r_first, *state, *scratch;
-};
-// Over transposed states: M = M decay(d_t) + x_t b_t^T + v_t k_t^T, o_t = M^T read_t, p_t = M^T peek_t, the latter
-// before token t's decay where `before`. x, v, read, peek: [T, rows]; b, k, o, p: [T, columns]; d: [T, 1] or [T,
-// columns].
-template <class T>
-struct DplrKeysPass {
-  int64_t steps;
-  View<const T> x, v, read, peek, b, k, d;
-  Decay decay;  // none, scalar or value
-  bool before;
-  View<T> o, p;
-  T *state, *scratch;
 };
 
 }  // namespace effllm

@@ -30,7 +30,7 @@ enum class ScanForm { min_lstm, min_lstm_g, hgrn, rg_lru };
 constexpr int inputs_of(ScanForm f) { return f == ScanForm::hgrn ? 2 : 3; }
 constexpr bool has_row(ScanForm f) { return f == ScanForm::hgrn || f == ScanForm::rg_lru; }
 
-// One sequence. h0: [C], or null: the first token begins a document. starts: as for `scan`.
+// One sequence. h0: [C], or null: the first token begins a document. starts: as for gated_scan.
 template <class T>
 struct FusedScan {
   View<const T> x[3];  // [T, C] each

@@ -112,14 +112,8 @@ struct Kernels {
   double (*sum_of_squares)(const T* x, int64_t n) noexcept;  // accumulated in f64
   void (*adamw)(const AdamwArgs&, int64_t n, const T* grad, T* value, T* m, T* v) noexcept;
 
-  // One sequence: h_t = a_t h_{t-1} + b_t. starts: [T] non-zero where a document starts (h_{t-1} counts as 0), or
-  // null. h0: [C] or null for zero.
-  void (*scan)(View<const T> a, View<const T> b, const T* h0, const uint8_t* starts, View<T> h) noexcept;
-  // d_h: gradient of every h_t; d_last: [C] of h_T beside it, or null. da, db, d_h0: null where unwanted.
-  void (*scan_backward)(View<const T> a, View<const T> h, const T* h0, const uint8_t* starts, View<const T> d_h,
-                        const T* d_last, View<T> da, bool add_a, View<T> db, bool add_b, T* d_h0, bool add_h0) noexcept;
-
-  // One sequence: h_t = (1 - z_t) h_{t-1} + z_t c_t, z = sigmoid(gate), c as `kind` says. h0 and starts as for scan.
+  // One sequence: h_t = (1 - z_t) h_{t-1} + z_t c_t, z = sigmoid(gate), c as `kind` says. starts: [T] non-zero where a
+  // document starts (h_{t-1} counts as 0), or null. h0: [C] or null for zero.
   void (*gated_scan)(Candidate kind, View<const T> gate, View<const T> candidate, const T* h0, const uint8_t* starts,
                      View<T> h) noexcept;
   void (*gated_scan_backward)(Candidate kind, const GatedScanBackward<T>&) noexcept;
@@ -173,8 +167,6 @@ struct Kernels {
   void (*delta_values)(const DeltaValuesPass<T>&) noexcept;
   void (*delta_keys)(const DeltaKeysPass<T>&) noexcept;
   void (*delta_gradients)(const DeltaGradients<T>&) noexcept;
-  void (*dplr)(const DplrPass<T>&) noexcept;
-  void (*dplr_keys)(const DplrKeysPass<T>&) noexcept;
   void (*key_sum)(const KeySum<T>&, View<T> y, T* z) noexcept;  // z: [dk] in and out
   void (*key_sum_backward)(const KeySum<T>&, const KeySumBackward<T>&) noexcept;
   void (*bonus)(const Bonus<T>&, View<const T> o, View<T> y) noexcept;

@@ -1,7 +1,7 @@
 // Scans whose coefficients are gates of the input, computed in one pass over memory (core K1): minLSTM, HGRN, RG-LRU.
 #pragma once
 #include "kernels/table.h"
-#include "recurrence/scan.h"
+#include "recurrence/scan_result.h"
 
 namespace effllm {
 

@@ -9,12 +9,11 @@ namespace effllm {
 template <class T>
 struct GlaHead {
   View<const T> q, k, v;    // [T, dk], [T, dk], [T, dv]
-  View<const T> log_decay;  // [T, 1], [T, dk] or [T, dv]; [1, 1]: a constant; unused without decay
+  View<const T> log_decay;  // [T, 1] or [T, dk]; [1, 1]: a constant; unused without decay
   Decay decay;
   bool exclusive;
-  const uint8_t* starts;               // [T] or null
-  int64_t chunk;                       // 0: the default
-  View<const T> log_value_decay = {};  // [T, dv] beside a key decay; null: none
+  const uint8_t* starts;  // [T] or null
+  int64_t chunk;          // 0: the default
 };
 
 // o [T, dv]; state [dk][dv] dense, in and out.
@@ -23,13 +22,12 @@ void gla_head_forward(const GlaHead<T>& head, View<T> o, T* state);
 
 template <class T>
 struct GlaHeadGradients {
-  View<const T> d_o, o;                   // [T, dv]; o is read for the gradient of a value decay
+  View<const T> d_o;                      // [T, dv]
   View<const T> d_state;                  // [dk, dv] of the final state; null: none
   View<const T> state0;                   // [dk, dv]; null: zero
   GradientView<T> dq, dk;                 // [T, dk]
   GradientView<T> dv;                     // [T, dv]
   GradientView<T> d_log_decay, d_state0;  // like log_decay, state0
-  GradientView<T> d_log_value_decay = {};
 };
 
 template <class T>

@@ -23,7 +23,5 @@ struct SelectiveScanResult {
 // tokens; [B, T, C, N] is never in memory. Gradients for all but segments, through both results. T >= 1. ShapeError
 // where shapes don't fit.
 SelectiveScanResult selective_scan(const SelectiveScanInputs& in);
-// The same as loops over tokens in f64, for tests; records nothing.
-SelectiveScanResult reference_selective_scan(const SelectiveScanInputs& in);
 
 }  // namespace effllm

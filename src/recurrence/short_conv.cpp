@@ -137,29 +137,4 @@ ShortConvResult short_conv(const Tensor& x, const Tensor& weight, const Tensor& 
   return {std::move(out[0]), std::move(out[1])};
 }
 
-Tensor short_conv_step(const Tensor& x, const Tensor& weight, const Tensor& history) {
-  require(x.shape().rank() == 2 && history.shape() == Shape{x.dim(0), weight.dim(0) - 1, x.cols()} &&
-              weight.cols() == x.cols() && weight.dtype() == x.dtype() && history.dtype() == x.dtype(),
-          "short_conv_step: x{}, weight{} and history{} are not [B, C], [W, C] and [B, W-1, C] of one type",
-          x.shape().str(), weight.shape().str(), history.shape().str());
-  if (Meter* m = Meter::current()) {
-    const ShortConvOp op;
-    const Tensor in[] = {x, weight};
-    m->count(op, op.cost(in));
-  }
-  const Tensor y = Tensor::empty(x.shape(), x.dtype());
-  if (MetaMode::on()) return y;
-  const int64_t keep = weight.dim(0) - 1;
-  dispatch_float(x.dtype(), [&]<class T>() {
-    for (int64_t b = 0; b < x.rows(); ++b) {
-      const View<T> before = part_or_null<T>(history, b, keep, 0, x.cols()),
-                    now = part_or_null<T>(x, b, 1, 0, x.cols());
-      kernels<T>().short_conv(now, weight.view<T>(), before, nullptr, part_or_null<T>(y, b, 1, 0, x.cols()));
-      for (int64_t r = 0; r < keep; ++r)
-        std::copy_n(r + 1 < keep ? before.row(r + 1) : now.row(0), x.cols(), before.row(r));
-    }
-  });
-  return y;
-}
-
 }  // namespace effllm

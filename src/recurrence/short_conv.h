@@ -16,7 +16,4 @@ struct ShortConvResult {
 ShortConvResult short_conv(const Tensor& x, const Tensor& weight, const Tensor& history = {},
                            const Tensor& segments = {}, bool silu = false, const Tensor& bias = {});
 
-// One token, nothing recorded: x [B, C] -> y [B, C]; history [B, W-1, C] moves on by one in place.
-Tensor short_conv_step(const Tensor& x, const Tensor& weight, const Tensor& history);
-
 }  // namespace effllm

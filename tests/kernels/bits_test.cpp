@@ -155,7 +155,6 @@ TEST_CASE_TEMPLATE("kernel bits: an element of independent columns is the same w
         k.pointwise_backward(static_cast<Pointwise>(f), from(x, c), from(g, c), y, true);
       });
     check("multiply", [&](int64_t c, View<T> y) { k.multiply(T(0.7), from(x, c), from(g, c), y, true); });
-    check("scan", [&](int64_t c, View<T> y) { k.scan(from(x, c), from(g, c), z.view().data + c, nullptr, y); });
     for (const Candidate kind : {Candidate::linear, Candidate::g})
       check("gated_scan",
             [&](int64_t c, View<T> y) { k.gated_scan(kind, from(x, c), from(g, c), z.view().data + c, nullptr, y); });

@@ -5,20 +5,23 @@
 #include "kernels/rows.h"
 #include "ops/arithmetic.h"
 #include "ops/pointwise.h"
+#include "recurrence/reference.h"
 #include "support/tensors.h"
 
 using namespace effllm;
 using test::max_diff;
 using test::random;
+using test::same_bits;
+using test::tokens;
 
 namespace {
 
 constexpr Candidate kBoth[] = {Candidate::linear, Candidate::g};
 
-// What the fused form stands for.
+// What the fused form stands for; nothing is recorded.
 ScanResult composed(const Tensor& gate, const Tensor& u, Candidate kind, const Tensor& h0, const Tensor& segments) {
   const Tensor z = sigmoid(gate), c = kind == Candidate::g ? pointwise(Pointwise::min_gru_g, u) : u;
-  return scan(one_minus(z), multiply(z, c), h0, segments);
+  return reference_scan(one_minus(z), multiply(z, c), h0, segments);
 }
 
 // The first row goes on with a document and has two more, the second begins with a start.
@@ -31,45 +34,52 @@ Tensor documents() {
 
 }  // namespace
 
-TEST_CASE("gated_scan: equals the composition of its gates and a scan, its gradients too") {
+TEST_CASE("gated_scan: equals the composition of its gates and the reference loop, whole, in pieces and by tokens") {
   const test::Poison poison;
   const Tensor gate = random({2, 6, 21}, 1), u = random({2, 6, 21}, 2), h0 = random({2, 21}, 3);
-  for (Candidate kind : kBoth)
+  for (Candidate kind : kBoth) {
     for (const Tensor& segments : {Tensor(), documents()})
       for (const Tensor& start : {h0, Tensor()}) {
-        const auto gradients = [&](auto f) {
-          Tape tape;
-          const Tensor a = tape.leaf(gate), b = tape.leaf(u), s = start.defined() ? tape.leaf(start) : Tensor();
-          ScanResult r;
-          {
-            const Tape::Recording recording(tape);
-            r = f(a, b, s);
-          }
-          const Tape::Seed seeds[] = {{r.h, random({2, 6, 21}, 4)}, {r.last, random({2, 21}, 5)}};
-          tape.backward(seeds);
-          std::vector<Tensor> all = {r.h, r.last, tape.grad(a), tape.grad(b)};
-          if (start.defined()) all.push_back(tape.grad(s));
-          return all;
-        };
-        const auto fused = gradients([&](auto& a, auto& b, auto& s) { return gated_scan(a, b, kind, s, segments); });
-        const auto plain = gradients([&](auto& a, auto& b, auto& s) { return composed(a, b, kind, s, segments); });
-        for (size_t i = 0; i < plain.size(); ++i) {
-          CAPTURE(i);
-          CHECK(max_diff(fused[i], plain[i]) < 1e-13);
-        }
+        const ScanResult got = gated_scan(gate, u, kind, start, segments),
+                         want = composed(gate, u, kind, start, segments);
+        CHECK(max_diff(got.h, want.h) < 1e-13);
+        CHECK(max_diff(got.last, want.last) < 1e-13);
       }
+    const ScanResult whole = gated_scan(gate, u, kind, h0);
+    const auto part = [&](int64_t from, int64_t to, const Tensor& start) {
+      return gated_scan(tokens(gate, from, to), tokens(u, from, to), kind, start);
+    };
+    Tensor last = h0;
+    for (int64_t t = 0; t < 6; ++t) {
+      const ScanResult one = part(t, t + 1, last);
+      CHECK(same_bits(one.h, tokens(whole.h, t, t + 1)));
+      last = one.last;
+      if (t == 5) continue;
+      const ScanResult rest = part(t + 1, 6, last);
+      CHECK(same_bits(rest.h, tokens(whole.h, t + 1, 6)));
+      CHECK(same_bits(rest.last, whole.last));
+    }
+    CHECK(same_bits(last, whole.last));
+  }
 }
 
-TEST_CASE("gated_scan: gradients, also where one tensor is gate and candidate") {
-  for (Candidate kind : kBoth) {
-    const auto both = [&](const std::vector<Tensor>& x) {
-      const ScanResult r = gated_scan(x[0], x[1], kind, x[2], documents());
-      return std::vector{r.h, r.last};
-    };
-    CHECK(test::gradient_error(both, {random({2, 6, 5}, 1), random({2, 6, 5}, 2), random({2, 5}, 3)}) < 1e-7);
-    const auto twice = [&](const std::vector<Tensor>& x) { return std::vector{gated_scan(x[0], x[0], kind).h}; };
-    CHECK(test::gradient_error(twice, {random({2, 6, 5}, 4)}) < 1e-7);
-  }
+TEST_CASE("gated_scan: gradients with documents and a state and without, also where one tensor is gate and candidate") {
+  const test::Poison poison;
+  const std::vector<Tensor> with = {random({2, 6, 5}, 1), random({2, 6, 5}, 2), random({2, 5}, 3)};
+  const std::vector<Tensor> without = {with[0], with[1], Tensor()};
+  for (Candidate kind : kBoth)
+    for (const Tensor& segments : {Tensor(), documents()}) {
+      const auto both = [&](const std::vector<Tensor>& x) {
+        const ScanResult r = gated_scan(x[0], x[1], kind, x[2], segments);
+        return std::vector{r.h, r.last};
+      };
+      const auto last = [&](const std::vector<Tensor>& x) { return std::vector{both(x)[1]}; };
+      CHECK(test::gradient_error(both, with) < 1e-7);
+      CHECK(test::gradient_error(both, without) < 1e-7);
+      CHECK(test::gradient_error(last, with) < 1e-7);
+      const auto twice = [&](const std::vector<Tensor>& x) { return both({x[0], x[0], x[1]}); };
+      CHECK(test::gradient_error(twice, {with[0], with[2]}) < 1e-7);
+    }
 }
 
 TEST_CASE("gated_scan: every instruction set and width, f32 near f64, and gradients that add") {

@@ -6,6 +6,7 @@
 
 #include "kernels/rows.h"
 #include "ops/op_checks.h"
+#include "recurrence/reference_selective_scan.h"
 
 using namespace effllm;
 using test::max_diff;

@@ -15,7 +15,6 @@ void fill(Kernels<float>& f, Kernels<double>& d) {
   fill_loss(f, d);
   fill_position(f, d);
   fill_optimizer(f, d);
-  fill_scan(f, d);
   fill_gated_scan(f, d);
   fill_fused_scan(f, d);
   fill_selective_scan(f, d);
@@ -30,7 +29,6 @@ void fill(Kernels<float>& f, Kernels<double>& d) {
   fill_gla(f, d);
   fill_delta(f, d);
   fill_delta_backward(f, d);
-  fill_dplr(f, d);
   fill_ttt(f, d);
   fill_attention(f, d);
   fill_packed(f, d);

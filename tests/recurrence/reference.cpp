@@ -35,8 +35,7 @@ ScanResult reference_scan(const Tensor& a, const Tensor& b, const Tensor& h0, co
 }
 
 GlaResult reference_gla(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& log_decay,
-                        const Tensor& state0, const Tensor& segments, const GlaOptions& options,
-                        const Tensor& log_value_decay) {
+                        const Tensor& state0, const Tensor& segments, const GlaOptions& options) {
   const int64_t batch = q.dim(0), tokens = q.dim(1), heads = options.heads,
                 key_heads = options.key_heads > 0 ? options.key_heads : heads, dk = q.cols() / key_heads,
                 dv = v.cols() / heads;
@@ -57,8 +56,6 @@ GlaResult reference_gla(const Tensor& q, const Tensor& k, const Tensor& v, const
             if (options.exclusive) y += read * s;
             if (options.decay == Decay::scalar) s *= std::exp(at(log_decay, constant ? 0 : row, h));
             if (options.decay == Decay::key) s *= std::exp(at(log_decay, row, h * dk + i));
-            if (log_value_decay.defined()) s *= std::exp(at(log_value_decay, row, h * dv + j));
-            if (options.decay == Decay::value) s *= std::exp(at(log_decay, row, h * dv + j));
             s += at(k, row, key) * at(v, row, h * dv + j);
             if (!options.exclusive) y += read * s;
           }

@@ -1,6 +1,6 @@
-#include <cmath>
+#include "recurrence/reference_selective_scan.h"
 
-#include "recurrence/selective_scan.h"
+#include <cmath>
 
 namespace effllm {
 
