@@ -25,7 +25,7 @@ demo: all
 test: tests
 	@scripts/test.sh $(BUILD)
 
-# What a change must pass: no warning, format, layers, configurations, tests.
+# What a change must pass: no warning, format, layers, no name that nobody reads, configurations, tests.
 check: strict format lint test
 	@scripts/fetch_data.sh kjv
 	@$(EFFLLM) check $$(find configs -name '*.yaml')

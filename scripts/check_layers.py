@@ -27,7 +27,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.}~-])/wor[k]/")
 SINGLE_INCLUDERS = [
     ("yaml-cpp", re.compile(r"yaml-cpp/"), ["src/config/yaml.cpp"]),
     ("oneDNN", re.compile(r"(oneapi/dnnl/)?dnnl"), ["src/kernels/gemm*.cpp"]),
-    ("HDF5", re.compile(r"(hdf5|H5|hdf5_hl|H5LT|H5DS)\w*\.h$|hdf5/"), ["src/io/hdf5.cpp", "src/io/hdf5_*.cpp"]),
+    ("HDF5", re.compile(r"(hdf5|H5|hdf5_hl|H5LT|H5DS)\w*\.h$|hdf5/"), ["src/io/hdf5.cpp", "src/io/hdf5_*.cpp", "tests/io/hdf5_read.cpp"]),
     ("OpenMP", re.compile(r"omp\.h$"), ["src/kernels/parallel.cpp"]),
     ("CLI11", re.compile(r"CLI/"), ["apps/*"]),
     ("OpenSSL", re.compile(r"openssl/"), ["src/base/hash.cpp"]),

@@ -85,8 +85,8 @@ ExitCode show_data(const Common& common, const std::string& name) {
   const Manifest& m = corpus.manifest();
   const auto chars = build_tokenizer("byte", corpus.text());
   std::vector<std::vector<std::string>> rows = {{"split", "bytes", "documents"}};
-  nlohmann::json j = {
-      {"name", m.name}, {"title", m.title}, {"license", m.license}, {"sha256", m.sha256}, {"bytes", m.bytes}};
+  nlohmann::json j = {{"name", m.name},       {"title", m.title},   {"license", m.license},
+                      {"sources", m.sources}, {"sha256", m.sha256}, {"bytes", m.bytes}};
   j.update(text_json(corpus));
   for (Split s : {Split::train, Split::val, Split::test}) {
     if (corpus.text(s).empty()) continue;
@@ -98,7 +98,8 @@ ExitCode show_data(const Common& common, const std::string& name) {
   if (common.json)
     print_json(j);
   else
-    fmt::print("{}: {}\nlicence: {}\nSHA-256: {}\ntext: {}\n\n{}", m.name, m.title, m.license, m.sha256,
+    fmt::print("{}: {}\nlicence: {}\n{}SHA-256: {}\ntext: {}\n\n{}", m.name, m.title, m.license,
+               m.sources.empty() ? "" : fmt::format("sources: {}\n", fmt::join(m.sources, ", ")), m.sha256,
                describe(corpus.facts(), corpus.text()), table(rows));
   say_doubts(corpus);
   return ExitCode::ok;

@@ -33,7 +33,7 @@ TOLERANCE = 1e-5
 MODEL_KEYS = {"d_model", "tie_embeddings", "positions", "max_tokens", "final_norm", "embedding_scale", "layers"}
 TRAINING_KEYS = {"dropout", "init"}
 LAYER_KEYS = {"mixer", "ffn", "norm", "id", "weights"}
-NOT_WEIGHTS = ("opt.", "state.", "buffers.", "train.")
+NOT_WEIGHTS = ("opt.", "state.", "train.")
 
 
 class ReadLog(dict[str, Array]):

@@ -46,11 +46,11 @@ BenchWork prepare(Build build, const ConfigNode& options, const BenchShape& s, b
     cx.state = state.get();
     m->mixer->forward(prompt, cx);
   }
-  const Tensor token = Tensor::full({1, s.width}, DType::f32, 0.1);
+  const Tensor token = Tensor::full({1, 1, s.width}, DType::f32, 0.1);
   w.step = [m, state, token] {
     Context cx;
     cx.state = state.get();
-    m->mixer->step(token, cx);
+    m->mixer->forward(token, cx);
   };
   return w;
 }

@@ -45,7 +45,6 @@ struct StepTimings {
   Quantiles seconds, p1024, ratio;  // ratio: model FLOPs over time, over P_1024 just before and after the step
   size_t repetitions = 0;
   double first_step_s = 0;  // from the start of the process to the end of the first step
-  double warm_step_s = 0;   // of the third step, before any product of the bench's own
   double peak_bytes = 0;    // resident, of the process after three steps
   double predicted_bytes = 0;
   bool contended = false;

@@ -18,6 +18,7 @@ struct Manifest {
   int64_t train_end = 0, val_end = 0;  // train [0, train_end), val [train_end, val_end), test [val_end, bytes)
   std::string document_separator;      // a document starts after each occurrence; empty: one document
   std::string fetch;                   // the command that gets the text, for messages; empty: there is none
+  std::vector<std::string> sources;    // where the text comes from, for people
 };
 
 enum class Split { train, val, test };

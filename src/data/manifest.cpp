@@ -177,6 +177,7 @@ Manifest read_manifest(const fs::path& file) {
   m.val_end = splits.val[1];
   m.document_separator = o.document_separator;
   m.fetch = o.fetch;
+  m.sources = o.sources;
   return m;
 }
 

@@ -43,7 +43,7 @@ class Continuation {
       prefill(std::max<int64_t>(1, longest_ / 2));
       return;
     }
-    logits_ = model_.step(Tensor::view_of(std::span(tokens_).last(1), {1, 1}), state_, reach_);
+    read(std::span(tokens_).last(1));
     ++filled_;
   }
   int32_t next(const SamplerOptions& o, uint64_t sample_index, uint64_t token_index) const {
@@ -60,10 +60,13 @@ class Continuation {
     const auto last = std::span(tokens_).last(static_cast<size_t>(length));
     for (int64_t from = 0; from < length; from += kPrefillPiece) {
       const int64_t n = std::min(kPrefillPiece, length - from);
-      const auto piece = last.subspan(static_cast<size_t>(from), static_cast<size_t>(n));
-      logits_ = model_.logits(Tensor::view_of(piece, {1, n}), reach_, &state_).row_range(n - 1, {1, model_.vocab()});
+      read(last.subspan(static_cast<size_t>(from), static_cast<size_t>(n)));
     }
     filled_ = length;
+  }
+  void read(std::span<const int32_t> piece) {
+    const auto n = static_cast<int64_t>(piece.size());
+    logits_ = model_.logits(Tensor::view_of(piece, {1, n}), reach_, &state_).row_range(n - 1, {1, model_.vocab()});
   }
 
   const LanguageModel& model_;

@@ -62,11 +62,9 @@ std::vector<double> distribution(std::span<const T> logits, const SamplerOptions
   return p;
 }
 
-template <class T>
-int32_t draw(std::span<const T> logits, const SamplerOptions& o, uint64_t sample_index, uint64_t token_index) {
-  const std::vector<double> p = distribution(logits, o);
+int32_t draw(const std::vector<double>& p, uint64_t seed, uint64_t sample_index, uint64_t token_index) {
   // Walked in the order of indices, so that one random number means the same whichever filter is on.
-  double left = RandomStream(o.seed, "decode.sample", sample_index, token_index).uniform(0);
+  double left = RandomStream(seed, "decode.sample", sample_index, token_index).uniform(0);
   size_t chosen = 0;
   for (size_t i = 0; i < p.size(); ++i) {
     if (p[i] == 0) continue;
@@ -92,10 +90,10 @@ std::vector<double> probabilities(std::span<const double> logits, const SamplerO
   return distribution(logits, o);
 }
 int32_t sample(std::span<const float> logits, const SamplerOptions& o, uint64_t sample_index, uint64_t token_index) {
-  return draw(logits, o, sample_index, token_index);
+  return draw(probabilities(logits, o), o.seed, sample_index, token_index);
 }
 int32_t sample(std::span<const double> logits, const SamplerOptions& o, uint64_t sample_index, uint64_t token_index) {
-  return draw(logits, o, sample_index, token_index);
+  return draw(probabilities(logits, o), o.seed, sample_index, token_index);
 }
 
 }  // namespace effllm

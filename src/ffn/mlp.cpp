@@ -63,7 +63,6 @@ constinit const FfnInfo mlp = describe_mixer<Mlp>({
     .paper = "Vaswani et al. 2017, arXiv:1706.03762",
     .source = "karpathy/nanoGPT@3adf61e, model.py",
     .deviations = "init as in GPT-2; biases are an option",
-    .bidirectional = true,
     .variants = kVariants,
 });
 

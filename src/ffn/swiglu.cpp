@@ -54,7 +54,6 @@ constinit const FfnInfo swiglu = describe_mixer<Swiglu>({
     .paper = "Shazeer 2020, arXiv:2002.05202",
     .source = "fla-org/flash-linear-attention@bc3b101, modules/mlp.py; its paper gives no start",
     .deviations = "init N(0, 0.02), of both layers, as there; the inner width is not rounded up unless asked",
-    .bidirectional = true,
     .variants = kVariants,
 });
 

@@ -95,11 +95,7 @@ void copy_stored(const StoredTensor& from, const std::string& path, const Tensor
   }
 }
 
-constexpr std::string_view kBuffers = "buffers.";
-
-bool is_parameter(std::string_view name) {
-  return !name.starts_with("opt.") && !name.starts_with("state.") && !name.starts_with(kBuffers);
-}
+bool is_parameter(std::string_view name) { return !name.starts_with("opt.") && !name.starts_with("state."); }
 
 }  // namespace
 
@@ -114,7 +110,6 @@ void save_checkpoint(const std::filesystem::path& file, const ParamStore& params
     tensors.push_back({name, stored(t.dtype()), sizes(t.shape()), bytes.data(), bytes.size()});
   };
   for (const Parameter* p : params.sorted()) put(p->name, p->value);
-  for (const NamedBuffer& b : params.buffers()) put(fmt::format("{}{}", kBuffers, b.name), b.value);
   for (const auto& m : more) put(m.name, m.value);
   metadata["format"] = "pt";  // what readers of other projects look for
   metadata["effllm_format"] = "checkpoint";
@@ -138,15 +133,6 @@ std::string misfit(const SafetensorsFile& file, const ParamStore& store) {
 void load_parameters(const SafetensorsFile& file, const std::string& path, const ParamStore& store) {
   if (const std::string wrong = misfit(file, store); !wrong.empty()) throw CheckpointError("{}: {}", path, wrong);
   for (const Parameter* p : store.sorted()) load_tensor(file, path, p->name, p->value);
-  size_t buffers = 0;
-  for (const auto& t : file.tensors()) buffers += t.name.starts_with(kBuffers);
-  for (const NamedBuffer& b : store.buffers())
-    if (!load_tensor(file, path, fmt::format("{}{}", kBuffers, b.name), b.value))
-      throw CheckpointError("{}: lacks the buffer `{}` {}, which the model of this configuration needs", path, b.name,
-                            b.shape.str());
-  if (buffers != store.buffers().size())
-    throw CheckpointError("{}: holds {} buffers, the model of this configuration has {}", path, buffers,
-                          store.buffers().size());
 }
 
 bool load_tensor(const SafetensorsFile& file, const std::string& path, const std::string& name, const Tensor& to) {
@@ -173,10 +159,6 @@ std::string parameter_hash(const ParamStore& params) {
   for (const Parameter* p : params.sorted()) {
     h.update(p->name);
     h.update(dense_bytes(p->value));
-  }
-  for (const NamedBuffer& b : params.buffers()) {
-    h.update(b.name);
-    h.update(dense_bytes(b.value));
   }
   return h.hex();
 }

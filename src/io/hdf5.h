@@ -44,9 +44,4 @@ struct H5Document {
 // not be empty or contain '/'.
 void write_hdf5(const std::filesystem::path& path, const H5Document& document);
 
-// The numbers of one 1-D dataset such as "train/loss". IoError where the file cannot be read, DataError where it is
-// damaged or holds what write_hdf5 never writes (links to other files, plugins, absurd sizes): HDF5 itself opens no
-// path, but its parser is not safe against files made to attack it, so don't feed it downloads.
-std::vector<double> read_hdf5_series(const std::filesystem::path& path, std::string_view dataset);
-
 }  // namespace effllm

@@ -249,10 +249,7 @@ JournalData read_journal(const std::filesystem::path& path) {
     const std::string_view line = std::string_view(content).substr(begin, end - begin);
     // The newline is what makes a line finished: without it even one that parses may still be growing.
     if (end == std::string::npos || (!line.empty() && !reader.take(line))) {
-      if (last)
-        reader.data.torn = true;
-      else
-        ++reader.data.bad_lines;
+      if (!last) ++reader.data.bad_lines;  // the last was cut short, and is dropped
     }
     if (last) break;
     begin = end + 1;

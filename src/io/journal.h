@@ -55,7 +55,6 @@ struct JournalData {
   std::string run_id, config_sha256;                      // of the first header; empty where there is none
   std::vector<JournalTable> tables;                       // by first appearance
   std::vector<H5Document::Event> events;                  // all of them; each resumption is an event too
-  bool torn = false;                                      // the last line was cut short, and dropped
   int64_t bad_lines = 0;                                  // dropped before the last: cut short by an earlier end
   const JournalTable* find(std::string_view kind) const;  // null where missing
 };

@@ -58,15 +58,4 @@ Tensor ResidualBlock::forward(Tensor x, const Context& outer, ModelState::Block*
   return tap(cx, "residual", x);
 }
 
-Tensor ResidualBlock::step(Tensor x, const Context& outer, ModelState::Block& state) const {
-  Context cx = outer;
-  cx.site = mixer_site_;
-  cx.state = &state.mixer;
-  x = add(x, mixer_->step(mixer_norm_(x), cx));
-  if (!ffn_) return x;
-  cx.site = ffn_site_;
-  cx.state = &state.ffn;
-  return add(x, ffn_->step((*ffn_norm_)(x), cx));
-}
-
 }  // namespace effllm

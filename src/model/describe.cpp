@@ -32,7 +32,7 @@ Tensor ids(int64_t tokens) { return Tensor::dense({1, tokens}, DType::i32); }
 double decode_flops_after(const LanguageModel& model, int64_t tokens) {
   return metered([&] {
            ModelState s = model.make_state(1, tokens + 1);
-           model.step(ids(1), s);
+           model.logits(ids(1), {}, &s);
          })
       .forward_flops;
 }
@@ -105,7 +105,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context) 
         [&, i] {
           const StateSpec ffn = block.ffn() ? block.ffn()->state_spec(context + 1) : StateSpec{};
           ModelState::Block s{block.mixer().make_state(1, context + 1, DType::f32), make_state(ffn, 1, DType::f32)};
-          block.step(Tensor::empty({1, config.d_model}, DType::f32), {}, s);
+          block.forward(stream(1), {}, &s);
         });
   }
   add(

@@ -140,18 +140,6 @@ Tensor LanguageModel::loss(const Tensor& ids, const Tensor& targets, double weig
   return head_loss(body(ids, cx, state), targets, weight);
 }
 
-Tensor LanguageModel::step(const Tensor& ids, ModelState& state, const Context& cx) const {
-  Context with;
-  with.taps = cx.taps;
-  with.reach = cx.reach;
-  const Tensor positions = positions_of(ids, with, &state);
-  with.positions = &positions;
-  Tensor x = embed(ids, with, &state).reshape({ids.dim(0), config_.d_model});
-  for (int64_t i = 0; i < layers(); ++i) x = block(i).step(std::move(x), with, state.blocks[static_cast<size_t>(i)]);
-  advance(state, 1, nullptr);
-  return head(x);
-}
-
 ModelState LanguageModel::make_state(int64_t batch, int64_t capacity) const {
   ModelState s;
   for (const auto& b : blocks_)

@@ -25,7 +25,6 @@ class ResidualBlock {
  public:
   ResidualBlock(const LayerSpec& spec, double dropout, const MixerArgs& args, const Scope& scope);
   Tensor forward(Tensor x, const Context& cx, ModelState::Block* state) const;
-  Tensor step(Tensor x, const Context& cx, ModelState::Block& state) const;  // [B, D]
   const SequenceMixer& mixer() const { return *mixer_; }
   const SequenceMixer* ffn() const { return ffn_.get(); }
 
@@ -65,8 +64,6 @@ class LanguageModel {
   // Sum of -log p(target) times `weight` over targets that count, [1] f64; advances the state.
   Tensor loss(const Tensor& ids, const Tensor& targets, double weight, const Context& cx,
               ModelState* state = nullptr) const;
-  // One token each: ids i32 [B, 1] -> logits [B, Q]. Of the context, taps and reach matter.
-  Tensor step(const Tensor& ids, ModelState& state, const Context& cx = {}) const;
   ModelState make_state(int64_t batch, int64_t capacity) const;
   void advance(ModelState& state, int64_t tokens, const Tensor* segments) const;
   int64_t state_bytes(int64_t tokens) const;  // of one sequence, an upper bound

@@ -39,7 +39,7 @@ enum class Direction { causal, bidirectional };
 // Keys of the random numbers: which step of which run, and the global index of the first sample of this call.
 struct StepInfo {
   uint64_t seed = 0;
-  int64_t step = 0, total_steps = 0, first_sample = 0;
+  int64_t step = 0, first_sample = 0;
 };
 
 // May look at a value, or put another of the same shape in its place. Names such as "layers.3.mixer.out".

@@ -18,8 +18,7 @@ void Nested::append_fields(StateSpec& spec, int64_t tokens) const {
   }
 }
 
-template <class Run>
-Tensor Nested::with_state(const Context& outer, int64_t first, Run run) const {
+Tensor Nested::forward(const Tensor& x, const Context& outer, int64_t first) const {
   Context cx = outer;
   const std::string site = fmt::format("{}.{}", outer.site, name_);
   cx.site = site;
@@ -30,17 +29,9 @@ Tensor Nested::with_state(const Context& outer, int64_t first, Run run) const {
     own.seen = outer.state->seen.clone();
     cx.state = &own;
   }
-  const Tensor y = tap(cx, "out", run(cx));
+  const Tensor y = tap(cx, "out", mixer_->forward(x, cx));
   if (outer.state) std::ranges::move(own.fields, begin);
   return y;
-}
-
-Tensor Nested::forward(const Tensor& x, const Context& outer, int64_t first) const {
-  return with_state(outer, first, [&](const Context& cx) { return mixer_->forward(x, cx); });
-}
-
-Tensor Nested::step(const Tensor& x, const Context& outer, int64_t first) const {
-  return with_state(outer, first, [&](const Context& cx) { return mixer_->step(x, cx); });
 }
 
 }  // namespace effllm

@@ -18,15 +18,11 @@ class Nested {
   int64_t fields() const { return fields_; }
   int64_t sequences_together() const { return mixer_->sequences_together(); }
   LongText long_text(int64_t trained) const { return mixer_->long_text(trained); }
-  // As the mixer's own forward() and step(), at the site "<site>.<name>", with its output tapped as "out" there. Its
-  // fields are those of the outer state from `first` on; `seen` is read, and counted by the outer mixer.
+  // As the mixer's own forward(), at the site "<site>.<name>", with its output tapped as "out" there. Its fields are
+  // those of the outer state from `first` on; `seen` is read, and counted by the outer mixer.
   Tensor forward(const Tensor& x, const Context& outer, int64_t first) const;
-  Tensor step(const Tensor& x, const Context& outer, int64_t first) const;
 
  private:
-  template <class Run>
-  Tensor with_state(const Context& outer, int64_t first, Run run) const;
-
   std::string name_;
   std::shared_ptr<const SequenceMixer> mixer_;
   int64_t fields_;

@@ -109,12 +109,6 @@ Parameter& ParamStore::add_shared(std::string name, const Shape& shape, Init ini
   return add(std::move(name), shape, std::move(init), traits);
 }
 
-NamedBuffer& ParamStore::add_buffer(std::string name, const Shape& shape, Init init) {
-  for (const NamedBuffer& b : buffers_) require(b.name != name, "the buffer `{}` is declared twice", name);
-  buffers_.push_back({.name = std::move(name), .shape = shape, .init = std::move(init), .value = {}});
-  return buffers_.back();
-}
-
 void ParamStore::lay_out(DType type) {
   type_ = type;
   sorted_.clear();
@@ -148,12 +142,6 @@ void ParamStore::materialize(uint64_t seed, DType type) {
     p.value.slot = parameter_slot(static_cast<int>(i));
     initialise(p.name, p.init, p.value, seed);
   }
-  buffer_memory_.clear();
-  for (NamedBuffer& b : buffers_) {
-    buffer_memory_.push_back(std::make_unique<Slab>(b.shape.numel(), type));
-    b.value = Tensor::view_of(buffer_memory_.back()->raw(), b.shape, type, b.shape.cols());
-    initialise(b.name, b.init, b.value, seed);
-  }
 }
 
 void ParamStore::as_meta(DType type) {
@@ -164,7 +152,6 @@ void ParamStore::as_meta(DType type) {
     p.value = Tensor::view_of(nothing, p.shape, type, p.shape.cols());
     p.value.slot = parameter_slot(static_cast<int>(i));
   }
-  for (NamedBuffer& b : buffers_) b.value = Tensor::view_of(nothing, b.shape, type, b.shape.cols());
 }
 
 const Parameter* ParamStore::find(std::string_view name) const {
@@ -194,10 +181,6 @@ Parameter& Scope::param(std::string_view name, const Shape& shape, Init init, Tr
 
 Parameter& Scope::shared(std::string_view name, const Shape& shape, Init init, Traits traits) const {
   return store_->add_shared(std::string(name), shape, std::move(init), traits);
-}
-
-NamedBuffer& Scope::buffer(std::string_view name, const Shape& shape, Init init) const {
-  return store_->add_buffer(fmt::format("{}{}", prefix_, name), shape, std::move(init));
 }
 
 }  // namespace effllm

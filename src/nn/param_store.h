@@ -64,15 +64,6 @@ struct Parameter {
   int64_t extent = 0;  // elements in a slab, padding included
 };
 
-// What belongs to a model and is saved with it, but is not trained: a router's bias, averages of loads. In checkpoints
-// under "buffers.<name>".
-struct NamedBuffer {
-  std::string name;
-  Shape shape;
-  Init init;
-  Tensor value;  // untracked
-};
-
 // Memory for one number per parameter element (values, a gradient, a moment), touched once and kept.
 class Slab {
  public:
@@ -109,14 +100,12 @@ class ParamStore {
   Parameter& add(std::string name, const Shape& shape, Init init, Traits traits);
   // The same for parts that share a parameter: the first declares it, the others must ask for the same shape.
   Parameter& add_shared(std::string name, const Shape& shape, Init init, Traits traits);
-  NamedBuffer& add_buffer(std::string name, const Shape& shape, Init init);
   // Allocates the value slab and fills it.
   void materialize(uint64_t seed, DType type);
   void as_meta(DType type);  // values have shapes but no memory
   // In the order of names, which is the order of indices and of slabs.
   const std::vector<Parameter*>& sorted() const { return sorted_; }
   const Parameter* find(std::string_view name) const;
-  const std::deque<NamedBuffer>& buffers() const { return buffers_; }
   int64_t count() const;  // numbers to learn
   int64_t slab_elements() const { return slab_elements_; }
   DType dtype() const { return type_; }
@@ -133,8 +122,6 @@ class ParamStore {
   std::unordered_map<std::string_view, Parameter*> by_name_;
   std::vector<Parameter*> sorted_;
   std::unique_ptr<Slab> values_;
-  std::deque<NamedBuffer> buffers_;
-  std::vector<std::unique_ptr<Slab>> buffer_memory_;
   int64_t slab_elements_ = 0;
   DType type_ = DType::f32;
 };
@@ -147,7 +134,6 @@ class Scope {
   Parameter& param(std::string_view name, const Shape& shape, Init init, Traits traits = {}) const;
   // One for the whole model, whoever asks for it: `name` is without this scope's prefix.
   Parameter& shared(std::string_view name, const Shape& shape, Init init, Traits traits = {}) const;
-  NamedBuffer& buffer(std::string_view name, const Shape& shape, Init init) const;
   const std::string& prefix() const { return prefix_; }
 
  private:

@@ -11,15 +11,4 @@ Tensor SequenceMixer::forward(const Tensor& x, const Context& cx) const {
   return y;
 }
 
-Tensor SequenceMixer::step(const Tensor& x, const Context& cx) const {
-  require(x.shape().rank() == 2 && cx.state, "step() takes [B, D] and a state");
-  Tensor y = mix_one(x, cx);
-  advance(*cx.state, 1, cx.segments);
-  return y;
-}
-
-Tensor SequenceMixer::mix_one(const Tensor& x, const Context& cx) const {
-  return mix(x.reshape({x.dim(0), 1, x.dim(1)}), cx).reshape(x.shape());
-}
-
 }  // namespace effllm

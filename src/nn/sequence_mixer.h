@@ -27,8 +27,6 @@ class SequenceMixer {
   // x: [B, T, D] -> [B, T, D]. Continues from cx.state and leaves the final state there: any way of cutting a sequence
   // into calls gives the same result. While a tape records, the state's fields are inputs and outputs of ops.
   Tensor forward(const Tensor& x, const Context& cx) const;
-  // One token, x: [B, D] -> [B, D]: equals forward() over a sequence of one. Needs cx.state.
-  Tensor step(const Tensor& x, const Context& cx) const;
   // What is remembered after `tokens` tokens: an upper bound per sequence.
   virtual StateSpec state_spec(int64_t tokens) const = 0;
   // How many sequences training should keep in one shard: more than one where they share work, as sequential cells do.
@@ -42,7 +40,6 @@ class SequenceMixer {
 
  protected:
   virtual Tensor mix(const Tensor& x, const Context& cx) const = 0;
-  virtual Tensor mix_one(const Tensor& x, const Context& cx) const;  // by default mix() on T = 1
 };
 
 struct MixerArgs {
@@ -62,8 +59,7 @@ struct MixerInfo {
   // The code that formula, start, norms and rates follow, "owner/repository@commit", and what of it; "none: why".
   std::string_view source;
   std::string_view deviations = "";
-  bool bidirectional = false;  // can also follow Direction::bidirectional
-  bool causal_form = true;     // false: can follow nothing else, and continues from no state
+  bool causal_form = true;  // false: it follows Direction::bidirectional alone, and continues from no state
   Waivers waivers = {};
   std::string_view unseen = "";  // which options meet what in a longer text than training's: LongText::unseen
   std::string_view tiny = "{}";  // options for D = 8 whose boundaries a short test crosses

@@ -50,39 +50,8 @@ class MultiplyGroupsOp final : public Op {
   }
 };
 
-class GroupDotOp final : public Op {
- public:
-  explicit GroupDotOp(int64_t groups) : groups_(groups) {}
-  std::string_view name() const override { return "group_dot"; }
-  Outputs infer(std::span<const Tensor> in) const override {
-    require(
-        groups_ > 0 && in[0].shape() == in[1].shape() && in[0].dtype() == in[1].dtype() && in[0].cols() % groups_ == 0,
-        "group_dot: {} and {} in {} groups", in[0].shape().str(), in[1].shape().str(), groups_);
-    return {{in[0].shape().with(-1, groups_), in[0].dtype()}};
-  }
-  Cost cost(std::span<const Tensor> in) const override {
-    return {2 * count(in[0]), 2 * count(in[0]), 2 * bytes(in[0]), 4 * bytes(in[0])};
-  }
-  Keeps keeps() const override { return {.inputs = 3}; }
-  void forward(Forward& c) override {
-    dispatch_float(c.in(0).dtype(), [&]<class T>() { dot<T>(c.in(0), c.in(1), c.out(0), false); });
-  }
-  void backward(Backward& c) override {
-    dispatch_float(c.dtype(), [&]<class T>() {
-      for (int i : {0, 1})
-        if (const Sink s = c.sink(i); s.into.defined()) scale<T>(c.in(1 - i), c.grad(0), s.into, s.accumulate);
-    });
-  }
-
- private:
-  int64_t groups_;
-};
-
 }  // namespace
 
 Tensor multiply_groups(const Tensor& x, const Tensor& g) { return run(std::make_unique<MultiplyGroupsOp>(), {x, g}); }
-Tensor group_dot(const Tensor& a, const Tensor& b, int64_t groups) {
-  return run(std::make_unique<GroupDotOp>(groups), {a, b});
-}
 
 }  // namespace effllm

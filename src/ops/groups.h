@@ -6,7 +6,5 @@ namespace effllm {
 
 // Each group of n columns of x [.., G*n] times its factor in g [.., G].
 Tensor multiply_groups(const Tensor& x, const Tensor& g);
-// a . b of each of `groups` groups of columns: [.., G*n] twice -> [.., G].
-Tensor group_dot(const Tensor& a, const Tensor& b, int64_t groups);
 
 }  // namespace effllm

@@ -1,5 +1,6 @@
 #include "recurrence/fused_scan.h"
 
+#include "autodiff/op.h"
 #include "recurrence/column_blocks.h"
 #include "recurrence/segments.h"
 

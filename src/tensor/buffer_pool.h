@@ -34,7 +34,6 @@ class BufferPool {
   size_t live_bytes() const { return live_; }  // handed out now
   size_t peak_bytes() const { return peak_; }  // most ever handed out
   size_t reserved_bytes() const { return reserved_; }
-  void reset_peak() { peak_ = live_; }
   // Test builds fill buffers with NaN, so that a read before a write shows. Default: EFFLLM_POISON of the build.
   static bool poison;
 

@@ -82,7 +82,7 @@ void Rehearsal::sample(int64_t prompt, int64_t tokens, const ContextLimit& limit
   for (int64_t n : {std::min(prompt, kPrefillPiece), prompt % kPrefillPiece})
     if (n > 0) model_.logits(Tensor::dense({1, n}, DType::i32), cx, &state);
   ModelState own = state.clone();
-  model_.step(Tensor::dense({1, 1}, DType::i32), own, cx);
+  model_.logits(Tensor::dense({1, 1}, DType::i32), cx, &own);
 }
 
 }  // namespace effllm

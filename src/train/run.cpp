@@ -127,7 +127,6 @@ RunOutcome Run::train() {
           .interrupted = interrupted_,
           .best_val = at_.best_val,
           .best_bits = best_bits(),
-          .last_eval = last_eval_,
           .prompt = example_prompt(corpus_.text(Split::train)),
           .next_split = corpus_.text(Split::test).empty() ? config_.eval.split : "test"};
 }

@@ -59,7 +59,7 @@ double Trainer::run_shard(const Batch& batch, const Shard& shard, int64_t step, 
   if (!batch.segments.empty()) segments = Tensor::view_of(std::span(batch.segments).subspan(from, n), shape);
   Context cx;
   cx.phase = Phase::train;
-  cx.when = {.seed = options_.seed, .step = step, .total_steps = 0, .first_sample = batch.first_sample + shard.first};
+  cx.when = {.seed = options_.seed, .step = step, .first_sample = batch.first_sample + shard.first};
   cx.segments = segments.defined() ? &segments : nullptr;
 
   ModelState state;

@@ -53,6 +53,12 @@ Tensor token_range(const Tensor& x, int64_t from, int64_t to) {
   return x.shape().rank() == 2 ? part.reshape({batch, n}) : part;
 }
 
+std::vector<int64_t> every_token(int64_t tokens) {
+  std::vector<int64_t> cuts;
+  for (int64_t t = 1; t < tokens; ++t) cuts.push_back(t);
+  return cuts;
+}
+
 Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way) {
   const int64_t batch = ids.dim(0), tokens = ids.dim(1);
   Outcome out;
@@ -62,7 +68,7 @@ Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way) {
   cx.chunk = way.chunk;
   cx.phase = way.phase;
   cx.taps = &taps;
-  if (way.cuts.empty() && !way.steps) {
+  if (way.cuts.empty()) {
     cx.segments = way.segments;
     out.logits = model.logits(ids, cx);
     return out;
@@ -70,24 +76,14 @@ Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way) {
   out.logits = Tensor::dense({batch, tokens, model.vocab()}, model.params().dtype());
   ModelState state = model.make_state(batch, tokens);
   std::vector<int64_t> ends = way.cuts;
-  if (way.steps) {
-    ends.clear();
-    for (int64_t t = 1; t < tokens; ++t) ends.push_back(t);
-  }
   ends.push_back(tokens);
   int64_t from = 0;
   for (int64_t to : ends) {
     choices.from = from;
     const Tensor piece = token_range(ids, from, to);
-    Tensor logits;
-    if (way.steps) {
-      logits = model.step(piece, state, cx).reshape({batch, 1, model.vocab()});
-    } else {
-      const Tensor segments = way.segments ? segments_of(*way.segments, from, to) : Tensor();
-      cx.segments = way.segments ? &segments : nullptr;
-      logits = model.logits(piece, cx, &state);
-    }
-    put_tokens(logits, out.logits, from);
+    const Tensor segments = way.segments ? segments_of(*way.segments, from, to) : Tensor();
+    cx.segments = way.segments ? &segments : nullptr;
+    put_tokens(model.logits(piece, cx, &state), out.logits, from);
     from = to;
   }
   return out;

@@ -18,7 +18,6 @@ struct Outcome {
 
 struct Way {
   std::vector<int64_t> cuts = {};  // tokens before which a new call begins
-  bool steps = false;              // each token by LanguageModel::step
   int64_t chunk = 0;               // Context::chunk
   Phase phase = Phase::infer;
   const Tensor* segments = nullptr;  // i64 [B, T]
@@ -26,6 +25,8 @@ struct Way {
 
 // ids: i32 [B, T].
 Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way = {});
+// Cuts of a sequence into single tokens.
+std::vector<int64_t> every_token(int64_t tokens);
 // Tokens [from, to) of every row.
 Tensor token_range(const Tensor& x, int64_t from, int64_t to);
 

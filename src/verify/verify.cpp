@@ -90,7 +90,7 @@ class Verifier {
   }
 
   void single_tokens() {
-    compare(begin("single tokens", bound()), run(model_, ids_, {.steps = true}), 0, whole_, "steps");
+    compare(begin("single tokens", bound()), run(model_, ids_, {.cuts = every_token(tokens_)}), 0, whole_, "steps");
     end();
   }
 

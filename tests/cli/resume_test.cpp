@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "cli/system.h"
-#include "io/hdf5.h"
+#include "io/hdf5_read.h"
 #include "io/journal.h"
 #include "io/run_folder.h"
 

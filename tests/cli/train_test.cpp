@@ -4,7 +4,7 @@
 #include <regex>
 
 #include "cli/system.h"
-#include "io/hdf5.h"
+#include "io/hdf5_read.h"
 #include "io/journal.h"
 
 using namespace effllm::test;

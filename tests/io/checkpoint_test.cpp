@@ -125,28 +125,3 @@ TEST_CASE("checkpoint: files of others and of later versions are refused") {
   CHECK(has(error("foreign"), "is it a checkpoint of effllm?"));
   CHECK(has(error("later"), "format version 3; this program reads versions 1 to 2"));
 }
-
-TEST_CASE("checkpoint: buffers come back too, and those of another model are refused") {
-  const TempFolder folder("buffers");
-  const auto build = [](ParamStore& s, bool second) {
-    const Scope router = Scope(s) / "router";
-    router.param("weight", {2, 3}, Init::ones());
-    router.buffer("bias", {3}, Init::zeros());
-    if (second) router.buffer("load", {3}, Init::zeros());
-    s.materialize(1, DType::f32);
-  };
-  ParamStore a, b, more;
-  build(a, false);
-  build(b, false);
-  build(more, true);
-  put(a.buffers()[0].value, 0, 1, 0.25);
-  CHECK(parameter_hash(a) != parameter_hash(b));
-  const auto path = folder / "a.safetensors", both = folder / "both.safetensors";
-  save_checkpoint(path, a, {}, {});
-  save_checkpoint(both, more, {}, {});
-  load_parameters(SafetensorsFile(path), "a", b);
-  CHECK(at(b.buffers()[0].value, 0, 1) == 0.25);
-  CHECK(parameter_hash(a) == parameter_hash(b));
-  CHECK(has(message_of<CheckpointError>([&] { load_parameters(SafetensorsFile(path), "a", more); }), "router.load"));
-  CHECK(has(message_of<CheckpointError>([&] { load_parameters(SafetensorsFile(both), "a", b); }), "2 buffers"));
-}

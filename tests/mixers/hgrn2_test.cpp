@@ -37,7 +37,7 @@ TEST_CASE("hgrn2: layers share one floor, 0 in the first and growing with depth"
     fill(s.fields[0], 1);
     Context cx;
     cx.state = &s;
-    m.step(Tensor::zeros({1, 8}, DType::f64), cx);
+    m.forward(Tensor::zeros({1, 1, 8}, DType::f64), cx);
     const double decay = at(s.fields[0], 0, 0), index = l == 0 ? 0.0 : static_cast<double>(l - 1);
     CHECK(decay == doctest::Approx(index / 3 + (1 - index / 3) / 2).epsilon(1e-13));
     CHECK(decay > before);

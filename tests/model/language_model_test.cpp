@@ -31,15 +31,14 @@ constexpr std::string_view kHybrids[] = {
     "{mixer: {type: retnet, heads: 2}, ffn: none}]}",
 };
 
-// Row t of the logits of a model that takes `ids` in pieces that end at `cuts`; a cut of every token uses step().
-Tensor in_pieces(const LanguageModel& model, const Tensor& ids, const std::vector<int64_t>& cuts, bool steps) {
+// The logits of a model that takes `ids` in pieces that end at `cuts`.
+Tensor in_pieces(const LanguageModel& model, const Tensor& ids, const std::vector<int64_t>& cuts) {
   const int64_t batch = ids.dim(0), tokens = ids.dim(1);
   ModelState state = model.make_state(batch, tokens);
   const Tensor all = Tensor::empty({batch, tokens, kVocab}, DType::f64);
   int64_t from = 0;
   for (int64_t to : cuts) {
-    const Tensor piece = columns_of(ids, from, to);
-    const Tensor y = steps ? model.step(piece, state) : model.logits(piece, {}, &state);
+    const Tensor y = model.logits(columns_of(ids, from, to), {}, &state);
     for (int64_t b = 0; b < batch; ++b)
       for (int64_t t = from; t < to; ++t)
         for (int64_t q = 0; q < kVocab; ++q) put(all, b * tokens + t, q, at(y, b * (to - from) + t - from, q));
@@ -51,7 +50,7 @@ Tensor in_pieces(const LanguageModel& model, const Tensor& ids, const std::vecto
 
 }  // namespace
 
-TEST_CASE("language model: the logits of a whole sequence are those of its pieces and of single steps") {
+TEST_CASE("language model: the logits of a whole sequence are those of its pieces and of single tokens") {
   const Poison poison;
   const Threads one(1);
   constexpr int64_t kTokens = 17;
@@ -63,11 +62,10 @@ TEST_CASE("language model: the logits of a whole sequence are those of its piece
     REQUIRE(max_abs(whole) > 0.01);
     std::vector<int64_t> singles;
     for (int64_t t = 1; t <= kTokens; ++t) singles.push_back(t);
-    CHECK(max_diff(whole, in_pieces(*model, ids, {kTokens}, false)) < 1e-10);
-    for (int64_t cut : {1, 3, 4, 5, 16}) CHECK(max_diff(whole, in_pieces(*model, ids, {cut, kTokens}, false)) < 1e-10);
-    CHECK(max_diff(whole, in_pieces(*model, ids, {2, 9, 10, kTokens}, false)) < 1e-10);
-    CHECK(max_diff(whole, in_pieces(*model, ids, singles, false)) < 1e-10);
-    CHECK(max_diff(whole, in_pieces(*model, ids, singles, true)) < 1e-10);
+    CHECK(max_diff(whole, in_pieces(*model, ids, {kTokens})) < 1e-10);
+    for (int64_t cut : {1, 3, 4, 5, 16}) CHECK(max_diff(whole, in_pieces(*model, ids, {cut, kTokens})) < 1e-10);
+    CHECK(max_diff(whole, in_pieces(*model, ids, {2, 9, 10, kTokens})) < 1e-10);
+    CHECK(max_diff(whole, in_pieces(*model, ids, singles)) < 1e-10);
   }
 }
 
@@ -126,7 +124,7 @@ TEST_CASE("language model: the gradient of the loss agrees with differences, tie
     y.data<int32_t>()[3] = -1;  // carries no loss
     Context cx;
     cx.phase = Phase::train;
-    cx.when = {.seed = 3, .step = 7, .total_steps = 0, .first_sample = 5};
+    cx.when = {.seed = 3, .step = 7, .first_sample = 5};
     const auto loss = [&] { return model->loss(x, y, 1.0 / 17, cx); };
     ParamStore& params = model->params();
     const Slab gradient(params.slab_elements(), DType::f64);
@@ -197,6 +195,22 @@ TEST_CASE("language model: taps see the values, and what they return is used") {
         "layers.2.ffn.out layers.2.mixer.out layers.2.residual ");
   CHECK(max_diff(model->head(seen["layers.2.residual"]), plain) == 0);
 
+  // A decoded token shows the same places.
+  std::string decoded;
+  const Taps list = [&](std::string_view name, const Tensor& value) {
+    CHECK(value.shape() == Shape{1, 1, 8});
+    decoded += std::string(name) + " ";
+    return value;
+  };
+  ModelState state = model->make_state(1, 7);
+  model->logits(ids, {}, &state);
+  Context one_token;
+  one_token.taps = &list;
+  model->logits(random_ids(1, 1, kVocab, 6), one_token, &state);
+  CHECK(decoded ==
+        "embedding.out layers.0.mixer.out layers.0.ffn.out layers.0.residual layers.1.mixer.out layers.1.residual "
+        "layers.2.mixer.out layers.2.ffn.out layers.2.residual ");
+
   // A residual stream put in place decides all that follows.
   const Tensor other = random({1, 6, 8}, 7);
   const Taps replace = [&](std::string_view name, const Tensor& value) {
@@ -221,7 +235,7 @@ TEST_CASE("language model: run(from, to) composes") {
   }
 }
 
-TEST_CASE("language model: beyond its learned positions there is a DataError, in whole and in steps") {
+TEST_CASE("language model: beyond its learned positions there is a DataError, in whole and token by token") {
   const Threads one(1);
   const auto model = build_model(kHybrids[1], kVocab, 16);
   CHECK(model->longest() == 17);
@@ -230,6 +244,6 @@ TEST_CASE("language model: beyond its learned positions there is a DataError, in
                        "the model has learned positions for 17 tokens and can't follow a longer sequence", DataError);
   ModelState state = model->make_state(1, 20);
   model->logits(random_ids(1, 17, kVocab, 1), {}, &state);
-  CHECK_THROWS_AS(model->step(random_ids(1, 1, kVocab, 1), state), DataError);
+  CHECK_THROWS_AS(model->logits(random_ids(1, 1, kVocab, 1), {}, &state), DataError);
   CHECK(build_model(kHybrids[0], kVocab, 16)->longest() > int64_t{1} << 40);
 }

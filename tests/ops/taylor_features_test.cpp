@@ -22,13 +22,16 @@ test::Function of_heads(int64_t heads) {
 TEST_CASE("taylor_features: phi(q).phi(k) = 1 + q.k / sqrt f + (q.k)^2 / (2 f)") {
   for (int64_t f : {1, 2, 5, 16, 17}) {
     const Tensor q = random({3, 2 * f}, 1), k = random({3, 2 * f}, 2);
-    const Tensor scores = group_dot(taylor_features(q, 2), taylor_features(k, 2), 2);
+    const Tensor p = taylor_features(q, 2), s = taylor_features(k, 2);
+    const int64_t width = p.cols() / 2;
     for (int64_t r = 0; r < 3; ++r)
       for (int64_t h = 0; h < 2; ++h) {
         double dot = 0;
         for (int64_t c = h * f; c < (h + 1) * f; ++c) dot += at(q, r, c) * at(k, r, c);
         dot /= std::sqrt(static_cast<double>(f));
-        CHECK(at(scores, r, h) == doctest::Approx(1 + dot + dot * dot / 2).epsilon(1e-12));
+        double score = 0;
+        for (int64_t c = h * width; c < (h + 1) * width; ++c) score += at(p, r, c) * at(s, r, c);
+        CHECK(score == doctest::Approx(1 + dot + dot * dot / 2).epsilon(1e-12));
       }
   }
   CHECK(taylor_width(16) == 153);

@@ -59,9 +59,7 @@ std::vector<int64_t> cuts(const MixerInfo& info, int64_t n) {
   return all;
 }
 
-Tensor first_row(const Tensor& x, int64_t t) {  // x[:, t] as [B, D]
-  return tokens(x, t, t + 1).reshape({x.dim(0), x.cols()});
-}
+Tensor token(const Tensor& x, int64_t t) { return tokens(x, t, t + 1); }  // x[:, t] as [B, 1, D]
 
 // One step of training without its update: the output, and the gradients of x and of all parameters.
 std::vector<Tensor> train_pass(const Built& m, const Tensor& x) {
@@ -192,11 +190,7 @@ void check_splits(const Built& m, const MixerInfo& info, int64_t n, int64_t widt
     CHECK(max_diff(m.forward(tokens(x, cut, n), &s), tokens(whole, cut, n)) < bound);
   }
   MixerState s = m.mixer->make_state(kBatch, n, whole.dtype());
-  for (int64_t t = 0; t < n; ++t) {
-    Context cx;
-    cx.state = &s;
-    CHECK(max_diff(m.mixer->step(first_row(x, t), cx), first_row(whole, t)) < bound);
-  }
+  for (int64_t t = 0; t < n; ++t) CHECK(max_diff(m.forward(token(x, t), &s), token(whole, t)) < bound);
   CHECK(s.seen.data<int64_t>()[0] == n);
 }
 
@@ -273,11 +267,7 @@ void check_documents(const Built& m, const MixerInfo& info) {
       const Tensor y = m.forward(tokens(x, from, to), &s, &documents, from > 0 ? 3 : 0);
       CHECK(max_diff(y, tokens(packed, from, to)) < 1e-10);
     }
-    for (int64_t t = rest; t < n; ++t) {
-      Context cx;
-      cx.state = &s;
-      CHECK(max_diff(m.mixer->step(first_row(x, t), cx), first_row(packed, t)) < 1e-10);
-    }
+    for (int64_t t = rest; t < n; ++t) CHECK(max_diff(m.forward(token(x, t), &s), token(packed, t)) < 1e-10);
     for (int64_t b = 0; b < kBatch; ++b) CHECK(s.seen.data<int64_t>()[b] == n - borders[static_cast<size_t>(b)]);
   }
 }
@@ -290,11 +280,8 @@ void check_no_hidden_memory(const Built& m, const MixerInfo& info) {
                yb = m.forward(xb);
   MixerState a = m.mixer->make_state(kBatch, n, DType::f64), b = a.clone();
   for (int64_t t = 0; t < n; ++t) {
-    Context ca, cb;
-    ca.state = &a;
-    cb.state = &b;
-    CHECK(max_diff(m.mixer->step(first_row(xa, t), ca), first_row(ya, t)) < 1e-10);
-    CHECK(max_diff(m.mixer->step(first_row(xb, t), cb), first_row(yb, t)) < 1e-10);
+    CHECK(max_diff(m.forward(token(xa, t), &a), token(ya, t)) < 1e-10);
+    CHECK(max_diff(m.forward(token(xb, t), &b), token(yb, t)) < 1e-10);
     if (t == n / 2) a = a.clone();
   }
 }

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/checkpoint.h"
+#include "io/hdf5_read.h"
 #include "support/models.h"
 #include "support/run_calls.h"
 #include "train/loaded_model.h"

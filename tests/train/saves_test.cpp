@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "io/hdf5_read.h"
 #include "support/models.h"
 #include "support/run_calls.h"
 

@@ -55,7 +55,7 @@ TEST_CASE("verify: mechanisms that choose show what they chose, the same in ever
       "heads: 2, compress_block: 4, compress_stride: 2, select_block: 2, select: 4, window: 5}}]}",
       kVocab, 32);
   const Tensor ids = random_ids(2, 25, kVocab, 3);
-  const Outcome whole = run(*model, ids), steps = run(*model, ids, {.steps = true});
+  const Outcome whole = run(*model, ids), steps = run(*model, ids, {.cuts = every_token(25)});
   for (const char* place : {"layers.0.mixer", "layers.1.mixer"}) {
     CAPTURE(place);
     const Tensor chosen = whole.choices.at(std::string(place) + ".selected"),

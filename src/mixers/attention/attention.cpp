@@ -164,7 +164,6 @@ constinit const MixerInfo attention = describe_mixer<Attention>({
     .source = "karpathy/nanoGPT@3adf61e, model.py: the start; RoPE, windows and sinks from their papers",
     .deviations = "init as in GPT-2; q, k and v are one matrix; RoPE turns pairs (i, i + dh/2) as GPT-NeoX "
                   "does; sinks keep their positions",
-    .bidirectional = true,
     .unseen = "without `position: alibi`, where the window with its sinks is longer than the sequences of training, "
               "or there is none: RoPE's distances and the number of keys; sinks with RoPE: their distances",
     .tiny = "{heads: 2}",

@@ -160,7 +160,6 @@ constinit const MixerInfo mla = describe_mixer<Mla>({
     .deviations = "RoPE turns pairs (i, i + r/2) where the authors' code turns neighbours; no YaRN; c and the rotated "
                   "key come from one matrix, as there; the absorbed form is chosen by its cost, and never while "
                   "gradients are recorded",
-    .bidirectional = true,
     .unseen = "RoPE's distances and the number of keys",
     .tiny = "{heads: 2}",
     .variants = kVariants,

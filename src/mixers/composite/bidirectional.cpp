@@ -71,7 +71,6 @@ constinit const MixerInfo bidirectional = describe_mixer<Bidirectional>({
     .source = "none: a construction, not a layer of anybody's",
     .deviations = "the two outputs are added where the paper's output layer reads both side by side; there is no "
                   "configs/mixers/bidirectional.yaml, because next_token, a causal objective, can't train it",
-    .bidirectional = true,
     .causal_form = false,
     .waivers = {.split = kNoForm, .causal = kNoForm},
     .tiny = "{of: {type: min_gru}}",

@@ -60,25 +60,17 @@ class Parallel final : public SequenceMixer {
 
  protected:
   Tensor mix(const Tensor& x, const Context& cx) const override {
-    return average([&](const Nested& b, int64_t first) { return b.forward(x, cx, first); });
-  }
-  Tensor mix_one(const Tensor& x, const Context& cx) const override {
-    return average([&](const Nested& b, int64_t first) { return b.step(x, cx, first); });
-  }
-
- private:
-  template <class Run>
-  Tensor average(Run run) const {
     Tensor sum;
     int64_t first = 0;
     for (size_t i = 0; i < branches_.size(); ++i) {
-      const Tensor y = norms_[i](run(branches_[i], first));
+      const Tensor y = norms_[i](branches_[i].forward(x, cx, first));
       sum = sum.defined() ? add(sum, y) : y;
       first += branches_[i].fields();
     }
     return branches_.size() == 1 ? sum : scale(sum, 1 / static_cast<double>(branches_.size()));
   }
 
+ private:
   std::vector<Nested> branches_;
   std::vector<RmsNorm> norms_;
 };
@@ -100,7 +92,6 @@ constinit const MixerInfo parallel = describe_mixer<Parallel>({
     .deviations =
         "branches are whole mixers with projections of their own, where Hymba's heads share one input and one "
         "output projection; no meta tokens, no keys and values shared between layers",
-    .bidirectional = true,
     .unseen = "what its branches meet",
     .tiny = "{branches: [{type: attention, heads: 2, window: 5}, {type: gla, heads: 2, gate_rank: 3}]}",
     .period = 5,
