@@ -77,7 +77,7 @@ void print_parameters(const RunConfig& c, int64_t vocab) {
 
 ExitCode describe(const Common& common, const DescribeArgs& args) {
   const auto [c, vocab, text] = source_of(args.model, args.set);
-  const ModelCost cost = count_cost(c.model, vocab, c.train.context);
+  const ModelCost cost = count_cost(c.model, vocab, c.train.context, c.train.recomputes());
   const double memory = plan_memory(c, vocab, threads(), text).total();
   if (common.json) {
     nlohmann::json j = {{"context", cost.context},
@@ -124,7 +124,7 @@ ExitCode check(const Common& common, const CheckArgs& args) {
       Diagnostics found;
       for (const Doubt& d : ready.doubts) found.error(d.where, d.message);
       found.throw_if_any();
-      const ModelCost cost = count_cost(c.model, ready.tokenizer->vocab_size(), c.train.context);
+      const ModelCost cost = count_cost(c.model, ready.tokenizer->vocab_size(), c.train.context, c.train.recomputes());
       all.push_back({{"config", file},
                      {"exit_code", 0},
                      {"parameters", cost.total.parameters},

@@ -36,7 +36,7 @@ void dry_run(const Common& common, const TrainArgs& args, RunConfig c) {
   }
   for (const Doubt& d : ready.doubts) print_stderr("warning: " + d.message + "\n");
   if (!ready.note.empty() && !common.quiet) print_stderr(ready.note + "\n");
-  const ModelCost cost = count_cost(c.model, ready.tokenizer->vocab_size(), c.train.context);
+  const ModelCost cost = count_cost(c.model, ready.tokenizer->vocab_size(), c.train.context, c.train.recomputes());
   const ShardPlan plan = plan_shards(c.train, LanguageModel(c.model, ready.tokenizer->vocab_size()));
   const std::string yaml = to_yaml(write_run_config(c));
   if (common.json) {

@@ -1,5 +1,6 @@
 #include "autodiff/checkpoint.h"
 
+#include <optional>
 #include <utility>
 
 #include "autodiff/meter.h"
@@ -14,16 +15,28 @@ class CheckpointOp final : public Op {
 
   // The inner run needs no second one for its shape: it is done here and its result handed over in forward.
   Outputs infer(std::span<const Tensor> in) const override {
-    Tape::Paused pause;
-    y_ = f_(in[0].untracked());
+    const Meter* meter = Meter::current();
+    const Cost before = meter ? meter->total : Cost();
+    {
+      Tape dropped;
+      const Tape::Recording recording(dropped);
+      y_ = f_(dropped.leaf(in[0])).untracked();
+    }
+    if (meter) {
+      again_.backward_flops = meter->total.forward_flops - before.forward_flops;
+      again_.backward_bytes = meter->total.forward_bytes - before.forward_bytes;
+    }
     Outputs made{{y_.shape(), y_.dtype()}};
     if (MetaMode::on()) y_ = Tensor();  // forward, which would take it, is skipped
     return made;
   }
-  Cost cost(std::span<const Tensor>) const override { return {}; }  // the inner ops were counted as they ran
+  Cost cost(std::span<const Tensor>) const override { return again_; }  // the first call's ops were counted as they ran
   Keeps keeps() const override { return {.inputs = 1}; }
   void forward(Forward& c) override { c.out(0) = std::exchange(y_, Tensor()); }
+  bool runs_ops_backward() const override { return true; }
   void backward(Backward& c) override {
+    std::optional<Meter> unheard;  // cost() has told
+    if (Meter::current()) unheard.emplace();
     Tape tape;
     Tensor x = tape.leaf(c.in(0)), y;
     {
@@ -37,6 +50,7 @@ class CheckpointOp final : public Op {
  private:
   std::function<Tensor(const Tensor&)> f_;
   mutable Tensor y_;
+  mutable Cost again_;
 };
 
 }  // namespace

@@ -7,7 +7,9 @@
 
 namespace effllm {
 
-// y = f(x), where f is a pure function of x and of parameters. Gradients are the same to the bit as without.
+// y = f(x), where f gives the same in a second call: of x, of parameters and of what it holds. Both calls are recorded,
+// the first on a tape that is dropped, so that f takes the ways that it would take without this. Gradients are the same
+// to the bit. A Meter counts the second call's forward as backward.
 Tensor checkpoint(std::function<Tensor(const Tensor&)> f, const Tensor& x);
 
 }  // namespace effllm

@@ -112,6 +112,8 @@ class Op {
   virtual Keeps keeps() const { return {}; }
   // Told of shapes alone, so that the peak of a model can be known before it runs. Inputs that are absent have no dims.
   virtual Scratch scratch(std::span<const TensorSpec>) const { return {}; }
+  // True where backward runs ops of its own: it is then run on shapes too, so that what they take is counted.
+  virtual bool runs_ops_backward() const { return false; }
   virtual void forward(Forward&) = 0;
   virtual void backward(Backward&) = 0;
   // True where outputs are column ranges of input 0 in the same memory, so that their gradients may be written into

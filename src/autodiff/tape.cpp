@@ -116,7 +116,7 @@ void Tape::watch_gradients(const NanWatch& watch, const Record& r) const {
 }
 
 void Tape::run_backward(Record& r, std::span<const Tensor> grads) {
-  if (MetaMode::on()) {
+  if (MetaMode::on() && !r.op->runs_ops_backward()) {
     std::vector<TensorSpec> specs;
     for (const auto& i : r.in) {
       specs.push_back(i.spec);

@@ -49,9 +49,11 @@ StepBench::StepBench(const RunConfig& config, int64_t vocab)
                  config.groups, model_.params()),
       flops_(tokens() * model_flops_per_token(config.model, vocab, config.train.context)) {
   const TrainOptions& t = config_.train;
-  trainer_ = std::make_unique<Trainer>(
-      model_, optimizer_, plan_shards(t, model_),
-      StepOptions{.seed = static_cast<uint64_t>(t.seed), .clip = config.optim.clip, .carry_state = t.carry_state});
+  trainer_ = std::make_unique<Trainer>(model_, optimizer_, plan_shards(t, model_),
+                                       StepOptions{.seed = static_cast<uint64_t>(t.seed),
+                                                   .clip = config.optim.clip,
+                                                   .carry_state = t.carry_state,
+                                                   .recompute = t.recomputes()});
   for (int64_t i = 0; i < kBatches; ++i) batches_.push_back(structured_batch(i, t.batch, t.context, vocab));
 }
 

@@ -15,7 +15,22 @@ Cost metered(const std::function<void()>& f) {
   return meter.total;
 }
 
-double both(const Cost& c) { return c.forward_flops + c.backward_flops; }
+// FLOPs of forward and backward of what f runs, on a tape: blocks may recompute.
+double trained(const std::function<void()>& f) {
+  const Cost c = metered([&] {
+    Tape tape;
+    const Tape::Recording recording(tape);
+    f();
+  });
+  return c.forward_flops + c.backward_flops;
+}
+
+Context training(bool recompute) {
+  Context cx;
+  cx.phase = Phase::train;
+  cx.recompute = recompute;
+  return cx;
+}
 
 int64_t parameters_under(const ParamStore& store, std::string_view prefix) {
   const auto& all = store.sorted();
@@ -38,43 +53,41 @@ double decode_flops_after(const LanguageModel& model, int64_t tokens) {
 }
 
 // For backward, of one sequence.
-double kept_bytes(const LanguageModel& model, int64_t tokens) {
+double kept_bytes(const LanguageModel& model, int64_t tokens, const Context& train) {
   const MetaMode meta;
-  Context train;
-  train.phase = Phase::train;
   Tape tape;
   const Tape::Recording recording(tape);
   model.loss(ids(tokens), ids(tokens), 1, train);
   return static_cast<double>(tape.kept_bytes());
 }
 
-LengthCost cost_at(const LanguageModel& model, int64_t tokens) {
-  Context train;
-  train.phase = Phase::train;
+LengthCost cost_at(const LanguageModel& model, int64_t tokens, const Context& train) {
   const auto n = static_cast<double>(tokens);
   return {.tokens = tokens,
-          .train_flops = both(metered([&] { model.loss(ids(tokens), ids(tokens), 1, train); })) / n,
+          .train_flops = trained([&] { model.loss(ids(tokens), ids(tokens), 1, train); }) / n,
           .prefill_flops = metered([&] { model.logits(ids(tokens), {}); }).forward_flops / n,
           .decode_flops = decode_flops_after(model, tokens),
-          .kept_bytes = kept_bytes(model, tokens) / n,
+          .kept_bytes = kept_bytes(model, tokens, train) / n,
           .state_bytes = model.state_bytes(tokens),
           .cache_bytes = 2 * model.config().d_model * model.layers() * tokens * static_cast<int64_t>(sizeof(float))};
 }
 
 }  // namespace
 
-ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context) {
+ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, bool recompute) {
   LanguageModel model(config, vocab);
   model.params().as_meta(DType::f32);
   ModelCost c;
   c.context = context;
   const auto n = static_cast<double>(context);
-  Context train;
-  train.phase = Phase::train;
-  const auto stream = [&](int64_t tokens) { return Tensor::empty({1, tokens, config.d_model}, DType::f32); };
+  const Context train = training(recompute);
+  const auto stream = [&](int64_t tokens) {
+    const Tensor x = Tensor::empty({1, tokens, config.d_model}, DType::f32);
+    return Tape::recording() ? Tape::recording()->leaf(x) : x;
+  };
   const auto add = [&](LayerCost row, const std::function<Tensor(const Context&)>& whole,
                        const std::function<void()>& one) {
-    row.train_flops = both(metered([&] { whole(train); })) / n;
+    row.train_flops = trained([&] { whole(train); }) / n;
     row.prefill_flops = metered([&] { whole({}); }).forward_flops / n;
     row.decode_flops = metered(one).forward_flops;
     c.total.parameters += row.parameters;
@@ -119,25 +132,23 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context) 
         model.head(Tensor::empty({1, config.d_model}, DType::f32));
       });
 
-  c.kept_bytes = kept_bytes(model, context);
+  c.kept_bytes = kept_bytes(model, context, train);
   for (int64_t tokens : {int64_t{256}, int64_t{1024}, int64_t{4096}, int64_t{16384}})
-    c.lengths.push_back(cost_at(model, tokens));
+    c.lengths.push_back(cost_at(model, tokens, train));
   return c;
 }
 
-double train_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context) {
+double train_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context, bool recompute) {
   LanguageModel model(config, vocab);
   model.params().as_meta(DType::f32);
-  Context train;
-  train.phase = Phase::train;
-  return both(metered([&] { model.loss(ids(context), ids(context), 1, train); })) / static_cast<double>(context);
+  const Context train = training(recompute);
+  return trained([&] { model.loss(ids(context), ids(context), 1, train); }) / static_cast<double>(context);
 }
 
 double model_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context) {
   LanguageModel model(config, vocab);
   model.params().as_meta(DType::f32);
-  Context train;
-  train.phase = Phase::train;
+  const Context train = training(false);
   return 3 * metered([&] { model.loss(ids(context), ids(context), 1, train); }).dense_flops /
          static_cast<double>(context);
 }

@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 
+#include "autodiff/checkpoint.h"
 #include "base/text.h"
 #include "ops/arithmetic.h"
 #include "ops/dropout.h"
@@ -32,6 +33,26 @@ std::vector<PlaceAmongKind> places_among_kind(const ModelConfig& config) {
   for (size_t i = 0; i < places.size(); ++i)
     if (!config.layers[i].same_as) places[i].count = count[config.layers[i].mixer.type()];
   return places;
+}
+
+// block(x), of which the tape keeps x alone. Backward runs it again from the state that it started from.
+Tensor recomputed(const ResidualBlock& block, const Tensor& x, const Context& cx, ModelState::Block* state) {
+  ModelState::Block before;
+  if (state) {
+    before = *state;  // ops put new tensors in the place of fields; the counts move on where they are
+    before.mixer.seen = state->mixer.seen.clone();
+    before.ffn.seen = state->ffn.seen.clone();
+  }
+  const auto held = [](const Tensor* t) { return t ? *t : Tensor(); };
+  const auto run = [&block, cx, before, carries = state != nullptr, now = state, segments = held(cx.segments),
+                    positions = held(cx.positions)](const Tensor& in) mutable {
+    Context mine = cx;
+    mine.segments = segments.defined() ? &segments : nullptr;
+    mine.positions = positions.defined() ? &positions : nullptr;
+    ModelState::Block* first = std::exchange(now, nullptr);
+    return block.forward(in, mine, first ? first : carries ? &before : nullptr);
+  };
+  return checkpoint(run, x);
 }
 
 }  // namespace
@@ -109,8 +130,11 @@ Tensor LanguageModel::embed(const Tensor& ids, const Context& cx, const ModelSta
 }
 
 Tensor LanguageModel::run(Tensor x, int64_t from, int64_t to, const Context& cx, ModelState* state) const {
-  for (int64_t i = from; i < to; ++i)
-    x = block(i).forward(std::move(x), cx, state ? &state->blocks[static_cast<size_t>(i)] : nullptr);
+  const bool recompute = cx.recompute && Tape::recording();
+  for (int64_t i = from; i < to; ++i) {
+    ModelState::Block* own = state ? &state->blocks[static_cast<size_t>(i)] : nullptr;
+    x = recompute ? recomputed(block(i), x, cx, own) : block(i).forward(std::move(x), cx, own);
+  }
   return x;
 }
 

@@ -51,6 +51,7 @@ struct Context {
   // Tokens that attention sees at most, the own one included, where it says that it keeps to this (LongText); the same
   // in all calls of a state. 0: no limit.
   int64_t reach = 0;
+  bool recompute = false;      // the tape keeps of each block its input alone, and backward runs the block again
   Phase phase = Phase::infer;  // train: dropout, and the training form where a mechanism has two
   Direction direction = Direction::causal;
   StepInfo when;

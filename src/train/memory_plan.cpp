@@ -112,7 +112,9 @@ MemoryPlan plan_memory(const RunConfig& c, int64_t vocab, int workers, const Tex
                        (c.data.reset == "document" ? 16 : 8);    // inputs, targets, documents
   return {{{"the program", kRun + 2 * kHugePage * workers, ""},  // pools begin pages that they do not fill
            {"weights, gradients and moments", weight_bytes(c, r), "model.d_model, the number of layers"},
-           {"training steps", trainers * step, "train.context, train.shard_tokens"},
+           {"training steps", trainers * step,
+            c.train.recomputes() ? "train.context, train.shard_tokens"
+                                 : "train.context, train.shard_tokens, or take train.recompute: block"},
            {"batches", batch, "train.batch, train.context"},
            {"checkpoints", checkpoint, "model.d_model, the number of layers"},
            {"carried states", carried, "train.batch, the windows of attention"},

@@ -49,6 +49,7 @@ void Rehearsal::shard(int64_t sequences, const Taps* taps) {
   Context cx;
   cx.phase = Phase::train;
   cx.taps = taps;
+  cx.recompute = config_.train.recomputes() && !taps;  // a tap looks at each block once
   const Tensor ids = Tensor::dense({sequences, config_.train.context}, DType::i32);
   ModelState state;
   if (carried_ > 0) state = model_.make_state(sequences, carried_);

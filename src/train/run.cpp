@@ -64,12 +64,14 @@ Run::Run(RunRequest request)
                                        StepOptions{.seed = static_cast<uint64_t>(config_.train.seed),
                                                    .clip = config_.optim.clip,
                                                    .carry_state = config_.train.carry_state,
+                                                   .recompute = config_.train.recomputes(),
                                                    .carried_tokens = carried_tokens(config_, train_tokens)});
   if (config_.train.carry_state) trainer_->prepare_carried(config_.train.batch);
   config_.train.lanes =
       static_cast<int64_t>(trainer_->plan().lanes.size());  // what was chosen stands in the resolved file
   guess_.emplace(tokenizer_->vocab_size(), config_.schedule.warmup);
-  flops_per_token_ = train_flops_per_token(config_.model, tokenizer_->vocab_size(), config_.train.context);
+  flops_per_token_ =
+      train_flops_per_token(config_.model, tokenizer_->vocab_size(), config_.train.context, config_.train.recomputes());
   if (const auto note = beyond_training(*model_, trained_context(config_), evaluation_of(config_)); !note.empty())
     say("evaluation: " + note);
   if (newest) resume_from(*newest);

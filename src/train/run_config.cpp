@@ -110,6 +110,10 @@ void TrainOptions::visit(OptionVisitor& v) {
   v("shard_tokens", shard_tokens,
     "Tokens that one thread takes at a time. 0: 512, more where mixers want sequences together.", between(0, 1 << 24));
   v("carry_state", carry_state, "Rows keep their state from step to step (truncated backpropagation through time).");
+  v("recompute", recompute,
+    "block: keep what goes into each block and nothing else, run it again in backward: the same numbers from less "
+    "memory, with a forward pass of the blocks more.",
+    {"none", "block"});
   v("nonfinite", nonfinite, "skip: leave such a step out, stop at the fourth in a row. abort: stop at the first.",
     {"skip", "abort"});
   v("log_every", log_every, "Steps between rows of the journal.", at_least(1));
@@ -244,7 +248,7 @@ std::string experiment_hash(const RunConfig& c) {
   n.erase("name");
   n.erase("eval");
   for (const std::string_view key : kHorizons) n.find("train")->erase(key);
-  for (const char* key : {"log_every", "eval_every", "save_every", "save_seconds", "keep", "sample_every"})
+  for (const char* key : {"recompute", "log_every", "eval_every", "save_every", "save_seconds", "keep", "sample_every"})
     n.find("train")->erase(key);
   return sha256(to_yaml(n));
 }

@@ -31,8 +31,9 @@ struct TrainOptions final : Options {
   std::optional<double> max_epochs, max_flops, max_time;
   int64_t lanes = 0, shard_tokens = 0;
   bool carry_state = false;
-  std::string nonfinite = "skip";
+  std::string recompute = "none", nonfinite = "skip";
   int64_t log_every = 10, eval_every = 0, save_every = 0, save_seconds = 300, keep = 2, sample_every = 0;
+  bool recomputes() const { return recompute == "block"; }
   void visit(OptionVisitor& v) override;
 };
 

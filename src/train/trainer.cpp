@@ -59,6 +59,7 @@ double Trainer::run_shard(const Batch& batch, const Shard& shard, int64_t step, 
   if (!batch.segments.empty()) segments = Tensor::view_of(std::span(batch.segments).subspan(from, n), shape);
   Context cx;
   cx.phase = Phase::train;
+  cx.recompute = options_.recompute;
   cx.when = {.seed = options_.seed, .step = step, .first_sample = batch.first_sample + shard.first};
   cx.segments = segments.defined() ? &segments : nullptr;
 

@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <optional>
+#include <thread>
+
 #include "autodiff/meter.h"
 #include "ops/arithmetic.h"
 #include "ops/linear.h"
@@ -96,4 +99,53 @@ TEST_CASE("checkpoint: a meta run counts and keeps what a real one does, and hol
   const MetaMode on;
   CHECK(kept(Tensor::empty({5, 8}, DType::f64), meta_flops) == real);
   CHECK(meta_flops == real_flops);
+}
+
+TEST_CASE("checkpoint: the second run counts as backward, once, whether backward runs or not") {
+  const auto f = [](const Tensor& a) { return multiply(sigmoid(a), a); };
+  const auto counted = [&](bool recompute, bool backward) {
+    Tape tape;
+    const Meter meter;
+    const Tensor x = tape.leaf(random({5, 8}, 5));
+    Tensor y;
+    {
+      const Tape::Recording recording(tape);
+      y = recompute ? checkpoint(f, x) : f(x);
+    }
+    if (backward) tape.backward(y, random({5, 8}, 6));
+    return meter.total;
+  };
+  const Cost plain = counted(false, false);
+  CHECK(plain.forward_flops > 0);
+  for (const bool backward : {false, true}) {
+    const Cost again = counted(true, backward);
+    CHECK(again.forward_flops == plain.forward_flops);
+    CHECK(again.backward_flops == plain.backward_flops + plain.forward_flops);
+    CHECK(again.backward_bytes == plain.backward_bytes + plain.forward_bytes);
+  }
+}
+
+TEST_CASE("checkpoint: on shapes alone backward takes what a real one takes") {
+  const auto f = [](const Tensor& a) { return multiply(sigmoid(a), a); };
+  const auto most = [&](bool meta) {
+    size_t peak = 0;
+    std::jthread([&] {
+      std::optional<MetaMode> shapes;
+      if (meta) shapes.emplace();
+      const auto made = [&](uint64_t seed) {
+        return meta ? Tensor::empty({50, 80}, DType::f64) : random({50, 80}, seed);
+      };
+      Tape tape;
+      const Tensor x = tape.leaf(made(1));
+      Tensor y;
+      {
+        const Tape::Recording recording(tape);
+        y = checkpoint(f, checkpoint(f, x));
+      }
+      tape.backward(y, made(2));
+      peak = BufferPool::local().peak_bytes();
+    }).join();
+    return peak;
+  };
+  CHECK(most(true) == most(false));
 }

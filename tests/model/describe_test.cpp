@@ -110,6 +110,36 @@ TEST_CASE("describe: the layers add up to the model") {
   }
 }
 
+TEST_CASE("describe: blocks that run again cost their forward once more, and keep their inputs alone") {
+  const ModelConfig config =
+      one_layer("{mixer: {type: attention, heads: 4}, ffn: mlp}, {mixer: {type: gla, heads: 2}}");
+  const ModelCost once = count_cost(config, kVocab, kTokens), again = count_cost(config, kVocab, kTokens, true);
+  double blocks = 0;
+  for (size_t i = 0; i < once.layers.size(); ++i) {
+    const bool block = once.layers[i].what.starts_with("layers.");
+    const double more = block ? once.layers[i].prefill_flops : 0;
+    CHECK(again.layers[i].train_flops == doctest::Approx(once.layers[i].train_flops + more));
+    blocks += more;
+  }
+  CHECK(blocks > 0);
+  CHECK(again.total.train_flops == doctest::Approx(once.total.train_flops + blocks));
+  CHECK(again.total.prefill_flops == once.total.prefill_flops);
+  CHECK(train_flops_per_token(config, kVocab, kTokens, true) == doctest::Approx(again.total.train_flops));
+  LanguageModel model(config, kVocab);
+  model.params().materialize(1, DType::f32);
+  const Tensor ids = random_ids(1, kTokens, kVocab, 1);
+  Context cx;
+  cx.phase = Phase::train;
+  cx.recompute = true;
+  Tape tape;
+  {
+    const Tape::Recording recording(tape);
+    model.loss(ids, ids, 1, cx);
+  }
+  CHECK(again.kept_bytes == static_cast<double>(tape.kept_bytes()));
+  CHECK(again.kept_bytes < once.kept_bytes / 2);
+}
+
 TEST_CASE("describe: decoding costs more with every token of full attention, and nothing more of a fixed state") {
   const ModelCost full = cost_of("{mixer: {type: attention, heads: 4}}"),
                   fixed = cost_of("{mixer: {type: gla, heads: 2}}, {mixer: {type: attention, heads: 4, window: 16}}");

@@ -2,6 +2,7 @@
 #include "train/memory_refusal.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <thread>
 
@@ -9,6 +10,7 @@
 #include "kernels/parallel.h"
 #include "mixers/mixer.h"
 #include "model/language_model.h"
+#include "support/models.h"
 #include "support/tiny_run.h"
 #include "train/preflight.h"
 
@@ -21,9 +23,12 @@ RunConfig read_run(const std::string& yaml) {
   return read_run_config(parse_config(yaml, "memory.yaml"), "memory.yaml");
 }
 
-std::string configuration(const std::string& mixer, const std::string& ffn) {
-  return "model: {d_model: 64, layers: [{mixer: " + mixer + ", ffn: " + ffn +
-         "}]}\ntrain: {batch: 4, context: 64, lanes: 1, max_steps: 1}\n";
+std::string configuration(const std::string& mixer, const std::string& ffn, const std::string& more = "",
+                          int layers = 1) {
+  return fmt::format(
+      "model: {{d_model: 64, layers: [{{repeat: {}, of: [{{mixer: {}, ffn: {}}}]}}]}}\n"
+      "train: {{batch: 4, context: 64, lanes: 1, max_steps: 1{}}}\n",
+      layers, mixer, ffn, more);
 }
 
 double part(const MemoryPlan& plan, std::string_view what) {
@@ -47,6 +52,7 @@ double taken_by_step(const RunConfig& c, int64_t vocab) {
     const Tensor ids = Tensor::view_of(std::span(text), {c.train.batch, c.train.context});
     Context cx;
     cx.phase = Phase::train;
+    cx.recompute = c.train.recomputes();
     for (int repeat = 0; repeat < 2; ++repeat) {
       Tape tape;
       const Tape::Recording recording(tape);
@@ -78,6 +84,21 @@ TEST_CASE("memory: a step takes what was foreseen, with every mechanism of the l
     if (m->causal_form) compare("{type: " + std::string(m->name) + "}", "none");
   for (const FfnInfo* m : all_ffns()) compare("min_gru", "{type: " + std::string(m->name) + "}");
   set_threads(before);
+}
+
+TEST_CASE("memory: blocks that are run again keep less, as foreseen") {
+  const Threads one(1);
+  for (const char* mixer : {"{type: attention, heads: 4}", "{type: gla, heads: 2}", "{type: mamba2}", "{type: lstm}"}) {
+    CAPTURE(mixer);
+    const RunConfig plain = read_run(configuration(mixer, "swiglu", "", 6)),
+                    again = read_run(configuration(mixer, "swiglu", ", recompute: block", 6));
+    const double foreseen = part(plan_memory(again, 61, 1), "training steps"), taken = taken_by_step(again, 61);
+    CAPTURE(foreseen);
+    CAPTURE(taken);
+    CHECK(taken < 1.03 * foreseen + 20e3);
+    CHECK(foreseen < 1.25 * taken);
+    CHECK(foreseen < 0.5 * part(plan_memory(plain, 61, 1), "training steps"));
+  }
 }
 
 TEST_CASE("memory: evaluation, samples, batches and carried states are in the plan") {
