@@ -15,7 +15,13 @@ TEST_CASE("cli data and list: sizes add up, every name has a row") {
                                  "--separator", "9.\\n", "--json", "-q"});
   CHECK(uneven.code == 0);
   CHECK(json::parse(w.effllm({"data", "show", "b", "--json"}).out).at("splits").at("train").at("documents") > 10);
+  CHECK(own.at("sources").empty());
   const std::string manifest = read_text(w.scratch.path / "data/own.yaml");
+  std::string told = manifest;
+  told.replace(told.find("sources: []"), 11, "sources: [a shelf, a library]");
+  write_text(w.scratch.path / "data/told.yaml", told);
+  CHECK(json::parse(w.effllm({"data", "show", "told", "--json"}).out).at("sources") == json({"a shelf", "a library"}));
+  CHECK(w.effllm({"data", "show", "told"}).out.find("sources: a shelf, a library\n") != std::string::npos);
   CHECK(w.effllm({"data", "prepare", "own.txt", "--name", "own"}).code == 0);  // the same again
   for (const std::vector<std::string>& other :
        {std::vector<std::string>{"own.txt", "--train", "0.5"}, {"own.txt", "--separator", ":"}, {"tiny.yaml"}}) {
