@@ -28,6 +28,7 @@ struct Cost {
 struct TensorSpec {
   Shape shape;
   DType dtype;
+  bool dense = false;  // an output whose rows follow each other without padding
 };
 
 // What infer() returns: the outputs; the last `hidden` of them exist for backward only and are not handed out.

@@ -222,9 +222,11 @@ std::vector<Tensor> run_many(std::unique_ptr<Op> op, std::initializer_list<Tenso
   std::vector<Tensor> out;
   out.reserve(outputs.specs.size());
   const size_t visible = outputs.specs.size() - static_cast<size_t>(outputs.hidden);
-  for (size_t o = 0; o < outputs.specs.size(); ++o)
-    out.push_back(split || (o >= visible && !tape) ? Tensor()
-                                                   : Tensor::empty(outputs.specs[o].shape, outputs.specs[o].dtype));
+  for (size_t o = 0; o < outputs.specs.size(); ++o) {
+    const TensorSpec& s = outputs.specs[o];
+    const bool none = split || (o >= visible && !tape);
+    out.push_back(none ? Tensor() : s.dense ? Tensor::dense(s.shape, s.dtype) : Tensor::empty(s.shape, s.dtype));
+  }
   Forward cx(in, out, tape != nullptr);
   const Cost cost = Profile::on() ? op->cost(in) : Cost();
   if (!MetaMode::on() || split) {

@@ -36,7 +36,7 @@ class DeltaOp final : public Op {
               to_string(t.dtype()));
     }
     require_segments(name(), in[kSegments], q[0], q[1]);
-    return {{{v, type}, {state, type}, {v, type}}, 1};
+    return {{{v, type}, {state, type, true}, {v, type}}, 1};
   }
   Cost cost(std::span<const Tensor> in) const override {
     const int64_t heads = options_.heads, rows = in[kQ].rows(), dk = in[kQ].cols() / heads, dv = in[kV].cols() / heads;
@@ -56,7 +56,6 @@ class DeltaOp final : public Op {
   void forward(Forward& c) override {
     const int64_t batch = c.in(kQ).dim(0), heads = options_.heads;
     const DocumentStarts starts(c.in(kSegments));
-    if (!c.out(kState).is_dense()) c.out(kState) = Tensor::dense(c.out(kState).shape(), c.out(kState).dtype());
     dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
       for_each_head(batch, heads, work(c), [&](int64_t item, int64_t b, int64_t h) {
         const View<T> state = state_of_head<T>(c.out(kState), item);

@@ -50,7 +50,7 @@ class GlaOp final : public Op {
               to_string(t.dtype()));
     }
     require_segments(name(), in[kSegments], q[0], q[1]);
-    return {{v, type}, {state, type}};
+    return {{v, type}, {state, type, true}};
   }
   Cost cost(std::span<const Tensor> in) const override {
     const int64_t heads = options_.heads, rows = in[kQ].rows(), dk = in[kQ].cols() / key_heads(),
@@ -85,7 +85,6 @@ class GlaOp final : public Op {
   void forward(Forward& c) override {
     const int64_t batch = c.in(kQ).dim(0), heads = options_.heads;
     const DocumentStarts starts(c.in(kSegments));
-    if (!c.out(1).is_dense()) c.out(1) = Tensor::dense(c.out(1).shape(), c.out(1).dtype());
     dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
       for_each_head(batch, heads, work(c), [&](int64_t item, int64_t b, int64_t h) {
         const View<T> state = state_of_head<T>(c.out(1), item);

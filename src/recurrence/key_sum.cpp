@@ -27,7 +27,7 @@ class KeySumOp final : public Op {
         require(is_float(type) && t.dtype() == type, "key_sum: inputs of type {} and {}", to_string(type),
                 to_string(t.dtype()));
     require_segments(name(), in[kSegments], q[0], q[1]);
-    return Outputs({{o, type}, {z, type}, {{q[0], q[1], heads_}, type}}, 1);
+    return Outputs({{o, type}, {z, type, true}, {{q[0], q[1], heads_}, type}}, 1);
   }
   Cost cost(std::span<const Tensor> in) const override {
     const auto keys = static_cast<double>(in[kQ].numel()), values = static_cast<double>(in[kO].numel()),
@@ -41,7 +41,6 @@ class KeySumOp final : public Op {
   void forward(Forward& c) override {
     const DocumentStarts starts(c.in(kSegments));
     const int64_t tokens = c.in(kQ).dim(1);
-    if (!c.out(1).is_dense()) c.out(1) = Tensor::dense(c.out(1).shape(), c.out(1).dtype());
     Tensor unrecorded;
     if (!c.out(2).defined()) unrecorded = Tensor::empty({c.in(kQ).dim(0), tokens, heads_}, c.in(kQ).dtype());
     const Tensor& inverse = c.out(2).defined() ? c.out(2) : unrecorded;
