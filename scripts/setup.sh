@@ -14,7 +14,7 @@ packages=(
 for argument in "$@"; do
   case $argument in
     --dev)
-      packages+=(hdf5-tools python3-numpy python3-h5py)
+      packages+=(hdf5-tools python3-numpy python3-yaml python3-h5py)
       # The format of the source is that of Debian 12's clang-format: other versions have another.
       if grep -q '^VERSION_CODENAME=bookworm' /etc/os-release; then
         packages+=(clang-format-14 clang-tidy-14)

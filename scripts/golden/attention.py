@@ -7,11 +7,10 @@ Su et al. 2021 (arXiv:2104.09864), Press et al. 2021 (arXiv:2108.12409), Xiao et
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import document_positions, linear, rms_norm
 
 PAPER = "Vaswani et al. 2017 (arXiv:1706.03762); RoPE 2104.09864; ALiBi 2108.12409; GQA 2305.13245; sinks 2309.17453"
@@ -24,11 +23,11 @@ def head_sizes(options: Options, d_model: int) -> tuple[int, int, int]:
     return heads, int(options.get("kv_heads") or heads), int(options.get("head_dim") or d_model // heads)
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; the rows of qkv are q heads, then k heads, then v heads."""
     heads, kv_heads, dh = head_sizes(options, d_model)
     rows = (heads + 2 * kv_heads) * dh
-    result: dict[str, tuple[int, ...]] = {"qkv.weight": (rows, d_model), "out.weight": (d_model, heads * dh)}
+    result: Shapes = {"qkv.weight": (rows, d_model), "out.weight": (d_model, heads * dh)}
     if options.get("bias"):
         result |= {"qkv.bias": (rows,), "out.bias": (d_model,)}
     if options.get("qk_norm"):
@@ -107,33 +106,17 @@ def attention(
     return linear(mixed.reshape(batch, tokens, heads * dh), params["out.weight"], params.get("out.bias"))
 
 
-# variant: (options, direction, packed documents)
-VARIANTS: dict[str, tuple[Options, str, bool]] = {
-    "mha_rope": ({"heads": 2, "position": "rope"}, "causal", False),
-    "gqa": (
-        {"heads": 4, "kv_heads": 2, "head_dim": 4, "position": "rope", "rope_theta": 500, "qk_norm": True},
-        "causal",
-        False,
+VARIANTS = {
+    "mha_rope": Variant({"heads": 2, "position": "rope"}),
+    "gqa": Variant(
+        {"heads": 4, "kv_heads": 2, "head_dim": 4, "position": "rope", "rope_theta": 500, "qk_norm": True}
     ),
-    "mqa_alibi": ({"heads": 4, "kv_heads": 1, "position": "alibi"}, "causal", False),
-    "alibi_six_heads": ({"heads": 6, "head_dim": 4, "position": "alibi"}, "causal", False),
-    "window": ({"heads": 2, "window": 5, "position": "rope"}, "causal", False),
-    "window_sinks": ({"heads": 2, "window": 5, "sinks": 2, "position": "rope"}, "causal", False),
-    "none_bias": ({"heads": 2, "position": "none", "bias": True}, "causal", False),
-    "bidirectional": ({"heads": 2, "position": "rope"}, "bidirectional", False),
-    "bidirectional_window": ({"heads": 2, "window": 5, "position": "rope"}, "bidirectional", False),
-    "documents": ({"heads": 2, "window": 5, "sinks": 1, "position": "rope"}, "causal", True),
+    "mqa_alibi": Variant({"heads": 4, "kv_heads": 1, "position": "alibi"}),
+    "alibi_six_heads": Variant({"heads": 6, "head_dim": 4, "position": "alibi"}),
+    "window": Variant({"heads": 2, "window": 5, "position": "rope"}),
+    "window_sinks": Variant({"heads": 2, "window": 5, "sinks": 2, "position": "rope"}),
+    "none_bias": Variant({"heads": 2, "position": "none", "bias": True}),
+    "bidirectional": Variant({"heads": 2, "position": "rope"}, direction="bidirectional"),
+    "bidirectional_window": Variant({"heads": 2, "window": 5, "position": "rope"}, direction="bidirectional"),
+    "documents": Variant({"heads": 2, "window": 5, "sinks": 1, "position": "rope"}, documents=True),
 }
-
-
-def write(folder: Path) -> None:
-    """Writes attention.<variant>.safetensors for each variant."""
-    for variant, (options, direction, documents) in VARIANTS.items():
-        x, params = draw_case(f"attention.{variant}", shapes(options, D_MODEL))
-        segments = packed_segments() if documents else None
-        y = attention(x, params, options, segments, direction)
-        write_golden(folder, "mixer", "attention", variant, options, PAPER, x, y, params, segments, direction)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

@@ -6,18 +6,16 @@ Schuster & Paliwal 1997 (Bidirectional recurrent neural networks); for state-spa
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from branches import branch_shapes, run_branch, spread_norms
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant, spread_norms
 from equations import document_positions
+from mechanisms import branch_shapes, run_branch
 
 PAPER = "Schuster & Paliwal 1997; Zhu et al. 2024 (arXiv:2401.09417)"
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; tied, both readings have those named forward."""
     result = branch_shapes(options["of"], d_model, "forward")
     return result if options.get("tie") else result | branch_shapes(options["of"], d_model, "backward")
@@ -55,31 +53,17 @@ def bidirectional(
     return ahead + flip(back, positions)
 
 
+start = spread_norms
+
+ATTENTION: Options = {"type": "attention", "heads": 2, "window": 5, "position": "rope"}
 MIN_GRU: Options = {"type": "min_gru", "expand": 1, "candidate": "g", "conv": 3}
 GLA: Options = {"type": "gla", "heads": 2, "gate": "key", "gate_rank": 3}
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "min_gru": ({"of": MIN_GRU, "tie": False}, False),
-    "gla": ({"of": GLA | {"conv": 3}}, False),
-    "gla_tied": ({"of": GLA, "tie": True}, False),
-    "attention": ({"of": {"type": "attention", "heads": 2, "window": 5, "position": "rope"}}, False),
-    "documents": ({"of": GLA | {"conv": 3}, "tie": False}, True),
-    "documents_tied": ({"of": MIN_GRU | {"expand": 2}, "tie": True}, True),
+VARIANTS = {
+    "min_gru": Variant({"of": MIN_GRU, "tie": False}, direction="bidirectional"),
+    "gla": Variant({"of": GLA | {"conv": 3}}, direction="bidirectional"),
+    "gla_tied": Variant({"of": GLA, "tie": True}, direction="bidirectional"),
+    "attention": Variant({"of": ATTENTION}, direction="bidirectional"),
+    "documents": Variant({"of": GLA | {"conv": 3}, "tie": False}, documents=True, direction="bidirectional"),
+    "documents_tied": Variant({"of": MIN_GRU | {"expand": 2}, "tie": True}, documents=True, direction="bidirectional"),
 }
-
-
-def write(folder: Path) -> None:
-    """Writes bidirectional.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"bidirectional.{variant}", shapes(options, D_MODEL))
-        spread_norms(params)
-        segments = packed_segments() if documents else None
-        y = bidirectional(x, params, options, segments)
-        write_golden(
-            folder, "mixer", "bidirectional", variant, options, PAPER, x, y, params, segments, "bidirectional"
-        )
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
-from equations import document_positions, l2_normalize, linear, rms_norm, short_conv, sigmoid, silu, value_augmentation
+from common import Array, Options, Params, Shapes, Variant
+from equations import augment_shape, augmentation, document_positions, l2_normalize, linear, rms_norm, short_conv
+from equations import sigmoid, silu
 
 PAPER = "Yang et al. 2024 (arXiv:2406.06484); negative eigenvalues: Grazzi et al. 2024 (arXiv:2411.12537)"
 NORM_EPS = 1e-6  # of the models in flash-linear-attention
@@ -20,29 +19,24 @@ def widths(options: Options, d_model: int) -> tuple[int, int, int]:
     return int(options.get("heads", 4)), keys, values
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; the rows of qkv are q, k, then v."""
     heads, keys, values = widths(options, d_model)
-    result: dict[str, tuple[int, ...]] = {"qkv.weight": (2 * keys + values, d_model)}
+    result: Shapes = {"qkv.weight": (2 * keys + values, d_model)}
     if int(options.get("conv", 4)):
         result["conv.weight"] = (int(options.get("conv", 4)), 2 * keys + values)
     result |= {"beta.weight": (heads, d_model), "norm.weight": (values // heads,), "out.weight": (d_model, values)}
-    if options.get("augment", "none") == "dwconv":
-        result["augment.weight"] = (heads, int(options.get("augment_taps", 32)))
+    result |= augment_shape(options, heads)
     return result
 
 
-def delta_net(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
-) -> Array:
+def delta_net(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """S_t = (I - beta_t k_t k_t^T) S_{t-1} + beta_t k_t v_t^T, o_t = S_t^T q_t / sqrt(dk), S_0 = 0; x and y [B,T,D].
 
     q, k, v = silu(conv(W x)), q and k of unit length; without a convolution silu stays. beta_t = sigmoid(W_b x_t),
     twice that with negative_eigenvalues. y_t = W_o RMSNorm(o_t), the norm over each head's values. augment: dwconv
     adds its causal convolution of the values to o_t before the norm.
     """
-    if direction != "causal":
-        raise ValueError("delta_net: the recurrence is causal only")
     batch, tokens, d_model = x.shape
     heads, keys, values = widths(options, d_model)
     dk, dv = keys // heads, values // heads
@@ -53,9 +47,7 @@ def delta_net(
         qkv = short_conv(qkv, params["conv.weight"], positions)
     q, k, v = np.split(silu(qkv), [keys, 2 * keys], axis=-1)
     beta = sigmoid(linear(x, params["beta.weight"])) * (2.0 if options.get("negative_eigenvalues") else 1.0)
-    added = np.zeros_like(v)
-    if options.get("augment", "none") == "dwconv":
-        added = value_augmentation(v, params["augment.weight"], positions)
+    added = augmentation(v, params, options, positions)
 
     normed = np.zeros((batch, tokens, values))
     for b in range(batch):
@@ -73,33 +65,19 @@ def delta_net(
     return linear(normed, params["out.weight"])
 
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "default": ({"heads": 2}, False),
-    "expand": ({"heads": 2, "expand_k": 0.5, "expand_v": 2, "conv": 3}, False),
-    "no_conv": ({"heads": 2, "conv": 0}, False),
-    "large_eps": ({"heads": 2, "conv": 3, "norm_eps": 0.1}, False),
-    "negative_eigenvalues": ({"heads": 2, "conv": 3, "negative_eigenvalues": True}, False),
-    "reflections": ({"heads": 2, "conv": 3, "negative_eigenvalues": True}, False),
-    "documents": ({"heads": 2, "conv": 3}, True),
-    "augment3": ({"heads": 2, "conv": 3, "augment": "dwconv", "augment_taps": 3}, False),
-    "augment5": ({"heads": 2, "conv": 3, "expand_v": 2, "augment": "dwconv", "augment_taps": 5}, True),
+def reflections(params: Params) -> None:
+    """Makes beta nearly 0 or nearly 2, so that a write mirrors the state."""
+    params["beta.weight"] *= 20.0
+
+
+VARIANTS = {
+    "default": Variant({"heads": 2}),
+    "expand": Variant({"heads": 2, "expand_k": 0.5, "expand_v": 2, "conv": 3}),
+    "no_conv": Variant({"heads": 2, "conv": 0}),
+    "large_eps": Variant({"heads": 2, "conv": 3, "norm_eps": 0.1}),
+    "negative_eigenvalues": Variant({"heads": 2, "conv": 3, "negative_eigenvalues": True}),
+    "reflections": Variant({"heads": 2, "conv": 3, "negative_eigenvalues": True}, change=reflections),
+    "documents": Variant({"heads": 2, "conv": 3}, documents=True),
+    "augment3": Variant({"heads": 2, "conv": 3, "augment": "dwconv", "augment_taps": 3}),
+    "augment5": Variant({"heads": 2, "conv": 3, "expand_v": 2, "augment": "dwconv", "augment_taps": 5}, documents=True),
 }
-
-# The factor on beta.weight in reflections: beta is nearly 0 or nearly 2, so that a write mirrors the state.
-REFLECTIONS = 20.0
-
-
-def write(folder: Path) -> None:
-    """Writes delta_net.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"delta_net.{variant}", shapes(options, D_MODEL))
-        if variant == "reflections":
-            params["beta.weight"] *= REFLECTIONS
-        segments = packed_segments() if documents else None
-        y = delta_net(x, params, options, segments)
-        write_golden(folder, "mixer", "delta_net", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

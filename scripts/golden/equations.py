@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from common import Array
+from common import Array, Options, Params, Shapes
 
 
 def log_sigmoid(u: Array) -> Array:
@@ -96,13 +96,23 @@ def short_conv(x: Array, weight: Array, positions: Array) -> Array:
     return y
 
 
-def value_augmentation(v: Array, weight: Array, positions: Array) -> Array:
-    """sum_j weight[h,j] v_{t-(taps-1)+j} for each head h; v [B,T,V] with V/H columns per head, weight [H,taps].
+def augment_shape(options: Options, heads: int) -> Shapes:
+    """The filter of augment: dwconv, one for each head."""
+    if options.get("augment", "none") != "dwconv":
+        return {}
+    return {"augment.weight": (heads, int(options.get("augment_taps", 32)))}
 
-    The causal convolution that You et al. 2024 (arXiv:2406.07368) add to linear attention, one filter per head.
+
+def augmentation(v: Array, params: Params, options: Options, positions: Array) -> Array:
+    """augment: dwconv is sum_j weight[h,j] v_{t-(taps-1)+j} for each head h, otherwise zeros.
+
+    The causal convolution that You et al. 2024 (arXiv:2406.07368) add to linear attention, one filter per head; v
+    [B,T,V] with V/H columns per head, "augment.weight" [H,taps].
     """
-    columns = np.repeat(weight, v.shape[-1] // weight.shape[0], axis=0)
-    return short_conv(v, columns.T, positions)
+    if options.get("augment", "none") != "dwconv":
+        return np.zeros_like(v)
+    weight = params["augment.weight"]
+    return short_conv(v, np.repeat(weight, v.shape[-1] // weight.shape[0], axis=0).T, positions)
 
 
 def previous_token(x: Array, positions: Array) -> Array:

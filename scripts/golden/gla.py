@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
-from equations import document_positions, linear, log_sigmoid, rms_norm, short_conv, silu, value_augmentation
+from common import Array, Options, Params, Shapes, Variant
+from equations import augment_shape, augmentation, document_positions, linear, log_sigmoid, rms_norm, short_conv, silu
 
 PAPER = "Yang et al. 2023 (arXiv:2312.06635)"
 NORM_EPS = 1e-6  # of the models in flash-linear-attention
@@ -20,10 +18,10 @@ def widths(options: Options, d_model: int) -> tuple[int, int, int]:
     return int(options["heads"]), keys, values
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; the rows of qkvg are q, k, v, then the output gate g."""
     heads, keys, values = widths(options, d_model)
-    result: dict[str, tuple[int, ...]] = {"qkvg.weight": (2 * keys + 2 * values, d_model)}
+    result: Shapes = {"qkvg.weight": (2 * keys + 2 * values, d_model)}
     if options.get("conv"):
         result["conv.weight"] = (int(options["conv"]), 2 * keys + values)
     if options.get("gate", "key") == "key":
@@ -31,8 +29,7 @@ def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
         result |= {"decay_down.weight": (rank, d_model), "decay_up.weight": (keys, rank), "decay_up.bias": (keys,)}
     else:
         result |= {"decay.weight": (heads, d_model), "decay.bias": (heads,)}
-    if options.get("augment", "none") == "dwconv":
-        result["augment.weight"] = (heads, int(options.get("augment_taps", 32)))
+    result |= augment_shape(options, heads)
     result |= {"norm.weight": (values // heads,), "out.weight": (d_model, values)}
     return result
 
@@ -50,14 +47,12 @@ def log_decay(x: Array, params: Params, options: Options, keys: int) -> Array:
     return np.repeat(per_head, keys // per_head.shape[-1], axis=-1)
 
 
-def gla(x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal") -> Array:
+def gla(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """S_t = diag(a_t) S_{t-1} + k_t v_t^T, o_t = S_t^T q_t / sqrt(dk), S_0 = 0; x and y [B,T,D].
 
     Section 4.1. Then y_t = W_o (RMSNorm(o_t) * silu(g_t)), the norm over each head's dv values (section 4.4).
     augment: dwconv adds its causal convolution of the values to o_t before the norm.
     """
-    if direction != "causal":
-        raise ValueError("gla: the recurrence is causal only")
     batch, tokens, d_model = x.shape
     heads, keys, values = widths(options, d_model)
     dk, dv = keys // heads, values // heads
@@ -68,9 +63,7 @@ def gla(x: Array, params: Params, options: Options, segments: Array | None = Non
     if options.get("conv"):
         qkv = silu(short_conv(qkv, params["conv.weight"], positions))
     log_a = log_decay(x, params, options, keys)
-    added = np.zeros((batch, tokens, values))
-    if options.get("augment", "none") == "dwconv":
-        added = value_augmentation(qkv[..., 2 * keys :], params["augment.weight"], positions)
+    added = augmentation(qkv[..., 2 * keys :], params, options, positions)
 
     gated = np.zeros((batch, tokens, values))
     for b in range(batch):
@@ -91,41 +84,25 @@ def gla(x: Array, params: Params, options: Options, segments: Array | None = Non
     return linear(gated, params["out.weight"])
 
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "key": ({"heads": 2, "gate": "key", "gate_rank": 3}, False),
-    "head": ({"heads": 4, "expand_k": 1, "expand_v": 2, "gate": "head", "gate_temperature": 4}, False),
-    "large_eps": ({"heads": 2, "gate": "key", "gate_rank": 3, "norm_eps": 0.1}, False),
-    "strong_decay": ({"heads": 2, "gate": "key", "gate_rank": 3}, False),
-    "strong_decay_head": ({"heads": 2, "gate": "head"}, False),
-    "conv3": ({"heads": 2, "gate": "key", "gate_rank": 3, "conv": 3}, False),
-    "documents": ({"heads": 2, "gate": "key", "gate_rank": 3, "conv": 3}, True),
-    "augment3": ({"heads": 2, "gate": "key", "gate_rank": 3, "augment": "dwconv", "augment_taps": 3}, False),
-    "augment5": (
-        {"heads": 2, "gate": "head", "conv": 3, "augment": "dwconv", "augment_taps": 5},
-        True,
+def strong_decay(params: Params) -> None:
+    """Gate biases of strong decays: -640 / 16 is log a = -40 per token, whose running product underflows within a few
+    tokens and whose inverse would overflow; other channels keep e^(-30/16) or nearly everything."""
+    if "decay.bias" in params:
+        params["decay.bias"] = np.array([-640.0, -30.0])
+    else:
+        params["decay_up.bias"] = np.array([-640.0, -30.0, -480.0, 4.0])
+
+
+VARIANTS = {
+    "key": Variant({"heads": 2, "gate": "key", "gate_rank": 3}),
+    "head": Variant({"heads": 4, "expand_k": 1, "expand_v": 2, "gate": "head", "gate_temperature": 4}),
+    "large_eps": Variant({"heads": 2, "gate": "key", "gate_rank": 3, "norm_eps": 0.1}),
+    "strong_decay": Variant({"heads": 2, "gate": "key", "gate_rank": 3}, change=strong_decay),
+    "strong_decay_head": Variant({"heads": 2, "gate": "head"}, change=strong_decay),
+    "conv3": Variant({"heads": 2, "gate": "key", "gate_rank": 3, "conv": 3}),
+    "documents": Variant({"heads": 2, "gate": "key", "gate_rank": 3, "conv": 3}, documents=True),
+    "augment3": Variant({"heads": 2, "gate": "key", "gate_rank": 3, "augment": "dwconv", "augment_taps": 3}),
+    "augment5": Variant(
+        {"heads": 2, "gate": "head", "conv": 3, "augment": "dwconv", "augment_taps": 5}, documents=True
     ),
 }
-
-# Gate biases of the strong decays: -640 / 16 is log a = -40 per token, whose running product underflows within a few
-# tokens and whose inverse would overflow; other channels keep e^(-30/16) or nearly everything.
-STRONG_BIASES: dict[str, tuple[str, list[float]]] = {
-    "strong_decay": ("decay_up.bias", [-640.0, -30.0, -480.0, 4.0]),
-    "strong_decay_head": ("decay.bias", [-640.0, -30.0]),
-}
-
-
-def write(folder: Path) -> None:
-    """Writes gla.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"gla.{variant}", shapes(options, D_MODEL))
-        if variant in STRONG_BIASES:
-            name, bias = STRONG_BIASES[variant]
-            params[name] = np.array(bias)
-        segments = packed_segments() if documents else None
-        y = gla(x, params, options, segments)
-        write_golden(folder, "mixer", "gla", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

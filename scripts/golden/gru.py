@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import document_positions, linear, sigmoid
 
 PAPER = "Cho et al. 2014 (arXiv:1406.1078)"
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; the rows are r, z, n, the recurrent bias is n's alone."""
     inner = round(float(options.get("expand", 1)) * d_model)
-    result: dict[str, tuple[int, ...]] = {
+    result: Shapes = {
         "in.weight": (3 * inner, d_model),
         "in.bias": (3 * inner,),
         "recurrent.weight": (3 * inner, inner),
@@ -26,14 +24,12 @@ def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
     return result
 
 
-def gru(x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal") -> Array:
+def gru(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """h_t = (1 - z_t) n_t + z_t h_{t-1}, h_0 = 0; x and y [B,T,D].
 
     r_t = sigmoid(W_r x_t + b_r + R_r h_{t-1}), z_t = sigmoid(W_z x_t + b_z + R_z h_{t-1}),
     n_t = tanh(W_n x_t + b_n + r_t (R_n h_{t-1} + b)): the paper has R_n (r_t h_{t-1}), libraries this faster form.
     """
-    if direction != "causal":
-        raise ValueError("gru: the recurrence is causal only")
     batch, tokens, d_model = x.shape
     positions = document_positions(segments, batch, tokens)
     inner = params["recurrent.weight"].shape[1]
@@ -50,30 +46,16 @@ def gru(x: Array, params: Params, options: Options, segments: Array | None = Non
     return linear(hidden, params["out.weight"]) if inner != d_model else hidden
 
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "default": ({"expand": 1}, False),
-    "expand2": ({"expand": 2}, False),
-    "large_gates": ({"expand": 1}, False),
-    "documents": ({"expand": 0.5}, True),
+def large_gates(params: Params) -> None:
+    """Biases of r and z, channel by channel: a channel that never changes, one that keeps nothing ..."""
+    reset, update, _ = np.split(params["in.bias"], 3)
+    reset[:] = [0.0, 100.0, -100.0, 20.0, -20.0, 0.0, 0.0, 100.0]
+    update[:] = [100.0, -100.0, 0.0, 10.0, -20.0, 20.0, 0.0, 0.0]
+
+
+VARIANTS = {
+    "default": Variant({"expand": 1}),
+    "expand2": Variant({"expand": 2}),
+    "large_gates": Variant({"expand": 1}, change=large_gates),
+    "documents": Variant({"expand": 0.5}, documents=True),
 }
-
-# Biases of r and z in large_gates, channel by channel: a channel that never changes, one that keeps nothing ...
-LARGE_RESET_BIASES = [0.0, 100.0, -100.0, 20.0, -20.0, 0.0, 0.0, 100.0]
-LARGE_UPDATE_BIASES = [100.0, -100.0, 0.0, 10.0, -20.0, 20.0, 0.0, 0.0]
-
-
-def write(folder: Path) -> None:
-    """Writes gru.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"gru.{variant}", shapes(options, D_MODEL))
-        if variant == "large_gates":
-            params["in.bias"][:D_MODEL] = LARGE_RESET_BIASES
-            params["in.bias"][D_MODEL : 2 * D_MODEL] = LARGE_UPDATE_BIASES
-        segments = packed_segments() if documents else None
-        y = gru(x, params, options, segments)
-        write_golden(folder, "mixer", "gru", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

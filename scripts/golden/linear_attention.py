@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
-from equations import document_positions, linear, rms_norm, value_augmentation
+from common import Array, Options, Params, Shapes, Variant
+from equations import augment_shape, augmentation, document_positions, linear, rms_norm
 
 PAPER = "Katharopoulos et al. 2020 (arXiv:2006.16236); normalize: false: Qin et al. 2022 (arXiv:2210.10340)"
 DENOMINATOR_EPS = 1e-6
 NORM_EPS = 1e-5
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; the rows of qkv are q, k, then v."""
     heads = int(options.get("heads", 4))
-    result: dict[str, tuple[int, ...]] = {"qkv.weight": (3 * d_model, d_model), "out.weight": (d_model, d_model)}
+    result: Shapes = {"qkv.weight": (3 * d_model, d_model), "out.weight": (d_model, d_model)}
     if not options.get("normalize", True):
         result["norm.weight"] = (d_model // heads,)
-    if options.get("augment", "none") == "dwconv":
-        result["augment.weight"] = (heads, int(options.get("augment_taps", 32)))
+    result |= augment_shape(options, heads)
     return result
 
 
@@ -30,25 +27,19 @@ def features(u: Array) -> Array:
     return np.where(u > 0.0, u + 1.0, np.exp(np.minimum(u, 0.0)))
 
 
-def linear_attention(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
-) -> Array:
+def linear_attention(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """o_t = S_t^T phi(q_t) / (z_t . phi(q_t) + 1e-6), S_t = S_{t-1} + phi(k_t) v_t^T, z_t = z_{t-1} + phi(k_t).
 
     Equations 18 to 20, y_t = W_o o_t; x and y [B,T,D]. normalize: false has RMSNorm over each head's values of
     S_t^T phi(q_t) in place of the denominator. augment: dwconv adds its causal convolution of the values after the
     division, before the norm.
     """
-    if direction != "causal":
-        raise ValueError("linear_attention: the recurrence is causal only")
     batch, tokens, d_model = x.shape
     heads, normalize = int(options.get("heads", 4)), bool(options.get("normalize", True))
     dh = d_model // heads
     positions = document_positions(segments, batch, tokens)
     q, k, v = np.split(linear(x, params["qkv.weight"]), 3, axis=-1)
-    added = np.zeros_like(v)
-    if options.get("augment", "none") == "dwconv":
-        added = value_augmentation(v, params["augment.weight"], positions)
+    added = augmentation(v, params, options, positions)
 
     mixed = np.zeros((batch, tokens, d_model))
     for b in range(batch):
@@ -69,32 +60,20 @@ def linear_attention(
     return linear(mixed, params["out.weight"])
 
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "default": ({"heads": 2, "normalize": True}, False),
-    "norm": ({"heads": 4, "normalize": False}, False),
-    "small_features": ({"heads": 2, "normalize": True}, False),
-    "documents": ({"heads": 2, "normalize": True}, True),
-    "norm_documents": ({"heads": 2, "normalize": False}, True),
-    "augment3": ({"heads": 2, "normalize": True, "augment": "dwconv", "augment_taps": 3}, False),
-    "augment5": ({"heads": 2, "normalize": False, "augment": "dwconv", "augment_taps": 5}, True),
-    "augment32": ({"heads": 4, "normalize": True, "augment": "dwconv"}, False),
+def small_features(params: Params) -> None:
+    """Makes many features of q and k e^-10 and smaller."""
+    q, k, _ = np.split(params["qkv.weight"], 3)
+    q *= 6.0
+    k *= 6.0
+
+
+VARIANTS = {
+    "default": Variant({"heads": 2, "normalize": True}),
+    "norm": Variant({"heads": 4, "normalize": False}),
+    "small_features": Variant({"heads": 2, "normalize": True}, change=small_features),
+    "documents": Variant({"heads": 2, "normalize": True}, documents=True),
+    "norm_documents": Variant({"heads": 2, "normalize": False}, documents=True),
+    "augment3": Variant({"heads": 2, "normalize": True, "augment": "dwconv", "augment_taps": 3}),
+    "augment5": Variant({"heads": 2, "normalize": False, "augment": "dwconv", "augment_taps": 5}, documents=True),
+    "augment32": Variant({"heads": 4, "normalize": True, "augment": "dwconv"}),
 }
-
-# The factor on the rows of q and k in small_features: many features are e^-10 and smaller.
-SMALL_FEATURES = 6.0
-
-
-def write(folder: Path) -> None:
-    """Writes linear_attention.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"linear_attention.{variant}", shapes(options, D_MODEL))
-        if variant == "small_features":
-            params["qkv.weight"][: 2 * D_MODEL] *= SMALL_FEATURES
-        segments = packed_segments() if documents else None
-        y = linear_attention(x, params, options, segments)
-        write_golden(folder, "mixer", "linear_attention", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

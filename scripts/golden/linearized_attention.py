@@ -7,12 +7,11 @@ filter over the values is added, which all channels share.
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 
 from attention import rotate
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import document_positions, linear, previous_token, silu
 
 PAPER = "You et al. 2024 (arXiv:2406.07368); FLASH 2202.10447; Laplace 2209.10655"
@@ -20,7 +19,7 @@ BUCKETS, MAX_DISTANCE = 32, 128
 ROPE_THETA = 10000.0
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; rows of hidden: v, gate; of offset_scale: quad_q, lin_q, quad_k, lin_k."""
     inner, keys = round(float(options.get("expand", 2)) * d_model), int(options.get("query_key_dim", 128))
     return {
@@ -55,9 +54,7 @@ def score(u: float, kind: str) -> float:
     return 0.5 * (1.0 + math.erf((u - math.sqrt(0.5)) / (math.sqrt(1.0 / (4.0 * math.pi)) * math.sqrt(2.0))))
 
 
-def linearized_attention(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
-) -> Array:
+def linearized_attention(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """y_t = W_o [gate_t * (local_t + global_t + filter_t)] + b_o; x and y [B,T,D].
 
     [v; gate] = silu(W_h x + b_h), z = silu(W_z x + b_z), each of the four q, k is RoPE(z * gamma_i + beta_i).
@@ -65,8 +62,6 @@ def linearized_attention(
     global_t = sum_{j in earlier groups} (q.k_j) v_j / g; filter_t = sum_i w_i v_{t-(taps-1)+i}.
     With token_shift the first half of the channels of x comes from the token before.
     """
-    if direction != "causal":
-        raise ValueError("linearized_attention: causal only")
     batch, tokens, d_model = x.shape
     keys, g = int(options.get("query_key_dim", 128)), int(options.get("group", 256))
     rotary, kind = int(options.get("rotary_dim", 32)), str(options.get("scores", "laplace"))
@@ -105,28 +100,14 @@ def linearized_attention(
 
 TINY: Options = {"query_key_dim": 4, "group": 4, "rotary_dim": 2, "taps": 3}
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "laplace": (TINY, False),
-    "relu2": (TINY | {"scores": "relu2"}, False),
-    "local_only": (TINY | {"global": False}, False),
-    "global_only": (TINY | {"local": False}, False),
-    "no_token_shift": (TINY | {"token_shift": False}, False),
+VARIANTS = {
+    "laplace": Variant(TINY),
+    "relu2": Variant(TINY | {"scores": "relu2"}),
+    "local_only": Variant(TINY | {"global": False}),
+    "global_only": Variant(TINY | {"local": False}),
+    "no_token_shift": Variant(TINY | {"token_shift": False}),
     # The log-scaled buckets are beyond 15 tokens, so in groups of more than 16.
-    "wide_group": ({"query_key_dim": 6, "group": 20, "rotary_dim": 6, "taps": 32, "expand": 1}, False),
-    "documents": (TINY, True),
-    "documents_relu2": (TINY | {"scores": "relu2", "group": 3, "taps": 5}, True),
+    "wide_group": Variant({"query_key_dim": 6, "group": 20, "rotary_dim": 6, "taps": 32, "expand": 1}),
+    "documents": Variant(TINY, documents=True),
+    "documents_relu2": Variant(TINY | {"scores": "relu2", "group": 3, "taps": 5}, documents=True),
 }
-
-
-def write(folder: Path) -> None:
-    """Writes linearized_attention.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"linearized_attention.{variant}", shapes(options, D_MODEL))
-        segments = packed_segments() if documents else None
-        y = linearized_attention(x, params, options, segments)
-        write_golden(folder, "mixer", "linearized_attention", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

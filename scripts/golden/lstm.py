@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import document_positions, linear, sigmoid
 
 PAPER = "Hochreiter & Schmidhuber 1997 (doi:10.1162/neco.1997.9.8.1735)"
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; the rows are the gates i, f, the candidate g, then the gate o."""
     inner = round(float(options.get("expand", 1)) * d_model)
-    result: dict[str, tuple[int, ...]] = {
+    result: Shapes = {
         "in.weight": (4 * inner, d_model),
         "in.bias": (4 * inner,),
         "recurrent.weight": (4 * inner, inner),
@@ -25,14 +23,12 @@ def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
     return result
 
 
-def lstm(x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal") -> Array:
+def lstm(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """c_t = f_t c_{t-1} + i_t g_t, h_t = o_t tanh(c_t), c_0 = h_0 = 0; x and y [B,T,D].
 
     i_t, f_t, o_t = sigmoid(W x_t + R h_{t-1} + b) and g_t = tanh(W x_t + R h_{t-1} + b), each with its own rows.
     The option forget_bias is a matter of the initial bias only.
     """
-    if direction != "causal":
-        raise ValueError("lstm: the recurrence is causal only")
     batch, tokens, d_model = x.shape
     positions = document_positions(segments, batch, tokens)
     inner = params["recurrent.weight"].shape[1]
@@ -49,30 +45,16 @@ def lstm(x: Array, params: Params, options: Options, segments: Array | None = No
     return linear(hidden, params["out.weight"]) if inner != d_model else hidden
 
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "default": ({"expand": 1, "forget_bias": 1}, False),
-    "expand2": ({"expand": 2, "forget_bias": 1}, False),
-    "large_gates": ({"expand": 1, "forget_bias": 0}, False),
-    "documents": ({"expand": 0.5, "forget_bias": 1}, True),
+def large_gates(params: Params) -> None:
+    """Biases of i and f, channel by channel: a gate shut, one open, a sum that never forgets, saturated tanh."""
+    write, forget, _, _ = np.split(params["in.bias"], 4)
+    write[:] = [-100.0, 100.0, 20.0, 20.0, 0.0, 0.0, 100.0, 0.0]
+    forget[:] = [100.0, -100.0, 20.0, 100.0, -20.0, 0.0, 100.0, 20.0]
+
+
+VARIANTS = {
+    "default": Variant({"expand": 1, "forget_bias": 1}),
+    "expand2": Variant({"expand": 2, "forget_bias": 1}),
+    "large_gates": Variant({"expand": 1, "forget_bias": 0}, change=large_gates),
+    "documents": Variant({"expand": 0.5, "forget_bias": 1}, documents=True),
 }
-
-# Biases of i and f in large_gates, channel by channel: a gate shut, one open, a sum that never forgets, saturated tanh.
-LARGE_INPUT_BIASES = [-100.0, 100.0, 20.0, 20.0, 0.0, 0.0, 100.0, 0.0]
-LARGE_FORGET_BIASES = [100.0, -100.0, 20.0, 100.0, -20.0, 0.0, 100.0, 20.0]
-
-
-def write(folder: Path) -> None:
-    """Writes lstm.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"lstm.{variant}", shapes(options, D_MODEL))
-        if variant == "large_gates":
-            params["in.bias"][:D_MODEL] = LARGE_INPUT_BIASES
-            params["in.bias"][D_MODEL : 2 * D_MODEL] = LARGE_FORGET_BIASES
-        segments = packed_segments() if documents else None
-        y = lstm(x, params, options, segments)
-        write_golden(folder, "mixer", "lstm", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import document_positions, linear, short_conv, silu, softplus
 
 PAPER = "Gu & Dao 2023 (arXiv:2312.00752)"
@@ -19,7 +18,7 @@ def sizes(options: Options, d_model: int) -> tuple[int, int, int]:
     return inner, int(options.get("state", 16)), int(options.get("dt_rank") or math.ceil(d_model / 16))
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; the rows of in are x, z, those of x_proj are dt, B, C."""
     inner, state, rank = sizes(options, d_model)
     return {
@@ -35,16 +34,12 @@ def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def mamba(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
-) -> Array:
+def mamba(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """h_t[i] = exp(-delta_t[i] e^(a_log[i])) h_{t-1}[i] + delta_t[i] B_t x_t[i], y_t[i] = C_t . h_t[i] + d[i] x_t[i].
 
     h_t [I,N], h_0 = 0 (algorithm 2). x = silu(conv(W_x x) + bias), (dt, B, C) = W_p x, delta = softplus(W_dt dt + b).
     The result is W_o (y * silu(z)); x and result [B,T,D].
     """
-    if direction != "causal":
-        raise ValueError("mamba: the recurrence is causal only")
     batch, tokens, d_model = x.shape
     inner, n, rank = sizes(options, d_model)
     positions = document_positions(segments, batch, tokens)
@@ -66,33 +61,25 @@ def mamba(
     return linear(y * silu(z), params["out.weight"])
 
 
-# variant: (options, packed documents); default_rank leaves the rank at ceil(D / 16) = 1.
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "default": ({"expand": 2, "state": 3, "conv": 3, "dt_rank": 2}, False),
-    "default_rank": ({"expand": 2, "state": 4, "conv": 4}, False),
-    "expand1": ({"expand": 1, "state": 1, "conv": 2, "dt_rank": 3}, False),
-    "strong_decay": ({"expand": 2, "state": 3, "conv": 3, "dt_rank": 2}, False),
-    "documents": ({"expand": 2, "state": 3, "conv": 3, "dt_rank": 2}, True),
+def start(params: Params) -> None:
+    """As at the start of training, plus noise: delta between 1e-3 and 0.1, e^a_log = 1..N, d = 1."""
+    inner, state = params["a_log"].shape
+    params["dt.bias"] = np.log(np.expm1(np.geomspace(1e-3, 0.1, inner)))
+    params["a_log"] = 0.2 * params["a_log"] + np.log(np.arange(1.0, state + 1.0))
+    params["d"] += 1.0
+
+
+def strong_decay(params: Params) -> None:
+    """From delta = 2e-9, a state that never changes, to delta = 20, whose decay e^-3000 leaves one token."""
+    params["dt.bias"] = np.linspace(-20.0, 20.0, params["dt.bias"].shape[0])
+    params["a_log"][:, -1] += 4.0
+
+
+# default_rank leaves the rank at ceil(D / 16) = 1.
+VARIANTS = {
+    "default": Variant({"expand": 2, "state": 3, "conv": 3, "dt_rank": 2}),
+    "default_rank": Variant({"expand": 2, "state": 4, "conv": 4}),
+    "expand1": Variant({"expand": 1, "state": 1, "conv": 2, "dt_rank": 3}),
+    "strong_decay": Variant({"expand": 2, "state": 3, "conv": 3, "dt_rank": 2}, change=strong_decay),
+    "documents": Variant({"expand": 2, "state": 3, "conv": 3, "dt_rank": 2}, documents=True),
 }
-
-
-def write(folder: Path) -> None:
-    """Writes mamba.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"mamba.{variant}", shapes(options, D_MODEL))
-        # As at the start of training, plus noise: delta between 1e-3 and 0.1, e^a_log = 1..N, d = 1.
-        inner, state = params["a_log"].shape
-        params["dt.bias"] = np.log(np.expm1(np.geomspace(1e-3, 0.1, inner)))
-        params["a_log"] = 0.2 * params["a_log"] + np.log(np.arange(1.0, state + 1.0))
-        params["d"] += 1.0
-        if variant == "strong_decay":
-            # From delta = 2e-9, a state that never changes, to delta = 20, whose decay e^-3000 leaves one token.
-            params["dt.bias"] = np.linspace(-20.0, 20.0, inner)
-            params["a_log"][:, state - 1] += 4.0
-        segments = packed_segments() if documents else None
-        y = mamba(x, params, options, segments)
-        write_golden(folder, "mixer", "mamba", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import document_positions, linear, rms_norm, short_conv, silu, softplus
 
 PAPER = "Dao & Gu 2024 (arXiv:2405.21060)"
@@ -20,7 +18,7 @@ def sizes(options: Options, d_model: int) -> tuple[int, int, int, int]:
     return inner, inner // head_dim, int(options.get("state", 128)), int(options.get("groups", 1))
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; the rows of in are z, x, B, C, then dt."""
     inner, heads, state, groups = sizes(options, d_model)
     convolved = inner + 2 * groups * state
@@ -36,16 +34,12 @@ def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def mamba2(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
-) -> Array:
+def mamba2(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """S_t = a_t S_{t-1} + B_t (dt_t x_t)^T, y_t = S_t^T C_t + d x_t, a_t = exp(-e^(a_log) dt_t), S_0 = 0.
 
     dt = softplus(dt + dt_bias) for each head; x, B and C come from silu(conv + bias); B and C are shared by the heads
     of a group. The result is W_o RMSNorm(y * silu(z)), the norm over I/G columns; x and result [B,T,D].
     """
-    if direction != "causal":
-        raise ValueError("mamba2: the recurrence is causal only")
     batch, tokens, d_model = x.shape
     inner, heads, n, groups = sizes(options, d_model)
     head_dim, group_width = inner // heads, inner // groups
@@ -74,34 +68,23 @@ def mamba2(
     return linear(normed.reshape(batch, tokens, inner), params["out.weight"])
 
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "default": ({"expand": 2, "head_dim": 4, "state": 3, "groups": 1, "conv": 3}, False),
-    "groups2": ({"expand": 2, "head_dim": 4, "state": 3, "groups": 2, "conv": 4}, False),
-    "expand1": ({"expand": 1, "head_dim": 8, "state": 5, "groups": 1, "conv": 4}, False),
-    "strong_decay": ({"expand": 2, "head_dim": 4, "state": 3, "groups": 1, "conv": 3}, False),
-    "documents": ({"expand": 2, "head_dim": 4, "state": 3, "groups": 2, "conv": 3}, True),
+def start(params: Params) -> None:
+    """As at the start of training: dt between 1e-3 and 0.1, e^a_log between 1 and 16; d = 1 + noise."""
+    heads = params["d"].shape[0]
+    params["dt_bias"] = np.log(np.expm1(np.geomspace(1e-3, 0.1, heads)))
+    params["a_log"] = np.log(np.linspace(16.0, 1.0, heads))
+    params["d"] += 1.0
+
+
+def strong_decay(params: Params) -> None:
+    """log a is around -3000, -10, -1e-7 and 0 for every token."""
+    params["dt_bias"], params["a_log"] = np.array([20.0, 5.0, -18.0, -12.0]), np.array([5.0, 0.7, 2.7, -20.0])
+
+
+VARIANTS = {
+    "default": Variant({"expand": 2, "head_dim": 4, "state": 3, "groups": 1, "conv": 3}),
+    "groups2": Variant({"expand": 2, "head_dim": 4, "state": 3, "groups": 2, "conv": 4}),
+    "expand1": Variant({"expand": 1, "head_dim": 8, "state": 5, "groups": 1, "conv": 4}),
+    "strong_decay": Variant({"expand": 2, "head_dim": 4, "state": 3, "groups": 1, "conv": 3}, change=strong_decay),
+    "documents": Variant({"expand": 2, "head_dim": 4, "state": 3, "groups": 2, "conv": 3}, documents=True),
 }
-
-# dt_bias and a_log of strong_decay: log a around -3000, -10, -1e-7 and 0 for every token.
-STRONG_DT_BIASES, STRONG_A_LOGS = [20.0, 5.0, -18.0, -12.0], [5.0, 0.7, 2.7, -20.0]
-
-
-def write(folder: Path) -> None:
-    """Writes mamba2.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"mamba2.{variant}", shapes(options, D_MODEL))
-        # As at the start of training: dt between 1e-3 and 0.1, e^a_log between 1 and 16; d = 1 + noise.
-        heads = params["d"].shape[0]
-        params["dt_bias"] = np.log(np.expm1(np.geomspace(1e-3, 0.1, heads)))
-        params["a_log"] = np.log(np.linspace(16.0, 1.0, heads))
-        params["d"] += 1.0
-        if variant == "strong_decay":
-            params["dt_bias"], params["a_log"] = np.array(STRONG_DT_BIASES), np.array(STRONG_A_LOGS)
-        segments = packed_segments() if documents else None
-        y = mamba2(x, params, options, segments)
-        write_golden(folder, "mixer", "mamba2", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import document_positions, linear, short_conv, sigmoid
 
 PAPER = "Feng et al. 2024 (arXiv:2410.01201)"
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of each parameter; the rows of in.weight are the gate's, then the candidate's."""
+def shapes(options: Options, d_model: int, parts: int = 2) -> Shapes:
+    """Returns the shape of each parameter; the rows of in.weight are the gate's, then the candidate's.
+
+    parts counts both; minLSTM has another gate.
+    """
     inner = round(float(options.get("expand", 1)) * d_model)
-    result: dict[str, tuple[int, ...]] = {}
+    result: Shapes = {}
     if options.get("conv"):
         result["conv.weight"] = (int(options["conv"]), d_model)
-    result["in.weight"] = (2 * inner, d_model)
+    result["in.weight"] = (parts * inner, d_model)
     if inner != d_model:
         result["out.weight"] = (d_model, inner)
     return result
@@ -29,12 +30,8 @@ def positive_candidate(u: Array) -> Array:
     return np.where(u >= 0.0, u + 0.5, sigmoid(u))
 
 
-def min_gru(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
-) -> Array:
+def min_gru(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """h_t = (1 - z_t) h_{t-1} + z_t c_t with z_t = sigmoid(W_z x_t), c_t = g(W_h x_t), h_0 = 0; x and y [B,T,D]."""
-    if direction != "causal":
-        raise ValueError("min_gru: the recurrence is causal only")
     batch, tokens, d_model = x.shape
     positions = document_positions(segments, batch, tokens)
     if options.get("conv"):
@@ -51,24 +48,11 @@ def min_gru(
     return linear(hidden, params["out.weight"]) if inner != d_model else hidden
 
 
-# variant: (options, packed documents); the documents have the convolution too, which must not read across a border.
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "default": ({"expand": 1, "candidate": "g", "conv": 0}, False),
-    "linear": ({"expand": 1, "candidate": "linear", "conv": 0}, False),
-    "expand2": ({"expand": 2, "candidate": "g", "conv": 0}, False),
-    "conv3": ({"expand": 1, "candidate": "g", "conv": 3}, False),
-    "documents": ({"expand": 1, "candidate": "g", "conv": 3}, True),
+# The documents have the convolution too, which must not read across a border.
+VARIANTS = {
+    "default": Variant({"expand": 1, "candidate": "g", "conv": 0}),
+    "linear": Variant({"expand": 1, "candidate": "linear", "conv": 0}),
+    "expand2": Variant({"expand": 2, "candidate": "g", "conv": 0}),
+    "conv3": Variant({"expand": 1, "candidate": "g", "conv": 3}),
+    "documents": Variant({"expand": 1, "candidate": "g", "conv": 3}, documents=True),
 }
-
-
-def write(folder: Path) -> None:
-    """Writes min_gru.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"min_gru.{variant}", shapes(options, D_MODEL))
-        segments = packed_segments() if documents else None
-        y = min_gru(x, params, options, segments)
-        write_golden(folder, "mixer", "min_gru", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+import min_gru
+from common import Array, Options, Params, Shapes, Variant
 from equations import document_positions, linear, log_sigmoid, short_conv, sigmoid
 from min_gru import positive_candidate
 
 PAPER = "Feng et al. 2024 (arXiv:2410.01201)"
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; the rows of in.weight are the forget gate's, the input gate's, then h~'s."""
-    inner = round(float(options.get("expand", 1)) * d_model)
-    result: dict[str, tuple[int, ...]] = {}
-    if options.get("conv"):
-        result["conv.weight"] = (int(options["conv"]), d_model)
-    result["in.weight"] = (3 * inner, d_model)
-    if inner != d_model:
-        result["out.weight"] = (d_model, inner)
-    return result
+    return min_gru.shapes(options, d_model, parts=3)
 
 
-def min_lstm(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
-) -> Array:
+def min_lstm(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """h_t = f'_t h_{t-1} + i'_t g(W_h x_t), h_0 = 0; x and y [B,T,D].
 
     f_t = sigmoid(W_f x_t), i_t = sigmoid(W_i x_t), f'_t = f_t / (f_t + i_t), i'_t = i_t / (f_t + i_t). The quotients
     are taken as f' = sigmoid(log f - log i) and i' = sigmoid(log i - log f), where f + i may be 0.
     """
-    if direction != "causal":
-        raise ValueError("min_lstm: the recurrence is causal only")
     batch, tokens, d_model = x.shape
     positions = document_positions(segments, batch, tokens)
     if options.get("conv"):
@@ -52,30 +40,19 @@ def min_lstm(
     return linear(hidden, params["out.weight"]) if inner != d_model else hidden
 
 
-# variant: (options, packed documents); the documents have the convolution too, which must not read across a border.
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "default": ({"expand": 1, "candidate": "g", "conv": 0}, False),
-    "linear": ({"expand": 1, "candidate": "linear", "conv": 0}, False),
-    "expand2": ({"expand": 2, "candidate": "g", "conv": 0}, False),
-    "conv3": ({"expand": 1, "candidate": "g", "conv": 3}, False),
-    "strong_gates": ({"expand": 1, "candidate": "g", "conv": 0}, False),
-    "documents": ({"expand": 1, "candidate": "g", "conv": 3}, True),
+def strong_gates(params: Params) -> None:
+    """Makes both gates often smaller than e^-100, whose sum is 0 in float32."""
+    forget, write, _ = np.split(params["in.weight"], 3)
+    forget *= 100.0
+    write *= 100.0
+
+
+# The documents have the convolution too, which must not read across a border.
+VARIANTS = {
+    "default": Variant({"expand": 1, "candidate": "g", "conv": 0}),
+    "linear": Variant({"expand": 1, "candidate": "linear", "conv": 0}),
+    "expand2": Variant({"expand": 2, "candidate": "g", "conv": 0}),
+    "conv3": Variant({"expand": 1, "candidate": "g", "conv": 3}),
+    "strong_gates": Variant({"expand": 1, "candidate": "g", "conv": 0}, change=strong_gates),
+    "documents": Variant({"expand": 1, "candidate": "g", "conv": 3}, documents=True),
 }
-
-# The factor on the rows of f and i in strong_gates: both gates are often below e^-100, whose sum is 0 in float32.
-STRONG_GATES = 100.0
-
-
-def write(folder: Path) -> None:
-    """Writes min_lstm.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"min_lstm.{variant}", shapes(options, D_MODEL))
-        if variant == "strong_gates":
-            params["in.weight"][: 2 * D_MODEL] *= STRONG_GATES
-        segments = packed_segments() if documents else None
-        y = min_lstm(x, params, options, segments)
-        write_golden(folder, "mixer", "min_lstm", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

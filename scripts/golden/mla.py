@@ -5,12 +5,10 @@ DeepSeek-AI 2024 (arXiv:2405.04434), section 2.1; the norms of the two latent ve
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from attention import rotate
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import attend, document_positions, linear, rms_norm
 
 PAPER = "DeepSeek-AI 2024 (arXiv:2405.04434)"
@@ -26,11 +24,11 @@ def sizes(options: Options, d_model: int) -> tuple[int, int, int, int, int]:
     return heads, int(options.get("kv_rank") or d_model // 2), nope, rope, int(options.get("v_dim") or d_model // heads)
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; rows of q per head: nope, rope; of kv_down: c, k_rope; of kv_up: k, v."""
     heads, kv_rank, nope, rope, value = sizes(options, d_model)
     q_rank = int(options.get("q_rank") or 0)
-    result: dict[str, tuple[int, ...]] = {}
+    result: Shapes = {}
     if q_rank:
         result["q_down.weight"] = (q_rank, d_model)
         result["q_norm.weight"] = (q_rank,)
@@ -44,13 +42,11 @@ def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
     return result
 
 
-def mla(x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal") -> Array:
+def mla(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """y_t = W_o [softmax_j((q_n.k_n + rope(q_r).rope(k_r)) / sqrt(n + r)) v_j] over j <= t; x and y [B,T,D].
 
     [k_n; v] = W_up RMSNorm(c), [c; k_r] = W_down x, k_r shared by the heads; q = W_q x or W_up RMSNorm(W_down x).
     """
-    if direction != "causal":
-        raise ValueError("mla: the attention is causal only")
     batch, tokens, d_model = x.shape
     heads, kv_rank, nope, rope, value = sizes(options, d_model)
     positions = document_positions(segments, batch, tokens)
@@ -80,24 +76,10 @@ def mla(x: Array, params: Params, options: Options, segments: Array | None = Non
 
 TINY: Options = {"heads": 2, "kv_rank": 3, "nope_dim": 4, "rope_dim": 2, "v_dim": 3}
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "full_q": (TINY, False),
-    "q_rank": (TINY | {"q_rank": 3}, False),
-    "default_sizes": ({"heads": 2}, False),
-    "wide_rope": ({"heads": 4, "kv_rank": 5, "nope_dim": 3, "rope_dim": 4, "v_dim": 2, "q_rank": 6}, False),
-    "documents": (TINY | {"q_rank": 3}, True),
+VARIANTS = {
+    "full_q": Variant(TINY),
+    "q_rank": Variant(TINY | {"q_rank": 3}),
+    "default_sizes": Variant({"heads": 2}),
+    "wide_rope": Variant({"heads": 4, "kv_rank": 5, "nope_dim": 3, "rope_dim": 4, "v_dim": 2, "q_rank": 6}),
+    "documents": Variant(TINY | {"q_rank": 3}, documents=True),
 }
-
-
-def write(folder: Path) -> None:
-    """Writes mla.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"mla.{variant}", shapes(options, D_MODEL))
-        segments = packed_segments() if documents else None
-        y = mla(x, params, options, segments)
-        write_golden(folder, "mixer", "mla", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

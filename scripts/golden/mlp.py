@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import gelu, gelu_tanh, linear, silu
 
+KIND = "ffn"
 PAPER = "Vaswani et al. 2017 (arXiv:1706.03762); GELU 1606.08415; squared ReLU 2109.08668"
 
 ACTIVATIONS = {
@@ -20,10 +19,10 @@ ACTIVATIONS = {
 }
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter."""
     inner = round(float(options.get("expand", 4)) * d_model)
-    result: dict[str, tuple[int, ...]] = {"up.weight": (inner, d_model), "down.weight": (d_model, inner)}
+    result: Shapes = {"up.weight": (inner, d_model), "down.weight": (d_model, inner)}
     if options.get("bias"):
         result |= {"up.bias": (inner,), "down.bias": (d_model,)}
     return result
@@ -36,19 +35,8 @@ def mlp(x: Array, params: Params, options: Options) -> Array:
     return linear(inner, params["down.weight"], params.get("down.bias"))
 
 
-VARIANTS: dict[str, Options] = {
-    "gelu": {"expand": 4, "activation": "gelu"},
-    "gelu_tanh_bias": {"expand": 4, "activation": "gelu_tanh", "bias": True},
-    "relu2": {"expand": 4, "activation": "relu2"},
+VARIANTS = {
+    "gelu": Variant({"expand": 4, "activation": "gelu"}),
+    "gelu_tanh_bias": Variant({"expand": 4, "activation": "gelu_tanh", "bias": True}),
+    "relu2": Variant({"expand": 4, "activation": "relu2"}),
 }
-
-
-def write(folder: Path) -> None:
-    """Writes mlp.<variant>.safetensors for each variant."""
-    for variant, options in VARIANTS.items():
-        x, params = draw_case(f"mlp.{variant}", shapes(options, D_MODEL))
-        write_golden(folder, "ffn", "mlp", variant, options, PAPER, x, mlp(x, params, options), params)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

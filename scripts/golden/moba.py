@@ -5,12 +5,10 @@ Lu et al. 2025 (arXiv:2502.13189), section 2.2.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from attention import rotate
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import attend, document_positions, linear
 
 PAPER = "Lu et al. 2025 (arXiv:2502.13189)"
@@ -19,7 +17,7 @@ PAPER = "Lu et al. 2025 (arXiv:2502.13189)"
 LEAST_MARGIN = 1e-6
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; the rows of qkv are q, then k, then v."""
     return {"qkv.weight": (3 * d_model, d_model), "out.weight": (d_model, d_model)}
 
@@ -68,38 +66,28 @@ def moba_margin(x: Array, params: Params, options: Options, segments: Array | No
     return linear(mixed, params["out.weight"]), smallest
 
 
-def moba(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
-) -> Array:
+def moba(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """Returns y [B,T,D] of moba_margin."""
-    if direction != "causal":
-        raise ValueError("moba: the choice of blocks is causal only")
     return moba_margin(x, params, options, segments)[0]
 
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "top2": ({"heads": 2, "block": 4, "top_k": 2}, False),
-    "top3": ({"heads": 2, "block": 4, "top_k": 3}, False),
-    "own_block_only": ({"heads": 2, "block": 4, "top_k": 1}, False),
-    "all_blocks": ({"heads": 2, "block": 4, "top_k": 8}, False),
-    "block_of_three": ({"heads": 4, "block": 3, "top_k": 4, "rope_theta": 100}, False),
-    "documents": ({"heads": 2, "block": 4, "top_k": 2}, True),
-    "documents_top3": ({"heads": 2, "block": 3, "top_k": 3}, True),
+def refuse_ties(margin: float) -> None:
+    """Raises FloatingPointError where a choice of blocks is nearly a tie, which rounding could decide otherwise."""
+    if margin < LEAST_MARGIN:
+        raise FloatingPointError(f"a choice of blocks is nearly a tie, {margin:.3g}")
+
+
+def check(x: Array, params: Params, options: Options, segments: Array | None) -> None:
+    """Refuses a case whose choices are nearly ties."""
+    refuse_ties(moba_margin(x, params, options, segments)[1])
+
+
+VARIANTS = {
+    "top2": Variant({"heads": 2, "block": 4, "top_k": 2}),
+    "top3": Variant({"heads": 2, "block": 4, "top_k": 3}),
+    "own_block_only": Variant({"heads": 2, "block": 4, "top_k": 1}),
+    "all_blocks": Variant({"heads": 2, "block": 4, "top_k": 8}),
+    "block_of_three": Variant({"heads": 4, "block": 3, "top_k": 4, "rope_theta": 100}),
+    "documents": Variant({"heads": 2, "block": 4, "top_k": 2}, documents=True),
+    "documents_top3": Variant({"heads": 2, "block": 3, "top_k": 3}, documents=True),
 }
-
-
-def write(folder: Path) -> None:
-    """Writes moba.<variant>.safetensors for each variant; FloatingPointError where a choice is nearly a tie."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"moba.{variant}", shapes(options, D_MODEL))
-        segments = packed_segments() if documents else None
-        y, margin = moba_margin(x, params, options, segments)
-        print(f"moba.{variant}: smallest margin of a choice {margin:.3g}")
-        if margin < LEAST_MARGIN:
-            raise FloatingPointError(f"moba.{variant}: a choice of blocks is nearly a tie, {margin:.3g}")
-        write_golden(folder, "mixer", "moba", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

@@ -10,19 +10,21 @@ The largest difference allowed is 1e-5 * max(1, rms of the logits).
 from __future__ import annotations
 
 import argparse
-import importlib
-import inspect
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+try:
+    import numpy as np
+    import yaml
+except ImportError as error:
+    print(f"error: there is no Python module {error.name}: apt-get install python3-numpy python3-yaml", file=sys.stderr)
+    sys.exit(2)
 
-import block_yaml
-from branches import run_branch
-from common import Array, Params, read_safetensors
+from common import Array, Params
 from equations import document_positions, layer_norm, linear, rms_norm
+from mechanisms import run, run_branch
+from tensor_file import read_safetensors
 
 Config = dict[str, Any]
 
@@ -104,17 +106,6 @@ def normalize(x: Array, params: Params, name: str, norm: Config | None) -> Array
     raise ValueError(f"norm {norm['type']} is none of layer_norm, rms_norm, none")
 
 
-def transcription(kind: str) -> Callable[..., Array]:
-    """Returns the function of scripts/golden/<kind>.py that transcribes the mechanism."""
-    return getattr(importlib.import_module(kind), kind)
-
-
-def run_ffn(x: Array, params: ReadLog, options: Config, segments: Array | None) -> Array:
-    """Returns the channel mixer's y; those that look at the token before need to know of documents."""
-    f = transcription(options["type"])
-    return f(x, params, options, segments) if "segments" in inspect.signature(f).parameters else f(x, params, options)
-
-
 def model_logits(model: Config, params: ReadLog, tokens: Array, segments: Array | None, direction: str) -> Array:
     """Returns the logits [B,T,Q]: x += mixer(norm(x)), x += ffn(norm(x)) for each layer, then norm and head."""
     layers = read_layers(model)
@@ -133,7 +124,7 @@ def model_logits(model: Config, params: ReadLog, tokens: Array, segments: Array 
         options = layer.get("ffn")
         if options not in (None, False, "none") and options["type"] != "none":
             normed = normalize(x, params, f"{name}.ffn_norm", norm)
-            x = x + run_ffn(normed, params.below(f"{name}.ffn"), options, segments)
+            x = x + run(options["type"], normed, params.below(f"{name}.ffn"), options, segments, direction)
     x = normalize(x, params, "final_norm", read_norm(model.get("final_norm", True), layers[-1].get("norm")))
     return linear(x, params["embedding.weight" if model.get("tie_embeddings") else "head.weight"])
 
@@ -152,7 +143,7 @@ def compare(model_path: Path, logits_path: Path, direction: str) -> int:
     """Prints the largest difference and where it is; returns the exit code."""
     weights, metadata = read_safetensors(model_path)
     stored, _ = read_safetensors(logits_path)
-    model = block_yaml.load(metadata["config_yaml"])["model"]
+    model = yaml.safe_load(metadata["config_yaml"])["model"]
     params = ReadLog({name: value.astype(np.float64) for name, value in weights.items()})
     tokens, expected = stored["tokens"].astype(np.int64), stored["logits"].astype(np.float64)
     logits = model_logits(model, params, tokens, stored.get("segments"), direction)
@@ -185,8 +176,8 @@ def main() -> int:
         return compare(arguments.model, arguments.logits, arguments.direction)
     except KeyError as error:
         files = f"{arguments.model} and {arguments.logits}"
-        print(f"error: {files} lack the config key or tensor {error}, or no mechanism has that name", file=sys.stderr)
-    except (OSError, ValueError, IndexError) as error:
+        print(f"error: {files} lack the config key or tensor {error}", file=sys.stderr)
+    except (OSError, ValueError, IndexError, yaml.YAMLError) as error:
         print(f"error: {error}", file=sys.stderr)
     return 2
 

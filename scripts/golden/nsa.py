@@ -5,14 +5,12 @@ Yuan et al. 2025 (arXiv:2502.11089), section 3.3.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from attention import head_sizes, rotate
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import attend, document_positions, gelu, linear, sigmoid
-from moba import LEAST_MARGIN, largest
+from moba import largest, refuse_ties
 
 PAPER = "Yuan et al. 2025 (arXiv:2502.11089)"
 BRANCHES = ("cmp", "slc", "win")
@@ -24,11 +22,11 @@ def block_sizes(options: Options) -> tuple[int, int, int, int]:
     return compress, stride, int(options.get("select_block", 64)), int(options.get("window", 512))
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; rows of kv: k, v of cmp, of slc, of win; rows of gate: cmp, slc, win."""
     heads, kv_heads, dh = head_sizes(options | {"kv_heads": options.get("kv_heads", 1)}, d_model)
     compress, hidden = block_sizes(options)[0], int(options.get("compress_hidden") or 2 * dh)
-    result: dict[str, tuple[int, ...]] = {
+    result: Shapes = {
         "q.weight": (heads * dh, d_model),
         "kv.weight": (6 * kv_heads * dh, d_model),
     }
@@ -123,10 +121,8 @@ def nsa_margin(x: Array, params: Params, options: Options, segments: Array | Non
     return linear(mixed.reshape(batch, tokens, heads * dh), params["out.weight"]), smallest
 
 
-def nsa(x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal") -> Array:
+def nsa(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """Returns y [B,T,D] of nsa_margin."""
-    if direction != "causal":
-        raise ValueError("nsa: the choice of blocks is causal only")
     return nsa_margin(x, params, options, segments)[0]
 
 
@@ -136,32 +132,20 @@ TINY: Options = {
 }
 TWO_GROUPS: Options = TINY | {"heads": 4, "kv_heads": 2}
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "select4": (TINY, False),
-    "forced_only": (TINY | {"select": 3}, False),
-    "kv_heads2": (TWO_GROUPS | {"rope_theta": 100}, False),
-    "kv_heads2_select5": (TWO_GROUPS | {"select": 5, "window": 1}, False),
-    "one_head_each": (TINY | {"kv_heads": 2}, False),
-    "overlap_of_three": (TINY | {"compress_block": 6, "select_block": 4, "compress_hidden": 5}, False),
-    "no_overlap": (TINY | {"compress_block": 2}, False),
-    "long_compress": (TINY | {"compress_block": 8, "compress_stride": 4, "window": 64}, False),
-    "documents": (TINY | {"select_block": 2}, True),
-    "documents_kv_heads2": (TWO_GROUPS | {"compress_block": 2, "select_block": 2}, True),
+def check(x: Array, params: Params, options: Options, segments: Array | None) -> None:
+    """Refuses a case whose choices are nearly ties."""
+    refuse_ties(nsa_margin(x, params, options, segments)[1])
+
+
+VARIANTS = {
+    "select4": Variant(TINY),
+    "forced_only": Variant(TINY | {"select": 3}),
+    "kv_heads2": Variant(TWO_GROUPS | {"rope_theta": 100}),
+    "kv_heads2_select5": Variant(TWO_GROUPS | {"select": 5, "window": 1}),
+    "one_head_each": Variant(TINY | {"kv_heads": 2}),
+    "overlap_of_three": Variant(TINY | {"compress_block": 6, "select_block": 4, "compress_hidden": 5}),
+    "no_overlap": Variant(TINY | {"compress_block": 2}),
+    "long_compress": Variant(TINY | {"compress_block": 8, "compress_stride": 4, "window": 64}),
+    "documents": Variant(TINY | {"select_block": 2}, documents=True),
+    "documents_kv_heads2": Variant(TWO_GROUPS | {"compress_block": 2, "select_block": 2}, documents=True),
 }
-
-
-def write(folder: Path) -> None:
-    """Writes nsa.<variant>.safetensors for each variant; FloatingPointError where a choice is nearly a tie."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"nsa.{variant}", shapes(options, D_MODEL))
-        segments = packed_segments() if documents else None
-        y, margin = nsa_margin(x, params, options, segments)
-        print(f"nsa.{variant}: smallest margin of a choice {margin:.3g}")
-        if margin < LEAST_MARGIN:
-            raise FloatingPointError(f"nsa.{variant}: a choice of blocks is nearly a tie, {margin:.3g}")
-        write_golden(folder, "mixer", "nsa", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

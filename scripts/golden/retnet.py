@@ -5,34 +5,29 @@ The division by the root of the decays' sum is that of the authors' torchscale, 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from attention import rotate
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
-from equations import document_positions, linear, rms_norm, silu, value_augmentation
+from common import Array, Options, Params, Shapes, Variant
+from equations import augment_shape, augmentation, document_positions, linear, rms_norm, silu
 
 PAPER = "Sun et al. 2023 (arXiv:2307.08621)"
 NORM_EPS = 1e-6
 ROPE_THETA = 10000.0
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; the rows of qkvg are q, k, v, then the output gate g."""
     values = round(float(options.get("expand_v", 2)) * d_model)
-    result: dict[str, tuple[int, ...]] = {
+    result: Shapes = {
         "qkvg.weight": (2 * d_model + 2 * values, d_model),
         "out.weight": (d_model, values),
     }
-    if options.get("augment", "none") == "dwconv":
-        result["augment.weight"] = (int(options.get("heads", 4)), int(options.get("augment_taps", 32)))
+    result |= augment_shape(options, int(options.get("heads", 4)))
     return result
 
 
-def retnet(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
-) -> Array:
+def retnet(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """S_t = gamma_h S_{t-1} + k_t v_t^T, gamma_h = 1 - 2^(-5-h), S_0 = 0; x and y [B,T,D].
 
     o_t = S_t^T q_t / sqrt(gamma^0 + .. + gamma^t), t counted in the document; row_scale: false leaves the root out.
@@ -40,16 +35,12 @@ def retnet(
     silu(g_t)), the norm over each head's values and without a weight. augment: dwconv adds its causal convolution of
     the values to o_t before the norm.
     """
-    if direction != "causal":
-        raise ValueError("retnet: the recurrence is causal only")
     batch, tokens, d_model = x.shape
     heads, values = int(options.get("heads", 4)), params["out.weight"].shape[1]
     dk, dv = d_model // heads, values // heads
     positions = document_positions(segments, batch, tokens)
     q, k, v, gate = np.split(linear(x, params["qkvg.weight"]), np.cumsum([d_model, d_model, values]), axis=-1)
-    added = np.zeros_like(v)
-    if options.get("augment", "none") == "dwconv":
-        added = value_augmentation(v, params["augment.weight"], positions)
+    added = augmentation(v, params, options, positions)
 
     gated = np.zeros((batch, tokens, values))
     for b in range(batch):
@@ -70,26 +61,12 @@ def retnet(
     return linear(gated, params["out.weight"])
 
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "default": ({"heads": 2, "expand_v": 2}, False),
-    "four_heads": ({"heads": 4, "expand_v": 3}, False),
-    "one_head": ({"heads": 1, "expand_v": 1.5}, False),
-    "documents": ({"heads": 2, "expand_v": 2}, True),
-    "unscaled": ({"heads": 2, "expand_v": 2, "row_scale": False}, True),
-    "augment3": ({"heads": 2, "expand_v": 2, "augment": "dwconv", "augment_taps": 3}, False),
-    "augment5": ({"heads": 4, "expand_v": 1, "augment": "dwconv", "augment_taps": 5}, True),
+VARIANTS = {
+    "default": Variant({"heads": 2, "expand_v": 2}),
+    "four_heads": Variant({"heads": 4, "expand_v": 3}),
+    "one_head": Variant({"heads": 1, "expand_v": 1.5}),
+    "documents": Variant({"heads": 2, "expand_v": 2}, documents=True),
+    "unscaled": Variant({"heads": 2, "expand_v": 2, "row_scale": False}, documents=True),
+    "augment3": Variant({"heads": 2, "expand_v": 2, "augment": "dwconv", "augment_taps": 3}),
+    "augment5": Variant({"heads": 4, "expand_v": 1, "augment": "dwconv", "augment_taps": 5}, documents=True),
 }
-
-
-def write(folder: Path) -> None:
-    """Writes retnet.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"retnet.{variant}", shapes(options, D_MODEL))
-        segments = packed_segments() if documents else None
-        y = retnet(x, params, options, segments)
-        write_golden(folder, "mixer", "retnet", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

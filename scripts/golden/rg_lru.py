@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import document_positions, gelu_tanh, linear, short_conv, sigmoid, softplus
 
 PAPER = "De et al. 2024 (arXiv:2402.19427)"
 DECAY_SCALE = 8.0
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; the rows of in are the gate branch's, then the recurrent branch's."""
     inner = round(float(options.get("expand", 1)) * d_model)
     block = inner // int(options.get("blocks", 4))
@@ -42,16 +40,12 @@ def block_diagonal(u: Array, weight: Array, bias: Array) -> Array:
     return y
 
 
-def rg_lru(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
-) -> Array:
+def rg_lru(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """h_t = a_t h_{t-1} + sqrt(1 - a_t^2) (i_t u_t), log a_t = -8 softplus(lambda) r_t, h_0 = 0 (section 2.4).
 
     u = conv(W_2 x + b_2), r_t = sigmoid(W_a u_t + b_a), i_t = sigmoid(W_x u_t + b_x). At the first token of a document
     the factor sqrt(1 - a_t^2) is 1, as in the authors' code. y = W_o (gelu_tanh(W_1 x + b_1) * h) + b_o [B,T,D].
     """
-    if direction != "causal":
-        raise ValueError("rg_lru: the recurrence is causal only")
     batch, tokens, _ = x.shape
     positions = document_positions(segments, batch, tokens)
     inner = params["lambda"].shape[0]
@@ -73,32 +67,21 @@ def rg_lru(
     return linear(gate * hidden, params["out.weight"], params["out.bias"])
 
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "default": ({"expand": 1, "blocks": 2, "conv": 4}, False),
-    "expand2": ({"expand": 2, "blocks": 4, "conv": 3}, False),
-    "one_block": ({"expand": 0.5, "blocks": 1, "conv": 4}, False),
-    "extreme_decay": ({"expand": 1, "blocks": 4, "conv": 2}, False),
-    "documents": ({"expand": 1, "blocks": 2, "conv": 3}, True),
+def start(params: Params) -> None:
+    """As at the start of training: e^(-softplus(lambda)) between 0.9 and 0.999."""
+    radii = np.linspace(0.9, 0.999, params["lambda"].shape[0])
+    params["lambda"] = np.log(1.0 / radii - 1.0)
+
+
+def extreme_decay(params: Params) -> None:
+    """From a = 1 - 1e-7 and slower up to a state that holds one token only."""
+    params["lambda"] = np.array([-18.0, -14.0, -9.0, -5.0, 0.0, 3.0, 12.0, 40.0])
+
+
+VARIANTS = {
+    "default": Variant({"expand": 1, "blocks": 2, "conv": 4}),
+    "expand2": Variant({"expand": 2, "blocks": 4, "conv": 3}),
+    "one_block": Variant({"expand": 0.5, "blocks": 1, "conv": 4}),
+    "extreme_decay": Variant({"expand": 1, "blocks": 4, "conv": 2}, change=extreme_decay),
+    "documents": Variant({"expand": 1, "blocks": 2, "conv": 3}, documents=True),
 }
-
-# lambda of extreme_decay: a = 1 - 1e-7 and slower, then everything up to a state that holds one token only.
-EXTREME_LAMBDAS = [-18.0, -14.0, -9.0, -5.0, 0.0, 3.0, 12.0, 40.0]
-
-
-def write(folder: Path) -> None:
-    """Writes rg_lru.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"rg_lru.{variant}", shapes(options, D_MODEL))
-        # e^(-softplus(lambda)) between 0.9 and 0.999, as at the start of training.
-        radii = np.linspace(0.9, 0.999, params["lambda"].shape[0])
-        params["lambda"] = np.log(1.0 / radii - 1.0)
-        if variant == "extreme_decay":
-            params["lambda"] = np.array(EXTREME_LAMBDAS)
-        segments = packed_segments() if documents else None
-        y = rg_lru(x, params, options, segments)
-        write_golden(folder, "mixer", "rg_lru", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

@@ -5,11 +5,9 @@ Peng et al. 2024 (arXiv:2404.05892), Finch; the token shifts, too, depend on the
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import document_positions, layer_norm, linear, previous_token, silu
 
 PAPER = "Peng et al. 2024 (arXiv:2404.05892)"
@@ -17,7 +15,7 @@ GROUP_NORM_EPS = 64e-5
 SHIFTED = ("w", "k", "v", "r", "g")
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; mix, mix_down and mix_up hold the parts w, k, v, r, g in this order."""
     shift_rank, decay_rank = int(options.get("shift_rank", 32)), int(options.get("decay_rank", 64))
     parts = len(SHIFTED)
@@ -57,15 +55,11 @@ def shifted_inputs(x: Array, before: Array, params: Params) -> dict[str, Array]:
     return result
 
 
-def rwkv6(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
-) -> Array:
+def rwkv6(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """o_t = (S_{t-1} + diag(u) k_t v_t^T)^T r_t, S_t = diag(w_t) S_{t-1} + k_t v_t^T, S_0 = 0; x and y [B,T,D].
 
     w_t = exp(-exp(base + up tanh(down x_w))); then y_t = W_o (GroupNorm(o_t) * silu(W_g x_g)), a group being a head.
     """
-    if direction != "causal":
-        raise ValueError("rwkv6: the recurrence is causal only")
     batch, tokens, d_model = x.shape
     dh = int(options.get("head_dim", 64))
     positions = document_positions(segments, batch, tokens)
@@ -91,30 +85,20 @@ def rwkv6(
     return linear(gated, params["out.weight"])
 
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "default": ({"head_dim": 4, "shift_rank": 3, "decay_rank": 2}, False),
-    "one_head": ({"head_dim": 8, "shift_rank": 2, "decay_rank": 3}, False),
-    "narrow_heads": ({"head_dim": 2, "shift_rank": 1, "decay_rank": 1}, False),
-    "strong_decay": ({"head_dim": 4, "shift_rank": 3, "decay_rank": 2}, False),
-    "documents": ({"head_dim": 4, "shift_rank": 3, "decay_rank": 2}, True),
+def start(params: Params) -> None:
+    """The authors begin with values of -6 to -1: decays between 0.9975 and 0.69."""
+    params["decay_base"] = np.array([-6.0, -4.5, -3.0, -2.0, -1.0, -5.0, -0.5, 0.5])
+
+
+def strong_decay(params: Params) -> None:
+    """e^-exp(7) is 0 even in float64, e^-exp(4.5) underflows in float32; their neighbours keep nearly everything."""
+    params["decay_base"] = np.array([7.0, -6.0, 4.5, -8.0, 2.0, 3.0, -6.0, 5.0])
+
+
+VARIANTS = {
+    "default": Variant({"head_dim": 4, "shift_rank": 3, "decay_rank": 2}),
+    "one_head": Variant({"head_dim": 8, "shift_rank": 2, "decay_rank": 3}),
+    "narrow_heads": Variant({"head_dim": 2, "shift_rank": 1, "decay_rank": 1}),
+    "strong_decay": Variant({"head_dim": 4, "shift_rank": 3, "decay_rank": 2}, change=strong_decay),
+    "documents": Variant({"head_dim": 4, "shift_rank": 3, "decay_rank": 2}, documents=True),
 }
-
-# The authors begin with values of -6 to -1: decays between 0.9975 and 0.69.
-DECAY_BASE = np.array([-6.0, -4.5, -3.0, -2.0, -1.0, -5.0, -0.5, 0.5])
-# e^-exp(7) is 0 even in float64, e^-exp(4.5) underflows in float32; their neighbours in a head keep nearly everything.
-STRONG_DECAY_BASE = np.array([7.0, -6.0, 4.5, -8.0, 2.0, 3.0, -6.0, 5.0])
-
-
-def write(folder: Path) -> None:
-    """Writes rwkv6.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"rwkv6.{variant}", shapes(options, D_MODEL))
-        params["decay_base"] = STRONG_DECAY_BASE if variant == "strong_decay" else DECAY_BASE
-        segments = packed_segments() if documents else None
-        y = rwkv6(x, params, options, segments)
-        write_golden(folder, "mixer", "rwkv6", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

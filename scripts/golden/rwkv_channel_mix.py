@@ -5,17 +5,16 @@ Peng et al. 2024 (arXiv:2404.05892): the squared ReLU network of Finch.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import document_positions, linear, previous_token, sigmoid
 
+KIND = "ffn"
 PAPER = "Peng et al. 2024 (arXiv:2404.05892)"
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter."""
     inner = round(float(options.get("expand", 3.5)) * d_model)
     return {
@@ -45,22 +44,8 @@ def rwkv_channel_mix(x: Array, params: Params, options: Options, segments: Array
     return y
 
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "default": ({"expand": 3.5}, False),
-    "expand2": ({"expand": 2}, False),
-    "documents": ({"expand": 3.5}, True),
+VARIANTS = {
+    "default": Variant({"expand": 3.5}),
+    "expand2": Variant({"expand": 2}),
+    "documents": Variant({"expand": 3.5}, documents=True),
 }
-
-
-def write(folder: Path) -> None:
-    """Writes rwkv_channel_mix.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"rwkv_channel_mix.{variant}", shapes(options, D_MODEL))
-        segments = packed_segments() if documents else None
-        y = rwkv_channel_mix(x, params, options, segments)
-        write_golden(folder, "ffn", "rwkv_channel_mix", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

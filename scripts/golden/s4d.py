@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import document_positions, gelu, linear, sigmoid
 
 PAPER = "Gu et al. 2022 (arXiv:2206.11893)"
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; state counts real numbers, two for each conjugate pair.
 
     The columns 2n and 2n+1 of c are the real and the imaginary part; the rows of out are the values, then the gates.
@@ -63,13 +61,11 @@ def convolution(x: Array, params: Params, positions: Array) -> Array:
     return y
 
 
-def s4d(x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal") -> Array:
+def s4d(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """y_t = GLU(W gelu(K * u + d u) + b) with GLU(p, q) = p sigmoid(q); x and y [B,T,D].
 
     The recurrence is compared with the convolution.
     """
-    if direction != "causal":
-        raise ValueError("s4d: the recurrence is causal only")
     positions = document_positions(segments, *x.shape[:2])
     filtered = recurrence(x, params, positions)
     np.testing.assert_allclose(filtered, convolution(x, params, positions), rtol=1e-10, atol=1e-12)
@@ -78,35 +74,28 @@ def s4d(x: Array, params: Params, options: Options, segments: Array | None = Non
     return value * sigmoid(gate)
 
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "default": ({"state": 4}, False),
-    "one_pair": ({"state": 2}, False),
-    "extreme_decay": ({"state": 6}, False),
-    "documents": ({"state": 4}, True),
+def start(params: Params) -> None:
+    """As at the start of training, plus noise: dt between 1e-3 and 0.1 (here up to 1), A = -1/2 + i pi n.
+
+    The amplitude of c makes up for small steps, whose kernels are of the order of dt.
+    """
+    width, pairs = params["a_imag"].shape
+    params["log_dt"] = np.linspace(np.log(1e-3), 0.0, width)
+    params["c"] *= 1.0 / np.sqrt(np.exp(params["log_dt"]))[:, None]
+    params["log_a_real"] = 0.5 * params["log_a_real"] + np.log(0.5)
+    params["a_imag"] = 0.2 * params["a_imag"] + np.pi * np.arange(pairs)
+
+
+def extreme_decay(params: Params) -> None:
+    """Pairs that hardly decay, that decay by e^-60 dt, and that turn fast."""
+    params["log_a_real"][:, 0], params["a_imag"][:, 0] = -8.0, 1.0
+    params["log_a_real"][:, 1], params["a_imag"][:, 1] = 4.1, 0.0
+    params["a_imag"][:, 2] = 100.0
+
+
+VARIANTS = {
+    "default": Variant({"state": 4}),
+    "one_pair": Variant({"state": 2}),
+    "extreme_decay": Variant({"state": 6}, change=extreme_decay),
+    "documents": Variant({"state": 4}, documents=True),
 }
-
-
-def write(folder: Path) -> None:
-    """Writes s4d.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"s4d.{variant}", shapes(options, D_MODEL))
-        # As at the start of training, plus noise: dt between 1e-3 and 0.1 (here up to 1), A = -1/2 + i pi n. The
-        # amplitude of c makes up for small steps, whose kernels are of the order of dt.
-        pairs = params["a_imag"].shape[1]
-        params["log_dt"] = np.linspace(np.log(1e-3), 0.0, D_MODEL)
-        params["c"] *= 1.0 / np.sqrt(np.exp(params["log_dt"]))[:, None]
-        params["log_a_real"] = 0.5 * params["log_a_real"] + np.log(0.5)
-        params["a_imag"] = 0.2 * params["a_imag"] + np.pi * np.arange(pairs)
-        if variant == "extreme_decay":
-            # Pairs that hardly decay, that decay by e^-60 dt, and that turn fast.
-            params["log_a_real"][:, 0], params["a_imag"][:, 0] = -8.0, 1.0
-            params["log_a_real"][:, 1], params["a_imag"][:, 1] = 4.1, 0.0
-            params["a_imag"][:, 2] = 100.0
-        segments = packed_segments() if documents else None
-        y = s4d(x, params, options, segments)
-        write_golden(folder, "mixer", "s4d", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

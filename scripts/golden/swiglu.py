@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import linear, silu
 
+KIND = "ffn"
 PAPER = "Shazeer 2020 (arXiv:2002.05202)"
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; the rows of gate_up are the gate's, then up's."""
     inner = round(float(options["expand"]) * d_model)
     return {"gate_up.weight": (2 * inner, d_model), "down.weight": (d_model, inner)}
@@ -23,15 +22,4 @@ def swiglu(x: Array, params: Params, options: Options) -> Array:
     return linear(silu(linear(x, w_gate)) * linear(x, w_up), params["down.weight"])
 
 
-VARIANTS: dict[str, Options] = {"default": {"expand": 3}}
-
-
-def write(folder: Path) -> None:
-    """Writes swiglu.<variant>.safetensors for each variant."""
-    for variant, options in VARIANTS.items():
-        x, params = draw_case(f"swiglu.{variant}", shapes(options, D_MODEL))
-        write_golden(folder, "ffn", "swiglu", variant, options, PAPER, x, swiglu(x, params, options), params)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)
+VARIANTS = {"default": Variant({"expand": 3})}

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
-from equations import document_positions, linear, value_augmentation
+from common import Array, Options, Params, Shapes, Variant
+from equations import augment_shape, augmentation, document_positions, linear
 
 PAPER = "Arora et al. 2024 (arXiv:2402.18668)"
 DENOMINATOR_EPS = 1e-12
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; the rows of qkv are q and k, feature_dim for each head, then v."""
     heads, width = int(options.get("heads", 4)), int(options.get("feature_dim", 16))
-    result: dict[str, tuple[int, ...]] = {
+    result: Shapes = {
         "qkv.weight": (2 * heads * width + d_model, d_model),
         "out.weight": (d_model, d_model),
     }
-    if options.get("augment", "none") == "dwconv":
-        result["augment.weight"] = (heads, int(options.get("augment_taps", 32)))
+    result |= augment_shape(options, heads)
     return result
 
 
@@ -37,24 +34,18 @@ def features(u: Array) -> Array:
     return np.concatenate([[1.0], u / f**0.25, np.outer(u, u).ravel() / np.sqrt(2.0 * f)])
 
 
-def taylor(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
-) -> Array:
+def taylor(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """o_t = S_t^T phi(q_t) / (z_t . phi(q_t) + 1e-12), S_t = S_{t-1} + phi(k_t) v_t^T, z_t = z_{t-1} + phi(k_t).
 
     y_t = W_o o_t; x and y [B,T,D]. Each o_t is compared with the sum over the tokens seen. augment: dwconv adds its
     causal convolution of the values after the division.
     """
-    if direction != "causal":
-        raise ValueError("taylor: the recurrence is causal only")
     batch, tokens, d_model = x.shape
     heads, width = int(options.get("heads", 4)), int(options.get("feature_dim", 16))
     dv = d_model // heads
     positions = document_positions(segments, batch, tokens)
     q, k, v = np.split(linear(x, params["qkv.weight"]), [heads * width, 2 * heads * width], axis=-1)
-    added = np.zeros_like(v)
-    if options.get("augment", "none") == "dwconv":
-        added = value_augmentation(v, params["augment.weight"], positions)
+    added = augmentation(v, params, options, positions)
 
     mixed = np.zeros((batch, tokens, d_model))
     for b in range(batch):
@@ -76,30 +67,17 @@ def taylor(
     return linear(mixed, params["out.weight"])
 
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "default": ({"heads": 2, "feature_dim": 3}, False),
-    "four_heads": ({"heads": 4, "feature_dim": 2}, False),
-    "large_scores": ({"heads": 2, "feature_dim": 3}, False),
-    "documents": ({"heads": 2, "feature_dim": 3}, True),
-    "augment3": ({"heads": 2, "feature_dim": 3, "augment": "dwconv", "augment_taps": 3}, False),
-    "augment5": ({"heads": 4, "feature_dim": 1, "augment": "dwconv", "augment_taps": 5}, True),
+def large_scores(params: Params) -> None:
+    """Makes kernels as large as about 1e4."""
+    v_rows = params["out.weight"].shape[1]
+    params["qkv.weight"][:-v_rows] *= 5.0
+
+
+VARIANTS = {
+    "default": Variant({"heads": 2, "feature_dim": 3}),
+    "four_heads": Variant({"heads": 4, "feature_dim": 2}),
+    "large_scores": Variant({"heads": 2, "feature_dim": 3}, change=large_scores),
+    "documents": Variant({"heads": 2, "feature_dim": 3}, documents=True),
+    "augment3": Variant({"heads": 2, "feature_dim": 3, "augment": "dwconv", "augment_taps": 3}),
+    "augment5": Variant({"heads": 4, "feature_dim": 1, "augment": "dwconv", "augment_taps": 5}, documents=True),
 }
-
-# The factor on the rows of q and k in large_scores: kernels up to about 1e4.
-LARGE_SCORES = 5.0
-
-
-def write(folder: Path) -> None:
-    """Writes taylor.<variant>.safetensors for each variant."""
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"taylor.{variant}", shapes(options, D_MODEL))
-        if variant == "large_scores":
-            params["qkv.weight"][: 2 * options["heads"] * options["feature_dim"]] *= LARGE_SCORES
-        segments = packed_segments() if documents else None
-        y = taylor(x, params, options, segments)
-        write_golden(folder, "mixer", "taylor", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

@@ -6,23 +6,22 @@ Sun et al. 2024 (arXiv:2407.04620), sections 2.1 to 2.7; the loss reads the mode
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 
 from attention import rotate
-from common import D_MODEL, GOLDEN_FOLDER, Array, Options, Params, draw_case, packed_segments, write_golden
+from common import Array, Options, Params, Shapes, Variant
 from equations import document_positions, gelu_tanh, layer_norm, linear, short_conv, sigmoid
 
 PAPER = "Sun et al. 2024 (arXiv:2407.04620)"
 NORM_EPS = 1e-6
 
 
-def shapes(options: Options, d_model: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; w0 maps rows: y = x w0 + b0 per head."""
     heads, width = int(options["heads"]), int(options.get("conv", 4))
     dh, square = d_model // heads, (d_model, d_model)
-    result: dict[str, tuple[int, ...]] = {
+    result: Shapes = {
         "qk.weight": square,
         "v.weight": square,
         "conv_q.weight": (width, d_model),
@@ -69,35 +68,12 @@ def inner_gradient(
     return np.outer(k, dz), dz
 
 
-def check_gradient() -> None:
-    """Compares inner_gradient with central differences of inner_loss; AssertionError where they differ."""
-    rng, dh, step = np.random.default_rng(1), 4, 1e-6
-    k, v, bias, ln_weight, ln_bias = rng.normal(0.0, 1.0, (5, dh))
-    weight = rng.normal(0.0, 1.0, (dh, dh))
-    d_weight, d_bias = inner_gradient(k, v, weight, bias, ln_weight, ln_bias)
-    for i in range(dh):
-        for j in range(dh):
-            nudge = np.zeros((dh, dh))
-            nudge[i, j] = step
-            above = inner_loss(k, v, weight + nudge, bias, ln_weight, ln_bias)
-            below = inner_loss(k, v, weight - nudge, bias, ln_weight, ln_bias)
-            assert abs((above - below) / (2.0 * step) - d_weight[i, j]) < 1e-7
-        nudge_bias = step * np.eye(dh)[i]
-        above = inner_loss(k, v, weight, bias + nudge_bias, ln_weight, ln_bias)
-        below = inner_loss(k, v, weight, bias - nudge_bias, ln_weight, ln_bias)
-        assert abs((above - below) / (2.0 * step) - d_bias[i]) < 1e-7
-
-
-def ttt_linear(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
-) -> Array:
+def ttt_linear(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
     """W_i = W_0 - tau_i sum_{j<=i} eta_j dW_j inside a mini-batch, likewise b; x and y [B,T,D].
 
     dW_j: gradient of token j's inner loss at the mini-batch's first W_0, b_0; tau_i = max(0, 1/i + token_scale_i);
     eta_j = base_lr sigmoid(lr x_j + bias) / dh; o_i = q_i + LN(q_i W_i + b_i). The next mini-batch starts at W_M, b_M.
     """
-    if direction != "causal":
-        raise ValueError("ttt_linear: the recurrence is causal only")
     batch, tokens, d_model = x.shape
     heads, mini_batch = int(options["heads"]), int(options.get("mini_batch", 16))
     base_lr, theta = float(options.get("base_lr", 1.0)), float(options.get("rope_theta", 10000.0))
@@ -135,33 +111,36 @@ def ttt_linear(
     return linear(y, params["out.weight"])
 
 
-# variant: (options, packed documents)
-VARIANTS: dict[str, tuple[Options, bool]] = {
-    "default": ({"heads": 2, "mini_batch": 4, "conv": 3}, False),
-    "no_gate": ({"heads": 2, "mini_batch": 4, "conv": 3, "gate": False}, False),
-    "base_lr": ({"heads": 2, "mini_batch": 5, "conv": 4, "base_lr": 0.3, "rope_theta": 100}, False),
-    "one_token": ({"heads": 2, "mini_batch": 1, "conv": 3}, False),
-    "one_head": ({"heads": 1, "mini_batch": 7, "conv": 2}, False),
-    "clamped_scale": ({"heads": 2, "mini_batch": 4, "conv": 3}, False),
-    "documents": ({"heads": 2, "mini_batch": 4, "conv": 3}, True),
+def check(x: Array, params: Params, options: Options, segments: Array | None) -> None:
+    """Compares inner_gradient with central differences of inner_loss, two tokens being key and value of a head."""
+    dh, step = params["w0"].shape[1], 1e-6
+    k, v, weight = x[0, 0, :dh], x[0, 1, :dh], params["w0"][0]
+    bias, norm = params["b0"][:dh], (params["ln.weight"][:dh], params["ln.bias"][:dh])
+    d_weight, d_bias = inner_gradient(k, v, weight, bias, *norm)
+    for (i, j), nudge in zip(np.ndindex(dh, dh), step * np.eye(dh * dh).reshape(-1, dh, dh)):
+        rise = inner_loss(k, v, weight + nudge, bias, *norm) - inner_loss(k, v, weight - nudge, bias, *norm)
+        np.testing.assert_allclose(rise / (2.0 * step), d_weight[i, j], atol=1e-7)
+    for i, nudge in enumerate(step * np.eye(dh)):
+        rise = inner_loss(k, v, weight, bias + nudge, *norm) - inner_loss(k, v, weight, bias - nudge, *norm)
+        np.testing.assert_allclose(rise / (2.0 * step), d_bias[i], atol=1e-7)
+
+
+def start(params: Params) -> None:
+    """Turns the norm's weight into 1 + N(0, 0.2^2)."""
+    params["ln.weight"] = 1.0 + 0.4 * params["ln.weight"]
+
+
+def clamped_scale(params: Params) -> None:
+    """1/i + token_scale_i is below 0 for i = 1 and i = 3: those tokens read W_0 as it is, later ones all gradients."""
+    params["token_scale"] = np.array([-1.25, 0.2, -0.5, 0.1])
+
+
+VARIANTS = {
+    "default": Variant({"heads": 2, "mini_batch": 4, "conv": 3}),
+    "no_gate": Variant({"heads": 2, "mini_batch": 4, "conv": 3, "gate": False}),
+    "base_lr": Variant({"heads": 2, "mini_batch": 5, "conv": 4, "base_lr": 0.3, "rope_theta": 100}),
+    "one_token": Variant({"heads": 2, "mini_batch": 1, "conv": 3}),
+    "one_head": Variant({"heads": 1, "mini_batch": 7, "conv": 2}),
+    "clamped_scale": Variant({"heads": 2, "mini_batch": 4, "conv": 3}, change=clamped_scale),
+    "documents": Variant({"heads": 2, "mini_batch": 4, "conv": 3}, documents=True),
 }
-
-# 1/i + token_scale_i is below 0 for i = 1 and i = 3: those tokens read W_0 as it is, later ones all gradients.
-CLAMPED_SCALE = np.array([-1.25, 0.2, -0.5, 0.1])
-
-
-def write(folder: Path) -> None:
-    """Writes ttt_linear.<variant>.safetensors for each variant."""
-    check_gradient()
-    for variant, (options, documents) in VARIANTS.items():
-        x, params = draw_case(f"ttt_linear.{variant}", shapes(options, D_MODEL))
-        params["ln.weight"] = 1.0 + 0.4 * params["ln.weight"]
-        if variant == "clamped_scale":
-            params["token_scale"] = CLAMPED_SCALE
-        segments = packed_segments() if documents else None
-        y = ttt_linear(x, params, options, segments)
-        write_golden(folder, "mixer", "ttt_linear", variant, options, PAPER, x, y, params, segments)
-
-
-if __name__ == "__main__":
-    write(GOLDEN_FOLDER)

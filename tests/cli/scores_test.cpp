@@ -155,8 +155,8 @@ TEST_CASE("cli train, eval: bits per character count characters, of bytes too") 
 TEST_CASE(
     "cli: the numpy transcription agrees with the logits of a model with shared layers and parameters, documents") {
   const World w;
-  if (run_command({"/usr/bin/env", "python3", "-c", "import numpy"}, w.in).code != 0) {
-    MESSAGE("there is no numpy to compare with");
+  if (run_command({"/usr/bin/env", "python3", "-c", "import numpy, yaml"}, w.in).code != 0) {
+    MESSAGE("there is no numpy, or no PyYAML, to compare with");
     return;
   }
   write_text(w.scratch.path / "shared.yaml",
@@ -174,11 +174,16 @@ TEST_CASE(
   REQUIRE(w.effllm({"export", "runs/shared", "-o", "out"}).code == 0);
   REQUIRE(w.effllm({"eval", "runs/shared", "--no-baselines", "--save-logits", "l.safetensors"}).code == 0);
   CHECK(effllm::SafetensorsFile(w.scratch.path / "l.safetensors").find("segments"));
-  const Ended r = run_command({"/usr/bin/env", "python3", std::string(kSourceDir) + "/scripts/golden/model_logits.py",
-                               "out/model.safetensors", "l.safetensors"},
-                              w.in);
+  const std::string script = std::string(kSourceDir) + "/scripts/golden/model_logits.py";
+  const Ended r = run_command({"/usr/bin/env", "python3", script, "out/model.safetensors", "l.safetensors"}, w.in);
   CHECK_MESSAGE(r.code == 0, (r.out + r.err));
   CHECK(r.err.empty());
+
+  write_text(w.scratch.path / "without/yaml.py", "raise ModuleNotFoundError('as if there were none', name='yaml')\n");
+  const Ended without = run_command(
+      {"/usr/bin/env", "PYTHONPATH=without", "python3", script, "out/model.safetensors", "l.safetensors"}, w.in);
+  CHECK(without.code == 2);
+  CHECK(without.err == "error: there is no Python module yaml: apt-get install python3-numpy python3-yaml\n");
 }
 
 TEST_CASE("cli eval: --save-logits writes what the loss is made of") {

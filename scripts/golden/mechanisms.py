@@ -1,0 +1,88 @@
+"""Mechanisms by name, and mixers inside mixers by the "type" of their options.
+
+A module scripts/golden/<name>.py holds PAPER, VARIANTS, shapes(options, d_model) and the equation <name>(x, params,
+options, ...), which may take segments, direction (else it is causal only) and layer, the number of layers of its kind
+before this one. It may hold KIND ("ffn"), MODEL_WIDE, parameters that belong to the whole model and of which shapes()
+makes as many rows as `layers` says, start(params), what is done to all that are drawn, and check(x, params, options,
+segments), which raises where a case is not fit for a golden file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+from common import Array, Options, Params, Shapes
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+
+
+def listed() -> list[str]:
+    """Returns the names of all mixers and channel mixers of the program, sorted."""
+    lists = (SOURCE / "mixers" / "mixers.def", SOURCE / "ffn" / "ffns.def")
+    return sorted(name for path in lists for name in re.findall(r"^EFFLLM_\w+\((\w+)\)", path.read_text(), re.M))
+
+
+def module(name: str) -> Any:
+    """Returns the module scripts/golden/<name>.py; ValueError where there is none."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ValueError(f"{name} has no transcription scripts/golden/{name}.py") from None
+
+
+def kind(name: str) -> str:
+    """Returns "mixer" or "ffn"."""
+    return getattr(module(name), "KIND", "mixer")
+
+
+def run(
+    name: str, x: Array, params: Params, options: Options, segments: Array | None, direction: str, layer: int = 0
+) -> Array:
+    """Returns the mechanism's y [B,T,D]; ValueError where a mixer that is causal only has another direction."""
+    equation = getattr(module(name), name)
+    takes = inspect.signature(equation).parameters
+    if kind(name) == "mixer" and direction != "causal" and "direction" not in takes:
+        raise ValueError(f"{name}: causal only")
+    more = {"segments": segments, "direction": direction, "layer": layer}
+    return equation(x, params, options, **{key: value for key, value in more.items() if key in takes})
+
+
+def branch_shapes(options: Options, d_model: int, prefix: str) -> Shapes:
+    """Returns the shape of each parameter of the mixer, named "<prefix>.<name>"."""
+    return {f"{prefix}.{name}": shape for name, shape in module(options["type"]).shapes(options, d_model).items()}
+
+
+def _model_wide(options: Options) -> list[str]:
+    """Returns the model-wide parameters of the mixer and of those inside it."""
+    inner = [part for value in options.values() for part in (value if isinstance(value, list) else [value])]
+    names = list(getattr(module(options["type"]), "MODEL_WIDE", ()))
+    return names + [name for part in inner if isinstance(part, dict) and "type" in part for name in _model_wide(part)]
+
+
+def _below(params: Params, prefix: str) -> Params:
+    """Returns the parameters named "<prefix>.<name>" as "<name>"; a dict with a `below` of its own knows how."""
+    if hasattr(params, "below"):
+        return params.below(prefix)
+    return {name[len(prefix) + 1 :]: value for name, value in params.items() if name.startswith(prefix + ".")}
+
+
+def run_branch(
+    x: Array,
+    params: Params,
+    prefix: str,
+    options: Options,
+    segments: Array | None,
+    direction: str,
+    layer: int = 0,
+) -> Array:
+    """Returns the mixer's y [B,T,D] with the parameters named "<prefix>.<name>" and those of the whole model."""
+    own = _below(params, prefix)
+    for name in _model_wide(options):
+        own[name] = params[name]
+    return run(options["type"], x, own, options, segments, direction, layer)
