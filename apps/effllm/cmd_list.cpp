@@ -11,6 +11,7 @@
 #include "ffn/ffn.h"
 #include "json_output.h"
 #include "mixers/mixer.h"
+#include "optim/optimizer.h"
 #include "train/run_config.h"
 
 namespace effllm::app {
@@ -125,6 +126,12 @@ Rows names(std::span<const Info> all) {
   return rows;
 }
 
+Rows optimizers() {
+  Rows rows = {{"name", "what"}};
+  for (const OptimizerInfo* o : all_optimizers()) rows.push_back({std::string(o->name), std::string(o->title)});
+  return rows;
+}
+
 struct Kind {
   std::string_view name, summary;
   std::function<Rows()> rows;
@@ -137,7 +144,7 @@ const std::vector<Kind>& kinds() {
       {"ffns", "channel mixers (model.layers[].ffn)", [] { return mechanisms(all_ffns()); }, all_ffns},
       {"options", "the keys of every other section of a configuration", [] { return Rows(); }},
       {"objectives", "what is optimised (objective.type)", [] { return names(all_objectives()); }},
-      {"optimizers", "optim.type", [] { return names(all_optimizers()); }},
+      {"optimizers", "optim.type", [] { return optimizers(); }},
       {"schedules", "learning-rate schedules (optim.schedule.type)", [] { return names(all_schedules()); }},
       {"orders", "which tokens a step sees (data.order)", [] { return names(all_orders()); }},
       {"tokenizers", "data.tokenizer", [] { return names(all_tokenizers()); }},

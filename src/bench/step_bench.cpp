@@ -45,11 +45,11 @@ StoredTensor stored(const char* name, const std::vector<int32_t>& all, const std
 StepBench::StepBench(const RunConfig& config, int64_t vocab)
     : config_(config),
       model_(config.model, vocab),
-      optimizer_((model_.params().materialize(static_cast<uint64_t>(config.train.seed), DType::f32), config.optim),
-                 config.groups, model_.params()),
       flops_(tokens() * model_flops_per_token(config.model, vocab, config.train.context)) {
   const TrainOptions& t = config_.train;
-  trainer_ = std::make_unique<Trainer>(model_, optimizer_, plan_shards(t, model_),
+  model_.params().materialize(static_cast<uint64_t>(t.seed), DType::f32);
+  optimizer_ = build_optimizer(config.optim, config.groups, model_.params());
+  trainer_ = std::make_unique<Trainer>(model_, *optimizer_, plan_shards(t, model_),
                                        StepOptions{.seed = static_cast<uint64_t>(t.seed),
                                                    .clip = config.optim.clip,
                                                    .carry_state = t.carry_state,
@@ -80,7 +80,7 @@ void StepBench::save_inputs(const std::filesystem::path& file) const {
     for (int d = 0; d < p.shape.rank(); ++d) t.shape.push_back(p.shape[d]);
     t.data = dense.back().raw();
     t.bytes = static_cast<size_t>(p.shape.numel()) * sizeof(float);
-    if (optimizer_.settings()[i].weight_decay > 0) decayed += (decayed.empty() ? "" : " ") + p.name;
+    if (optimizer_->settings()[i].weight_decay > 0) decayed += (decayed.empty() ? "" : " ") + p.name;
   }
   std::vector<int32_t> inputs, targets;
   for (const Batch& b : batches_) {

@@ -34,7 +34,7 @@ class StepBench {
  private:
   RunConfig config_;
   LanguageModel model_;
-  AdamW optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Trainer> trainer_;
   std::vector<Batch> batches_;
   double flops_;

@@ -26,7 +26,11 @@ double weight_bytes(const RunConfig& config, Rehearsal& r) {
   if (TransposedWeights::pay(config.train.batch * config.train.context))
     for (const Parameter* p : r.model().params().sorted())
       transposed += p->traits.dense ? static_cast<double>(p->extent) : 0;
-  return slabs_per_parameter(r.plan().lanes.size()) * parameter_bytes(r) + slab_bytes(4 * transposed);
+  double slots = 0;
+  const SlotLayout kept(r.model().params(), find_optimizer(config.optim.type).slots);
+  for (const int64_t n : kept.elements) slots += slab_bytes(4 * static_cast<double>(n));
+  const double gradients = static_cast<double>(r.plan().lanes.size());
+  return (1 + gradients) * parameter_bytes(r) + slots + slab_bytes(4 * transposed);
 }
 
 // That of a text of so many tokens; 0: of one batch of whole windows.
@@ -56,7 +60,9 @@ double MemoryPlan::total() const {
   return all;
 }
 
-double slabs_per_parameter(size_t lanes) { return 3 + static_cast<double>(lanes); }
+double numbers_per_element(const Parameter& p, const OptimizerInfo& optimizer, size_t lanes) {
+  return static_cast<double>(1 + optimizer.slots(p).size() + lanes);
+}
 
 int64_t carried_tokens(const RunConfig& c, int64_t train_tokens) {
   return train_tokens > 0 ? std::max(c.train.context, train_tokens / c.train.batch) : static_cast<int64_t>(kMostTokens);
@@ -102,12 +108,15 @@ MemoryPlan plan_memory(const RunConfig& c, int64_t vocab, int workers, const Tex
     alone.evaluate(eval.sizes()[0], eval.carried() ? eval.inputs() : 0, true);
     evaluation += (scorers - trainers) * alone.taken();
   }
+  const OptimizerInfo& optimizer = find_optimizer(c.optim.type);
   const int64_t rows = c.train.batch;
   // What rows remember from step to step, and what they did before a step that may be left out.
   const double carried =
       room > 0 ? 2 * static_cast<double>(rows) * static_cast<double>(r.model().state_bytes(room)) : 0;
   // Parameters and moments are packed to be written, and when a run goes on the file is read as a whole.
-  const double checkpoint = 12 * static_cast<double>(r.model().params().count()) + carried / 2;
+  double checkpoint = carried / 2;
+  for (const Parameter* p : r.model().params().sorted())
+    checkpoint += 4 * static_cast<double>(p->shape.numel()) * numbers_per_element(*p, optimizer, 0);
   const double batch = static_cast<double>(rows) * static_cast<double>(c.train.context) *
                        (c.data.reset == "document" ? 16 : 8);    // inputs, targets, documents
   return {{{"the program", kRun + 2 * kHugePage * workers, ""},  // pools begin pages that they do not fill

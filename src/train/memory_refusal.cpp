@@ -25,11 +25,13 @@ struct Taker {
 // The mixer or channel mixer that takes the most: its parameters in all slabs, and what it keeps for backward.
 Taker heaviest(const RunConfig& c, int64_t vocab) {
   Rehearsal r(c, vocab);
+  const OptimizerInfo& optimizer = find_optimizer(c.optim.type);
   std::map<std::string, double> taken;  // by site: "layers.3.mixer"
   for (const Parameter* p : r.model().params().sorted()) {
     const size_t end = p->name.find('.', p->name.find('.', p->name.find('.') + 1) + 1);
     if (p->name.starts_with("layers."))
-      taken[p->name.substr(0, end)] += 4 * slabs_per_parameter(r.plan().lanes.size()) * static_cast<double>(p->extent);
+      taken[p->name.substr(0, end)] +=
+          4 * numbers_per_element(*p, optimizer, r.plan().lanes.size()) * static_cast<double>(p->extent);
   }
   size_t before = BufferPool::local().live_bytes();
   const Taps watch = [&](std::string_view name, const Tensor& value) {

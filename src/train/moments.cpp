@@ -1,5 +1,7 @@
 #include "train/moments.h"
 
+#include <fmt/format.h>
+
 namespace effllm {
 namespace {
 
@@ -17,18 +19,16 @@ void require_not_negative(const NamedTensor& moment, const std::string& path) {
 
 }  // namespace
 
-std::vector<NamedTensor> moments(const AdamW& optimizer, const ParamStore& store) {
+std::vector<NamedTensor> moments(const Optimizer& optimizer) {
   std::vector<NamedTensor> all;
-  for (const Parameter* p : store.sorted()) {
-    all.push_back({"opt.m." + p->name, store.view(optimizer.m(), *p)});
-    all.push_back({"opt.v." + p->name, store.view(optimizer.v(), *p)});
-  }
+  optimizer.visit([&](std::string_view slot, const Parameter& p, const Tensor& value) {
+    all.push_back({fmt::format("opt.{}.{}", slot, p.name), value});
+  });
   return all;
 }
 
-void load_moments(const SafetensorsFile& file, const std::string& path, const AdamW& optimizer,
-                  const ParamStore& store) {
-  for (const NamedTensor& m : moments(optimizer, store)) {
+void load_moments(const SafetensorsFile& file, const std::string& path, const Optimizer& optimizer) {
+  for (const NamedTensor& m : moments(optimizer)) {
     if (!load_tensor(file, path, m.name, m.value)) throw CheckpointError("{}: lacks `{}`", path, m.name);
     if (m.name.starts_with("opt.v.")) require_not_negative(m, path);
   }

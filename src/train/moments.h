@@ -1,18 +1,17 @@
-// The optimizer's moments in a checkpoint: "opt.m.<parameter>", "opt.v.<parameter>".
+// What an optimizer keeps, in a checkpoint: "opt.<slot>.<parameter>", such as AdamW's "opt.m.*" and "opt.v.*".
 #pragma once
 #include <string>
 #include <vector>
 
 #include "io/checkpoint.h"
-#include "optim/adamw.h"
+#include "optim/optimizer.h"
 
 namespace effllm {
 
-// Views of the optimizer's slabs.
-std::vector<NamedTensor> moments(const AdamW& optimizer, const ParamStore& store);
-// CheckpointError where one is missing, of another shape, or where a second moment is negative; NumericalError where a
-// value is not finite.
-void load_moments(const SafetensorsFile& file, const std::string& path, const AdamW& optimizer,
-                  const ParamStore& store);
+// Views of the optimizer's slots.
+std::vector<NamedTensor> moments(const Optimizer& optimizer);
+// CheckpointError where one is missing, of another shape, or where a second moment (slot "v") is negative;
+// NumericalError where a value is not finite.
+void load_moments(const SafetensorsFile& file, const std::string& path, const Optimizer& optimizer);
 
 }  // namespace effllm

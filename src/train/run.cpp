@@ -59,7 +59,7 @@ Run::Run(RunRequest request)
   model_ = std::make_unique<LanguageModel>(config_.model, tokenizer_->vocab_size());
   model_->params().materialize(static_cast<uint64_t>(config_.train.seed), DType::f32);
   const auto train_tokens = static_cast<int64_t>(train_text_.tokens.size());
-  optimizer_ = std::make_unique<AdamW>(config_.optim, config_.groups, model_->params());
+  optimizer_ = build_optimizer(config_.optim, config_.groups, model_->params());
   trainer_ = std::make_unique<Trainer>(*model_, *optimizer_, plan_shards(config_.train, *model_),
                                        StepOptions{.seed = static_cast<uint64_t>(config_.train.seed),
                                                    .clip = config_.optim.clip,

@@ -97,7 +97,7 @@ class Run {
   std::unique_ptr<Tokenizer> tokenizer_;
   TokenizedText train_text_, val_text_;
   std::unique_ptr<LanguageModel> model_;
-  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<BatchOrder> order_;
   RunFolder folder_;

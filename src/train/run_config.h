@@ -9,7 +9,7 @@
 #include "config/named.h"
 #include "eval/evaluator.h"
 #include "model/model_config.h"
-#include "optim/adamw.h"
+#include "optim/optim_options.h"
 #include "optim/schedule.h"
 
 namespace effllm {

@@ -69,7 +69,7 @@ void Run::save() {
   if (saved_step_ == at_.step && saved_best_ == at_.best_step) return;
   const Activity activity("saving a checkpoint", "choose a smaller model.d_model");
   lap(at_.other_seconds);
-  std::vector<NamedTensor> more = moments(*optimizer_, model_->params());
+  std::vector<NamedTensor> more = moments(*optimizer_);
   for (const auto& c : trainer_->carried()) more.push_back({c.name, c.value});
   at_.optimizer_steps = optimizer_->steps();
   const RunRecord record{.defaults = defaults_,

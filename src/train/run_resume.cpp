@@ -100,7 +100,7 @@ void Run::resume_from(const Newest& newest) {
   const std::string path = newest.path.string();
   const SafetensorsFile& file = newest.file;
   load_parameters(file, path, model_->params());
-  load_moments(file, path, *optimizer_, model_->params());
+  load_moments(file, path, *optimizer_);
   at_ = *newest.record.counters;
   origin_ = newest.record.origin;
   defaults_ = newest.record.defaults;

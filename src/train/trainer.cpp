@@ -40,7 +40,7 @@ void require_carriable(const LanguageModel& model) {
   }
 }
 
-Trainer::Trainer(LanguageModel& model, AdamW& optimizer, ShardPlan plan, const StepOptions& options)
+Trainer::Trainer(LanguageModel& model, Optimizer& optimizer, ShardPlan plan, const StepOptions& options)
     : model_(model), optimizer_(optimizer), plan_(std::move(plan)), options_(options) {
   for (size_t i = 0; i < plan_.lanes.size(); ++i) {
     gradients_.push_back(std::make_unique<Slab>(model.params().slab_elements(), model.params().dtype()));
@@ -174,7 +174,7 @@ StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor, boo
     return r;
   }
   const double scale = options_.clip > 0 && r.grad_norm > options_.clip ? options_.clip / (r.grad_norm + 1e-6) : 1;
-  const Profile::Span span("optimizer", "", Way::phase, 0, 28.0 * static_cast<double>(model_.params().slab_elements()));
+  const Profile::Span span("optimizer", "", Way::phase, 0, optimizer_.pass_bytes());
   optimizer_.step(*gradients_[0], scale, lr_factor);
   return r;
 }

@@ -7,7 +7,7 @@
 #include "io/state_file.h"
 #include "model/language_model.h"
 #include "nn/transposed.h"
-#include "optim/adamw.h"
+#include "optim/optimizer.h"
 #include "train/shards.h"
 
 namespace effllm {
@@ -34,7 +34,7 @@ void require_carriable(const LanguageModel& model);
 class Trainer {
  public:
   // The model is materialized already.
-  Trainer(LanguageModel& model, AdamW& optimizer, ShardPlan plan, const StepOptions& options);
+  Trainer(LanguageModel& model, Optimizer& optimizer, ShardPlan plan, const StepOptions& options);
 
   // `step` counts from 0; it and the numbers of the batch's samples key the random numbers.
   // Where rows don't go on from the batch before (`continues`), they start from nothing. Where it throws, Interrupted
@@ -62,7 +62,7 @@ class Trainer {
   double run_shard(const Batch& batch, const Shard& shard, int64_t step, double weight);
 
   LanguageModel& model_;
-  AdamW& optimizer_;
+  Optimizer& optimizer_;
   ShardPlan plan_;
   StepOptions options_;
   std::vector<std::unique_ptr<Slab>> gradients_;  // one a lane

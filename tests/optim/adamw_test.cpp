@@ -63,7 +63,7 @@ TEST_CASE("adamw: traits, then groups in order, make each parameter's settings, 
     for (size_t i = 0; i < o.settings().size(); ++i)
       if (s.params.sorted()[i]->name == name) return o.settings()[i];
     FAIL("no such parameter");
-    return AdamW::Setting{};
+    return ParameterSetting{};
   };
   const AdamW plain(options(), {}, s.params);
   CHECK(setting(plain, "a.weight").lr == 0.01);

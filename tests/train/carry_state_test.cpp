@@ -6,6 +6,7 @@
 
 #include "autodiff/interrupt.h"
 #include "base/random.h"
+#include "optim/adamw.h"
 #include "support/models.h"
 #include "support/tensors.h"
 #include "train/trainer.h"

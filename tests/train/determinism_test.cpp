@@ -2,6 +2,7 @@
 
 #include "data/batches.h"
 #include "io/checkpoint.h"
+#include "optim/adamw.h"
 #include "support/models.h"
 #include "train/trainer.h"
 

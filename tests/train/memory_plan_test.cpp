@@ -13,6 +13,7 @@
 #include "support/models.h"
 #include "support/tiny_run.h"
 #include "train/preflight.h"
+#include "train/rehearsal.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -66,6 +67,27 @@ double taken_by_step(const RunConfig& c, int64_t vocab) {
 }
 
 }  // namespace
+
+TEST_CASE("memory: the optimizer's slots are counted, not assumed") {
+  const RunConfig c = read_run(configuration("min_gru", "swiglu", ", shard_tokens: 64", 8));
+  Rehearsal r(c, 61);
+  const ParamStore& params = r.model().params();
+  const auto kept = [&](const OptimizerInfo& o) {
+    double numbers = 0, elements = 0;
+    for (const Parameter* p : params.sorted()) {
+      numbers += static_cast<double>(p->extent) * static_cast<double>(o.slots(*p).size());
+      elements += static_cast<double>(p->extent);
+    }
+    return numbers / elements;
+  };
+  CHECK(kept(find_optimizer("adamw")) == 2);
+  const double slab = 4 * static_cast<double>(params.slab_elements());
+  REQUIRE(slab < 2 << 20);  // larger ones are whole huge pages
+  const double counted = part(plan_memory(c, 61, 1), "weights, gradients and moments");
+  CHECK(counted >= 4 * slab);  // one lane: values, a gradient, two moments, copies of dense weights
+  CHECK(counted < 5 * slab);
+  CHECK(part(plan_memory(c, 61, 1), "checkpoints") == 12 * static_cast<double>(params.count()));
+}
 
 TEST_CASE("memory: a step takes what was foreseen, with every mechanism of the lists") {
   const int before = threads();

@@ -7,6 +7,7 @@
 #include "ffn/ffn.h"
 #include "io/checkpoint.h"
 #include "mixers/mixer.h"
+#include "optim/adamw.h"
 #include "support/models.h"
 #include "support/tensors.h"
 #include "train/trainer.h"

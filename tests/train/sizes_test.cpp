@@ -24,8 +24,8 @@ constexpr double kRoom = 512e6;  // more than this is not tried out
 void train_once(const RunConfig& c, const Preflight& p) {
   LanguageModel model(c.model, p.tokenizer->vocab_size());
   model.params().materialize(1, DType::f32);
-  AdamW optimizer(c.optim, c.groups, model.params());
-  Trainer trainer(model, optimizer, plan_shards(c.train, model),
+  const auto optimizer = build_optimizer(c.optim, c.groups, model.params());
+  Trainer trainer(model, *optimizer, plan_shards(c.train, model),
                   {.carry_state = c.train.carry_state,
                    .carried_tokens = carried_tokens(c, static_cast<int64_t>(p.train.tokens.size()))});
   const auto order = build_order(c.data.order, p.train, {c.train.batch, c.train.context}, 1, false);

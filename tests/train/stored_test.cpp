@@ -93,8 +93,8 @@ TEST_CASE("stored: a tiny hybrid learns along the curve on file") {
   const auto order = build_order(c.data.order, text, {c.train.batch, c.train.context}, 1, false);
   LanguageModel model(c.model, tokenizer->vocab_size());
   model.params().materialize(1, DType::f64);
-  AdamW optimizer(c.optim, c.groups, model.params());
-  Trainer trainer(model, optimizer, plan_shards(c.train.batch, c.train.context, 2, 0, model.params().count()), {});
+  const auto optimizer = build_optimizer(c.optim, c.groups, model.params());
+  Trainer trainer(model, *optimizer, plan_shards(c.train.batch, c.train.context, 2, 0, model.params().count()), {});
   std::vector<double> losses;
   for (int64_t step = 0; step < 30; ++step)
     losses.push_back(trainer.step(order->at(step * c.train.batch), step, schedule_factor(c.schedule, step, 0)).loss);

@@ -29,20 +29,28 @@ Batch random_batch(int64_t batch, int64_t tokens, uint64_t seed) {
   return b;
 }
 
-// An optimizer whose first moment is the gradient that it was given, times the clipping; weights stay as they are.
-OptimOptions bare() {
-  OptimOptions o;
-  o.lr = 0, o.beta1 = 0, o.weight_decay = 0;
-  return o;
-}
+// Remembers the gradient that it was given, times the clipping; weights stay as they are.
+class Given final : public Optimizer {
+ public:
+  explicit Given(ParamStore& store)
+      : Optimizer(
+            +[](const Parameter&) { return std::span<const std::string_view>(); }, {}, store),
+        gradient(store.slab_elements(), DType::f64) {}
+  Slab gradient;
+
+ private:
+  void update(const Slab& g, double scale, double) override {
+    for (int64_t i = 0; i < g.elements(); ++i) gradient.data<double>()[i] = scale * g.data<double>()[i];
+  }
+};
 
 struct Rig {
   std::unique_ptr<LanguageModel> model;
-  AdamW optimizer;
+  Given optimizer;
   Trainer trainer;
   Rig(ShardPlan plan, const StepOptions& o, std::string_view yaml = kModel, DType type = DType::f64)
       : model(build_model(yaml, kVocab, 16, type)),
-        optimizer(bare(), {}, model->params()),
+        optimizer(model->params()),
         trainer(*model, optimizer, std::move(plan), o) {}
 };
 
@@ -95,7 +103,7 @@ TEST_CASE("trainer: the gradient and loss of a sharded step are those of the who
       CHECK(r.tokens == 42);
       CHECK(std::abs(r.loss - loss) < 1e-12);
       CHECK(std::abs(r.grad_norm - norm) < 1e-12);
-      CHECK(difference(rig.optimizer.m(), whole) < 1e-12);
+      CHECK(difference(rig.optimizer.gradient, whole) < 1e-12);
     }
   CHECK(norm > 0.01);
 }
@@ -115,7 +123,7 @@ TEST_CASE("trainer: a step long enough for transposed copies of weights has the 
       *model, [&] { return model->loss(ids, targets, 1.0 / 320, cx); }, whole);
   Rig rig(plan_shards(20, 16, 2, 64, 1000), {.seed = 9, .clip = 0});
   CHECK(std::abs(rig.trainer.step(batch, 0, 1).loss - loss) < 1e-12);
-  CHECK(difference(rig.optimizer.m(), whole) < 1e-12);
+  CHECK(difference(rig.optimizer.gradient, whole) < 1e-12);
   for (const Parameter* p : rig.model->params().sorted()) CHECK_FALSE(p->transposed.defined());
 }
 
@@ -129,10 +137,10 @@ TEST_CASE("trainer: a gradient longer than `clip` is scaled to it, a shorter one
     const StepResult r = rig.trainer.step(batch, 0, 1);
     CHECK(r.grad_norm == norm);
     double clipped = 0;
-    for (int64_t i = 0; i < rig.optimizer.m().elements(); ++i)
-      clipped += std::pow(rig.optimizer.m().data<double>()[i], 2);
+    for (int64_t i = 0; i < rig.optimizer.gradient.elements(); ++i)
+      clipped += std::pow(rig.optimizer.gradient.data<double>()[i], 2);
     CHECK(std::sqrt(clipped) == doctest::Approx(std::min(norm, clip)).epsilon(1e-5));
-    if (clip > norm) CHECK(difference(rig.optimizer.m(), free.optimizer.m()) == 0);
+    if (clip > norm) CHECK(difference(rig.optimizer.gradient, free.optimizer.gradient) == 0);
   }
 }
 
@@ -158,7 +166,8 @@ TEST_CASE("trainer: a step that is not finite updates nothing, and its place is 
   put(weight, 2, 3, std::nan(""));
   CHECK_FALSE(rig.trainer.step(batch, 5, 1).finite);
   CHECK(rig.optimizer.steps() == 0);
-  for (int64_t i = 0; i < rig.optimizer.m().elements(); ++i) REQUIRE(rig.optimizer.m().data<double>()[i] == 0);
+  for (int64_t i = 0; i < rig.optimizer.gradient.elements(); ++i)
+    REQUIRE(rig.optimizer.gradient.data<double>()[i] == 0);
   std::string message;
   try {
     rig.trainer.find_nonfinite(batch, 5);

@@ -1,0 +1,67 @@
+#include "optim/optim_options.h"
+
+#include <fmt/format.h>
+
+#include "optim/optimizer.h"
+
+namespace effllm {
+
+void GroupOptions::visit(OptionVisitor& v) {
+  v("match", match, "Names of parameters: * any text, ? one character.");
+  v("lr", lr, "Learning rate of these, under the same schedule.", at_least(0));
+  v("weight_decay", weight_decay, "Weight decay of these.", at_least(0));
+}
+
+void OptimOptions::visit(OptionVisitor& v) {
+  std::vector<std::string_view> names;
+  for (const OptimizerInfo* info : all_optimizers()) names.push_back(info->name);
+  v("type", type, "The optimizer.", names);
+  v("lr", lr, "Base learning rate.", between(0, 100));
+  v("beta1", beta1, "Decay of the mean of gradients.", between(0, 0.99999));
+  v("beta2", beta2, "Decay of the mean of squared gradients.", between(0, 0.9999999));
+  v("eps", eps, "Added to the root of the second moment.", between(0, 1));
+  v("weight_decay", weight_decay, "Decay of matrices, per step lr * weight_decay.", between(0, 100));
+  v("clip", clip, "Largest norm of the whole gradient; 0 switches clipping off.", at_least(0));
+  v("schedule", schedule, "Learning-rate schedule: {type, warmup, final_lr}.");
+  v("groups", groups, "Exceptions by name: [{match: \"*.bias\", lr: 1e-4, weight_decay: 0}].");
+}
+
+bool matches(std::string_view pattern, std::string_view name) {
+  size_t p = 0, n = 0, star = std::string_view::npos, resume = 0;
+  while (n < name.size()) {
+    if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == name[n])) {
+      ++p, ++n;
+    } else if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      resume = n;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      n = ++resume;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
+
+std::vector<ParameterSetting> group_settings(const OptimOptions& o, const std::vector<GroupOptions>& groups,
+                                             const ParamStore& store) {
+  std::vector<ParameterSetting> settings;
+  for (const Parameter* p : store.sorted())
+    settings.push_back({o.lr * p->traits.lr_scale, p->traits.decay ? o.weight_decay : 0});
+  for (const GroupOptions& g : groups) {
+    bool any = false;
+    for (size_t i = 0; i < settings.size(); ++i) {
+      if (!matches(g.match, store.sorted()[i]->name)) continue;
+      any = true;
+      if (g.lr) settings[i].lr = *g.lr;
+      if (g.weight_decay) settings[i].weight_decay = *g.weight_decay;
+    }
+    if (!any)
+      throw_at(g.mark, fmt::format("no parameter is called like `{}`; `effllm describe` lists their names", g.match));
+  }
+  return settings;
+}
+
+}  // namespace effllm

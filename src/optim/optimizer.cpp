@@ -1,0 +1,50 @@
+#include "optim/optimizer.h"
+
+#include "config/find.h"
+
+namespace effllm {
+namespace optimizers {
+#define EFFLLM_OPTIMIZER(id) extern const OptimizerInfo id;
+#include "optim/optimizers.def"
+#undef EFFLLM_OPTIMIZER
+}  // namespace optimizers
+namespace {
+
+constexpr const OptimizerInfo* kAll[] = {
+#define EFFLLM_OPTIMIZER(id) &optimizers::id,
+#include "optim/optimizers.def"
+#undef EFFLLM_OPTIMIZER
+};
+
+}  // namespace
+
+std::span<const OptimizerInfo* const> all_optimizers() { return kAll; }
+
+const OptimizerInfo& find_optimizer(std::string_view name, const Mark& where) {
+  return find_by_name<OptimizerInfo>(kAll, name, "optimizer", where);
+}
+
+std::unique_ptr<Optimizer> build_optimizer(const OptimOptions& o, const std::vector<GroupOptions>& groups,
+                                           ParamStore& store) {
+  return find_optimizer(o.type, o.mark).build(o, groups, store);
+}
+
+Optimizer::Optimizer(SlotNames names, std::vector<ParameterSetting> settings, ParamStore& store)
+    : store_(store), settings_(std::move(settings)), slots_(store, names), names_(names) {}
+
+void Optimizer::visit(const Visitor& f) const {
+  for (size_t i = 0; i < store_.sorted().size(); ++i) {
+    const Parameter& p = *store_.sorted()[i];
+    size_t s = 0;
+    for (const std::string_view name : names_(p)) f(name, p, slots_.view(s++, i));
+  }
+}
+
+double Optimizer::pass_bytes() const {
+  double bytes = 0;  // a gradient is read, a weight and its slots are read and written
+  for (const Parameter* p : store_.sorted())
+    bytes += 4 * static_cast<double>(p->extent) * static_cast<double>(3 + 2 * names_(*p).size());
+  return bytes;
+}
+
+}  // namespace effllm

@@ -1,0 +1,81 @@
+#include "optim/optimizer.h"
+
+#include <doctest/doctest.h>
+
+#include "config/expect.h"
+#include "support/tensors.h"
+
+using namespace effllm;
+using effllm::testing::config_error;
+using effllm::testing::has;
+
+namespace {
+
+// Two parameters whose rows are padded and one whose are not; b.vector keeps a number less than the others.
+struct Store {
+  ParamStore params;
+  Store() {
+    const Scope s(params);
+    (s / "a").param("weight", {3, 5}, Init::normal(1));
+    (s / "b").param("vector", {4}, Init::normal(1));
+    (s / "c").param("weight", {2, 16}, Init::normal(1));
+    params.materialize(1, DType::f32);
+  }
+};
+
+std::span<const std::string_view> names(const Parameter& p) {
+  static constexpr std::string_view kNames[] = {"first", "second"};
+  return std::span(kNames).first(p.name == "b.vector" ? 1 : 2);
+}
+
+}  // namespace
+
+TEST_CASE("optimizers: each of the list is found by its name, others are told what is meant") {
+  for (const OptimizerInfo* o : all_optimizers()) CHECK(&find_optimizer(o->name) == o);
+  const std::string message = config_error([] { find_optimizer("adamv"); });
+  CHECK(has(message, "no optimizer is called `adamv`. Did you mean `adamw`?"));
+  CHECK(has(message, "effllm list optimizers"));
+}
+
+TEST_CASE("optimizers: slots stand one after the other, a slab for each number, none for a parameter without") {
+  const Store s;
+  const SlotLayout layout(s.params, names);
+  const auto& all = s.params.sorted();
+  REQUIRE(layout.elements.size() == 2);
+  CHECK(layout.elements[0] == s.params.slab_elements());
+  CHECK(layout.elements[1] == all[0]->extent + all[2]->extent);
+  CHECK(layout.offsets[0] == std::vector<int64_t>{0, all[0]->extent, all[0]->extent + all[1]->extent});
+  CHECK(layout.offsets[1] == std::vector<int64_t>{0, -1, all[0]->extent});
+  const Slots slots(s.params, names);
+  for (const auto& [slot, i] : {std::pair{0, 0}, {1, 0}, {0, 1}, {0, 2}, {1, 2}}) {
+    const Tensor v = slots.view(static_cast<size_t>(slot), static_cast<size_t>(i));
+    CHECK(v.shape() == all[static_cast<size_t>(i)]->shape);
+    CHECK(v.stride() == all[static_cast<size_t>(i)]->value.stride());
+    for (int64_t r = 0; r < v.rows(); ++r)
+      for (int64_t c = 0; c < v.cols(); ++c) {
+        CHECK(test::at(v, r, c) == 0);  // nobody else's
+        test::put(v, r, c, 1 + i);
+      }
+  }
+}
+
+TEST_CASE("optimizers: all that is kept is visited, in store order, under its slot's name") {
+  for (const OptimizerInfo* info : all_optimizers()) {
+    Store s;
+    OptimOptions o;
+    o.type = info->name;
+    const auto optimizer = build_optimizer(o, {}, s.params);
+    std::vector<std::string> want, found;
+    double bytes = 0;
+    for (const Parameter* p : s.params.sorted()) {
+      for (const std::string_view slot : info->slots(*p)) want.push_back(std::string(slot) + " " + p->name);
+      bytes += 4 * static_cast<double>(p->extent) * static_cast<double>(3 + 2 * info->slots(*p).size());
+    }
+    optimizer->visit([&](std::string_view slot, const Parameter& p, const Tensor& value) {
+      found.push_back(std::string(slot) + " " + p.name);
+      CHECK(value.shape() == p.shape);
+    });
+    CHECK(found == want);
+    CHECK(optimizer->pass_bytes() == bytes);
+  }
+}
