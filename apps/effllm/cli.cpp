@@ -49,7 +49,8 @@ void declare_eval(CLI::App& app, EvalArgs& a) {
       ->check(integer(1, static_cast<int64_t>(kMostTokens)));
   app.add_option("--stride", a.stride, "Tokens between windows of --protocol sliding")
       ->check(integer(1, static_cast<int64_t>(kMostTokens)));
-  app.add_option("--max-tokens", a.max_tokens, "Score only the first so many targets; 0: all");
+  app.add_option("--max-tokens", a.max_tokens, "Score only the first so many targets; 0: all")
+      ->check(integer(0, std::numeric_limits<int64_t>::max()));
   auto* corpus = app.add_option("--corpus", a.corpus, "Another corpus than the run's");
   auto* other = app.add_flag("--allow-data-mismatch", a.allow_other_data,
                              "Evaluate although the corpus is not the one trained on");
@@ -80,7 +81,7 @@ void declare_generate(CLI::App& app, GenerateArgs& a) {
   app.add_option("--context", a.context,
                  "Tokens that attention looks back on; 0: all (default: as many as in training where a mechanism can't "
                  "follow more, otherwise all)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(integer(0, static_cast<int64_t>(kMostTokens)));
   app.add_flag("--raw", a.raw, "Write bytes as they are, also to a terminal");
 }
 

@@ -16,12 +16,21 @@ bool is_run(const fs::path& folder) {
   return fs::exists(run.journal(), failure) && fs::is_directory(folder / "ckpt", failure);
 }
 
-// The run folder that the working directory is, or is in; empty where there is none.
-fs::path run_around() {
+// The run folder that `folder` is, or is in; empty where there is none.
+fs::path run_around(const fs::path& folder) {
   std::error_code failure;
-  for (fs::path at = fs::current_path(failure); !failure && at != at.root_path(); at = at.parent_path())
+  for (fs::path at = fs::absolute(folder, failure).lexically_normal(); !failure && at != at.root_path();
+       at = at.parent_path())
     if (is_run(at)) return at;
   return {};
+}
+
+void refuse_nesting(const fs::path& runs) {
+  if (const fs::path around = run_around(runs); !around.empty())
+    throw ConfigError(
+        "{} is a run's folder: another run would be nested in it. Start it from another folder, or say with --runs "
+        "where its folder is to be",
+        around.string());
 }
 
 // The folder of a run whose own configuration `file` is, as it was written: "runs/wide", ".".
@@ -35,7 +44,10 @@ fs::path own_run(const fs::path& file) {
 }  // namespace
 
 TrainArgs with_place(TrainArgs args) {
-  if (!args.runs.empty()) return args;
+  if (!args.runs.empty()) {
+    refuse_nesting(args.runs);
+    return args;
+  }
   args.runs = "runs";
   const bool named =
       !args.name.empty() || std::ranges::any_of(args.set, [](const std::string& s) { return s.starts_with("name="); });
@@ -47,11 +59,7 @@ TrainArgs with_place(TrainArgs args) {
     while (args.runs.size() > 1 && args.runs.ends_with('/')) args.runs.pop_back();
     return args;
   }
-  if (const fs::path around = run_around(); !around.empty())
-    throw ConfigError(
-        "{} is a run's folder: another run would be nested in it. Start it from another folder, or say with --runs "
-        "where its folder is to be",
-        around.string());
+  refuse_nesting(args.runs);
   return args;
 }
 

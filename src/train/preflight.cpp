@@ -81,11 +81,12 @@ Preflight preflight(const RunConfig& config) {
   check_evaluation(config, p);
   const auto order = order_of(config, p.train);
   group_settings(config.optim, config.groups, model.params());
-  const double flops =
-      train_flops_per_token(config.model, model.vocab(), config.train.context, config.train.recomputes());
+  const double flops = train_flops_per_token(config.model, model.vocab(), config.train.context),
+               run =
+                   train_flops_per_token(config.model, model.vocab(), config.train.context, config.train.recomputes());
   if (const auto doubt = warmup_doubt(config, expected_steps(config, flops, 1 / order->epochs(1))); !doubt.empty())
     p.doubts.push_back({config.schedule.mark.line ? config.schedule.mark : config.train.mark, doubt});
-  p.note = long_step_note(config, flops);
+  p.note = long_step_note(config, run);
   return p;
 }
 

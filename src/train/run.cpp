@@ -70,8 +70,8 @@ Run::Run(RunRequest request)
   config_.train.lanes =
       static_cast<int64_t>(trainer_->plan().lanes.size());  // what was chosen stands in the resolved file
   guess_.emplace(tokenizer_->vocab_size(), config_.schedule.warmup);
-  flops_per_token_ =
-      train_flops_per_token(config_.model, tokenizer_->vocab_size(), config_.train.context, config_.train.recomputes());
+  // Of the model: how it is computed (train.recompute) moves neither horizon nor schedule.
+  flops_per_token_ = train_flops_per_token(config_.model, tokenizer_->vocab_size(), config_.train.context);
   if (const auto note = beyond_training(*model_, trained_context(config_), evaluation_of(config_)); !note.empty())
     say("evaluation: " + note);
   if (newest) resume_from(*newest);

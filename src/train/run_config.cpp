@@ -103,7 +103,8 @@ void TrainOptions::visit(OptionVisitor& v) {
   v("max_steps", max_steps, "Horizon in steps.", at_least(1));
   v("max_tokens", max_tokens, "Horizon in tokens.", at_least(1));
   v("max_epochs", max_epochs, "Horizon in passes over the training split.", at_least(1e-6));
-  v("max_flops", max_flops, "Horizon in counted floating-point operations.", at_least(1));
+  v("max_flops", max_flops, "Horizon in counted floating-point operations, those of train.recompute left out.",
+    at_least(1));
   v("max_time", max_time, "Horizon in seconds of training.", at_least(0.1));
   v("lanes", lanes, "Sums that gradients are added up in; a multiple of what should share the work. 0: chosen.",
     between(0, 4096));

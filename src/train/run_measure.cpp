@@ -74,8 +74,9 @@ void Run::evaluate_now() {
 
 // Every evaluation has the same targets: bits are the loss times what one had to the other.
 std::string Run::best_bits() const {
-  if (!last_eval_ || !std::isfinite(at_.best_val) || !(last_eval_->nats_per_token() > 0)) return "";
-  return fmt::format("{:.4f} {}", at_.best_val * last_eval_->bits() / last_eval_->nats_per_token(),
+  if (!last_eval_ || !std::isfinite(at_.best_val)) return "";
+  const double nats = last_eval_->nats_per_token();  // 0 where the text holds no surprise; then so is the best
+  return fmt::format("{:.4f} {}", nats > 0 ? at_.best_val * last_eval_->bits() / nats : 0,
                      measure_of(last_eval_->kind).unit);
 }
 

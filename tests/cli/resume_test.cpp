@@ -247,6 +247,11 @@ TEST_CASE("cli resume: a run's own configuration means that run, from inside, fr
     CHECK(r.code == 2);
     CHECK(has(r.err, run.string() + " is a run's folder: another run would be nested in it"));
   }
+  for (const std::string& place : {run.string(), (run / "ckpt/more").string()}) {
+    const Ended r = w.effllm({"train", (w.scratch.path / "tiny.yaml").string(), "--runs", place});
+    CHECK(r.code == 2);
+    CHECK(has(r.err, run.string() + " is a run's folder"));
+  }
   CHECK_FALSE(fs::exists(run / "runs"));
   // A folder that was renamed is resumed, not the one that its configuration names.
   fs::rename(run, w.scratch.path / "runs/renamed");

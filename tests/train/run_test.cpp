@@ -196,6 +196,8 @@ TEST_CASE("run: every kind of horizon ends it") {
   const TinyFolder t("run_horizon");
   CHECK(train(t, {"~train.max_steps", "train.max_tokens=650"}).steps == 11);
   const RunOutcome flops = train(t, {"~train.max_steps", "train.max_flops=5e6"});
+  const Sets again{"~train.max_steps", "train.max_flops=5e6", "train.recompute=block", "name=again"};
+  CHECK(train(t, again).steps == flops.steps);  // how it is computed moves no horizon
   CHECK(flops.steps > 1);
   const RunOutcome epochs = train(t, {"~train.max_steps", "train.max_epochs=1.5", "name=epochs"});
   const Corpus corpus = Corpus::open((t / "data/tiny.yaml").string());
