@@ -127,9 +127,35 @@ Rows names(std::span<const Info> all) {
 }
 
 Rows optimizers() {
-  Rows rows = {{"name", "what"}};
-  for (const OptimizerInfo* o : all_optimizers()) rows.push_back({std::string(o->name), std::string(o->title)});
+  Rows rows = {{"name", "what", "paper"}};
+  for (const OptimizerInfo* o : all_optimizers())
+    rows.push_back({std::string(o->name), std::string(o->title), std::string(o->paper)});
   return rows;
+}
+
+void print_optimizers(bool markdown) {
+  for (const OptimizerInfo* o : all_optimizers()) {
+    print_line(fmt::format("{}{}: {} ({})", markdown ? "### " : "", o->name, o->title, o->paper), markdown);
+    for (const auto& [what, text] : {std::pair{"source", o->source}, {"deviations", o->deviations}})
+      if (!text.empty()) print_line(fmt::format("{}{}: {}", markdown ? "- " : "  ", what, text), markdown);
+    if (markdown) fmt::print("\n");
+    if (const auto own = o->options ? o->options(nullptr) : nullptr) print_options(*own, markdown);
+  }
+}
+
+nlohmann::json optimizers_json() {
+  nlohmann::json all = nlohmann::json::array();
+  for (const OptimizerInfo* o : all_optimizers()) {
+    all.push_back({{"name", o->name},
+                   {"what", o->title},
+                   {"paper", o->paper},
+                   {"source", o->source},
+                   {"deviations", o->deviations},
+                   {"options", nlohmann::json::array()}});
+    if (const auto own = o->options ? o->options(nullptr) : nullptr)
+      for (const OptionInfo& option : describe(*own)) all.back()["options"].push_back(to_json(option));
+  }
+  return all;
 }
 
 struct Kind {
@@ -182,6 +208,8 @@ ExitCode list(const Common& common, const ListArgs& args) {
                       did_you_mean(args.kind, known));
   if (args.kind == "options")
     common.json ? app::print_json(sections_json()) : print_sections(args.markdown);
+  else if (args.kind == "optimizers" && args.details)
+    common.json ? app::print_json(optimizers_json()) : print_optimizers(args.markdown);
   else if (common.json)
     print_json(rows, detailed, args.kind == "ffns");
   else if (!detailed.empty())

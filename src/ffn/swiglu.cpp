@@ -28,7 +28,7 @@ class Swiglu final : public ChannelMixer {
 
   Swiglu(const Options& o, const MixerArgs& args, const Scope& s)
       : inner_(round_up(std::llround(o.expand * static_cast<double>(args.d_model)), o.multiple_of)),
-        gate_up_(s / "gate_up", args.d_model, 2 * inner_, Init::normal(0.02)),
+        gate_up_(s / "gate_up", args.d_model, {inner_, inner_}, Init::normal(0.02)),
         down_(s / "down", inner_, args.d_model, Init::normal(0.02), Role::residual) {}
 
   StateSpec state_spec(int64_t) const override { return {}; }

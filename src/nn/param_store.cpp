@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "base/out_of_memory.h"
@@ -91,6 +92,9 @@ Parameter& ParamStore::add(std::string name, const Shape& shape, Init init, Trai
   for (const auto& block : init.blocks) stacked += block.first;
   require(init.blocks.empty() || stacked == shape.rows(), "the initialisation of `{}` covers {} rows of {}", name,
           stacked, shape.str());
+  const std::vector<int64_t>& rows = traits.matrices;
+  require(rows.empty() || (shape.rank() == 2 && std::accumulate(rows.begin(), rows.end(), int64_t{0}) == shape[0]),
+          "the matrices of `{}` are not those of {}", name, shape.str());
   if (policy.stddev && traits.role != Role::own)
     init = Init::normal(*policy.stddev * (traits.role == Role::residual ? policy.residual_factor : 1));
   all_.push_back(

@@ -51,6 +51,9 @@ struct Traits {
   bool decay = true;    // weight decay; vectors and norms are usually without
   bool dense = false;   // the weight of a dense layer, which reads `Parameter::transposed` where that is defined
   double lr_scale = 1;  // learning rate as a multiple of the run's
+  // The matrices that stand below one another in a weight between hidden features, rows each: optimizers of matrices
+  // take them one by one. Empty: an embedding, a head, a vector, a filter, or what is no weight of a product.
+  std::vector<int64_t> matrices = {};
 };
 
 struct Parameter {

@@ -5,6 +5,15 @@
 #include "optim/optimizer.h"
 
 namespace effllm {
+namespace {
+
+void visit_type(OptionVisitor& v, std::string& type) {
+  std::vector<std::string_view> names;
+  for (const OptimizerInfo* info : all_optimizers()) names.push_back(info->name);
+  v("type", type, "The optimizer.", names);
+}
+
+}  // namespace
 
 void GroupOptions::visit(OptionVisitor& v) {
   v("match", match, "Names of parameters: * any text, ? one character.");
@@ -12,10 +21,10 @@ void GroupOptions::visit(OptionVisitor& v) {
   v("weight_decay", weight_decay, "Weight decay of these.", at_least(0));
 }
 
+void OptimType::visit(OptionVisitor& v) { visit_type(v, type); }
+
 void OptimOptions::visit(OptionVisitor& v) {
-  std::vector<std::string_view> names;
-  for (const OptimizerInfo* info : all_optimizers()) names.push_back(info->name);
-  v("type", type, "The optimizer.", names);
+  visit_type(v, type);
   v("lr", lr, "Base learning rate.", between(0, 100));
   v("beta1", beta1, "Decay of the mean of gradients.", between(0, 0.99999));
   v("beta2", beta2, "Decay of the mean of squared gradients.", between(0, 0.9999999));
@@ -24,6 +33,9 @@ void OptimOptions::visit(OptionVisitor& v) {
   v("clip", clip, "Largest norm of the whole gradient; 0 switches clipping off.", at_least(0));
   v("schedule", schedule, "Learning-rate schedule: {type, warmup, final_lr}.");
   v("groups", groups, "Exceptions by name: [{match: \"*.bias\", lr: 1e-4, weight_decay: 0}].");
+  const OptimizerInfo& info = find_optimizer(type, mark);
+  own = info.options ? info.options(own.get()) : nullptr;  // a copy: other configurations may share what was there
+  if (own) own->visit(v);
 }
 
 bool matches(std::string_view pattern, std::string_view name) {
@@ -47,9 +59,10 @@ bool matches(std::string_view pattern, std::string_view name) {
 
 std::vector<ParameterSetting> group_settings(const OptimOptions& o, const std::vector<GroupOptions>& groups,
                                              const ParamStore& store) {
+  const OptimizerInfo& info = find_optimizer(o.type, o.mark);
   std::vector<ParameterSetting> settings;
   for (const Parameter* p : store.sorted())
-    settings.push_back({o.lr * p->traits.lr_scale, p->traits.decay ? o.weight_decay : 0});
+    settings.push_back({info.lr(o, *p) * p->traits.lr_scale, p->traits.decay ? o.weight_decay : 0});
   for (const GroupOptions& g : groups) {
     bool any = false;
     for (size_t i = 0; i < settings.size(); ++i) {

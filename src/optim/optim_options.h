@@ -1,5 +1,6 @@
 // The options of optimizers, and groups of parameters that depart from them by name.
 #pragma once
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,11 +19,18 @@ struct GroupOptions final : Options {
   void visit(OptionVisitor& v) override;
 };
 
+// The optimizer by name. Which keys are beside it follows from it.
+struct OptimType final : Options {
+  std::string type = "adamw";
+  void visit(OptionVisitor& v) override;
+};
+
 struct OptimOptions final : Options {
   std::string type = "adamw";
   double lr = 1e-3, beta1 = 0.9, beta2 = 0.99, eps = 1e-8, weight_decay = 0.1, clip = 1;
   ConfigNode schedule;
   std::vector<ConfigNode> groups;
+  std::shared_ptr<Options> own;  // of the optimizer, beside those above; null: its defaults, or none
   void visit(OptionVisitor& v) override;
 };
 

@@ -3,11 +3,6 @@
 #include "config/find.h"
 
 namespace effllm {
-namespace optimizers {
-#define EFFLLM_OPTIMIZER(id) extern const OptimizerInfo id;
-#include "optim/optimizers.def"
-#undef EFFLLM_OPTIMIZER
-}  // namespace optimizers
 namespace {
 
 constexpr const OptimizerInfo* kAll[] = {
@@ -29,8 +24,9 @@ std::unique_ptr<Optimizer> build_optimizer(const OptimOptions& o, const std::vec
   return find_optimizer(o.type, o.mark).build(o, groups, store);
 }
 
-Optimizer::Optimizer(SlotNames names, std::vector<ParameterSetting> settings, ParamStore& store)
-    : store_(store), settings_(std::move(settings)), slots_(store, names), names_(names) {}
+Optimizer::Optimizer(const OptimizerInfo& info, const OptimOptions& o, const std::vector<GroupOptions>& groups,
+                     ParamStore& store)
+    : store_(store), slots_(store, info.slots), names_(info.slots), settings_(group_settings(o, groups, store)) {}
 
 void Optimizer::visit(const Visitor& f) const {
   for (size_t i = 0; i < store_.sorted().size(); ++i) {

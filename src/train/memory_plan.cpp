@@ -27,8 +27,10 @@ double weight_bytes(const RunConfig& config, Rehearsal& r) {
     for (const Parameter* p : r.model().params().sorted())
       transposed += p->traits.dense ? static_cast<double>(p->extent) : 0;
   double slots = 0;
-  const SlotLayout kept(r.model().params(), find_optimizer(config.optim.type).slots);
+  const OptimizerInfo& optimizer = find_optimizer(config.optim.type);
+  const SlotLayout kept(r.model().params(), optimizer.slots);
   for (const int64_t n : kept.elements) slots += slab_bytes(4 * static_cast<double>(n));
+  slots += slab_bytes(4 * static_cast<double>(optimizer.workspace(r.model().params())));
   const double gradients = static_cast<double>(r.plan().lanes.size());
   return (1 + gradients) * parameter_bytes(r) + slots + slab_bytes(4 * transposed);
 }

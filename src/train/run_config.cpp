@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "io/checkpoint.h"
 #include "model/old_defaults.h"
+#include "optim/optimizer.h"
 
 namespace effllm {
 namespace {
@@ -45,6 +46,15 @@ bool read_section(Options& o, const ConfigNode& node, std::string_view name, Dia
   read(o, node, name, own);
   if (!own.empty()) read(o, node, name, found);
   return own.empty();
+}
+
+// Which keys there are follows from the type: where that is wrong, it is the only error.
+void read_optim(OptimOptions& o, const ConfigNode& node, Diagnostics& found) {
+  if (const ConfigNode* type = node.is_map() ? node.find("type") : nullptr) {
+    OptimType alone;
+    if (!read_section(alone, ConfigNode::map(node.mark()).with("type", *type), "optim", found)) return;
+  }
+  read_section(o, node, "optim", found);
 }
 
 constexpr std::string_view kHorizons[] = {"max_steps", "max_tokens", "max_epochs", "max_flops", "max_time"};
@@ -143,6 +153,10 @@ std::vector<ConfigSection> all_sections() {
   all.push_back(section<ObjectiveOptions>("objective", "What is optimised."));
   all.push_back(section<DataOptions>("data", "The corpus, and the order in which training reads it."));
   all.push_back(section<OptimOptions>("optim", "The optimizer."));
+  for (const OptimizerInfo* o : all_optimizers())
+    if (o->options)
+      all.push_back({fmt::format("optim (type: {})", o->name), fmt::format("Beside those of `optim`: {}.", o->title),
+                     o->options(nullptr)});
   all.push_back(section<ScheduleOptions>("optim.schedule", "The learning rate over the run."));
   all.push_back(section<GroupOptions>("optim.groups[]", "Parameters that depart from the settings of `optim`."));
   all.push_back(section<TrainOptions>("train", "Batch, horizon (exactly one of the max_ keys) and intervals."));
@@ -177,7 +191,7 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   read_section(c.objective, r.objective, "objective", found);
   Sections good{};
   good.data = read_section(c.data, r.data, "data", found);
-  read_section(c.optim, r.optim, "optim", found);
+  read_optim(c.optim, r.optim, found);
   if (!c.optim.schedule.is_null()) read_section(c.schedule, c.optim.schedule, "schedule", found);
   for (const ConfigNode& g : c.optim.groups) {
     read_section(c.groups.emplace_back(), g, "group", found);

@@ -100,12 +100,18 @@ void Run::resume_from(const Newest& newest) {
   const std::string path = newest.path.string();
   const SafetensorsFile& file = newest.file;
   load_parameters(file, path, model_->params());
-  load_moments(file, path, *optimizer_);
   at_ = *newest.record.counters;
+  // What one optimizer remembers is nothing to another: it begins as in a new run.
+  const bool other_optimizer = newest.record.config.optim.type != config_.optim.type;
+  if (other_optimizer)
+    at_.optimizer_steps = 0;
+  else
+    load_moments(file, path, *optimizer_);
   origin_ = newest.record.origin;
   defaults_ = newest.record.defaults;
   optimizer_->set_steps(at_.optimizer_steps);
   tell_changes(newest.record.config);
+  if (other_optimizer) note("warning: another optimizer from here on: it begins with nothing remembered");
   forget_other_best(newest.record);
   saved_step_ = at_.step;
   saved_best_ = at_.best_step;

@@ -174,7 +174,7 @@ StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor, boo
     return r;
   }
   const double scale = options_.clip > 0 && r.grad_norm > options_.clip ? options_.clip / (r.grad_norm + 1e-6) : 1;
-  const Profile::Span span("optimizer", "", Way::phase, 0, optimizer_.pass_bytes());
+  const Profile::Span span("optimizer", "", Way::phase, optimizer_.flops(), optimizer_.pass_bytes());
   optimizer_.step(*gradients_[0], scale, lr_factor);
   return r;
 }

@@ -71,6 +71,8 @@ TEST_CASE("cli: list, doctor, version, data, check and help") {
     CHECK(w.effllm({"list", kind, "--json"}).out.starts_with("["));
   }
   CHECK(w.effllm({"list", "mixers", "--long"}).out.find("rope_theta") != std::string::npos);
+  CHECK(w.effllm({"list", "optimizers", "--long"}).out.find("adjust_lr") != std::string::npos);
+  CHECK(w.effllm({"list", "options"}).out.find("optim (type: muon)") != std::string::npos);
   const Ended doctor = w.effllm({"doctor"});
   CHECK(doctor.code == 0);
   CHECK(doctor.out.find("gradient check (f64)  ok") != doctor.out.npos);

@@ -54,6 +54,10 @@ TEST_CASE("cli data and list: sizes add up, every name has a row") {
     }
     CHECK(w.effllm({"list"}).out.find(kind) != std::string::npos);
   }
+  for (const json& row : json::parse(w.effllm({"list", "optimizers", "--long", "--json"}).out)) {
+    CHECK_FALSE(row.at("source").get<std::string>().empty());
+    CHECK(row.at("options").empty() == (row.at("name") == "adamw"));
+  }
 }
 
 TEST_CASE("cli: --json gives one document for every command that has results") {

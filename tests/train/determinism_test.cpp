@@ -2,7 +2,6 @@
 
 #include "data/batches.h"
 #include "io/checkpoint.h"
-#include "optim/adamw.h"
 #include "support/models.h"
 #include "train/trainer.h"
 
@@ -25,15 +24,18 @@ TokenizedText text() {
 }
 
 // SHA-256 of the parameters after so many steps.
-std::string train(int threads, int64_t steps, int64_t lanes, int64_t shard_tokens, bool carry) {
+std::string train(int threads, int64_t steps, int64_t lanes, int64_t shard_tokens, bool carry,
+                  const std::string& optimizer_name = "adamw") {
   const test::Threads n(threads);
   const std::string yaml(kModel);
   const auto model = test::build_model(
       carry ? std::string(kModel).replace(yaml.find("heads: 2"), 8, "heads: 2, window: 6") : yaml, 29, 12, DType::f32);
   const TokenizedText source = text();
   const auto order = build_order(carry ? "streams" : "shuffled_windows", source, {8, 12}, 1, true);
-  AdamW optimizer(OptimOptions(), {}, model->params());
-  Trainer trainer(*model, optimizer, plan_shards(8, 12, lanes, shard_tokens, model->params().count()),
+  OptimOptions o;
+  o.type = optimizer_name;
+  const auto optimizer = build_optimizer(o, {}, model->params());
+  Trainer trainer(*model, *optimizer, plan_shards(8, 12, lanes, shard_tokens, model->params().count()),
                   {.seed = 3, .clip = 1, .carry_state = carry});
   double first = 0, last = 0;
   for (int64_t step = 0; step < steps; ++step) {
@@ -46,6 +48,17 @@ std::string train(int threads, int64_t steps, int64_t lanes, int64_t shard_token
 }
 
 }  // namespace
+
+TEST_CASE("determinism: with every optimizer, 1, 2 and 3 threads give the same parameters, and each its own") {
+  std::vector<std::string> all;
+  for (const OptimizerInfo* o : all_optimizers()) {
+    CAPTURE(o->name);
+    all.push_back(train(1, 20, 2, 24, false, std::string(o->name)));
+    for (const int threads : {2, 3}) CHECK(train(threads, 20, 2, 24, false, std::string(o->name)) == all.back());
+  }
+  std::ranges::sort(all);
+  CHECK(std::ranges::adjacent_find(all) == all.end());
+}
 
 TEST_CASE("determinism: 1, 2 and 3 threads give the same parameters after 50 steps, to the bit") {
   for (const bool carry : {false, true}) {

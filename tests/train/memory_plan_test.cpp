@@ -81,12 +81,27 @@ TEST_CASE("memory: the optimizer's slots are counted, not assumed") {
     return numbers / elements;
   };
   CHECK(kept(find_optimizer("adamw")) == 2);
+  CHECK(kept(find_optimizer("muon")) == doctest::Approx(1).epsilon(0.05));
   const double slab = 4 * static_cast<double>(params.slab_elements());
   REQUIRE(slab < 2 << 20);  // larger ones are whole huge pages
   const double counted = part(plan_memory(c, 61, 1), "weights, gradients and moments");
   CHECK(counted >= 4 * slab);  // one lane: values, a gradient, two moments, copies of dense weights
   CHECK(counted < 5 * slab);
   CHECK(part(plan_memory(c, 61, 1), "checkpoints") == 12 * static_cast<double>(params.count()));
+  // Muon: no second moment of matrices, but room for the iteration of the largest.
+  RunConfig with_muon = c;
+  with_muon.optim.type = "muon";
+  double matrices = 0, extent = 0;
+  for (const Parameter* p : params.sorted())
+    if (!p->traits.matrices.empty()) {
+      matrices += static_cast<double>(p->shape.numel());
+      extent += static_cast<double>(p->extent);
+    }
+  const auto room = static_cast<double>(find_optimizer("muon").workspace(params));
+  CHECK(room == 2 * 171 * 64 + 2 * 64 * 64);
+  const MemoryPlan plan = plan_memory(with_muon, 61, 1);
+  CHECK(part(plan, "weights, gradients and moments") == counted - 4 * extent + 4 * room);
+  CHECK(part(plan, "checkpoints") == 12 * static_cast<double>(params.count()) - 4 * matrices);
 }
 
 TEST_CASE("memory: a step takes what was foreseen, with every mechanism of the lists") {

@@ -57,6 +57,39 @@ TEST_CASE("resume: after another batch size the next windows come, none left out
   }
 }
 
+TEST_CASE("resume: with every optimizer, a run that was stopped and goes on has the bits of one that was not") {
+  const Threads one(1);
+  for (const OptimizerInfo* o : all_optimizers()) {
+    CAPTURE(o->name);
+    const Sets same = {"optim.type=" + std::string(o->name), "optim.schedule={type: constant}", "train.log_every=1"};
+    const TinyFolder t("resume_optimizer");
+    const RunFolder whole(train(t, with(same, {"name=whole", "train.max_steps=30"})).folder);
+    const RunFolder part(train(t, with(same, {"name=part", "train.max_steps=13"})).folder);
+    train(t, with(same, {"name=part", "train.max_steps=30"}), true);
+    CHECK(hash_of(part.checkpoint(30)) == hash_of(whole.checkpoint(30)));
+    CHECK(losses(part.path()) == losses(whole.path()));
+  }
+}
+
+TEST_CASE("resume: another optimizer is told, and begins as in a new run") {
+  const Threads one(1);
+  const TinyFolder t("resume_other_optimizer");
+  train(t, {"train.max_steps=10"});
+  const RunFolder run(train(t, {"train.max_steps=20", "optim.type=muon"}, true).folder);
+  const std::string said = events(run.path());
+  CHECK(has(said, "changed: optim.type: adamw -> muon"));
+  CHECK(has(said, "changed: optim.momentum: (not set) -> 0.95"));
+  CHECK(has(said, "another optimizer from here on: it begins with nothing remembered"));
+  const SafetensorsFile file(run.checkpoint(20));
+  CHECK(file.metadata().at("optimizer_steps") == "10");
+  CHECK(file.find("opt.momentum.layers.0.mixer.out.weight"));
+  CHECK_FALSE(file.find("opt.m.layers.0.mixer.out.weight"));
+  CHECK(file.find("opt.v.embedding.weight"));
+  // The same from the checkpoint's weights: nothing of AdamW's moments is left.
+  train(t, {"train.max_steps=30", "optim.type=muon"}, true);
+  CHECK_FALSE(has(events(run.path()).substr(said.size()), "another optimizer"));
+}
+
 TEST_CASE("resume: a checkpoint of format version 1 goes on to the bit") {
   const Threads one(1);
   const Sets of_its_day = {"model.layers[1].mixer.norm_eps=1e-5"};  // a default that version 2 changed

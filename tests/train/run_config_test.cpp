@@ -109,6 +109,9 @@ TEST_CASE("run config: what doesn't go together is an error with its place") {
       {kMinimal + "optim: {groups: [{match: a, decay: 1}]}\n", {"c.yaml:3:29", "`decay`"}},
       {kMinimal + "optim: {schedule: {warm_up: 3}}\n", {"c.yaml:3:20", "`warm_up`", "`warmup`"}},
       {kMinimal + "optim: {type: sgd}\n", {"c.yaml:3:15", "sgd", "adamw"}},
+      {kMinimal + "optim: {type: muno, momentum: 0.9}\n", {"c.yaml:3:15", "`muno`", "Did you mean `muon`?"}},
+      {kMinimal + "optim: {momentum: 0.9}\n", {"c.yaml:3:9", "optim has no option `momentum`"}},
+      {kMinimal + "optim: {type: muon, momentun: 0.9}\n", {"c.yaml:3:21", "Did you mean `momentum`?"}},
       {kMinimal + "objective: {type: next}\n", {"c.yaml:3:19", "next_token"}},
       {kMinimal + "data: {order: shuffled}\n", {"c.yaml:3:15", "shuffled_windows"}},
       {kMinimal + "dta: {}\n", {"c.yaml:3:1", "`dta`", "`data`"}},
@@ -132,6 +135,12 @@ TEST_CASE("run config: what doesn't go together is an error with its place") {
     CHECK_FALSE(message.empty());
     for (const char* part : c.parts) CHECK(has(message, part));
   }
+}
+
+TEST_CASE("run config: an optimizer that there is not is one error, its keys none") {
+  const std::string message = error_of(kMinimal + "optim: {type: muno, momentum: 0.9, iterations: 3}\n");
+  CHECK(has(message, "`muno`"));
+  for (const char* key : {"no option", "`momentum`", "iterations`"}) CHECK_FALSE(has(message, key));
 }
 
 TEST_CASE("run config: errors of all sections are reported at once") {

@@ -33,8 +33,7 @@ Batch random_batch(int64_t batch, int64_t tokens, uint64_t seed) {
 class Given final : public Optimizer {
  public:
   explicit Given(ParamStore& store)
-      : Optimizer(
-            +[](const Parameter&) { return std::span<const std::string_view>(); }, {}, store),
+      : Optimizer({.slots = +[](const Parameter&) { return std::span<const std::string_view>(); }}, {}, {}, store),
         gradient(store.slab_elements(), DType::f64) {}
   Slab gradient;
 

@@ -54,7 +54,8 @@ class Attention final : public SequenceMixer {
         sinks_(o.sinks),
         alibi_(o.position == "alibi"),
         dropout_(o.dropout),
-        qkv_(s / "qkv", args.d_model, (heads_ + 2 * kv_heads_) * head_dim_, Init::gpt2(), Role::hidden, o.bias),
+        qkv_(s / "qkv", args.d_model, {heads_ * head_dim_, kv_heads_ * head_dim_, kv_heads_ * head_dim_}, Init::gpt2(),
+             Role::hidden, o.bias),
         out_(s / "out", heads_ * head_dim_, args.d_model, Init::gpt2_residual(args.layers), Role::residual, o.bias),
         cache_(o.window, o.sinks, kv_heads_ * head_dim_, kv_heads_ * head_dim_) {
     if (!o.head_dim && args.d_model % heads_)

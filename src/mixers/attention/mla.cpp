@@ -54,7 +54,7 @@ class Mla final : public SequenceMixer {
         nope_(o.nope_dim.value_or(std::max<int64_t>(1, args.d_model / o.heads))),
         turned_(o.rope_dim.value_or(nope_ / 2)),
         value_(o.v_dim.value_or(std::max<int64_t>(1, args.d_model / o.heads))),
-        kv_down_(s / "kv_down", args.d_model, latent_ + turned_, Init::normal(kInitStd)),
+        kv_down_(s / "kv_down", args.d_model, {latent_, turned_}, Init::normal(kInitStd)),
         kv_up_(s / "kv_up", latent_, heads_ * (nope_ + value_), Init::normal(kInitStd)),
         out_(s / "out", heads_ * value_, args.d_model, Init::normal(kInitStd), Role::residual),
         kv_norm_(s / "kv_norm", latent_, kNormEps),

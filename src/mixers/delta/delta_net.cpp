@@ -49,7 +49,7 @@ class DeltaNet final : public SequenceMixer {
         keys_(width(o.expand_k, args.d_model)),
         values_(width(o.expand_v, args.d_model)),
         beta_scale_(o.negative_eigenvalues ? 2 : 1),
-        qkv_(s / "qkv", args.d_model, 2 * keys_ + values_, Init::normal(kInitStd)),
+        qkv_(s / "qkv", args.d_model, {keys_, keys_, values_}, Init::normal(kInitStd)),
         beta_(s / "beta", args.d_model, heads_, Init::normal(kInitStd)),
         out_(s / "out", values_, args.d_model, Init::normal(kInitStd), Role::residual),
         norm_(s / "norm", values_ / o.heads, o.norm_eps),

@@ -30,9 +30,10 @@ class Gru final : public SequenceMixer {
   Gru(const Options& o, const MixerArgs& args, const Scope& s)
       : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
         weight_(s.param("in.weight", {3 * width_, args.d_model}, Init::torch_linear(width_),
-                        {.role = Role::hidden, .dense = true})),
+                        {.role = Role::hidden, .dense = true, .matrices = std::vector(3, width_)})),
         bias_(s.param("in.bias", {3 * width_}, Init::torch_linear(width_), {.decay = false})),
-        recurrent_(s.param("recurrent.weight", {3 * width_, width_}, Init::torch_linear(width_))),
+        recurrent_(s.param("recurrent.weight", {3 * width_, width_}, Init::torch_linear(width_),
+                           {.matrices = std::vector(3, width_)})),
         recurrent_bias_(s.param("recurrent.bias", {width_}, Init::torch_linear(width_), {.decay = false})) {
     if (width_ != args.d_model)
       out_ = std::make_unique<Linear>(s / "out", width_, args.d_model, Init::torch_linear(width_), Role::residual);

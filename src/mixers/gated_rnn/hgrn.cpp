@@ -40,7 +40,7 @@ class Hgrn final : public SequenceMixer {
   Hgrn(const Options& o, const MixerArgs& args, const Scope& s)
       : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
         layer_(args.index_of_kind),
-        in_(s / "in", args.d_model, 3 * width_, Init::normal(kInitStd)),
+        in_(s / "in", args.d_model, {width_, width_, width_}, Init::normal(kInitStd)),
         out_(s / "out", width_, args.d_model, Init::normal(kInitStd), Role::residual),
         norm_(s / "norm", width_, kNormEps),
         floor_(&row_per_layer(s, "hgrn_floor", width_, args, Init::zeros(), {.decay = false}, o.mark, "`expand`")) {}

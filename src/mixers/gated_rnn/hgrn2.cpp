@@ -42,7 +42,7 @@ class Hgrn2 final : public SequenceMixer {
       : width_(args.d_model),
         head_dim_(o.head_dim.value_or(std::min(kHeadDim, args.d_model))),
         layer_(args.index_of_kind),
-        in_(s / "in", width_, 3 * width_, Init::normal(kInitStd)),
+        in_(s / "in", width_, {width_, width_, width_}, Init::normal(kInitStd)),
         out_(s / "out", width_, width_, Init::normal(kInitStd), Role::residual),
         floor_(&row_per_layer(s, "hgrn2_floor", width_, args, Init::zeros(), {.decay = false}, o.mark, "d_model")) {
     if (width_ % head_dim_)

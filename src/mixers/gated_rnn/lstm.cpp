@@ -32,9 +32,10 @@ class Lstm final : public SequenceMixer {
   Lstm(const Options& o, const MixerArgs& args, const Scope& s)
       : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
         weight_(s.param("in.weight", {4 * width_, args.d_model}, Init::torch_linear(width_),
-                        {.role = Role::hidden, .dense = true})),
+                        {.role = Role::hidden, .dense = true, .matrices = std::vector(4, width_)})),
         bias_(s.param("in.bias", {4 * width_}, bias_init(width_, o.forget_bias), {.decay = false})),
-        recurrent_(s.param("recurrent.weight", {4 * width_, width_}, Init::torch_linear(width_))) {
+        recurrent_(s.param("recurrent.weight", {4 * width_, width_}, Init::torch_linear(width_),
+                           {.matrices = std::vector(4, width_)})) {
     if (width_ != args.d_model)
       out_ = std::make_unique<Linear>(s / "out", width_, args.d_model, Init::torch_linear(width_), Role::residual);
   }

@@ -35,7 +35,7 @@ class MinGru final : public SequenceMixer {
   MinGru(const Options& o, const MixerArgs& args, const Scope& s)
       : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
         linear_candidate_(o.candidate == "linear"),
-        in_(s / "in", args.d_model, 2 * width_, Init::torch_linear(args.d_model)) {
+        in_(s / "in", args.d_model, {width_, width_}, Init::torch_linear(args.d_model)) {
     if (o.conv > 0) conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, args.d_model);
     if (width_ != args.d_model)
       out_ = std::make_unique<Linear>(s / "out", width_, args.d_model, Init::torch_linear(width_), Role::residual);

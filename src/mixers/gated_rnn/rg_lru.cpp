@@ -50,7 +50,8 @@ double initial_lambda(double u, int64_t, int64_t) {
 struct Gate {
   Gate(const Scope& s, int64_t width, int64_t blocks)
       : form{.blocks = blocks},
-        weight(&s.param("weight", {width, width / blocks}, lecun(width / blocks), {.role = Role::hidden})),
+        weight(&s.param("weight", {width, width / blocks}, lecun(width / blocks),
+                        {.role = Role::hidden, .matrices = std::vector(static_cast<size_t>(blocks), width / blocks)})),
         bias(&s.param("bias", {width}, Init::zeros(), {.decay = false})) {}
   Tensor operator()(const Tensor& x) const { return block_linear(x, weight->value, bias->value, form); }
 
@@ -78,7 +79,7 @@ class RgLru final : public SequenceMixer {
   RgLru(const Options& o, const MixerArgs& args, const Scope& s)
       : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
         blocks_(divisor(o, width_)),
-        in_(s / "in", args.d_model, 2 * width_, lecun(args.d_model), Role::hidden, true),
+        in_(s / "in", args.d_model, {width_, width_}, lecun(args.d_model), Role::hidden, true),
         out_(s / "out", width_, args.d_model, into_stream(width_, args.layers), Role::residual, true),
         conv_(s / "conv", o.conv, width_, false, true,
               Init::normal(std::sqrt(kConvVariance / static_cast<double>(o.conv))), Init::zeros()),

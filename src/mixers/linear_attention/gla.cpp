@@ -54,7 +54,7 @@ class Gla final : public SequenceMixer {
         values_(width(o.expand_v, args.d_model)),
         per_key_(o.gate == "key"),
         temperature_(o.gate_temperature),
-        qkvg_(s / "qkvg", args.d_model, 2 * (keys_ + values_), Init::normal(kInitStd)),
+        qkvg_(s / "qkvg", args.d_model, {keys_, keys_, values_, values_}, Init::normal(kInitStd)),
         out_(s / "out", values_, args.d_model, Init::normal(kInitStd), Role::residual),
         norm_(s / "norm", values_ / o.heads, o.norm_eps),
         augment_(o.augment, s, heads_, values_) {

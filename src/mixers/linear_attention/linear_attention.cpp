@@ -38,7 +38,7 @@ class LinearAttention final : public SequenceMixer {
   LinearAttention(const Options& o, const MixerArgs& args, const Scope& s)
       : heads_(o.heads),
         width_(args.d_model),
-        qkv_(s / "qkv", width_, 3 * width_, Init::torch_linear(width_)),
+        qkv_(s / "qkv", width_, {width_, width_, width_}, Init::torch_linear(width_)),
         out_(s / "out", width_, width_, Init::torch_linear(width_), Role::residual),
         augment_(o.augment, s, heads_, width_) {
     if (width_ % heads_)

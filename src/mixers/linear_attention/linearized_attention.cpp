@@ -78,7 +78,7 @@ class LinearizedAttention final : public SequenceMixer {
         shifted_(o.token_shift ? (args.d_model + 1) / 2 : 0),
         local_(o.local),
         global_(o.global),
-        hidden_(s / "hidden", args.d_model, 2 * values_, Init::torch_linear(args.d_model), Role::hidden, true),
+        hidden_(s / "hidden", args.d_model, {values_, values_}, Init::torch_linear(args.d_model), Role::hidden, true),
         z_(s / "z", args.d_model, keys_, Init::torch_linear(args.d_model), Role::hidden, true),
         out_(s / "out", values_, args.d_model, Init::torch_linear(values_), Role::residual, true),
         gamma_(&s.param("offset_scale.weight", {kRoles, keys_}, Init::normal(kGammaStd), {.decay = false})),

@@ -49,7 +49,7 @@ class Retnet final : public SequenceMixer {
       : heads_(o.heads),
         keys_(args.d_model),
         values_(std::llround(o.expand_v * static_cast<double>(args.d_model))),
-        qkvg_(s / "qkvg", args.d_model, 2 * (keys_ + values_),
+        qkvg_(s / "qkvg", args.d_model, {keys_, keys_, values_, values_},
               Init::stacked({{2 * keys_, Init::xavier_uniform(args.d_model, keys_, kGain)},
                              {2 * values_, Init::xavier_uniform(args.d_model, values_, kGain)}})),
         out_(s / "out", values_, args.d_model, Init::xavier_uniform(values_, args.d_model, kOutGain), Role::residual),

@@ -63,12 +63,14 @@ class Rwkv6 final : public SequenceMixer {
         mix_x_(&s.param("mix_x", {width_}, ramp([r = Ramps(args)](int64_t, int64_t c) { return r.mix(0, c); }), kOwn)),
         mix_(&s.param("mix", {kParts, width_},
                       ramp([r = Ramps(args)](int64_t part, int64_t c) { return r.mix(part, c); }), kOwn)),
-        mix_down_(&s.param("mix_down.weight", {kParts * o.shift_rank, width_}, Init::zeros(), kDense)),
-        mix_up_(&s.param("mix_up.weight", {kParts * width_, o.shift_rank}, Init::uniform(0.01), kOwn)),
+        mix_down_(&s.param("mix_down.weight", {kParts * o.shift_rank, width_}, Init::zeros(),
+                           dense_of(std::vector(kParts, o.shift_rank)))),
+        mix_up_(&s.param("mix_up.weight", {kParts * width_, o.shift_rank}, Init::uniform(0.01),
+                         {.decay = false, .matrices = std::vector(kParts, width_)})),
         decay_base_(&s.param("decay_base", {width_}, ramp([r = Ramps(args)](int64_t, int64_t c) { return r.decay(c); }),
                              {.decay = false, .lr_scale = 2})),
-        decay_down_(&s.param("decay_down.weight", {o.decay_rank, width_}, Init::zeros(), kDense)),
-        decay_up_(&s.param("decay_up.weight", {width_, o.decay_rank}, Init::uniform(0.01), kDense)),
+        decay_down_(&s.param("decay_down.weight", {o.decay_rank, width_}, Init::zeros(), dense_of({o.decay_rank}))),
+        decay_up_(&s.param("decay_up.weight", {width_, o.decay_rank}, Init::uniform(0.01), dense_of({width_}))),
         bonus_(&s.param("bonus", {width_}, ramp([r = Ramps(args)](int64_t, int64_t c) { return r.bonus(c); }), kOwn)),
         norm_weight_(&s.param(
             "group_norm.weight", {width_},
@@ -110,7 +112,10 @@ class Rwkv6 final : public SequenceMixer {
   }
 
  private:
-  static constexpr Traits kOwn{.decay = false}, kDense{.decay = false, .dense = true};
+  static constexpr Traits kOwn{.decay = false};
+  static Traits dense_of(std::vector<int64_t> matrices) {
+    return {.decay = false, .dense = true, .matrices = std::move(matrices)};
+  }
   template <class F>
   static Init ramp(F f) {
     return Init::mapped([f](double, int64_t row, int64_t column) { return f(row, column); });

@@ -38,7 +38,7 @@ class Taylor final : public SequenceMixer {
         width_(args.d_model),
         channels_(o.heads * o.feature_dim),
         features_(taylor_width(o.feature_dim)),
-        qkv_(s / "qkv", width_, 2 * channels_ + width_, Init::gpt2()),
+        qkv_(s / "qkv", width_, {channels_, channels_, width_}, Init::gpt2()),
         out_(s / "out", width_, width_, Init::gpt2_residual(args.layers), Role::residual),
         augment_(o.augment, s, heads_, width_) {
     if (width_ % heads_) throw_at(o.mark, fmt::format("taylor: {} heads don't divide width {}", heads_, width_));

@@ -40,7 +40,7 @@ class Moba final : public SequenceMixer {
         heads_(o.heads),
         block_(o.block),
         top_k_(o.top_k),
-        qkv_(s / "qkv", width_, 3 * width_, Init::gpt2()),
+        qkv_(s / "qkv", width_, {width_, width_, width_}, Init::gpt2()),
         out_(s / "out", width_, width_, Init::gpt2_residual(args.layers), Role::residual),
         cache_(0, 0, width_, width_) {
     if (width_ % heads_ || width_ / heads_ % 2)

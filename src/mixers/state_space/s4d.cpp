@@ -50,7 +50,7 @@ class S4d final : public SequenceMixer {
         a_imag_(&s.param("a_imag", {width_, state_ / 2}, Init::mapped(frequency), {.decay = false, .lr_scale = kSlow})),
         d_(&s.param("d", {width_}, Init::normal(1))),
         out_(&(s / "out").param("weight", {2 * width_, width_}, Init::torch_linear(width_),
-                                {.role = Role::residual, .dense = true})),
+                                {.role = Role::residual, .dense = true, .matrices = {width_, width_}})),
         out_bias_(&(s / "out").param("bias", {2 * width_}, Init::torch_linear(width_), {.decay = false})) {
     if (state_ % 2) throw_at(o.mark, fmt::format("s4d: a state of {} is not made of pairs", state_));
   }

@@ -1,0 +1,177 @@
+"""Muon: momentum made orthogonal by an iteration of Newton and Schulz.
+
+Jordan et al. 2024, kellerjordan.github.io/posts/muon. Plain equations in float64: twenty steps on random gradients.
+`python3 scripts/golden/muon.py` writes the golden files; with --torch it runs the same with torch.optim.Muon, as it is
+(an iteration in bfloat16) and with an iteration in the type of the weights, and prints how far they are apart.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from all import GOLDEN_FOLDER, flow_yaml
+from common import Array, Options, Params
+from tensor_file import write_safetensors
+
+PAPER = "Jordan et al. 2024, kellerjordan.github.io/posts/muon"
+STEPS = 20
+QUINTIC = (3.4445, -4.7750, 2.0315)
+
+# The rows of each matrix that stands in a weight, and its columns: wide, tall, square, three, two tall ones.
+WEIGHTS: dict[str, tuple[list[int], int]] = {
+    "a_wide": ([6], 10),
+    "b_tall": ([12], 5),
+    "c_square": ([7], 7),
+    "d_fused": ([4, 2, 3], 8),
+    "e_gates": ([9, 9], 4),
+}
+
+
+def best_quintic(low: float, high: float) -> Array:
+    """Returns (a, b, c) of the odd polynomial a x + b x^3 + c x^5 that is nearest to 1 on [low, high] (Remez)."""
+    if low / high >= 1 - 5e-6:
+        return np.array([15 / 8 / high, -10 / 8 / high**3, 3 / 8 / high**5])
+    inner = np.array([(3 * low + high) / 4, (low + 3 * high) / 4])
+    error = before = np.inf
+    while not np.isfinite(before) or abs(before - error) > 1e-15:
+        before = error
+        x = np.array([low, inner[0], inner[1], high])
+        *abc, error = np.linalg.solve(np.stack([x, x**3, x**5, np.array([1, -1, 1, -1])], 1), np.ones(4))
+        a, b, c = abc
+        inner = np.sqrt((-3 * b + np.array([-1, 1]) * np.sqrt(9 * b * b - 20 * a * c)) / (10 * c))
+    return np.array(abc)
+
+
+def polar_express(steps: int) -> list[Array]:
+    """Returns the coefficients of each step (Amsel et al. 2025, arXiv:2505.16932, algorithm 1 and its listing).
+
+    Each polynomial is the best on the interval that the one before left, which begins at 0.001; none is made for a
+    lower end below `cushion` of the upper. The eighth is the limit and repeats; those before it are
+    flattened by `safety`.
+    """
+    cushion, safety = 0.02407327424182761, 1.01
+    low, high, found = 1e-3, 1.0, []
+    for _ in range(7):
+        abc = best_quintic(max(low, cushion * high), high)
+        if cushion * high > low:  # centred on 1 for the whole interval
+            abc = abc * 2 / sum(abc @ [x, x**3, x**5] for x in (low, high))
+        found.append(abc / np.array([safety, safety**3, safety**5]))
+        low = float(abc @ [low, low**3, low**5])
+        high = 2 - low
+    found.append(np.array([15 / 8, -10 / 8, 3 / 8]))
+    return [found[min(step, 7)] for step in range(steps)]
+
+
+def orthogonal(m: Array, options: Options) -> Array:
+    """Returns nearly U V^T of m = U S V^T: odd polynomials of the singular values, m scaled to a norm of 1 first."""
+    steps, eps = int(options.get("iterations", 5)), float(options.get("norm_eps", 1e-7))
+    norm = np.sqrt((m * m).sum())
+    if options.get("coefficients", "quintic") == "polar_express":
+        x, polynomials = m / (1.01 * norm + eps), polar_express(steps)
+    else:
+        x, polynomials = m / max(norm, eps), [np.array(QUINTIC)] * steps
+    for a, b, c in polynomials:
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x
+
+
+def rate(rows: int, columns: int, options: Options) -> float:
+    """Returns what the learning rate is multiplied by for a matrix of this shape."""
+    if options.get("adjust_lr", "original") == "match_rms_adamw":
+        return 0.2 * float(np.sqrt(max(rows, columns)))
+    return float(np.sqrt(max(1.0, rows / columns)))
+
+
+def muon(weight: Array, gradients: Array, rows: list[int], options: Options, factors: Array, scale: float) -> Array:
+    """Returns the weight [R,C] after a step for each of gradients [S,R,C], whose matrices have `rows` rows each."""
+    lr, decay = float(options["lr"]), float(options["weight_decay"])
+    beta, nesterov = float(options.get("momentum", 0.95)), bool(options.get("nesterov", True))
+    weight, momentum = weight.copy(), np.zeros_like(weight)
+    for gradient, factor in zip(scale * gradients, factors):
+        momentum = beta * momentum + (1 - beta) * gradient
+        update = beta * momentum + (1 - beta) * gradient if nesterov else momentum
+        weight *= 1 - lr * factor * decay
+        for part, new in zip(np.split(weight, np.cumsum(rows)[:-1]), np.split(update, np.cumsum(rows)[:-1])):
+            part -= lr * factor * rate(*part.shape, options) * orthogonal(new, options)
+    return weight
+
+
+# variant: (options, size of the gradients). With tiny ones the clamp of the norm shows.
+VARIANTS: dict[str, tuple[Options, float]] = {
+    "default": ({"lr": 0.02, "weight_decay": 0.1}, 1.0),
+    "match_rms": ({"lr": 0.01, "weight_decay": 0.5, "adjust_lr": "match_rms_adamw", "momentum": 0.9}, 1.0),
+    "no_nesterov": ({"lr": 0.02, "weight_decay": 0.0, "nesterov": False, "iterations": 3}, 1.0),
+    "polar_express": ({"lr": 0.02, "weight_decay": 0.1, "coefficients": "polar_express"}, 1.0),
+    "polar_express_long": ({"lr": 0.02, "weight_decay": 0.1, "coefficients": "polar_express", "iterations": 10}, 1.0),
+    "tiny_gradients": ({"lr": 0.02, "weight_decay": 0.1}, 1e-9),
+    "tiny_polar_express": ({"lr": 0.02, "weight_decay": 0.1, "coefficients": "polar_express", "norm_eps": 1e-6}, 1e-7),
+}
+
+
+def draw(variant: str) -> tuple[Params, Params, Array, float]:
+    """Returns weights, gradients, the schedule's factors and the clipping of a variant."""
+    rng = np.random.default_rng(zlib.crc32(f"muon.{variant}".encode()))
+    weights = {name: rng.normal(0.0, 0.5, (sum(rows), columns)) for name, (rows, columns) in WEIGHTS.items()}
+    size = VARIANTS[variant][1]
+    gradients = {name: size * rng.normal(0.0, 1.0, (STEPS, *w.shape)) for name, w in weights.items()}
+    return weights, gradients, 1.0 / (1.0 + 0.1 * np.arange(STEPS)), 0.5
+
+
+def write(folder: Path) -> None:
+    """Writes muon.<variant>.safetensors: start.*, gradient.* [S,R,C], rows.* of the matrices, end.*, factors, scale."""
+    for variant, (options, _) in VARIANTS.items():
+        weights, gradients, factors, scale = draw(variant)
+        tensors: Params = {"factors": factors, "scale": np.array([scale])}
+        for name, (rows, _) in WEIGHTS.items():
+            tensors[f"start.{name}"], tensors[f"gradient.{name}"] = weights[name], gradients[name]
+            tensors[f"rows.{name}"] = np.array(rows, dtype=np.int64)
+            tensors[f"end.{name}"] = muon(weights[name], gradients[name], rows, options, factors, scale)
+        metadata = {"kind": "optimizer", "name": "muon", "paper": PAPER}
+        metadata["options"] = flow_yaml({"type": "muon"} | options)
+        write_safetensors(folder / f"muon.{variant}.safetensors", tensors, metadata)
+
+
+def torch_muon(weight: Array, gradients: Array, rows: list[int], options: Options, factors: Array, dtype: str) -> Array:
+    """Returns what torch.optim.Muon makes of the weight, its matrices as parameters of their own."""
+    import torch
+
+    parts = [torch.nn.Parameter(p.clone()) for p in torch.tensor(weight, dtype=getattr(torch, dtype)).split(rows)]
+    names = {"momentum": "momentum", "nesterov": "nesterov", "iterations": "ns_steps", "adjust_lr": "adjust_lr_fn"}
+    given = {names[key]: value for key, value in options.items() if key in names}
+    optimizer = torch.optim.Muon(parts, weight_decay=float(options["weight_decay"]), **given)
+    for gradient, factor in zip(gradients, factors):
+        optimizer.param_groups[0]["lr"] = float(options["lr"]) * float(factor)
+        for part, g in zip(parts, torch.tensor(gradient).split(rows)):
+            part.grad = g.to(part.dtype)
+        optimizer.step()
+    return torch.cat([p.detach() for p in parts]).double().numpy()
+
+
+def compare_with_torch() -> None:
+    """Prints the largest difference of any weight to torch.optim.Muon after all steps, for each variant that it has."""
+    import torch
+
+    rounded = torch.Tensor.bfloat16
+    print(f"torch {torch.__version__}: largest difference of weights after {STEPS} steps")
+    for variant, (options, _) in VARIANTS.items():
+        if options.get("coefficients", "quintic") != "quintic":
+            continue
+        weights, gradients, factors, scale = draw(variant)
+        for dtype, cast in (("float64", torch.Tensor.clone), ("float32", torch.Tensor.clone), ("float32", rounded)):
+            torch.Tensor.bfloat16 = cast  # a copy in any case: the iteration works in place
+            worst = 0.0
+            for name, (rows, _) in WEIGHTS.items():
+                found = torch_muon(weights[name], scale * gradients[name], rows, options, factors, dtype)
+                wanted = muon(weights[name], gradients[name], rows, options, factors, scale)
+                worst = max(worst, float(np.abs(found - wanted).max()))
+            print(f"  {variant:16} {dtype}, iteration in {'bfloat16' if cast is rounded else dtype}: {worst:.1e}")
+        torch.Tensor.bfloat16 = rounded
+
+
+if __name__ == "__main__":
+    compare_with_torch() if "--torch" in sys.argv else write(GOLDEN_FOLDER)

@@ -1,0 +1,171 @@
+// Muon: momentum made orthogonal. Each matrix between hidden features moves by the nearest orthogonal matrix of its
+// momentum, so that all directions are learned alike; AdamW takes the rest: embeddings, heads, vectors, norms, filters.
+//
+//   m' = mu m + (1 - mu) g,  u = mu m' + (1 - mu) g,  W' = (1 - lr decay) W - lr r(rows, columns) orthogonal(u)
+//
+// A weight of several matrices (Traits::matrices: q|k|v, gates) is taken apart. Keeps one number for each element of a
+// matrix. Jordan et al. 2024, kellerjordan.github.io/posts/muon.
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/parallel.h"
+#include "optim/adamw.h"
+#include "optim/orthogonal.h"
+
+namespace effllm {
+namespace {
+
+struct MuonOptions final : Options {
+  double momentum = 0.95, norm_eps = 1e-7;
+  bool nesterov = true;
+  int64_t iterations = 5;
+  std::string coefficients = "quintic", adjust_lr = "original";
+  std::optional<double> adamw_lr;
+  void visit(OptionVisitor& v) override {
+    v("adamw_lr", adamw_lr, "Learning rate of what AdamW takes: all but matrices between hidden features; default: lr.",
+      between(0, 100));
+    v("momentum", momentum, "Decay of the mean of gradients.", between(0, 0.99999));
+    v("nesterov", nesterov, "Look ahead: the mean as the same gradient once more would make it.");
+    v("iterations", iterations, "Steps of the iteration that makes it orthogonal.", between(1, 99));
+    v("coefficients", coefficients, "Of the iteration: one polynomial for all steps, or the best for each.",
+      {"quintic", "polar_express"});
+    v("norm_eps", norm_eps, "Least norm that a matrix is divided by (polar_express: added to its norm).",
+      between(1e-20, 1));
+    v("adjust_lr", adjust_lr,
+      "Factor on lr by shape: sqrt(max(1, rows/columns)), or 0.2 sqrt(max(rows, columns)), with which lr and decay of "
+      "AdamW suit.",
+      {"original", "match_rms_adamw"});
+  }
+};
+
+const MuonOptions& own(const OptimOptions& o) {
+  static const MuonOptions defaults;
+  const auto* given = dynamic_cast<const MuonOptions*>(o.own.get());
+  return given ? *given : defaults;
+}
+
+bool is_matrix(const Parameter& p) { return !p.traits.matrices.empty(); }
+
+// f(rows, columns) of every matrix of the store.
+template <class F>
+void each_matrix(const ParamStore& store, F&& f) {
+  for (const Parameter* p : store.sorted())
+    for (const int64_t rows : p->traits.matrices) f(rows, p->shape.cols());
+}
+
+class Muon final : public Optimizer {
+ public:
+  using Options = MuonOptions;
+
+  Muon(const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store)
+      : Optimizer(optimizers::muon, o, groups, store),
+        options_(own(o)),
+        orthogonal_(options_.coefficients, options_.iterations, options_.norm_eps),
+        rest_(o, store, [](const Parameter& p) { return !is_matrix(p); }),
+        workspace_(workspace(store), store.dtype()) {}
+
+  static std::span<const std::string_view> slots(const Parameter& p) {
+    static constexpr std::string_view kNames[] = {"momentum"};
+    return is_matrix(p) ? kNames : adamw_slots(p);
+  }
+
+  // Numbers for one matrix and its iteration.
+  static int64_t workspace(const ParamStore& store) {
+    int64_t most = 0;
+    each_matrix(store, [&](int64_t rows, int64_t columns) {
+      most = std::max(most, rows * columns + Orthogonal::scratch(rows, columns));
+    });
+    return most;
+  }
+
+  double flops() const override {
+    double all = 0;
+    each_matrix(store_, [&](int64_t rows, int64_t columns) { all += orthogonal_.flops(rows, columns); });
+    return all;
+  }
+
+ private:
+  void update(const Slab& gradient, double scale, double lr_factor) override {
+    rest_(gradient, scale, lr_factor, steps(), settings(), slots_);
+    dispatch_float(store_.dtype(), [&]<class T>() {
+      for (size_t i = 0; i < settings().size(); ++i) {
+        const Parameter& p = *store_.sorted()[i];
+        const Tensor g = store_.view(gradient, p), m = is_matrix(p) ? slots_.view(0, i) : Tensor();
+        int64_t first = 0;
+        for (const int64_t rows : p.traits.matrices) {
+          const double lr = settings()[i].lr * lr_factor, keep = 1 - lr * settings()[i].weight_decay;
+          const auto part = [&](const Tensor& t) {
+            const View<T> all = t.view<T>();
+            return View<T>{all.row(first), rows, all.cols, all.stride};
+          };
+          move<T>(part(g), part(m), part(p.value), static_cast<T>(scale), static_cast<T>(keep),
+                  static_cast<T>(lr * factor(rows, p.shape.cols())));
+          first += rows;
+        }
+      }
+    });
+  }
+
+  // One matrix: value' = keep value - step orthogonal(update of the momentum).
+  template <class T>
+  void move(View<T> gradient, View<T> momentum, View<T> value, T scale, T keep, T step) {
+    const int64_t rows = value.rows, columns = value.cols;
+    const T mu = static_cast<T>(options_.momentum), rest = static_cast<T>(1 - options_.momentum);
+    T* x = workspace_.data<T>();
+    const auto by_rows = [&](auto&& f) {
+      parallel_for(rows, std::max<int64_t>(1, kBlock / columns), [&](int64_t from, int64_t to) {
+        for (int64_t r = from; r < to; ++r) f(r);
+      });
+    };
+    by_rows([&](int64_t r) {
+      const T* g = gradient.row(r);
+      T *m = momentum.row(r), *u = x + r * columns;
+      for (int64_t c = 0; c < columns; ++c) {
+        const T own = rest * (scale * g[c]);
+        m[c] = mu * m[c] + own;
+        u[c] = options_.nesterov ? mu * m[c] + own : m[c];
+      }
+    });
+    const T* u = orthogonal_(x, rows, columns, x + rows * columns);
+    by_rows([&](int64_t r) {
+      for (int64_t c = 0; c < columns; ++c) value.row(r)[c] = keep * value.row(r)[c] - step * u[r * columns + c];
+    });
+  }
+
+  // What the learning rate is multiplied by for a matrix of this shape.
+  double factor(int64_t rows, int64_t columns) const {
+    const auto r = static_cast<double>(rows), c = static_cast<double>(columns);
+    return options_.adjust_lr == "original" ? std::sqrt(std::max(1.0, r / c)) : 0.2 * std::sqrt(std::max(r, c));
+  }
+
+  static constexpr int64_t kBlock = 16384;  // elements
+  MuonOptions options_;
+  Orthogonal orthogonal_;
+  AdamwPass rest_;
+  Slab workspace_;
+};
+
+double lr_of(const OptimOptions& o, const Parameter& p) { return is_matrix(p) ? o.lr : own(o).adamw_lr.value_or(o.lr); }
+
+}  // namespace
+
+namespace optimizers {
+
+constinit const OptimizerInfo muon = describe_optimizer<Muon>({
+    .name = "muon",
+    .title = "momentum made orthogonal for matrices between hidden features, AdamW for the rest",
+    .paper = "Jordan et al. 2024, kellerjordan.github.io/posts/muon",
+    .source = "KellerJordan/Muon@f90a42b, muon.py, as torch.optim.Muon of PyTorch 2.13 has it; polar_express: "
+              "NoahAmsel/PolarExpress@7f0fb57, polar_express/basic.py",
+    .deviations =
+        "the iteration is computed in f32, not bf16; the norm is at least norm_eps, as in PyTorch, where the authors "
+        "add it; weights that hold several matrices side by side (q|k|v, gates, heads of a block-diagonal one) are "
+        "taken apart; lr, weight decay and AdamW's beta1, beta2 and eps have the defaults of adamw, not 0.02, 0, 0.9, "
+        "0.95 and 1e-10",
+    .slots = Muon::slots,
+    .workspace = Muon::workspace,
+    .lr = lr_of,
+});
+
+}  // namespace optimizers
+}  // namespace effllm

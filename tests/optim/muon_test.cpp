@@ -1,0 +1,246 @@
+// Muon against a transcription of its equations in numpy, and what is its own: which weights it takes, and how.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "config/expect.h"
+#include "io/checkpoint.h"
+#include "kernels/parallel.h"
+#include "optim/adamw.h"
+#include "support/models.h"
+#include "support/paths.h"
+#include "support/tensors.h"
+
+using namespace effllm;
+using effllm::testing::config_error;
+using effllm::testing::has;
+
+namespace {
+
+OptimOptions options(std::string_view yaml) {
+  OptimOptions o;
+  read(o, parse_config(yaml, "o.yaml"), "optim");
+  return o;
+}
+
+std::vector<double> doubles(const SafetensorsFile& file, const std::string& name) {
+  const StoredTensor* t = file.find(name);
+  REQUIRE_MESSAGE(t, name);
+  std::vector<double> all(t->bytes / sizeof(double));
+  std::memcpy(all.data(), t->data, t->bytes);
+  return all;
+}
+
+void fill(const Tensor& to, std::span<const double> from) {
+  for (int64_t r = 0; r < to.rows(); ++r)
+    for (int64_t c = 0; c < to.cols(); ++c) test::put(to, r, c, from[static_cast<size_t>(r * to.cols() + c)]);
+}
+
+// The largest difference of a weight to what the file says after all of its steps.
+double golden_error(const SafetensorsFile& file, DType type) {
+  ParamStore store;
+  std::vector<std::string> names;
+  for (const StoredTensor& t : file.tensors())
+    if (t.name.starts_with("start.")) names.push_back(t.name.substr(6));
+  for (const std::string& name : names) {
+    const StoredTensor *start = file.find("start." + name), *rows = file.find("rows." + name);
+    REQUIRE((start && rows));
+    std::vector<int64_t> matrices(rows->bytes / sizeof(int64_t));
+    std::memcpy(matrices.data(), rows->data, rows->bytes);
+    store.add(name, {start->shape[0], start->shape[1]}, Init::zeros(), {.matrices = matrices});
+  }
+  store.materialize(1, type);
+  for (const std::string& name : names) fill(store.find(name)->value, doubles(file, "start." + name));
+  const auto optimizer = build_optimizer(options(file.metadata().at("options")), {}, store);
+  const Slab gradient(store.slab_elements(), type);
+  const std::vector<double> factors = doubles(file, "factors"), scale = doubles(file, "scale");
+  for (size_t step = 0; step < factors.size(); ++step) {
+    for (const std::string& name : names) {
+      const Tensor g = store.view(gradient, *store.find(name));
+      const auto n = static_cast<size_t>(g.numel());
+      const std::vector<double> all = doubles(file, "gradient." + name);
+      fill(g, std::span(all).subspan(step * n, n));
+    }
+    optimizer->step(gradient, scale[0], factors[step]);
+  }
+  double worst = 0;
+  for (const std::string& name : names) {
+    const Tensor end = Tensor::dense(store.find(name)->shape, type);
+    fill(end, doubles(file, "end." + name));
+    worst = std::max(worst, test::max_diff(store.find(name)->value, end));
+  }
+  return worst;
+}
+
+// a.weight of two matrices [6, 5] and [3, 5], a.bias, an embedding [7, 4] and a filter [4, 6].
+struct Store {
+  ParamStore params;
+  explicit Store(DType type = DType::f64) {
+    const Scope s(params);
+    (s / "a").param("weight", {9, 5}, Init::normal(1), {.lr_scale = 0.5, .matrices = {6, 3}});
+    (s / "a").param("bias", {9}, Init::normal(1), {.decay = false});
+    (s / "embedding").param("weight", {7, 4}, Init::normal(1), {.role = Role::hidden});
+    (s / "filter").param("weight", {4, 6}, Init::normal(1), {.lr_scale = 0.1});
+    params.materialize(1, type);
+  }
+};
+
+void random_gradient(const ParamStore& params, const Slab& gradient, uint64_t seed) {
+  for (const Parameter* p : params.sorted())
+    copy(test::random(p->shape, seed++, params.dtype()), params.view(gradient, *p));
+}
+
+// The weights after some steps on random gradients, all in one.
+std::vector<Tensor> trained(ParamStore& params, const OptimOptions& o, const std::vector<GroupOptions>& groups = {},
+                            int steps = 3) {
+  const auto optimizer = build_optimizer(o, groups, params);
+  const Slab gradient(params.slab_elements(), params.dtype());
+  for (int step = 0; step < steps; ++step) {
+    random_gradient(params, gradient, 100 * static_cast<uint64_t>(step + 1));
+    optimizer->step(gradient, 0.5, 1.0 / (1 + step));
+  }
+  std::vector<Tensor> all;
+  for (const Parameter* p : params.sorted()) all.push_back(p->value.clone());
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("muon: twenty steps are those of the published equations, in f64 and in f32") {
+  int found = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(test::kSourceDir) / "tests/golden")) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with("muon.")) continue;
+    CAPTURE(name);
+    ++found;
+    const SafetensorsFile file(entry.path());
+    CHECK(golden_error(file, DType::f64) < 1e-11);
+    CHECK(golden_error(file, DType::f32) < 1e-6);
+  }
+  CHECK(found == 7);
+}
+
+TEST_CASE("muon: what is no matrix between hidden features is AdamW's, to the bit, at its own learning rate") {
+  for (const DType type : {DType::f64, DType::f32}) {
+    Store a(type), b(type), c(type), d(type);
+    const auto adamw = trained(a.params, options("{lr: 0.01, beta2: 0.95, eps: 1e-6}"));
+    const auto muon = trained(b.params, options("{type: muon, lr: 0.3, adamw_lr: 0.01, beta2: 0.95, eps: 1e-6}"));
+    const auto same = trained(c.params, options("{type: muon, lr: 0.01, beta2: 0.95, eps: 1e-6}"));
+    const auto other = trained(d.params, options("{type: muon, lr: 0.01, beta2: 0.5, eps: 1e-6}"));
+    for (size_t i = 0; i < adamw.size(); ++i) {
+      const std::string& name = a.params.sorted()[i]->name;
+      CAPTURE(name);
+      CHECK(test::same_bits(adamw[i], muon[i]) == (name != "a.weight"));
+      CHECK(test::same_bits(adamw[i], same[i]) == (name != "a.weight"));  // lr where there is no adamw_lr
+      CHECK(test::same_bits(same[i], other[i]) == (name == "a.weight"));  // whose moments matrices have none of
+    }
+  }
+}
+
+TEST_CASE("muon: a weight of several matrices moves as they do, each by its own norm and shape") {
+  ParamStore whole, parts;
+  whole.add("a", {9, 5}, Init::zeros(), {.matrices = {6, 3}});
+  parts.add("first", {6, 5}, Init::zeros(), {.matrices = {6}});
+  parts.add("second", {3, 5}, Init::zeros(), {.matrices = {3}});
+  for (ParamStore* s : {&whole, &parts}) s->materialize(1, DType::f64);
+  const Tensor g = test::random({9, 5}, 3), top = Tensor::view_of(g.raw(), {6, 5}, DType::f64, g.stride()),
+               bottom = Tensor::view_of(g.raw() + static_cast<size_t>(6 * g.stride()) * sizeof(double), {3, 5},
+                                        DType::f64, g.stride());
+  const Slab of_whole(whole.slab_elements(), DType::f64), of_parts(parts.slab_elements(), DType::f64);
+  copy(g, whole.view(of_whole, *whole.find("a")));
+  copy(top, parts.view(of_parts, *parts.find("first")));
+  copy(bottom, parts.view(of_parts, *parts.find("second")));
+  const OptimOptions o = options("{type: muon, lr: 0.1}");
+  build_optimizer(o, {}, whole)->step(of_whole, 1, 1);
+  build_optimizer(o, {}, parts)->step(of_parts, 1, 1);
+  for (int64_t r = 0; r < 9; ++r)
+    for (int64_t c = 0; c < 5; ++c)
+      CHECK(test::at(whole.find("a")->value, r, c) ==
+            test::at(parts.find(r < 6 ? "first" : "second")->value, r < 6 ? r : r - 6, c));
+}
+
+TEST_CASE("muon: scales of parameters, groups and decay are those of every optimizer") {
+  Store plain, still, faster;
+  GroupOptions none, fast;
+  none.match = "a.*", none.lr = 0;
+  fast.match = "a.weight", fast.lr = 0.1;
+  const OptimOptions o = options("{type: muon, lr: 0.2, weight_decay: 0}");
+  const Tensor before = plain.params.find("a.weight")->value.clone();
+  const auto moved = trained(plain.params, o);
+  CHECK(test::max_diff(moved[1], before) > 1e-3);
+  CHECK(test::same_bits(trained(still.params, o, {none})[1], before));
+  // lr_scale 0.5 of 0.2 is the group's 0.1.
+  CHECK(test::same_bits(trained(faster.params, o, {fast})[1], moved[1]));
+  REQUIRE(plain.params.sorted()[1]->name == "a.weight");
+  // With a gradient of nothing, weights decay and nothing else.
+  Store decayed;
+  const auto optimizer = build_optimizer(options("{type: muon, lr: 0.2, weight_decay: 0.5}"), {}, decayed.params);
+  optimizer->step(Slab(decayed.params.slab_elements(), DType::f64), 1, 1);
+  const Tensor after = decayed.params.find("a.weight")->value;
+  for (int64_t r = 0; r < 9; ++r)
+    for (int64_t c = 0; c < 5; ++c)
+      CHECK(test::at(after, r, c) == doctest::Approx(test::at(before, r, c) * (1 - 0.5 * 0.2 * 0.5)).epsilon(1e-12));
+}
+
+TEST_CASE("muon: 1, 2 and 3 threads give the same bits, with matrices that they share") {
+  const auto run = [](int n, std::string_view coefficients) {
+    const test::Threads threads(n);
+    ParamStore params;
+    params.add("a", {520, 300}, Init::normal(0.1), {.matrices = {300, 220}});
+    params.add("b", {200, 700}, Init::normal(0.1), {.matrices = {200}});
+    params.add("c", {30000}, Init::normal(0.1), {});
+    params.materialize(1, DType::f32);
+    trained(params, options("{type: muon, coefficients: " + std::string(coefficients) + "}"), {}, 2);
+    return parameter_hash(params);
+  };
+  for (const char* coefficients : {"quintic", "polar_express"}) {
+    const std::string one = run(1, coefficients);
+    CHECK(run(2, coefficients) == one);
+    CHECK(run(3, coefficients) == one);
+  }
+}
+
+TEST_CASE("muon: one number for each element of a matrix, AdamW's two for the rest") {
+  const Store s;
+  const OptimizerInfo& muon = find_optimizer("muon");
+  for (const Parameter* p : s.params.sorted()) {
+    CAPTURE(p->name);
+    const auto slots = muon.slots(*p);
+    if (p->name == "a.weight") {
+      REQUIRE(slots.size() == 1);
+      CHECK(slots[0] == "momentum");
+    } else {
+      CHECK(std::ranges::equal(slots, adamw_slots(*p)));
+    }
+  }
+  // A matrix of 6 x 5, the next one, and two Gram matrices of 5 x 5.
+  CHECK(muon.workspace(s.params) == 2 * 30 + 2 * 25);
+  CHECK(find_optimizer("adamw").workspace(s.params) == 0);
+}
+
+TEST_CASE("muon: flops are those of the products") {
+  Store s;
+  // Five times, of [6, 5] and [3, 5]: the smaller Gram matrix, its square, and the product with the matrix.
+  const double wide = 2 * 3 * 3 * 5 + 2 * 3 * 3 * 3 + 2 * 3 * 3 * 5,
+               tall = 2 * 5 * 5 * 6 + 2 * 5 * 5 * 5 + 2 * 5 * 5 * 6;
+  CHECK(build_optimizer(options("{type: muon}"), {}, s.params)->flops() == 5 * (wide + tall));
+  CHECK(build_optimizer(options("{}"), {}, s.params)->flops() == 0);
+}
+
+TEST_CASE("muon: its keys are its own, and kept when options are copied") {
+  CHECK(has(config_error([] { options("{momentum: 0.9}"); }), "optim has no option `momentum`"));
+  CHECK(has(config_error([] { options("{type: muon, momentum: 1}"); }), "`momentum` must be in the range"));
+  CHECK(has(config_error([] { options("{type: muon, coefficients: cubic}"); }), "quintic, polar_express"));
+  OptimOptions o = options("{type: muon, momentum: 0.5, weight_decay: 0.2}");
+  OptimOptions copied = o;
+  CHECK(to_flow_yaml(write(copied)) == to_flow_yaml(write(o)));
+  CHECK(has(to_flow_yaml(write(o)), "momentum: 0.5"));
+  CHECK(has(to_flow_yaml(write(o)), "iterations: 5"));
+  read(copied, parse_config("{type: muon, momentum: 0.25}", "o.yaml"), "optim");
+  CHECK(has(to_flow_yaml(write(o)), "momentum: 0.5"));  // not shared
+  copied.type = "adamw";
+  CHECK_FALSE(has(to_flow_yaml(write(copied)), "momentum"));
+}
