@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <tuple>
 
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
 #include "io/run_list.h"
 #include "json_output.h"
+#include "run_comparison.h"
 
 namespace effllm::app {
 namespace {
@@ -31,6 +31,10 @@ nlohmann::json to_json(const RunSummary& r) {
                       {"tokenizer", or_null(r.tokenizer)},
                       {"split", or_null(r.split)},
                       {"protocol", or_null(r.protocol)},
+                      {"eval_tokens", to_json(r.eval_tokens)},
+                      {"eval_stride", to_json(stride_of(r))},
+                      {"eval_max_tokens", to_json(r.eval_max_tokens)},
+                      {"reset", or_null(r.reset)},
                       {"parameters", to_json(r.parameters)},
                       {"step", to_json(r.step)},
                       {"tokens", to_json(r.tokens)},
@@ -56,20 +60,6 @@ std::string corpus_of(const RunSummary& r, const std::vector<RunSummary>& all) {
   return or_dash(r.corpus) + (several && !r.data_hash.empty() ? " " + r.data_hash.substr(0, 8) : "");
 }
 
-// Whether the losses of the list are of different texts, tokens or evaluations.
-bool differ(const std::vector<RunSummary>& all) {
-  const auto measured = [](const RunSummary& r) {
-    return std::tie(r.corpus, r.data_hash, r.tokenizer, r.split, r.protocol);
-  };
-  const RunSummary* first = nullptr;
-  for (const RunSummary& r : all) {
-    if (!r.best_loss && !r.train_loss) continue;
-    if (first && measured(*first) != measured(r)) return true;
-    first = &r;
-  }
-  return false;
-}
-
 }  // namespace
 
 ExitCode runs(const Common& common, const RunsArgs& args) {
@@ -81,6 +71,7 @@ ExitCode runs(const Common& common, const RunsArgs& args) {
     print_json(j);
     return ExitCode::ok;
   }
+  const std::vector<std::string_view> differ = differing(list.runs);
   const auto loss = [](double v) { return fmt::format("{:.4f}", v); };
   std::vector<std::vector<std::string>> rows = {{"run", "corpus", "tokens of", "best loss (nats/token)", "on",
                                                  "train loss (nats/token)", "parameters", "tokens", "time", "status"}};
@@ -88,16 +79,17 @@ ExitCode runs(const Common& common, const RunsArgs& args) {
     std::string status = r.status;
     if (r.progress && *r.progress < 1 && status != "damaged") status += fmt::format(" at {:.0f} %", 100 * *r.progress);
     rows.push_back({r.name, corpus_of(r, list.runs), or_dash(r.tokenizer), cell(r.best_loss, loss),
-                    r.best_loss && !r.split.empty() ? fmt::format("{}, {}", r.split, or_dash(r.protocol)) : "-",
-                    cell(r.train_loss, loss), cell(r.parameters, human_count), cell(r.tokens, human_count),
-                    cell(r.wall_s, human_seconds), status});
+                    evaluated_on(r, differ), cell(r.train_loss, loss), cell(r.parameters, human_count),
+                    cell(r.tokens, human_count), cell(r.wall_s, human_seconds), status});
   }
   if (list.runs.empty())
     fmt::print("{}: no runs yet\n", args.runs);
   else
     fmt::print("{}", table(rows));
-  if (!common.quiet && differ(list.runs))
-    print_stderr("losses compare only where corpus, tokens and evaluation are the same\n");
+  if (!common.quiet && !differ.empty())
+    print_stderr(
+        fmt::format("losses compare only where corpus, tokens and evaluation are the same; these differ in {}\n",
+                    fmt::join(differ, ", ")));
   for (const RunSummary& r : list.runs)
     if (!r.problem.empty()) print_stderr(fmt::format("{}: {}\n", r.name, r.problem));
   if (!common.quiet)

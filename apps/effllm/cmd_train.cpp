@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/limits.h"
@@ -9,44 +8,35 @@
 #include "base/text.h"
 #include "commands.h"
 #include "io/file.h"
-#include "io/run_folder.h"
 #include "json_output.h"
 #include "kernels/prepare.h"
 #include "model/describe.h"
-#include "model/old_defaults.h"
 #include "overrides.h"
 #include "run_place.h"
 #include "shared.h"
-#include "train/preflight.h"
 #include "train/run.h"
-#include "train/run_changes.h"
 #include "train/signals.h"
 
 namespace effllm::app {
 namespace {
 
-void dry_run(const Common& common, const TrainArgs& args, RunConfig c) {
-  const Preflight ready = preflight(c);
-  if (!args.from.empty()) {
-    const std::filesystem::path from = find_checkpoint(args.from);
-    const SafetensorsFile file(from);
-    const RunRecord record = read_record(file, from.string());
-    use_defaults_of(record.defaults, c.model);
-    require_same_weights(file, record, c, *ready.tokenizer, from.string(), args.allow_other_model);
-  }
-  for (const Doubt& d : ready.doubts) print_stderr("warning: " + d.message + "\n");
-  if (!ready.note.empty() && !common.quiet) print_stderr(ready.note + "\n");
-  const ModelCost cost = count_cost(c.model, ready.tokenizer->vocab_size(), c.train.context, c.train.recomputes());
-  const ShardPlan plan = plan_shards(c.train, LanguageModel(c.model, ready.tokenizer->vocab_size()));
+// What would run, after all that the run itself says and refuses before its first step.
+void dry_run(const Common& common, RunRequest request) {
+  request.dry = true;
+  Run run(std::move(request));
+  run.announce();
+  const RunConfig& c = run.config();
+  const int64_t vocab = run.model().vocab();
+  const ModelCost cost = count_cost(c.model, vocab, c.train.context, c.train.recomputes());
   const std::string yaml = to_yaml(write_run_config(c));
   if (common.json) {
     const nlohmann::json j = {{"config_yaml", yaml},
-                              {"corpus", ready.corpus.manifest().name},
+                              {"corpus", run.corpus().manifest().name},
                               {"parameters", cost.total.parameters},
                               {"tokens_per_step", c.train.batch * c.train.context},
-                              {"lanes", plan.lanes.size()},
+                              {"lanes", c.train.lanes},
                               {"train_flops_per_token", cost.total.train_flops},
-                              {"training_bytes", ready.plan.total()},
+                              {"training_bytes", run.memory().total()},
                               {"memory_bytes", memory_limit()}};
     print_json(j);
     return;
@@ -54,10 +44,9 @@ void dry_run(const Common& common, const TrainArgs& args, RunConfig c) {
   fmt::print("{}", yaml);
   print_stderr(
       fmt::format("would train {} on {} ({}, {} a step in {}, {} FLOPs a token), about {} of {} memory\n",
-                  human_counted(static_cast<double>(cost.total.parameters), "parameter"), ready.corpus.manifest().name,
-                  c.data.order, counted(c.train.batch * c.train.context, "token"),
-                  counted(static_cast<int64_t>(plan.lanes.size()), "lane"), human_count(cost.total.train_flops),
-                  human_bytes(ready.plan.total()), human_bytes(memory_limit())));
+                  human_counted(static_cast<double>(cost.total.parameters), "parameter"), run.corpus().manifest().name,
+                  c.data.order, counted(c.train.batch * c.train.context, "token"), counted(c.train.lanes, "lane"),
+                  human_count(cost.total.train_flops), human_bytes(run.memory().total()), human_bytes(memory_limit())));
 }
 
 }  // namespace
@@ -67,7 +56,7 @@ ExitCode train(const Common& common, const TrainArgs& given_args) {
   const Overrides given = overrides_of(args);
   RunRequest request{.config = load_run_config(args.config, given.set, args.name),
                      .config_text = read_file(args.config, 1 << 20),
-                     .overrides = "",
+                     .overrides = given.set,
                      .config_file = args.config,
                      .notes = given.notes,
                      .runs = args.runs,
@@ -76,15 +65,12 @@ ExitCode train(const Common& common, const TrainArgs& given_args) {
                      .allow_other_model = args.allow_other_model,
                      .from = args.from,
                      .quiet = common.quiet};
-  for (const auto& s : given.set) request.overrides += s + "\n";
-  if (args.dry_run) {
-    for (const std::string& note : given.notes)
-      if (!common.quiet) print_stderr(note + "\n");
-    dry_run(common, args, request.config);
-    return ExitCode::ok;
-  }
   const std::string split = request.config.eval.split;
   prepare_threads();
+  if (args.dry_run) {
+    dry_run(common, std::move(request));
+    return ExitCode::ok;
+  }
   // From before anything starts a thread to the end of the process: one that comes while it loads counts, and one that
   // comes when all is saved does not turn success into failure.
   [[gnu::used]] static const auto* const signals =

@@ -183,28 +183,44 @@ int64_t sweep_stale_temps(const fs::path& folder, std::string_view prefix) {
   return swept;
 }
 
+namespace {
+
+// 0, or the error of the system. is_locked() of others holds it for an instant.
+int lock_patiently(int file, int operation) {
+  int error = EWOULDBLOCK;
+  for (int attempt = 0; attempt < 10 && error == EWOULDBLOCK; ++attempt) {
+    if (attempt > 0) ::usleep(10'000);
+    error = retry([&] { return ::flock(file, operation | LOCK_NB); }) == 0 ? 0 : errno;
+  }
+  return error;
+}
+
+[[noreturn]] void throw_locked(int file, const fs::path& folder) {
+  char text[320];
+  const ssize_t n = ::pread(file, text, sizeof text, 0);
+  std::string_view holder(text, static_cast<size_t>(std::max<ssize_t>(n, 0)));
+  holder = holder.substr(0, holder.find('\n'));
+  throw LockedError("{} is in use by {}; wait until it ends, or choose another folder", printable(folder.string()),
+                    holder.empty() ? "another process" : printable(holder));
+}
+
+}  // namespace
+
 FileLock::FileLock(const fs::path& folder) {
   const fs::path path = folder / ".lock";
   file_ = open_file(path, O_RDWR | O_CREAT | O_NOFOLLOW, "open the lock");
-  int error = EWOULDBLOCK;
-  for (int attempt = 0; attempt < 10 && error == EWOULDBLOCK; ++attempt) {
-    if (attempt > 0) ::usleep(10'000);  // is_locked() holds it for an instant
-    error = retry([&] { return ::flock(file_.number(), LOCK_EX | LOCK_NB); }) == 0 ? 0 : errno;
-  }
-  if (error != 0) {
-    char text[320];
-    const ssize_t n = error == EWOULDBLOCK ? ::pread(file_.number(), text, sizeof text, 0) : 0;
-    file_.close();
-    if (error != EWOULDBLOCK) throw_errno("lock", path, error);
-    std::string_view holder(text, static_cast<size_t>(std::max<ssize_t>(n, 0)));
-    holder = holder.substr(0, holder.find('\n'));
-    throw LockedError("{} is in use by {}; wait until it ends, or choose another folder", printable(folder.string()),
-                      holder.empty() ? "another process" : printable(holder));
-  }
+  const int error = lock_patiently(file_.number(), LOCK_EX);
+  if (error == EWOULDBLOCK) throw_locked(file_.number(), folder);
+  if (error != 0) throw_errno("lock", path, error);
   const std::string holder = fmt::format("process {} on {}\n", ::getpid(), host_name());
   if (::ftruncate(file_.number(), 0) != 0 ||
       write_all(file_.number(), std::as_bytes(std::span(holder))) != holder.size())
     throw_errno("write the lock", path, errno);
+}
+
+void require_unlocked(const fs::path& folder) {
+  const FileDescriptor file(retry([&] { return ::open((folder / ".lock").c_str(), O_RDONLY | O_CLOEXEC); }));
+  if (file.is_open() && lock_patiently(file.number(), LOCK_SH) == EWOULDBLOCK) throw_locked(file.number(), folder);
 }
 
 bool is_locked(const fs::path& folder) {

@@ -62,6 +62,9 @@ class FileLock {
   FileDescriptor file_;
 };
 
+// LockedError as FileLock, and nothing is held or written. Goes through where there is no lock, or none that may be
+// read.
+void require_unlocked(const std::filesystem::path& folder);
 // Whether somebody holds the folder's lock now. False where there is no lock, or none that may be read.
 bool is_locked(const std::filesystem::path& folder);
 

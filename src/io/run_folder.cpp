@@ -10,20 +10,26 @@
 namespace effllm {
 namespace fs = std::filesystem;
 
-RunFolder RunFolder::create(const fs::path& runs, const std::string& name, bool fresh) {
+RunFolder RunFolder::choose(const fs::path& runs, const std::string& name, bool fresh) {
   std::error_code error;
   fs::path path = runs / name;
   const auto taken = [&] {
     return fs::exists(path, error) && (!fs::is_directory(path, error) || !list_folder(path).empty());
   };
   for (int n = 2; fresh && taken(); ++n) path = runs / fmt::format("{}-{}", name, n);
+  return RunFolder(path);
+}
+
+RunFolder RunFolder::create(const fs::path& runs, const std::string& name, bool fresh) {
+  RunFolder folder = choose(runs, name, fresh);
   for (const char* part : {"ckpt", "samples", "eval"}) {
-    fs::create_directories(path / part, error);
+    std::error_code error;
+    fs::create_directories(folder.path() / part, error);
     if (error)
-      throw IoError("the run folder {} can't be made: {}; choose another place with --runs", path.string(),
+      throw IoError("the run folder {} can't be made: {}; choose another place with --runs", folder.path().string(),
                     error.message());
   }
-  return RunFolder(path);
+  return folder;
 }
 
 fs::path RunFolder::checkpoint(int64_t step) const {

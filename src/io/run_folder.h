@@ -13,7 +13,9 @@ namespace effllm {
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
-  // <runs>/<name>, made where missing; or, with `fresh`, the first of name, name-2, name-3 ... that does not exist yet.
+  // <runs>/<name>; or, with `fresh`, the first of name, name-2, name-3 ... that does not exist yet. Nothing is made.
+  static RunFolder choose(const std::filesystem::path& runs, const std::string& name, bool fresh);
+  // The same, made where missing.
   static RunFolder create(const std::filesystem::path& runs, const std::string& name, bool fresh);
 
   const std::filesystem::path& path() const { return path_; }

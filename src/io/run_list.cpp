@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -55,6 +56,13 @@ std::string text_at(const ConfigNode& root, const char* section, const char* key
   return value && value->is_scalar() ? value->text() : "";
 }
 
+std::optional<int64_t> integer_at(const ConfigNode& root, const char* section, const char* key) {
+  const std::string text = text_at(root, section, key);
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc{} && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
+}
+
 void add_what_losses_belong_to(const RunFolder& run, RunSummary& s) {
   try {
     const ConfigNode root = parse_config(read_file(run.resolved(), kMostBytes), run.resolved().string());
@@ -63,6 +71,12 @@ void add_what_losses_belong_to(const RunFolder& run, RunSummary& s) {
     s.tokenizer = text_at(root, "data", "tokenizer");
     s.split = text_at(root, "eval", "split");
     s.protocol = text_at(root, "eval", "protocol");
+    s.context = integer_at(root, "train", "context");
+    s.eval_tokens = integer_at(root, "eval", "tokens");
+    if (!s.eval_tokens) s.eval_tokens = s.context;
+    s.eval_stride = integer_at(root, "eval", "stride");
+    s.eval_max_tokens = integer_at(root, "eval", "max_tokens");
+    s.reset = text_at(root, "data", "reset");
   } catch (const Error&) {  // a run that trains at this moment for the first time, or of an earlier version
   }
 }

@@ -20,6 +20,11 @@ struct RunSummary {
   std::string data_hash;                          // CorpusIdentity::hash()
   std::string tokenizer;                          // what a token is: byte, char
   std::string split, protocol;                    // that the best loss was evaluated on and by
+  std::optional<int64_t> context;                 // train.context
+  std::optional<int64_t> eval_tokens;             // of a window: eval.tokens, or as long as the context
+  std::optional<int64_t> eval_stride;             // eval.stride; empty also where the protocol's own is taken
+  std::optional<int64_t> eval_max_tokens;         // eval.max_tokens; 0: the whole split
+  std::string reset;                              // data.reset
   std::optional<double> wall_s, save_s, other_s;  // of steps, of checkpoints and files, of all else
   std::optional<double> progress;                 // 1 at the horizon
   std::string problem;                            // which file is damaged, and how

@@ -46,24 +46,26 @@ LoadedModel load_model(const std::filesystem::path& run_or_checkpoint, DType typ
   return m;
 }
 
-Corpus open_corpus(const LoadedModel& m) {
-  const auto fits = [&](const Corpus& c) { return differences(m.corpus, c.identity()).empty(); };
+Corpus corpus_of(const RunRecord& record, const std::string& name, const std::filesystem::path& near) {
+  const auto fits = [&](const Corpus& c) { return differences(record.corpus, c.identity()).empty(); };
   std::optional<Corpus> usual;
   std::exception_ptr error;
   try {
-    usual = Corpus::open(m.config.data.corpus);
-    if (fits(*usual) || m.manifest.empty()) return *std::move(usual);
+    usual = Corpus::open(name, near);
+    if (fits(*usual)) return *std::move(usual);
   } catch (const Error&) {
     error = std::current_exception();
   }
-  try {
-    if (!m.manifest.empty())
-      if (Corpus then = Corpus::open(m.manifest.string()); fits(then)) return then;
-  } catch (const Error&) {  // what is wrong in the usual places says more
-  }
+  for (const std::string& other : {record.manifest.string(), record.corpus_name}) try {
+      if (other.empty()) continue;
+      if (Corpus found = Corpus::open(other, near); fits(found)) return found;
+    } catch (const Error&) {  // what is wrong with `name` says more
+    }
   if (usual) return *std::move(usual);
   std::rethrow_exception(error);
 }
+
+Corpus open_corpus(const LoadedModel& m) { return corpus_of(m, m.config.data.corpus); }
 
 void export_model(const LoadedModel& m, const std::filesystem::path& folder, bool replace) {
   const std::filesystem::path weights = folder / "model.safetensors", description = folder / "effllm.json";

@@ -20,8 +20,10 @@ struct LoadedModel : RunRecord {
 // CheckpointError where the file is damaged, of another version, or lacks a parameter.
 LoadedModel load_model(const std::filesystem::path& run_or_checkpoint, DType type = DType::f32);
 
-// The corpus that the model was trained on: in the usual places, or where it was then. Where neither is the same still,
-// that of the usual places. DataError where there is none.
+// The corpus that a run was trained on: what `name` means in a configuration in the folder `near`, what was there then,
+// or what the corpus' own name means now. Where none is the same still, what `name` means; DataError where it is none.
+Corpus corpus_of(const RunRecord& record, const std::string& name, const std::filesystem::path& near = {});
+// That of the model, by the name in its configuration.
 Corpus open_corpus(const LoadedModel& m);
 
 // Weights alone (model.safetensors, with configuration and vocabulary in its metadata) and effllm.json (configuration

@@ -30,6 +30,7 @@ Run::Run(RunRequest request)
   tokenizer_ = std::move(ready.tokenizer);
   train_text_ = std::move(ready.train);
   val_text_ = std::move(ready.val);
+  memory_ = ready.plan;
   int64_t characters = 0;
   for (const int32_t id : train_text_.tokens) characters += tokenizer_->characters_of(id);
   const auto tokens = static_cast<double>(train_text_.tokens.size());
@@ -37,10 +38,7 @@ Run::Run(RunRequest request)
   tokens_per_byte_ = tokens / static_cast<double>(train_text_.bytes);
   // What a new run can't start with is refused before it has a folder.
   std::optional<Newest> other = request_.resume ? std::nullopt : open_other();
-  folder_ = RunFolder::create(request_.runs, config_.name, !request_.resume);
-  lock_ = std::make_unique<FileLock>(folder_.path());
-  folder_.sweep();
-  log_ = std::make_unique<AppendFile>(folder_.log());
+  take_folder();
   if (const auto wanted = request_.runs / config_.name; folder_.path() != wanted)
     say(fmt::format("{} exists; writing to {}", wanted.string(), folder_.path().string()));
   for (const Doubt& d : ready.doubts) request_.notes.push_back("warning: " + d.message);
@@ -57,6 +55,35 @@ Run::Run(RunRequest request)
   order_ = build_order(config_.data.order, train_text_, {config_.train.batch, config_.train.context, at_.first_batch},
                        static_cast<uint64_t>(config_.data.seed), config_.data.reset == "document");
   model_ = std::make_unique<LanguageModel>(config_.model, tokenizer_->vocab_size());
+  if (!request_.dry || newest) build_trainer();
+  if (!trainer_) model_->params().as_meta(DType::f32);
+  const ShardPlan plan = trainer_ ? trainer_->plan() : plan_shards(config_.train, *model_);
+  config_.train.lanes = static_cast<int64_t>(plan.lanes.size());  // what was chosen stands in the resolved file
+  guess_.emplace(tokenizer_->vocab_size(), config_.schedule.warmup);
+  // Of the model: how it is computed (train.recompute) moves neither horizon nor schedule.
+  flops_per_token_ = train_flops_per_token(config_.model, tokenizer_->vocab_size(), config_.train.context);
+  if (const auto note = beyond_training(*model_, trained_context(config_), evaluation_of(config_)); !note.empty())
+    say("evaluation: " + note);
+  if (newest) resume_from(*newest);
+  if (other) start_from(*other);
+  if (!request_.dry) write_start_files();
+}
+
+Run::~Run() = default;
+
+void Run::take_folder() {
+  if (request_.dry) {
+    folder_ = RunFolder::choose(request_.runs, config_.name, !request_.resume);
+    require_unlocked(folder_.path());
+    return;
+  }
+  folder_ = RunFolder::create(request_.runs, config_.name, !request_.resume);
+  lock_ = std::make_unique<FileLock>(folder_.path());
+  folder_.sweep();
+  log_ = std::make_unique<AppendFile>(folder_.log());
+}
+
+void Run::build_trainer() {
   model_->params().materialize(static_cast<uint64_t>(config_.train.seed), DType::f32);
   const auto train_tokens = static_cast<int64_t>(train_text_.tokens.size());
   optimizer_ = build_optimizer(config_.optim, config_.groups, model_->params());
@@ -67,19 +94,7 @@ Run::Run(RunRequest request)
                                                    .recompute = config_.train.recomputes(),
                                                    .carried_tokens = carried_tokens(config_, train_tokens)});
   if (config_.train.carry_state) trainer_->prepare_carried(config_.train.batch);
-  config_.train.lanes =
-      static_cast<int64_t>(trainer_->plan().lanes.size());  // what was chosen stands in the resolved file
-  guess_.emplace(tokenizer_->vocab_size(), config_.schedule.warmup);
-  // Of the model: how it is computed (train.recompute) moves neither horizon nor schedule.
-  flops_per_token_ = train_flops_per_token(config_.model, tokenizer_->vocab_size(), config_.train.context);
-  if (const auto note = beyond_training(*model_, trained_context(config_), evaluation_of(config_)); !note.empty())
-    say("evaluation: " + note);
-  if (newest) resume_from(*newest);
-  if (other) start_from(*other);
-  write_start_files();
 }
-
-Run::~Run() = default;
 
 void Run::lap(double& account) {
   const double time = seconds_now();
@@ -96,7 +111,7 @@ void Run::say(const std::string& line) {
   if (log_) log_->append(utc_now() + "  " + line);
 }
 
-RunOutcome Run::train() {
+void Run::announce() {
   say(fmt::format("{}: {}, {} of {} a step, {}; {}", folder_.path().string(),
                   human_counted(static_cast<double>(model_->params().count()), "parameter"),
                   human_count(static_cast<double>(config_.train.batch * config_.train.context)),
@@ -108,6 +123,10 @@ RunOutcome Run::train() {
         fmt::format("nothing to train: step {} is at the run's horizon or beyond it; to go on, raise the max_ key of "
                     "train",
                     at_.step));
+}
+
+RunOutcome Run::train() {
+  announce();
   try {
     run_steps();
     finish();

@@ -12,6 +12,7 @@
 #include "io/journal.h"
 #include "io/run_folder.h"
 #include "train/guess_watch.h"
+#include "train/memory_plan.h"
 #include "train/refresh_budget.h"
 #include "train/run_record.h"
 #include "train/step_patience.h"
@@ -23,7 +24,8 @@ constexpr double kStepPatience = 5;
 
 struct RunRequest {
   RunConfig config;
-  std::string config_text, overrides;      // as written, for the folder
+  std::string config_text;                 // as written, for the folder
+  std::vector<std::string> overrides;      // assignments of the command line, the same
   std::filesystem::path config_file = {};  // that `config_text` was read from; empty: it is kept as it is
   std::vector<std::string> notes = {};     // what the user should know of them: said at the start, kept as events
   std::filesystem::path runs = "runs";
@@ -31,6 +33,7 @@ struct RunRequest {
   bool allow_other_data = false;    // also where it was trained on another corpus
   bool allow_other_model = false;   // also where its weights belong to another model
   std::filesystem::path from = {};  // run folder or checkpoint whose weights a new run starts with; empty: none
+  bool dry = false;                 // up to the first step and no further: nothing is written
   bool quiet = false;
   double patience = kStepPatience;  // seconds that a step may still take when the run is asked to stop
 };
@@ -49,15 +52,23 @@ struct RunOutcome {
 
 class Run {
  public:
-  // Opens the corpus, builds the model, takes the folder's lock, and loads the newest checkpoint where it resumes.
+  // Opens the corpus, builds the model, takes the folder's lock, and loads the newest checkpoint where it resumes. One
+  // that is dry says and refuses the same and leaves everything as it is; without a checkpoint to go on from it takes
+  // no memory for weights. It can't be trained.
   explicit Run(RunRequest request);
   ~Run();
+  void announce();  // what is trained from where; train() begins with it
   RunOutcome train();
+  const RunConfig& config() const { return config_; }  // with what was chosen
+  const Corpus& corpus() const { return corpus_; }
+  const MemoryPlan& memory() const { return memory_; }
   LanguageModel& model() { return *model_; }
   const RunFolder& folder() const { return folder_; }
 
  private:
   void write_start_files();
+  void take_folder();
+  void build_trainer();
   struct Newest {  // the checkpoint that the run goes on from
     std::filesystem::path path;
     SafetensorsFile file;
@@ -96,6 +107,7 @@ class Run {
   Corpus corpus_;
   std::unique_ptr<Tokenizer> tokenizer_;
   TokenizedText train_text_, val_text_;
+  MemoryPlan memory_;
   std::unique_ptr<LanguageModel> model_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Trainer> trainer_;

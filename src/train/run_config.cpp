@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/escapes.h"
 #include "base/hash.h"
 #include "io/checkpoint.h"
 #include "model/old_defaults.h"
@@ -69,6 +70,12 @@ void check_horizon(const RunConfig& c, const ConfigNode& train, bool read, Diagn
                                           given.empty() ? "none"
                                                         : fmt::format("{} (--set ~train.{} takes that one out)",
                                                                       fmt::join(given, " and "), given[0])));
+}
+
+// A corpus by its path, under the name that it has there.
+std::string corpus_name(const std::string& corpus) {
+  const std::filesystem::path path = path_of_text(corpus);
+  return path.extension() == ".yaml" || path.extension() == ".yml" ? path_text(path.stem()) : corpus;
 }
 
 bool safe_name(std::string_view s) {
@@ -261,6 +268,7 @@ int64_t trained_context(const RunConfig& c) {
 std::string experiment_hash(const RunConfig& c) {
   ConfigNode n = write_run_config(c);
   n.erase("name");
+  n.find("data")->set("corpus", corpus_name(c.data.corpus));
   n.erase("eval");
   for (const std::string_view key : kHorizons) n.find("train")->erase(key);
   for (const char* key : {"recompute", "log_every", "eval_every", "save_every", "save_seconds", "keep", "sample_every"})

@@ -84,7 +84,8 @@ ConfigNode write_run_config(const RunConfig& c);
 EvalOptions evaluation_of(const RunConfig& c);
 // Tokens of the longest text that training sees at once; without end where states are carried on.
 int64_t trained_context(const RunConfig& c);
-// SHA-256 of what decides the numbers: the resolved configuration without names, intervals and horizon.
+// SHA-256 of what decides the numbers: the resolved configuration without the run's name, intervals and horizon, and
+// the corpus by its name alone.
 std::string experiment_hash(const RunConfig& c);
 
 std::span<const NamedInfo> all_objectives();

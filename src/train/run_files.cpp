@@ -25,9 +25,12 @@ void Run::write_start_files() {
   const Activity activity("writing the run folder", "choose a smaller model.d_model");
   write_file_atomic(folder_.config(), request_.config_file.empty()
                                           ? request_.config_text
-                                          : kept_config(request_.config_file, request_.config_text, config_.name));
+                                          : kept_config(request_.config_file, request_.config_text, config_.name,
+                                                        path_text(corpus_.file().lexically_normal())));
   write_file_atomic(folder_.resolved(), to_yaml(resolved_config(config_, corpus_.file())));
-  write_file_atomic(folder_.overrides(), request_.overrides);
+  std::string overrides;
+  for (const std::string& s : request_.overrides) overrides += kept_override(s, config_.folder) + "\n";
+  write_file_atomic(folder_.overrides(), overrides);
   const BuildInfo& build = build_info();
   nlohmann::json provenance = {
       {"effllm_version", build.version},

@@ -25,7 +25,7 @@ std::optional<Run::Newest> Run::open_newest() {
     if (!refused.empty())
       throw CheckpointError("{}: no checkpoint can be read ({}); move the folder away to start anew",
                             folder_.path().string(), refused.front());
-    if (journal_exists) {  // it was killed before its first checkpoint
+    if (journal_exists && !request_.dry) {  // it was killed before its first checkpoint
       journal_ = std::make_unique<Journal>(folder_.journal());
       journal_->resume(0, "the start");
     }
@@ -59,9 +59,11 @@ std::optional<Run::Newest> Run::open_other() {
 }
 
 void Run::start_from(const Newest& other) {
-  load_parameters(other.file, other.path.string(), model_->params());
-  defaults_ = other.record.defaults;
-  origin_ = {path_text(other.path), parameter_hash(model_->params()), other.record.step};
+  if (!request_.dry) {
+    load_parameters(other.file, other.path.string(), model_->params());
+    defaults_ = other.record.defaults;
+    origin_ = {path_text(other.path), parameter_hash(model_->params()), other.record.step};
+  }
   note(fmt::format("starts with the weights of {} (step {})", path_text(other.path), other.record.step));
 }
 
@@ -120,15 +122,19 @@ void Run::resume_from(const Newest& newest) {
     if (!load_tensor(file, path, c.name, c.value))
       throw CheckpointError("{}: lacks the carried state `{}`", path, c.name);
   }
-  mark_best_again();
-  journal_ = std::make_unique<Journal>(folder_.journal());
-  journal_->resume(at_.step, newest.path.filename().string());
+  if (!request_.dry) {
+    mark_best_again();
+    journal_ = std::make_unique<Journal>(folder_.journal());
+    journal_->resume(at_.step, newest.path.filename().string());
+  }
   if (earlier_data_ != newest.record.earlier_data) {
     const std::string text =
         fmt::format("trained on other data from here on; {}", earlier_data_.substr(newest.record.earlier_data.size()));
-    journal_->event(at_.step, "warning", text.substr(0, text.size() - 1), at_.seconds);
+    if (journal_) journal_->event(at_.step, "warning", text.substr(0, text.size() - 1), at_.seconds);
     say(text.substr(0, text.size() - 1));
   }
+  std::error_code error;
+  if (!std::filesystem::exists(folder_.journal(), error)) return;  // only where it is dry
   const JournalData rows = read_journal(folder_.journal());
   if (const JournalTable* t = rows.find(evaluation_kind(config_.eval.split))) journaled_step_ = t->step.back();
 }

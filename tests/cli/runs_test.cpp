@@ -53,6 +53,10 @@ TEST_CASE("cli runs: a table of what the runs' own files say, and what is none o
   CHECK(tiny.at("tokenizer") == "char");
   CHECK(tiny.at("split") == "val");
   CHECK(tiny.at("protocol") == "windows");
+  CHECK(tiny.at("eval_tokens") == 24);
+  CHECK(tiny.at("eval_stride").is_null());
+  CHECK(tiny.at("eval_max_tokens") == 0);
+  CHECK(tiny.at("reset") == "none");
   CHECK(by_name.at("cut").at("corpus").is_null());
   for (const char* name : {"cut", "wrong", "bare", "lost"}) {
     INFO(by_name.at(name).dump());
@@ -80,7 +84,9 @@ TEST_CASE("cli runs: a table of what the runs' own files say, and what is none o
                     "--set", "data.corpus=elsewhere/own.yaml"})
               .code == 0);
   const Ended mixed = w.effllm({"runs", "--runs", "mixed"});
-  CHECK(mixed.err.find("losses compare only where corpus, tokens and evaluation are the same") != mixed.err.npos);
+  CHECK(mixed.err ==
+        "losses compare only where corpus, tokens and evaluation are the same; these differ in corpus, data.tokenizer, "
+        "eval.split\n");
   CHECK(mixed.out.find("test, windows") != mixed.out.npos);
   for (const json& r : w.read({"runs", "--runs", "mixed"}).at("runs"))  // one name, two corpora
     CHECK(mixed.out.find("own " + r.at("data_hash").get<std::string>().substr(0, 8)) != mixed.out.npos);
@@ -95,6 +101,60 @@ TEST_CASE("cli runs: a table of what the runs' own files say, and what is none o
   CHECK(w.effllm({"runs", "--runs", "none"}).out == "none: no runs yet\n");
   CHECK(w.read({"runs", "--runs", "none"}).at("runs").empty());
   CHECK(w.effllm({"runs", "--runs", "nowhere"}).code == 3);
+}
+
+TEST_CASE("cli runs: evaluations that measure something else do not compare, and are told by what is no default") {
+  const TrainedWorld w;
+  const auto train = [&](const std::string& name, const std::vector<std::string>& set) {
+    std::vector<std::string> words = {"train", "tiny.yaml", "-q", "--runs", "mixed", "--name", name};
+    for (const std::string& s : set) words.insert(words.end(), {"--set", s});
+    words.insert(words.end(), {"--set", "train.max_steps=2"});
+    REQUIRE(w.effllm(words).code == 0);
+  };
+  const auto told = [&](std::vector<std::string> names) {  // what differs, after the same sentence
+    const std::string sentence =
+        "losses compare only where corpus, tokens and evaluation are the same; these differ in ";
+    std::filesystem::remove_all(w.scratch.path / "some");
+    std::filesystem::create_directories(w.scratch.path / "some");
+    for (const auto& n : names)
+      std::filesystem::copy(w.scratch.path / "mixed" / n, w.scratch.path / "some" / n,
+                            std::filesystem::copy_options::recursive);
+    const std::string err = w.effllm({"runs", "--runs", "some"}).err;
+    if (err.empty()) return err;
+    CHECK(err.starts_with(sentence));
+    return err.substr(std::min(err.size(), sentence.size()));
+  };
+  const auto shown = [&](const std::string& part) {
+    return w.effllm({"runs", "--runs", "some"}).out.find(part) != std::string::npos;
+  };
+  train("plain", {}), train("same", {"eval.tokens=24"}), train("short", {"eval.tokens=8"});
+  train("first", {"eval.max_tokens=100"}), train("reset", {"data.reset=document"});
+  train("slide", {"eval.protocol=sliding"}), train("half", {"eval.protocol=sliding", "eval.stride=12"});
+  train("slow", {"eval.protocol=sliding", "eval.stride=3"});
+  train("pass", {"eval.protocol=carried"}), train("pieces", {"eval.protocol=carried", "eval.tokens=8"});
+  CHECK(told({"plain", "same"}).empty());
+  CHECK(shown("val, windows  "));
+  CHECK(told({"slide", "half"}).empty());   // half a window is the default
+  CHECK(told({"pass", "pieces"}).empty());  // one pass, in whatever pieces
+  CHECK(told({"plain", "short"}) == "eval.tokens\n");
+  CHECK(shown("val, windows of 24"));
+  CHECK(shown("val, windows of 8"));
+  CHECK(told({"plain", "first"}) == "eval.max_tokens\n");
+  CHECK(shown("val, windows, first 100"));
+  CHECK(told({"plain", "reset"}) == "data.reset\n");
+  CHECK(shown("val, windows, reset at documents"));
+  CHECK(told({"slide", "slow"}) == "eval.stride\n");
+  CHECK(shown("val, sliding, stride 12"));
+  CHECK(shown("val, sliding, stride 3"));
+  CHECK(told({"first", "pass"}) == "eval.protocol, eval.max_tokens\n");
+  const json only = w.read({"runs", "--runs", "mixed"});
+  for (const json& r : only.at("runs")) {
+    if (r.at("name") == "slide") CHECK(r.at("eval_stride") == 12);
+    if (r.at("name") == "slow") CHECK(r.at("eval_stride") == 3);
+    if (r.at("name") == "short") CHECK(r.at("eval_tokens") == 8);
+    if (r.at("name") == "first") CHECK(r.at("eval_max_tokens") == 100);
+    if (r.at("name") == "reset") CHECK(r.at("reset") == "document");
+  }
 }
 
 TEST_CASE("cli train: each line of the log has its time") {

@@ -19,7 +19,7 @@ RunRequest request(const TinyFolder& t, const Sets& set, bool resume) {
   for (const auto& s : set) apply_override(root, s, ++index);
   return {.config = read_run_config(root, t / "c.yaml"),
           .config_text = "written",
-          .overrides = "",
+          .overrides = {},
           .runs = t.runs(),
           .resume = resume,
           .quiet = true};

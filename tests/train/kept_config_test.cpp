@@ -22,9 +22,9 @@ struct Place {
     fs::create_directories(folder / "configs");
     fs::create_directories(folder / "kept");
   }
-  std::string kept(const std::string& text, const std::string& name = "c") const {
+  std::string kept(const std::string& text, const std::string& name = "c", const std::string& corpus = "") const {
     spill(folder / "configs/c.yaml", text);
-    return kept_config(folder / "configs/c.yaml", text, name);
+    return kept_config(folder / "configs/c.yaml", text, name, corpus);
   }
   // Both read from where they are give the same run; only the corpus has its full path.
   void same_run(const std::string& text, const std::string& name = "c") const {
@@ -40,7 +40,7 @@ struct Place {
     for (ConfigNode* n : {&before, &after}) n->erase("name"), n->find("data")->erase("corpus");
     CHECK(to_yaml(after) == to_yaml(before));
     spill(folder / "configs/c.yaml", k);
-    CHECK(kept_config(folder / "configs/c.yaml", k, name) == k);  // kept once more it stays as it is
+    CHECK(kept_config(folder / "configs/c.yaml", k, name, "") == k);  // kept once more it stays as it is
   }
 };
 
@@ -52,7 +52,7 @@ TEST_CASE("kept config: comments and layout stay, the corpus gets its full path,
         "name: c\n# mine\n" + kModel + "data:\n  corpus: " + p.manifest + "   # by path\n  seed: 7\n");
   CHECK(p.kept("name: old\n" + kModel + "data: {seed: 3, corpus: '../texts/own.yaml', tokenizer: byte}\n", "new") ==
         "name: new\n" + kModel + "data: {seed: 3, corpus: " + p.manifest + ", tokenizer: byte}\n");
-  CHECK(p.kept("name: c\n" + kModel) == "name: c\n" + kModel);  // --set names the corpus
+  CHECK(p.kept("name: c\n" + kModel) == "name: c\n" + kModel);
   CHECK(p.kept("name: c\n" + kModel + "data: {corpus: none}\n") == "name: c\n" + kModel + "data: {corpus: none}\n");
 }
 
@@ -73,6 +73,47 @@ TEST_CASE("kept config: however it was written, it is the same run from where it
                "}, train: {max_steps: 1}, model: {layers: "
                "[{mixer: {type: gru}}]}}\n");
   }
+}
+
+TEST_CASE("kept config: where the file names no corpus that is there, it is the run's, and comments stay") {
+  const Place p;
+  const std::string own = p.manifest;
+  CHECK(p.kept("name: c\n" + kModel, "c", own) == "name: c\n" + kModel + "data: {corpus: " + own + "}\n");
+  CHECK(p.kept(kModel + "data: {tokenizer: char}  # mine\nname: x\n", "c", own) ==
+        kModel + "data: {corpus: " + own + ", tokenizer: char}  # mine\nname: c\n");
+  CHECK(p.kept(kModel + "data:\n  # of words\n  tokenizer: char\n  seed: 3\n", "c", own) ==
+        "name: c\n" + kModel + "data:\n  # of words\n  corpus: " + own + "\n  tokenizer: char\n  seed: 3\n");
+  CHECK(p.kept("name: c\n" + kModel + "data: {corpus: none}  # gone\n", "c", own) ==
+        "name: c\n" + kModel + "data: {corpus: " + own + "}  # gone\n");
+  // What is named and there stays, though --set named another for this run.
+  CHECK(p.kept("name: c\n" + kModel + "data: {corpus: ../texts/own.yaml}\n", "c", "/texts/other.yaml") ==
+        "name: c\n" + kModel + "data: {corpus: " + own + "}\n");
+  for (const std::string data : {"data: {}\n", "data: &d {tokenizer: byte}\n", ""}) {
+    const std::string kept = p.kept(kModel + data, "c", own);
+    CAPTURE(kept);
+    CHECK(read_run_config(parse_config(kept, "kept")).data.corpus == own);
+  }
+}
+
+TEST_CASE("kept config: overrides keep the corpus by its full path, all others are as they were written") {
+  const Place p;
+  const fs::path near = p.folder / "texts";
+  CHECK(kept_override("data.corpus=own", near) == "data.corpus=" + p.manifest);
+  CHECK(kept_override("data.corpus='own.yaml'", near) == "data.corpus=" + p.manifest);
+  CHECK(kept_override("data={tokenizer: char, corpus: own}", near) ==
+        "data={tokenizer: char, corpus: " + p.manifest + "}");
+  for (const std::string as_it_is : {"data.corpus=none", "data={tokenizer: char}", "~data.corpus", "optim.lr=1e-3",
+                                     "model.layers[2].mixer.window=7", "no override", "data.corpus=[own]"})
+    CHECK(kept_override(as_it_is, near) == as_it_is);
+  // A place with a blank, a comma and a bracket is one value.
+  const fs::path odd = p.folder / "a, b] #c";
+  fs::create_directories(odd);
+  prepare_corpus(p.folder / "own.txt", "own", odd, 0.5, 0.25, "");
+  ConfigNode root;
+  apply_override(root, kept_override("data.corpus=own", odd), 1);
+  CHECK(root.find("data")->find("corpus")->text() == (odd / "own.yaml").string());
+  CHECK(corpus_in("data={corpus: x}") == "x");
+  CHECK_FALSE(corpus_in("~data.corpus"));
 }
 
 TEST_CASE("kept config: bases are worked in, and need not be there any more") {

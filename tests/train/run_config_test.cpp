@@ -231,4 +231,6 @@ TEST_CASE("run config: the hash of the experiment sees what decides the numbers,
                                                                             {"model.d_model", "32"},
                                                                             {"data.corpus", "other"}})
     CHECK(with(key, value) != base);
+  // The same corpus by its path, as a run that is resumed names it.
+  CHECK(with("data.corpus", "/texts/other.yaml") == with("data.corpus", "other"));
 }
