@@ -43,7 +43,7 @@ class Mlp final : public ChannelMixer {
   StateSpec state_spec(int64_t) const override { return {}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Context&) const override { return down_(pointwise(f_, up_(x))); }
+  Tensor mix(const Tensor& x, const Call&) const override { return down_(pointwise(f_, up_(x))); }
 
  private:
   int64_t inner_;

@@ -40,12 +40,11 @@ class RwkvChannelMix final : public ChannelMixer {
   StateSpec state_spec(int64_t) const override { return {{{"shift", {1, width_}}}}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    MixerState* s = cx.state;
-    const Tensor segments = cx.segments ? *cx.segments : Tensor(), before = s ? s->fields[0] : Tensor();
+  Tensor mix(const Tensor& x, const Call& call) const override {
+    const Tensor segments = call.segments(), before = call.read("shift");
     auto [x_k, last] = token_mix(x, before, segments, mix_k_->value);
     const Tensor x_r = token_mix(x, before, segments, mix_r_->value).y;
-    if (s) s->fields[0] = last;
+    call.write("shift", last);
     return multiply(sigmoid(receptance_(x_r)), value_(pointwise(Pointwise::relu2, key_(x_k))));
   }
 

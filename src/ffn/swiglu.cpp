@@ -34,7 +34,7 @@ class Swiglu final : public ChannelMixer {
   StateSpec state_spec(int64_t) const override { return {}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Context&) const override { return down_(effllm::swiglu(gate_up_(x))); }
+  Tensor mix(const Tensor& x, const Call&) const override { return down_(effllm::swiglu(gate_up_(x))); }
 
  private:
   static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }

@@ -6,16 +6,15 @@ namespace effllm {
 
 std::vector<NamedTensor> named_tensors(const LanguageModel& model, const ModelState& state) {
   std::vector<NamedTensor> all = {{"state.seen", state.seen}};
-  const auto put = [&](const std::string& place, const SequenceMixer* mixer, const MixerState& s) {
-    const StateSpec spec = mixer ? mixer->state_spec(1) : StateSpec{};
-    for (size_t f = 0; f < s.fields.size(); ++f)
-      all.push_back({fmt::format("state.{}.{}", place, spec.fields[f].name), s.fields[f]});
+  const auto put = [&](const std::string& place, const MixerState& s) {
+    auto name = s.names->begin();
+    for (const Tensor& f : s.fields) all.push_back({fmt::format("state.{}.{}", place, *name++), f});
     all.push_back({fmt::format("state.{}.seen", place), s.seen});
   };
   for (int64_t i = 0; i < model.layers(); ++i) {
     const auto& block = state.blocks[static_cast<size_t>(i)];
-    put(fmt::format("layers.{}.mixer", i), &model.block(i).mixer(), block.mixer);
-    put(fmt::format("layers.{}.ffn", i), model.block(i).ffn(), block.ffn);
+    put(fmt::format("layers.{}.mixer", i), block.mixer);
+    put(fmt::format("layers.{}.ffn", i), block.ffn);
   }
   return all;
 }

@@ -30,17 +30,17 @@ void run_workers(int n, F&& f) {
 // number of threads. Sequential inside a worker, or where there is one block. The first exception is rethrown.
 template <class F>
 void parallel_for(int64_t n, int64_t block, F&& f) {
-  struct Call {
+  struct Blocks {
     F& f;
     int64_t n, block;
-  } call{f, n, block};
+  } blocks{f, n, block};
   detail::run_blocks((n + block - 1) / block,
                      [](void* c, int64_t i) {
-                       auto& k = *static_cast<Call*>(c);
+                       auto& k = *static_cast<Blocks*>(c);
                        const int64_t from = i * k.block, to = from + k.block;
                        k.f(from, to < k.n ? to : k.n);
                      },
-                     &call);
+                     &blocks);
 }
 
 // True inside run_workers, and inside a parallel_for that runs on several threads.

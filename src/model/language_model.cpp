@@ -175,9 +175,7 @@ ModelState LanguageModel::make_state(int64_t batch, int64_t capacity) const {
 }
 
 void LanguageModel::advance(ModelState& state, int64_t tokens, const Tensor* segments) const {
-  MixerState counter;
-  counter.seen = state.seen;
-  effllm::advance(counter, tokens, segments);
+  effllm::advance(state.seen, tokens, segments);
 }
 
 int64_t LanguageModel::state_bytes(int64_t tokens) const {

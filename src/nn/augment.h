@@ -3,7 +3,7 @@
 // code).
 #pragma once
 #include "config/options.h"
-#include "nn/context.h"
+#include "nn/call.h"
 #include "nn/param_store.h"
 #include "recurrence/shared_filter.h"
 
@@ -28,17 +28,15 @@ class Augment {
         values_(values),
         weight_(o.augment == "none" ? nullptr : &s.param("augment.weight", {heads, taps_}, Init::zeros())) {}
 
-  // Adds the field of the last inputs; it must be the state's last.
+  // Adds the field of the last inputs.
   void add_to(StateSpec& spec) const {
     if (weight_) spec.fields.push_back({"augment", {taps_ - 1, values_}, Growth::ring});
   }
   // The core's output o with the filtered values v, both [B, T, values].
-  Tensor operator()(const Tensor& o, const Tensor& v, const Context& cx) const {
+  Tensor operator()(const Tensor& o, const Tensor& v, const Call& call) const {
     if (!weight_) return o;
-    Tensor* history = cx.state ? &cx.state->fields.back() : nullptr;
-    auto [y, after] =
-        shared_filter(v, weight_->value, history ? *history : Tensor(), cx.segments ? *cx.segments : Tensor(), o);
-    if (history) *history = after;
+    auto [y, after] = shared_filter(v, weight_->value, call.read("augment"), call.segments(), o);
+    call.write("augment", after);
     return y;
   }
 

@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "base/error.h"
+
 namespace effllm {
 
 int64_t StateSpec::bytes(DType t) const {
@@ -10,15 +14,32 @@ int64_t StateSpec::bytes(DType t) const {
   return n;
 }
 
+std::shared_ptr<const std::vector<std::string>> names_of(const StateSpec& spec) {
+  std::vector<std::string> names;
+  for (const auto& f : spec.fields) names.push_back(f.name);
+  return std::make_shared<const std::vector<std::string>>(std::move(names));
+}
+
+Tensor& MixerState::field(std::string_view name, std::string_view prefix) {
+  const size_t declared = names ? names->size() : 0;
+  for (size_t i = 0; i < declared; ++i)
+    if (const std::string_view n = (*names)[i];
+        n.size() == prefix.size() + name.size() && n.starts_with(prefix) && n.ends_with(name))
+      return fields[i];
+  throw Error(ExitCode::internal,
+              fmt::format("there is no field `{}{}` in a state of [{}]; name it in state_spec()", prefix, name,
+                          declared ? fmt::format("{}", fmt::join(*names, ", ")) : ""));
+}
+
 MixerState MixerState::clone() const {
-  MixerState s;
+  MixerState s{.fields = {}, .names = names};
   for (const Tensor& f : fields) s.fields.push_back(f.clone());
   s.seen = seen.clone();
   return s;
 }
 
 MixerState make_state(const StateSpec& spec, int64_t batch, DType t) {
-  MixerState s;
+  MixerState s{.fields = {}, .names = names_of(spec)};
   for (const auto& f : spec.fields) s.fields.push_back(Tensor::zeros(f.shape.with_first(batch), t));
   s.seen = Tensor::zeros({batch}, DType::i64);
   return s;
@@ -40,16 +61,16 @@ Tensor token_positions(const Context& cx, int64_t batch, int64_t tokens) {
   return p;
 }
 
-void advance(MixerState& state, int64_t tokens, const Tensor* segments) {
+void advance(const Tensor& seen, int64_t tokens, const Tensor* segments) {
   if (MetaMode::on()) return;
-  int64_t* seen = state.seen.data<int64_t>();
-  for (int64_t b = 0; b < state.batch(); ++b) {
-    seen[b] += tokens;
+  int64_t* counts = seen.data<int64_t>();
+  for (int64_t b = 0; b < seen.numel(); ++b) {
+    counts[b] += tokens;
     if (!segments) continue;
     const int64_t* s = segments->view<int64_t>().row(b);
     for (int64_t t = tokens; t-- > 0;)
       if (s[t] != (t ? s[t - 1] : 0)) {
-        seen[b] = tokens - t;
+        counts[b] = tokens - t;
         break;
       }
   }

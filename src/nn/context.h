@@ -1,6 +1,7 @@
 // What travels beside the activations. A new field reaches every mixer without touching one of them.
 #pragma once
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,11 +27,15 @@ struct StateSpec {
 // What a mixer or channel mixer remembers between calls: the only place it can, since its methods are const. Plain
 // data: clone it to branch, write it to resume, count it to compare.
 struct MixerState {
-  std::vector<Tensor> fields;  // [B, ...shape], in the order of the spec
-  Tensor seen;                 // i64 [B]: tokens of the running document taken in
+  std::vector<Tensor> fields;                                  // [B, ...shape], in the order of the spec
+  std::shared_ptr<const std::vector<std::string>> names = {};  // of the fields
+  Tensor seen = {};                                            // i64 [B]: tokens of the running document taken in
+  // The field "<prefix><name>"; an Error that lists the names where the spec has none of this name.
+  Tensor& field(std::string_view name, std::string_view prefix = {});
   MixerState clone() const;
   int64_t batch() const { return seen.numel(); }
 };
+std::shared_ptr<const std::vector<std::string>> names_of(const StateSpec& spec);
 MixerState make_state(const StateSpec& spec, int64_t batch, DType t);  // zeros
 
 enum class Phase { train, infer };
@@ -64,8 +69,8 @@ struct Context {
 
 // Positions within the document: after the tokens that the state has seen, from 0 at each document start. i64 [B, T].
 Tensor token_positions(const Context& cx, int64_t batch, int64_t tokens);
-// Counts `tokens` more tokens in `state.seen`; a document start begins at 0 again.
-void advance(MixerState& state, int64_t tokens, const Tensor* segments);
+// Counts `tokens` more tokens in `seen`, i64 [B]; a document start begins at 0 again.
+void advance(const Tensor& seen, int64_t tokens, const Tensor* segments);
 // Offers a value to the tap under "<site>.<name>"; free where nothing taps.
 Tensor tap(const Context& cx, std::string_view name, const Tensor& value);
 // Shows the tap what was chosen, lists of numbers [B, T, n] under "<site>.selected", and how far the last that was

@@ -2,12 +2,12 @@
 
 namespace effllm {
 
-Tensor SequenceMixer::forward(const Tensor& x, const Context& cx) const {
+Tensor SequenceMixer::forward(const Tensor& x, const Call& call) const {
   require(x.shape().rank() == 3, "a mixer takes [B, T, D], not {}", x.shape().str());
-  require(!cx.state || cx.state->batch() == x.dim(0), "a state of {} sequences for x{}",
-          cx.state ? cx.state->batch() : 0, x.shape().str());
-  Tensor y = mix(x, cx);
-  if (cx.state) advance(*cx.state, x.dim(1), cx.segments);
+  require(!call.has_state() || call.seen().numel() == x.dim(0), "a state of {} sequences for x{}",
+          call.has_state() ? call.seen().numel() : 0, x.shape().str());
+  Tensor y = mix(x, call);
+  call.advance(x.dim(1));
   return y;
 }
 

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "config/options.h"
-#include "nn/context.h"
+#include "nn/call.h"
 #include "nn/param_store.h"
 
 namespace effllm {
@@ -24,9 +24,9 @@ class SequenceMixer {
  public:
   virtual ~SequenceMixer() = default;
 
-  // x: [B, T, D] -> [B, T, D]. Continues from cx.state and leaves the final state there: any way of cutting a sequence
-  // into calls gives the same result. While a tape records, the state's fields are inputs and outputs of ops.
-  Tensor forward(const Tensor& x, const Context& cx) const;
+  // x: [B, T, D] -> [B, T, D]. Continues from the call's state and leaves the final one there: any way of cutting a
+  // sequence into calls gives the same result. While a tape records, the state's fields are inputs and outputs of ops.
+  Tensor forward(const Tensor& x, const Call& call) const;
   // What is remembered after `tokens` tokens: an upper bound per sequence.
   virtual StateSpec state_spec(int64_t tokens) const = 0;
   // How many sequences training should keep in one shard: more than one where they share work, as sequential cells do.
@@ -39,7 +39,7 @@ class SequenceMixer {
   }
 
  protected:
-  virtual Tensor mix(const Tensor& x, const Context& cx) const = 0;
+  virtual Tensor mix(const Tensor& x, const Call& call) const = 0;
 };
 
 struct MixerArgs {

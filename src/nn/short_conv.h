@@ -2,7 +2,7 @@
 #pragma once
 #include <optional>
 
-#include "nn/context.h"
+#include "nn/call.h"
 #include "nn/param_store.h"
 #include "recurrence/short_conv.h"
 
@@ -23,11 +23,14 @@ class ShortConv {
                         : nullptr) {}
 
   StateField state_field() const { return {"conv", {width_ - 1, channels_}}; }
-  // x: [B, T, C]. Reads and replaces `history`, the field of state_field(), where the context has a state.
-  Tensor operator()(const Tensor& x, const Context& cx, Tensor* history) const {
-    auto [y, after] = short_conv(x, weight_->value, history ? *history : Tensor(),
-                                 cx.segments ? *cx.segments : Tensor(), silu_, bias_ ? bias_->value : Tensor());
-    if (history) *history = after;
+  // x: [B, T, C], after the inputs `history`, [B, width-1, C] or undefined.
+  ShortConvResult operator()(const Tensor& x, const Tensor& history, const Tensor& segments) const {
+    return short_conv(x, weight_->value, history, segments, silu_, bias_ ? bias_->value : Tensor());
+  }
+  // The same after the call's field of state_field(), which moves on.
+  Tensor operator()(const Tensor& x, const Call& call) const {
+    auto [y, after] = (*this)(x, call.read("conv"), call.segments());
+    call.write("conv", after);
     return y;
   }
 

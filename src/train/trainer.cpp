@@ -70,6 +70,7 @@ double Trainer::run_shard(const Batch& batch, const Shard& shard, int64_t step, 
       auto& mine = state.blocks.emplace_back();
       for (auto [all, part] : {std::pair{&b.mixer, &mine.mixer}, std::pair{&b.ffn, &mine.ffn}}) {
         for (const Tensor& f : all->fields) part->fields.push_back(rows_of(f, shard.first, shard.sequences));
+        part->names = all->names;
         part->seen = rows_of(all->seen, shard.first, shard.sequences);
       }
     }
@@ -87,9 +88,9 @@ double Trainer::run_shard(const Batch& batch, const Shard& shard, int64_t step, 
     for (size_t i = 0; i < carried_.blocks.size(); ++i)
       for (auto [all, part] : {std::pair{&carried_.blocks[i].mixer, &state.blocks[i].mixer},
                                std::pair{&carried_.blocks[i].ffn, &state.blocks[i].ffn}})
-        for (size_t f = 0; f < all->fields.size(); ++f) {
-          const Tensor into = rows_of(all->fields[f], shard.first, shard.sequences);
-          if (part->fields[f].raw() != into.raw()) copy(part->fields[f], into);
+        for (auto now = part->fields.cbegin(); const Tensor& f : all->fields) {
+          const Tensor into = rows_of(f, shard.first, shard.sequences), &after = *now++;
+          if (after.raw() != into.raw()) copy(after, into);
         }
   return loss;
 }
@@ -209,7 +210,7 @@ void Trainer::restore_carried() {
 
 void Trainer::prepare_carried(int64_t rows) {
   const auto make = [&](const StateSpec& spec) {
-    MixerState s;
+    MixerState s{.fields = {}, .names = names_of(spec)};
     require_carriable(spec);
     for (const auto& f : spec.fields) {
       const Shape shape = f.shape.with_first(rows);

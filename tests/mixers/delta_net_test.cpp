@@ -52,9 +52,9 @@ TEST_CASE("delta_net: what is written under a key is read back, and a second val
   m.mixer->forward(test::tokens(x, 0, 1), cx);
   cx.state = &two;
   m.mixer->forward(x, cx);
-  CHECK(test::max_abs(one.fields[0]) > 1e-3);
+  CHECK(test::max_abs(one.field("s")) > 1e-3);
   // l2_norm's eps keeps keys a hair under length one.
-  CHECK(test::max_diff(one.fields[0], two.fields[0]) < 1e-4 * test::max_abs(one.fields[0]));
+  CHECK(test::max_diff(one.field("s"), two.field("s")) < 1e-4 * test::max_abs(one.field("s")));
 }
 
 TEST_CASE("delta_net: negative eigenvalues double beta, heads must divide the widths") {
@@ -68,7 +68,7 @@ TEST_CASE("delta_net: negative eigenvalues double beta, heads must divide the wi
   plain.mixer->forward(x, ca);
   twice.mixer->forward(x, cb);
   for (int64_t r = 0; r < 8; ++r)
-    for (int64_t c = 0; c < 4; ++c) CHECK(at(b.fields[0], r, c) == doctest::Approx(2 * at(a.fields[0], r, c)));
+    for (int64_t c = 0; c < 4; ++c) CHECK(at(b.field("s"), r, c) == doctest::Approx(2 * at(a.field("s"), r, c)));
   CHECK_THROWS_WITH_AS(BuiltMixer(mixers::delta_net, "{heads: 4}", 10), doctest::Contains("4 heads don't divide"),
                        ConfigError);
 }

@@ -55,11 +55,11 @@ TEST_CASE("hgrn: layers share one floor, 0 in the first and growing with depth")
   for (int64_t l : {0, 2, 3}) {
     const SequenceMixer& m = model.block(l).mixer();
     MixerState s = m.make_state(1, 4, DType::f64);
-    fill(s.fields[0], 1);
+    fill(s.field("h"), 1);
     Context cx;
     cx.state = &s;
     m.forward(Tensor::zeros({1, 1, 8}, DType::f64), cx);
-    const double decay = at(s.fields[0], 0, 0), index = l == 0 ? 0.0 : static_cast<double>(l - 1);
+    const double decay = at(s.field("h"), 0, 0), index = l == 0 ? 0.0 : static_cast<double>(l - 1);
     CHECK(decay == doctest::Approx(index / 3 + (1 - index / 3) / 2).epsilon(1e-13));
     CHECK(decay > before);
     before = decay;

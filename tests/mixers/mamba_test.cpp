@@ -76,12 +76,12 @@ TEST_CASE("mamba: a closed gate passes nothing, and without steps the state stay
   fill(m["dt.weight"].value, 0);
   fill(m["dt.bias"].value, -1000);  // softplus is 0: nothing decays, nothing enters
   MixerState s = m.mixer->make_state(1, 5, DType::f64);
-  fill(s.fields[0], 2);
+  fill(s.field("h"), 2);
   Context cx;
   cx.state = &s;
   m.mixer->forward(x, cx);
-  for (int64_t r = 0; r < s.fields[0].rows(); ++r)
-    for (int64_t c = 0; c < 16; ++c) CHECK(at(s.fields[0], r, c) == 2);
+  for (int64_t r = 0; r < s.field("h").rows(); ++r)
+    for (int64_t c = 0; c < 16; ++c) CHECK(at(s.field("h"), r, c) == 2);
   fill(m["in.weight"].value.row_range(16, {16, 8}), 0);  // z = 0, silu(z) = 0
   CHECK(test::max_abs(m.mixer->forward(x, {})) == 0);
 }

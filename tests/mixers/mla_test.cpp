@@ -75,9 +75,9 @@ TEST_CASE("mla: the state is the normed latent vector and the rotated key") {
   for (int64_t b = 0; b < 2; ++b)
     for (int64_t t = 0; t < 6; ++t) {
       for (int64_t i = 0; i < kRank; ++i)
-        CHECK(at(s.fields[0], b * 8 + t, i) == doctest::Approx(at(c, b * 6 + t, i)).epsilon(1e-12));
+        CHECK(at(s.field("latent"), b * 8 + t, i) == doctest::Approx(at(c, b * 6 + t, i)).epsilon(1e-12));
       for (int64_t i = 0; i < kRope; ++i)
-        CHECK(at(s.fields[0], b * 8 + t, kRank + i) == doctest::Approx(at(key, b * 6 + t, i)).epsilon(1e-12));
+        CHECK(at(s.field("latent"), b * 8 + t, kRank + i) == doctest::Approx(at(key, b * 6 + t, i)).epsilon(1e-12));
     }
 }
 
@@ -92,10 +92,10 @@ TEST_CASE("mla: absorbed and plain forms agree, at every cut, also for many new 
       CHECK(max_diff(forward(m, tokens(x, cut, kT), s), tokens(whole, cut, kT)) < 1e-10);
     }
     MixerState s = m.mixer->make_state(2, kT, DType::f64);
-    const Buffer* memory = s.fields[0].buffer();
+    const Buffer* memory = s.field("latent").buffer();
     for (int64_t t = 0; t < kT; ++t)
       CHECK(max_diff(forward(m, tokens(x, t, t + 1), s), tokens(whole, t, t + 1)) < 1e-10);
-    CHECK(s.fields[0].buffer() == memory);  // written in place
+    CHECK(s.field("latent").buffer() == memory);  // written in place
     CHECK_THROWS_AS(forward(m, tokens(x, 0, 1), s), ShapeError);
   }
 }

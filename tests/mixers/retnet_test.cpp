@@ -54,11 +54,11 @@ TEST_CASE("retnet: head h keeps 1 - 2^(-5-h) of its state a token") {
   Context cx;
   cx.state = &s;
   m.mixer->forward(test::random({1, 3, 8}, 1), cx);
-  const Tensor before = s.fields[0].clone();
+  const Tensor before = s.field("s").clone();
   m.mixer->forward(Tensor::zeros({1, 1, 8}, DType::f64), cx);
   for (int64_t h = 0; h < 2; ++h)
     for (int64_t r = h * 4; r < h * 4 + 4; ++r)
       for (int64_t c = 0; c < 8; ++c)
-        CHECK(test::at(s.fields[0], r, c) ==
+        CHECK(test::at(s.field("s"), r, c) ==
               doctest::Approx((1 - std::exp2(-5.0 - static_cast<double>(h))) * test::at(before, r, c)).epsilon(1e-12));
 }

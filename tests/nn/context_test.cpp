@@ -49,10 +49,10 @@ TEST_CASE("context: given positions are taken as they are") {
 
 TEST_CASE("context: the state counts the tokens of the running document") {
   MixerState state = make_state({}, 4, DType::f32);
-  advance(state, 3, nullptr);
+  advance(state.seen, 3, nullptr);
   CHECK(values(state.seen) == Numbers{3, 3, 3, 3});
   const Tensor segments = numbers({4, 3}, {0, 0, 0, 1, 1, 1, 0, 1, 2, 0, 1, 1});
-  advance(state, 3, &segments);
+  advance(state.seen, 3, &segments);
   CHECK(values(state.seen) == Numbers{6, 3, 1, 2});
 }
 
@@ -75,7 +75,7 @@ TEST_CASE("context: any cut of a sequence with documents gives the same position
       cx.state = &state;
       cx.segments = &segments;
       for (int64_t p : values(token_positions(cx, 1, to - from))) joined.push_back(p);
-      advance(state, to - from, &segments);
+      advance(state.seen, to - from, &segments);
     }
     CAPTURE(cut);
     CHECK(joined == expected);
@@ -90,13 +90,13 @@ TEST_CASE("context: a state is zeros, counts its bytes, and a clone is independe
   MixerState state = make_state(spec, 5, DType::f64);
   REQUIRE(state.fields.size() == 2);
   CHECK(state.batch() == 5);
-  CHECK(state.fields[0].shape() == Shape{5, 2, 3});
-  CHECK(state.fields[1].dtype() == DType::f64);
-  CHECK(test::max_abs(state.fields[0]) == 0);
-  const MixerState branch = state.clone();
-  fill(state.fields[0], 1);
-  advance(state, 2, nullptr);
-  CHECK(test::max_abs(branch.fields[0]) == 0);
+  CHECK(state.field("s").shape() == Shape{5, 2, 3});
+  CHECK(state.field("z").dtype() == DType::f64);
+  CHECK(test::max_abs(state.field("s")) == 0);
+  MixerState branch = state.clone();
+  fill(state.field("s"), 1);
+  advance(state.seen, 2, nullptr);
+  CHECK(test::max_abs(branch.field("s")) == 0);
   CHECK(values(branch.seen) == Numbers{0, 0, 0, 0, 0});
 }
 
@@ -106,7 +106,7 @@ TEST_CASE("context: in meta mode positions have a shape and nothing is read") {
   Context cx;
   cx.state = &state;
   CHECK(token_positions(cx, 2, 3).shape() == Shape{2, 3});
-  advance(state, 3, nullptr);
+  advance(state.seen, 3, nullptr);
 }
 
 TEST_CASE("context: a tap sees values under the name of their place, and may replace them") {

@@ -291,25 +291,25 @@ void check_no_hidden_memory(const Built& m, const MixerInfo& info) {
 void check_no_idle_memory(const Built& m, const MixerInfo& info) {
   const int64_t n = length(info), cut = n / 2;
   const Tensor x = random({kBatch, n, kWidth}, 2), whole = m.forward(x);
-  const std::vector<StateField> fields = m.mixer->state_spec(n).fields;
-  for (size_t f = 0; f < fields.size(); ++f) {
-    if (fields[f].growth != Growth::per_token) {
+  for (const StateField& field : m.mixer->state_spec(n).fields) {
+    if (field.growth != Growth::per_token) {
       MixerState s = m.mixer->make_state(kBatch, n, DType::f64);
-      const Tensor used = Tensor::zeros(s.fields[f].shape(), DType::f64);
+      const Tensor used = Tensor::zeros(s.field(field.name).shape(), DType::f64);
       for (int64_t t = 0; t < n; ++t) {
         m.forward(tokens(x, t, t + 1), &s);
         for (int64_t r = 0; r < used.rows(); ++r)
-          for (int64_t c = 0; c < used.cols(); ++c) put(used, r, c, at(used, r, c) + std::abs(at(s.fields[f], r, c)));
+          for (int64_t c = 0; c < used.cols(); ++c)
+            put(used, r, c, at(used, r, c) + std::abs(at(s.field(field.name), r, c)));
       }
       double least = used.numel() > 0 ? at(used, 0, 0) : 1;
       for (int64_t r = 0; r < used.rows(); ++r)
         for (int64_t c = 0; c < used.cols(); ++c) least = std::min(least, at(used, r, c));
-      INFO(fields[f].name);
+      INFO(field.name);
       CHECK(least > 0);
     }
     MixerState s = m.mixer->make_state(kBatch, n, DType::f64);
     m.forward(tokens(x, 0, cut), &s);
-    s.fields[f] = Tensor::zeros(s.fields[f].shape(), DType::f64);
+    s.field(field.name) = Tensor::zeros(s.field(field.name).shape(), DType::f64);
     CHECK(max_diff(m.forward(tokens(x, cut, n), &s), tokens(whole, cut, n)) > 1e-9);
   }
 }

@@ -85,7 +85,7 @@ class Attention final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
+  Tensor mix(const Tensor& x, const Call& call) const override {
     auto parts = split_columns(qkv_(x), {heads_ * head_dim_, kv_heads_ * head_dim_, kv_heads_ * head_dim_});
     Tensor q = parts[0], k = parts[1];
     if (q_norm_) {
@@ -93,19 +93,19 @@ class Attention final : public SequenceMixer {
       k = (*k_norm_)(k);
     }
     if (rope_) {
-      const Tensor positions = token_positions(cx, x.dim(0), x.dim(1));
+      const Tensor positions = call.positions(x);
       q = rotary(q, positions, heads_, rope_);
       k = rotary(k, positions, kv_heads_, rope_);
     }
     CachedKeys keys{.k = k, .v = parts[2], .places = {}};
-    if (cx.state) {
-      require(cx.direction == Direction::causal, "attention: only the causal form can continue from a state");
-      const auto [sinks, window] = sight(cx);
-      keys = cache_.within(window, sinks).extend(k, parts[2], *cx.state, cx.segments);
-    } else if (cx.segments) {
-      keys.places.segments = *cx.segments;
+    if (call.has_state()) {
+      require(call.pass().direction == Direction::causal, "attention: only the causal form can continue from a state");
+      const auto [sinks, window] = sight(call);
+      keys = cache_.within(window, sinks).extend(k, parts[2], call);
+    } else {
+      keys.places.segments = call.segments();
     }
-    return out_(effllm::attention(q, keys.k, keys.v, options_for(cx), keys.places));
+    return out_(effllm::attention(q, keys.k, keys.v, options_for(call), keys.places));
   }
 
  private:
@@ -113,23 +113,23 @@ class Attention final : public SequenceMixer {
   struct Sight {
     int64_t sinks, window;
   };
-  Sight sight(const Context& cx) const {
-    if (cx.reach == 0) return {sinks_, window_};
-    const int64_t sinks = std::min(sinks_, cx.reach - 1), rest = cx.reach - sinks;
+  Sight sight(const Call& call) const {
+    if (call.pass().reach == 0) return {sinks_, window_};
+    const int64_t sinks = std::min(sinks_, call.pass().reach - 1), rest = call.pass().reach - sinks;
     return {sinks, window_ == 0 ? rest : std::min(window_, rest)};
   }
-  AttentionOptions options_for(const Context& cx) const {
-    const auto [sinks, window] = sight(cx);
+  AttentionOptions options_for(const Call& call) const {
+    const auto [sinks, window] = sight(call);
     AttentionOptions o{.heads = heads_,
                        .kv_heads = kv_heads_,
-                       .causal = cx.direction == Direction::causal,
+                       .causal = call.pass().direction == Direction::causal,
                        .window = window,
                        .sinks = sinks,
                        .alibi = alibi_,
-                       .first_sample = cx.when.first_sample};
-    if (cx.chunk > 0) o.chunk = cx.chunk;
-    if (cx.phase == Phase::train && dropout_ > 0) {
-      const RandomStream numbers = random_at(cx, "attention");
+                       .first_sample = call.pass().when.first_sample};
+    if (call.pass().chunk > 0) o.chunk = call.pass().chunk;
+    if (call.pass().phase == Phase::train && dropout_ > 0) {
+      const RandomStream numbers = call.random("attention");
       o.dropout = dropout_;
       o.drop_key[0] = numbers.key0();
       o.drop_key[1] = numbers.key1();

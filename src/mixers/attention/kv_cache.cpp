@@ -9,11 +9,12 @@
 namespace effllm {
 namespace {
 
-void write_in_place(const Tensor& from, const Tensor& field, const Tensor& seen) {
+Tensor written_in_place(const Tensor& from, const Tensor& field, const Tensor& seen) {
   const int64_t tokens = from.dim(1), capacity = field.dim(1);
   for (int64_t b = 0; b < from.dim(0); ++b)
     copy(from.row_range(b * tokens, {tokens, from.cols()}),
          field.row_range(b * capacity + seen.data<int64_t>()[b], {tokens, from.cols()}));
+  return field.untracked();
 }
 
 }  // namespace
@@ -23,46 +24,44 @@ int64_t KvCache::kept(int64_t seen) const { return window_ ? std::min(seen, sink
 StateSpec KvCache::spec(int64_t tokens) const {
   const Growth growth = window_ ? Growth::ring : Growth::per_token;
   const int64_t rows = kept(tokens);  // a window beyond what will be read needs no room
-  StateSpec spec{{{"k", {rows, key_width_}, growth}}};
-  if (value_width_) spec.fields.push_back({"v", {rows, value_width_}, growth});
+  StateSpec spec{{{std::string(keys_), {rows, key_width_}, growth}}};
+  if (value_width_) spec.fields.push_back({std::string(values_), {rows, value_width_}, growth});
   return spec;
 }
 
-CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, const Tensor* segments, bool compact,
-                           size_t first_field) const {
-  Tensor& keys = state.fields[first_field];
-  Tensor* const values = value_width_ ? &state.fields[first_field + 1] : nullptr;
-  const int64_t batch = k.dim(0), tokens = k.dim(1), capacity = keys.dim(1);
+CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, const Call& call, bool compact) const {
+  const Tensor segments = call.segments(), before = call.seen();
+  const int64_t batch = k.dim(0), tokens = k.dim(1), capacity = call.read(keys_).dim(1);
+  const auto spliced = [&](std::string_view field, const Tensor& fresh, const Tensor& index) {
+    return splice_rows(call.read(field), fresh, index);
+  };
   CachedKeys out;
   out.places.q_offset = Tensor::dense({batch}, DType::i64);
   out.places.gap = Tensor::dense({batch}, DType::i64);
-  if (segments) out.places.segments = *segments;
+  out.places.segments = segments;
   if (MetaMode::on()) {  // as if the cache were full
     const Tensor index = Tensor::dense({batch, capacity + (window_ ? tokens : 0)}, DType::i64);
-    out.k = splice_rows(keys, k, index);
-    if (values) out.v = splice_rows(*values, v, index);
+    out.k = spliced(keys_, k, index);
+    if (value_width_) out.v = spliced(values_, v, index);
     if (window_) {
       const Tensor after = Tensor::dense({batch, capacity}, DType::i64);
-      keys = splice_rows(keys, k, after);
-      if (values) *values = splice_rows(*values, v, after);
+      call.write(keys_, spliced(keys_, k, after));
+      if (value_width_) call.write(values_, spliced(values_, v, after));
     }
     return out;
   }
   int64_t longest = 0;
   for (int64_t b = 0; b < batch; ++b) {
-    const int64_t seen = state.seen.data<int64_t>()[b], cached = kept(seen);
+    const int64_t seen = before.data<int64_t>()[b], cached = kept(seen);
     out.places.q_offset.data<int64_t>()[b] = cached;
     out.places.gap.data<int64_t>()[b] = seen - cached;
     longest = std::max(longest, cached);
     const int64_t keeps = kept(seen + tokens);
     require(keeps <= capacity, "attention: {} tokens don't fit a state with room for {}", keeps, capacity);
   }
-  if (!window_ && !Tape::recording() && !segments && !compact) {
-    write_in_place(k, keys, state.seen);
-    out.k = keys.untracked();
-    if (!values) return out;
-    write_in_place(v, *values, state.seen);
-    out.v = values->untracked();
+  if (!window_ && !Tape::recording() && !segments.defined() && !compact) {
+    out.k = written_in_place(k, call.read(keys_), before);
+    if (value_width_) out.v = written_in_place(v, call.read(values_), before);
     return out;
   }
 
@@ -71,7 +70,7 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, 
   const int64_t rows_out = (Tape::recording() || compact || !window_ ? longest : capacity) + tokens;
   const Tensor joint = Tensor::dense({batch, rows_out}, DType::i64),
                after = Tensor::dense({batch, capacity}, DType::i64);
-  const DocumentStarts starts(segments ? *segments : Tensor());
+  const DocumentStarts starts(segments);
   for (int64_t b = 0; b < batch; ++b) {
     const int64_t cached = out.places.q_offset.data<int64_t>()[b];
     const auto source = [&](int64_t row) { return row < cached ? row : capacity + row - cached; };
@@ -91,11 +90,11 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, MixerState& state, 
       a[row] = row >= keep ? -1 : source(first + (sink ? row : rows - keep + row));
     }
   }
-  out.k = splice_rows(keys, k, joint);
-  keys = splice_rows(keys, k, after);
-  if (!values) return out;
-  out.v = splice_rows(*values, v, joint);
-  *values = splice_rows(*values, v, after);
+  out.k = spliced(keys_, k, joint);
+  call.write(keys_, spliced(keys_, k, after));
+  if (!value_width_) return out;
+  out.v = spliced(values_, v, joint);
+  call.write(values_, spliced(values_, v, after));
   return out;
 }
 

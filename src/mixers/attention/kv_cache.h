@@ -1,6 +1,6 @@
 // The keys and values that attention remembers: all of them, or sinks and a window, in the order of their tokens.
 #pragma once
-#include "nn/context.h"
+#include "nn/call.h"
 #include "recurrence/attention.h"
 
 namespace effllm {
@@ -14,22 +14,30 @@ struct CachedKeys {
 class KvCache {
  public:
   // window 0: every token is kept. Otherwise the first `sinks` of the document and the last window - 1. value_width 0:
-  // there are keys alone.
-  KvCache(int64_t window, int64_t sinks, int64_t key_width, int64_t value_width)
-      : window_(window), sinks_(sinks), key_width_(key_width), value_width_(value_width) {}
+  // there are keys alone. `keys`, `values`: names of fields, literals.
+  KvCache(int64_t window, int64_t sinks, int64_t key_width, int64_t value_width, std::string_view keys = "k",
+          std::string_view values = "v")
+      : window_(window),
+        sinks_(sinks),
+        key_width_(key_width),
+        value_width_(value_width),
+        keys_(keys),
+        values_(values) {}
 
   // The same with another window and its sinks.
-  KvCache within(int64_t window, int64_t sinks) const { return {window, sinks, key_width_, value_width_}; }
-  StateSpec spec(int64_t tokens) const;  // fields "k" and, where it has a width, "v"
-  // Puts the new keys and values [B, T, C] behind those of the state (before it counts them) and moves the state on.
+  KvCache within(int64_t window, int64_t sinks) const {
+    return {window, sinks, key_width_, value_width_, keys_, values_};
+  }
+  StateSpec spec(int64_t tokens) const;  // the keys' field and, where they have a width, the values'
+  // Puts the new keys and values [B, T, C] behind those of the call's state (before it counts them) and moves it on.
   // Without a tape and a window the state's memory is written in place, and handed out with its unused rows unless
-  // `compact`. ShapeError beyond the state's capacity. first_field: the place of "k" in the state, "v" follows it.
-  CachedKeys extend(const Tensor& k, const Tensor& v, MixerState& state, const Tensor* segments, bool compact = false,
-                    size_t first_field = 0) const;
+  // `compact`. ShapeError beyond the state's capacity.
+  CachedKeys extend(const Tensor& k, const Tensor& v, const Call& call, bool compact = false) const;
 
  private:
   int64_t kept(int64_t seen) const;  // rows in use after `seen` tokens
   int64_t window_, sinks_, key_width_, value_width_;
+  std::string_view keys_, values_;
 };
 
 }  // namespace effllm

@@ -58,7 +58,7 @@ class Mla final : public SequenceMixer {
         kv_up_(s / "kv_up", latent_, heads_ * (nope_ + value_), Init::normal(kInitStd)),
         out_(s / "out", heads_ * value_, args.d_model, Init::normal(kInitStd), Role::residual),
         kv_norm_(s / "kv_norm", latent_, kNormEps),
-        cache_(0, 0, latent_ + turned_, 0) {
+        cache_(0, 0, latent_ + turned_, 0, "latent") {
     if (args.d_model % heads_ && !(o.nope_dim && o.v_dim))
       throw_at(o.mark,
                fmt::format("mla: {} heads don't divide d_model {}; give nope_dim and v_dim", heads_, args.d_model));
@@ -74,31 +74,27 @@ class Mla final : public SequenceMixer {
     rope_ = std::make_shared<RotaryTable>(turned_, o.rope_theta, args.max_tokens);
   }
 
-  StateSpec state_spec(int64_t tokens) const override {
-    StateSpec spec = cache_.spec(tokens);
-    spec.fields[0].name = "latent";
-    return spec;
-  }
+  StateSpec state_spec(int64_t tokens) const override { return cache_.spec(tokens); }
   LongText long_text(int64_t) const override { return {.unseen = true, .reach = true}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    const Tensor positions = token_positions(cx, x.dim(0), x.dim(1));
+  Tensor mix(const Tensor& x, const Call& call) const override {
+    const Tensor positions = call.positions(x);
     const Tensor q = rotary((*q_)(q_down_ ? (*q_norm_)((*q_down_)(x)) : x), positions, heads_, rope_, nope_);
     const auto down = split_columns(kv_down_(x), {latent_, turned_});
     const Tensor c = kv_norm_(down[0]), turned = rotary(down[1], positions, 1, rope_);
     AttentionPlaces places;
-    if (cx.segments) places.segments = *cx.segments;
-    if (!cx.state) return plain(q, c, turned, places, cx);
+    places.segments = call.segments();
+    if (!call.has_state()) return plain(q, c, turned, places, call);
 
-    require(cx.direction == Direction::causal, "mla: only the causal form can continue from a state");
-    const bool absorb = absorbing_pays(x.dim(1)) && !Tape::recording(), alone = !absorb && saw_nothing(*cx.state);
+    require(call.pass().direction == Direction::causal, "mla: only the causal form can continue from a state");
+    const bool absorb = absorbing_pays(x.dim(1)) && !Tape::recording(), alone = !absorb && saw_nothing(call.seen());
     const CachedKeys all =
-        cache_.within(cx.reach, 0).extend(join_columns(c, turned), {}, *cx.state, cx.segments, !absorb && !alone);
-    if (absorb) return absorbed(q, all, cx);
-    if (alone) return plain(q, c, turned, places, cx);
+        cache_.within(call.pass().reach, 0).extend(join_columns(c, turned), {}, call, !absorb && !alone);
+    if (absorb) return absorbed(q, all, call);
+    if (alone) return plain(q, c, turned, places, call);
     const auto parts = split_columns(all.k, {latent_, turned_});
-    return plain(q, parts[0], parts[1], all.places, cx);
+    return plain(q, parts[0], parts[1], all.places, call);
   }
 
  private:
@@ -107,31 +103,31 @@ class Mla final : public SequenceMixer {
   bool absorbing_pays(int64_t tokens) const {
     return tokens * (2 * latent_ - nope_ - value_) <= latent_ * (nope_ + value_);
   }
-  static bool saw_nothing(const MixerState& s) {
+  static bool saw_nothing(const Tensor& seen) {
     if (MetaMode::on()) return false;
-    const int64_t* seen = s.seen.data<int64_t>();
-    return std::all_of(seen, seen + s.batch(), [](int64_t n) { return n == 0; });
+    const int64_t* counts = seen.data<int64_t>();
+    return std::all_of(counts, counts + seen.numel(), [](int64_t n) { return n == 0; });
   }
 
   Tensor plain(const Tensor& q, const Tensor& c, const Tensor& turned, const AttentionPlaces& places,
-               const Context& cx) const {
+               const Call& call) const {
     const auto [k, v] = latent_heads(kv_up_(c), turned, heads_, nope_);
-    return out_(effllm::attention(q, k, v, options(heads_, cx), places));
+    return out_(effllm::attention(q, k, v, options(heads_, call), places));
   }
 
-  Tensor absorbed(const Tensor& q, const CachedKeys& all, const Context& cx) const {
+  Tensor absorbed(const Tensor& q, const CachedKeys& all, const Call& call) const {
     const Tensor wide = block_linear(q, kv_up_.weight->value, {},
                                      {.blocks = heads_, .rows = nope_, .transposed = true, .carry = turned_});
     const Tensor c = split_columns(all.k, {latent_, turned_})[0];
-    const Tensor sums = effllm::attention(wide, all.k, c, options(1, cx), all.places);
+    const Tensor sums = effllm::attention(wide, all.k, c, options(1, call), all.places);
     return out_(block_linear(sums, kv_up_.weight->value, {}, {.blocks = heads_, .first = nope_, .rows = value_}));
   }
 
-  AttentionOptions options(int64_t kv_heads, const Context& cx) const {
-    AttentionOptions o{.heads = heads_, .kv_heads = kv_heads, .causal = cx.direction == Direction::causal};
+  AttentionOptions options(int64_t kv_heads, const Call& call) const {
+    AttentionOptions o{.heads = heads_, .kv_heads = kv_heads, .causal = call.pass().direction == Direction::causal};
     o.scale = 1 / std::sqrt(static_cast<double>(nope_ + turned_));
-    o.window = cx.reach;
-    if (cx.chunk > 0) o.chunk = cx.chunk;
+    o.window = call.pass().reach;
+    if (call.pass().chunk > 0) o.chunk = call.pass().chunk;
     return o;
   }
 

@@ -36,15 +36,15 @@ class Bidirectional final : public SequenceMixer {
   int64_t sequences_together() const override { return forward_.sequences_together(); }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& outer) const override {
-    require(outer.direction == Direction::bidirectional && !outer.state,
+  Tensor mix(const Tensor& x, const Call& call) const override {
+    require(call.pass().direction == Direction::bidirectional && !call.has_state(),
             "bidirectional: a token's output needs the tokens after it: there is no causal form and no state");
-    Context cx = outer;
-    cx.direction = Direction::causal;
-    const Tensor segments = cx.segments ? *cx.segments : Tensor();
-    const Tensor ahead = forward_.forward(x, cx, 0);
-    cx.positions = nullptr;  // counted from the end of each document
-    const Tensor back = backward_.forward(flip_tokens(x, segments), cx, 0);
+    Context pass = call.pass();
+    pass.direction = Direction::causal;
+    const Tensor segments = call.segments();
+    const Tensor ahead = forward_.forward(x, pass);
+    pass.positions = nullptr;  // counted from the end of each document
+    const Tensor back = backward_.forward(flip_tokens(x, segments), pass);
     return add(ahead, flip_tokens(back, segments));
   }
 

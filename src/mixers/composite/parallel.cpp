@@ -59,13 +59,11 @@ class Parallel final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
+  Tensor mix(const Tensor& x, const Call& call) const override {
     Tensor sum;
-    int64_t first = 0;
     for (size_t i = 0; i < branches_.size(); ++i) {
-      const Tensor y = norms_[i](branches_[i].forward(x, cx, first));
+      const Tensor y = norms_[i](branches_[i].forward(x, call));
       sum = sum.defined() ? add(sum, y) : y;
-      first += branches_[i].fields();
     }
     return branches_.size() == 1 ? sum : scale(sum, 1 / static_cast<double>(branches_.size()));
   }

@@ -70,20 +70,18 @@ class DeltaNet final : public SequenceMixer {
   LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    MixerState* s = cx.state;
+  Tensor mix(const Tensor& x, const Call& call) const override {
     Tensor qkv = qkv_(x);
-    qkv = conv_ ? (*conv_)(qkv, cx, s ? &s->fields[1] : nullptr) : silu(qkv);
+    qkv = conv_ ? (*conv_)(qkv, call) : silu(qkv);
     const auto parts = split_columns(qkv, {2 * keys_, values_});
     const int64_t head_keys = keys_ / heads_;
     const auto qk = split_columns(l2_norm(parts[0], head_keys, kUnitEps), {keys_, keys_});
     Tensor beta = sigmoid(beta_(x));
     if (beta_scale_ != 1) beta = scale(beta, beta_scale_);
-    auto [o, after] =
-        delta(scale(qk[0], 1 / std::sqrt(static_cast<double>(head_keys))), qk[1], parts[1], beta, {},
-              s ? s->fields[0] : Tensor(), cx.segments ? *cx.segments : Tensor(), {.heads = heads_, .chunk = cx.chunk});
-    if (s) s->fields[0] = after;
-    return out_(norm_(augment_(o, parts[1], cx)));
+    auto [o, after] = delta(scale(qk[0], 1 / std::sqrt(static_cast<double>(head_keys))), qk[1], parts[1], beta, {},
+                            call.read("s"), call.segments(), {.heads = heads_, .chunk = call.pass().chunk});
+    call.write("s", after);
+    return out_(norm_(augment_(o, parts[1], call)));
   }
 
  private:

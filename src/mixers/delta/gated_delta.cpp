@@ -79,8 +79,7 @@ class GatedDelta final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    MixerState* s = cx.state;
+  Tensor mix(const Tensor& x, const Call& call) const override {
     const auto gates = split_columns(gates_(x), {heads_, heads_});
     Tensor beta = sigmoid(gates[0]);
     if (beta_scale_ != 1) beta = scale(beta, beta_scale_);
@@ -88,15 +87,14 @@ class GatedDelta final : public SequenceMixer {
     const Tensor log_decay = affine_columns(dt, scale(pointwise(Pointwise::exp, a_log_->value), -1));
 
     const auto qkv_g = split_columns(qkvg_(x), {2 * keys_ + values_, values_});
-    const Tensor qkv = conv_ ? (*conv_)(qkv_g[0], cx, s ? &s->fields[1] : nullptr) : silu(qkv_g[0]);
+    const Tensor qkv = conv_ ? (*conv_)(qkv_g[0], call) : silu(qkv_g[0]);
     const auto parts = split_columns(qkv, {2 * keys_, values_});
     const int64_t head_keys = keys_ / heads_;
     const auto qk = split_columns(l2_norm(parts[0], head_keys, kUnitEps), {keys_, keys_});
-    auto [o, after] =
-        delta(scale(qk[0], 1 / std::sqrt(static_cast<double>(head_keys))), qk[1], parts[1], beta, log_decay,
-              s ? s->fields[0] : Tensor(), cx.segments ? *cx.segments : Tensor(), {.heads = heads_, .chunk = cx.chunk});
-    if (s) s->fields[0] = after;
-    return out_(multiply(norm_(augment_(o, parts[1], cx)), silu(qkv_g[1])));
+    auto [o, after] = delta(scale(qk[0], 1 / std::sqrt(static_cast<double>(head_keys))), qk[1], parts[1], beta,
+                            log_decay, call.read("s"), call.segments(), {.heads = heads_, .chunk = call.pass().chunk});
+    call.write("s", after);
+    return out_(multiply(norm_(augment_(o, parts[1], call)), silu(qkv_g[1])));
   }
 
  private:

@@ -43,12 +43,10 @@ class Gru final : public SequenceMixer {
   int64_t sequences_together() const override { return 8; }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    MixerState* s = cx.state;
-    auto [h, last] =
-        gru_cell(linear(x, weight_.value, bias_.value, weight_.transposed), recurrent_.value, recurrent_bias_.value,
-                 s ? s->fields[0] : Tensor(), cx.segments ? *cx.segments : Tensor());
-    if (s) s->fields[0] = last;
+  Tensor mix(const Tensor& x, const Call& call) const override {
+    auto [h, last] = gru_cell(linear(x, weight_.value, bias_.value, weight_.transposed), recurrent_.value,
+                              recurrent_bias_.value, call.read("h"), call.segments());
+    call.write("h", last);
     return out_ ? (*out_)(h) : h;
   }
 

@@ -48,12 +48,11 @@ class Hgrn final : public SequenceMixer {
   StateSpec state_spec(int64_t) const override { return {{{"h", {width_}}}}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    MixerState* s = cx.state;
+  Tensor mix(const Tensor& x, const Call& call) const override {
     const auto parts = split_columns(in_(x), {width_, width_, width_});
     auto [h, last] = fused_scan(ScanForm::hgrn, parts[1], parts[0], {}, gate_floor(floor_->value, layer_),
-                                s ? s->fields[0] : Tensor(), cx.segments ? *cx.segments : Tensor());
-    if (s) s->fields[0] = last;
+                                call.read("h"), call.segments());
+    call.write("h", last);
     return out_(multiply(norm_(h), silu(parts[2])));
   }
 

@@ -52,8 +52,7 @@ class Hgrn2 final : public SequenceMixer {
   StateSpec state_spec(int64_t) const override { return {{{"s", {width_ / head_dim_, head_dim_, head_dim_}}}}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    MixerState* s = cx.state;
+  Tensor mix(const Tensor& x, const Call& call) const override {
     const auto i_f_o = split_columns(in_(x), {width_, width_, width_});
     const Tensor floor = gate_floor(floor_->value, layer_), let_go = scale(i_f_o[1], -1);
     // f = (1 + lb e^-z) / (1 + e^-z): log f is finite for every z, and 1 - f = (1 - lb) sigmoid(-z) no difference.
@@ -61,10 +60,9 @@ class Hgrn2 final : public SequenceMixer {
         add(pointwise(Pointwise::softplus, affine_columns(let_go, {}, pointwise(Pointwise::log, floor))),
             pointwise(Pointwise::log_sigmoid, i_f_o[1]));
     const Tensor key = affine_columns(sigmoid(let_go), one_minus(floor));
-    const GlaOptions options{.heads = width_ / head_dim_, .decay = Decay::key, .chunk = cx.chunk};
-    auto [o, after] = effllm::gla(silu(i_f_o[2]), key, i_f_o[0], log_f, s ? s->fields[0] : Tensor(),
-                                  cx.segments ? *cx.segments : Tensor(), options);
-    if (s) s->fields[0] = after;
+    const GlaOptions options{.heads = width_ / head_dim_, .decay = Decay::key, .chunk = call.pass().chunk};
+    auto [o, after] = effllm::gla(silu(i_f_o[2]), key, i_f_o[0], log_f, call.read("s"), call.segments(), options);
+    call.write("s", after);
     return out_(rms_norm(o, width_, kNormEps));
   }
 

@@ -44,12 +44,11 @@ class Lstm final : public SequenceMixer {
   int64_t sequences_together() const override { return 8; }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    MixerState* s = cx.state;
-    auto [h, last_h, last_c] =
-        lstm_cell(linear(x, weight_.value, bias_.value, weight_.transposed), recurrent_.value,
-                  s ? s->fields[0] : Tensor(), s ? s->fields[1] : Tensor(), cx.segments ? *cx.segments : Tensor());
-    if (s) s->fields[0] = last_h, s->fields[1] = last_c;
+  Tensor mix(const Tensor& x, const Call& call) const override {
+    auto [h, last_h, last_c] = lstm_cell(linear(x, weight_.value, bias_.value, weight_.transposed), recurrent_.value,
+                                         call.read("h"), call.read("c"), call.segments());
+    call.write("h", last_h);
+    call.write("c", last_c);
     return out_ ? (*out_)(h) : h;
   }
 

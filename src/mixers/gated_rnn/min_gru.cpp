@@ -48,13 +48,12 @@ class MinGru final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    MixerState* s = cx.state;
-    const Tensor u = conv_ ? (*conv_)(x, cx, s ? &s->fields[1] : nullptr) : x;
+  Tensor mix(const Tensor& x, const Call& call) const override {
+    const Tensor u = conv_ ? (*conv_)(x, call) : x;
     const auto parts = split_columns(in_(u), {width_, width_});
     auto [h, last] = gated_scan(parts[0], parts[1], linear_candidate_ ? Candidate::linear : Candidate::g,
-                                s ? s->fields[0] : Tensor(), cx.segments ? *cx.segments : Tensor());
-    if (s) s->fields[0] = last;
+                                call.read("h"), call.segments());
+    call.write("h", last);
     return out_ ? (*out_)(h) : h;
   }
 

@@ -60,14 +60,15 @@ struct Gate {
 };
 
 // Document starts of this call; a state that has seen nothing begins a document too.
-Tensor starts_of(const Context& cx, const Tensor& x) {
-  if (!cx.state) return cx.segments ? *cx.segments : Tensor();
+Tensor starts_of(const Call& call, const Tensor& x) {
+  const Tensor segments = call.segments(), seen = call.seen();
+  if (!call.has_state()) return segments;
   const Tensor s = Tensor::dense({x.dim(0), x.dim(1)}, DType::i64);
   if (s.is_meta()) return s;
   for (int64_t b = 0; b < x.dim(0); ++b) {
-    const int64_t fresh = cx.state->seen.data<int64_t>()[b] == 0;
+    const int64_t fresh = seen.data<int64_t>()[b] == 0;
     for (int64_t t = 0; t < x.dim(1); ++t)
-      s.view<int64_t>().row(b)[t] = fresh + (cx.segments ? cx.segments->view<int64_t>().row(b)[t] : 0);
+      s.view<int64_t>().row(b)[t] = fresh + (segments.defined() ? segments.view<int64_t>().row(b)[t] : 0);
   }
   return s;
 }
@@ -90,14 +91,12 @@ class RgLru final : public SequenceMixer {
   StateSpec state_spec(int64_t) const override { return {{{"h", {width_}}, conv_.state_field()}}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    MixerState* s = cx.state;
+  Tensor mix(const Tensor& x, const Call& call) const override {
     const auto parts = split_columns(in_(x), {width_, width_});
-    const Tensor u = conv_(parts[1], cx, s ? &s->fields[1] : nullptr);
-    auto [h, last] =
-        fused_scan(ScanForm::rg_lru, recurrence_(u), input_(u), u, pointwise(Pointwise::softplus, lambda_->value),
-                   s ? s->fields[0] : Tensor(), starts_of(cx, x));
-    if (s) s->fields[0] = last;
+    const Tensor u = conv_(parts[1], call);
+    auto [h, last] = fused_scan(ScanForm::rg_lru, recurrence_(u), input_(u), u,
+                                pointwise(Pointwise::softplus, lambda_->value), call.read("h"), starts_of(call, x));
+    call.write("h", last);
     return out_(multiply(pointwise(Pointwise::gelu_tanh, parts[0]), h));
   }
 

@@ -79,21 +79,21 @@ class Gla final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    MixerState* s = cx.state;
+  Tensor mix(const Tensor& x, const Call& call) const override {
     const Tensor log_decay =
         scale(pointwise(Pointwise::log_sigmoid, (*decay_)(decay_down_ ? (*decay_down_)(x) : x)), 1 / temperature_);
     const auto qkv_g = split_columns(qkvg_(x), {2 * keys_ + values_, values_});
     Tensor qkv = qkv_g[0];
-    if (conv_) qkv = (*conv_)(qkv, cx, s ? &s->fields[1] : nullptr);
+    if (conv_) qkv = (*conv_)(qkv, call);
     const auto parts = split_columns(qkv, {keys_, keys_, values_});
-    const GlaOptions options{.heads = heads_, .decay = per_key_ ? Decay::key : Decay::scalar, .chunk = cx.chunk};
+    const GlaOptions options{
+        .heads = heads_, .decay = per_key_ ? Decay::key : Decay::scalar, .chunk = call.pass().chunk};
     const int64_t head_keys = keys_ / heads_;
     const double q_scale = 1 / std::sqrt(static_cast<double>(head_keys));
-    auto [o, after] = effllm::gla(scale(parts[0], q_scale), parts[1], parts[2], log_decay, s ? s->fields[0] : Tensor(),
-                                  cx.segments ? *cx.segments : Tensor(), options);
-    if (s) s->fields[0] = after;
-    return out_(multiply(norm_(augment_(o, parts[2], cx)), silu(qkv_g[1])));
+    auto [o, after] =
+        effllm::gla(scale(parts[0], q_scale), parts[1], parts[2], log_decay, call.read("s"), call.segments(), options);
+    call.write("s", after);
+    return out_(multiply(norm_(augment_(o, parts[2], call)), silu(qkv_g[1])));
   }
 
  private:

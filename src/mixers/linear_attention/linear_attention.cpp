@@ -56,18 +56,17 @@ class LinearAttention final : public SequenceMixer {
   LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    MixerState* s = cx.state;
-    const Tensor segments = cx.segments ? *cx.segments : Tensor();
+  Tensor mix(const Tensor& x, const Call& call) const override {
+    const Tensor segments = call.segments();
     const auto qk_v = split_columns(qkv_(x), {2 * width_, width_});
     const auto qk = split_columns(pointwise(Pointwise::elu1, qk_v[0]), {width_, width_});
-    const GlaOptions options{.heads = heads_, .decay = Decay::none, .chunk = cx.chunk};
-    auto [o, after] = effllm::gla(qk[0], qk[1], qk_v[1], {}, s ? s->fields[0] : Tensor(), segments, options);
-    if (s) s->fields[0] = after;
-    if (norm_) return out_((*norm_)(augment_(o, qk_v[1], cx)));
-    auto [y, z] = divide_by_key_sum(o, qk[0], qk[1], s ? s->fields[1] : Tensor(), segments, heads_, kSumEps);
-    if (s) s->fields[1] = z;
-    return out_(augment_(y, qk_v[1], cx));
+    const GlaOptions options{.heads = heads_, .decay = Decay::none, .chunk = call.pass().chunk};
+    auto [o, after] = effllm::gla(qk[0], qk[1], qk_v[1], {}, call.read("s"), segments, options);
+    call.write("s", after);
+    if (norm_) return out_((*norm_)(augment_(o, qk_v[1], call)));
+    auto [y, z] = divide_by_key_sum(o, qk[0], qk[1], call.read("z"), segments, heads_, kSumEps);
+    call.write("z", z);
+    return out_(augment_(y, qk_v[1], call));
   }
 
  private:

@@ -118,92 +118,68 @@ class LinearizedAttention final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    const Tensor segments = cx.segments ? *cx.segments : Tensor();
-    Memory m(*this, cx);
+  Tensor mix(const Tensor& x, const Call& call) const override {
+    const Tensor segments = call.segments();
     Tensor u = x;
     if (shifted_) {
-      auto [y, last] = shift_columns(x, shifted_, m.read(m.shift), segments);
+      auto [y, last] = shift_columns(x, shifted_, call.read("shift"), segments);
       u = y;
-      m.write(m.shift, last);
+      call.write("shift", last);
     }
     const auto parts = split_columns(silu(hidden_(u)), {values_, values_});
     const Tensor &v = parts[0], &gate = parts[1];
     Tensor o;
     if (local_ || global_) {
       Tensor roles = offset_scale(silu(z_(u)), gamma_->value, beta_->value);
-      if (rope_) roles = rotary(roles, token_positions(cx, x.dim(0), x.dim(1)), kRoles, rope_);
+      if (rope_) roles = rotary(roles, call.positions(x), kRoles, rope_);
       const auto q_k = split_columns(roles, {2 * keys_, 2 * keys_});
       const auto q = split_columns(scale(q_k[0], 1 / static_cast<double>(group_)), {keys_, keys_});
       const auto k = split_columns(q_k[1], {keys_, keys_});
-      const Counts before = m.counts(cx, x.dim(0));
+      const Counts before = unfinished(call.seen(), x.dim(0));
       Tensor pending;
-      if (cx.state) {
+      if (call.has_state()) {
         pending = Tensor::dense({x.dim(0)}, DType::i64);
         if (!MetaMode::on()) std::copy(before.begin(), before.end(), pending.data<int64_t>());
       }
       if (local_) {
         ScoreAttentionOptions options = scores_;
-        options.chunk = cx.chunk;
-        o = score_attention(q[0], k[0], v, position_bias_->value, options, {m.read(m.k_quad), m.read(m.v), pending},
-                            segments);
+        options.chunk = call.pass().chunk;
+        o = score_attention(q[0], k[0], v, position_bias_->value, options,
+                            {call.read("k_quad"), call.read("v"), pending}, segments);
       }
       if (global_) {
-        auto [far, s] =
-            group_memory(q[1], k[1], v, 1, group_, m.read(m.s), {m.read(m.k_lin), m.read(m.v), pending}, segments);
+        auto [far, s] = group_memory(q[1], k[1], v, 1, group_, call.read("s"),
+                                     {call.read("k_lin"), call.read("v"), pending}, segments);
         o = o.defined() ? add(o, far) : far;
-        m.write(m.s, s);
+        call.write("s", s);
       }
-      m.keep(cx, before, k[0], k[1], v);
+      if (call.has_state()) {
+        const Counts after = unfinished(call.seen_after(x.dim(1)), x.dim(0));
+        if (local_) keep("k_quad", k[0], before, after, call);
+        if (global_) keep("k_lin", k[1], before, after, call);
+        keep("v", v, before, after, call);
+      }
     }
     if (filter_) {
-      auto [y, last] = shared_filter(v, filter_->value, m.read(m.conv), segments, o);
+      auto [y, last] = shared_filter(v, filter_->value, taps_ > 1 ? call.read("conv") : Tensor(), segments, o);
       o = y;
-      m.write(m.conv, last);
+      if (taps_ > 1) call.write("conv", last);
     }
     return out_(multiply(gate, o));
   }
 
  private:
-  // The fields of a state by name, and how they move on.
-  struct Memory {
-    const LinearizedAttention& mixer;
-    MixerState* state;
-    int s = -1, k_quad = -1, k_lin = -1, v = -1, conv = -1, shift = -1;  // -1: there is none
-
-    Memory(const LinearizedAttention& of, const Context& cx) : mixer(of), state(cx.state) {
-      if (!state) return;
-      int next = 0;
-      if (of.global_) s = next++;
-      if (of.local_) k_quad = next++;
-      if (of.global_) k_lin = next++;
-      if (of.local_ || of.global_) v = next++;
-      if (of.taps_ > 1) conv = next++;
-      if (of.shifted_) shift = next++;
-    }
-    Tensor read(int field) const { return field < 0 ? Tensor() : state->fields[static_cast<size_t>(field)]; }
-    void write(int field, const Tensor& value) {
-      if (field >= 0) state->fields[static_cast<size_t>(field)] = value;
-    }
-    // Tokens of the unfinished group before the call.
-    Counts counts(const Context& cx, int64_t batch) const {
-      Counts n(static_cast<size_t>(batch), 0);
-      for (int64_t b = 0; cx.state && !MetaMode::on() && b < batch; ++b)
-        n[static_cast<size_t>(b)] = cx.state->seen.data<int64_t>()[b] % mixer.group_;
-      return n;
-    }
-    void keep(const Context& cx, const Counts& before, const Tensor& local_key, const Tensor& global_key,
-              const Tensor& value) {
-      if (!state) return;
-      MixerState count{{}, state->seen.clone()};
-      advance(count, value.dim(1), cx.segments);
-      Counts after(before.size(), 0);
-      for (size_t b = 0; !MetaMode::on() && b < after.size(); ++b)
-        after[b] = count.seen.data<int64_t>()[b] % mixer.group_;
-      for (const auto& [field, x] : {std::pair{k_quad, local_key}, {k_lin, global_key}, {v, value}})
-        if (field >= 0) write(field, keep_tail(read(field), x, before, after));
-    }
-  };
+  // Of each sequence's tokens, how many are of a group that is not complete. seen: i64 [B], undefined for none.
+  Counts unfinished(const Tensor& seen, int64_t batch) const {
+    Counts n(static_cast<size_t>(batch), 0);
+    for (int64_t b = 0; seen.defined() && !MetaMode::on() && b < batch; ++b)
+      n[static_cast<size_t>(b)] = seen.data<int64_t>()[b] % group_;
+    return n;
+  }
+  static void keep(std::string_view field, const Tensor& x, const Counts& before, const Counts& after,
+                   const Call& call) {
+    call.write(field, keep_tail(call.read(field), x, before, after));
+  }
 
   int64_t values_, keys_, group_, taps_, shifted_;
   bool local_, global_;

@@ -74,19 +74,17 @@ class Retnet final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    MixerState* s = cx.state;
+  Tensor mix(const Tensor& x, const Call& call) const override {
     const auto qk_v_g = split_columns(qkvg_(x), {2 * keys_, values_, values_});
-    const Tensor positions = token_positions(cx, x.dim(0), x.dim(1));
+    const Tensor positions = call.positions(x);
     const auto qk = split_columns(rotary(qk_v_g[0], positions, 2 * heads_, table_), {keys_, keys_});
-    const GlaOptions options{.heads = heads_, .decay = Decay::scalar, .chunk = cx.chunk};
+    const GlaOptions options{.heads = heads_, .decay = Decay::scalar, .chunk = call.pass().chunk};
     // All factors of o are on q, the narrowest: k's 1/sqrt(dk) and, unless left to the norm, that of the row.
     const Tensor q =
         row_scale_ ? multiply_groups(qk[0], row_factors(positions, x.dtype())) : scale(qk[0], key_factor());
-    auto [o, after] = effllm::gla(q, qk[1], qk_v_g[1], log_decay(x.dtype()), s ? s->fields[0] : Tensor(),
-                                  cx.segments ? *cx.segments : Tensor(), options);
-    if (s) s->fields[0] = after;
-    return out_(multiply(rms_norm(augment_(o, qk_v_g[1], cx), values_ / heads_, kNormEps), silu(qk_v_g[2])));
+    auto [o, after] = effllm::gla(q, qk[1], qk_v_g[1], log_decay(x.dtype()), call.read("s"), call.segments(), options);
+    call.write("s", after);
+    return out_(multiply(rms_norm(augment_(o, qk_v_g[1], call), values_ / heads_, kNormEps), silu(qk_v_g[2])));
   }
 
  private:

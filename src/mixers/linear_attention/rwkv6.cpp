@@ -91,9 +91,8 @@ class Rwkv6 final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    MixerState* s = cx.state;
-    const Tensor segments = cx.segments ? *cx.segments : Tensor(), before = s ? s->fields[1] : Tensor();
+  Tensor mix(const Tensor& x, const Call& call) const override {
+    const Tensor segments = call.segments(), before = call.read("shift");
     auto [shifted, last] = token_mix(x, before, segments, mix_x_->value);
     const Tensor low = pointwise(Pointwise::tanh, dense(shifted, *mix_down_));
     const Tensor m = block_linear(low, mix_up_->value, {}, {.blocks = kParts});
@@ -103,9 +102,10 @@ class Rwkv6 final : public SequenceMixer {
         dense(pointwise(Pointwise::tanh, dense(in[0], *decay_down_)), *decay_up_, decay_base_->value);
     const Tensor log_decay = scale(pointwise(Pointwise::exp, log_log), -1);
     const Tensor k = k_(in[1]), v = v_(in[2]), r = r_(in[3]), g = g_(in[4]);
-    const GlaOptions options{.heads = heads_, .decay = Decay::key, .exclusive = true, .chunk = cx.chunk};
-    auto [o, after] = effllm::gla(r, k, v, log_decay, s ? s->fields[0] : Tensor(), segments, options);
-    if (s) s->fields = {after, last};
+    const GlaOptions options{.heads = heads_, .decay = Decay::key, .exclusive = true, .chunk = call.pass().chunk};
+    auto [o, after] = effllm::gla(r, k, v, log_decay, call.read("s"), segments, options);
+    call.write("s", after);
+    call.write("shift", last);
     const Tensor y = layer_norm(add_bonus(o, r, k, v, bonus_->value, heads_), norm_weight_->value, norm_bias_->value,
                                 kNormEps, heads_);
     return out_(multiply(y, silu(g)));

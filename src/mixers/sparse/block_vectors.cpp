@@ -38,29 +38,27 @@ StateSpec BlockVectors::spec(int64_t tokens) const {
   return spec;
 }
 
-Summaries BlockVectors::operator()(const Tensor& k, const Tensor& v, const Context& cx, const Tensor& positions,
-                                   size_t first_field) const {
+Summaries BlockVectors::operator()(const Tensor& k, const Tensor& v, const Call& call, const Tensor& positions) const {
   const int64_t batch = k.dim(0), tokens = k.dim(1);
-  const Tensor segments = cx.segments ? *cx.segments : Tensor();
+  const Tensor segments = call.segments();
   std::vector<Place> places(static_cast<size_t>(batch));
   TokenWindowsOptions o = windows_;
-  const int64_t pending_at_most = cx.state ? cx.state->fields[first_field + 2].dim(1) : 0;
+  const int64_t pending_at_most = call.has_state() ? call.read("raw_k").dim(1) : 0;
   o.rows = std::max<int64_t>(1, windows_of(pending_at_most + tokens, windows_));
   Summaries s;
-  if (!cx.state) {
+  if (!call.has_state()) {
     s.k = compress_k_(k, o, {}, segments);
     s.v = compress_v_(v, o, {}, segments);
     s.ranges = ranges_of(places, tokens, segments, positions);
     return s;
   }
-  MixerState& state = *cx.state;
-  const Tensor before = Tensor::dense({batch}, DType::i64);
+  const Tensor seen = call.seen(), before = Tensor::dense({batch}, DType::i64);
   Counts pending(places.size(), 0), left(places.size(), 0);
   const DocumentStarts starts(segments);
   int64_t most = 0, fresh = 0;  // block vectors that are there, and that come in
   for (size_t b = 0; !MetaMode::on() && b < places.size(); ++b) {
     Place& p = places[b];
-    p.seen = state.seen.data<int64_t>()[b];
+    p.seen = seen.data<int64_t>()[b];
     p.done = windows_of(p.seen, windows_);
     p.pending = pending[b] = before.data<int64_t>()[b] = p.seen - p.done * windows_.stride;
     most = std::max(most, p.done);
@@ -75,13 +73,19 @@ Summaries BlockVectors::operator()(const Tensor& k, const Tensor& v, const Conte
   const bool in_place = !Tape::recording() && !segments.defined();
   if (in_place && !MetaMode::on()) o.rows = fresh;
   for (const bool values : {false, true}) {
-    Tensor &field = state.fields[first_field + values], &raw = state.fields[first_field + 2 + values];
+    const std::string_view complete = values ? "compressed_v" : "compressed_k", raw = values ? "raw_v" : "raw_k";
     const Tensor& x = values ? v : k;
     Tensor& all = values ? s.v : s.k;
     Tensor made;
-    if (o.rows > 0) made = (values ? compress_v_ : compress_k_)(x, o, {raw, before}, segments);
-    all = in_place ? write(made, field, places, tokens) : join(made, field, places, most, tokens);
-    raw = keep_tail(raw, x, pending, left);
+    if (o.rows > 0) made = (values ? compress_v_ : compress_k_)(x, o, {call.read(raw), before}, segments);
+    if (in_place) {
+      all = write(made, call.read(complete), places, tokens);
+    } else {
+      const Joined joined = join(made, call.read(complete), places, most, tokens);
+      all = joined.all;
+      call.write(complete, joined.running);
+    }
+    call.write(raw, keep_tail(call.read(raw), x, pending, left));
   }
   return s;
 }
@@ -99,8 +103,8 @@ Tensor BlockVectors::write(const Tensor& made, const Tensor& field, const std::v
   return field.untracked();
 }
 
-Tensor BlockVectors::join(const Tensor& made, Tensor& field, const std::vector<Place>& places, int64_t most,
-                          int64_t tokens) const {
+BlockVectors::Joined BlockVectors::join(const Tensor& made, const Tensor& field, const std::vector<Place>& places,
+                                        int64_t most, int64_t tokens) const {
   const int64_t batch = field.dim(0), rows = field.dim(1), g = windows_.groups;
   const int64_t all = (MetaMode::on() ? rows : most * g) + made.dim(1);
   const Tensor joint = Tensor::dense({batch, all}, DType::i64), after = Tensor::dense({batch, rows}, DType::i64);
@@ -115,9 +119,7 @@ Tensor BlockVectors::join(const Tensor& made, Tensor& field, const std::vector<P
     int64_t* a = after.data<int64_t>() + static_cast<int64_t>(b) * rows;
     for (int64_t row = 0; row < rows; ++row) a[row] = row < keep ? source(first + row) : -1;
   }
-  const Tensor out = splice_rows(field, made, joint);
-  field = splice_rows(field, made, after);
-  return out;
+  return {.all = splice_rows(field, made, joint), .running = splice_rows(field, made, after)};
 }
 
 SummaryRanges BlockVectors::ranges_of(const std::vector<Place>& places, int64_t tokens, const Tensor& segments,

@@ -1,6 +1,6 @@
 // Summaries of overlapping blocks of tokens, the keys and values of NSA's first branch, and how they are remembered.
 #pragma once
-#include "nn/context.h"
+#include "nn/call.h"
 #include "nn/linear.h"
 #include "recurrence/compressed_attention.h"
 #include "recurrence/token_windows.h"
@@ -19,9 +19,8 @@ class BlockVectors {
   BlockVectors(const Scope& s, const TokenWindowsOptions& windows, int64_t width, int64_t hidden);
 
   StateSpec spec(int64_t tokens) const;  // compressed_k, compressed_v, raw_k, raw_v
-  // k, v: [B, T, G*width]. Goes on from the state, whose fields of spec() begin at `first_field`, and moves it on.
-  Summaries operator()(const Tensor& k, const Tensor& v, const Context& cx, const Tensor& positions,
-                       size_t first_field) const;
+  // k, v: [B, T, G*width]. Goes on from the call's fields of spec(), and moves them on.
+  Summaries operator()(const Tensor& k, const Tensor& v, const Call& call, const Tensor& positions) const;
 
  private:
   // Windows of tokens to one vector each: W_2 gelu(W_1 (tokens + position) + b_1) + b_2.
@@ -39,8 +38,12 @@ class BlockVectors {
     int64_t running(int64_t tokens) const { return begin < 0 ? seen + tokens : tokens - begin; }
   };
   Tensor write(const Tensor& made, const Tensor& field, const std::vector<Place>& places, int64_t tokens) const;
-  // The state's block vectors and the new ones behind them; moves the state's on to the running document's.
-  Tensor join(const Tensor& made, Tensor& field, const std::vector<Place>& places, int64_t most, int64_t tokens) const;
+  // The state's block vectors and the new ones behind them; those of the running document, for the state.
+  struct Joined {
+    Tensor all, running;
+  };
+  Joined join(const Tensor& made, const Tensor& field, const std::vector<Place>& places, int64_t most,
+              int64_t tokens) const;
   SummaryRanges ranges_of(const std::vector<Place>& places, int64_t tokens, const Tensor& segments,
                           const Tensor& positions) const;
 

@@ -58,34 +58,34 @@ class Moba final : public SequenceMixer {
   LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
+  Tensor mix(const Tensor& x, const Call& call) const override {
     const auto parts = split_columns(qkv_(x), {width_, width_, width_});
-    const Tensor positions = token_positions(cx, x.dim(0), x.dim(1));
+    const Tensor positions = call.positions(x);
     const Tensor q = rotary(parts[0], positions, heads_, rope_);
     CachedKeys keys{.k = rotary(parts[1], positions, heads_, rope_), .v = parts[2], .places = {}};
-    const Tensor segments = cx.segments ? *cx.segments : Tensor();
+    const Tensor segments = call.segments();
     Tensor means;
-    if (cx.state) {
-      keys = cache_.extend(keys.k, keys.v, *cx.state, cx.segments);
-      means = extend_means(keys, *cx.state, x.dim(1), segments);
+    if (call.has_state()) {
+      keys = cache_.extend(keys.k, keys.v, call);
+      means = extend_means(keys, call, x.dim(1));
     } else {
       means = block_means(keys.k.untracked(), block_, x.dim(1), {}, segments);
       keys.places.q_offset = Tensor::zeros({x.dim(0)}, DType::i64);
     }
     Tensor margin;
-    const Tensor blocks =
-        nearest_blocks(q, means, heads_, block_, top_k_, keys.places.q_offset, segments, cx.taps ? &margin : nullptr);
-    tap_choice(cx, blocks, margin);
+    const Tensor blocks = nearest_blocks(q, means, heads_, block_, top_k_, keys.places.q_offset, segments,
+                                         call.pass().taps ? &margin : nullptr);
+    call.tap_choice(blocks, margin);
     const SelectedAttentionOptions options{.heads = heads_, .kv_heads = heads_, .block = block_};
     return out_(selected_attention(q, keys.k, keys.v, blocks, options, keys.places.q_offset, segments));
   }
 
  private:
   // The means of the blocks that are complete after the call; moves the state's on.
-  Tensor extend_means(const CachedKeys& keys, MixerState& state, int64_t tokens, const Tensor& segments) const {
-    Tensor& field = state.fields[2];
+  Tensor extend_means(const CachedKeys& keys, const Call& call, int64_t tokens) const {
+    const Tensor field = call.read("means"), segments = call.segments(), before = call.seen();
     const int64_t batch = keys.k.dim(0), rows = field.dim(1);
-    const int64_t* seen = state.seen.data<int64_t>();
+    const int64_t* seen = before.data<int64_t>();
     if (!Tape::recording() && !segments.defined()) {
       for (int64_t b = 0; !MetaMode::on() && b < batch; ++b)
         for (int64_t c = seen[b] / block_; c < (seen[b] + tokens) / block_; ++c)
@@ -102,7 +102,7 @@ class Moba final : public SequenceMixer {
       const int64_t complete = (seen[b] + tokens - first) / block_;
       for (int64_t c = 0; c < rows; ++c) after.data<int64_t>()[b * rows + c] = c < complete ? first / block_ + c : -1;
     }
-    field = splice_rows(all, field, after);
+    call.write("means", splice_rows(all, field, after));
     return all;
   }
 

@@ -62,8 +62,8 @@ class Nsa final : public SequenceMixer {
         out_(s / "out", heads_ * width_, args.d_model, Init::gpt2_residual(args.layers), Role::residual),
         block_vectors_(s, {.length = o.compress_block, .stride = o.compress_stride, .groups = groups_}, width_,
                        o.compress_hidden.value_or(2 * width_)),
-        selected_(0, 0, groups_ * width_, groups_ * width_),
-        recent_(o.window, 0, groups_ * width_, groups_ * width_),
+        selected_(0, 0, groups_ * width_, groups_ * width_, "selected_k", "selected_v"),
+        recent_(o.window, 0, groups_ * width_, groups_ * width_, "window_k", "window_v"),
         compressed_{.heads = heads_,
                     .kv_heads = groups_,
                     .length = o.compress_block,
@@ -82,41 +82,37 @@ class Nsa final : public SequenceMixer {
   }
 
   StateSpec state_spec(int64_t tokens) const override {
-    StateSpec spec;
-    const auto add = [&](const char* prefix, const StateSpec& from) {
-      for (const StateField& f : from.fields) spec.fields.push_back({prefix + f.name, f.shape, f.growth});
-    };
-    add("selected_", selected_.spec(tokens));
-    add("window_", recent_.spec(tokens));
-    add("", block_vectors_.spec(tokens));
-    return spec;
+    StateSpec all;
+    for (const StateSpec& part : {selected_.spec(tokens), recent_.spec(tokens), block_vectors_.spec(tokens)})
+      all.fields.insert(all.fields.end(), part.fields.begin(), part.fields.end());
+    return all;
   }
 
   // What is chosen counts from the document's start, so no window of it could roll.
   LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    const Tensor segments = cx.segments ? *cx.segments : Tensor(), positions = token_positions(cx, x.dim(0), x.dim(1));
+  Tensor mix(const Tensor& x, const Call& call) const override {
+    const Tensor segments = call.segments(), positions = call.positions(x);
     const int64_t n = groups_ * width_;
     const Tensor q = q_(x), turned = rotary(q, positions, heads_, rope_);
     const auto kv = split_columns(kv_(x), {n, n, n, n, n, n});
-    const Summaries s = block_vectors_(kv[0], kv[1], cx, positions, kSummaries);
+    const Summaries s = block_vectors_(kv[0], kv[1], call, positions);
     CompressedOptions options = compressed_;
-    options.chunk = cx.chunk;
+    options.chunk = call.pass().chunk;
 
     CachedKeys keys{.k = rotary(kv[2], positions, groups_, rope_), .v = kv[3], .places = {}},
         recent{.k = rotary(kv[4], positions, groups_, rope_), .v = kv[5], .places = {}};
     recent.places.segments = segments;
-    if (cx.state) {
-      keys = selected_.extend(keys.k, keys.v, *cx.state, cx.segments, false, kSelected);
-      recent = recent_.extend(recent.k, recent.v, *cx.state, cx.segments, false, kWindow);
+    if (call.has_state()) {
+      keys = selected_.extend(keys.k, keys.v, call);
+      recent = recent_.extend(recent.k, recent.v, call);
     }
     Tensor margin;
-    const Tensor blocks = important_blocks(q, s.k, s.ranges, options, cx.taps ? &margin : nullptr);
-    tap_choice(cx, blocks, margin);
+    const Tensor blocks = important_blocks(q, s.k, s.ranges, options, call.pass().taps ? &margin : nullptr);
+    call.tap_choice(blocks, margin);
     AttentionOptions near{.heads = heads_, .kv_heads = groups_, .window = window_};
-    if (cx.chunk > 0) near.chunk = cx.chunk;
+    if (call.pass().chunk > 0) near.chunk = call.pass().chunk;
     const Tensor branches[] = {compressed_attention(q, s.k, s.v, s.ranges, options),
                                selected_attention(turned, keys.k, keys.v, blocks,
                                                   {.heads = heads_, .kv_heads = groups_, .block = compressed_.block},
@@ -129,8 +125,6 @@ class Nsa final : public SequenceMixer {
   }
 
  private:
-  enum Field : size_t { kSelected = 0, kWindow = 2, kSummaries = 4 };
-
   int64_t heads_, groups_, width_, window_;
   Linear q_, kv_, gate_, out_;
   BlockVectors block_vectors_;

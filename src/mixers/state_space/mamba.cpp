@@ -64,10 +64,9 @@ class Mamba final : public SequenceMixer {
   StateSpec state_spec(int64_t) const override { return {{{"h", {states_, width_}}, conv_.state_field()}}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    MixerState* s = cx.state;
+  Tensor mix(const Tensor& x, const Call& call) const override {
     const auto x_z = split_columns(in_(x), {width_, width_});
-    const Tensor u = conv_(x_z[0], cx, s ? &s->fields[1] : nullptr);
+    const Tensor u = conv_(x_z[0], call);
     const auto dt_b_c = split_columns(parts_(u), {rank_, states_, states_});
     const Tensor steps =
         pointwise(Pointwise::softplus, linear(dt_b_c[0], dt_weight_->value, dt_bias_->value, dt_weight_->transposed));
@@ -77,9 +76,9 @@ class Mamba final : public SequenceMixer {
                                      .b = dt_b_c[1],
                                      .c = dt_b_c[2],
                                      .skip = d_->value,
-                                     .state0 = s ? s->fields[0] : Tensor(),
-                                     .segments = cx.segments ? *cx.segments : Tensor()});
-    if (s) s->fields[0] = last;
+                                     .state0 = call.read("h"),
+                                     .segments = call.segments()});
+    call.write("h", last);
     return out_(multiply(y, silu(x_z[1])));
   }
 

@@ -74,17 +74,16 @@ class Mamba2 final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& u, const Context& cx) const override {
-    MixerState* s = cx.state;
+  Tensor mix(const Tensor& u, const Call& call) const override {
     const int64_t shared = groups_ * state_;
     const auto z_xbc_dt = split_columns(in_(u), {inner_, inner_ + 2 * shared, heads_});
     const Tensor dt = pointwise(Pointwise::softplus, affine_columns(z_xbc_dt[2], {}, dt_bias_->value));
     const Tensor log_decay = affine_columns(dt, scale(pointwise(Pointwise::exp, a_log_->value), -1));
-    const auto xbc = split_columns(conv_(z_xbc_dt[1], cx, s ? &s->fields[1] : nullptr), {inner_, shared, shared});
-    const GlaOptions options{.heads = heads_, .decay = Decay::scalar, .chunk = cx.chunk, .key_heads = groups_};
-    auto [o, after] = effllm::gla(xbc[2], xbc[1], multiply_groups(xbc[0], dt), log_decay, s ? s->fields[0] : Tensor(),
-                                  cx.segments ? *cx.segments : Tensor(), options);
-    if (s) s->fields[0] = after;
+    const auto xbc = split_columns(conv_(z_xbc_dt[1], call), {inner_, shared, shared});
+    const GlaOptions options{.heads = heads_, .decay = Decay::scalar, .chunk = call.pass().chunk, .key_heads = groups_};
+    auto [o, after] =
+        effllm::gla(xbc[2], xbc[1], multiply_groups(xbc[0], dt), log_decay, call.read("s"), call.segments(), options);
+    call.write("s", after);
     return out_(norm(gated_skip(o, xbc[0], z_xbc_dt[0], d_->value)));
   }
 

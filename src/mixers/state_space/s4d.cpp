@@ -63,16 +63,16 @@ class S4d final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
+  Tensor mix(const Tensor& x, const Call& call) const override {
     const Modes m = modes(log_dt_->value, c_->value, log_a_real_->value, a_imag_->value);
-    const Tensor segments = cx.segments ? *cx.segments : Tensor();
+    const Tensor segments = call.segments();
     Tensor y;
     // Beside a convolution, what a state brings and the state at the end would cost 2 N operations each for every
     // token, and the kernel 2 N for every place: no less than the recurrence's 5.5 N.
-    if (cx.state) {
-      auto [read, last] = modal_scan(x, m, d_->value, cx.state->fields[0], segments);
+    if (call.has_state()) {
+      auto [read, last] = modal_scan(x, m, d_->value, call.read("h"), segments);
       y = read;
-      cx.state->fields[0] = last;
+      call.write("h", last);
     } else {
       y = fft_conv(x, modal_kernel(m, d_->value, x.dim(1)), segments);
     }

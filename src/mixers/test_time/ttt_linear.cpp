@@ -81,24 +81,20 @@ class TttLinear final : public SequenceMixer {
   LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Context& cx) const override {
-    MixerState* s = cx.state;
-    const Tensor shared = qk_(x), positions = token_positions(cx, x.dim(0), x.dim(1)), places = modulo(positions);
+  Tensor mix(const Tensor& x, const Call& call) const override {
+    const Tensor shared = qk_(x), positions = call.positions(x), places = modulo(positions);
     // Both convolutions look at the same tokens before: one tail serves them.
-    Tensor tail = s ? s->fields[4] : Tensor();
-    const Tensor q = rotary(conv_q_(shared, cx, s ? &s->fields[4] : nullptr), places, heads_, rope_);
-    const Tensor k = rotary(conv_k_(shared, cx, s ? &tail : nullptr), places, heads_, rope_);
+    const Tensor tail = call.read("conv");
+    const Tensor q = rotary(conv_q_(shared, call), places, heads_, rope_);
+    const Tensor k = rotary(conv_k_(shared, tail, call.segments()).y, places, heads_, rope_);
     const Tensor eta = scale(sigmoid(lr_(x)), base_lr_ * static_cast<double>(heads_) / static_cast<double>(width_));
     const TttModel model{token_scale(), ln_weight_->value, ln_bias_->value, w0_->value, b0_->value};
-    TttState before;
-    if (s) before = {s->fields[0], s->fields[1], s->fields[2], s->fields[3]};
+    const TttState before{call.read("w"), call.read("b"), call.read("sum_w"), call.read("sum_b")};
     auto [o, after] = ttt(q, k, v_(x), eta, model, before, positions, {.heads = heads_, .eps = kNormEps});
-    if (s) {
-      s->fields[0] = after.w;
-      s->fields[1] = after.b;
-      s->fields[2] = after.sum_w;
-      s->fields[3] = after.sum_b;
-    }
+    call.write("w", after.w);
+    call.write("b", after.b);
+    call.write("sum_w", after.sum_w);
+    call.write("sum_b", after.sum_b);
     const Tensor y = layer_norm(o, post_weight_->value, post_bias_->value, kNormEps);
     return out_(gate_ ? multiply(y, pointwise(Pointwise::gelu_tanh, (*gate_)(x))) : y);
   }
