@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fills in the generated parts of the documents below, or with --check says whether they are up to date, and whether the
-# measured table of docs/performance.md has every mechanism.
+# measured table of docs/performance.md has every mechanism, and whether what the documents name exists.
 # Between `<!-- run COMMAND -->` and `<!-- end -->` stands what COMMAND prints.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,5 +29,8 @@ for file in README.md docs/mechanisms.md docs/configuration.md docs/ops.md src/R
     cat "$new" > "$file"
   fi
 done
-if [ "${1:-}" = --check ]; then scripts/source_tables.py bench > /dev/null || stale=1; fi
+if [ "${1:-}" = --check ]; then
+  scripts/source_tables.py bench > /dev/null || stale=1
+  scripts/check_doc_names.py || stale=1
+fi
 exit $stale
