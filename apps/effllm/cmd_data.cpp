@@ -1,8 +1,7 @@
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "base/escapes.h"
+#include "base/json.h"
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"

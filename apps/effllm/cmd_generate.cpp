@@ -3,9 +3,9 @@
 
 #include <iostream>
 #include <iterator>
-#include <nlohmann/json.hpp>
 
 #include "base/escapes.h"
+#include "base/json.h"
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"

@@ -2,8 +2,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/plot.h"
 #include "base/terminal.h"
 #include "base/text.h"

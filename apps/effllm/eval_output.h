@@ -1,9 +1,9 @@
 // What `effllm eval` says and keeps.
 #pragma once
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/json.h"
 #include "eval/baselines.h"
 #include "eval/evaluator.h"
 #include "train/eval_target.h"

@@ -89,11 +89,11 @@ std::string Profile::chrome_trace() const {
   bool first = true;
   for (const Thread& t : threads_) {
     for (const Event& e : t.events) {
-      fmt::format_to(std::back_inserter(s),
-                     "{}\n{{\"name\":\"{}\",\"cat\":\"{}\",\"ph\":\"X\",\"pid\":1,\"tid\":{},\"ts\":{:.3f},"
-                     "\"dur\":{:.3f},\"args\":{{\"layer\":\"{}\",\"flops\":{:.0f},\"bytes\":{:.0f}}}}}",
-                     first ? "" : ",", e.name, to_string(e.way), number, 1e-3 * static_cast<double>(e.start - zero),
-                     1e-3 * static_cast<double>(e.length), e.layer, e.flops, e.bytes);
+      s += fmt::format(
+          "{}\n{{\"name\":\"{}\",\"cat\":\"{}\",\"ph\":\"X\",\"pid\":1,\"tid\":{},\"ts\":{:.3f},"
+          "\"dur\":{:.3f},\"args\":{{\"layer\":\"{}\",\"flops\":{:.0f},\"bytes\":{:.0f}}}}}",
+          first ? "" : ",", e.name, to_string(e.way), number, 1e-3 * static_cast<double>(e.start - zero),
+          1e-3 * static_cast<double>(e.length), e.layer, e.flops, e.bytes);
       first = false;
     }
     ++number;

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.h"
 #include "base/escapes.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "data/utf8.h"
 

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/escapes.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "config/node.h"
 #include "io/file.h"

@@ -1,9 +1,9 @@
 #include "train/loaded_model.h"
 
 #include <exception>
-#include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/json.h"
 #include "base/out_of_memory.h"
 #include "io/checkpoint.h"
 #include "io/file.h"

@@ -2,11 +2,11 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/escapes.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/out_of_memory.h"
 #include "base/text.h"
 #include "base/version.h"

@@ -1,7 +1,7 @@
 // Corpora that are not English prose: other encodings, other alphabets, other paths.
 #include <cmath>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "cli/system.h"
 #include "data/corpus.h"
 #include "io/hdf5_read.h"

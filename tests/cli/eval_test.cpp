@@ -1,8 +1,8 @@
 // Evaluations that meet trouble, evaluations of a file, and where a run puts its own.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/json.h"
 #include "cli/system.h"
 #include "data/corpus.h"
 #include "io/hdf5_read.h"

@@ -1,7 +1,7 @@
 // A result belongs to a text, to where its splits end and where its documents begin: what differs is refused, and what
 // is measured all the same has a file of its own.
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "cli/system.h"
 #include "support/mutate.h"
 

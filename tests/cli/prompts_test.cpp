@@ -1,7 +1,7 @@
 // What goes into a generated text and what comes out of it.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "cli/system.h"
 
 using namespace effllm::test;

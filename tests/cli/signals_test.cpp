@@ -2,9 +2,9 @@
 // a handler would destroy memory.
 #include <chrono>
 #include <csignal>
-#include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/json.h"
 #include "cli/system.h"
 
 using namespace effllm::test;

@@ -1,8 +1,8 @@
 // What training writes where, how it takes signals, and what streams it can do without.
 #include <csignal>
-#include <nlohmann/json.hpp>
 #include <regex>
 
+#include "base/json.h"
 #include "cli/system.h"
 #include "io/hdf5_read.h"
 #include "io/journal.h"

@@ -1,8 +1,8 @@
 // The small world with a run in it, runs/tiny.
 #pragma once
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "cli/system.h"
 
 namespace effllm::test {

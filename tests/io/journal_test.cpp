@@ -1,11 +1,11 @@
 #include "io/journal.h"
+#include "base/json.h"
 
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "base/error.h"

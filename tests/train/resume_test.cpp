@@ -2,8 +2,8 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "io/checkpoint.h"
 #include "support/models.h"
 #include "support/mutate.h"

@@ -1,9 +1,9 @@
 #include "train/run.h"
+#include "base/json.h"
 
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "io/checkpoint.h"
 #include "io/hdf5_read.h"

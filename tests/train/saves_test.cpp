@@ -3,8 +3,8 @@
 
 #include <chrono>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "io/hdf5_read.h"
 #include "support/models.h"
 #include "support/run_calls.h"
