@@ -1,22 +1,17 @@
 // A whole training run: folder, journal, checkpoints, evaluations, samples. It heeds what Signals were asked for.
 #pragma once
+#include <array>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "base/terminal.h"
-#include "data/batches.h"
-#include "eval/evaluator.h"
-#include "io/journal.h"
-#include "io/run_folder.h"
-#include "train/guess_watch.h"
-#include "train/memory_plan.h"
-#include "train/refresh_budget.h"
-#include "train/run_record.h"
-#include "train/step_patience.h"
-#include "train/trainer.h"
+#include "train/checkpoints.h"
+#include "train/progress_line.h"
+#include "train/run_resume.h"
+#include "train/run_step.h"
+#include "train/samples.h"
+#include "train/train_rows.h"
 
 namespace effllm {
 
@@ -59,86 +54,32 @@ class Run {
   ~Run();
   void announce();  // what is trained from where; train() begins with it
   RunOutcome train();
-  const RunConfig& config() const { return config_; }  // with what was chosen
-  const Corpus& corpus() const { return corpus_; }
-  const MemoryPlan& memory() const { return memory_; }
-  LanguageModel& model() { return *model_; }
-  const RunFolder& folder() const { return folder_; }
+  const RunConfig& config() const { return run_.x.config; }  // with what was chosen
+  const Corpus& corpus() const { return run_.x.corpus; }
+  const MemoryPlan& memory() const { return run_.x.memory; }
+  LanguageModel& model() { return *run_.x.model; }
+  const RunFolder& folder() const { return run_.folder; }
 
  private:
-  void write_start_files();
   void take_folder();
-  void build_trainer();
-  struct Newest {  // the checkpoint that the run goes on from
-    std::filesystem::path path;
-    SafetensorsFile file;
-    RunRecord record;
-  };
-  // None where the run was killed before its first checkpoint, or is new.
-  std::optional<Newest> open_newest();
-  void require_same_data(const Newest& newest);
-  void resume_from(const Newest& newest);  // into the model and all that trains it
-  void tell_changes(const RunConfig& before);
-  void forget_other_best(const RunRecord& then);
-  std::optional<Newest> open_other();    // the checkpoint of request_.from
-  void start_from(const Newest& other);  // with its weights alone
-  void note(std::string text);           // said now, and kept as an event once there is a journal
-  void mark_best_again();
-  double epochs() const;
-  Spent spent() const;
-  void lap(double& account);  // adds the time since the last lap
-  double progress() const;
-  bool step_once();               // false: it was given up, because somebody asked the run to stop
-  void skip(const Batch& batch);  // after a step that was not finite: says where, ends the run after too many
-  void log_row();
-  void run_steps();  // to the horizon, or to a signal
-  void finish();
-  void evaluate_now();
-  void save();
-  void sample_now();
-  void write_status(std::string_view status);
-  void write_metrics(std::string_view status);  // metrics.h5, from the whole journal
-  void say(const std::string& line);            // to the terminal and log.txt
-  std::string status_text() const;
-  std::string best_bits() const;
+  void build();
+  void write_start_files();
+  bool train_steps();  // to the horizon: true; or to a signal
+  void finish(bool interrupted);
+  RunOutcome outcome(bool interrupted) const;
 
-  RunRequest request_;
-  RunConfig& config_;
-  Corpus corpus_;
-  std::unique_ptr<Tokenizer> tokenizer_;
-  TokenizedText train_text_, val_text_;
-  MemoryPlan memory_;
-  std::unique_ptr<LanguageModel> model_;
-  std::unique_ptr<Optimizer> optimizer_;
-  std::unique_ptr<Trainer> trainer_;
-  std::unique_ptr<BatchOrder> order_;
-  RunFolder folder_;
+  RunRequest request_;  // without its configuration, which moved to run_
+  LiveRun run_;
   std::unique_ptr<FileLock> lock_;
-  std::unique_ptr<Journal> journal_;
-  std::unique_ptr<AppendFile> log_;
-  StatusLine terminal_;
-  StepPatience patience_;
-  RefreshBudget metrics_budget_{0.01};
-  double lapped_;  // seconds of the clock, of the last lap
-  std::optional<GuessWatch> guess_;
-  RunCounters at_;
-  int defaults_ = kCheckpointVersion;  // as in RunRecord
-  std::string earlier_data_;           // as there
-  std::optional<Origin> origin_;       // as there
-  std::optional<int64_t> aside_;       // step whose checkpoint was the last of another model, or on other data
-  bool measured_anew_ = false;         // evaluations are by other means than before, or on other data
-  bool other_model_ = false;           // since it was resumed, because somebody allowed it
-  std::string provenance_;             // JSON
-  double flops_per_token_ = 0;
-  double tokens_per_character_ = 1, tokens_per_byte_ = 1;  // of the training split: the loss is of a token
-  // Since the last row of the journal.
-  double row_seconds_ = 0, last_lr_ = 0, last_norm_ = 0;
-  double saved_at_ = 0;  // seconds of the clock, of the last checkpoint
-  int64_t row_tokens_ = 0;
-  int64_t saved_step_ = -1, saved_best_ = -1, evaluated_step_ = -1;
-  int64_t journaled_step_ = -1;  // of the last evaluation that the journal held when the run was resumed
-  bool interrupted_ = false, said_context_ = false;
-  std::optional<EvalResult> last_eval_;
+  RunFiles files_{run_};
+  // What looks at it after each step, in this order.
+  GuessWarning guess_{run_};
+  ProgressLine line_{run_};
+  TrainRows rows_{run_};
+  Evaluations evaluations_{run_, guess_.watch()};
+  Samples samples_{run_};
+  Checkpoints checkpoints_{run_, files_, evaluations_};
+  const std::array<Observer*, 6> observers_{&guess_, &line_, &rows_, &evaluations_, &samples_, &checkpoints_};
 };
 
 }  // namespace effllm

@@ -1,0 +1,56 @@
+#include "train/experiment.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/out_of_memory.h"
+#include "model/describe.h"
+
+namespace effllm {
+
+Experiment::Experiment(RunConfig wanted) : config(std::move(wanted)) {
+  const Activity activity("reading the corpus and building the model", "choose a smaller corpus or model.d_model");
+  Preflight ready = preflight(config);
+  static_cast<RunText&>(*this) = std::move(static_cast<RunText&>(ready));
+  memory = std::move(ready.plan);
+  for (const Doubt& d : ready.doubts) notes.push_back("warning: " + d.message);
+  if (!ready.note.empty()) notes.push_back(ready.note);
+  if (config.data.reset == "document" && train.document_starts.size() == 1)
+    notes.push_back(fmt::format(
+        "data.reset: document changes nothing: the training split is one document ({})",
+        corpus.manifest().document_separator.empty() ? "the corpus has no separator" : "its separator does not occur"));
+  int64_t characters = 0;
+  for (const int32_t id : train.tokens) characters += tokenizer->characters_of(id);
+  const auto tokens = static_cast<double>(train.tokens.size());
+  tokens_per_character = tokens / static_cast<double>(std::max<int64_t>(1, characters));
+  tokens_per_byte = tokens / static_cast<double>(train.bytes);
+}
+
+void Experiment::build(int64_t first_batch, bool trains) {
+  const Activity activity("building the model", "choose a smaller model.d_model");
+  order = build_order(config.data.order, train, {config.train.batch, config.train.context, first_batch},
+                      static_cast<uint64_t>(config.data.seed), config.data.reset == "document");
+  model = std::make_unique<LanguageModel>(config.model, tokenizer->vocab_size());
+  if (trains) build_trainer();
+  if (!trainer) model->params().as_meta(DType::f32);
+  const ShardPlan plan = trainer ? trainer->plan() : plan_shards(config.train, *model);
+  config.train.lanes = static_cast<int64_t>(plan.lanes.size());  // what was chosen stands in the resolved file
+  // Of the model: how it is computed (train.recompute) moves neither horizon nor schedule.
+  flops_per_token = train_flops_per_token(config.model, tokenizer->vocab_size(), config.train.context);
+}
+
+void Experiment::build_trainer() {
+  model->params().materialize(static_cast<uint64_t>(config.train.seed), DType::f32);
+  const auto train_tokens = static_cast<int64_t>(train.tokens.size());
+  optimizer = build_optimizer(config.optim, config.groups, model->params());
+  trainer = std::make_unique<Trainer>(*model, *optimizer, plan_shards(config.train, *model),
+                                      StepOptions{.seed = static_cast<uint64_t>(config.train.seed),
+                                                  .clip = config.optim.clip,
+                                                  .carry_state = config.train.carry_state,
+                                                  .recompute = config.train.recomputes(),
+                                                  .carried_tokens = carried_tokens(config, train_tokens)});
+  if (config.train.carry_state) trainer->prepare_carried(config.train.batch);
+}
+
+}  // namespace effllm

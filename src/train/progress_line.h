@@ -1,0 +1,35 @@
+// The status line of a training run, and its warning where the model learns nothing.
+#pragma once
+#include <string>
+
+#include "train/guess_watch.h"
+#include "train/live_run.h"
+
+namespace effllm {
+
+class ProgressLine final : public Observer {
+ public:
+  explicit ProgressLine(LiveRun& run) : run_(run) {}
+  void after_step(const StepReport&) override { run_.log.terminal.update(text()); }
+  std::string text() const;
+
+ private:
+  LiveRun& run_;
+};
+
+class GuessWarning final : public Observer {
+ public:
+  explicit GuessWarning(LiveRun& run)
+      : run_(run), watch_(run.x.tokenizer->vocab_size(), run.x.config.schedule.warmup) {}
+  void after_step(const StepReport&) override {
+    if (const auto text = watch_.after(run_.at.step, run_.at.shown_loss); !text.empty())
+      run_.log.warn(run_.at.step, run_.at.seconds, text);
+  }
+  const GuessWatch& watch() const { return watch_; }
+
+ private:
+  LiveRun& run_;
+  GuessWatch watch_;
+};
+
+}  // namespace effllm

@@ -1,0 +1,30 @@
+#include "train/samples.h"
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "decode/generator.h"
+
+namespace effllm {
+
+void Samples::write() {
+  const Experiment& x = run_.x;
+  const EvalSection& eval = x.config.eval;
+  if (eval.sample_tokens == 0) return;
+  GenerateOptions o;
+  o.tokens = eval.sample_tokens;
+  o.sampler.temperature = eval.temperature;
+  o.sampler.seed = static_cast<uint64_t>(x.config.train.seed);
+  o.context = context_limit(*x.model, trained_context(x.config));
+  const auto length = static_cast<int64_t>(prompt_tokens(*x.tokenizer, eval.prompt).size());
+  if (!said_context_ && o.context.takes_effect(length, o.tokens))
+    run_.log.say(fmt::format("samples: {}, as in training", describe(o.context)));
+  said_context_ = true;
+  const int64_t step = run_.at.step;
+  run_.log.terminal.phase(fmt::format("step {}  writing a sample of {}", step, counted(o.tokens, "token")));
+  const auto texts = generate(*x.model, *x.tokenizer, eval.prompt, o);
+  run_.log.terminal.clear();
+  write_file_atomic(run_.folder.samples() / fmt::format("step_{:09}.txt", step), eval.prompt + texts.front() + "\n");
+}
+
+}  // namespace effllm

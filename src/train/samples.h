@@ -1,0 +1,20 @@
+// Texts that a model writes while it is trained: samples/step_000000100.txt.
+#pragma once
+#include "train/live_run.h"
+
+namespace effllm {
+
+class Samples final : public Observer {
+ public:
+  explicit Samples(LiveRun& run) : run_(run) {}
+  void after_step(const StepReport&) override {
+    if (due(run_.at.step, run_.x.config.train.sample_every)) write();
+  }
+  void write();
+
+ private:
+  LiveRun& run_;
+  bool said_context_ = false;
+};
+
+}  // namespace effllm

@@ -1,0 +1,20 @@
+// The rows of training in the journal: means over train.log_every steps.
+#pragma once
+#include "train/live_run.h"
+
+namespace effllm {
+
+class TrainRows final : public Observer {
+ public:
+  explicit TrainRows(LiveRun& run) : run_(run) {}
+  void after_step(const StepReport& step) override;
+  void write();  // the row so far; nothing where no step was finite since the last
+
+ private:
+  LiveRun& run_;
+  // Since the last row. The sums of losses are in RunCounters, because a checkpoint may cut a row in two.
+  double seconds_ = 0, lr_ = 0, grad_norm_ = 0;
+  int64_t tokens_ = 0;
+};
+
+}  // namespace effllm
