@@ -114,7 +114,7 @@ def failures(output: str) -> list[str]:
 def where(file: str, number: int) -> str:
     """The check function of the contract that a line lies in, otherwise file and line."""
     paths = list((ROOT / "tests").rglob(file))
-    if paths and file == "contract.cpp":
+    if paths and file.startswith("contract"):
         lines = paths[0].read_text().splitlines()
         for line in reversed(lines[:number]):
             match = re.match(r"void (check_\w+)\(", line)

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "config/expect.h"
+#include "optim/normal_store.h"
 #include "support/models.h"
 #include "support/tensors.h"
 
@@ -15,15 +16,12 @@ using effllm::testing::has;
 namespace {
 
 // a.weight [3, 5], a.bias [5] without decay, b.gain [4] with a tenth of the learning rate.
-struct Store {
-  ParamStore params;
-  explicit Store(DType type = DType::f64) {
-    const Scope s(params);
-    (s / "a").param("weight", {3, 5}, Init::normal(1));
-    (s / "a").param("bias", {5}, Init::normal(1), {.decay = false});
-    (s / "b").param("gain", {4}, Init::normal(1), {.decay = true, .lr_scale = 0.1});
-    params.materialize(1, type);
-  }
+struct Store : test::NormalStore {
+  explicit Store(DType type = DType::f64)
+      : NormalStore({{"a.weight", {3, 5}},
+                     {"a.bias", {5}, {.decay = false}},
+                     {"b.gain", {4}, {.decay = true, .lr_scale = 0.1}}},
+                    type) {}
 };
 
 std::vector<GroupOptions> groups_of(std::string_view yaml) {

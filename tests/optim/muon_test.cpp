@@ -9,6 +9,7 @@
 #include "io/checkpoint.h"
 #include "kernels/parallel.h"
 #include "optim/adamw.h"
+#include "optim/normal_store.h"
 #include "support/models.h"
 #include "support/paths.h"
 #include "support/tensors.h"
@@ -75,16 +76,13 @@ double golden_error(const SafetensorsFile& file, DType type) {
 }
 
 // a.weight of two matrices [6, 5] and [3, 5], a.bias, an embedding [7, 4] and a filter [4, 6].
-struct Store {
-  ParamStore params;
-  explicit Store(DType type = DType::f64) {
-    const Scope s(params);
-    (s / "a").param("weight", {9, 5}, Init::normal(1), {.lr_scale = 0.5, .matrices = {6, 3}});
-    (s / "a").param("bias", {9}, Init::normal(1), {.decay = false});
-    (s / "embedding").param("weight", {7, 4}, Init::normal(1), {.role = Role::hidden});
-    (s / "filter").param("weight", {4, 6}, Init::normal(1), {.lr_scale = 0.1});
-    params.materialize(1, type);
-  }
+struct Store : test::NormalStore {
+  explicit Store(DType type = DType::f64)
+      : NormalStore({{"a.weight", {9, 5}, {.lr_scale = 0.5, .matrices = {6, 3}}},
+                     {"a.bias", {9}, {.decay = false}},
+                     {"embedding.weight", {7, 4}, {.role = Role::hidden}},
+                     {"filter.weight", {4, 6}, {.lr_scale = 0.1}}},
+                    type) {}
 };
 
 void random_gradient(const ParamStore& params, const Slab& gradient, uint64_t seed) {

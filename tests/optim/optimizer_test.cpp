@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "config/expect.h"
+#include "optim/normal_store.h"
 #include "support/tensors.h"
 
 using namespace effllm;
@@ -12,15 +13,8 @@ using effllm::testing::has;
 namespace {
 
 // Two parameters whose rows are padded and one whose are not; b.vector keeps a number less than the others.
-struct Store {
-  ParamStore params;
-  Store() {
-    const Scope s(params);
-    (s / "a").param("weight", {3, 5}, Init::normal(1));
-    (s / "b").param("vector", {4}, Init::normal(1));
-    (s / "c").param("weight", {2, 16}, Init::normal(1));
-    params.materialize(1, DType::f32);
-  }
+struct Store : test::NormalStore {
+  Store() : NormalStore({{"a.weight", {3, 5}}, {"b.vector", {4}}, {"c.weight", {2, 16}}}, DType::f32) {}
 };
 
 std::span<const std::string_view> names(const Parameter& p) {

@@ -1,0 +1,96 @@
+// What is remembered is what the state says, what is kept and counted is known from shapes, and nothing is allocated
+// twice.
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "autodiff/meter.h"
+#include "support/contract_parts.h"
+#include "support/models.h"
+
+namespace effllm::test {
+
+// Two sequences interleaved through one object come out as if alone, also after a state was cloned half-way.
+void check_no_hidden_memory(const Built& m, const MixerInfo& info) {
+  if (!info.causal_form) return;  // it remembers nothing
+  const int64_t n = length(info);
+  const Tensor xa = random({kBatch, n, kWidth}, 2), xb = random({kBatch, n, kWidth}, 5), ya = m.forward(xa),
+               yb = m.forward(xb);
+  MixerState a = m.mixer->make_state(kBatch, n, DType::f64), b = a.clone();
+  for (int64_t t = 0; t < n; ++t) {
+    CHECK(max_diff(m.forward(token(xa, t), &a), token(ya, t)) < 1e-10);
+    CHECK(max_diff(m.forward(token(xb, t), &b), token(yb, t)) < 1e-10);
+    if (t == n / 2) a = a.clone();
+  }
+}
+
+// Wiping a declared field changes what follows, and of one that does not grow with the tokens every number is used: the
+// size of the state is not overstated.
+void check_no_idle_memory(const Built& m, const MixerInfo& info) {
+  const int64_t n = length(info), cut = n / 2;
+  const Tensor x = random({kBatch, n, kWidth}, 2), whole = m.forward(x);
+  for (const StateField& field : m.mixer->state_spec(n).fields) {
+    if (field.growth != Growth::per_token) {
+      MixerState s = m.mixer->make_state(kBatch, n, DType::f64);
+      const Tensor used = Tensor::zeros(s.field(field.name).shape(), DType::f64);
+      for (int64_t t = 0; t < n; ++t) {
+        m.forward(tokens(x, t, t + 1), &s);
+        for (int64_t r = 0; r < used.rows(); ++r)
+          for (int64_t c = 0; c < used.cols(); ++c)
+            put(used, r, c, at(used, r, c) + std::abs(at(s.field(field.name), r, c)));
+      }
+      double least = used.numel() > 0 ? at(used, 0, 0) : 1;
+      for (int64_t r = 0; r < used.rows(); ++r)
+        for (int64_t c = 0; c < used.cols(); ++c) least = std::min(least, at(used, r, c));
+      INFO(field.name);
+      CHECK(least > 0);
+    }
+    MixerState s = m.mixer->make_state(kBatch, n, DType::f64);
+    m.forward(tokens(x, 0, cut), &s);
+    s.field(field.name) = Tensor::zeros(s.field(field.name).shape(), DType::f64);
+    CHECK(max_diff(m.forward(tokens(x, cut, n), &s), tokens(whole, cut, n)) > 1e-9);
+  }
+}
+
+void check_meta(const Built& m, const MixerInfo& info, const ConfigNode& node) {
+  const int64_t n = length(info);
+  const auto kept = [&](const Built& built, const Tensor& x) {
+    Tape tape;
+    const Tape::Recording recording(tape);
+    Meter meter;
+    const Tensor y = built.forward(tape.leaf(x));
+    CHECK(y.shape() == Shape{kBatch, n, kWidth});
+    CHECK(meter.total.forward_flops > 0);
+    return std::pair{tape.kept_bytes(), meter.total.forward_flops};
+  };
+  const auto real = kept(m, random({kBatch, n, kWidth}, 2));
+  const MetaMode meta;
+  Built shapes(info, node, kWidth, DType::f64);
+  shapes.store.as_meta(DType::f64);
+  const auto counted = kept(shapes, Tensor::empty({kBatch, n, kWidth}, DType::f64));
+  CHECK(counted.first == real.first);
+  CHECK(counted.second == real.second);
+}
+
+// As in a worker, which runs its shards alone: of several threads in one op, which takes a part is chance.
+void check_warm(const Built& m, const MixerInfo& info) {
+  const Threads one(1);
+  const Tensor x = random({kBatch, length(info), kWidth}, 2), g = random(x.shape(), 3);
+  Slab slab(m.store.slab_elements(), DType::f64);
+  ParamGrads grads = m.store.gradients(slab);
+  ParamGrads::current = &grads;
+  const auto step = [&] {
+    Tape tape;
+    const Tape::Recording recording(tape);
+    const Tensor y = m.forward(tape.leaf(x), nullptr, nullptr, 0, Phase::train);
+    tape.backward(y, g);
+  };
+  step();
+  step();
+  const size_t before = BufferPool::local().misses();
+  step();
+  ParamGrads::current = nullptr;
+  CHECK(BufferPool::local().misses() == before);
+}
+
+}  // namespace effllm::test

@@ -1,0 +1,35 @@
+// f32 is near f64, and the number of threads changes no bit.
+#include <doctest/doctest.h>
+
+#include "kernels/parallel.h"
+#include "support/contract_parts.h"
+
+namespace effllm::test {
+
+void check_f32(const Built& m, const MixerInfo& info, const ConfigNode& node) {
+  Built f(info, node, kWidth, DType::f32);
+  f.shake(0.3);
+  const Tensor x = random({kBatch, length(info), kWidth}, 2), y = m.forward(x);
+  CHECK(max_diff(to_dtype(f.forward(to_dtype(x, DType::f32)), DType::f64), y) < 1e-4 * std::max(1.0, max_abs(y)));
+  const std::vector<Tensor> exact = train_pass(m, x), rough = train_pass(f, to_dtype(x, DType::f32));
+  for (size_t i = 0; i < exact.size(); ++i)
+    CHECK(max_diff(to_dtype(rough[i], DType::f64), exact[i]) < 1e-4 * std::max(1.0, max_abs(exact[i])));
+  check_splits(f, info, length(info), kWidth, 1e-4 * std::max(1.0, max_abs(y)));
+}
+
+void check_threads(const Built& m, const MixerInfo& info) {
+  const int before = threads();
+  const Tensor x = random({3, length(info), kWidth}, 2);
+  set_threads(1);
+  const std::vector<Tensor> one = train_pass(m, x);
+  const Tensor y = m.forward(x);
+  for (int n : {2, 3}) {
+    set_threads(n);
+    CHECK(same_bits(m.forward(x), y));
+    const std::vector<Tensor> several = train_pass(m, x);
+    for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(several[i], one[i]));
+  }
+  set_threads(before);
+}
+
+}  // namespace effllm::test

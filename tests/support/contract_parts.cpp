@@ -1,0 +1,79 @@
+#include "support/contract_parts.h"
+
+#include "base/random.h"
+
+namespace effllm::test {
+
+Built::Built(const MixerInfo& info, const ConfigNode& node, int64_t width, DType type, uint64_t seed)
+    : options(info.options()), direction(info.causal_form ? Direction::causal : Direction::bidirectional) {
+  read(*options, node, info.name);
+  const MixerArgs args{
+      .d_model = width, .layer = 1, .layers = 2, .max_tokens = 16, .index_of_kind = 1, .layers_of_kind = 2};
+  mixer = info.build(*options, args, Scope(store, "mixer."));
+  store.materialize(seed, type);
+}
+
+void Built::shake(double scale) {
+  for (Parameter* p : store.sorted()) {
+    const Tensor noise = random(p->shape, fnv1a(p->name), p->value.dtype(), scale);
+    for (int64_t r = 0; r < p->value.rows(); ++r)
+      for (int64_t c = 0; c < p->value.cols(); ++c) put(p->value, r, c, at(p->value, r, c) + at(noise, r, c));
+  }
+}
+
+Tensor Built::forward(const Tensor& x, MixerState* s, const Tensor* segments, int64_t chunk, Phase phase) const {
+  Context cx;
+  cx.state = s;
+  cx.segments = segments;
+  cx.chunk = chunk;
+  cx.phase = phase;
+  cx.direction = direction;
+  return mixer->forward(x, cx);
+}
+
+int64_t length(const MixerInfo& info) { return std::max<int64_t>(13, 3 * info.period + 1); }
+
+std::vector<int64_t> cuts(const MixerInfo& info, int64_t n) {
+  std::vector<int64_t> all;
+  for (int64_t c : {int64_t{1}, info.period - 1, info.period, info.period + 1, n - 1})
+    if (c > 0 && c < n) all.push_back(c);
+  return all;
+}
+
+Tensor token(const Tensor& x, int64_t t) { return tokens(x, t, t + 1); }
+
+std::vector<Tensor> train_pass(const Built& m, const Tensor& x) {
+  Slab slab(m.store.slab_elements(), x.dtype());
+  ParamGrads grads = m.store.gradients(slab);
+  ParamGrads::current = &grads;
+  Tape tape;
+  const Tensor leaf = tape.leaf(x);
+  std::vector<Tensor> results(1);
+  {
+    const Tape::Recording recording(tape);
+    results[0] = m.forward(leaf, nullptr, nullptr, 0, Phase::train);
+    tape.backward(results[0], random(x.shape(), 3, x.dtype()));
+  }
+  ParamGrads::current = nullptr;
+  grads.zero_unwritten();
+  results.push_back(tape.grad(leaf));
+  for (const Tensor& g : grads.views) results.push_back(g.clone());
+  return results;
+}
+
+Tensor two_documents(const std::vector<int64_t>& borders, int64_t n) {
+  const Tensor segments = Tensor::zeros({static_cast<int64_t>(borders.size()), n}, DType::i64);
+  for (int64_t b = 0; b < segments.dim(0); ++b)
+    for (int64_t t = borders[static_cast<size_t>(b)]; t < n; ++t) put(segments, b, t, 1);
+  return segments;
+}
+
+Tensor segments_of_call(const Tensor& segments, int64_t from, int64_t to) {
+  const Tensor part = Tensor::zeros({segments.dim(0), to - from}, DType::i64);
+  for (int64_t b = 0; b < part.dim(0); ++b)
+    for (int64_t t = from; t < to; ++t)
+      put(part, b, t - from, at(segments, b, t) - (from > 0 ? at(segments, b, from - 1) : 0));
+  return part;
+}
+
+}  // namespace effllm::test
