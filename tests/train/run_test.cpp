@@ -212,6 +212,33 @@ TEST_CASE("run: every kind of horizon ends it") {
   CHECK(time.steps > 1);
 }
 
+TEST_CASE("run: a row of training is the mean of its steps") {
+  const Threads one(1);
+  const TinyFolder t("run_rows");
+  const auto losses_of = [&](const char* name) {
+    const JournalData j = read_journal(t.runs() / name / "metrics.jsonl");
+    return *j.find("train")->find("loss");
+  };
+  const auto losses_every = [&](int n, const char* name) {
+    train(t, {"train.max_steps=12", fmt::format("train.log_every={}", n), std::string("name=") + name});
+    return losses_of(name);
+  };
+  const std::vector<double> each = losses_every(1, "each"), rows = losses_every(4, "rows");
+  REQUIRE(each.size() == 12);
+  REQUIRE(rows.size() == 3);
+  for (size_t i = 0; i < 3; ++i)
+    CHECK(rows[i] ==
+          doctest::Approx((each[4 * i] + each[4 * i + 1] + each[4 * i + 2] + each[4 * i + 3]) / 4).epsilon(1e-12));
+}
+
+TEST_CASE("run: every evaluation has its checkpoint") {
+  const Threads one(1);
+  const TinyFolder t("run_evaluations");
+  const RunOutcome done = train(
+      t, {"train.max_steps=30", "train.eval_every=10", "train.save_every=0", "train.save_seconds=0", "train.keep=10"});
+  CHECK(RunFolder(done.folder).steps() == std::vector<int64_t>{10, 20, 30});
+}
+
 TEST_CASE("run: steps that are not finite are left out and named, the fourth in a row ends the run") {
   const Threads one(1);
   const TinyFolder t("run_nonfinite");
@@ -250,6 +277,7 @@ TEST_CASE("run: a loss above log(vocabulary) for long is said and is not called 
   CHECK(log.find("for 100 steps the loss has been above log(") != log.npos);
   CHECK(log.find("worse than a guess)") != log.npos);
   CHECK(log.find("(best)") == log.npos);
+  CHECK(status_of(bad.folder).at("best_step") == 60);  // what is as good later is not better
   int warnings = 0;
   for (const auto& e : read_journal(bad.folder / "metrics.jsonl").events)
     warnings += e.level == "warning" && e.text.find("the loss has been above") != e.text.npos;
