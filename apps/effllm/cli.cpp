@@ -23,119 +23,134 @@ namespace {
 void one_each(CLI::Option* o) { o->allow_extra_args(false); }
 
 void declare_train(CLI::App& app, TrainArgs& a) {
-  app.add_option("-c,--config,config", a.config, "Configuration (YAML)")->required();
-  one_each(app.add_option("--set", a.set, "Override a key: --set train.batch=8 (repeatable)"));
-  app.add_option("--name", a.name,
-                 "Name of the run folder (default: that of the configuration). Without --resume, a name that is taken "
-                 "gets -2, -3 ...");
-  app.add_option("--runs", a.runs, "Where run folders are")->default_str("runs");
+  app.add_option("-c,--config,config", a.config, "Gives the configuration, a YAML file.")->required();
+  one_each(app.add_option("--set", a.set, "Overrides a key: --set train.batch=8 (repeatable)."));
+  app.add_option(
+      "--name", a.name,
+      "Names the run folder (default: the name in the configuration). Without --resume, a name that is taken "
+      "gets -2, -3 and so on.");
+  app.add_option("--runs", a.runs, "Says which folder holds the run folders.")->default_str("runs");
   app.add_option("--resume", a.resume,
-                 "auto: go on from the newest checkpoint, or start. Without --set, with those it was started with. A "
-                 "run folder's own configuration without --name and --runs means that run")
+                 "Goes on from the newest checkpoint, or starts (auto). Without --set it goes on with those it was "
+                 "started with. A run folder's own configuration without --name and --runs means that run.")
       ->check(one_of({"auto"}));
-  app.add_flag("--allow-data-mismatch", a.allow_other_data, "Resume although the corpus is not the one trained on");
+  app.add_flag("--allow-data-mismatch", a.allow_other_data, "Resumes although the corpus is not the one trained on.");
   app.add_flag("--allow-model-change", a.allow_other_model,
-               "Resume, or start --from, although the configuration is another model's; the best loss starts anew");
+               "Resumes, or starts --from, although the configuration is another model's; the best loss starts anew.");
   app.add_option("--from", a.from,
-                 "Start with the weights of this run folder or checkpoint: a fresh optimizer, all counters at 0");
-  app.add_flag("--dry-run", a.dry_run, "Check everything and show what would run");
+                 "Starts with the weights of this run folder or checkpoint: a fresh optimizer, all counters at 0.");
+  app.add_flag("--dry-run", a.dry_run, "Checks everything, shows what would run, and writes nothing.");
 }
 
 void declare_eval(CLI::App& app, EvalArgs& a) {
-  app.add_option("model", a.model, "Run folder or checkpoint")->required();
-  auto* split = app.add_option("--split", a.split, "train, val or test")->capture_default_str();
-  app.add_option("--protocol", a.protocol, "windows, sliding or carried (default: the run's)");
-  app.add_option("--tokens", a.tokens, "Tokens of a window (default: the run's)")
+  app.add_option("model", a.model, "Names a run folder or a checkpoint.")->required();
+  auto* split = app.add_option("--split", a.split, "Chooses the split: train, val or test.")->capture_default_str();
+  app.add_option("--protocol", a.protocol,
+                 "Says how the split is cut up: windows, sliding or carried (default: the run's).");
+  app.add_option("--tokens", a.tokens, "Sets the tokens of a window (default: the run's).")
       ->check(integer(1, static_cast<int64_t>(kMostTokens)));
-  app.add_option("--stride", a.stride, "Tokens between windows of --protocol sliding")
+  app.add_option("--stride", a.stride, "Sets the tokens between windows of --protocol sliding (default: the run's).")
       ->check(integer(1, static_cast<int64_t>(kMostTokens)));
-  app.add_option("--max-tokens", a.max_tokens, "Score only the first so many targets; 0: all")
+  app.add_option("--max-tokens", a.max_tokens, "Scores only the first so many tokens; 0, the default, is all.")
       ->check(integer(0, std::numeric_limits<int64_t>::max()));
-  auto* corpus = app.add_option("--corpus", a.corpus, "Another corpus than the run's");
+  auto* corpus = app.add_option("--corpus", a.corpus, "Chooses another corpus than the run's, by name or path.");
   auto* other = app.add_flag("--allow-data-mismatch", a.allow_other_data,
-                             "Evaluate although the corpus is not the one trained on");
-  app.add_option("--text", a.text, "Score a text file as a whole instead of a split")
+                             "Evaluates although the corpus is not the one trained on.");
+  app.add_option("--text", a.text, "Scores a text file as a whole instead of a split.")
       ->excludes(split)
       ->excludes(corpus)
       ->excludes(other);
-  app.add_flag("!--no-baselines", a.baselines, "Leave out n-gram models and compressors");
+  app.add_flag("!--no-baselines", a.baselines, "Leaves out n-gram models and compressors.");
   app.add_option("--save-logits", a.save_logits,
-                 "Write tokens and logits of the first window (and segments with data.reset: document) to this "
-                 "safetensors file");
+                 "Writes tokens and logits of the first window (and segments with data.reset: document) to this "
+                 "safetensors file.");
 }
 
 void declare_generate(CLI::App& app, GenerateArgs& a) {
-  app.add_option("model", a.model, "Run folder or checkpoint")->required();
-  auto* prompt = app.add_option("-p,--prompt", a.prompt, "Text to continue (\\n, \\t, \\r, \\\\ are understood)");
-  app.add_option("--prompt-file", a.prompt_file, "Continue this file, byte for byte; -: standard input")
+  app.add_option("model", a.model, "Names a run folder or a checkpoint.")->required();
+  auto* prompt =
+      app.add_option("-p,--prompt", a.prompt, "Gives the text to continue (\\n, \\t, \\r, \\\\ are understood).");
+  app.add_option("--prompt-file", a.prompt_file, "Continues this file, byte for byte; - is standard input.")
       ->excludes(prompt);
-  app.add_option("-n,--tokens", a.tokens, "Tokens to generate")->capture_default_str()->check(positive());
-  app.add_option("--samples", a.samples, "How many texts")->capture_default_str()->check(positive());
+  app.add_option("-n,--tokens", a.tokens, "Sets how many tokens are generated for each text.")
+      ->capture_default_str()
+      ->check(positive());
+  app.add_option("--samples", a.samples, "Sets how many texts are generated.")
+      ->capture_default_str()
+      ->check(positive());
   auto* temperature =
-      app.add_option("-t,--temperature", a.temperature, "0 takes the likeliest token")->capture_default_str();
-  app.add_option("--top-k", a.top_k, "Among the k likeliest; 0: all")->capture_default_str();
-  app.add_option("--top-p", a.top_p, "Among the fewest that reach probability p")->capture_default_str();
-  app.add_option("--seed", a.seed, "Of the random numbers")->capture_default_str();
-  app.add_flag("--greedy", a.greedy, "The likeliest token each time (temperature 0)")->excludes(temperature);
-  one_each(app.add_option("--stop", a.stop, "End before this text (repeatable; \\n, \\t, \\r, \\\\ are understood)"));
+      app.add_option("-t,--temperature", a.temperature, "Divides the logits; 0 takes the likeliest token.")
+          ->capture_default_str();
+  app.add_option("--top-k", a.top_k, "Draws among the k likeliest tokens; 0: all.")->capture_default_str();
+  app.add_option("--top-p", a.top_p, "Draws among the fewest tokens that reach probability p.")->capture_default_str();
+  app.add_option("--seed", a.seed, "Seeds the random numbers.")->capture_default_str();
+  app.add_flag("--greedy", a.greedy, "Takes the likeliest token each time (temperature 0).")->excludes(temperature);
+  one_each(app.add_option("--stop", a.stop, "Ends before this text (repeatable; \\n, \\t, \\r, \\\\ are understood)."));
   app.add_option("--context", a.context,
-                 "Tokens that attention looks back on; 0: all (default: as many as in training where a mechanism can't "
-                 "follow more, otherwise all)")
+                 "Sets how many tokens attention looks back on; 0: all (default: as many as in training where a "
+                 "mechanism can't follow more, otherwise all).")
       ->check(integer(0, static_cast<int64_t>(kMostTokens)));
-  app.add_flag("--raw", a.raw, "Write bytes as they are, also to a terminal");
+  app.add_flag("--raw", a.raw, "Writes bytes as they are, also to a terminal.");
 }
 
 void declare_verify(CLI::App& app, VerifyArgs& a) {
-  app.add_option("model", a.model, "Configuration, run folder or checkpoint")->required();
-  one_each(app.add_option("--set", a.set, "Override a key of the configuration (repeatable)"));
-  app.add_option("--type", a.type, "Numbers to compute with: f64, f32 or both")
+  app.add_option("model", a.model, "Names a configuration, a run folder or a checkpoint.")->required();
+  one_each(app.add_option("--set", a.set, "Overrides a key of the configuration (repeatable)."));
+  app.add_option("--type", a.type, "Chooses the numbers to compute with: f64, f32 or both.")
       ->capture_default_str()
       ->check(one_of({"f64", "f32", "both"}));
-  app.add_option("--tokens", a.tokens, "Tokens of a sequence (default: the context of training, at most 512)")
+  app.add_option("--tokens", a.tokens, "Sets the tokens of a sequence (default: the context of training, at most 512).")
       ->check(integer(4, 1 << 20));
-  app.add_option("--batch", a.batch, "Sequences")->capture_default_str()->check(positive());
+  app.add_option("--batch", a.batch, "Sets the number of sequences.")->capture_default_str()->check(positive());
 }
 
 void declare_plot(CLI::App& app, PlotArgs& a) {
-  app.add_option("runs", a.runs, "Run folders")->required();
-  one_each(app.add_option("-m,--metric", a.metrics,
-                          "Such as train/loss; repeatable: train/loss and val/loss share a panel, train/lr has one of "
-                          "its own (default: bpc of training and evaluations, bpb of text that is not UTF-8)"));
-  app.add_option("-x", a.x, "step, tokens or wall_s")
+  app.add_option("runs", a.runs, "Names the run folders.")->required();
+  one_each(app.add_option(
+      "-m,--metric", a.metrics,
+      "Draws this metric, such as train/loss (repeatable). train/loss and val/loss share a panel, train/lr has "
+      "one of its own (default: bpc of training and evaluations, bpb of text that is not UTF-8)."));
+  app.add_option("-x", a.x, "Chooses the x axis: step, tokens or wall_s, which is seconds.")
       ->capture_default_str()
       ->check(one_of({"step", "tokens", "wall_s"}));
-  app.add_option("--width", a.width, "Characters (default: the terminal's)")->check(integer(24, 1000));
-  app.add_option("--height", a.height, "Lines")->capture_default_str()->check(integer(3, 200));
-  app.add_flag("--ascii", a.ascii, "No braille characters");
-  app.add_flag("--log", a.log_y, "Logarithmic y axis");
-  app.add_option("--color", a.colour, "auto: on a terminal, unless NO_COLOR is set")
+  app.add_option("--width", a.width, "Sets the width in characters (default: the terminal's).")
+      ->check(integer(24, 1000));
+  app.add_option("--height", a.height, "Sets the height in lines.")->capture_default_str()->check(integer(3, 200));
+  app.add_flag("--ascii", a.ascii, "Draws without braille characters.");
+  app.add_flag("--log", a.log_y, "Makes the y axis logarithmic.");
+  app.add_option("--color", a.colour,
+                 "Colours curves: always, never, or with auto on a terminal unless NO_COLOR is set.")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "always", "never"}));
 }
 
 void declare_format(CLI::App& app, BenchFormat& f) {
-  CLI::Option* markdown = app.add_flag("--markdown", f.markdown, "As a Markdown table");
-  app.add_flag("--csv", f.csv, "As comma-separated values")->excludes(markdown);
+  CLI::Option* markdown = app.add_flag("--markdown", f.markdown, "Prints a Markdown table.");
+  app.add_flag("--csv", f.csv, "Prints comma-separated values.")->excludes(markdown);
 }
 
 void declare_bench_train(CLI::App& app, BenchArgs& a) {
-  app.add_option("-c,--config,config", a.config, "Configuration (YAML)")->required();
-  one_each(app.add_option("--set", a.set, "Override a key (repeatable)"));
-  app.add_option("--repetitions", a.repetitions, "At least so many steps")->capture_default_str()->check(positive());
-  app.add_option("--seconds", a.seconds, "At least so long")->capture_default_str()->check(seconds());
-  CLI::Option* profile = app.add_flag("--profile", a.profile, "Time, FLOPs and bytes of every op");
+  app.add_option("-c,--config,config", a.config, "Gives the configuration, a YAML file.")->required();
+  one_each(app.add_option("--set", a.set, "Overrides a key (repeatable)."));
+  app.add_option("--repetitions", a.repetitions, "Takes at least so many steps.")
+      ->capture_default_str()
+      ->check(positive());
+  app.add_option("--seconds", a.seconds, "Takes at least so many seconds.")->capture_default_str()->check(seconds());
+  CLI::Option* profile = app.add_flag("--profile", a.profile, "Shows time, FLOPs and bytes of every op.");
   CLI::Option* trace =
-      app.add_option("--trace", a.trace, "Write a trace of five steps for chrome://tracing or Perfetto to this file");
-  app.add_option("--save-inputs", a.save_inputs, "Write initial weights and batches to this safetensors file");
-  app.add_flag("--follow", a.follow, "Run on request: lines `steps N` or `probe` on stdin, a line of JSON for each")
+      app.add_option("--trace", a.trace, "Writes a trace of five steps for chrome://tracing or Perfetto to this file.");
+  app.add_option("--save-inputs", a.save_inputs, "Writes initial weights and batches to this safetensors file.");
+  app.add_flag("--follow", a.follow, "Runs on request: lines `steps N` or `probe` on stdin, a line of JSON for each.")
       ->excludes(profile)
       ->excludes(trace);
   declare_format(app, a.format);
 }
 
 void declare_bench_list(CLI::App& app, BenchListArgs& a) {
-  app.add_option("only", a.only, "Only those whose name holds this");
-  app.add_option("--seconds", a.seconds, "Of each")->capture_default_str()->check(seconds());
+  app.add_option("only", a.only, "Takes only those whose name holds this.");
+  app.add_option("--seconds", a.seconds, "Measures each for at least so many seconds.")
+      ->capture_default_str()
+      ->check(seconds());
   declare_format(app, a.format);
 }
 
@@ -161,123 +176,128 @@ ExitCode run_command_line(int argc, char** argv) {
   CLI::App app("Trains and evaluates small efficient language models on a CPU.", "effllm");
   wrap_help(app);
   app.require_subcommand(0, 1);
-  app.set_version_flag("--version", build_info().version);
+  app.set_help_flag("-h,--help", "Prints this help.");
+  app.set_version_flag("--version", build_info().version, "Prints the version.");
   Common common;
   common.program = argc > 0 ? argv[0] : "effllm";
   std::function<ExitCode()> chosen;
   const auto command = [&](CLI::App& parent, const std::string& name, const std::string& help, auto run) {
     CLI::App* sub = parent.add_subcommand(name, help);
-    sub->add_flag("--json", common.json, "Results as JSON");
-    sub->add_flag("-q,--quiet", common.quiet, "No progress");
-    sub->add_option("--threads", common.threads, "Threads (default: all that the process may use)")->check(positive());
+    sub->add_flag("--json", common.json, "Prints results as JSON.");
+    sub->add_flag("-q,--quiet", common.quiet, "Shows no progress.");
+    sub->add_option("--threads", common.threads, "Sets the number of threads (default: all that the process may use).")
+        ->check(positive());
     sub->callback([&chosen, run] { chosen = run; });
     return sub;
   };
 
   TrainArgs train_args;
-  declare_train(*command(app, "train", "Train a model", [&] { return train(common, train_args); }), train_args);
+  declare_train(*command(app, "train", "Trains a model.", [&] { return train(common, train_args); }), train_args);
   EvalArgs eval_args;
-  declare_eval(*command(app, "eval", "Evaluate a trained model", [&] { return eval(common, eval_args); }), eval_args);
+  declare_eval(*command(app, "eval", "Evaluates a trained model.", [&] { return eval(common, eval_args); }), eval_args);
   GenerateArgs generate_args;
-  declare_generate(*command(app, "generate", "Continue a text", [&] { return generate(common, generate_args); }),
+  declare_generate(*command(app, "generate", "Continues a text.", [&] { return generate(common, generate_args); }),
                    generate_args);
 
   ListArgs list_args;
   CLI::App* list_command =
-      command(app, "list", "What a configuration may name", [&] { return list(common, list_args); });
-  list_command->add_option("kind", list_args.kind,
-                           "mixers, ffns, options, objectives, optimizers, schedules, orders, tokenizers, protocols");
-  list_command->add_flag("--long", list_args.details, "With options, papers, deviations and waivers");
-  list_command->add_flag("--markdown", list_args.markdown, "As a Markdown table");
+      command(app, "list", "Lists what a configuration may name.", [&] { return list(common, list_args); });
+  list_command->add_option(
+      "kind", list_args.kind,
+      "Chooses the list: mixers, ffns, options, objectives, optimizers, schedules, orders, tokenizers, protocols.");
+  list_command->add_flag("--long", list_args.details, "Adds options, papers, deviations and waivers.");
+  list_command->add_flag("--markdown", list_args.markdown, "Prints a Markdown table.");
 
   DescribeArgs describe_args;
-  CLI::App* describe_command = command(app, "describe", "Layers, parameters, FLOPs and state of a model",
+  CLI::App* describe_command = command(app, "describe", "Shows layers, parameters, FLOPs and state of a model.",
                                        [&] { return describe(common, describe_args); });
-  describe_command->add_option("model", describe_args.model, "Configuration, run folder or checkpoint")->required();
+  describe_command->add_option("model", describe_args.model, "Names a configuration, a run folder or a checkpoint.")
+      ->required();
   one_each(
-      describe_command->add_option("--set", describe_args.set, "Override a key of the configuration (repeatable)"));
+      describe_command->add_option("--set", describe_args.set, "Overrides a key of the configuration (repeatable)."));
   describe_command->add_flag("--parameters", describe_args.parameters,
-                             "Every parameter with shape, decay and learning rate");
+                             "Lists every parameter with shape, decay and learning rate.");
 
   CheckArgs check_args;
   CLI::App* check_command =
-      command(app, "check", "Check configurations without running them", [&] { return check(common, check_args); });
-  check_command->add_option("configs", check_args.configs, "Configurations (YAML)")->required();
-  one_each(check_command->add_option("--set", check_args.set, "Override a key (repeatable)"));
+      command(app, "check", "Checks configurations without running them.", [&] { return check(common, check_args); });
+  check_command->add_option("configs", check_args.configs, "Names the configurations, YAML files.")->required();
+  one_each(check_command->add_option("--set", check_args.set, "Overrides a key (repeatable)."));
 
   VerifyArgs verify_args;
-  declare_verify(*command(app, "verify", "Prove that all forms of a model agree: whole, cut, token by token ...",
+  declare_verify(*command(app, "verify", "Proves that all forms of a model agree: whole, cut, token by token and more.",
                           [&] { return verify(common, verify_args); }),
                  verify_args);
 
   RunsArgs runs_args;
-  command(app, "runs", "A table of runs: loss, parameters, tokens, time, status",
+  command(app, "runs", "Shows a table of runs: loss, parameters, tokens, time, status.",
           [&] { return runs(common, runs_args); })
-      ->add_option("--runs", runs_args.runs, "Where run folders are")
+      ->add_option("--runs", runs_args.runs, "Says which folder holds the run folders.")
       ->capture_default_str();
 
   PlotArgs plot_args;
-  declare_plot(*command(app, "plot", "Curves of runs in the terminal", [&] { return plot(common, plot_args); }),
+  declare_plot(*command(app, "plot", "Draws curves of runs in the terminal.", [&] { return plot(common, plot_args); }),
                plot_args);
-  command(app, "doctor", "What this machine can do, and whether the program works on it",
+  command(app, "doctor", "Shows what this machine can do, and whether the program works on it.",
           [&] { return doctor(common); });
 
-  CLI::App* bench = app.add_subcommand("bench", "Speed, as a ratio to what this machine can do");
+  CLI::App* bench = app.add_subcommand("bench", "Measures speed, as a ratio to what this machine can do.");
   bench->require_subcommand(0, 1);
   BenchArgs bench_args;
-  declare_bench_train(*command(*bench, "train", "A training step against the f32 1024^3 product of the same run",
-                               [&] { return bench_train(common, bench_args); }),
-                      bench_args);
+  declare_bench_train(
+      *command(*bench, "train", "Measures a training step against the f32 1024^3 product of the same run.",
+               [&] { return bench_train(common, bench_args); }),
+      bench_args);
   BenchFormat roofline_format;
-  declare_format(*command(*bench, "roofline", "What this machine can do: products, memory, barriers",
+  declare_format(*command(*bench, "roofline", "Measures what this machine can do: products, memory, barriers.",
                           [&] { return bench_roofline(common, roofline_format); }),
                  roofline_format);
   BenchListArgs ops_args, mixers_args;
-  declare_bench_list(*command(*bench, "ops", "Single ops, forward and backward, on all threads",
+  declare_bench_list(*command(*bench, "ops", "Measures single ops, forward and backward, on all threads.",
                               [&] { return bench_ops(common, ops_args); }),
                      ops_args);
   CLI::App* bench_mixers_command =
-      command(*bench, "mixers", "Every mixer and channel mixer: forward, backward, one decoded token",
+      command(*bench, "mixers", "Measures every mixer and channel mixer: forward, backward, one decoded token.",
               [&] { return bench_mixers(common, mixers_args); });
   declare_bench_list(*bench_mixers_command, mixers_args);
-  bench_mixers_command->add_option("--width", mixers_args.width, "Model width")
+  bench_mixers_command->add_option("--width", mixers_args.width, "Sets the model width.")
       ->capture_default_str()
       ->check(positive());
-  bench_mixers_command->add_option("--batch", mixers_args.batch, "Sequences of a thread")
+  bench_mixers_command->add_option("--batch", mixers_args.batch, "Sets the sequences of a thread.")
       ->capture_default_str()
       ->check(positive());
-  bench_mixers_command->add_option("--tokens", mixers_args.tokens, "Tokens of a sequence")
+  bench_mixers_command->add_option("--tokens", mixers_args.tokens, "Sets the tokens of a sequence.")
       ->capture_default_str()
       ->check(positive());
-  bench_mixers_command->add_flag("--variants", mixers_args.variants, "With the variants that the tests run");
+  bench_mixers_command->add_flag("--variants", mixers_args.variants, "Adds the variants that the tests run.");
 
   ExportArgs export_args;
-  CLI::App* export_command =
-      command(app, "export", "Weights alone, for other programs", [&] { return export_weights(common, export_args); });
-  export_command->add_option("model", export_args.model, "Run folder or checkpoint")->required();
-  export_command->add_option("-o,--output", export_args.folder, "Folder to write")->required();
-  export_command->add_flag("--force", export_args.force, "Replace what was exported there");
+  CLI::App* export_command = command(app, "export", "Writes weights alone, for other programs.",
+                                     [&] { return export_weights(common, export_args); });
+  export_command->add_option("model", export_args.model, "Names a run folder or a checkpoint.")->required();
+  export_command->add_option("-o,--output", export_args.folder, "Names the folder to write.")->required();
+  export_command->add_flag("--force", export_args.force, "Replaces what was exported there.");
 
-  CLI::App* data = app.add_subcommand("data", "Corpora");
+  CLI::App* data = app.add_subcommand("data", "Makes and shows corpora.");
   data->require_subcommand(0, 1);
   PrepareArgs prepare_args;
   CLI::App* prepare =
-      command(*data, "prepare", "Make a corpus of a text file", [&] { return prepare_data(common, prepare_args); });
-  prepare->add_option("file", prepare_args.file, "The text")->required();
-  prepare->add_option("--name", prepare_args.name, "Of the corpus (default: the file's)");
-  prepare->add_option("--data", prepare_args.folder, "Folder of manifests")->capture_default_str();
-  prepare->add_option("--train", prepare_args.train, "Fraction to train on")->capture_default_str();
-  prepare->add_option("--val", prepare_args.val, "Fraction to validate on; the rest is the test split")
+      command(*data, "prepare", "Makes a corpus of a text file.", [&] { return prepare_data(common, prepare_args); });
+  prepare->add_option("file", prepare_args.file, "Names the text file.")->required();
+  prepare->add_option("--name", prepare_args.name, "Names the corpus (default: as the file is called).");
+  prepare->add_option("--data", prepare_args.folder, "Names the folder of manifests.")->capture_default_str();
+  prepare->add_option("--train", prepare_args.train, "Sets the fraction to train on.")->capture_default_str();
+  prepare->add_option("--val", prepare_args.val, "Sets the fraction to validate on; the rest is the test split.")
       ->capture_default_str();
   prepare->add_flag("--force", prepare_args.force,
-                    "Replace a corpus of that name that has another text or other splits");
+                    "Replaces a corpus of that name that has another text or other splits.");
   prepare->add_option("--separator", prepare_args.separator,
-                      "A document starts after each occurrence (\\n, \\t, \\r, \\\\ are understood)");
+                      "Separates documents: one starts after each occurrence (\\n, \\t, \\r, \\\\ are understood).");
   std::string shown_corpus;
-  command(*data, "show", "Sizes and splits of a corpus", [&] { return show_data(common, shown_corpus); })
-      ->add_option("corpus", shown_corpus, "Name of a manifest, or a path to one")
+  command(*data, "show", "Shows sizes and splits of a corpus.", [&] { return show_data(common, shown_corpus); })
+      ->add_option("corpus", shown_corpus, "Names a manifest, or gives a path to one.")
       ->required();
-  command(app, "version", "Version, build and libraries", [&] { return version(common); });
+  command(app, "version", "Shows version, build and libraries.", [&] { return version(common); });
 
   try {
     app.parse(argc, argv);

@@ -58,10 +58,17 @@ std::string shown(const CLI::Option& o) {
   return o.get_name();
 }
 
+// The help of an option, as a sentence about it: "It overrides a key."
+std::string what_it_does(const CLI::Option& o) {
+  std::string help = o.get_description();
+  if (!help.empty()) help[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(help[0])));
+  return "It " + help;
+}
+
 std::string missing(const CLI::App& command, const std::string& spoken) {
   for (const CLI::Option* o : command.get_options())
     if (o->get_required() && o->count() == 0)
-      return fmt::format("`{}` needs {}: {}", spoken, shown(*o), o->get_description());
+      return fmt::format("`{}` needs {}. {}", spoken, shown(*o), what_it_does(*o));
   return fmt::format("`{}` needs more", spoken);
 }
 
@@ -114,7 +121,7 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error, int argc,
   if (dynamic_cast<const CLI::ArgumentMismatch*>(&error)) {
     const std::string name = cut(text, ":").first;
     if (const CLI::Option* o = option(command, name))
-      return fmt::format("`{}` needs a value: {}", name, o->get_description());
+      return fmt::format("`{}` needs a value. {}", name, what_it_does(*o));
     return fmt::format("`{}` takes no value", cut(text, " ").first);
   }
   if (dynamic_cast<const CLI::ConversionError*>(&error)) {

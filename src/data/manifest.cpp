@@ -18,9 +18,9 @@ namespace fs = std::filesystem;
 struct SplitOptions : Options {
   std::vector<int64_t> train, val, test;
   void visit(OptionVisitor& v) override {
-    v("train", train, "first and one past the last byte of the training split", at_least(0));
-    v("val", val, "the same of the validation split", at_least(0));
-    v("test", test, "the same of the test split; may be empty", at_least(0));
+    v("train", train, "Gives the first byte of the training split, and one past its last.", at_least(0));
+    v("val", val, "Gives the same of the validation split.", at_least(0));
+    v("test", test, "Gives the same of the test split, which may be empty.", at_least(0));
   }
 };
 
@@ -30,17 +30,18 @@ struct ManifestOptions : Options {
   std::vector<std::string> sources;
   ConfigNode splits;
   void visit(OptionVisitor& v) override {
-    v("version", version, "version of the manifest's format", between(1, 1));
-    v("name", name, "the corpus' name");
-    v("title", title, "one line for people");
-    v("license", license, "under which terms the text may be used");
-    v("file", file, "the text, relative to the manifest");
-    v("bytes", bytes, "size of the text", at_least(1));
-    v("sha256", sha256, "digest of the text, 64 lower-case hexadecimal digits");
-    v("splits", splits, "train, val and test as [begin, end) in bytes, which tile the text");
-    v("document_separator", document_separator, "a document starts after each occurrence; empty: one document");
-    v("fetch", fetch, "the command that gets the text");
-    v("sources", sources, "where the text comes from, for people");
+    v("version", version, "Says which version of the manifest's format it is.", between(1, 1));
+    v("name", name, "Names the corpus.");
+    v("title", title, "Describes it in one line, for people.");
+    v("license", license, "Says under which terms the text may be used.");
+    v("file", file, "Names the text, relative to the manifest.");
+    v("bytes", bytes, "Gives the size of the text.", at_least(1));
+    v("sha256", sha256, "Gives the digest of the text, 64 lower-case hexadecimal digits.");
+    v("splits", splits, "Gives train, val and test as [begin, end) in bytes, which tile the text.");
+    v("document_separator", document_separator,
+      "Separates documents: one starts after each occurrence; empty: one document.");
+    v("fetch", fetch, "Gives the command that gets the text.");
+    v("sources", sources, "Says where the text comes from, for people.");
   }
 };
 

@@ -17,10 +17,10 @@ struct MlpOptions final : Options {
   std::string activation = "gelu";
   bool bias = false;
   void visit(OptionVisitor& v) override {
-    v("expand", expand, "Inner width as a multiple of the model width.", between(0.01, 64));
-    v("activation", activation, "f. gelu is the exact form, gelu_tanh its approximation, relu2 = relu(x)^2.",
+    v("expand", expand, "Sets the inner width, as a multiple of the model width.", between(0.01, 64));
+    v("activation", activation, "Chooses f. gelu is the exact form, gelu_tanh its approximation, relu2 = relu(x)^2.",
       {"gelu", "gelu_tanh", "relu", "relu2", "silu"});
-    v("bias", bias, "Learned offsets in both layers.");
+    v("bias", bias, "Adds learned offsets in both layers.");
   }
 };
 

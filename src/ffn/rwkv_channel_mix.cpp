@@ -19,7 +19,7 @@ namespace {
 struct RwkvChannelMixOptions final : Options {
   double expand = 3.5;
   void visit(OptionVisitor& v) override {
-    v("expand", expand, "Inner width as a multiple of the model width.", between(0.01, 64));
+    v("expand", expand, "Sets the inner width, as a multiple of the model width.", between(0.01, 64));
   }
 };
 

@@ -16,9 +16,10 @@ struct SwigluOptions final : Options {
   double expand = 8.0 / 3;
   int64_t multiple_of = 1;
   void visit(OptionVisitor& v) override {
-    v("expand", expand, "Inner width as a multiple of the model width; 8/3 has the parameters of an mlp with 4.",
+    v("expand", expand,
+      "Sets the inner width, as a multiple of the model width; 8/3 has the parameters of an mlp with 4.",
       between(0.01, 64));
-    v("multiple_of", multiple_of, "The inner width is rounded up to a multiple of this.", between(1, 4096));
+    v("multiple_of", multiple_of, "Rounds the inner width up to a multiple of this.", between(1, 4096));
   }
 };
 

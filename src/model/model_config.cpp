@@ -13,24 +13,25 @@
 namespace effllm {
 
 void InitOptions::visit(OptionVisitor& v) {
-  v("std", std, "Standard deviation of all hidden weights, instead of each mechanism's own initialisation.",
+  v("std", std, "Sets the standard deviation of all hidden weights, in place of each mechanism's own initialisation.",
     between(0, 10));
-  v("scale_residual", scale_residual, "With std: weights into the residual stream start smaller by sqrt(2 layers).");
+  v("scale_residual", scale_residual, "With std: starts weights into the residual stream smaller by sqrt(2 layers).");
 }
 
 void ModelOptions::visit(OptionVisitor& v) {
-  v("d_model", d_model, "Width of the residual stream.", between(1, 65536));
-  v("positions", positions, "Learned positions added to the embedding, or none (the mixers know order).",
+  v("d_model", d_model, "Sets the width of the residual stream.", between(1, 65536));
+  v("positions", positions, "Adds learned positions to the embedding, or none (the mixers know order).",
     {"none", "learned"});
-  v("tie_embeddings", tie_embeddings, "The output head shares the weights of the embedding.");
-  v("dropout", dropout, "Of the embedding and of what each mixer and channel mixer adds to the stream.",
-    between(0, 0.99));
-  v("max_tokens", max_tokens, "Longest sequence that learned positions cover (default: train.context).",
+  v("tie_embeddings", tie_embeddings, "Lets the output head share the weights of the embedding.");
+  v("dropout", dropout,
+    "Sets the dropout of the embedding and of what each mixer and channel mixer adds to the stream.", between(0, 0.99));
+  v("max_tokens", max_tokens,
+    "Sets the longest sequence that learned positions cover, in tokens; default: train.context.",
     between(1, kMostTokens));
-  v("final_norm", final_norm, "The norm before the head (default: that of the layers).");
-  v("init", init, "Initialisation of all hidden weights: {std: 0.02} is GPT-2's.");
-  v("block", block, "Defaults of every layer: norm, ffn.");
-  v("layers", layers, "The layers, in order: {mixer, ffn, norm, id}, {repeat, of}, or {use: id}.");
+  v("final_norm", final_norm, "Describes the norm before the head; default: that of the layers.");
+  v("init", init, "Says how all hidden weights start: {std: 0.02} is GPT-2's.");
+  v("block", block, "Holds the defaults of every layer: norm, mixer, ffn.");
+  v("layers", layers, "Lists the layers in order: {mixer, ffn, norm, id}, {repeat, of}, or {use: id}.");
 }
 
 namespace {
@@ -40,13 +41,13 @@ struct LayerOptions final : Options {
   std::string id, use;
   std::optional<int64_t> repeat;
   void visit(OptionVisitor& v) override {
-    v("mixer", mixer, "The sequence mixer.");
-    v("ffn", ffn, "The channel mixer; `none` leaves it out.");
-    v("norm", norm, "The norm before each of them.");
-    v("id", id, "A name for `use`.");
-    v("use", use, "The id of an earlier layer whose weights this one shares.");
-    v("repeat", repeat, "How often `of` follows itself.", between(1, 10000));
-    v("of", of, "The layers that `repeat` repeats.");
+    v("mixer", mixer, "Chooses the sequence mixer.");
+    v("ffn", ffn, "Chooses the channel mixer; `none` leaves it out.");
+    v("norm", norm, "Describes the norm before each of them.");
+    v("id", id, "Names the layer, for `use`.");
+    v("use", use, "Names an earlier layer by its id; this one shares its weights.");
+    v("repeat", repeat, "Says how many times the layers of `of` stand here.", between(1, 10000));
+    v("of", of, "Lists the layers that `repeat` repeats.");
   }
 };
 
@@ -185,9 +186,9 @@ class LayerReader {
 struct BlockOptions final : Options {
   ConfigNode norm, ffn, mixer;
   void visit(OptionVisitor& v) override {
-    v("norm", norm, "The norm before each mixer and channel mixer.");
-    v("mixer", mixer, "The mixer of layers that name none.");
-    v("ffn", ffn, "The channel mixer of layers that name none.");
+    v("norm", norm, "Describes the norm before each mixer and channel mixer.");
+    v("mixer", mixer, "Chooses the mixer of layers that name none.");
+    v("ffn", ffn, "Chooses the channel mixer of layers that name none.");
   }
 };
 

@@ -5,9 +5,9 @@
 namespace effllm {
 
 void NormOptions::visit(OptionVisitor& v) {
-  v("type", type, "Root mean square, or mean and variance.", {"rms_norm", "layer_norm"});
-  v("eps", eps, "Added under the root.", between(0, 1));
-  v("bias", bias, "A learned offset (layer_norm only).");
+  v("type", type, "Chooses the norm: by the root mean square, or by mean and variance.", {"rms_norm", "layer_norm"});
+  v("eps", eps, "Is added under the root.", between(0, 1));
+  v("bias", bias, "Adds a learned offset (layer_norm only).");
 }
 
 Norm::Norm(const NormOptions& o, const Scope& s, int64_t width)

@@ -22,18 +22,20 @@ struct MuonOptions final : Options {
   std::string coefficients = "quintic", adjust_lr = "original";
   std::optional<double> adamw_lr;
   void visit(OptionVisitor& v) override {
-    v("adamw_lr", adamw_lr, "Learning rate of what AdamW takes: all but matrices between hidden features; default: lr.",
+    v("adamw_lr", adamw_lr,
+      "Sets the learning rate of what AdamW takes, which is all but matrices between hidden features; default: lr.",
       between(0, 100));
-    v("momentum", momentum, "Decay of the mean of gradients.", between(0, 0.99999));
-    v("nesterov", nesterov, "Look ahead: the mean as the same gradient once more would make it.");
-    v("iterations", iterations, "Steps of the iteration that makes it orthogonal.", between(1, 99));
-    v("coefficients", coefficients, "Of the iteration: one polynomial for all steps, or the best for each.",
+    v("momentum", momentum, "Sets the decay of the mean of gradients, a factor a step.", between(0, 0.99999));
+    v("nesterov", nesterov, "Looks ahead: takes the mean as the same gradient once more would make it.");
+    v("iterations", iterations, "Sets the steps of the iteration that makes a matrix orthogonal.", between(1, 99));
+    v("coefficients", coefficients,
+      "Chooses the polynomials of the iteration: one for all steps, or the best for each.",
       {"quintic", "polar_express"});
-    v("norm_eps", norm_eps, "Least norm that a matrix is divided by (polar_express: added to its norm).",
+    v("norm_eps", norm_eps, "Sets the least norm that a matrix is divided by; polar_express adds it to the norm.",
       between(1e-20, 1));
     v("adjust_lr", adjust_lr,
-      "Factor on lr by shape: sqrt(max(1, rows/columns)), or 0.2 sqrt(max(rows, columns)), with which lr and decay of "
-      "AdamW suit.",
+      "Chooses the factor on lr by shape: sqrt(max(1, rows/columns)), or 0.2 sqrt(max(rows, columns)), with which lr "
+      "and decay of AdamW suit.",
       {"original", "match_rms_adamw"});
   }
 };

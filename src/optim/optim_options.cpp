@@ -10,29 +10,30 @@ namespace {
 void visit_type(OptionVisitor& v, std::string& type) {
   std::vector<std::string_view> names;
   for (const OptimizerInfo* info : all_optimizers()) names.push_back(info->name);
-  v("type", type, "The optimizer.", names);
+  v("type", type, "Chooses the optimizer.", names);
 }
 
 }  // namespace
 
 void GroupOptions::visit(OptionVisitor& v) {
-  v("match", match, "Names of parameters: * any text, ? one character.");
-  v("lr", lr, "Learning rate of these, under the same schedule.", at_least(0));
-  v("weight_decay", weight_decay, "Weight decay of these.", at_least(0));
+  v("match", match, "Says by name which parameters these are: * stands for any text, ? for one character.");
+  v("lr", lr, "Sets the learning rate of these, under the same schedule; without it they keep theirs.", at_least(0));
+  v("weight_decay", weight_decay, "Sets the weight decay of these; without it they keep theirs.", at_least(0));
 }
 
 void OptimType::visit(OptionVisitor& v) { visit_type(v, type); }
 
 void OptimOptions::visit(OptionVisitor& v) {
   visit_type(v, type);
-  v("lr", lr, "Base learning rate.", between(0, 100));
-  v("beta1", beta1, "Decay of the mean of gradients.", between(0, 0.99999));
-  v("beta2", beta2, "Decay of the mean of squared gradients.", between(0, 0.9999999));
-  v("eps", eps, "Added to the root of the second moment.", between(0, 1));
-  v("weight_decay", weight_decay, "Decay of matrices, per step lr * weight_decay.", between(0, 100));
-  v("clip", clip, "Largest norm of the whole gradient; 0 switches clipping off.", at_least(0));
-  v("schedule", schedule, "Learning-rate schedule: {type, warmup, final_lr}.");
-  v("groups", groups, "Exceptions by name: [{match: \"*.bias\", lr: 1e-4, weight_decay: 0}].");
+  v("lr", lr, "Sets the learning rate, which the schedule scales.", between(0, 100));
+  v("beta1", beta1, "Sets the decay of the mean of gradients, a factor a step.", between(0, 0.99999));
+  v("beta2", beta2, "Sets the decay of the mean of squared gradients, a factor a step.", between(0, 0.9999999));
+  v("eps", eps, "Is added to the root of the second moment.", between(0, 1));
+  v("weight_decay", weight_decay, "Sets the decay of matrices: a step takes lr * weight_decay of each weight away.",
+    between(0, 100));
+  v("clip", clip, "Sets the largest norm of the whole gradient; 0 switches clipping off.", at_least(0));
+  v("schedule", schedule, "Describes the learning rate over the run: {type, warmup, final_lr}.");
+  v("groups", groups, "Makes exceptions by name: [{match: \"*.bias\", lr: 1e-4, weight_decay: 0}].");
   const OptimizerInfo& info = find_optimizer(type, mark);
   own = info.options ? info.options(own.get()) : nullptr;  // a copy: other configurations may share what was there
   if (own) own->visit(v);

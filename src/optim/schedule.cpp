@@ -15,9 +15,9 @@ constexpr NamedInfo kAll[] = {
 }  // namespace
 
 void ScheduleOptions::visit(OptionVisitor& v) {
-  v("type", type, "Shape after warm-up.", {"constant", "cosine"});
-  v("warmup", warmup, "Steps of linear warm-up.", at_least(0));
-  v("final_lr", final_lr, "Where cosine ends, as a fraction of lr.", between(0, 1));
+  v("type", type, "Chooses the shape after warm-up.", {"constant", "cosine"});
+  v("warmup", warmup, "Sets the steps of linear warm-up.", at_least(0));
+  v("final_lr", final_lr, "Says where cosine ends, as a fraction of lr.", between(0, 1));
 }
 
 double schedule_factor(const ScheduleOptions& o, int64_t step, double progress) {

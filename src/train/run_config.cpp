@@ -28,14 +28,15 @@ struct Root final : Options {
   int64_t version = kCheckpointVersion;
   ConfigNode model, objective, data, optim, train, eval;
   void visit(OptionVisitor& v) override {
-    v("version", version, "Of this format; 1: with the defaults of version 1.", between(1, kCheckpointVersion));
-    v("name", name, "Of the run folder; default: the file's name.");
-    v("model", model, "The model.");
-    v("objective", objective, "What is optimised.");
-    v("data", data, "The corpus and the order of its tokens.");
-    v("optim", optim, "The optimizer and its schedule.");
-    v("train", train, "Batch, horizon, intervals.");
-    v("eval", eval, "How validation is done.");
+    v("version", version, "Says which version of this format it is; 1 has the defaults of version 1.",
+      between(1, kCheckpointVersion));
+    v("name", name, "Names the run folder; default: the file's name.");
+    v("model", model, "Describes the model.");
+    v("objective", objective, "Chooses what is optimised.");
+    v("data", data, "Chooses the corpus and the order of its tokens.");
+    v("optim", optim, "Chooses the optimizer and its schedule.");
+    v("train", train, "Sets batch, horizon and intervals.");
+    v("eval", eval, "Says how validation is done.");
   }
 };
 
@@ -103,54 +104,60 @@ void check_together(const RunConfig& c, Sections read, const Mark& name, Diagnos
 }  // namespace
 
 void DataOptions::visit(OptionVisitor& v) {
-  v("corpus", corpus, "Name of a manifest (data/<name>.yaml) or a path to one.");
-  v("tokenizer", tokenizer, "How text becomes tokens.", {"byte", "char"});
-  v("order", order, "Which tokens a step sees.", {"random_windows", "shuffled_windows", "streams"});
-  v("reset", reset, "document: nothing is carried over a document's start, whose first token carries no loss.",
+  v("corpus", corpus, "Gives the name of a manifest (data/<name>.yaml) or a path to one.");
+  v("tokenizer", tokenizer, "Says how text becomes tokens.", {"byte", "char"});
+  v("order", order, "Says which tokens a step sees.", {"random_windows", "shuffled_windows", "streams"});
+  v("reset", reset, "With document, carries nothing over a document's start, whose first token carries no loss.",
     {"none", "document"});
-  v("seed", seed, "Of the order.", at_least(0));
+  v("seed", seed, "Seeds the order.", at_least(0));
 }
 
-void ObjectiveOptions::visit(OptionVisitor& v) { v("type", type, "What is optimised.", {"next_token"}); }
+void ObjectiveOptions::visit(OptionVisitor& v) { v("type", type, "Chooses what is optimised.", {"next_token"}); }
 
 void TrainOptions::visit(OptionVisitor& v) {
-  v("batch", batch, "Sequences of a step.", between(1, 1 << 20));
-  v("context", context, "Tokens of a sequence.", between(1, 1 << 24));
-  v("seed", seed, "Of initial weights and dropout.", at_least(0));
-  v("max_steps", max_steps, "Horizon in steps.", at_least(1));
-  v("max_tokens", max_tokens, "Horizon in tokens.", at_least(1));
-  v("max_epochs", max_epochs, "Horizon in passes over the training split.", at_least(1e-6));
-  v("max_flops", max_flops, "Horizon in counted floating-point operations, those of train.recompute left out.",
-    at_least(1));
-  v("max_time", max_time, "Horizon in seconds of training.", at_least(0.1));
-  v("lanes", lanes, "Sums that gradients are added up in; a multiple of what should share the work. 0: chosen.",
+  v("batch", batch, "Sets the sequences of a step.", between(1, 1 << 20));
+  v("context", context, "Sets the tokens of a sequence.", between(1, 1 << 24));
+  v("seed", seed, "Seeds initial weights and dropout.", at_least(0));
+  v("max_steps", max_steps, "Ends the run after so many steps.", at_least(1));
+  v("max_tokens", max_tokens, "Ends the run after so many tokens.", at_least(1));
+  v("max_epochs", max_epochs, "Ends the run after so many passes over the training split.", at_least(1e-6));
+  v("max_flops", max_flops,
+    "Ends the run after so many counted floating-point operations, those of train.recompute left out.", at_least(1));
+  v("max_time", max_time, "Ends the run after so many seconds of training.", at_least(0.1));
+  v("lanes", lanes,
+    "Sets how many sums gradients are added up in, a multiple of what should share the work; 0: the program chooses.",
     between(0, 4096));
   v("shard_tokens", shard_tokens,
-    "Tokens that one thread takes at a time. 0: 512, more where mixers want sequences together.", between(0, 1 << 24));
-  v("carry_state", carry_state, "Rows keep their state from step to step (truncated backpropagation through time).");
+    "Sets how many tokens one thread takes at a time; 0: 512, or more where mixers want sequences together.",
+    between(0, 1 << 24));
+  v("carry_state", carry_state,
+    "Keeps the state of each row from step to step (truncated backpropagation through time).");
   v("recompute", recompute,
-    "block: keep what goes into each block and nothing else, run it again in backward: the same numbers from less "
-    "memory, with a forward pass of the blocks more.",
+    "With block, keeps what goes into each block and nothing else, and runs the block again in backward: the same "
+    "numbers from less memory, with a forward pass of the blocks more.",
     {"none", "block"});
-  v("nonfinite", nonfinite, "skip: leave such a step out, stop at the fourth in a row. abort: stop at the first.",
+  v("nonfinite", nonfinite,
+    "Says what becomes of a step that is not finite: skip leaves it out and stops at the fourth in a row, abort stops "
+    "at the first.",
     {"skip", "abort"});
-  v("log_every", log_every, "Steps between rows of the journal.", at_least(1));
-  v("eval_every", eval_every, "Steps between evaluations; 0: at the end only.", at_least(0));
-  v("save_every", save_every, "Steps between checkpoints; 0: at evaluations and the end.", at_least(0));
-  v("save_seconds", save_seconds, "Seconds after which a checkpoint is due in any case; 0: never.", at_least(0));
-  v("keep", keep, "Checkpoints kept beside the best.", at_least(2));
-  v("sample_every", sample_every, "Steps between samples; 0: at the end only.", at_least(0));
+  v("log_every", log_every, "Sets the steps between rows of the journal.", at_least(1));
+  v("eval_every", eval_every, "Sets the steps between evaluations; 0: at the end only.", at_least(0));
+  v("save_every", save_every, "Sets the steps between checkpoints; 0: at evaluations and the end.", at_least(0));
+  v("save_seconds", save_seconds, "Sets the seconds after which a checkpoint is due in any case; 0: never.",
+    at_least(0));
+  v("keep", keep, "Sets how many checkpoints are kept beside the best.", at_least(2));
+  v("sample_every", sample_every, "Sets the steps between samples; 0: at the end only.", at_least(0));
 }
 
 void EvalSection::visit(OptionVisitor& v) {
-  v("protocol", protocol, "How the split is cut up (`effllm list protocols`).", {"windows", "sliding", "carried"});
-  v("split", split, "Of the corpus.", {"train", "val", "test"});
-  v("tokens", tokens, "Tokens of a window; default train.context.", between(1, kMostTokens));
-  v("stride", stride, "Tokens between windows of `sliding`; default half a window.", between(1, kMostTokens));
-  v("max_tokens", max_tokens, "Evaluate only so much of the split; 0: all of it.", at_least(0));
-  v("prompt", prompt, "Of samples; default: a line break where the vocabulary has one, else its first symbol.");
-  v("sample_tokens", sample_tokens, "Length of samples; 0: none are written.", between(0, 1 << 24));
-  v("temperature", temperature, "Of samples; 0 takes the likeliest token.", between(0, 100));
+  v("protocol", protocol, "Says how the split is cut up (`effllm list protocols`).", {"windows", "sliding", "carried"});
+  v("split", split, "Chooses the split of the corpus.", {"train", "val", "test"});
+  v("tokens", tokens, "Sets the tokens of a window; default: train.context.", between(1, kMostTokens));
+  v("stride", stride, "Sets the tokens between windows of `sliding`; default: half a window.", between(1, kMostTokens));
+  v("max_tokens", max_tokens, "Evaluates only so many tokens of the split; 0: all of it.", at_least(0));
+  v("prompt", prompt, "Begins the samples; default: a line break where the vocabulary has one, else its first symbol.");
+  v("sample_tokens", sample_tokens, "Sets the tokens of a sample; 0: none are written.", between(0, 1 << 24));
+  v("temperature", temperature, "Divides the logits of samples; 0 takes the likeliest token.", between(0, 100));
 }
 
 std::vector<ConfigSection> all_sections() {

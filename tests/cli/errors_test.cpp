@@ -40,11 +40,12 @@ TEST_CASE("cli: an unknown command, flag or list is met with a suggestion and ex
 TEST_CASE("cli: what is wrong with a command line is said in sentences that name the command or flag") {
   const World w;
   for (const auto& [words, message] : std::vector<std::pair<std::vector<std::string>, std::string>>{
-           {{"train"}, "`effllm train` needs CONFIG: Configuration (YAML)\nSee `effllm train --help`"},
-           {{"export", "runs/r"}, "`effllm export` needs --output: Folder to write"},
-           {{"data", "prepare"}, "`effllm data prepare` needs FILE: The text"},
+           {{"train"},
+            "`effllm train` needs CONFIG. It gives the configuration, a YAML file.\nSee `effllm train --help`"},
+           {{"export", "runs/r"}, "`effllm export` needs --output. It names the folder to write."},
+           {{"data", "prepare"}, "`effllm data prepare` needs FILE. It names the text file."},
            {{"train", "tiny.yaml", "--threads", "0"}, "`--threads` must be an integer above 0, not `0`"},
-           {{"train", "tiny.yaml", "--set"}, "`--set` needs a value: Override a key"},
+           {{"train", "tiny.yaml", "--set"}, "`--set` needs a value. It overrides a key"},
            {{"train", "tiny.yaml", "--resume", "atuo"}, "`--resume` must be auto, not `atuo`. Did you mean `auto`?"},
            {{"generate", "runs/r", "-n", "1e3"}, "must be an integer above 0, not `1e3`; write 1000"},
            {{"generate", "runs/r", "--top-k", "many"}, "`--top-k` takes an integer that 64 bits can hold, not `many`"},

@@ -80,7 +80,7 @@ TEST_CASE("cli train: eval.sample_tokens 0 writes no samples, and what only they
   CHECK_MESSAGE(r.code == 0, r.err);
   CHECK(fs::is_empty(w.scratch.path / "runs/tiny/samples"));
   CHECK(w.effllm({"check", "tiny.yaml", "--set", "eval.sample_tokens=-1"}).code == 2);
-  CHECK(has(w.effllm({"list", "options"}).out, "Length of samples; 0: none are written."));
+  CHECK(has(w.effllm({"list", "options"}).out, "Sets the tokens of a sample; 0: none are written."));
 }
 
 TEST_CASE("cli train, data prepare: what is suggested next works") {

@@ -28,17 +28,18 @@ struct AttentionYaml final : Options {
   double rope_theta = 10000, dropout = 0;
   bool qk_norm = false, bias = false;
   void visit(OptionVisitor& v) override {
-    v("heads", heads, "Query heads.", between(1, 1024));
-    v("kv_heads", kv_heads, "Key-value heads, a divisor of heads (default: heads).", between(1, 1024));
-    v("head_dim", head_dim, "Width of a head (default: d_model / heads).", between(1, 4096));
-    v("position", position, "How order is known; learned positions are an option of the model.",
+    v("heads", heads, "Sets the number of query heads.", between(1, 1024));
+    v("kv_heads", kv_heads, "Sets the number of key-value heads, a divisor of heads; default: heads.",
+      between(1, 1024));
+    v("head_dim", head_dim, "Sets the width of a head; default: d_model / heads.", between(1, 4096));
+    v("position", position, "Says how order is known; learned positions are an option of the model.",
       {"rope", "alibi", "none"});
-    v("rope_theta", rope_theta, "Base of the rotary frequencies.", at_least(1));
-    v("window", window, "Tokens that are seen, the own one included; 0: all.", between(0, kMostTokens));
-    v("sinks", sinks, "First tokens that stay visible beside the window.", between(0, kMostTokens));
-    v("qk_norm", qk_norm, "RMS norm of q and k per head, before positions.");
-    v("bias", bias, "Learned offsets in the projections.");
-    v("dropout", dropout, "Of the attention probabilities.", between(0, 0.99));
+    v("rope_theta", rope_theta, "Sets the base of the rotary frequencies.", at_least(1));
+    v("window", window, "Sets how many tokens are seen, the own one included; 0 is all.", between(0, kMostTokens));
+    v("sinks", sinks, "Sets how many first tokens stay visible beside the window.", between(0, kMostTokens));
+    v("qk_norm", qk_norm, "Puts an RMS norm on q and k of each head, before positions.");
+    v("bias", bias, "Adds learned offsets in the projections.");
+    v("dropout", dropout, "Sets the dropout of the attention probabilities.", between(0, 0.99));
   }
 };
 

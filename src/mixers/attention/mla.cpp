@@ -33,14 +33,17 @@ struct MlaOptions final : Options {
   std::optional<int64_t> kv_rank, nope_dim, rope_dim, v_dim;
   double rope_theta = 10000;
   void visit(OptionVisitor& v) override {
-    v("heads", heads, "Heads.", between(1, 1024));
-    v("q_rank", q_rank, "Width of a latent vector for the queries; 0: they come from x.", between(0, 65536));
-    v("kv_rank", kv_rank, "Width of the latent vector of keys and values (default: d_model / 2).", between(1, 65536));
-    v("nope_dim", nope_dim, "Columns of a head's key without position (default: d_model / heads).", between(1, 4096));
-    v("rope_dim", rope_dim, "Columns of the rotated key that heads share, even (default: nope_dim / 2).",
-      between(2, 4096));
-    v("v_dim", v_dim, "Columns of a head's value (default: d_model / heads).", between(1, 4096));
-    v("rope_theta", rope_theta, "Base of the rotary frequencies.", at_least(1));
+    v("heads", heads, "Sets the number of heads.", between(1, 1024));
+    v("q_rank", q_rank, "Sets the width of a latent vector for the queries; with 0 they come from x.",
+      between(0, 65536));
+    v("kv_rank", kv_rank, "Sets the width of the latent vector of keys and values; default: d_model / 2.",
+      between(1, 65536));
+    v("nope_dim", nope_dim, "Sets the columns of a head's key without position; default: d_model / heads.",
+      between(1, 4096));
+    v("rope_dim", rope_dim,
+      "Sets the columns of the rotated key that heads share, an even number; default: nope_dim / 2.", between(2, 4096));
+    v("v_dim", v_dim, "Sets the columns of a head's value; default: d_model / heads.", between(1, 4096));
+    v("rope_theta", rope_theta, "Sets the base of the rotary frequencies.", at_least(1));
   }
 };
 

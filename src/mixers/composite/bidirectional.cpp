@@ -16,8 +16,8 @@ struct BidirectionalOptions final : Options {
   ConfigNode of = mechanism("min_gru");
   bool tie = false;
   void visit(OptionVisitor& v) override {
-    v("of", of, "The mixer, with a `type` and its options; it runs causally, in both directions.");
-    v("tie", tie, "Both directions share weights.");
+    v("of", of, "Holds the mixer, with a `type` and its options; it runs causally, in both directions.");
+    v("tie", tie, "Lets both directions share weights.");
   }
   std::vector<ConfigNode*> nested() override { return {&of}; }
 };

@@ -19,7 +19,7 @@ struct ParallelOptions final : Options {
   std::vector<ConfigNode> branches = {mechanism("attention"), mechanism("gla")};
   double norm_eps = 1e-6;
   void visit(OptionVisitor& v) override {
-    v("branches", branches, "Mixers, each with a `type` and its options.");
+    v("branches", branches, "Lists the mixers, each with a `type` and its options.");
     visit_norm_eps(v, norm_eps);
   }
   std::vector<ConfigNode*> nested() override {

@@ -40,11 +40,13 @@ struct GatedDeltaOptions final : Options {
   bool negative_eigenvalues = false;
   AugmentOptions augment;
   void visit(OptionVisitor& v) override {
-    v("heads", heads, "Heads; they share out key and value width.", between(1, 1024));
-    v("expand_k", expand_k, "Key width as a multiple of the model width.", between(0.01, 16));
-    v("expand_v", expand_v, "Value width as a multiple of the model width.", between(0.01, 16));
-    v("conv", conv, "Width of a causal depthwise convolution over q, k and v; 0 for none.", between(0, 64));
-    v("negative_eigenvalues", negative_eigenvalues, "beta up to 2 instead of 1: a key may turn what it held around.");
+    v("heads", heads, "Sets the number of heads; they share out key and value width.", between(1, 1024));
+    v("expand_k", expand_k, "Sets the key width, as a multiple of the model width.", between(0.01, 16));
+    v("expand_v", expand_v, "Sets the value width, as a multiple of the model width.", between(0.01, 16));
+    v("conv", conv, "Sets the width of a causal depthwise convolution over q, k and v, in tokens; 0 leaves it out.",
+      between(0, 64));
+    v("negative_eigenvalues", negative_eigenvalues,
+      "Lets beta reach 2 instead of 1: a key may turn what it held around.");
     augment.visit(v);
   }
 };

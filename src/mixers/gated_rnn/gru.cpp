@@ -19,7 +19,7 @@ namespace {
 struct GruOptions final : Options {
   double expand = 1;
   void visit(OptionVisitor& v) override {
-    v("expand", expand, "State width as a multiple of the model width.", between(0.01, 16));
+    v("expand", expand, "Sets the state width, as a multiple of the model width.", between(0.01, 16));
   }
 };
 

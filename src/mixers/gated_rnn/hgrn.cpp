@@ -28,7 +28,7 @@ constexpr double kInitStd = 0.02;
 struct HgrnOptions final : Options {
   double expand = 1;
   void visit(OptionVisitor& v) override {
-    v("expand", expand, "State width as a multiple of the model width; the same in all HGRN layers.",
+    v("expand", expand, "Sets the state width, as a multiple of the model width; it is the same in all HGRN layers.",
       between(0.01, 16));
   }
 };

@@ -29,7 +29,7 @@ struct Hgrn2Options final : Options {
   std::optional<int64_t> head_dim;
   void visit(OptionVisitor& v) override {
     v("head_dim", head_dim,
-      "Columns of a head and rows of its state, a divisor of d_model (default: 128, or d_model if less).",
+      "Sets the columns of a head and the rows of its state, a divisor of d_model; default: 128, or d_model if less.",
       between(1, 4096));
   }
 };

@@ -19,9 +19,9 @@ namespace {
 struct LstmOptions final : Options {
   double expand = 1, forget_bias = 1;
   void visit(OptionVisitor& v) override {
-    v("expand", expand, "State width as a multiple of the model width.", between(0.01, 16));
+    v("expand", expand, "Sets the state width, as a multiple of the model width.", between(0.01, 16));
     v("forget_bias", forget_bias,
-      "Added to the initial bias of the forget gate: above 0, memories last from the start.", between(-100, 100));
+      "Is added to the initial bias of the forget gate: above 0, memories last from the start.", between(-100, 100));
   }
 };
 

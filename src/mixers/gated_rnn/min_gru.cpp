@@ -22,9 +22,10 @@ struct MinGruOptions final : Options {
   std::string candidate = "g";
   int64_t conv = 0;
   void visit(OptionVisitor& v) override {
-    v("expand", expand, "State width as a multiple of the model width.", between(0.01, 16));
-    v("candidate", candidate, "g(W_h x), positive, or W_h x itself.", {"g", "linear"});
-    v("conv", conv, "Width of a causal depthwise convolution in front; 0 for none.", between(0, 64));
+    v("expand", expand, "Sets the state width, as a multiple of the model width.", between(0.01, 16));
+    v("candidate", candidate, "Chooses the candidate: g(W_h x), which is positive, or W_h x itself.", {"g", "linear"});
+    v("conv", conv, "Sets the width of a causal depthwise convolution in front, in tokens; 0 leaves it out.",
+      between(0, 64));
   }
 };
 

@@ -29,9 +29,10 @@ struct RgLruOptions final : Options {
   double expand = 1;
   int64_t blocks = 4, conv = 4;
   void visit(OptionVisitor& v) override {
-    v("expand", expand, "State width as a multiple of the model width.", between(0.01, 16));
-    v("blocks", blocks, "Diagonal blocks of the two gates' matrices, a divisor of the state width.", between(1, 4096));
-    v("conv", conv, "Width of the causal depthwise convolution in front.", between(2, 64));
+    v("expand", expand, "Sets the state width, as a multiple of the model width.", between(0.01, 16));
+    v("blocks", blocks, "Sets the number of diagonal blocks of the two gates' matrices, a divisor of the state width.",
+      between(1, 4096));
+    v("conv", conv, "Sets the width of the causal depthwise convolution in front, in tokens.", between(2, 64));
   }
 };
 

@@ -31,14 +31,16 @@ struct GlaOptionsYaml final : Options {
   std::string gate = "key";
   AugmentOptions augment;
   void visit(OptionVisitor& v) override {
-    v("heads", heads, "Heads; they share out key and value width.", between(1, 1024));
-    v("expand_k", expand_k, "Key width as a multiple of the model width.", between(0.01, 16));
-    v("expand_v", expand_v, "Value width as a multiple of the model width.", between(0.01, 16));
-    v("gate", gate, "Decay per key channel, or one per head.", {"key", "head"});
-    v("gate_rank", gate_rank, "Rank of the projection to the decays (gate: key).", between(1, 4096));
+    v("heads", heads, "Sets the number of heads; they share out key and value width.", between(1, 1024));
+    v("expand_k", expand_k, "Sets the key width, as a multiple of the model width.", between(0.01, 16));
+    v("expand_v", expand_v, "Sets the value width, as a multiple of the model width.", between(0.01, 16));
+    v("gate", gate, "Chooses a decay for each key channel, or one a head.", {"key", "head"});
+    v("gate_rank", gate_rank, "Sets the rank of the projection to the decays (gate: key).", between(1, 4096));
     v("gate_temperature", gate_temperature, "Divides the log decay: the larger, the longer the memory.",
       between(0.01, 1e6));
-    v("conv", conv, "Width of a causal depthwise convolution with SiLU over q, k and v; 0 for none.", between(0, 64));
+    v("conv", conv,
+      "Sets the width of a causal depthwise convolution with SiLU over q, k and v, in tokens; 0 leaves it out.",
+      between(0, 64));
     visit_norm_eps(v, norm_eps);
     augment.visit(v);
   }

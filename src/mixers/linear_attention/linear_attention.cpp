@@ -25,8 +25,8 @@ struct LinearAttentionOptions final : Options {
   bool normalize = true;
   AugmentOptions augment;
   void visit(OptionVisitor& v) override {
-    v("heads", heads, "Heads; they share out the model width.", between(1, 1024));
-    v("normalize", normalize, "Divide by the sum of the weights; false: an RMS norm per head instead.");
+    v("heads", heads, "Sets the number of heads; they share out the model width.", between(1, 1024));
+    v("normalize", normalize, "Divides by the sum of the weights; false puts an RMS norm on each head instead.");
     augment.visit(v);
   }
 };

@@ -40,15 +40,15 @@ struct LinearizedYaml final : Options {
   std::string scores = "laplace";
   bool token_shift = true, local = true, global = true;
   void visit(OptionVisitor& v) override {
-    v("expand", expand, "Value width as a multiple of the model width.", between(0.01, 16));
-    v("query_key_dim", query_key_dim, "Width of queries and keys.", between(1, 4096));
-    v("group", group, "Tokens in a group.", between(2, 1 << 20));
-    v("scores", scores, "How a key counts inside a group.", {"laplace", "relu2"});
-    v("token_shift", token_shift, "Half of the channels come one token late.");
-    v("taps", taps, "Tokens that the filter of the values sees; 0: no filter.", between(0, 1024));
-    v("local", local, "Attention inside the group.");
-    v("global", global, "Linear attention to the groups before.");
-    v("rotary_dim", rotary_dim, "Channels of queries and keys that RoPE turns, at most all; 0: none.",
+    v("expand", expand, "Sets the value width, as a multiple of the model width.", between(0.01, 16));
+    v("query_key_dim", query_key_dim, "Sets the width of queries and keys.", between(1, 4096));
+    v("group", group, "Sets how many tokens make a group.", between(2, 1 << 20));
+    v("scores", scores, "Chooses how a key counts inside a group.", {"laplace", "relu2"});
+    v("token_shift", token_shift, "Lets half of the channels come one token late.");
+    v("taps", taps, "Sets how many tokens the filter of the values sees; 0 leaves it out.", between(0, 1024));
+    v("local", local, "Switches attention inside the group on.");
+    v("global", global, "Switches linear attention to the groups before on.");
+    v("rotary_dim", rotary_dim, "Sets how many channels of queries and keys RoPE turns, at most all; 0 is none.",
       between(0, 4096));
   }
 };

@@ -30,11 +30,12 @@ struct RetnetOptions final : Options {
   bool row_scale = true;
   AugmentOptions augment;
   void visit(OptionVisitor& v) override {
-    v("heads", heads, "Heads; they share out key and value width. Head h halves its memory every 22 * 2^h tokens.",
+    v("heads", heads,
+      "Sets the number of heads; they share out key and value width. Head h halves its memory every 22 * 2^h tokens.",
       between(1, 40));
-    v("expand_v", expand_v, "Value width as a multiple of the model width.", between(0.01, 16));
+    v("expand_v", expand_v, "Sets the value width, as a multiple of the model width.", between(0.01, 16));
     v("row_scale", row_scale,
-      "Divide what a token reads by the root of the sum of its decays; the norm undoes it, but for its eps.");
+      "Divides what a token reads by the root of the sum of its decays; the norm undoes it, but for its eps.");
     augment.visit(v);
   }
 };

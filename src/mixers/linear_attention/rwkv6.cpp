@@ -30,10 +30,10 @@ constexpr int64_t kParts = 5;  // w, k, v, r, g
 struct Rwkv6Options final : Options {
   int64_t head_dim = 64, shift_rank = 32, decay_rank = 64;
   void visit(OptionVisitor& v) override {
-    v("head_dim", head_dim, "Channels of a head.", between(1, 4096));
-    v("shift_rank", shift_rank, "Rank of the data-dependent token shift, for each of its five parts.",
+    v("head_dim", head_dim, "Sets the channels of a head.", between(1, 4096));
+    v("shift_rank", shift_rank, "Sets the rank of the data-dependent token shift, for each of its five parts.",
       between(1, 4096));
-    v("decay_rank", decay_rank, "Rank of the data-dependent decay.", between(1, 4096));
+    v("decay_rank", decay_rank, "Sets the rank of the data-dependent decay.", between(1, 4096));
   }
 };
 

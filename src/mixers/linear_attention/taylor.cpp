@@ -22,9 +22,9 @@ struct TaylorOptions final : Options {
   int64_t heads = 4, feature_dim = 16;
   AugmentOptions augment;
   void visit(OptionVisitor& v) override {
-    v("heads", heads, "Heads; they share out the value width.", between(1, 1024));
-    v("feature_dim", feature_dim, "Query and key channels f of a head; the state has 1 + f + f (f + 1) / 2 rows.",
-      between(1, 128));
+    v("heads", heads, "Sets the number of heads; they share out the value width.", between(1, 1024));
+    v("feature_dim", feature_dim,
+      "Sets the query and key channels f of a head; the state has 1 + f + f (f + 1) / 2 rows.", between(1, 128));
     augment.visit(v);
   }
 };

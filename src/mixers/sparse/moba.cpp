@@ -24,10 +24,10 @@ struct MobaYaml final : Options {
   int64_t heads = 4, block = 64, top_k = 3;
   double rope_theta = 10000;
   void visit(OptionVisitor& v) override {
-    v("heads", heads, "Heads, each with keys, values and choices of its own.", between(1, 1024));
-    v("block", block, "Keys in a block.", between(1, kMostTokens));
-    v("top_k", top_k, "Blocks that a token reads, its own included.", between(1, 4096));
-    v("rope_theta", rope_theta, "Base of the rotary frequencies.", at_least(1));
+    v("heads", heads, "Sets the number of heads, each with keys, values and choices of its own.", between(1, 1024));
+    v("block", block, "Sets the number of keys in a block.", between(1, kMostTokens));
+    v("top_k", top_k, "Sets how many blocks a token reads, its own included.", between(1, 4096));
+    v("rope_theta", rope_theta, "Sets the base of the rotary frequencies.", at_least(1));
   }
 };
 

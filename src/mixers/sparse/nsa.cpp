@@ -31,19 +31,21 @@ struct NsaYaml final : Options {
   std::optional<int64_t> head_dim, compress_hidden;
   double rope_theta = 10000;
   void visit(OptionVisitor& v) override {
-    v("heads", heads, "Query heads.", between(1, 1024));
-    v("kv_heads", kv_heads, "Key-value heads, a divisor of heads; the heads of a group read the same blocks.",
+    v("heads", heads, "Sets the number of query heads.", between(1, 1024));
+    v("kv_heads", kv_heads,
+      "Sets the number of key-value heads, a divisor of heads; the heads of a group read the same blocks.",
       between(1, 1024));
-    v("head_dim", head_dim, "Width of a head (default: d_model / heads).", between(1, 4096));
-    v("compress_block", compress_block, "Tokens in a block vector.", between(2, 1 << 20));
-    v("compress_stride", compress_stride, "Tokens from one block vector to the next, a divisor of both blocks.",
-      between(1, 1 << 20));
-    v("compress_hidden", compress_hidden, "Width of the hidden layer that makes block vectors (default: 2 head_dim).",
-      between(1, 65536));
-    v("select_block", select_block, "Keys in a block that is read in full.", between(1, kMostTokens));
-    v("select", select, "Blocks that are read in full, three of them always the same.", between(3, 4096));
-    v("window", window, "Tokens that are always seen, the own one included.", between(1, kMostTokens));
-    v("rope_theta", rope_theta, "Base of the rotary frequencies.", at_least(1));
+    v("head_dim", head_dim, "Sets the width of a head; default: d_model / heads.", between(1, 4096));
+    v("compress_block", compress_block, "Sets how many tokens make a block vector.", between(2, 1 << 20));
+    v("compress_stride", compress_stride,
+      "Sets the tokens from one block vector to the next, a divisor of both blocks.", between(1, 1 << 20));
+    v("compress_hidden", compress_hidden,
+      "Sets the width of the hidden layer that makes block vectors; default: 2 head_dim.", between(1, 65536));
+    v("select_block", select_block, "Sets the number of keys in a block that is read in full.",
+      between(1, kMostTokens));
+    v("select", select, "Sets how many blocks are read in full, three of them always the same.", between(3, 4096));
+    v("window", window, "Sets how many tokens are always seen, the own one included.", between(1, kMostTokens));
+    v("rope_theta", rope_theta, "Sets the base of the rotary frequencies.", at_least(1));
   }
 };
 

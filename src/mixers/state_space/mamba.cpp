@@ -35,10 +35,11 @@ struct MambaOptions final : Options {
   double expand = 2;
   int64_t state = 16, conv = 4, dt_rank = 0;
   void visit(OptionVisitor& v) override {
-    v("expand", expand, "Inner width as a multiple of the model width.", between(0.01, 16));
-    v("state", state, "States of each channel.", between(1, 256));
-    v("conv", conv, "Width of the causal depthwise convolution in front.", between(2, 64));
-    v("dt_rank", dt_rank, "Rank of the projection to step sizes; 0: a sixteenth of the model width, rounded up.",
+    v("expand", expand, "Sets the inner width, as a multiple of the model width.", between(0.01, 16));
+    v("state", state, "Sets the number of states of each channel.", between(1, 256));
+    v("conv", conv, "Sets the width of the causal depthwise convolution in front, in tokens.", between(2, 64));
+    v("dt_rank", dt_rank,
+      "Sets the rank of the projection to step sizes; 0 is a sixteenth of the model width, rounded up.",
       between(0, 4096));
   }
 };

@@ -31,11 +31,12 @@ struct Mamba2Options final : Options {
   double expand = 2;
   int64_t head_dim = 64, state = 128, groups = 1, conv = 4;
   void visit(OptionVisitor& v) override {
-    v("expand", expand, "Inner width as a multiple of the model width.", between(0.01, 16));
-    v("head_dim", head_dim, "Inner channels of a head.", between(1, 4096));
-    v("state", state, "Rows of a head's state: the width of B and C.", between(1, 4096));
-    v("groups", groups, "Groups of heads that share B and C.", between(1, 1024));
-    v("conv", conv, "Width of the causal depthwise convolution with SiLU over x, B and C.", between(2, 64));
+    v("expand", expand, "Sets the inner width, as a multiple of the model width.", between(0.01, 16));
+    v("head_dim", head_dim, "Sets the inner channels of a head.", between(1, 4096));
+    v("state", state, "Sets the rows of a head's state, which is the width of B and C.", between(1, 4096));
+    v("groups", groups, "Sets the number of groups of heads that share B and C.", between(1, 1024));
+    v("conv", conv, "Sets the width of the causal depthwise convolution with SiLU over x, B and C, in tokens.",
+      between(2, 64));
   }
 };
 

@@ -32,7 +32,7 @@ constexpr double kSlight = 0.01;  // what a mode may still remember of the first
 struct S4dOptions final : Options {
   int64_t state = 64;
   void visit(OptionVisitor& v) override {
-    v("state", state, "State of each channel in real numbers: twice the conjugate pairs.", between(2, 1024));
+    v("state", state, "Sets the state of each channel, in real numbers: twice the conjugate pairs.", between(2, 1024));
   }
 };
 

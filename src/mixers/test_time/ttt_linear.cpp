@@ -28,12 +28,14 @@ struct TttLinearOptions final : Options {
   double base_lr = 1, rope_theta = 10000;
   bool gate = true;
   void visit(OptionVisitor& v) override {
-    v("heads", heads, "Heads, each a linear model of its own.", between(1, 1024));
-    v("mini_batch", mini_batch, "Tokens that take their gradients at the same model.", between(1, 4096));
-    v("base_lr", base_lr, "Largest inner learning rate, before the division by the head width.", between(0, 1e6));
-    v("conv", conv, "Width of the causal depthwise convolutions that tell q from k.", between(2, 64));
-    v("gate", gate, "Multiply the output by gelu of a projection of the input.");
-    v("rope_theta", rope_theta, "Base of the rotary frequencies.", at_least(1));
+    v("heads", heads, "Sets the number of heads, each a linear model of its own.", between(1, 1024));
+    v("mini_batch", mini_batch, "Sets how many tokens take their gradients at the same model.", between(1, 4096));
+    v("base_lr", base_lr, "Sets the largest inner learning rate, before the division by the head width.",
+      between(0, 1e6));
+    v("conv", conv, "Sets the width of the causal depthwise convolutions that tell q from k, in tokens.",
+      between(2, 64));
+    v("gate", gate, "Multiplies the output by gelu of a projection of the input.");
+    v("rope_theta", rope_theta, "Sets the base of the rotary frequencies.", at_least(1));
   }
 };
 
