@@ -37,15 +37,15 @@ std::string state_of(const MixerInfo& m, bool channel_mixer) {
   const MixerArgs args{.d_model = kWidth, .layer = 0, .layers = 1, .max_tokens = 256};
   const auto built = channel_mixer ? build_ffn(node, args, Scope(store)) : build_mixer(node, args, Scope(store));
   std::string all;
-  // A ring is as long as it gets; what grows is told by the token.
-  const StateSpec one = built->state_spec(1), two = built->state_spec(2), most = built->state_spec(int64_t{1} << 40);
-  for (size_t i = 0; i < one.fields.size(); ++i) {
-    const StateField& f = one.fields[i];
-    const bool ring = f.growth == Growth::ring, grows = !ring && two.fields[i].shape != f.shape;
-    all += fmt::format("{}{} {}{}", all.empty() ? "" : ", ", f.name, (ring ? most.fields[i] : f).shape.str(),
-                       grows || f.growth == Growth::per_token ? " a token"
-                       : ring                                 ? " (ring)"
-                                                              : "");
+  const auto site = site_of(*built);
+  for (const StateField* f : site->all()) {
+    if (f->count) continue;
+    // A ring is as long as it gets; what grows is told by the token.
+    const int64_t tokens = f->growth == Growth::per_token ? 1 : int64_t{1} << 40;
+    all += fmt::format("{}{} {}{}", all.empty() ? "" : ", ", f->path, f->shape_for(tokens).str(),
+                       f->growth == Growth::per_token ? " a token"
+                       : f->growth == Growth::window  ? " (ring)"
+                                                      : "");
   }
   return all.empty() ? "none" : all;
 }

@@ -39,7 +39,7 @@ BenchWork prepare(Build build, const ConfigNode& options, const BenchShape& s, b
     return m->mixer->forward(x, cx);
   };
   if (!causal) return w;  // no token can be decoded
-  const auto state = std::make_shared<MixerState>(m->mixer->make_state(1, kDecoded + 128, DType::f32));
+  const auto state = std::make_shared<State>(m->mixer->make_state(1, kDecoded + 128, DType::f32));
   {
     const Tensor prompt = Tensor::full({1, kDecoded, s.width}, DType::f32, 0.1);
     Context cx;

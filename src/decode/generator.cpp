@@ -74,7 +74,7 @@ class Continuation {
   int64_t longest_;                    // tokens after which it starts anew
   Context reach_;                      // what attention sees
   int64_t capacity_ = 0, filled_ = 0;  // tokens that the state has room for, and holds
-  ModelState state_;
+  State state_;
   Tensor logits_;  // [1, Q], of the next token
 };
 

@@ -75,7 +75,7 @@ class Evaluation {
       });
       return;
     }
-    ModelState state;
+    State state;
     if (plan_.carried()) state = model_.make_state(1, plan_.inputs());
     for (int64_t i = 0; i < tasks; ++i) told(i), score(plan_.task(i), plan_.carried() ? &state : nullptr);
   }
@@ -109,7 +109,7 @@ class Evaluation {
 
  private:
   // Fills the scores of the windows of one task, which are of one length T.
-  void score(EvalPlan::Task task, ModelState* state) {
+  void score(EvalPlan::Task task, State* state) {
     const int64_t batch = task.last - task.first, tokens = plan_.window(task.first).length();
     const auto n = static_cast<size_t>(batch * tokens);
     std::vector<int32_t> inputs, targets;  // [batch, tokens]

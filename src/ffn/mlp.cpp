@@ -40,8 +40,6 @@ class Mlp final : public ChannelMixer {
         up_(s / "up", args.d_model, inner_, Init::gpt2(), Role::hidden, o.bias),
         down_(s / "down", inner_, args.d_model, Init::gpt2_residual(args.layers), Role::residual, o.bias) {}
 
-  StateSpec state_spec(int64_t) const override { return {}; }
-
  protected:
   Tensor mix(const Tensor& x, const Call&) const override { return down_(pointwise(f_, up_(x))); }
 

@@ -37,7 +37,7 @@ class RwkvChannelMix final : public ChannelMixer {
         receptance_(s / "receptance", width_, width_, Init::zeros()),
         value_(s / "value", inner_, width_, Init::zeros(), Role::residual) {}
 
-  StateSpec state_spec(int64_t) const override { return {{{"shift", {1, width_}}}}; }
+  void declare(Site& site) const override { site.field("shift", {1, width_}); }
 
  protected:
   Tensor mix(const Tensor& x, const Call& call) const override {

@@ -32,8 +32,6 @@ class Swiglu final : public ChannelMixer {
         gate_up_(s / "gate_up", args.d_model, {inner_, inner_}, Init::normal(0.02)),
         down_(s / "down", inner_, args.d_model, Init::normal(0.02), Role::residual) {}
 
-  StateSpec state_spec(int64_t) const override { return {}; }
-
  protected:
   Tensor mix(const Tensor& x, const Call&) const override { return down_(effllm::swiglu(gate_up_(x))); }
 

@@ -1,32 +1,21 @@
 #include "io/state_file.h"
 
-#include <fmt/format.h>
-
 namespace effllm {
 
-std::vector<NamedTensor> named_tensors(const LanguageModel& model, const ModelState& state) {
-  std::vector<NamedTensor> all = {{"state.seen", state.seen}};
-  const auto put = [&](const std::string& place, const MixerState& s) {
-    auto name = s.names->begin();
-    for (const Tensor& f : s.fields) all.push_back({fmt::format("state.{}.{}", place, *name++), f});
-    all.push_back({fmt::format("state.{}.seen", place), s.seen});
-  };
-  for (int64_t i = 0; i < model.layers(); ++i) {
-    const auto& block = state.blocks[static_cast<size_t>(i)];
-    put(fmt::format("layers.{}.mixer", i), block.mixer);
-    put(fmt::format("layers.{}.ffn", i), block.ffn);
-  }
+std::vector<NamedTensor> named_tensors(const State& state) {
+  std::vector<NamedTensor> all;
+  state.each([&](const StateField& f, const Tensor& t) { all.push_back({"state." + f.path, t}); });
   return all;
 }
 
-void save_state(const std::filesystem::path& file, const LanguageModel& model, const ModelState& state) {
-  save_checkpoint(file, ParamStore(), named_tensors(model, state), {});
+void save_state(const std::filesystem::path& file, const State& state) {
+  save_checkpoint(file, ParamStore(), named_tensors(state), {});
 }
 
-void load_state(const std::filesystem::path& file, const LanguageModel& model, const ModelState& state) {
+void load_state(const std::filesystem::path& file, const State& state) {
   const SafetensorsFile stored(file);
   require_checkpoint(stored, file.string());
-  for (const NamedTensor& t : named_tensors(model, state))
+  for (const NamedTensor& t : named_tensors(state))
     if (!load_tensor(stored, file.string(), t.name, t.value))
       throw CheckpointError("{}: there is no `{}`, which this model remembers", file.string(), t.name);
 }

@@ -24,10 +24,7 @@ auto built_at(const Mark& where, F&& f) {
 }  // namespace
 
 ResidualBlock::ResidualBlock(const LayerSpec& spec, double dropout, const MixerArgs& args, const Scope& scope)
-    : mixer_site_(fmt::format("layers.{}.mixer", args.layer)),
-      ffn_site_(fmt::format("layers.{}.ffn", args.layer)),
-      site_(fmt::format("layers.{}", args.layer)),
-      dropout_(dropout),
+    : dropout_(dropout),
       mixer_norm_(spec.norm, scope / "mixer_norm", args.d_model),
       mixer_(built_at(spec.mixer.mark(), [&] { return build_mixer(spec.mixer, args, scope / "mixer"); })) {
   if (spec.ffn.is_null()) return;
@@ -35,27 +32,23 @@ ResidualBlock::ResidualBlock(const LayerSpec& spec, double dropout, const MixerA
   ffn_ = built_at(spec.ffn.mark(), [&] { return build_ffn(spec.ffn, args, scope / "ffn"); });
 }
 
-Tensor ResidualBlock::after(const Tensor& branch, const Context& cx) const {
-  const Tensor y = tap(cx, "out", branch);
-  return cx.phase == Phase::train ? dropout(y, dropout_, random_at(cx, "dropout"), cx.when.first_sample) : y;
+void ResidualBlock::declare(Site& site) const {
+  site.child("mixer", *mixer_).count_tokens();
+  if (ffn_) site.child("ffn", *ffn_).count_tokens();
 }
 
-Tensor ResidualBlock::forward(Tensor x, const Context& outer, ModelState::Block* state) const {
-  Context cx = outer;
-  {
-    const LayerName name(mixer_site_);
-    cx.site = mixer_site_;
-    cx.state = state ? &state->mixer : nullptr;
-    x = add(x, after(mixer_->forward(mixer_norm_(x), cx), cx));
-  }
-  if (ffn_) {
-    const LayerName name(ffn_site_);
-    cx.site = ffn_site_;
-    cx.state = state ? &state->ffn : nullptr;
-    x = add(x, after(ffn_->forward((*ffn_norm_)(x), cx), cx));
-  }
-  cx.site = site_;
-  return tap(cx, "residual", x);
+Tensor ResidualBlock::add_branch(const Tensor& x, const Norm& norm, const SequenceMixer& layer,
+                                 const Call& call) const {
+  const LayerName name(call.site().path());
+  const Context& pass = call.pass();
+  const Tensor y = layer.forward(norm(x), call);
+  return add(x, pass.phase == Phase::train ? dropout(y, dropout_, call.random("dropout"), pass.when.first_sample) : y);
+}
+
+Tensor ResidualBlock::forward(Tensor x, const Call& call) const {
+  x = add_branch(x, mixer_norm_, *mixer_, call.child("mixer"));
+  if (ffn_) x = add_branch(x, *ffn_norm_, *ffn_, call.child("ffn"));
+  return call.tap("residual", x);
 }
 
 }  // namespace effllm

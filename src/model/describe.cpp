@@ -46,7 +46,7 @@ Tensor ids(int64_t tokens) { return Tensor::dense({1, tokens}, DType::i32); }
 
 double decode_flops_after(const LanguageModel& model, int64_t tokens) {
   return metered([&] {
-           ModelState s = model.make_state(1, tokens + 1);
+           State s = model.make_state(1, tokens + 1);
            model.logits(ids(1), {}, &s);
          })
       .forward_flops;
@@ -68,7 +68,7 @@ LengthCost cost_at(const LanguageModel& model, int64_t tokens, const Context& tr
           .prefill_flops = metered([&] { model.logits(ids(tokens), {}); }).forward_flops / n,
           .decode_flops = decode_flops_after(model, tokens),
           .kept_bytes = kept_bytes(model, tokens, train) / n,
-          .state_bytes = model.state_bytes(tokens),
+          .state_bytes = model.site().bytes(tokens, DType::f32),
           .cache_bytes = 2 * model.config().d_model * model.layers() * tokens * static_cast<int64_t>(sizeof(float))};
 }
 
@@ -106,19 +106,16 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
       [&] { model.embed(ids(1), {}, nullptr); });
   for (int64_t i = 0; i < model.layers(); ++i) {
     const LayerSpec& spec = config.layers[static_cast<size_t>(i)];
-    const ResidualBlock& block = model.block(i);
     LayerCost row{
         .what = fmt::format("layers.{} {}{}{}", i, spec.mixer.type(), spec.ffn.is_null() ? "" : " + " + spec.ffn.type(),
                             spec.same_as ? fmt::format(" (as {})", *spec.same_as) : ""),
         .parameters = spec.same_as ? 0 : parameters_under(store, fmt::format("layers.{}.", i)),
-        .state_bytes = block.mixer().state_spec(context).bytes(DType::f32) +
-                       (block.ffn() ? block.ffn()->state_spec(context).bytes(DType::f32) : 0)};
+        .state_bytes = model.layer_site(i).bytes(context, DType::f32)};
     add(
         std::move(row), [&, i](const Context& cx) { return model.run(stream(context), i, i + 1, cx, nullptr); },
         [&, i] {
-          const StateSpec ffn = block.ffn() ? block.ffn()->state_spec(context + 1) : StateSpec{};
-          ModelState::Block s{block.mixer().make_state(1, context + 1, DType::f32), make_state(ffn, 1, DType::f32)};
-          block.forward(stream(1), {}, &s);
+          State s = model.make_state(1, context + 1);
+          model.run(stream(1), i, i + 1, {}, &s);
         });
   }
   add(

@@ -17,7 +17,6 @@
 namespace effllm {
 namespace {
 
-constexpr int64_t kMostStateBytes = int64_t{1} << 60;
 constexpr double kEmbeddingStd = 0.02;  // GPT-2's, where neither the mechanism nor `init` says otherwise
 
 // For each layer, how many with the same kind of mixer stand before it, and how many there are; a layer that uses
@@ -35,34 +34,28 @@ std::vector<PlaceAmongKind> places_among_kind(const ModelConfig& config) {
   return places;
 }
 
+Context with_state(Context cx, State* state) {
+  cx.state = state;
+  return cx;
+}
+
 // block(x), of which the tape keeps x alone. Backward runs it again from the state that it started from.
-Tensor recomputed(const ResidualBlock& block, const Tensor& x, const Context& cx, ModelState::Block* state) {
-  ModelState::Block before;
-  if (state) {
-    before = *state;  // ops put new tensors in the place of fields; the counts move on where they are
-    before.mixer.seen = state->mixer.seen.clone();
-    before.ffn.seen = state->ffn.seen.clone();
-  }
+Tensor recomputed(const ResidualBlock& block, const Tensor& x, const Call& call) {
+  State* const state = call.pass().state;
   const auto held = [](const Tensor* t) { return t ? *t : Tensor(); };
-  const auto run = [&block, cx, before, carries = state != nullptr, now = state, segments = held(cx.segments),
-                    positions = held(cx.positions)](const Tensor& in) mutable {
-    Context mine = cx;
-    mine.segments = segments.defined() ? &segments : nullptr;
-    mine.positions = positions.defined() ? &positions : nullptr;
-    ModelState::Block* first = std::exchange(now, nullptr);
-    return block.forward(in, mine, first ? first : carries ? &before : nullptr);
+  const auto run = [&block, call, first = true, before = state ? state->at(call.site()) : State(),
+                    segments = held(call.pass().segments),
+                    positions = held(call.pass().positions)](const Tensor& in) mutable {
+    if (std::exchange(first, false)) return block.forward(in, call);
+    Context again = with_state(call.pass(), call.has_state() ? &before : nullptr);
+    again.segments = segments.defined() ? &segments : nullptr;
+    again.positions = positions.defined() ? &positions : nullptr;
+    return block.forward(in, call.with(again));
   };
   return checkpoint(run, x);
 }
 
 }  // namespace
-
-ModelState ModelState::clone() const {
-  ModelState s;
-  for (const Block& b : blocks) s.blocks.push_back({b.mixer.clone(), b.ffn.clone()});
-  s.seen = seen.clone();
-  return s;
-}
 
 LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_(config), vocab_(vocab) {
   const auto n = static_cast<int64_t>(config.layers.size());
@@ -98,20 +91,20 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
                                 : &(root / "head")
                                        .param("weight", {vocab, config.d_model}, Init::normal(kEmbeddingStd),
                                               {.role = Role::hidden, .dense = true});
+  site_->count_tokens();
+  site_->child("embedding");
+  for (const auto& b : blocks_) {
+    Site& place = site_->child(fmt::format("layers.{}", layer_sites_.size()));
+    b->declare(place);
+    layer_sites_.push_back(&place);
+  }
 }
 
-Tensor LanguageModel::positions_of(const Tensor& ids, const Context& cx, const ModelState* state) const {
-  Context at = cx;
-  MixerState counter;  // only what token_positions reads
-  if (state) counter.seen = state->seen;
-  at.state = state ? &counter : nullptr;
-  return token_positions(at, ids.dim(0), ids.dim(1));
-}
-
-Tensor LanguageModel::embed(const Tensor& ids, const Context& cx, const ModelState* state) const {
+Tensor LanguageModel::embed(const Tensor& ids, const Context& cx, State* state) const {
+  const Call call(with_state(cx, state), *site_);
   Tensor x = embedding(ids, embedding_->value);
   if (positions_) {
-    const Tensor where = positions_of(ids, cx, state);
+    const Tensor where = call.positions(ids);
     Tensor p = Tensor::dense(ids.shape(), DType::i32);
     if (!p.is_meta())
       for (int64_t i = 0; i < ids.numel(); ++i) {
@@ -123,17 +116,17 @@ Tensor LanguageModel::embed(const Tensor& ids, const Context& cx, const ModelSta
       }
     x = add(x, embedding(p, positions_->value));
   }
-  Context at = cx;
-  at.site = "embedding";
-  x = tap(at, "out", x);
-  return cx.phase == Phase::train ? dropout(x, config_.dropout, random_at(at, "dropout"), cx.when.first_sample) : x;
+  const Call here = call.child("embedding");
+  x = here.tap("out", x);
+  return cx.phase == Phase::train ? dropout(x, config_.dropout, here.random("dropout"), cx.when.first_sample) : x;
 }
 
-Tensor LanguageModel::run(Tensor x, int64_t from, int64_t to, const Context& cx, ModelState* state) const {
+Tensor LanguageModel::run(Tensor x, int64_t from, int64_t to, const Context& cx, State* state) const {
   const bool recompute = cx.recompute && Tape::recording();
+  const Context pass = with_state(cx, state);
   for (int64_t i = from; i < to; ++i) {
-    ModelState::Block* own = state ? &state->blocks[static_cast<size_t>(i)] : nullptr;
-    x = recompute ? recomputed(block(i), x, cx, own) : block(i).forward(std::move(x), cx, own);
+    const Call call(pass, layer_site(i));
+    x = recompute ? recomputed(block(i), x, call) : block(i).forward(std::move(x), call);
   }
   return x;
 }
@@ -146,46 +139,27 @@ Tensor LanguageModel::head_loss(const Tensor& x, const Tensor& targets, double w
   return linear_cross_entropy((*final_norm_)(x), head_->value, head_->transposed, targets, weight);
 }
 
-Tensor LanguageModel::body(const Tensor& ids, const Context& cx, ModelState* state) const {
-  const Tensor positions = positions_of(ids, cx, state);
+Tensor LanguageModel::body(const Tensor& ids, const Context& cx, State* state) const {
+  const Call call(with_state(cx, state), *site_);
+  const Tensor positions = call.positions(ids);
   Context with = cx;
   with.positions = &positions;
   const Tensor y = run(embed(ids, with, state), 0, layers(), with, state);
-  if (state) advance(*state, ids.dim(1), cx.segments);
+  call.advance(ids.dim(1));
   return y;
 }
 
-Tensor LanguageModel::logits(const Tensor& ids, const Context& cx, ModelState* state) const {
+Tensor LanguageModel::logits(const Tensor& ids, const Context& cx, State* state) const {
   return head(body(ids, cx, state));
 }
 
 Tensor LanguageModel::loss(const Tensor& ids, const Tensor& targets, double weight, const Context& cx,
-                           ModelState* state) const {
+                           State* state) const {
   return head_loss(body(ids, cx, state), targets, weight);
 }
 
-ModelState LanguageModel::make_state(int64_t batch, int64_t capacity) const {
-  ModelState s;
-  for (const auto& b : blocks_)
-    s.blocks.push_back(
-        {b->mixer().make_state(batch, capacity, store_.dtype()),
-         effllm::make_state(b->ffn() ? b->ffn()->state_spec(capacity) : StateSpec{}, batch, store_.dtype())});
-  s.seen = Tensor::zeros({batch}, DType::i64);
-  return s;
-}
-
-void LanguageModel::advance(ModelState& state, int64_t tokens, const Tensor* segments) const {
-  effllm::advance(state.seen, tokens, segments);
-}
-
-int64_t LanguageModel::state_bytes(int64_t tokens) const {
-  int64_t n = 0;
-  for (const auto& b : blocks_) {
-    n += b->mixer().state_spec(tokens).bytes(store_.dtype()) +
-         (b->ffn() ? b->ffn()->state_spec(tokens).bytes(store_.dtype()) : 0);
-    if (n > kMostStateBytes) throw MemoryError("a state of {} is larger than any memory", counted(tokens, "token"));
-  }
-  return n;
+State LanguageModel::make_state(int64_t batch, int64_t capacity, const State::Make& make) const {
+  return {site_, batch, capacity, store_.dtype(), make};
 }
 
 int64_t LanguageModel::sequences_together() const {

@@ -9,28 +9,17 @@
 
 namespace effllm {
 
-// What a model remembers between calls: a state for each mixer and channel mixer of each block, and how many tokens
-// each sequence has taken in.
-struct ModelState {
-  struct Block {
-    MixerState mixer, ffn;
-  };
-  std::vector<Block> blocks;
-  Tensor seen;  // i64 [B]: tokens of the running document
-  ModelState clone() const;
-};
-
 // x += dropout(mixer(norm(x))); x += dropout(ffn(norm(x))): the pre-norm residual block (Xiong et al. 2020).
 class ResidualBlock {
  public:
   ResidualBlock(const LayerSpec& spec, double dropout, const MixerArgs& args, const Scope& scope);
-  Tensor forward(Tensor x, const Context& cx, ModelState::Block* state) const;
+  void declare(Site& site) const;  // its places "mixer" and "ffn", which count tokens
+  Tensor forward(Tensor x, const Call& call) const;
   const SequenceMixer& mixer() const { return *mixer_; }
   const SequenceMixer* ffn() const { return ffn_.get(); }
 
  private:
-  Tensor after(const Tensor& branch, const Context& cx) const;
-  std::string mixer_site_, ffn_site_, site_;
+  Tensor add_branch(const Tensor& x, const Norm& norm, const SequenceMixer& layer, const Call& call) const;
   double dropout_;
   Norm mixer_norm_;
   std::unique_ptr<SequenceMixer> mixer_;
@@ -50,30 +39,31 @@ class LanguageModel {
   int64_t layers() const { return static_cast<int64_t>(blocks_.size()); }
   const ResidualBlock& block(int64_t i) const { return *blocks_[static_cast<size_t>(i)]; }
 
+  // Where each layer is used: "layers.3.mixer", "layers.3.ffn", and the embedding.
+  const Site& site() const { return *site_; }
+  const Site& layer_site(int64_t i) const { return *layer_sites_[static_cast<size_t>(i)]; }
+
   // ids: i32 [B, T] -> [B, T, D].
-  Tensor embed(const Tensor& ids, const Context& cx, const ModelState* state) const;
+  Tensor embed(const Tensor& ids, const Context& cx, State* state) const;
   // Blocks [from, to) over the residual stream x: [B, T, D].
-  Tensor run(Tensor x, int64_t from, int64_t to, const Context& cx, ModelState* state) const;
+  Tensor run(Tensor x, int64_t from, int64_t to, const Context& cx, State* state) const;
   Tensor head(const Tensor& x) const;  // final norm and logits, [.., Q]
   // Final norm and the loss of `targets` under the logits, see `loss`.
   Tensor head_loss(const Tensor& x, const Tensor& targets, double weight) const;
   // All of it but the head: [B, T, D]. Advances the state.
-  Tensor body(const Tensor& ids, const Context& cx, ModelState* state) const;
+  Tensor body(const Tensor& ids, const Context& cx, State* state) const;
   // All of it; advances the state.
-  Tensor logits(const Tensor& ids, const Context& cx, ModelState* state = nullptr) const;
+  Tensor logits(const Tensor& ids, const Context& cx, State* state = nullptr) const;
   // Sum of -log p(target) times `weight` over targets that count, [1] f64; advances the state.
-  Tensor loss(const Tensor& ids, const Tensor& targets, double weight, const Context& cx,
-              ModelState* state = nullptr) const;
-  ModelState make_state(int64_t batch, int64_t capacity) const;
-  void advance(ModelState& state, int64_t tokens, const Tensor* segments) const;
-  int64_t state_bytes(int64_t tokens) const;  // of one sequence, an upper bound
+  Tensor loss(const Tensor& ids, const Tensor& targets, double weight, const Context& cx, State* state = nullptr) const;
+  // What `batch` sequences remember, with room for `capacity` tokens: zeros, or as `make` says.
+  State make_state(int64_t batch, int64_t capacity, const State::Make& make = Tensor::zeros) const;
   int64_t sequences_together() const;         // the most that a block asks for
   LongText long_text(int64_t trained) const;  // of all blocks together, and learned positions
   // Longest sequence that the model can follow: max_tokens with learned positions, otherwise no limit.
   int64_t longest() const;
 
  private:
-  Tensor positions_of(const Tensor& ids, const Context& cx, const ModelState* state) const;  // i64 [B, T]
   ModelConfig config_;
   int64_t vocab_;
   ParamStore store_;
@@ -82,6 +72,8 @@ class LanguageModel {
   std::vector<std::shared_ptr<ResidualBlock>> blocks_;
   std::unique_ptr<Norm> final_norm_;
   Parameter* head_;
+  std::shared_ptr<Site> site_ = std::make_shared<Site>();
+  std::vector<const Site*> layer_sites_;
 };
 
 }  // namespace effllm

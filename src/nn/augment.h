@@ -28,9 +28,9 @@ class Augment {
         values_(values),
         weight_(o.augment == "none" ? nullptr : &s.param("augment.weight", {heads, taps_}, Init::zeros())) {}
 
-  // Adds the field of the last inputs.
-  void add_to(StateSpec& spec) const {
-    if (weight_) spec.fields.push_back({"augment", {taps_ - 1, values_}, Growth::ring});
+  // The field of the last inputs.
+  void declare(Site& site) const {
+    if (weight_) site.field("augment", {taps_ - 1, values_});
   }
   // The core's output o with the filtered values v, both [B, T, values].
   Tensor operator()(const Tensor& o, const Tensor& v, const Call& call) const {

@@ -2,30 +2,94 @@
 
 #include <fmt/format.h>
 
-namespace effllm {
+#include "base/error.h"
 
-Call::Call(const Call& outer, std::string_view name)
-    : site_(fmt::format("{}.{}", outer.pass_.site, name)),
-      prefix_(fmt::format("{}{}.", outer.prefix_, name)),
-      pass_(outer.pass_) {
-  pass_.site = site_;
+namespace effllm {
+namespace {
+
+// Counts `tokens` more tokens, i64 [B]; a document start begins at 0 again.
+void count(const Tensor& seen, int64_t tokens, const Tensor* segments) {
+  if (MetaMode::on()) return;
+  int64_t* counts = seen.data<int64_t>();
+  for (int64_t b = 0; b < seen.numel(); ++b) {
+    counts[b] += tokens;
+    if (!segments) continue;
+    const int64_t* s = segments->view<int64_t>().row(b);
+    for (int64_t t = tokens; t-- > 0;)
+      if (s[t] != (t ? s[t - 1] : 0)) {
+        counts[b] = tokens - t;
+        break;
+      }
+  }
 }
 
-Tensor Call::read(std::string_view field) const { return pass_.state ? pass_.state->field(field, prefix_) : Tensor(); }
+}  // namespace
+
+Tensor Call::read(std::string_view field) const {
+  if (pass_.state) return pass_.state->field(*site_, field);
+  if (!site_->forgets()) (*site_)(field);
+  return {};
+}
 
 void Call::write(std::string_view field, const Tensor& value) const {
-  if (pass_.state) pass_.state->field(field, prefix_) = value;
+  if (pass_.state)
+    pass_.state->field(*site_, field) = value;
+  else if (!site_->forgets())
+    (*site_)(field);
 }
+
+Tensor Call::seen() const { return pass_.state ? pass_.state->field(site_->counter(), "seen") : Tensor(); }
 
 Tensor Call::seen_after(int64_t tokens) const {
   if (!pass_.state) return {};
-  const Tensor after = pass_.state->seen.clone();
-  effllm::advance(after, tokens, pass_.segments);
+  const Tensor after = seen().clone();
+  count(after, tokens, pass_.segments);
   return after;
 }
 
 void Call::advance(int64_t tokens) const {
-  if (pass_.state && prefix_.empty()) effllm::advance(pass_.state->seen, tokens, pass_.segments);
+  if (!pass_.state || !site_->counts_tokens()) return;
+  Tensor& seen = pass_.state->field(*site_, "seen");
+  if (!seen.unique()) seen = seen.clone();  // a copy of the state holds it
+  count(seen, tokens, pass_.segments);
+}
+
+Tensor Call::positions(const Tensor& x) const {
+  if (pass_.positions) return *pass_.positions;
+  const int64_t batch = x.dim(0), tokens = x.dim(1);
+  Tensor p = Tensor::dense({batch, tokens}, DType::i64);
+  if (p.is_meta()) return p;
+  const auto v = p.view<int64_t>();
+  const Tensor before = seen();
+  for (int64_t b = 0; b < batch; ++b) {
+    int64_t next = before.defined() ? before.data<int64_t>()[b] : 0, document = 0;
+    const int64_t* s = pass_.segments ? pass_.segments->view<int64_t>().row(b) : nullptr;
+    for (int64_t t = 0; t < tokens; ++t) {
+      if (s && s[t] != document) next = 0, document = s[t];
+      v.row(b)[t] = next++;
+    }
+  }
+  return p;
+}
+
+Tensor Call::tap(std::string_view name, const Tensor& value) const {
+  if (!pass_.taps || !*pass_.taps) return value;
+  const std::string place = fmt::format("{}.{}", site_->path(), name);
+  Tensor replaced = (*pass_.taps)(place, value);
+  require(replaced.shape() == value.shape(), "the tap of {} put {} in the place of {}", place, replaced.shape().str(),
+          value.shape().str());
+  return replaced;
+}
+
+void Call::tap_choice(const Tensor& selected, const Tensor& margin) const {
+  if (!pass_.taps || !*pass_.taps) return;
+  tap("selected", selected);
+  tap("margin", margin);
+}
+
+RandomStream Call::random(std::string_view purpose) const {
+  return RandomStream(pass_.when.seed, fmt::format("{}.{}", site_->path(), purpose),
+                      static_cast<uint64_t>(pass_.when.step));
 }
 
 }  // namespace effllm

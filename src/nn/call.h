@@ -1,48 +1,50 @@
-// One use of a mixer or channel mixer: what it remembers, by name, and what else travels beside the activations.
+// One use of a layer in a run of the model: what it remembers, by name, and what else travels beside the activations.
 #pragma once
-#include <string>
 #include <string_view>
 
 #include "nn/context.h"
+#include "nn/state.h"
 
 namespace effllm {
 
 class Call {
  public:
-  Call(const Context& pass = {}) : pass_(pass) {}  // whoever has a Context can call
-  Call(const Call&) = delete;                      // the site of a call inside another lies in it
-  Call& operator=(const Call&) = delete;
+  Call(const Context& pass, const Site& site) : pass_(pass), site_(&site) {}
 
-  // Of a mixer inside this one: its site is "<site>.<name>", its fields are those named "<name>.<field>", and the whole
-  // counts tokens.
-  Call child(std::string_view name) const { return {*this, name}; }
+  // At a place inside this one.
+  Call child(std::string_view name) const { return {pass_, (*site_)[name]}; }
+  Call with(const Context& pass) const { return {pass, *site_}; }
+  const Site& site() const { return *site_; }
+  const Context& pass() const { return pass_; }
 
   bool has_state() const { return pass_.state; }
-  // A field that state_spec() names, [B, ...]: undefined where there is no state; a write replaces it, or does nothing.
-  // Both throw an Error where there is a state without a field of this name.
+  // A field of the site, [B, ...]: undefined where there is no state; a write replaces it, or does nothing. Both throw
+  // an Error where the site has declared none of this name.
   Tensor read(std::string_view field) const;
   void write(std::string_view field, const Tensor& value) const;
   // Tokens of the running document before this call, and after `tokens` of it, i64 [B]; undefined where there is no
   // state.
-  Tensor seen() const { return pass_.state ? pass_.state->seen : Tensor(); }
+  Tensor seen() const;
   Tensor seen_after(int64_t tokens) const;
-  // Counts them; SequenceMixer::forward() does.
+  // Counts them where the site does; SequenceMixer::forward() does.
   void advance(int64_t tokens) const;
 
   // Document starts up to and including each token, i64 [B, T]; 0: still the state's document. Undefined: none.
   Tensor segments() const { return pass_.segments ? *pass_.segments : Tensor(); }
-  // Places of the tokens of x, [B, T, ..], in their documents: i64 [B, T].
-  Tensor positions(const Tensor& x) const { return token_positions(pass_, x.dim(0), x.dim(1)); }
-  Tensor tap(std::string_view name, const Tensor& value) const { return effllm::tap(pass_, name, value); }
-  void tap_choice(const Tensor& selected, const Tensor& margin) const { effllm::tap_choice(pass_, selected, margin); }
-  RandomStream random(std::string_view purpose) const { return random_at(pass_, purpose); }
-  const Context& pass() const { return pass_; }
+  // Places of the tokens of x, [B, T, ..], in their documents: those of the pass, or after the tokens that the state
+  // has seen and from 0 at each document start. i64 [B, T].
+  Tensor positions(const Tensor& x) const;
+  // Offers a value to the tap under "<site>.<name>"; free where nothing taps.
+  Tensor tap(std::string_view name, const Tensor& value) const;
+  // Shows the tap what was chosen, lists of numbers [B, T, n] under "<site>.selected", and how far the last that was
+  // chosen was from the first that was not, [B, T, n'] under "<site>.margin". A choice can't be replaced.
+  void tap_choice(const Tensor& selected, const Tensor& margin) const;
+  // The numbers of this place at this step, for dropout.
+  RandomStream random(std::string_view purpose) const;
 
  private:
-  Call(const Call& outer, std::string_view name);
-
-  std::string site_, prefix_;  // of a call inside another; prefix_ is that of its fields
   Context pass_;
+  const Site* site_;
 };
 
 }  // namespace effllm

@@ -27,16 +27,16 @@ class SequenceMixer {
   // x: [B, T, D] -> [B, T, D]. Continues from the call's state and leaves the final one there: any way of cutting a
   // sequence into calls gives the same result. While a tape records, the state's fields are inputs and outputs of ops.
   Tensor forward(const Tensor& x, const Call& call) const;
-  // What is remembered after `tokens` tokens: an upper bound per sequence.
-  virtual StateSpec state_spec(int64_t tokens) const = 0;
+  // The same of a layer by itself, whose state is made by make_state().
+  Tensor forward(const Tensor& x, const Context& pass) const;
+  // What a use of it has: the fields that it remembers, the places of layers inside it.
+  virtual void declare(Site&) const {}
   // How many sequences training should keep in one shard: more than one where they share work, as sequential cells do.
   virtual int64_t sequences_together() const { return 1; }
   // After training on sequences of `trained` tokens. A recurrence follows a text of any length.
   virtual LongText long_text([[maybe_unused]] int64_t trained) const { return {}; }
-  // Room for `capacity` tokens; beyond it forward() throws a ShapeError.
-  MixerState make_state(int64_t batch, int64_t capacity, DType t) const {
-    return effllm::make_state(state_spec(capacity), batch, t);
-  }
+  // Of this layer by itself. Room for `capacity` tokens; beyond it forward() throws a ShapeError.
+  State make_state(int64_t batch, int64_t capacity, DType t) const { return {site_of(*this), batch, capacity, t}; }
 
  protected:
   virtual Tensor mix(const Tensor& x, const Call& call) const = 0;

@@ -22,12 +22,12 @@ class ShortConv {
         bias_(with_bias ? &s.param("bias", {channels}, bias.value_or(Init::torch_linear(width)), {.decay = false})
                         : nullptr) {}
 
-  StateField state_field() const { return {"conv", {width_ - 1, channels_}}; }
+  void declare(Site& site) const { site.field("conv", {width_ - 1, channels_}); }
   // x: [B, T, C], after the inputs `history`, [B, width-1, C] or undefined.
   ShortConvResult operator()(const Tensor& x, const Tensor& history, const Tensor& segments) const {
     return short_conv(x, weight_->value, history, segments, silu_, bias_ ? bias_->value : Tensor());
   }
-  // The same after the call's field of state_field(), which moves on.
+  // The same after the call's field, which moves on.
   Tensor operator()(const Tensor& x, const Call& call) const {
     auto [y, after] = (*this)(x, call.read("conv"), call.segments());
     call.write("conv", after);

@@ -114,7 +114,7 @@ MemoryPlan plan_memory(const RunConfig& c, int64_t vocab, int workers, const Tex
   const int64_t rows = c.train.batch;
   // What rows remember from step to step, and what they did before a step that may be left out.
   const double carried =
-      room > 0 ? 2 * static_cast<double>(rows) * static_cast<double>(r.model().state_bytes(room)) : 0;
+      room > 0 ? 2 * static_cast<double>(rows) * static_cast<double>(r.model().site().bytes(room, DType::f32)) : 0;
   // Parameters and moments are packed to be written, and when a run goes on the file is read as a whole.
   double checkpoint = carried / 2;
   for (const Parameter* p : r.model().params().sorted())

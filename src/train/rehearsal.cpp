@@ -51,7 +51,7 @@ void Rehearsal::shard(int64_t sequences, const Taps* taps) {
   cx.taps = taps;
   cx.recompute = config_.train.recomputes() && !taps;  // a tap looks at each block once
   const Tensor ids = Tensor::dense({sequences, config_.train.context}, DType::i32);
-  ModelState state;
+  State state;
   if (carried_ > 0) state = model_.make_state(sequences, carried_);
   Tensor loss;
   {
@@ -64,7 +64,7 @@ void Rehearsal::shard(int64_t sequences, const Taps* taps) {
 void Rehearsal::evaluate(EvalPlan::Size size, int64_t room, bool worker) {
   as_worker(worker, [&] {
     const MetaMode meta;
-    ModelState state;
+    State state;
     if (room > 0) state = model_.make_state(size.windows, room);
     const Tensor logits =
         model_.logits(Tensor::dense({size.windows, size.tokens}, DType::i32), {}, room > 0 ? &state : nullptr);
@@ -79,10 +79,10 @@ void Rehearsal::sample(int64_t prompt, int64_t tokens, const ContextLimit& limit
   if (limit.tokens > 0) room = std::min(room, limit.tokens);
   if (!limit.anew) cx.reach = limit.tokens;
   prompt = std::clamp<int64_t>(prompt, 1, std::max<int64_t>(1, limit.anew ? room : model_.longest()));
-  ModelState state = model_.make_state(1, room);
+  State state = model_.make_state(1, room);
   for (int64_t n : {std::min(prompt, kPrefillPiece), prompt % kPrefillPiece})
     if (n > 0) model_.logits(Tensor::dense({1, n}, DType::i32), cx, &state);
-  ModelState own = state.clone();
+  State own = state.clone();
   model_.logits(Tensor::dense({1, 1}, DType::i32), cx, &own);
 }
 

@@ -18,26 +18,12 @@ namespace {
 
 constexpr int64_t kBlock = 16384;  // elements added at a time; the norm's partial sums follow these blocks
 
-// Sequences [from, from + n) of a carried tensor, as a view that counts nothing: workers may hold it.
-Tensor rows_of(const Tensor& t, int64_t from, int64_t n) {
-  const int64_t each = t.shape().rank() == 1 ? 1 : t.rows() / t.dim(0) * t.stride();  // elements of one
-  return Tensor::view_of(t.raw() + static_cast<size_t>(from * each) * size_of(t.dtype()), t.shape().with(0, n),
-                         t.dtype(), t.stride());
-}
-
 }  // namespace
 
-void require_carriable(const StateSpec& spec) {
-  for (const auto& f : spec.fields)
-    if (f.growth == Growth::per_token)
-      throw ConfigError("train.carry_state: the state `{}` grows with every token; give attention a `window`", f.name);
-}
-
 void require_carriable(const LanguageModel& model) {
-  for (int64_t i = 0; i < model.layers(); ++i) {
-    require_carriable(model.block(i).mixer().state_spec(1));
-    if (const auto* ffn = model.block(i).ffn()) require_carriable(ffn->state_spec(1));
-  }
+  for (const StateField* f : model.site().all())
+    if (f->growth == Growth::per_token)
+      throw ConfigError("train.carry_state: the state `{}` grows with every token; give attention a `window`", f->name);
 }
 
 Trainer::Trainer(LanguageModel& model, Optimizer& optimizer, ShardPlan plan, const StepOptions& options)
@@ -63,18 +49,8 @@ double Trainer::run_shard(const Batch& batch, const Shard& shard, int64_t step, 
   cx.when = {.seed = options_.seed, .step = step, .first_sample = batch.first_sample + shard.first};
   cx.segments = segments.defined() ? &segments : nullptr;
 
-  ModelState state;
-  if (options_.carry_state) {
-    state.seen = rows_of(carried_.seen, shard.first, shard.sequences);
-    for (const auto& b : carried_.blocks) {
-      auto& mine = state.blocks.emplace_back();
-      for (auto [all, part] : {std::pair{&b.mixer, &mine.mixer}, std::pair{&b.ffn, &mine.ffn}}) {
-        for (const Tensor& f : all->fields) part->fields.push_back(rows_of(f, shard.first, shard.sequences));
-        part->names = all->names;
-        part->seen = rows_of(all->seen, shard.first, shard.sequences);
-      }
-    }
-  }
+  State state;
+  if (options_.carry_state) state = start_->rows(shard.first, shard.sequences);
   Tape tape;
   double loss;
   {
@@ -84,14 +60,7 @@ double Trainer::run_shard(const Batch& batch, const Shard& shard, int64_t step, 
     Tensor one = Tensor::full({1}, DType::f64, 1);
     tape.backward(y, std::move(one));
   }
-  if (options_.carry_state)
-    for (size_t i = 0; i < carried_.blocks.size(); ++i)
-      for (auto [all, part] : {std::pair{&carried_.blocks[i].mixer, &state.blocks[i].mixer},
-                               std::pair{&carried_.blocks[i].ffn, &state.blocks[i].ffn}})
-        for (auto now = part->fields.cbegin(); const Tensor& f : all->fields) {
-          const Tensor into = rows_of(f, shard.first, shard.sequences), &after = *now++;
-          if (after.raw() != into.raw()) copy(after, into);
-        }
+  if (options_.carry_state) next_.rows(shard.first, shard.sequences).put(state);
   return loss;
 }
 
@@ -149,31 +118,25 @@ double Trainer::reduce() {
 }
 
 StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor, bool continues) {
-  if (options_.carry_state && carried_.blocks.empty()) prepare_carried(batch.batch);
+  begin_rows(batch.batch, continues);
   const int64_t counted = batch.counted();
   StepResult r{.loss = 0, .grad_norm = 0, .tokens = batch.batch * batch.tokens, .finite = true};
-  remember_carried();
-  if (!continues) forget();
   std::optional<TransposedWeights::Fresh> fresh;
   if (TransposedWeights::pay(r.tokens)) {
     const Profile::Span span("transpose weights", "", Way::phase);
     if (!transposed_) transposed_ = std::make_unique<TransposedWeights>(model_.params());
     fresh.emplace(*transposed_);
   }
-  try {
-    run_lanes(batch, step, counted ? 1.0 / static_cast<double>(counted) : 0);
-  } catch (...) {
-    restore_carried();
-    throw;
-  }
+  run_lanes(batch, step, counted ? 1.0 / static_cast<double>(counted) : 0);
   fresh.reset();
   for (double l : lane_loss_) r.loss += l;
   r.grad_norm = dispatch_float(model_.params().dtype(), [&]<class T>() { return reduce<T>(); });
   r.finite = std::isfinite(r.loss) && std::isfinite(r.grad_norm);
   if (!r.finite) {
-    continues ? restore_carried() : forget();
+    if (!continues) forget(carried_);
     return r;
   }
+  std::swap(carried_, next_);
   const double scale = options_.clip > 0 && r.grad_norm > options_.clip ? options_.clip / (r.grad_norm + 1e-6) : 1;
   const Profile::Span span("optimizer", "", Way::phase, optimizer_.flops(), optimizer_.pass_bytes());
   optimizer_.step(*gradients_[0], scale, lr_factor);
@@ -183,12 +146,7 @@ StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor, boo
 void Trainer::find_nonfinite(const Batch& batch, int64_t step) {
   const NanWatch watch(step);
   const double weight = 1.0 / static_cast<double>(std::max<int64_t>(1, batch.counted()));
-  if (options_.carry_state && carried_.blocks.empty()) prepare_carried(batch.batch);
-  remember_carried();
-  struct Restore {
-    Trainer& trainer;
-    ~Restore() { trainer.restore_carried(); }
-  } const restore{*this};
+  begin_rows(batch.batch, true);
   for (size_t i = 0; i < plan_.lanes.size(); ++i) {
     run_lane(i, batch, step, weight);
     for (size_t p = 0; p < lanes_[i].views.size(); ++p)
@@ -196,46 +154,26 @@ void Trainer::find_nonfinite(const Batch& batch, int64_t step) {
   }
 }
 
-void Trainer::remember_carried() {
-  carried_before_.resize(carried_memory_.size());
-  for (size_t i = 0; i < carried_memory_.size(); ++i) {
-    const Slab& m = *carried_memory_[i];
-    carried_before_[i].assign(m.raw(), m.raw() + static_cast<size_t>(m.elements()) * size_of(m.dtype()));
-  }
-}
-
-void Trainer::restore_carried() {
-  for (size_t i = 0; i < carried_before_.size(); ++i) std::ranges::copy(carried_before_[i], carried_memory_[i]->raw());
-}
-
 void Trainer::prepare_carried(int64_t rows) {
-  const auto make = [&](const StateSpec& spec) {
-    MixerState s{.fields = {}, .names = names_of(spec)};
-    require_carriable(spec);
-    for (const auto& f : spec.fields) {
-      const Shape shape = f.shape.with_first(rows);
-      carried_memory_.push_back(std::make_unique<Slab>(shape.numel(), model_.params().dtype()));
-      s.fields.push_back(Tensor::view_of(carried_memory_.back()->raw(), shape, model_.params().dtype(), shape.cols()));
-    }
-    carried_memory_.push_back(std::make_unique<Slab>(rows, DType::i64));
-    s.seen = Tensor::view_of(carried_memory_.back()->raw(), {rows}, DType::i64, rows);
-    return s;
+  require_carriable(model_);
+  const auto make = [&](const Shape& shape, DType type) {
+    const Slab& memory = *carried_memory_.emplace_back(std::make_unique<Slab>(shape.numel(), type));
+    return Tensor::view_of(memory.raw(), shape, type, shape.cols());
   };
-  for (int64_t i = 0; i < model_.layers(); ++i)
-    carried_.blocks.push_back(
-        {make(model_.block(i).mixer().state_spec(options_.carried_tokens)),
-         make(model_.block(i).ffn() ? model_.block(i).ffn()->state_spec(options_.carried_tokens) : StateSpec{})});
-  carried_memory_.push_back(std::make_unique<Slab>(rows, DType::i64));
-  carried_.seen = Tensor::view_of(carried_memory_.back()->raw(), {rows}, DType::i64, rows);
+  for (State* s : {&carried_, &next_}) *s = model_.make_state(rows, options_.carried_tokens, make);
 }
 
-std::vector<NamedTensor> Trainer::carried() const {
-  return carried_.blocks.empty() ? std::vector<NamedTensor>() : named_tensors(model_, carried_);
+void Trainer::begin_rows(int64_t rows, bool continues) {
+  if (!options_.carry_state) return;
+  if (carried_memory_.empty()) prepare_carried(rows);
+  if (!continues) forget(next_);
+  start_ = continues ? &carried_ : &next_;
 }
 
-void Trainer::forget() {
-  for (const auto& m : carried_memory_)
-    std::fill_n(m->raw(), static_cast<size_t>(m->elements()) * size_of(m->dtype()), std::byte{0});
+std::vector<NamedTensor> Trainer::carried() const { return named_tensors(carried_); }
+
+void Trainer::forget(const State& rows) {
+  rows.each([](const StateField&, const Tensor& t) { std::fill_n(t.raw(), t.bytes(), std::byte{0}); });
 }
 
 }  // namespace effllm

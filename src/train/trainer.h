@@ -28,7 +28,6 @@ struct StepResult {
 };
 
 // ConfigError where a state can't be carried from step to step, because it grows with every token.
-void require_carriable(const StateSpec& spec);
 void require_carriable(const LanguageModel& model);
 
 class Trainer {
@@ -53,10 +52,9 @@ class Trainer {
 
  private:
   template <class T>
-  double reduce();  // lanes into lane 0; returns the norm
-  void forget();    // the rows start from nothing again
-  void remember_carried();
-  void restore_carried();
+  double reduce();                                // lanes into lane 0; returns the norm
+  void begin_rows(int64_t rows, bool continues);  // where the step's shards start
+  static void forget(const State& rows);
   void run_lanes(const Batch& batch, int64_t step, double weight);
   double run_lane(size_t lane, const Batch& batch, int64_t step, double weight);
   double run_shard(const Batch& batch, const Shard& shard, int64_t step, double weight);
@@ -69,11 +67,11 @@ class Trainer {
   std::vector<ParamGrads> lanes_;
   std::vector<double> lane_loss_;
   std::unique_ptr<TransposedWeights> transposed_;  // made by the first step that has tokens enough to pay for it
-  // Carried states: for each block and field a slab [batch rows, ...], that shards read and write as views. A step that
-  // is left out must not leave its marks in them: `carried_before_` is what they were.
-  ModelState carried_;
+  // Carried states, of all rows of the batch: shards read views of `start_`, which is one of these, and write to
+  // `next_`. A finite step exchanges the two; one that is left out or given up has changed nothing.
+  State carried_, next_;
+  const State* start_ = nullptr;
   std::vector<std::unique_ptr<Slab>> carried_memory_;
-  std::vector<std::vector<std::byte>> carried_before_;
   size_t peak_bytes_ = 0;
 };
 

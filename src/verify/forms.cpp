@@ -74,7 +74,7 @@ Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way) {
     return out;
   }
   out.logits = Tensor::dense({batch, tokens, model.vocab()}, model.params().dtype());
-  ModelState state = model.make_state(batch, tokens);
+  State state = model.make_state(batch, tokens);
   std::vector<int64_t> ends = way.cuts;
   ends.push_back(tokens);
   int64_t from = 0;

@@ -147,13 +147,13 @@ class Verifier {
   }
 
   // The second half after a first one, from `state`.
-  Outcome rest(ModelState& state) const {
+  Outcome rest(State& state) const {
     Outcome o;
     o.logits = model_.logits(token_range(ids_, tokens_ / 2, tokens_), {}, &state);
     return o;
   }
-  ModelState half() const {
-    ModelState state = model_.make_state(batch_, tokens_);
+  State half() const {
+    State state = model_.make_state(batch_, tokens_);
     model_.logits(token_range(ids_, 0, tokens_ / 2), {}, &state);
     return state;
   }
@@ -162,10 +162,10 @@ class Verifier {
     Finding& f = begin("state stored and read", 0);
     const auto folder = options_.scratch.empty() ? std::filesystem::temp_directory_path() : options_.scratch;
     const auto file = folder / fmt::format("effllm-state-{}.safetensors", getpid());
-    ModelState state = half();
-    save_state(file, model_, state);
-    ModelState again = model_.make_state(batch_, tokens_);
-    load_state(file, model_, again);
+    State state = half();
+    save_state(file, state);
+    State again = model_.make_state(batch_, tokens_);
+    load_state(file, again);
     std::filesystem::remove(file);
     const Outcome right = rest(state);
     compare(f, rest(again), 0, right, fmt::format("stored after {} tokens", tokens_ / 2));
@@ -175,9 +175,9 @@ class Verifier {
   // A branch that reads something else leaves the state that it was cloned from as it was.
   void rollback() {
     Finding& f = begin("rollback to a clone", 0);
-    ModelState state = half();
-    ModelState undisturbed = half();
-    ModelState branch = state.clone();
+    State state = half();
+    State undisturbed = half();
+    State branch = state.clone();
     model_.logits(token_range(ids_, 0, tokens_ - tokens_ / 2), {}, &branch);
     const Outcome right = rest(undisturbed);
     compare(f, rest(state), 0, right, fmt::format("rolled back to {} tokens", tokens_ / 2));

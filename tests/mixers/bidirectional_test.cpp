@@ -39,7 +39,7 @@ TEST_CASE("bidirectional: f(x) + flip(g(flip(x))), with weights of two or of one
       Meter meter;
       run_both(m, x);
       CHECK(meter.total.dense_flops == 2 * f.forward_cost(x).dense_flops);
-      CHECK(m.mixer->state_spec(100).fields.empty());
+      CHECK(site_of(*m.mixer)->bytes(100, DType::f32) == 0);
     }
 }
 
@@ -64,10 +64,12 @@ TEST_CASE("bidirectional: sites of the two directions differ, also where weights
   };
   Context cx;
   cx.direction = Direction::bidirectional;
-  cx.site = "layers.1.mixer";
+  Site root;
+  const Site& site = root.child("layers.1").child("mixer", *m.mixer);
   cx.taps = &taps;
-  m.mixer->forward(test::random({1, 3, kD}, 1), cx);
-  CHECK(sites == std::vector<std::string>{"layers.1.mixer.forward.out", "layers.1.mixer.backward.out"});
+  m.mixer->forward(test::random({1, 3, kD}, 1), Call(cx, site));
+  CHECK(sites ==
+        std::vector<std::string>{"layers.1.mixer.forward.out", "layers.1.mixer.backward.out", "layers.1.mixer.out"});
 }
 
 TEST_CASE("bidirectional: has no causal form, no state, and takes none inside") {
@@ -75,7 +77,7 @@ TEST_CASE("bidirectional: has no causal form, no state, and takes none inside") 
   CHECK(BuiltMixer("{type: bidirectional, of: gru}", kD).mixer->sequences_together() == 8);
   const Tensor x = test::random({1, 3, kD}, 1);
   CHECK_THROWS_WITH_AS(m.mixer->forward(x, {}), doctest::Contains("no causal form"), ShapeError);
-  MixerState s = m.mixer->make_state(1, 4, DType::f64);
+  State s = m.mixer->make_state(1, 4, DType::f64);
   Context cx;
   cx.state = &s;
   cx.direction = Direction::bidirectional;

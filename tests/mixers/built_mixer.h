@@ -90,7 +90,7 @@ struct BuiltMixer {
   double forward_flops(int64_t batch, int64_t tokens, int64_t width) const {
     return forward_cost(random({batch, tokens, width}, 1)).forward_flops;
   }
-  double step_flops(MixerState& s, int64_t width) const {
+  double step_flops(State& s, int64_t width) const {
     Context cx;
     cx.state = &s;
     Meter meter;

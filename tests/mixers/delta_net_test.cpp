@@ -28,7 +28,7 @@ TEST_CASE("delta_net: parameters and how they start") {
 
 TEST_CASE("delta_net: a state of fixed size, its FLOPs in closed form") {
   const BuiltMixer m(mixers::delta_net, "{heads: 2, expand_k: 0.5, expand_v: 2}", 64);
-  for (int64_t tokens : {1, 1000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * (2 * 16 * 64 + 3 * 192));
+  for (int64_t tokens : {1, 1000}) CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * (2 * 16 * 64 + 3 * 192));
   Meter meter;
   const MetaMode meta;
   m.mixer->forward(Tensor::empty({2, 10, 64}, DType::f64), {});
@@ -46,29 +46,31 @@ TEST_CASE("delta_net: what is written under a key is read back, and a second val
   Tensor x = Tensor::full({1, 2, 8}, DType::f64, 0);
   for (int64_t r = 0; r < 2; ++r)
     for (int64_t c = 0; c < 8; ++c) test::put(x, r, c, 10 + 30 * static_cast<double>(c));
-  MixerState one = m.mixer->make_state(1, 2, DType::f64), two = one.clone();
+  State one = m.mixer->make_state(1, 2, DType::f64), two = one.clone();
   Context cx;
   cx.state = &one;
   m.mixer->forward(test::tokens(x, 0, 1), cx);
   cx.state = &two;
   m.mixer->forward(x, cx);
-  CHECK(test::max_abs(one.field("s")) > 1e-3);
+  CHECK(test::max_abs(one.field(one.root(), "s")) > 1e-3);
   // l2_norm's eps keeps keys a hair under length one.
-  CHECK(test::max_diff(one.field("s"), two.field("s")) < 1e-4 * test::max_abs(one.field("s")));
+  CHECK(test::max_diff(one.field(one.root(), "s"), two.field(two.root(), "s")) <
+        1e-4 * test::max_abs(one.field(one.root(), "s")));
 }
 
 TEST_CASE("delta_net: negative eigenvalues double beta, heads must divide the widths") {
   const Tensor x = test::random({1, 1, 8}, 2);
   const BuiltMixer plain(mixers::delta_net, "{heads: 2}", 8),
       twice(mixers::delta_net, "{heads: 2, negative_eigenvalues: true}", 8);
-  MixerState a = plain.mixer->make_state(1, 1, DType::f64), b = a.clone();
+  State a = plain.mixer->make_state(1, 1, DType::f64), b = a.clone();
   Context ca, cb;
   ca.state = &a;
   cb.state = &b;
   plain.mixer->forward(x, ca);
   twice.mixer->forward(x, cb);
   for (int64_t r = 0; r < 8; ++r)
-    for (int64_t c = 0; c < 4; ++c) CHECK(at(b.field("s"), r, c) == doctest::Approx(2 * at(a.field("s"), r, c)));
+    for (int64_t c = 0; c < 4; ++c)
+      CHECK(at(b.field(b.root(), "s"), r, c) == doctest::Approx(2 * at(a.field(a.root(), "s"), r, c)));
   CHECK_THROWS_WITH_AS(BuiltMixer(mixers::delta_net, "{heads: 4}", 10), doctest::Contains("4 heads don't divide"),
                        ConfigError);
 }
@@ -80,7 +82,7 @@ TEST_CASE("delta_net: the filter of the values starts at nothing and remembers t
   CHECK(w->shape == Shape{4, 5});
   CHECK(test::max_abs(w->value) == 0);
   CHECK(plain.store.find("augment.weight") == nullptr);
-  CHECK(m.mixer->state_spec(1000).bytes(DType::f32) == 4 * (4 * 16 * 16 + 3 * 192 + 4 * 64));
+  CHECK(site_of(*m.mixer)->bytes(1000, DType::f32) == 4 * (4 * 16 * 16 + 3 * 192 + 4 * 64));
   const Tensor x = test::random({1, 9, 64}, 2);
   CHECK(test::max_diff(m.mixer->forward(x, {}), plain.mixer->forward(x, {})) < 1e-14);
 }

@@ -53,7 +53,7 @@ TEST_CASE("gated_delta: exp(a_log) is uniform in (0, 16), softplus(dt_bias) log-
 
 TEST_CASE("gated_delta: a state of fixed size, its FLOPs in closed form") {
   const BuiltMixer m(mixers::gated_delta, "{}", 64);
-  for (int64_t tokens : {1, 1000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * (4 * 12 * 24 + 3 * 192));
+  for (int64_t tokens : {1, 1000}) CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * (4 * 12 * 24 + 3 * 192));
   Meter meter;
   const MetaMode meta;
   m.mixer->forward(Tensor::empty({2, 10, 64}, DType::f64), {});
@@ -88,7 +88,7 @@ TEST_CASE("gated_delta: the filter of the values starts at nothing and remembers
   CHECK(w->shape == Shape{4, 5});
   CHECK(test::max_abs(w->value) == 0);
   CHECK(plain.store.find("augment.weight") == nullptr);
-  CHECK(m.mixer->state_spec(1000).bytes(DType::f32) == 4 * (4 * 12 * 24 + 3 * 192 + 4 * 96));
+  CHECK(site_of(*m.mixer)->bytes(1000, DType::f32) == 4 * (4 * 12 * 24 + 3 * 192 + 4 * 96));
   const Tensor x = test::random({1, 9, 64}, 2);
   CHECK(test::max_diff(m.mixer->forward(x, {}), plain.mixer->forward(x, {})) < 1e-14);
 }

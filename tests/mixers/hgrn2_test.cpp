@@ -16,11 +16,11 @@ TEST_CASE("hgrn2: init, parameters, state and cost are those of the formulas") {
     CHECK(m.all("hgrn2_floor", 0));
     CHECK(m.undecayed() == std::vector<std::string>{"hgrn2_floor"});
     CHECK(m.store.count() == 4 * kD * kD + layers * kD);
-    for (int64_t n : {1, 100, 100000}) CHECK(m.mixer->state_spec(n).bytes(DType::f32) == 4 * kD * kN);
+    for (int64_t n : {1, 100, 100000}) CHECK(site_of(*m.mixer)->bytes(n, DType::f32) == 4 * kD * kN);
     CHECK(m.forward_cost(test::random({1, kT, kD}, 1)).dense_flops == 2 * kT * 4 * kD * kD);
   }
-  CHECK(BuiltMixer(mixers::hgrn2, "{}", 256).mixer->state_spec(1).fields[0].shape == Shape{2, 128, 128});
-  CHECK(BuiltMixer(mixers::hgrn2, "{}", 32).mixer->state_spec(1).fields[0].shape == Shape{1, 32, 32});
+  CHECK((*site_of(*BuiltMixer(mixers::hgrn2, "{}", 256).mixer))("s").shape == Shape{2, 128, 128});
+  CHECK((*site_of(*BuiltMixer(mixers::hgrn2, "{}", 32).mixer))("s").shape == Shape{1, 32, 32});
   CHECK_THROWS_WITH_AS(BuiltMixer(mixers::hgrn2, "{head_dim: 7}", 32), doctest::Contains("head_dim 7"), ConfigError);
   CHECK_THROWS_WITH_AS(BuiltMixer(mixers::hgrn2, "{}", 192), doctest::Contains("head_dim 128"), ConfigError);
 }
@@ -33,12 +33,12 @@ TEST_CASE("hgrn2: layers share one floor, 0 in the first and growing with depth"
   double before = 0;
   for (int64_t l : {0, 2, 3}) {  // without input f = lb + (1 - lb) / 2, and nothing comes in
     const SequenceMixer& m = model->block(l).mixer();
-    MixerState s = m.make_state(1, 4, DType::f64);
-    fill(s.field("s"), 1);
+    State s = m.make_state(1, 4, DType::f64);
+    fill(s.field(s.root(), "s"), 1);
     Context cx;
     cx.state = &s;
     m.forward(Tensor::zeros({1, 1, 8}, DType::f64), cx);
-    const double decay = at(s.field("s"), 0, 0), index = l == 0 ? 0.0 : static_cast<double>(l - 1);
+    const double decay = at(s.field(s.root(), "s"), 0, 0), index = l == 0 ? 0.0 : static_cast<double>(l - 1);
     CHECK(decay == doctest::Approx(index / 3 + (1 - index / 3) / 2).epsilon(1e-13));
     CHECK(decay > before);
     before = decay;

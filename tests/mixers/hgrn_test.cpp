@@ -34,7 +34,7 @@ TEST_CASE("hgrn: init, parameters, state and cost are those of the formulas") {
   CHECK_FALSE(m["hgrn_floor"].traits.decay);
   CHECK_FALSE(m["norm.weight"].traits.decay);
   CHECK(m.store.count() == 3 * kW * kD + kD * kW + kW + 3 * kW);
-  for (int64_t n : {0, 1, 100}) CHECK(m.mixer->state_spec(n).bytes(DType::f32) == 4 * kW);
+  for (int64_t n : {0, 1, 100}) CHECK(site_of(*m.mixer)->bytes(n, DType::f32) == 4 * kW);
   CHECK(m.forward_cost(test::random({1, kT, kD}, 1)).dense_flops == 2 * kT * (3 * kW * kD + kD * kW));
 }
 
@@ -54,12 +54,12 @@ TEST_CASE("hgrn: layers share one floor, 0 in the first and growing with depth")
   double before = 0;
   for (int64_t l : {0, 2, 3}) {
     const SequenceMixer& m = model.block(l).mixer();
-    MixerState s = m.make_state(1, 4, DType::f64);
-    fill(s.field("h"), 1);
+    State s = m.make_state(1, 4, DType::f64);
+    fill(s.field(s.root(), "h"), 1);
     Context cx;
     cx.state = &s;
     m.forward(Tensor::zeros({1, 1, 8}, DType::f64), cx);
-    const double decay = at(s.field("h"), 0, 0), index = l == 0 ? 0.0 : static_cast<double>(l - 1);
+    const double decay = at(s.field(s.root(), "h"), 0, 0), index = l == 0 ? 0.0 : static_cast<double>(l - 1);
     CHECK(decay == doctest::Approx(index / 3 + (1 - index / 3) / 2).epsilon(1e-13));
     CHECK(decay > before);
     before = decay;

@@ -19,8 +19,8 @@ TEST_CASE("linear_attention: parameters, state and work in closed form") {
   CHECK(norm.store.count() == 4 * D * D + n);
   CHECK(norm.undecayed() == std::vector<std::string>{"norm.weight"});
   for (int64_t tokens : {1, 100, 100000}) {
-    CHECK(sum.mixer->state_spec(tokens).bytes(DType::f32) == 4 * (H * n * n + H * n));
-    CHECK(norm.mixer->state_spec(tokens).bytes(DType::f32) == 4 * H * n * n);
+    CHECK(site_of(*sum.mixer)->bytes(tokens, DType::f32) == 4 * (H * n * n + H * n));
+    CHECK(site_of(*norm.mixer)->bytes(tokens, DType::f32) == 4 * H * n * n);
   }
   constexpr int64_t shared = 8 * D * D + 8 * 2 * D + 4 * H * n * n;  // projections, features, core
   CHECK(sum.forward_flops(2, 6, D) == 12.0 * (shared + 4 * D));

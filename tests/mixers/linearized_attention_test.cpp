@@ -74,7 +74,7 @@ TEST_CASE("linearized_attention: parameters, state and products in closed form")
   const Built m("{type: linearized_attention, query_key_dim: 16, group: 8, taps: 5}", d, DType::f32);
   CHECK(m.store.count() == 2 * e * d + 2 * e + s * d + s + 8 * s + 32 + taps + d * e + d);
   for (int64_t n : {1, 100, 100000})  // does not grow
-    CHECK(m.mixer->state_spec(n).bytes(DType::f32) ==
+    CHECK(site_of(*m.mixer)->bytes(n, DType::f32) ==
           4 * (s * e + std::min(g - 1, n) * (2 * s + e) + (taps - 1) * e + d / 2));
   for (int64_t n : {5, 8, 21}) {
     Meter meter;

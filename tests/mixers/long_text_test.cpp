@@ -20,7 +20,7 @@ std::vector<std::string> option_sets(const MixerInfo& info) {
   return all;
 }
 
-Tensor run(const BuiltMixer& m, const Tensor& x, int64_t reach, MixerState* state = nullptr) {
+Tensor run(const BuiltMixer& m, const Tensor& x, int64_t reach, State* state = nullptr) {
   Context cx;
   cx.reach = reach;
   cx.state = state;
@@ -49,12 +49,12 @@ TEST_CASE("mixers: whoever keeps to a reach sees no further, and the same howeve
       CHECK(max_diff(whole, free) > 1e-3);
       // States with room for what is looked back on, whatever the length.
       for (const int64_t cut : {int64_t{1}, kReach - 1, kReach + 1, n - 1}) {
-        MixerState s = m.mixer->make_state(2, kReach, DType::f64);
+        State s = m.mixer->make_state(2, kReach, DType::f64);
         const Tensor first = run(m, tokens(x, 0, cut), kReach, &s), second = run(m, tokens(x, cut, n), kReach, &s);
         CHECK(max_diff(first, tokens(whole, 0, cut)) < 1e-10);
         CHECK(max_diff(second, tokens(whole, cut, n)) < 1e-10);
       }
-      MixerState s = m.mixer->make_state(2, kReach, DType::f64);
+      State s = m.mixer->make_state(2, kReach, DType::f64);
       Context cx;
       cx.reach = kReach;
       cx.state = &s;
@@ -112,9 +112,9 @@ TEST_CASE("mixers: what the list says of longer texts is what the mechanisms say
           const LongText t = mixer->long_text(trained);
           met = met || t.unseen;
           CHECK((t.unseen || !t.anew));
-          const auto fields = mixer->state_spec(9).fields;
+          const auto site = site_of(*mixer);
           const bool grows =
-              std::ranges::any_of(fields, [](const StateField& f) { return f.growth == Growth::per_token; });
+              std::ranges::any_of(site->all(), [](const StateField* f) { return f->growth == Growth::per_token; });
           CHECK((!grows || t.reach || t.anew));     // what is limited needs no more room than the limit
           CHECK((t.anew || t.reach || !t.unseen));  // there is always a way
         }

@@ -81,7 +81,7 @@ TEST_CASE("lstm, gru: parameters, state and FLOPs as written out") {
     CAPTURE(e.yaml);
     const BuiltMixer m(e.yaml, d);
     CHECK(m.store.count() == e.parameters);
-    for (int64_t tokens : {1, 100, 100000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * e.state);
+    for (int64_t tokens : {1, 100, 100000}) CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * e.state);
     CHECK(m.mixer->sequences_together() == 8);
     const Meter meter;
     m.mixer->forward(test::random({batch, length, d}, 1), {});

@@ -60,7 +60,7 @@ TEST_CASE("mamba: parameters, state and cost in closed form") {
   const int64_t d = 12, i = 24, n = 5, w = 3, r = 2, tokens = 7, batch = 2;
   const BuiltMixer m("{type: mamba, state: 5, conv: 3, dt_rank: 2}", d);
   CHECK(m.store.count() == 2 * i * d + (w + 1) * i + (r + 2 * n) * i + i * r + i + i * n + i + d * i);
-  for (int64_t length : {1, 100, 10000}) CHECK(m.mixer->state_spec(length).bytes(DType::f32) == 4 * i * (n + w - 1));
+  for (int64_t length : {1, 100, 10000}) CHECK(site_of(*m.mixer)->bytes(length, DType::f32) == 4 * i * (n + w - 1));
   Meter meter;
   m.mixer->forward(test::random({batch, tokens, d}, 1), {});
   const int64_t products = 2 * (2 * i * d + (r + 2 * n) * i + i * r + d * i);
@@ -75,13 +75,13 @@ TEST_CASE("mamba: a closed gate passes nothing, and without steps the state stay
   const Tensor x = test::random({1, 5, 8}, 1);
   fill(m["dt.weight"].value, 0);
   fill(m["dt.bias"].value, -1000);  // softplus is 0: nothing decays, nothing enters
-  MixerState s = m.mixer->make_state(1, 5, DType::f64);
-  fill(s.field("h"), 2);
+  State s = m.mixer->make_state(1, 5, DType::f64);
+  fill(s.field(s.root(), "h"), 2);
   Context cx;
   cx.state = &s;
   m.mixer->forward(x, cx);
-  for (int64_t r = 0; r < s.field("h").rows(); ++r)
-    for (int64_t c = 0; c < 16; ++c) CHECK(at(s.field("h"), r, c) == 2);
+  for (int64_t r = 0; r < s.field(s.root(), "h").rows(); ++r)
+    for (int64_t c = 0; c < 16; ++c) CHECK(at(s.field(s.root(), "h"), r, c) == 2);
   fill(m["in.weight"].value.row_range(16, {16, 8}), 0);  // z = 0, silu(z) = 0
   CHECK(test::max_abs(m.mixer->forward(x, {})) == 0);
 }

@@ -16,7 +16,7 @@ TEST_CASE("min_lstm: starts like nn.Linear, parameters, state and cost are those
     CHECK(m[name].traits.lr_scale == 1);
   }
   CHECK(m.store.count() == 3 * kW * kD + 4 * kD + kD * kW);
-  for (int64_t n : {0, 1, 100}) CHECK(m.mixer->state_spec(n).bytes(DType::f32) == 4 * (kW + 3 * kD));
+  for (int64_t n : {0, 1, 100}) CHECK(site_of(*m.mixer)->bytes(n, DType::f32) == 4 * (kW + 3 * kD));
   CHECK(m.forward_cost(test::random({1, kT, kD}, 1)).dense_flops == 2 * kT * (3 * kW * kD + kD * kW));
   const BuiltMixer bare("{type: min_lstm}", kD);
   CHECK(bare.store.count() == 3 * kD * kD);  // as wide as the model: no matrix behind

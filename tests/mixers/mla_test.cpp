@@ -20,7 +20,7 @@ struct Mla : BuiltMixer {
   explicit Mla(const std::string& more = "}") : BuiltMixer(std::string(kYaml) + more, kD) { shake(0.4); }
 };
 
-Tensor forward(const BuiltMixer& m, const Tensor& x, MixerState& s) {
+Tensor forward(const BuiltMixer& m, const Tensor& x, State& s) {
   Context cx;
   cx.state = &s;
   return m.mixer->forward(x, cx);
@@ -41,7 +41,7 @@ TEST_CASE("mla: init, parameters and state are those of the formulas") {
                 queries = kHeads * (kNope + kRope);
   CHECK(m.store.count() == kv + out + kQRank * kD + kQRank + queries * kQRank);
   CHECK(Mla().store.count() == kv + out + queries * kD);
-  for (int64_t n : {0, 1, 77}) CHECK(m.mixer->state_spec(n).bytes(DType::f32) == 4 * n * (kRank + kRope));
+  for (int64_t n : {0, 1, 77}) CHECK(site_of(*m.mixer)->bytes(n, DType::f32) == 4 * n * (kRank + kRope));
   const BuiltMixer defaults("{type: mla}", 64);
   CHECK(defaults["kv_down.weight"].shape == Shape{32 + 8, 64});
   CHECK(defaults["q.weight"].shape == Shape{4 * (16 + 8), 64});
@@ -57,27 +57,28 @@ TEST_CASE("mla: a sequence decompresses every token once, a decoded token none")
   CHECK(m.forward_cost(test::random({1, kT, kD}, 1)).dense_flops ==
         2 * (kT * (project + up) + pairs * static_cast<double>(kHeads * (kNope + kRope + kValue))));
   // One token against room for kRoom: the products with W_uk and W_uv once, scores and sums over latent vectors.
-  MixerState s = m.mixer->make_state(1, kRoom, DType::f64);
+  State s = m.mixer->make_state(1, kRoom, DType::f64);
   CHECK(m.step_flops(s, kD) == 2 * (project + up + kRoom * static_cast<double>(kHeads * (kRank + kRope + kRank))));
 }
 
 TEST_CASE("mla: the state is the normed latent vector and the rotated key") {
   const Mla m;
   const Tensor x = test::random({2, 6, kD}, 1);
-  MixerState s = m.mixer->make_state(2, 8, DType::f64);
+  State s = m.mixer->make_state(2, 8, DType::f64);
   forward(m, tokens(x, 0, 4), s);
   forward(m, tokens(x, 4, 6), s);
   const Tensor down = linear(x, m["kv_down.weight"].value);
   const Tensor c = rms_norm(down.columns(0, kRank).clone(), m["kv_norm.weight"].value, 1e-6);
   const auto table = std::make_shared<const RotaryTable>(kRope, 10000, 8);
-  const Tensor key = rotary(down.columns(kRank, kRope).clone(), token_positions({}, 2, 6), 1, table);
-  REQUIRE(s.fields.size() == 1);
+  const Tensor key = rotary(down.columns(kRank, kRope).clone(), Call({}, Site()).positions(x), 1, table);
+  REQUIRE(s.root().all().size() == 2);  // and the count
   for (int64_t b = 0; b < 2; ++b)
     for (int64_t t = 0; t < 6; ++t) {
       for (int64_t i = 0; i < kRank; ++i)
-        CHECK(at(s.field("latent"), b * 8 + t, i) == doctest::Approx(at(c, b * 6 + t, i)).epsilon(1e-12));
+        CHECK(at(s.field(s.root(), "latent"), b * 8 + t, i) == doctest::Approx(at(c, b * 6 + t, i)).epsilon(1e-12));
       for (int64_t i = 0; i < kRope; ++i)
-        CHECK(at(s.field("latent"), b * 8 + t, kRank + i) == doctest::Approx(at(key, b * 6 + t, i)).epsilon(1e-12));
+        CHECK(at(s.field(s.root(), "latent"), b * 8 + t, kRank + i) ==
+              doctest::Approx(at(key, b * 6 + t, i)).epsilon(1e-12));
     }
 }
 
@@ -87,15 +88,15 @@ TEST_CASE("mla: absorbed and plain forms agree, at every cut, also for many new 
     const Mla m(more);
     const Tensor x = test::random({2, kT, kD}, 1), whole = m.mixer->forward(x, {});
     for (int64_t cut : {1, 3, 20, 39}) {
-      MixerState s = m.mixer->make_state(2, kT, DType::f64);
+      State s = m.mixer->make_state(2, kT, DType::f64);
       CHECK(max_diff(forward(m, tokens(x, 0, cut), s), tokens(whole, 0, cut)) < 1e-10);
       CHECK(max_diff(forward(m, tokens(x, cut, kT), s), tokens(whole, cut, kT)) < 1e-10);
     }
-    MixerState s = m.mixer->make_state(2, kT, DType::f64);
-    const Buffer* memory = s.field("latent").buffer();
+    State s = m.mixer->make_state(2, kT, DType::f64);
+    const Buffer* memory = s.field(s.root(), "latent").buffer();
     for (int64_t t = 0; t < kT; ++t)
       CHECK(max_diff(forward(m, tokens(x, t, t + 1), s), tokens(whole, t, t + 1)) < 1e-10);
-    CHECK(s.field("latent").buffer() == memory);  // written in place
+    CHECK(s.field(s.root(), "latent").buffer() == memory);  // written in place
     CHECK_THROWS_AS(forward(m, tokens(x, 0, 1), s), ShapeError);
   }
 }

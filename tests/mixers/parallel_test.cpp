@@ -24,16 +24,16 @@ TEST_CASE("parallel: the mean of normed branches, parameters, state and cost are
   CHECK(m.store.count() ==
         window.store.count() + gru.store.count() + gla.store.count() + mla.store.count() + (3 + 2) * kD);
   for (int64_t n : {1, 5, 100})
-    CHECK(m.mixer->state_spec(n).bytes(DType::f32) ==
-          window.mixer->state_spec(n).bytes(DType::f32) + gru.mixer->state_spec(n).bytes(DType::f32) +
-              gla.mixer->state_spec(n).bytes(DType::f32) + mla.mixer->state_spec(n).bytes(DType::f32));
-  const StateSpec spec = m.mixer->state_spec(8);
+    CHECK(site_of(*m.mixer)->bytes(n, DType::f32) ==
+          site_of(*window.mixer)->bytes(n, DType::f32) + site_of(*gru.mixer)->bytes(n, DType::f32) +
+              site_of(*gla.mixer)->bytes(n, DType::f32) + site_of(*mla.mixer)->bytes(n, DType::f32));
+  const auto site = site_of(*m.mixer);
   std::vector<std::string> names;
-  for (const StateField& f : spec.fields) names.push_back(f.name);
+  for (const StateField* f : site->all()) names.push_back(f->path);
   CHECK(names == std::vector<std::string>{"branches.0.k", "branches.0.v", "branches.1.h", "branches.2.branches.0.s",
-                                          "branches.2.branches.1.latent"});
-  CHECK(spec.fields[0].growth == Growth::ring);
-  CHECK(spec.fields[4].growth == Growth::per_token);
+                                          "branches.2.branches.1.latent", "seen"});
+  CHECK(site->all()[0]->growth == Growth::window);
+  CHECK(site->all()[4]->growth == Growth::per_token);
   const Tensor x = test::random({1, kT, kD}, 1);
   CHECK(m.forward_cost(x).dense_flops == window.forward_cost(x).dense_flops + gru.forward_cost(x).dense_flops +
                                              gla.forward_cost(x).dense_flops + mla.forward_cost(x).dense_flops);

@@ -32,7 +32,7 @@ TEST_CASE("retnet: parameters, state and work in closed form") {
   constexpr int64_t D = 8, V = 16, H = 2;
   const BuiltMixer m(mixers::retnet, "{heads: 2}", D);
   CHECK(m.store.count() == D * (2 * D + 2 * V) + D * V);
-  for (int64_t tokens : {1, 100, 100000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * D * V / H);
+  for (int64_t tokens : {1, 100, 100000}) CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * D * V / H);
   constexpr int64_t token = 2 * D * (2 * D + 2 * V) + 3 * 2 * D + D + 4 * D * V / H + 4 * V + 8 * V + V + 2 * D * V;
   CHECK(m.forward_flops(2, 6, D) == 12.0 * token);
   CHECK_THROWS_AS(BuiltMixer(mixers::retnet, "{heads: 8}", D), ConfigError);  // an odd number of rotated columns
@@ -50,15 +50,15 @@ TEST_CASE("retnet: where what is read is small the norm sees its eps, so rows ar
 
 TEST_CASE("retnet: head h keeps 1 - 2^(-5-h) of its state a token") {
   const BuiltMixer m(mixers::retnet, "{heads: 2}", 8);
-  MixerState s = m.mixer->make_state(1, 4, DType::f64);
+  State s = m.mixer->make_state(1, 4, DType::f64);
   Context cx;
   cx.state = &s;
   m.mixer->forward(test::random({1, 3, 8}, 1), cx);
-  const Tensor before = s.field("s").clone();
+  const Tensor before = s.field(s.root(), "s").clone();
   m.mixer->forward(Tensor::zeros({1, 1, 8}, DType::f64), cx);
   for (int64_t h = 0; h < 2; ++h)
     for (int64_t r = h * 4; r < h * 4 + 4; ++r)
       for (int64_t c = 0; c < 8; ++c)
-        CHECK(test::at(s.field("s"), r, c) ==
+        CHECK(test::at(s.field(s.root(), "s"), r, c) ==
               doctest::Approx((1 - std::exp2(-5.0 - static_cast<double>(h))) * test::at(before, r, c)).epsilon(1e-12));
 }

@@ -35,7 +35,7 @@ TEST_CASE("rg_lru: init is that of recurrentgemma, parameters, state and cost ar
   CHECK(most <= 0.999);
   CHECK(most > 0.99);
   CHECK(m.store.count() == 2 * kW * kD + 2 * kW + 4 * kW + kW + 2 * (kW * kBlock + kW) + kW + kD * kW + kD);
-  for (int64_t n : {0, 1, 100}) CHECK(m.mixer->state_spec(n).bytes(DType::f32) == 4 * (kW + 3 * kW));
+  for (int64_t n : {0, 1, 100}) CHECK(site_of(*m.mixer)->bytes(n, DType::f32) == 4 * (kW + 3 * kW));
   CHECK(m.forward_cost(test::random({1, kT, kD}, 1)).dense_flops == 2 * kT * (2 * kW * kD + 2 * kW * kBlock + kD * kW));
 }
 
@@ -44,8 +44,8 @@ TEST_CASE("rg_lru: the first token of a document, with a state and without, come
   m.shake(0.3);
   const Tensor x = test::random({2, 5, 8}, 1), whole = m.mixer->forward(x, {});
   const auto continued = [&](int64_t seen) {
-    MixerState s = m.mixer->make_state(2, 8, DType::f64);
-    for (int64_t b = 0; b < 2; ++b) s.seen.data<int64_t>()[b] = seen;
+    State s = m.mixer->make_state(2, 8, DType::f64);
+    for (int64_t b = 0; b < 2; ++b) s.field(s.root(), "seen").data<int64_t>()[b] = seen;
     Context cx;
     cx.state = &s;
     return m.mixer->forward(x, cx);

@@ -58,7 +58,7 @@ TEST_CASE("rwkv6: parameters, state and work in closed form") {
   constexpr int64_t D = 8, n = 4, R = 3, Rd = 2;
   const BuiltMixer m(mixers::rwkv6, "{head_dim: 4, shift_rank: 3, decay_rank: 2}", D);
   CHECK(m.store.count() == 5 * D * D + 10 * R * D + 2 * Rd * D + (1 + 5 + 1 + 1 + 2) * D);
-  for (int64_t tokens : {1, 100, 100000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * (D * n + D));
+  for (int64_t tokens : {1, 100, 100000}) CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * (D * n + D));
   constexpr int64_t token = 3 * D + 2 * D * 5 * R + 8 * 5 * R + 2 * 5 * R * D  // what the shift depends on
                             + 4 * 5 * D + 8 * D * D                            // shifted inputs; r, k, v, g
                             + 4 * Rd * D + 8 * Rd + D + 8 * D + D              // decay
@@ -80,7 +80,7 @@ TEST_CASE("rwkv_channel_mix: starts as RWKV-LM's, with parameters, state and wor
     for (const char* name : {"receptance.weight", "value.weight"}) CHECK(m.all(name, 0));
     CHECK(m.undecayed() == std::vector<std::string>{"mix_k", "mix_r"});
     CHECK(m.store.count() == 2 * D + 2 * D * F + D * D);
-    for (int64_t tokens : {1, 100, 100000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * D);
+    for (int64_t tokens : {1, 100, 100000}) CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * D);
     CHECK(m.forward_flops(2, 6, D) == 12.0 * (6 * D + 4 * D * F + 2 * D * D + F + 8 * D + D));
   }
 }

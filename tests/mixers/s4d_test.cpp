@@ -52,8 +52,8 @@ TEST_CASE("s4d: parameters, state and cost in closed form") {
   const int64_t d = 12, n = 6, batch = 3;
   const BuiltMixer m("{type: s4d, state: 6}", d);
   CHECK(m.store.count() == d + d * n + 2 * d * n / 2 + d + 2 * d * d + 2 * d);
-  for (int64_t length : {1, 100, 10000}) CHECK(m.mixer->state_spec(length).bytes(DType::f32) == 4 * d * n);
-  const auto flops = [&](int64_t tokens, MixerState* state) {
+  for (int64_t length : {1, 100, 10000}) CHECK(site_of(*m.mixer)->bytes(length, DType::f32) == 4 * d * n);
+  const auto flops = [&](int64_t tokens, State* state) {
     Meter meter;
     Context cx;
     cx.state = state;
@@ -70,7 +70,7 @@ TEST_CASE("s4d: parameters, state and cost in closed form") {
   // Two pairs of sequences and the kernel, transforms of 256 points.
   const double one = 5 * 256 * 8 * d;
   CHECK(flops(100, nullptr) == modes + kernel(100) + one * 5 + 6 * 256 * 2 * d + output(100));
-  MixerState state = m.mixer->make_state(batch, 100, DType::f64);
+  State state = m.mixer->make_state(batch, 100, DType::f64);
   CHECK(flops(100, &state) == modes + batch * 100 * d * (5.5 * n + 2) + output(100));
 }
 
@@ -81,7 +81,7 @@ TEST_CASE("s4d: refuses a state that is not made of pairs") {
 TEST_CASE("s4d: Fourier transforms and recurrence agree over a thousand tokens") {
   const BuiltMixer m("{type: s4d}", 16);
   const Tensor x = test::random({2, 1000, 16}, 1), whole = m.mixer->forward(x, {});
-  MixerState s = m.mixer->make_state(2, 1000, DType::f64);
+  State s = m.mixer->make_state(2, 1000, DType::f64);
   Context cx;
   cx.state = &s;
   CHECK(test::max_diff(m.mixer->forward(x, cx), whole) < 1e-11);

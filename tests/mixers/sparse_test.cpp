@@ -53,7 +53,7 @@ TEST_CASE("moba: initial values, parameters, state and products in closed form")
   CHECK(m.store.count() == 4 * d * d);
   CHECK(deviation(m["qkv.weight"]) == doctest::Approx(0.02).epsilon(0.05));
   CHECK(deviation(m["out.weight"]) == doctest::Approx(0.02 / std::sqrt(2.0)).epsilon(0.05));  // one layer
-  for (int64_t n : {1, 8, 100}) CHECK(m.mixer->state_spec(n).bytes(DType::f32) == 4 * d * (2 * n + (n + 7) / 8));
+  for (int64_t n : {1, 8, 100}) CHECK(site_of(*m.mixer)->bytes(n, DType::f32) == 4 * d * (2 * n + (n + 7) / 8));
   for (int64_t n : {5, 24, 50}) {
     int64_t keys = 0;
     for (int64_t t = 0; t < n; ++t) keys += std::min(top_k * block, t + 1);
@@ -93,7 +93,7 @@ TEST_CASE("nsa: initial values, parameters, state and products in closed form") 
   CHECK_FALSE(m.store.find("compress_k.position")->traits.decay);
   const auto summaries = [&](int64_t t) { return t < length ? 0 : (t - length) / stride + 1; };
   for (int64_t t : {1, 8, 100})
-    CHECK(m.mixer->state_spec(t).bytes(DType::f32) ==
+    CHECK(site_of(*m.mixer)->bytes(t, DType::f32) ==
           4 * 2 * g * n * (t + std::min(window - 1, t) + std::max<int64_t>(1, summaries(t)) + std::min(length - 1, t)));
   for (int64_t t : {12, 33, 60}) {
     int64_t selected = 0, seen = 0, near = 0;
@@ -170,14 +170,14 @@ TEST_CASE("sparse mixers: a batch of unequal documents, cut anywhere, then token
     const Tensor whole = m.mixer->forward(x, packed);
     for (int64_t cut : {3, 6, 7, 8, 9, 12, 18, 22}) {
       CAPTURE(cut);
-      MixerState s = m.mixer->make_state(3, kT, DType::f64);
+      State s = m.mixer->make_state(3, kT, DType::f64);
       Context first, second;
       const Tensor head = numbers(0, cut), tail = numbers(cut, kT);
       first.state = second.state = &s;
       first.segments = &head;
       if (cut <= kStart + 1) second.segments = &tail;
       CHECK(max_diff(m.mixer->forward(test::tokens(x, 0, cut), first), test::tokens(whole, 0, cut)) < 1e-12);
-      MixerState copy_of = s.clone();
+      State copy_of = s.clone();
       CHECK(max_diff(m.mixer->forward(test::tokens(x, cut, kT), second), test::tokens(whole, cut, kT)) < 1e-12);
       if (second.segments) continue;
       Context one;

@@ -24,7 +24,7 @@ TEST_CASE("taylor: parameters, state and work in closed form") {
   const BuiltMixer m(mixers::taylor, "{heads: 2, feature_dim: 3}", D);
   CHECK(m.store.count() == D * (2 * H * f + D) + D * D);
   CHECK(m.undecayed().empty());
-  for (int64_t tokens : {1, 100, 100000}) CHECK(m.mixer->state_spec(tokens).bytes(DType::f32) == 4 * (F * D + H * F));
+  for (int64_t tokens : {1, 100, 100000}) CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * (F * D + H * F));
   constexpr int64_t token = 2 * D * (2 * H * f + D) + 2 * H * F + 4 * F * D + 3 * H * F + D + 2 * D * D;
   CHECK(m.forward_flops(2, 6, D) == 12.0 * token);
   CHECK_THROWS_AS(BuiltMixer(mixers::taylor, "{heads: 3}", D), ConfigError);

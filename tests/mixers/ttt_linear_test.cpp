@@ -34,7 +34,7 @@ TEST_CASE("ttt_linear: init is that of the authors' code, parameters, state and 
     CHECK(m.store.count() ==
           (gate ? 4 : 3) * kD * kD + 2 * (kConv + 1) * kD + kH * kD + kH + kM + 4 * kD + kD * kN + kD);
     for (int64_t n : {0, 1, 100})
-      CHECK(m.mixer->state_spec(n).bytes(DType::f32) == 4 * (2 * (kD * kN + kD) + (kConv - 1) * kD));
+      CHECK(site_of(*m.mixer)->bytes(n, DType::f32) == 4 * (2 * (kD * kN + kD) + (kConv - 1) * kD));
     // A token of a head: three products by n x n, and (M + 1) / 2 scores with what they weigh.
     const double inner = 6 * kN + 2 * (kM + 1);
     CHECK(m.forward_cost(test::random({1, kT, kD}, 1)).dense_flops ==

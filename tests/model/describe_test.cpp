@@ -98,8 +98,9 @@ TEST_CASE("describe: the layers add up to the model") {
     CHECK(c.layers[3].what == "layers.2 attention + mlp (as 0)");
     CHECK(c.layers[3].parameters == 0);
     CHECK(c.total.train_flops == doctest::Approx(train_flops_per_token(config, kVocab, kTokens)).epsilon(1e-12));
-    CHECK(c.total.state_bytes ==
-          build_model(to_yaml(write_model_config(config)), kVocab, kTokens, DType::f32)->state_bytes(kTokens));
+    CHECK(c.total.state_bytes == build_model(to_yaml(write_model_config(config)), kVocab, kTokens, DType::f32)
+                                     ->site()
+                                     .bytes(kTokens, DType::f32));
     // One token decoded after 256 others: layer by layer, and by the whole model.
     CHECK(count_cost(config, kVocab, 256).total.decode_flops == doctest::Approx(c.lengths[0].decode_flops));
     CHECK(c.lengths[0].tokens == 256);

@@ -5,7 +5,10 @@
 #include <cmath>
 #include <map>
 
+#include "autodiff/profile.h"
 #include "base/random.h"
+#include "ops/arithmetic.h"
+#include "ops/dropout.h"
 #include "support/models.h"
 #include "support/tensors.h"
 
@@ -34,7 +37,7 @@ constexpr std::string_view kHybrids[] = {
 // The logits of a model that takes `ids` in pieces that end at `cuts`.
 Tensor in_pieces(const LanguageModel& model, const Tensor& ids, const std::vector<int64_t>& cuts) {
   const int64_t batch = ids.dim(0), tokens = ids.dim(1);
-  ModelState state = model.make_state(batch, tokens);
+  State state = model.make_state(batch, tokens);
   const Tensor all = Tensor::empty({batch, tokens, kVocab}, DType::f64);
   int64_t from = 0;
   for (int64_t to : cuts) {
@@ -44,7 +47,7 @@ Tensor in_pieces(const LanguageModel& model, const Tensor& ids, const std::vecto
         for (int64_t q = 0; q < kVocab; ++q) put(all, b * tokens + t, q, at(y, b * (to - from) + t - from, q));
     from = to;
   }
-  for (int64_t b = 0; b < batch; ++b) CHECK(state.seen.data<int64_t>()[b] == tokens);
+  for (int64_t b = 0; b < batch; ++b) CHECK(state.field(state.root(), "seen").data<int64_t>()[b] == tokens);
   return all;
 }
 
@@ -96,11 +99,11 @@ TEST_CASE("language model: documents packed in a row are as if each stood alone,
     for (auto [from, to] : {std::pair<int64_t, int64_t>{0, 4}, {4, 5}, {5, 15}})
       CHECK(max_diff(tokens(packed, from, to), model->logits(columns_of(ids, from, to), {})) < 1e-10);
 
-    ModelState state = model->make_state(1, 15);
+    State state = model->make_state(1, 15);
     const Tensor first_segments = columns_of(segments, 0, 8), none = Tensor::zeros({1, 7}, DType::i64);
     cx.segments = &first_segments;
     CHECK(max_diff(model->logits(columns_of(ids, 0, 8), cx, &state), tokens(packed, 0, 8)) < 1e-10);
-    CHECK(state.seen.data<int64_t>()[0] == 3);
+    CHECK(state.field(state.root(), "seen").data<int64_t>()[0] == 3);
     cx.segments = &none;
     CHECK(max_diff(model->logits(columns_of(ids, 8, 15), cx, &state), tokens(packed, 8, 15)) < 1e-10);
   }
@@ -167,13 +170,43 @@ TEST_CASE("language model: layers that share weights have states of their own") 
   CHECK(model->params().count() == alone->params().count());
   CHECK(model->layers() == 3);
   CHECK(&model->block(1) == &model->block(0));
-  ModelState state = model->make_state(1, 4);
-  REQUIRE(state.blocks.size() == 3);
+  State state = model->make_state(1, 4);
   model->logits(random_ids(1, 4, kVocab, 1), {}, &state);
-  const auto h = [&](size_t layer) { return state.blocks[layer].mixer.field("h"); };
+  const auto h = [&](int64_t layer) { return state.field(model->layer_site(layer)["mixer"], "h"); };
   CHECK(max_diff(h(0), h(1)) > 1e-3);
   CHECK(max_diff(h(1), h(2)) > 1e-3);
-  CHECK(model->state_bytes(4) == 3 * alone->state_bytes(4));
+  CHECK(model->site().bytes(4, DType::f64) == 3 * alone->site().bytes(4, DType::f64));
+}
+
+TEST_CASE("language model: layers that share weights have taps, dropout masks and profile rows of their own") {
+  const Threads one(1);
+  constexpr std::string_view kYaml =
+      "{d_model: 8, init: {std: 0.4}, dropout: 0.5, layers: [{id: a, mixer: {type: min_gru}, ffn: mlp}, {use: a}]}";
+  const auto model = build_model(kYaml, kVocab);
+  const Tensor ids = random_ids(1, 9, kVocab, 1);
+  std::map<std::string, Tensor> seen;
+  const Tensor same = random({1, 9, 8}, 7);
+  const Taps taps = [&](std::string_view name, const Tensor& value) {
+    CHECK(seen.emplace(name, value.clone()).second);
+    return name.ends_with(".residual") ? value : same;  // what is dropped is the same everywhere
+  };
+  Context cx;
+  cx.phase = Phase::train;
+  cx.when = {.seed = 3, .step = 4, .first_sample = 0};
+  cx.taps = &taps;
+  Profile profile;
+  const Tensor x = Tensor::zeros({1, 9, 8}, DType::f64);
+  const Tensor y = model->run(x, 0, 1, cx, nullptr), z = model->run(x, 1, 2, cx, nullptr);
+  CHECK(seen.contains("layers.0.mixer.out"));
+  CHECK(seen.contains("layers.1.mixer.out"));
+  CHECK(seen.contains("layers.1.residual"));
+  CHECK(profile.chrome_trace().find("layers.1.ffn") != std::string::npos);
+  CHECK(max_diff(y, z) > 1e-3);  // sums of the same values under two masks each
+  // A layer used once has the mask of its name.
+  Tensor expected = Tensor::zeros(x.shape(), DType::f64);
+  for (const char* site : {"layers.1.mixer.dropout", "layers.1.ffn.dropout"})
+    expected = add(expected, dropout(same, 0.5, RandomStream(3, site, 4), 0));
+  CHECK(same_bits(z, expected));
 }
 
 TEST_CASE("language model: taps see the values, and what they return is used") {
@@ -203,7 +236,7 @@ TEST_CASE("language model: taps see the values, and what they return is used") {
     decoded += std::string(name) + " ";
     return value;
   };
-  ModelState state = model->make_state(1, 7);
+  State state = model->make_state(1, 7);
   model->logits(ids, {}, &state);
   Context one_token;
   one_token.taps = &list;
@@ -243,7 +276,7 @@ TEST_CASE("language model: beyond its learned positions there is a DataError, in
   CHECK_NOTHROW(model->logits(random_ids(1, 17, kVocab, 1), {}));
   CHECK_THROWS_WITH_AS(model->logits(random_ids(1, 18, kVocab, 1), {}),
                        "the model has learned positions for 17 tokens and can't follow a longer sequence", DataError);
-  ModelState state = model->make_state(1, 20);
+  State state = model->make_state(1, 20);
   model->logits(random_ids(1, 17, kVocab, 1), {}, &state);
   CHECK_THROWS_AS(model->logits(random_ids(1, 1, kVocab, 1), {}, &state), DataError);
   CHECK(build_model(kHybrids[0], kVocab, 16)->longest() > int64_t{1} << 40);

@@ -12,13 +12,13 @@ void check_splits(const Built& m, const MixerInfo& info, int64_t n, int64_t widt
     return;
   }
   for (int64_t cut : cuts(info, n)) {
-    MixerState s = m.mixer->make_state(kBatch, n, whole.dtype());
+    State s = m.mixer->make_state(kBatch, n, whole.dtype());
     CHECK(max_diff(m.forward(tokens(x, 0, cut), &s), tokens(whole, 0, cut)) < bound);
     CHECK(max_diff(m.forward(tokens(x, cut, n), &s), tokens(whole, cut, n)) < bound);
   }
-  MixerState s = m.mixer->make_state(kBatch, n, whole.dtype());
+  State s = m.mixer->make_state(kBatch, n, whole.dtype());
   for (int64_t t = 0; t < n; ++t) CHECK(max_diff(m.forward(token(x, t), &s), token(whole, t)) < bound);
-  CHECK(s.seen.data<int64_t>()[0] == n);
+  CHECK(s.field(s.root(), "seen").data<int64_t>()[0] == n);
 }
 
 void check_chunks(const Built& m, const MixerInfo& info) {
@@ -86,7 +86,7 @@ void check_documents(const Built& m, const MixerInfo& info) {
   if (!info.causal_form) return;
   for (int64_t cut : {borders[1] - 1, borders[1], borders[0] - 1, borders[0], borders[0] + 1, n - 1}) {
     if (cut == 0) continue;
-    MixerState s = m.mixer->make_state(kBatch, n, DType::f64);
+    State s = m.mixer->make_state(kBatch, n, DType::f64);
     const int64_t next = std::min(cut + 2, n - 1), rest = std::max(next, borders[0] + 1);
     for (const auto& [from, to] : {std::pair{int64_t{0}, cut}, {cut, next}, {next, rest}}) {
       if (from >= to) continue;
@@ -95,7 +95,8 @@ void check_documents(const Built& m, const MixerInfo& info) {
       CHECK(max_diff(y, tokens(packed, from, to)) < 1e-10);
     }
     for (int64_t t = rest; t < n; ++t) CHECK(max_diff(m.forward(token(x, t), &s), token(packed, t)) < 1e-10);
-    for (int64_t b = 0; b < kBatch; ++b) CHECK(s.seen.data<int64_t>()[b] == n - borders[static_cast<size_t>(b)]);
+    for (int64_t b = 0; b < kBatch; ++b)
+      CHECK(s.field(s.root(), "seen").data<int64_t>()[b] == n - borders[static_cast<size_t>(b)]);
   }
 }
 

@@ -26,15 +26,16 @@ void check_gradients(const Built& m, const MixerInfo& info, Phase phase, bool ca
     return in;
   };
   const auto run = [&](const std::vector<Tensor>& in) {
-    MixerState s;
+    State s;
     if (carried) s = m.mixer->make_state(kBatch, n, DType::f64);
     std::vector<Tensor> y;
     for (size_t i = 0; i < in.size(); ++i) {
       const Tensor documents = segments_of_call(segments, calls[i].first, calls[i].second);
       y.push_back(m.forward(in[i], carried ? &s : nullptr, packed ? &documents : nullptr, packed ? 3 : 0, phase));
     }
-    for (const Tensor& f : s.fields)
-      if (f.numel() > 0) y.push_back(f);
+    s.each([&](const StateField& f, const Tensor& t) {
+      if (!f.count && t.numel() > 0) y.push_back(t);
+    });
     return y;
   };
   const auto weight = [&](size_t i, const Tensor& y) { return random(y.shape(), 90 + i); };

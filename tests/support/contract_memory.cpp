@@ -16,7 +16,7 @@ void check_no_hidden_memory(const Built& m, const MixerInfo& info) {
   const int64_t n = length(info);
   const Tensor xa = random({kBatch, n, kWidth}, 2), xb = random({kBatch, n, kWidth}, 5), ya = m.forward(xa),
                yb = m.forward(xb);
-  MixerState a = m.mixer->make_state(kBatch, n, DType::f64), b = a.clone();
+  State a = m.mixer->make_state(kBatch, n, DType::f64), b = a.clone();
   for (int64_t t = 0; t < n; ++t) {
     CHECK(max_diff(m.forward(token(xa, t), &a), token(ya, t)) < 1e-10);
     CHECK(max_diff(m.forward(token(xb, t), &b), token(yb, t)) < 1e-10);
@@ -29,25 +29,34 @@ void check_no_hidden_memory(const Built& m, const MixerInfo& info) {
 void check_no_idle_memory(const Built& m, const MixerInfo& info) {
   const int64_t n = length(info), cut = n / 2;
   const Tensor x = random({kBatch, n, kWidth}, 2), whole = m.forward(x);
-  for (const StateField& field : m.mixer->state_spec(n).fields) {
+  const auto site = site_of(*m.mixer);
+  for (const StateField* declared : site->all()) {
+    const StateField& field = *declared;
+    if (field.count) continue;
+    const auto of = [&](const State& s) {
+      Tensor value;
+      s.each([&](const StateField& f, const Tensor& t) {
+        if (f.path == field.path) value = t;
+      });
+      return value;
+    };
     if (field.growth != Growth::per_token) {
-      MixerState s = m.mixer->make_state(kBatch, n, DType::f64);
-      const Tensor used = Tensor::zeros(s.field(field.name).shape(), DType::f64);
+      State s = m.mixer->make_state(kBatch, n, DType::f64);
+      const Tensor used = Tensor::zeros(of(s).shape(), DType::f64);
       for (int64_t t = 0; t < n; ++t) {
         m.forward(tokens(x, t, t + 1), &s);
         for (int64_t r = 0; r < used.rows(); ++r)
-          for (int64_t c = 0; c < used.cols(); ++c)
-            put(used, r, c, at(used, r, c) + std::abs(at(s.field(field.name), r, c)));
+          for (int64_t c = 0; c < used.cols(); ++c) put(used, r, c, at(used, r, c) + std::abs(at(of(s), r, c)));
       }
       double least = used.numel() > 0 ? at(used, 0, 0) : 1;
       for (int64_t r = 0; r < used.rows(); ++r)
         for (int64_t c = 0; c < used.cols(); ++c) least = std::min(least, at(used, r, c));
-      INFO(field.name);
+      INFO(field.path);
       CHECK(least > 0);
     }
-    MixerState s = m.mixer->make_state(kBatch, n, DType::f64);
+    State s = m.mixer->make_state(kBatch, n, DType::f64);
     m.forward(tokens(x, 0, cut), &s);
-    s.field(field.name) = Tensor::zeros(s.field(field.name).shape(), DType::f64);
+    fill(of(s), 0);
     CHECK(max_diff(m.forward(tokens(x, cut, n), &s), tokens(whole, cut, n)) > 1e-9);
   }
 }

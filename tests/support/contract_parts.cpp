@@ -21,7 +21,7 @@ void Built::shake(double scale) {
   }
 }
 
-Tensor Built::forward(const Tensor& x, MixerState* s, const Tensor* segments, int64_t chunk, Phase phase) const {
+Tensor Built::forward(const Tensor& x, State* s, const Tensor* segments, int64_t chunk, Phase phase) const {
   Context cx;
   cx.state = s;
   cx.segments = segments;

@@ -17,7 +17,7 @@ struct Built {
   Built(const MixerInfo& info, const ConfigNode& node, int64_t width, DType type, uint64_t seed = 3);
   // Larger weights than the initial ones, so that every path matters in a comparison.
   void shake(double scale);
-  Tensor forward(const Tensor& x, MixerState* s = nullptr, const Tensor* segments = nullptr, int64_t chunk = 0,
+  Tensor forward(const Tensor& x, State* s = nullptr, const Tensor* segments = nullptr, int64_t chunk = 0,
                  Phase phase = Phase::infer) const;
 };
 

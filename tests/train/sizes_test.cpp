@@ -147,10 +147,10 @@ TEST_CASE("sizes: a state has room for what it is made for, and says where it is
   ParamStore store;
   const auto mixer = build_mixer(parse_config("{type: attention, heads: 2, window: 1000000}", "c"),
                                  {.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 16}, Scope(store));
-  CHECK(mixer->state_spec(5).bytes(DType::f32) == 2 * 5 * 8 * 4);
-  CHECK(mixer->state_spec(int64_t{1} << 40).bytes(DType::f32) == 2 * 999999 * 8 * 4);
+  CHECK(site_of(*mixer)->bytes(5, DType::f32) == 2 * 5 * 8 * 4);
+  CHECK(site_of(*mixer)->bytes(int64_t{1} << 40, DType::f32) == 2 * 999999 * 8 * 4);
   store.materialize(1, DType::f32);
-  MixerState state = mixer->make_state(1, 5, DType::f32);
+  State state = mixer->make_state(1, 5, DType::f32);
   Context cx;
   cx.state = &state;
   const Tensor x = Tensor::zeros({1, 5, 8}, DType::f32);

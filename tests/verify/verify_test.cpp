@@ -126,20 +126,20 @@ TEST_CASE("verify: tokens after another choice are counted and left out") {
 TEST_CASE("state file: what a model remembers comes back to the bit") {
   const TempFolder folder("state");
   const auto model = build_model(kHybrid, kVocab, 32);
-  ModelState state = model->make_state(2, 16);
+  State state = model->make_state(2, 16);
   model->logits(random_ids(2, 9, kVocab, 1), {}, &state);
-  save_state(folder.path / "s.safetensors", *model, state);
-  const ModelState again = model->make_state(2, 16);
-  load_state(folder.path / "s.safetensors", *model, again);
-  const auto a = named_tensors(*model, state), b = named_tensors(*model, again);
+  save_state(folder.path / "s.safetensors", state);
+  const State again = model->make_state(2, 16);
+  load_state(folder.path / "s.safetensors", again);
+  const auto a = named_tensors(state), b = named_tensors(again);
   REQUIRE(a.size() == b.size());
   for (size_t i = 0; i < a.size(); ++i) {
     CHECK(a[i].name == b[i].name);
     CHECK(same_bits(a[i].value, b[i].value));
   }
-  CHECK_THROWS_WITH_AS(load_state(folder.path / "s.safetensors", *model, model->make_state(3, 16)),
+  CHECK_THROWS_WITH_AS(load_state(folder.path / "s.safetensors", model->make_state(3, 16)),
                        doctest::Contains("state.seen"), CheckpointError);
   const auto taller =
       build_model("{d_model: 8, layers: [{mixer: {type: min_gru}}, {mixer: {type: gla, heads: 2}}]}", kVocab, 32);
-  CHECK_THROWS_AS(load_state(folder.path / "s.safetensors", *taller, taller->make_state(2, 16)), CheckpointError);
+  CHECK_THROWS_AS(load_state(folder.path / "s.safetensors", taller->make_state(2, 16)), CheckpointError);
 }

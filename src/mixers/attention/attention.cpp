@@ -76,7 +76,7 @@ class Attention final : public SequenceMixer {
     }
   }
 
-  StateSpec state_spec(int64_t tokens) const override { return cache_.spec(tokens); }
+  void declare(Site& site) const override { cache_.declare(site); }
   // ALiBi is made for distances that training has not shown (Press et al. 2021); sinks keep their places, so that RoPE
   // turns by ever longer distances to them.
   LongText long_text(int64_t trained) const override {

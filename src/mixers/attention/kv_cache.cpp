@@ -21,12 +21,15 @@ Tensor written_in_place(const Tensor& from, const Tensor& field, const Tensor& s
 
 int64_t KvCache::kept(int64_t seen) const { return window_ ? std::min(seen, sinks_ + window_ - 1) : seen; }
 
-StateSpec KvCache::spec(int64_t tokens) const {
-  const Growth growth = window_ ? Growth::ring : Growth::per_token;
-  const int64_t rows = kept(tokens);  // a window beyond what will be read needs no room
-  StateSpec spec{{{std::string(keys_), {rows, key_width_}, growth}}};
-  if (value_width_) spec.fields.push_back({std::string(values_), {rows, value_width_}, growth});
-  return spec;
+void KvCache::declare(Site& site) const {
+  const auto add = [&](std::string_view name, int64_t width) {
+    if (window_)
+      site.window(name, sinks_ + window_ - 1, {width});
+    else
+      site.per_token(name, {width});
+  };
+  add(keys_, key_width_);
+  if (value_width_) add(values_, value_width_);
 }
 
 CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, const Call& call, bool compact) const {

@@ -28,7 +28,7 @@ class KvCache {
   KvCache within(int64_t window, int64_t sinks) const {
     return {window, sinks, key_width_, value_width_, keys_, values_};
   }
-  StateSpec spec(int64_t tokens) const;  // the keys' field and, where they have a width, the values'
+  void declare(Site& site) const;  // the keys' field and, where they have a width, the values'
   // Puts the new keys and values [B, T, C] behind those of the call's state (before it counts them) and moves it on.
   // Without a tape and a window the state's memory is written in place, and handed out with its unused rows unless
   // `compact`. ShapeError beyond the state's capacity.

@@ -77,7 +77,7 @@ class Mla final : public SequenceMixer {
     rope_ = std::make_shared<RotaryTable>(turned_, o.rope_theta, args.max_tokens);
   }
 
-  StateSpec state_spec(int64_t tokens) const override { return cache_.spec(tokens); }
+  void declare(Site& site) const override { cache_.declare(site); }
   LongText long_text(int64_t) const override { return {.unseen = true, .reach = true}; }
 
  protected:

@@ -5,7 +5,6 @@
 // For models that see all of a text at once (masked or diffusion objectives); it has no causal form and remembers
 // nothing. The construction of bidirectional RNNs, Schuster and Paliwal 1997.
 #include "mixers/mixer.h"
-#include "nn/nested.h"
 #include "ops/arithmetic.h"
 #include "recurrence/flip_tokens.h"
 
@@ -27,13 +26,17 @@ class Bidirectional final : public SequenceMixer {
   using Options = BidirectionalOptions;
 
   Bidirectional(const Options& o, const MixerArgs& args, const Scope& s)
-      : forward_("forward", build_mixer(o.of, args, s / "forward")),
-        backward_(o.tie ? forward_.renamed("backward") : Nested("backward", build_mixer(o.of, args, s / "backward"))) {
+      : forward_(build_mixer(o.of, args, s / "forward")),
+        backward_(o.tie ? forward_ : build_mixer(o.of, args, s / "backward")) {
     if (!has_causal_form(o.of)) throw_at(o.of.mark(), "bidirectional: a mixer that has a causal form is needed here");
   }
 
-  StateSpec state_spec(int64_t) const override { return {}; }
-  int64_t sequences_together() const override { return forward_.sequences_together(); }
+  void declare(Site& site) const override {
+    site.forget();
+    site.child("forward", *forward_);
+    site.child("backward", *backward_);
+  }
+  int64_t sequences_together() const override { return forward_->sequences_together(); }
 
  protected:
   Tensor mix(const Tensor& x, const Call& call) const override {
@@ -42,14 +45,14 @@ class Bidirectional final : public SequenceMixer {
     Context pass = call.pass();
     pass.direction = Direction::causal;
     const Tensor segments = call.segments();
-    const Tensor ahead = forward_.forward(x, pass);
+    const Tensor ahead = forward_->forward(x, call.child("forward").with(pass));
     pass.positions = nullptr;  // counted from the end of each document
-    const Tensor back = backward_.forward(flip_tokens(x, segments), pass);
+    const Tensor back = backward_->forward(flip_tokens(x, segments), call.child("backward").with(pass));
     return add(ahead, flip_tokens(back, segments));
   }
 
  private:
-  Nested forward_, backward_;
+  std::shared_ptr<const SequenceMixer> forward_, backward_;
 };
 
 constexpr std::string_view kNoForm = "a token's output needs the tokens after it";

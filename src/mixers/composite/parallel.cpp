@@ -8,7 +8,6 @@
 #include <algorithm>
 
 #include "mixers/mixer.h"
-#include "nn/nested.h"
 #include "nn/norm.h"
 #include "ops/arithmetic.h"
 
@@ -37,40 +36,42 @@ class Parallel final : public SequenceMixer {
     if (o.branches.empty()) throw_at(o.mark, "parallel: give `branches`, a list of mixers");
     for (size_t i = 0; i < o.branches.size(); ++i) {
       const std::string number = fmt::format("{}", i);
-      branches_.emplace_back("branches." + number, build_mixer(o.branches[i], args, s / "branches" / number));
-      norms_.emplace_back(s / "norms" / number, args.d_model, o.norm_eps);
+      branches_.push_back({"branches." + number, build_mixer(o.branches[i], args, s / "branches" / number),
+                           RmsNorm(s / "norms" / number, args.d_model, o.norm_eps)});
     }
   }
 
-  StateSpec state_spec(int64_t tokens) const override {
-    StateSpec spec;
-    for (const Nested& b : branches_) b.append_fields(spec, tokens);
-    return spec;
+  void declare(Site& site) const override {
+    for (const Branch& b : branches_) site.child(b.name, *b.mixer);
   }
   int64_t sequences_together() const override {
     int64_t n = 1;
-    for (const Nested& b : branches_) n = std::max(n, b.sequences_together());
+    for (const Branch& b : branches_) n = std::max(n, b.mixer->sequences_together());
     return n;
   }
   LongText long_text(int64_t trained) const override {
     LongText all;
-    for (const Nested& b : branches_) all |= b.long_text(trained);
+    for (const Branch& b : branches_) all |= b.mixer->long_text(trained);
     return all;
   }
 
  protected:
   Tensor mix(const Tensor& x, const Call& call) const override {
     Tensor sum;
-    for (size_t i = 0; i < branches_.size(); ++i) {
-      const Tensor y = norms_[i](branches_[i].forward(x, call));
+    for (const Branch& b : branches_) {
+      const Tensor y = b.norm(b.mixer->forward(x, call.child(b.name)));
       sum = sum.defined() ? add(sum, y) : y;
     }
     return branches_.size() == 1 ? sum : scale(sum, 1 / static_cast<double>(branches_.size()));
   }
 
  private:
-  std::vector<Nested> branches_;
-  std::vector<RmsNorm> norms_;
+  struct Branch {
+    std::string name;
+    std::unique_ptr<SequenceMixer> mixer;
+    RmsNorm norm;
+  };
+  std::vector<Branch> branches_;
 };
 
 constexpr std::string_view kVariants[] = {

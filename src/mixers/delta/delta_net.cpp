@@ -63,11 +63,10 @@ class DeltaNet final : public SequenceMixer {
       conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, 2 * keys_ + values_, true, false, Init::normal(kInitStd));
   }
 
-  StateSpec state_spec(int64_t) const override {
-    StateSpec spec{{{"s", {heads_, keys_ / heads_, values_ / heads_}}}};
-    if (conv_) spec.fields.push_back(conv_->state_field());
-    augment_.add_to(spec);
-    return spec;
+  void declare(Site& site) const override {
+    site.field("s", {heads_, keys_ / heads_, values_ / heads_});
+    if (conv_) conv_->declare(site);
+    augment_.declare(site);
   }
   LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 

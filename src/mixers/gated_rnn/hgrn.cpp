@@ -45,7 +45,7 @@ class Hgrn final : public SequenceMixer {
         norm_(s / "norm", width_, kNormEps),
         floor_(&row_per_layer(s, "hgrn_floor", width_, args, Init::zeros(), {.decay = false}, o.mark, "`expand`")) {}
 
-  StateSpec state_spec(int64_t) const override { return {{{"h", {width_}}}}; }
+  void declare(Site& site) const override { site.field("h", {width_}); }
 
  protected:
   Tensor mix(const Tensor& x, const Call& call) const override {

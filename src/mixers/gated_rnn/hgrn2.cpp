@@ -49,7 +49,7 @@ class Hgrn2 final : public SequenceMixer {
       throw_at(o.mark, fmt::format("hgrn2: head_dim {} does not divide d_model {}", head_dim_, width_));
   }
 
-  StateSpec state_spec(int64_t) const override { return {{{"s", {width_ / head_dim_, head_dim_, head_dim_}}}}; }
+  void declare(Site& site) const override { site.field("s", {width_ / head_dim_, head_dim_, head_dim_}); }
 
  protected:
   Tensor mix(const Tensor& x, const Call& call) const override {

@@ -40,7 +40,10 @@ class Lstm final : public SequenceMixer {
       out_ = std::make_unique<Linear>(s / "out", width_, args.d_model, Init::torch_linear(width_), Role::residual);
   }
 
-  StateSpec state_spec(int64_t) const override { return {{{"h", {width_}}, {"c", {width_}}}}; }
+  void declare(Site& site) const override {
+    site.field("h", {width_});
+    site.field("c", {width_});
+  }
   int64_t sequences_together() const override { return 8; }
 
  protected:

@@ -43,10 +43,9 @@ class MinLstm final : public SequenceMixer {
       out_ = std::make_unique<Linear>(s / "out", width_, args.d_model, Init::torch_linear(width_), Role::residual);
   }
 
-  StateSpec state_spec(int64_t) const override {
-    StateSpec spec{{{"h", {width_}}}};
-    if (conv_) spec.fields.push_back(conv_->state_field());
-    return spec;
+  void declare(Site& site) const override {
+    site.field("h", {width_});
+    if (conv_) conv_->declare(site);
   }
 
  protected:

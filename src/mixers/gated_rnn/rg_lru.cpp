@@ -89,7 +89,10 @@ class RgLru final : public SequenceMixer {
         recurrence_(s / "recurrence_gate", width_, blocks_),
         lambda_(&s.param("lambda", {width_}, Init::mapped(initial_lambda), {.decay = false})) {}
 
-  StateSpec state_spec(int64_t) const override { return {{{"h", {width_}}, conv_.state_field()}}; }
+  void declare(Site& site) const override {
+    site.field("h", {width_});
+    conv_.declare(site);
+  }
 
  protected:
   Tensor mix(const Tensor& x, const Call& call) const override {

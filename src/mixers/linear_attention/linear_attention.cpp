@@ -46,12 +46,11 @@ class LinearAttention final : public SequenceMixer {
     if (!o.normalize) norm_ = std::make_unique<RmsNorm>(s / "norm", width_ / heads_, kNormEps);
   }
 
-  StateSpec state_spec(int64_t) const override {
+  void declare(Site& site) const override {
     const int64_t n = width_ / heads_;
-    StateSpec spec{{{"s", {heads_, n, n}}}};
-    if (!norm_) spec.fields.push_back({"z", {heads_, n}});
-    augment_.add_to(spec);
-    return spec;
+    site.field("s", {heads_, n, n});
+    if (!norm_) site.field("z", {heads_, n});
+    augment_.declare(site);
   }
   LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 

@@ -100,16 +100,14 @@ class LinearizedAttention final : public SequenceMixer {
     if (turned > 0) rope_ = std::make_shared<RotaryTable>(turned, kRopeTheta, args.max_tokens);
   }
 
-  StateSpec state_spec(int64_t tokens) const override {
-    StateSpec spec;
-    const int64_t pending = std::min(group_ - 1, tokens);  // of the unfinished group
-    if (global_) spec.fields.push_back({"s", {1, keys_, values_}});
-    if (local_) spec.fields.push_back({"k_quad", {pending, keys_}, Growth::ring});
-    if (global_) spec.fields.push_back({"k_lin", {pending, keys_}, Growth::ring});
-    if (local_ || global_) spec.fields.push_back({"v", {pending, values_}, Growth::ring});
-    if (taps_ > 1) spec.fields.push_back({"conv", {taps_ - 1, values_}, Growth::ring});
-    if (shifted_) spec.fields.push_back({"shift", {1, shifted_}});
-    return spec;
+  void declare(Site& site) const override {
+    const int64_t pending = group_ - 1;  // of the unfinished group, at most
+    if (global_) site.field("s", {1, keys_, values_});
+    if (local_) site.window("k_quad", pending, {keys_});
+    if (global_) site.window("k_lin", pending, {keys_});
+    if (local_ || global_) site.window("v", pending, {values_});
+    if (taps_ > 1) site.field("conv", {taps_ - 1, values_});
+    if (shifted_) site.field("shift", {1, shifted_});
   }
 
   LongText long_text(int64_t trained) const override {

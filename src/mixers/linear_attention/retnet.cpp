@@ -64,10 +64,9 @@ class Retnet final : public SequenceMixer {
     log_decay_f32_.assign(log_decay_.begin(), log_decay_.end());
   }
 
-  StateSpec state_spec(int64_t) const override {
-    StateSpec spec{{{"s", {heads_, keys_ / heads_, values_ / heads_}}}};
-    augment_.add_to(spec);
-    return spec;
+  void declare(Site& site) const override {
+    site.field("s", {heads_, keys_ / heads_, values_ / heads_});
+    augment_.declare(site);
   }
   LongText long_text(int64_t trained) const override {
     const bool unseen = std::exp(log_decay_.back() * static_cast<double>(trained)) > kSlight;

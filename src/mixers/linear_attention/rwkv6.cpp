@@ -86,8 +86,9 @@ class Rwkv6 final : public SequenceMixer {
       throw_at(o.mark, fmt::format("rwkv6: head_dim {} does not divide the model width {}", o.head_dim, width_));
   }
 
-  StateSpec state_spec(int64_t) const override {
-    return {{{"s", {heads_, width_ / heads_, width_ / heads_}}, {"shift", {1, width_}}}};
+  void declare(Site& site) const override {
+    site.field("s", {heads_, width_ / heads_, width_ / heads_});
+    site.field("shift", {1, width_});
   }
 
  protected:

@@ -44,10 +44,10 @@ class Taylor final : public SequenceMixer {
     if (width_ % heads_) throw_at(o.mark, fmt::format("taylor: {} heads don't divide width {}", heads_, width_));
   }
 
-  StateSpec state_spec(int64_t) const override {
-    StateSpec spec{{{"s", {heads_, features_, width_ / heads_}}, {"z", {heads_, features_}}}};
-    augment_.add_to(spec);
-    return spec;
+  void declare(Site& site) const override {
+    site.field("s", {heads_, features_, width_ / heads_});
+    site.field("z", {heads_, features_});
+    augment_.declare(site);
   }
   LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 

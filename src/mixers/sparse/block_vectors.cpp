@@ -28,14 +28,12 @@ BlockVectors::BlockVectors(const Scope& s, const TokenWindowsOptions& windows, i
       compress_k_(s / "compress_k", windows.length, width, hidden),
       compress_v_(s / "compress_v", windows.length, width, hidden) {}
 
-StateSpec BlockVectors::spec(int64_t tokens) const {
-  StateSpec spec;
-  const int64_t summaries = std::max<int64_t>(1, windows_of(tokens, windows_));
-  for (const char* name : {"compressed_k", "compressed_v"})
-    spec.fields.push_back({name, {summaries * windows_.groups, width_}, Growth::per_token});
-  for (const char* name : {"raw_k", "raw_v"})
-    spec.fields.push_back({name, {std::min(windows_.length - 1, tokens), windows_.groups * width_}, Growth::ring});
-  return spec;
+void BlockVectors::declare(Site& site) const {
+  const auto summaries = [w = windows_](int64_t tokens) {
+    return std::max<int64_t>(1, windows_of(tokens, w)) * w.groups;
+  };
+  for (const char* name : {"compressed_k", "compressed_v"}) site.per_token(name, {width_}, summaries);
+  for (const char* name : {"raw_k", "raw_v"}) site.window(name, windows_.length - 1, {windows_.groups * width_});
 }
 
 Summaries BlockVectors::operator()(const Tensor& k, const Tensor& v, const Call& call, const Tensor& positions) const {

@@ -18,8 +18,8 @@ class BlockVectors {
   // Parameters compress_k.* and compress_v.*: position [length, width], up and down, dense layers with biases.
   BlockVectors(const Scope& s, const TokenWindowsOptions& windows, int64_t width, int64_t hidden);
 
-  StateSpec spec(int64_t tokens) const;  // compressed_k, compressed_v, raw_k, raw_v
-  // k, v: [B, T, G*width]. Goes on from the call's fields of spec(), and moves them on.
+  void declare(Site& site) const;  // compressed_k, compressed_v, raw_k, raw_v
+  // k, v: [B, T, G*width]. Goes on from the call's fields of declare(), and moves them on.
   Summaries operator()(const Tensor& k, const Tensor& v, const Call& call, const Tensor& positions) const;
 
  private:

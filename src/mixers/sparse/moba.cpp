@@ -48,10 +48,9 @@ class Moba final : public SequenceMixer {
     rope_ = std::make_shared<RotaryTable>(width_ / heads_, o.rope_theta, args.max_tokens);
   }
 
-  StateSpec state_spec(int64_t tokens) const override {
-    StateSpec spec = cache_.spec(tokens);
-    spec.fields.push_back({"means", {(tokens + block_ - 1) / block_, width_}, Growth::per_token});
-    return spec;
+  void declare(Site& site) const override {
+    cache_.declare(site);
+    site.per_token("means", {width_}, [n = block_](int64_t tokens) { return (tokens + n - 1) / n; });
   }
 
   // What is chosen counts from the document's start, so no window of it could roll.

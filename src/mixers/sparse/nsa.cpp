@@ -83,11 +83,10 @@ class Nsa final : public SequenceMixer {
     rope_ = std::make_shared<RotaryTable>(width_, o.rope_theta, args.max_tokens);
   }
 
-  StateSpec state_spec(int64_t tokens) const override {
-    StateSpec all;
-    for (const StateSpec& part : {selected_.spec(tokens), recent_.spec(tokens), block_vectors_.spec(tokens)})
-      all.fields.insert(all.fields.end(), part.fields.begin(), part.fields.end());
-    return all;
+  void declare(Site& site) const override {
+    selected_.declare(site);
+    recent_.declare(site);
+    block_vectors_.declare(site);
   }
 
   // What is chosen counts from the document's start, so no window of it could roll.

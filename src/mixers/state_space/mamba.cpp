@@ -62,7 +62,10 @@ class Mamba final : public SequenceMixer {
         d_(&s.param("d", {width_}, Init::ones(), {.decay = false})),
         out_(s / "out", width_, args.d_model, mamba_out(width_, args), Role::residual) {}
 
-  StateSpec state_spec(int64_t) const override { return {{{"h", {states_, width_}}, conv_.state_field()}}; }
+  void declare(Site& site) const override {
+    site.field("h", {states_, width_});
+    conv_.declare(site);
+  }
 
  protected:
   Tensor mix(const Tensor& x, const Call& call) const override {

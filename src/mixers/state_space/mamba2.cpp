@@ -70,8 +70,9 @@ class Mamba2 final : public SequenceMixer {
       throw_at(o.mark, fmt::format("mamba2: {} groups don't divide {}", groups_, counted(heads_, "head")));
   }
 
-  StateSpec state_spec(int64_t) const override {
-    return {{{"s", {heads_, state_, inner_ / heads_}}, conv_.state_field()}};
+  void declare(Site& site) const override {
+    site.field("s", {heads_, state_, inner_ / heads_});
+    conv_.declare(site);
   }
 
  protected:

@@ -55,7 +55,7 @@ class S4d final : public SequenceMixer {
     if (state_ % 2) throw_at(o.mark, fmt::format("s4d: a state of {} is not made of pairs", state_));
   }
 
-  StateSpec state_spec(int64_t) const override { return {{{"h", {state_, width_}}}}; }
+  void declare(Site& site) const override { site.field("h", {state_, width_}); }
   // The slowest mode at the start: exp(-dt / 2) a token.
   LongText long_text(int64_t trained) const override {
     const bool unseen = std::exp(-kLeastStep / 2 * static_cast<double>(trained)) > kSlight;

@@ -71,13 +71,13 @@ class TttLinear final : public SequenceMixer {
     rope_ = std::make_shared<RotaryTable>(n, o.rope_theta, mini_batch_);
   }
 
-  StateSpec state_spec(int64_t) const override {
+  void declare(Site& site) const override {
     const int64_t n = width_ / heads_;
-    return {{{"w", {heads_, n, n}},
-             {"b", {width_}},
-             {"sum_w", {heads_, n, n}},
-             {"sum_b", {width_}},
-             conv_q_.state_field()}};
+    site.field("w", {heads_, n, n});
+    site.field("b", {width_});
+    site.field("sum_w", {heads_, n, n});
+    site.field("sum_b", {width_});
+    conv_q_.declare(site);
   }
 
   LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }

@@ -1,0 +1,115 @@
+#include "nn/site.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "nn/sequence_mixer.h"
+
+namespace effllm {
+namespace {
+
+constexpr int64_t kMostBytes = int64_t{1} << 60;
+
+std::string joined(const std::string& path, std::string_view name) {
+  return path.empty() ? std::string(name) : fmt::format("{}.{}", path, name);
+}
+
+[[noreturn]] void wrong(const std::string& what) { throw Error(ExitCode::internal, what); }
+
+}  // namespace
+
+Site::Site(Site* parent, std::string path)
+    : parent_(parent),
+      root_(parent ? parent->root_ : this),
+      path_(std::move(path)),
+      first_(root_->fields_.size()),
+      last_(first_),
+      forgets_(parent && parent->forgets_) {}
+
+Site& Site::child(std::string_view name) {
+  return *children_.emplace_back(name, std::unique_ptr<Site>(new Site(this, joined(path_, name)))).second;
+}
+
+Site& Site::child(std::string_view name, const SequenceMixer& layer) {
+  Site& s = child(name);
+  layer.declare(s);
+  return s;
+}
+
+void Site::field(std::string_view name, const Shape& shape) { add({.name = std::string(name), .shape = shape}); }
+
+void Site::window(std::string_view name, int64_t most, const Shape& row) {
+  const auto rows = [most](int64_t tokens) { return std::min(tokens, most); };
+  add({.name = std::string(name), .shape = row, .growth = Growth::window, .rows = rows});
+}
+
+void Site::per_token(std::string_view name, const Shape& row, std::function<int64_t(int64_t)> rows) {
+  if (!rows) rows = [](int64_t tokens) { return tokens; };
+  add({.name = std::string(name), .shape = row, .growth = Growth::per_token, .rows = std::move(rows)});
+}
+
+void Site::count_tokens() {
+  counts_ = true;
+  add({.name = "seen", .count = true});
+}
+
+void Site::add(StateField f) {
+  if (forgets_ && !f.count) return;
+  f.path = joined(path_, f.name);
+  f.index = root_->fields_.size();
+  if (std::ranges::find(own_, f.name, [](const StateField* o) { return std::string_view(o->name); }) != own_.end())
+    wrong(fmt::format("`{}` is declared twice", f.path));
+  if (first_ != last_ && last_ != f.index) wrong(fmt::format("`{}` is declared after another site's field", f.path));
+  for (Site* s = this; s; s = s->parent_) {
+    if (s->first_ == s->last_) s->first_ = f.index;
+    s->last_ = f.index + 1;
+  }
+  own_.push_back(&root_->fields_.emplace_back(std::move(f)));
+}
+
+const Site& Site::operator[](std::string_view child) const {
+  for (const auto& [name, site] : children_)
+    if (name == child) return *site;
+  wrong(fmt::format("there is no place `{}` in declare()", joined(path_, child)));
+}
+
+const StateField& Site::operator()(std::string_view field) const {
+  for (const StateField* f : own_)
+    if (f->name == field) return *f;
+  std::string names;
+  for (const StateField* f : own_) names += (names.empty() ? "" : ", ") + f->name;
+  wrong(fmt::format("there is no field `{}` among [{}]; name it in declare()", joined(path_, field), names));
+}
+
+const Site& Site::counter() const {
+  const Site* s = this;
+  while (!s->counts_ && s->parent_) s = s->parent_;
+  return *s;
+}
+
+std::vector<const StateField*> Site::all() const {
+  std::vector<const StateField*> fields;
+  for (size_t i = first_; i < last_; ++i) fields.push_back(&root_->fields_[i]);
+  return fields;
+}
+
+int64_t Site::bytes(int64_t tokens, DType t) const {
+  int64_t n = 0;
+  for (const StateField* f : all()) {
+    if (!f->count) n += f->shape_for(tokens).numel() * static_cast<int64_t>(size_of(t));
+    if (n > kMostBytes) throw MemoryError("a state of {} is larger than any memory", counted(tokens, "token"));
+  }
+  return n;
+}
+
+std::shared_ptr<const Site> site_of(const SequenceMixer& layer) {
+  const auto site = std::make_shared<Site>();
+  layer.declare(*site);
+  site->count_tokens();
+  return site;
+}
+
+}  // namespace effllm

@@ -1,0 +1,76 @@
+// Sites: the uses of layers in a model, a tree that is built once. Weights are declared by name in a Scope, once; what
+// belongs to a place is declared here, once per use: a layer used twice has two states, two dropout masks and two names
+// in taps and profiles.
+#pragma once
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace effllm {
+
+class SequenceMixer;
+
+// fixed: of one size. window: rows of the last tokens. per_token: rows that become more with every token.
+enum class Growth { fixed, window, per_token };
+
+// One named tensor of what is remembered at a site, of each sequence.
+struct StateField {
+  std::string name, path = {};  // "h", "layers.3.mixer.h"
+  Shape shape = {};             // where it grows, of one row
+  Growth growth = Growth::fixed;
+  std::function<int64_t(int64_t tokens)> rows = {};  // that so many tokens leave at most, where it grows
+  bool count = false;                                // of tokens, i64
+  size_t index = 0;                                  // in Site::all() of the root
+  Shape shape_for(int64_t tokens) const { return rows ? shape.with_first(rows(tokens)) : shape; }
+};
+
+class Site {
+ public:
+  Site() : Site(nullptr, {}) {}  // the root of a tree
+  Site(const Site&) = delete;    // those inside know where it is
+  Site& operator=(const Site&) = delete;
+
+  // A place inside this one; with a layer a use of it, which declares what it has.
+  Site& child(std::string_view name);
+  Site& child(std::string_view name, const SequenceMixer& layer);
+  void field(std::string_view name, const Shape& shape);
+  // Rows of shape `row`: of the last tokens, `most` of them, or of all tokens, one a token unless `rows` says
+  // otherwise.
+  void window(std::string_view name, int64_t most, const Shape& row);
+  void per_token(std::string_view name, const Shape& row, std::function<int64_t(int64_t tokens)> rows = {});
+  // Counts the tokens of the running document in a field `seen`, for what is inside too.
+  void count_tokens();
+  void forget() { forgets_ = true; }  // what is inside has no room in a state
+
+  const std::string& path() const { return path_; }  // "layers.3.mixer"
+  const Site& operator[](std::string_view child) const;
+  const StateField& operator()(std::string_view field) const;  // an Error that lists those of this site if it has none
+  bool forgets() const { return forgets_; }
+  bool counts_tokens() const { return counts_; }
+  const Site& counter() const;  // the nearest that counts tokens
+  // Of this site and those inside, in the order of their declaration.
+  std::vector<const StateField*> all() const;
+  int64_t bytes(int64_t tokens, DType t) const;  // of one sequence after so many tokens at most, without counts
+
+ private:
+  Site(Site* parent, std::string path);
+  void add(StateField f);
+
+  Site *parent_, *root_;
+  std::string path_;
+  std::vector<std::pair<std::string, std::unique_ptr<Site>>> children_;
+  std::vector<const StateField*> own_;
+  std::deque<StateField> fields_;  // the root's: of all sites
+  size_t first_, last_;            // this one's and those inside among them
+  bool counts_ = false, forgets_;
+};
+
+// A layer by itself: the root of a tree, which counts tokens.
+std::shared_ptr<const Site> site_of(const SequenceMixer& layer);
+
+}  // namespace effllm

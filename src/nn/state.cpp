@@ -1,0 +1,49 @@
+#include "nn/state.h"
+
+namespace effllm {
+
+State::State(std::shared_ptr<const Site> root, int64_t batch, int64_t capacity, DType t, const Make& make)
+    : root_(std::move(root)) {
+  for (const StateField* f : root_->all())
+    fields_.push_back(make(f->shape_for(capacity).with_first(batch), f->count ? DType::i64 : t));
+}
+
+State State::clone() const {
+  State s = *this;
+  for (Tensor& f : s.fields_) f = f.clone();
+  return s;
+}
+
+State State::at(const Site& site) const {
+  State s;
+  s.root_ = {root_, &site};
+  const auto inside = site.all();
+  if (inside.empty()) return s;
+  s.first_ = inside.front()->index;
+  const auto from = fields_.begin() + static_cast<std::ptrdiff_t>(s.first_ - first_);
+  s.fields_.assign(from, from + static_cast<std::ptrdiff_t>(inside.size()));
+  return s;
+}
+
+State State::rows(int64_t from, int64_t batch) const {
+  State s = *this;
+  for (Tensor& f : s.fields_) {
+    const int64_t each = f.shape().rank() == 1 ? 1 : f.rows() / f.dim(0) * f.stride();  // elements of one
+    f = Tensor::view_of(f.raw() + static_cast<size_t>(from * each) * size_of(f.dtype()), f.shape().with(0, batch),
+                        f.dtype(), f.stride());
+  }
+  return s;
+}
+
+void State::put(const State& values) const {
+  for (size_t i = 0; i < fields_.size(); ++i)
+    if (fields_[i].raw() != values.fields_[i].raw()) copy(values.fields_[i], fields_[i]);
+}
+
+void State::each(const std::function<void(const StateField&, const Tensor&)>& f) const {
+  if (!root_) return;
+  const auto declared = root_->all();
+  for (size_t i = 0; i < fields_.size(); ++i) f(*declared[i], fields_[i]);
+}
+
+}  // namespace effllm

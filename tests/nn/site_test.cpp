@@ -1,0 +1,92 @@
+#include "nn/site.h"
+
+#include <doctest/doctest.h>
+
+#include "base/error.h"
+#include "nn/sequence_mixer.h"
+#include "support/tensors.h"
+
+using namespace effllm;
+
+namespace {
+
+// Adds up what it has seen.
+class Sum final : public SequenceMixer {
+ public:
+  void declare(Site& site) const override {
+    site.window("recent", 2, {5});
+    site.per_token("all", {3});
+    site.per_token("blocks", {3}, [](int64_t tokens) { return tokens / 4; });
+    site.field("sum", {1, 3});
+  }
+
+ protected:
+  Tensor mix(const Tensor& x, const Call& call) const override {
+    call.write("sum", x);
+    return x;
+  }
+};
+
+std::vector<std::string> paths(const Site& site) {
+  std::vector<std::string> all;
+  for (const StateField* f : site.all()) all.push_back(f->path);
+  return all;
+}
+
+using Paths = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("site: fields have the path of their use, in the order of their declaration") {
+  const Sum layer;
+  Site root;
+  root.count_tokens();
+  Site &first = root.child("first", layer), &place = root.child("place"), &second = place.child("second", layer);
+  second.count_tokens();
+  CHECK(second.path() == "place.second");
+  CHECK(paths(root) == Paths{"seen", "first.recent", "first.all", "first.blocks", "first.sum", "place.second.recent",
+                             "place.second.all", "place.second.blocks", "place.second.sum", "place.second.seen"});
+  CHECK(paths(first) == Paths{"first.recent", "first.all", "first.blocks", "first.sum"});
+  CHECK(paths(place) == paths(second));
+  CHECK(&root["place"]["second"] == &second);
+  CHECK(&first.counter() == &root);
+  CHECK(&second.counter() == &second);
+  CHECK(second("sum").shape == Shape{1, 3});
+}
+
+TEST_CASE("site: what grows has the rows that so many tokens leave") {
+  const auto site = site_of(Sum());
+  CHECK((*site)("recent").shape_for(1) == Shape{1, 5});
+  CHECK((*site)("recent").shape_for(100) == Shape{2, 5});
+  CHECK((*site)("all").shape_for(7) == Shape{7, 3});
+  CHECK((*site)("blocks").shape_for(9) == Shape{2, 3});
+  CHECK((*site)("sum").shape_for(9) == Shape{1, 3});
+  CHECK(site->bytes(9, DType::f32) == 4 * (2 * 5 + 9 * 3 + 2 * 3 + 3));
+  CHECK(site->bytes(9, DType::f64) == 8 * (2 * 5 + 9 * 3 + 2 * 3 + 3));
+  CHECK_THROWS_AS(site->bytes(int64_t{1} << 46, DType::f64), MemoryError);
+}
+
+TEST_CASE("site: what is not declared, or twice, is an error that says so") {
+  const Sum layer;
+  Site root;
+  Site& site = root.child("a", layer);
+  for (const char* wrong : {"x", "", "a", "recen", "a.sum"}) {
+    CAPTURE(wrong);
+    CHECK_THROWS_WITH_AS(site(wrong), doctest::Contains("recent, all, blocks, sum"), Error);
+  }
+  CHECK_THROWS_WITH_AS(root("sum"), doctest::Contains("among []"), Error);
+  CHECK_THROWS_WITH_AS(site["b"], doctest::Contains("no place `a.b`"), Error);
+  CHECK_THROWS_WITH_AS(site.field("sum", {1}), doctest::Contains("`a.sum` is declared twice"), Error);
+  root.child("b", layer);
+  CHECK_THROWS_WITH_AS(site.field("late", {1}), doctest::Contains("`a.late`"), Error);
+}
+
+TEST_CASE("site: what is inside one that forgets has no room in a state") {
+  const Sum layer;
+  Site root;
+  root.forget();
+  const Site& inside = root.child("a", layer);
+  root.count_tokens();
+  CHECK(paths(root) == Paths{"seen"});
+  CHECK(inside.forgets());
+}
