@@ -3,12 +3,33 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <set>
 
 #include "base/escapes.h"
 #include "base/text.h"
 #include "io/metadata.h"
 
 namespace effllm {
+
+template <class V>
+void RunCounters::visit(V&& v) {
+  v.count("step", step);
+  v.count("optimizer_steps", optimizer_steps, 0, step);
+  v.count("skipped_in_row", skipped_in_row, 0, step);
+  v.count("tokens", tokens);
+  v.count("samples", samples);
+  v.count("first_batch", first_batch, 1);
+  v.number("wall_s", seconds);
+  v.number("save_s", save_seconds);
+  v.number("other_s", other_seconds);
+  v.number("flops", flops);
+  v.count("best_step", best_step, -1, step);
+  v.number_or_nan("best_val", best_val);
+  v.number("shown_loss", shown_loss);
+  v.number("row_loss_sum", row_loss_sum);
+  v.count("row_loss_count", row_loss_count, 0, step);
+}
+
 namespace {
 
 constexpr const char *kKnown = "known", *kUnknown = "unknown";  // unknown: exported from format version 1
@@ -39,30 +60,47 @@ CorpusIdentity stored_identity(const Metadata& metadata, int version) {
   return c;
 }
 
+// Of a checkpoint's metadata. What its version lacks stays as it is.
+class ReadCounters {
+ public:
+  ReadCounters(const Metadata& m, std::set<std::string_view> lacking) : m_(m), lacking_(std::move(lacking)) {}
+  void count(const char* name, int64_t& value, int64_t least = 0, int64_t most = kMostCounted) const {
+    if (there(name)) value = m_.integer(name, least, most);
+  }
+  void number(const char* name, double& value) const {
+    if (there(name)) value = m_.number(name);
+  }
+  void number_or_nan(const char* name, double& value) const { value = m_.number_or_nan(name); }
+
+ private:
+  bool there(const char* name) const { return m_.has(name) || !lacking_.contains(name); }
+  const Metadata& m_;
+  std::set<std::string_view> lacking_;
+};
+
+class WriteCounters {
+ public:
+  explicit WriteCounters(std::map<std::string, std::string>& m) : m_(m) {}
+  void count(const char* name, int64_t value, int64_t = 0, int64_t = 0) const { m_[name] = fmt::format("{}", value); }
+  void number(const char* name, double value) const { m_[name] = shortest(value); }
+  void number_or_nan(const char* name, double value) const { number(name, value); }
+
+ private:
+  std::map<std::string, std::string>& m_;
+};
+
 RunCounters stored_counters(const Metadata& m, int version, const RunConfig& config) {
-  RunCounters c;
-  c.step = m.integer("step");
-  c.optimizer_steps = m.integer("optimizer_steps", 0, c.step);
-  c.skipped_in_row = m.integer("skipped_in_row", 0, c.step);
-  c.tokens = m.integer("tokens");
-  if (version >= 2)
-    c.samples = m.integer("samples");
-  else if (c.step <= kMostCounted / config.train.batch)
+  RunCounters c{.first_batch = config.train.batch};
+  std::set<std::string_view> lacking = {"first_batch", "save_s", "other_s"};  // in the first of version 2
+  if (version < 2) lacking.insert("samples");
+  c.visit(ReadCounters(m, lacking));
+  if (version < 2) {
+    if (c.step > kMostCounted / config.train.batch)
+      m.refuse("step", fmt::format("so many steps of {} can't have been taken", counted(config.train.batch, "sample")));
     c.samples = c.step * config.train.batch;
-  else
-    m.refuse("step", fmt::format("so many steps of {} can't have been taken", counted(config.train.batch, "sample")));
-  c.first_batch = m.has("first_batch") ? m.integer("first_batch", 1) : config.train.batch;
-  c.seconds = m.number("wall_s");
-  if (m.has("save_s")) c.save_seconds = m.number("save_s");  // not in the first of them
-  if (m.has("other_s")) c.other_seconds = m.number("other_s");
-  c.flops = m.number("flops");
-  c.best_step = m.integer("best_step", -1, c.step);
-  c.best_val = m.number_or_nan("best_val");
+  }
   if (std::isnan(c.best_val) != (c.best_step < 0))
     m.refuse("best_val", fmt::format("that does not go with the `best_step` {}", c.best_step));
-  c.shown_loss = m.number("shown_loss");
-  c.row_loss_sum = m.number("row_loss_sum");
-  c.row_loss_count = m.integer("row_loss_count", 0, c.step);
   return c;
 }
 
@@ -86,22 +124,7 @@ std::map<std::string, std::string> to_metadata(const RunRecord& r) {
     m.insert({{"from_checkpoint", r.origin->checkpoint},
               {"from_parameters_sha256", r.origin->parameters_sha256},
               {"from_step", fmt::format("{}", r.origin->step)}});
-  if (!r.counters) return m;
-  const RunCounters& c = *r.counters;
-  m.insert({{"optimizer_steps", fmt::format("{}", c.optimizer_steps)},
-            {"skipped_in_row", fmt::format("{}", c.skipped_in_row)},
-            {"tokens", fmt::format("{}", c.tokens)},
-            {"samples", fmt::format("{}", c.samples)},
-            {"first_batch", fmt::format("{}", c.first_batch)},
-            {"wall_s", shortest(c.seconds)},
-            {"save_s", shortest(c.save_seconds)},
-            {"other_s", shortest(c.other_seconds)},
-            {"flops", shortest(c.flops)},
-            {"best_val", shortest(c.best_val)},
-            {"best_step", fmt::format("{}", c.best_step)},
-            {"shown_loss", shortest(c.shown_loss)},
-            {"row_loss_sum", shortest(c.row_loss_sum)},
-            {"row_loss_count", fmt::format("{}", c.row_loss_count)}});
+  if (r.counters) RunCounters(*r.counters).visit(WriteCounters(m));
   return m;
 }
 

@@ -30,6 +30,10 @@ struct RunCounters {
   double shown_loss = 0;    // smoothed, of the status line
   double row_loss_sum = 0;  // of the journal's row that is not full yet
   int64_t row_loss_count = 0;
+
+  // Names each once, for reading and writing.
+  template <class V>
+  void visit(V&& v);
 };
 
 // Whose weights a run started with.
