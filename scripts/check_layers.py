@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-CODE = (".cpp", ".h", ".def")
-TEXT = (".cpp", ".h", ".def", ".py", ".sh")
+CODE = (".cpp", ".h", ".def", ".inc")
+TEXT = (".cpp", ".h", ".def", ".inc", ".py", ".sh")
 FOLDERS = ("src", "apps", "tests", "scripts")
 
 INCLUDE = re.compile(r'\s*#\s*include\s*[<"]([^>"]+)[>"]')

@@ -34,7 +34,7 @@ FOR_TESTS = {
 def files_of(root, folders):
     for folder in folders:
         for path in sorted((root / folder).rglob("*")):
-            if path.suffix in (".cpp", ".h", ".def"):
+            if path.suffix in (".cpp", ".h", ".def", ".inc"):
                 name = path.relative_to(root).as_posix()
                 yield File(name, path.read_text(encoding="utf-8", errors="replace"))
 

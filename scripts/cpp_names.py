@@ -68,7 +68,7 @@ class File:
             if define:
                 self.declared.append(("macro", define.group(1), line))
                 whole = whole[define.end():]
-            if not re.match(r"\s*#\s*(include|undef)", whole):
+            if not re.match(r'\s*#\s*(include\s*["<]|undef)', whole):
                 self.bare |= set(re.findall(r"[A-Za-z_]\w*", whole))
         self.walk()
 

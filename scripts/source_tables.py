@@ -94,8 +94,8 @@ def reached(path: Path) -> set[str]:
 def mechanisms() -> dict[str, set[str]]:
     """The recurrences under every mechanism of the lists, by name, in the order of the lists."""
     found: dict[str, set[str]] = {}
-    for folder, macro in (("mixers", "EFFLLM_MIXER"), ("ffn", "EFFLLM_FFN")):
-        for name in re.findall(rf"^{macro}\((\w+)\)", (SOURCE / folder / f"{folder.rstrip('s')}s.def").read_text(), re.M):
+    for folder in ("mixers", "ffn"):
+        for name in re.findall(r"^ENTRY\((\w+)\)", (SOURCE / folder / f"{folder.rstrip('s')}s.def").read_text(), re.M):
             (path,) = (SOURCE / folder).rglob(f"{name}.cpp")
             found[name] = reached(path)
     return found

@@ -61,12 +61,11 @@ std::vector<std::string> to_row(const LengthCost& l) {
 }
 
 void print_parameters(const RunConfig& c, int64_t vocab) {
-  LanguageModel model(c.model, vocab);
-  model.params().as_meta(DType::f32);
-  const auto settings = group_settings(c.optim, c.groups, model.params());
+  const auto model = model_on_shapes(c.model, vocab);
+  const auto settings = group_settings(c.optim, c.groups, model->params());
   std::vector<std::vector<std::string>> rows = {{"parameter", "shape", "lr", "weight decay"}};
   for (size_t i = 0; i < settings.size(); ++i) {
-    const Parameter& p = *model.params().sorted()[i];
+    const Parameter& p = *model->params().sorted()[i];
     rows.push_back({p.name, p.shape.str(), shortest(settings[i].lr), shortest(settings[i].weight_decay)});
   }
   fmt::print("{}", table(rows));
@@ -77,7 +76,8 @@ void print_parameters(const RunConfig& c, int64_t vocab) {
 ExitCode describe(const Common& common, const DescribeArgs& args) {
   const auto [c, vocab, text] = source_of(args.model, args.set);
   const ModelCost cost = count_cost(c.model, vocab, c.train.context, c.train.recomputes());
-  const double memory = plan_memory(c, vocab, threads(), text).total();
+  const auto model = model_on_shapes(c.model, vocab);
+  const double memory = plan_memory(c, *model, threads(), text).total();
   if (common.json) {
     nlohmann::json j = {{"context", cost.context},
                         {"vocab", vocab},

@@ -18,9 +18,9 @@ namespace effllm::app {
 namespace {
 
 using Rows = std::vector<std::vector<std::string>>;
-using Mechanisms = std::span<const MixerInfo* const>;
+using Mechanisms = List<MixerInfo>;
 
-Rows mechanisms(Mechanisms all) {
+Rows mechanisms(const Mechanisms& all) {
   Rows rows = {{"name", "title", "family", "recurrence", "paper"}};
   for (const MixerInfo* m : all)
     rows.push_back({std::string(m->name), std::string(m->title), std::string(m->family), std::string(m->recurrence),
@@ -29,13 +29,12 @@ Rows mechanisms(Mechanisms all) {
 }
 
 // The fields of a state at width 256 with the default options, "s [4, 32, 64]"; those that grow say so.
-std::string state_of(const MixerInfo& m, bool channel_mixer) {
+std::string state_of(const MixerInfo& m) {
   constexpr int64_t kWidth = 256;
   ParamStore store;
-  ConfigNode node = ConfigNode::map();
-  node.set("type", m.name);
   const MixerArgs args{.d_model = kWidth, .layer = 0, .layers = 1, .max_tokens = 256};
-  const auto built = channel_mixer ? build_ffn(node, args, Scope(store)) : build_mixer(node, args, Scope(store));
+  const auto options = m.options();
+  const auto built = m.build(*options, args, Scope(store));
   std::string all;
   const auto site = site_of(*built);
   for (const StateField* f : site->all()) {
@@ -87,7 +86,7 @@ nlohmann::json sections_json() {
   return all;
 }
 
-void print_details(Mechanisms all, bool markdown, bool channel_mixers) {
+void print_details(const Mechanisms& all, bool markdown) {
   for (const MixerInfo* m : all) {
     const auto line = [&](std::string_view what, std::string_view text) {
       if (!text.empty()) print_line(fmt::format("{}{}: {}", markdown ? "- " : "  ", what, text), markdown);
@@ -95,7 +94,7 @@ void print_details(Mechanisms all, bool markdown, bool channel_mixers) {
     print_line(fmt::format("{}{}: {} ({})", markdown ? "### " : "", m->name, m->title, m->paper), markdown);
     line("family", m->family);
     line("recurrence", m->recurrence);
-    line("state at width 256", state_of(*m, channel_mixers));
+    line("state at width 256", state_of(*m));
     line("source", m->source);
     line("unseen past the context of training", m->unseen.empty() ? "nothing" : m->unseen);
     line("deviations", m->deviations);
@@ -107,8 +106,8 @@ void print_details(Mechanisms all, bool markdown, bool channel_mixers) {
   }
 }
 
-nlohmann::json details(const MixerInfo& m, bool channel_mixer) {
-  nlohmann::json j = {{"state_at_width_256", state_of(m, channel_mixer)},
+nlohmann::json details(const MixerInfo& m) {
+  nlohmann::json j = {{"state_at_width_256", state_of(m)},
                       {"source", m.source},
                       {"unseen_past_training_context", m.unseen},
                       {"deviations", m.deviations},
@@ -128,32 +127,32 @@ Rows names(std::span<const Info> all) {
 
 Rows optimizers() {
   Rows rows = {{"name", "what", "paper"}};
-  for (const OptimizerInfo* o : all_optimizers())
+  for (const OptimizerInfo* o : all_optimizers)
     rows.push_back({std::string(o->name), std::string(o->title), std::string(o->paper)});
   return rows;
 }
 
 void print_optimizers(bool markdown) {
-  for (const OptimizerInfo* o : all_optimizers()) {
+  for (const OptimizerInfo* o : all_optimizers) {
     print_line(fmt::format("{}{}: {} ({})", markdown ? "### " : "", o->name, o->title, o->paper), markdown);
     for (const auto& [what, text] : {std::pair{"source", o->source}, {"deviations", o->deviations}})
       if (!text.empty()) print_line(fmt::format("{}{}: {}", markdown ? "- " : "  ", what, text), markdown);
     if (markdown) fmt::print("\n");
-    if (const auto own = o->options ? o->options(nullptr) : nullptr) print_options(*own, markdown);
+    if (const auto own = o->options(); !describe(*own).empty()) print_options(*own, markdown);
   }
 }
 
 nlohmann::json optimizers_json() {
   nlohmann::json all = nlohmann::json::array();
-  for (const OptimizerInfo* o : all_optimizers()) {
+  for (const OptimizerInfo* o : all_optimizers) {
     all.push_back({{"name", o->name},
                    {"what", o->title},
                    {"paper", o->paper},
                    {"source", o->source},
                    {"deviations", o->deviations},
                    {"options", nlohmann::json::array()}});
-    if (const auto own = o->options ? o->options(nullptr) : nullptr)
-      for (const OptionInfo& option : describe(*own)) all.back()["options"].push_back(to_json(option));
+    const auto own = o->options();
+    for (const OptionInfo& option : describe(*own)) all.back()["options"].push_back(to_json(option));
   }
   return all;
 }
@@ -161,13 +160,13 @@ nlohmann::json optimizers_json() {
 struct Kind {
   std::string_view name, summary;
   std::function<Rows()> rows;
-  Mechanisms (*mechanisms)() = nullptr;  // of kinds whose members have options
+  const Mechanisms* mechanisms = nullptr;  // of kinds whose members have options
 };
 
 const std::vector<Kind>& kinds() {
   static const std::vector<Kind> all = {
-      {"mixers", "sequence mixers (model.layers[].mixer)", [] { return mechanisms(all_mixers()); }, all_mixers},
-      {"ffns", "channel mixers (model.layers[].ffn)", [] { return mechanisms(all_ffns()); }, all_ffns},
+      {"mixers", "sequence mixers (model.layers[].mixer)", [] { return mechanisms(all_mixers); }, &all_mixers},
+      {"ffns", "channel mixers (model.layers[].ffn)", [] { return mechanisms(all_ffns); }, &all_ffns},
       {"options", "the keys of every other section of a configuration", [] { return Rows(); }},
       {"objectives", "what is optimised (objective.type)", [] { return names(all_objectives()); }},
       {"optimizers", "optim.type", [] { return optimizers(); }},
@@ -179,12 +178,12 @@ const std::vector<Kind>& kinds() {
   return all;
 }
 
-void print_json(const Rows& rows, Mechanisms detailed, bool channel_mixers) {
+void print_json(const Rows& rows, const Mechanisms* detailed) {
   nlohmann::json j = nlohmann::json::array();
   for (size_t r = 1; r < rows.size(); ++r) {
     nlohmann::json o;
     for (size_t c = 0; c < rows[0].size(); ++c) o[rows[0][c]] = rows[r][c];
-    if (!detailed.empty()) o.update(details(*detailed[r - 1], channel_mixers));
+    if (detailed) o.update(details(*detailed->all[r - 1]));
     j.push_back(std::move(o));
   }
   app::print_json(j);
@@ -194,14 +193,14 @@ void print_json(const Rows& rows, Mechanisms detailed, bool channel_mixers) {
 
 ExitCode list(const Common& common, const ListArgs& args) {
   Rows rows = {{args.kind.empty() && !common.json ? "effllm list ..." : "name", "what"}};
-  Mechanisms detailed;
+  const Mechanisms* detailed = nullptr;
   std::vector<std::string_view> known;
   for (const Kind& k : kinds()) {
     known.push_back(k.name);
     if (args.kind.empty()) rows.push_back({std::string(k.name), std::string(k.summary)});
     if (k.name != args.kind) continue;
     rows = k.rows();
-    if (args.details && k.mechanisms) detailed = k.mechanisms();
+    if (args.details && k.mechanisms) detailed = k.mechanisms;
   }
   if (!args.kind.empty() && std::ranges::find(known, args.kind) == known.end())
     throw ConfigError("there is no list of `{}`.{} `effllm list` shows what can be listed", args.kind,
@@ -211,9 +210,9 @@ ExitCode list(const Common& common, const ListArgs& args) {
   else if (args.kind == "optimizers" && args.details)
     common.json ? app::print_json(optimizers_json()) : print_optimizers(args.markdown);
   else if (common.json)
-    print_json(rows, detailed, args.kind == "ffns");
-  else if (!detailed.empty())
-    print_details(detailed, args.markdown, args.kind == "ffns");
+    print_json(rows, detailed);
+  else if (detailed)
+    print_details(*detailed, args.markdown);
   else
     fmt::print("{}", args.markdown ? markdown_table(rows) : table(rows));
   return ExitCode::ok;

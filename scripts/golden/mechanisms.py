@@ -23,7 +23,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 def listed() -> list[str]:
     """Returns the names of all mixers and channel mixers of the program, sorted."""
     lists = (SOURCE / "mixers" / "mixers.def", SOURCE / "ffn" / "ffns.def")
-    return sorted(name for path in lists for name in re.findall(r"^EFFLLM_\w+\((\w+)\)", path.read_text(), re.M))
+    return sorted(name for path in lists for name in re.findall(r"^ENTRY\((\w+)\)", path.read_text(), re.M))
 
 
 def module(name: str) -> Any:

@@ -17,12 +17,11 @@ struct Mechanism {
   std::unique_ptr<Slab> gradients;
 };
 
-using Build = std::unique_ptr<SequenceMixer> (*)(const ConfigNode&, const MixerArgs&, const Scope&);
-
-BenchWork prepare(Build build, const ConfigNode& options, const BenchShape& s, bool causal) {
+BenchWork prepare(const Choice<MixerInfo>& mechanism, const BenchShape& s) {
+  const bool causal = mechanism.info().causal_form;
   const auto m = std::make_shared<Mechanism>();
-  m->mixer = build(options, {.d_model = s.width, .layer = 0, .layers = 4, .max_tokens = s.tokens + kDecoded},
-                   Scope(m->store) / "m");
+  m->mixer = mechanism.build({.d_model = s.width, .layer = 0, .layers = 4, .max_tokens = s.tokens + kDecoded},
+                             Scope(m->store) / "m");
   m->store.materialize(1, DType::f32);
   m->gradients = std::make_unique<Slab>(m->store.slab_elements(), DType::f32);
   BenchWork w;
@@ -55,25 +54,28 @@ BenchWork prepare(Build build, const ConfigNode& options, const BenchShape& s, b
   return w;
 }
 
-void add(std::vector<BenchCase>& cases, const MixerInfo& info, Build build, const BenchShape& s, bool variants) {
-  const auto one = [&](const std::string& name, ConfigNode options) {
-    options.set("type", info.name);
+void add(std::vector<BenchCase>& cases, const List<MixerInfo>& list, const BenchShape& s, bool variants) {
+  const auto one = [&](const std::string& name, const Choice<MixerInfo>& mechanism) {
     cases.push_back({name, fmt::format("{} x {} x {}", s.batch, s.tokens, s.width),
-                     static_cast<double>(s.batch * s.tokens),
-                     [=, causal = info.causal_form] { return prepare(build, options, s, causal); }});
+                     static_cast<double>(s.batch * s.tokens), [=] { return prepare(mechanism, s); }});
   };
-  one(std::string(info.name), ConfigNode::map());
-  if (!variants) return;
-  for (std::string_view v : info.variants)
-    one(fmt::format("{} {}", info.name, v), merge(parse_config(info.tiny, "tiny"), parse_config(v, "variant")));
+  for (const MixerInfo* info : list) {
+    one(std::string(info->name), {list, info->name});
+    if (!variants) continue;
+    for (std::string_view v : info->variants) {
+      ConfigNode options = merge(parse_config(info->tiny, "tiny"), parse_config(v, "variant"));
+      options.set("type", info->name);
+      one(fmt::format("{} {}", info->name, v), list.read(options));
+    }
+  }
 }
 
 }  // namespace
 
 std::vector<BenchCase> mechanism_cases(const BenchShape& shape, bool variants) {
   std::vector<BenchCase> cases;
-  for (const MixerInfo* m : all_mixers()) add(cases, *m, build_mixer, shape, variants);
-  for (const FfnInfo* f : all_ffns()) add(cases, *f, build_ffn, shape, variants);
+  add(cases, all_mixers, shape, variants);
+  add(cases, all_ffns, shape, variants);
   return cases;
 }
 

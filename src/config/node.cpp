@@ -155,14 +155,28 @@ ConfigNode as_map(const ConfigNode& n) {
 
 void Diagnostics::error(const Mark& where, std::string message) { errors_.push_back({where, std::move(message)}); }
 
+// An error that is there already, as that of a part which several layers have, is not told again.
+void Diagnostics::join(const Diagnostics& others) {
+  for (const Item& item : others.errors_) {
+    const auto same = [&](const Item& i) {
+      return i.where.source == item.where.source && i.where.line == item.where.line &&
+             i.where.column == item.where.column && i.message == item.message;
+    };
+    if (std::ranges::none_of(errors_, same)) errors_.push_back(item);
+  }
+}
+
 void Diagnostics::throw_if_any() const {
-  if (empty()) return;
+  if (!empty()) throw ConfigErrors(*this);
+}
+
+std::string Diagnostics::text() const {
   std::vector<std::string> texts;
   for (size_t i = 0; i < std::min(errors_.size(), kMostErrors); ++i)
     texts.push_back(located(errors_[i].where, errors_[i].message));
   if (errors_.size() > kMostErrors)
     texts.push_back(fmt::format("and {}", counted(static_cast<int64_t>(errors_.size() - kMostErrors), "more error")));
-  throw ConfigError(join(texts, "\n"));
+  return effllm::join(texts, "\n");
 }
 
 // Messages quote what was written, which may hold control bytes.
@@ -170,6 +184,10 @@ std::string located(const Mark& where, std::string_view message) {
   return fmt::format("{}: error: {}{}", where.text(), printable(message), excerpt(where));
 }
 
-void throw_at(const Mark& where, const std::string& message) { throw ConfigError(located(where, message)); }
+void throw_at(const Mark& where, const std::string& message) {
+  Diagnostics found;
+  found.error(where, message);
+  throw ConfigErrors(found);
+}
 
 }  // namespace effllm

@@ -83,19 +83,45 @@ class Diagnostics {
  public:
   void error(const Mark& where, std::string message);
   bool empty() const { return errors_.empty(); }
-  void throw_if_any() const;  // ConfigError with all of them
+  void throw_if_any() const;  // ConfigErrors with all of them
+  // f(), whose ConfigErrors join these; its type's default value where it has any.
+  template <class F>
+  auto collect(F&& f) -> decltype(f());
 
  private:
   struct Item {
     Mark where;
     std::string message;
   };
+  void join(const Diagnostics& others);
+  std::string text() const;
+  friend class ConfigErrors;
   std::vector<Item> errors_;
 };
 
+// A ConfigError that can be reported together with others.
+class ConfigErrors final : public ConfigError {
+ public:
+  explicit ConfigErrors(Diagnostics found) : ConfigError(found.text()), found_(std::move(found)) {}
+  const Diagnostics& found() const { return found_; }
+
+ private:
+  Diagnostics found_;
+};
+
+template <class F>
+auto Diagnostics::collect(F&& f) -> decltype(f()) {
+  try {
+    return f();
+  } catch (const ConfigErrors& e) {
+    join(e.found());
+    return {};
+  }
+}
+
 // "PLACE: error: MESSAGE", with the line and a caret where there is one.
 std::string located(const Mark& where, std::string_view message);
-[[noreturn]] void throw_at(const Mark& where, const std::string& message);  // a ConfigError with one diagnostic
+[[noreturn]] void throw_at(const Mark& where, const std::string& message);  // ConfigErrors with one
 
 // YAML text to a tree. Refuses (ConfigError, with place): more than one document, duplicate keys, merge keys, custom
 // tags, bytes that are not UTF-8, NUL, more than 1 MiB, depth over 64, more than 100,000 nodes (aliases expanded).

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/text.h"
+#include "config/choice.h"
 #include "config/yaml.h"
 
 namespace effllm {
@@ -39,6 +40,14 @@ class Writer final : public OptionVisitor {
   }
   void operator()(std::string_view name, std::vector<double>& field, std::string_view, Range) override {
     list(name, field);
+  }
+  void operator()(std::string_view name, AnyChoice& field, std::string_view) override {
+    if (field) out_.set(name, field.write());
+  }
+  void operator()(std::string_view name, AnyChoices& field, std::string_view) override {
+    ConfigNode result = ConfigNode::list();
+    for (const AnyChoice* c : field.each()) result.items().push_back(c->write());
+    out_.set(name, std::move(result));
   }
   void operator()(std::string_view name, ConfigNode& field, std::string_view) override {
     if (!field.is_null()) out_.set(name, field);
@@ -100,6 +109,16 @@ class Describer final : public OptionVisitor {
   void operator()(std::string_view name, std::vector<double>& field, std::string_view help, Range range) override {
     add("list of float", describe(range), name, help, field, range);
   }
+  // A choice is shown by its name: it has the defaults that are shown with it.
+  void operator()(std::string_view name, AnyChoice& field, std::string_view help) override {
+    ConfigNode type = field ? mechanism(field.name()) : ConfigNode();
+    add("map", "", name, help, type);
+  }
+  void operator()(std::string_view name, AnyChoices& field, std::string_view help) override {
+    std::vector<ConfigNode> types;
+    for (const AnyChoice* c : field.each()) types.push_back(mechanism(c->name()));
+    add("list of maps", "", name, help, types);
+  }
   void operator()(std::string_view name, ConfigNode& field, std::string_view help) override {
     add("map", "", name, help, field);
   }
@@ -136,10 +155,10 @@ std::vector<OptionInfo> describe(Options& options) {
   return std::move(describer.infos);
 }
 
-ConfigNode write(Options& options) {
+ConfigNode write(const Options& options) {
   ConfigNode out = ConfigNode::map(options.mark);
   Writer writer(out, yaml_float);
-  options.visit(writer);
+  const_cast<Options&>(options).visit(writer);  // which changes no field
   return out;
 }
 

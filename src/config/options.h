@@ -21,6 +21,9 @@ constexpr Range between(double lo, double hi) { return {lo, hi}; }
 inline constexpr double kMostTokens = 1 << 30;
 std::string describe(Range);  // "at least 1", "0 to 1"; "" for all numbers
 
+class AnyChoice;
+class AnyChoices;
+
 class OptionVisitor {
  public:
   virtual ~OptionVisitor() = default;
@@ -36,7 +39,10 @@ class OptionVisitor {
   virtual void operator()(std::string_view name, std::vector<std::string>& field, std::string_view help) = 0;
   virtual void operator()(std::string_view name, std::vector<int64_t>& field, std::string_view help, Range = {}) = 0;
   virtual void operator()(std::string_view name, std::vector<double>& field, std::string_view help, Range = {}) = 0;
-  // Pieces that another part reads: a nested mechanism, a list of them.
+  // Choices from a list, read and written out in full with the options of theirs (config/list.h).
+  virtual void operator()(std::string_view name, AnyChoice& field, std::string_view help) = 0;
+  virtual void operator()(std::string_view name, AnyChoices& field, std::string_view help) = 0;
+  // Pieces that another part reads.
   virtual void operator()(std::string_view name, ConfigNode& field, std::string_view help) = 0;
   virtual void operator()(std::string_view name, std::vector<ConfigNode>& field, std::string_view help) = 0;
 };
@@ -44,10 +50,12 @@ class OptionVisitor {
 struct Options {
   virtual ~Options() = default;
   virtual void visit(OptionVisitor&) = 0;
-  // Those of its nodes that hold mechanisms of the same kind: mixers inside a mixer. They are checked and written out
-  // in full like the outer one.
-  virtual std::vector<ConfigNode*> nested() { return {}; }
-  Mark mark;  // where these options were written
+  Mark mark;                            // where these options were written
+  std::vector<std::string_view> given;  // the fields that were
+};
+
+struct NoOptions final : Options {
+  void visit(OptionVisitor&) override {}
 };
 
 struct OptionInfo {
@@ -67,7 +75,7 @@ ConfigSection section(std::string path, std::string summary) {
 
 std::vector<OptionInfo> describe(Options&);
 // All fields with their values, in the order of visit().
-ConfigNode write(Options&);
+ConfigNode write(const Options&);
 // Unknown keys, wrong types and values out of range become errors of `found`. `owner` is for the messages ("mixer
 // `gla`"). A key `type` is skipped: it chose the struct. Strings may hold ${env:VAR} and ${env:VAR,default}.
 void read(Options&, const ConfigNode&, std::string_view owner, Diagnostics& found);

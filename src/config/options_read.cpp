@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "base/text.h"
+#include "config/choice.h"
 #include "config/number_hint.h"
 #include "config/options.h"
 
@@ -83,8 +84,8 @@ std::optional<std::string> expand_environment(const std::string& text, std::stri
 // Fills each field from the map. A field whose value is wrong keeps its default, and the visit goes on: errors collect.
 class Reader final : public OptionVisitor {
  public:
-  Reader(const ConfigNode& node, std::string_view owner, Diagnostics& found)
-      : node_(node), owner_(owner), found_(found) {}
+  Reader(const ConfigNode& node, std::string_view owner, Diagnostics& found, std::vector<std::string_view>& fields)
+      : node_(node), owner_(owner), found_(found), given_(fields) {}
 
   void operator()(std::string_view name, bool& field, std::string_view) override { one(name, field); }
   void operator()(std::string_view name, int64_t& field, std::string_view, Range range) override {
@@ -114,6 +115,15 @@ class Reader final : public OptionVisitor {
   void operator()(std::string_view name, std::vector<double>& field, std::string_view, Range range) override {
     many(name, field, range);
   }
+  void operator()(std::string_view name, AnyChoice& field, std::string_view) override {
+    if (const ConfigNode* node = given(name)) field.read(*node, found_);
+  }
+  void operator()(std::string_view name, AnyChoices& field, std::string_view) override {
+    const ConfigNode* node = list(name);
+    if (!node) return;
+    const std::vector<AnyChoice*> choices = field.resized(node->items().size());
+    for (size_t i = 0; i < choices.size(); ++i) choices[i]->read(node->items()[i], found_);
+  }
   void operator()(std::string_view name, ConfigNode& field, std::string_view) override {
     if (const ConfigNode* node = given(name)) field = *node;
   }
@@ -140,6 +150,7 @@ class Reader final : public OptionVisitor {
     names_.push_back(name);
     const auto entry = std::ranges::find(node_.entries(), name, &ConfigNode::Entry::key);
     if (entry == node_.entries().end()) return nullptr;
+    given_.push_back(name);
     if (!entry->value.is_null()) return &entry->value;
     found_.error(entry->key_mark, fmt::format("`{}` has no value; leave the key out for its default", name));
     return nullptr;
@@ -224,6 +235,7 @@ class Reader final : public OptionVisitor {
   const ConfigNode& node_;
   std::string_view owner_;
   Diagnostics& found_;
+  std::vector<std::string_view>& given_;
   std::vector<std::string_view> names_;
 };
 
@@ -235,7 +247,7 @@ void read(Options& options, const ConfigNode& node, std::string_view owner, Diag
     return;
   }
   options.mark = node.mark();
-  Reader reader(node, owner, found);
+  Reader reader(node, owner, found, options.given);
   options.visit(reader);
   reader.refuse_unknown();
 }

@@ -53,7 +53,7 @@ constexpr std::string_view kVariants[] = {"{activation: relu2, expand: 2}", "{ac
 
 }  // namespace
 
-constinit const FfnInfo mlp = describe_mixer<Mlp>({
+extern constinit const FfnInfo mlp = FfnInfo::of<Mlp>({
     .name = "mlp",
     .title = "MLP",
     .family = "channel mixer",

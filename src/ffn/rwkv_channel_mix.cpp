@@ -67,7 +67,7 @@ constexpr std::string_view kVariants[] = {"{expand: 2}"};
 
 }  // namespace
 
-constinit const FfnInfo rwkv_channel_mix = describe_mixer<RwkvChannelMix>({
+extern constinit const FfnInfo rwkv_channel_mix = FfnInfo::of<RwkvChannelMix>({
     .name = "rwkv_channel_mix",
     .title = "RWKV-6 channel mix",
     .family = "channel mixer",

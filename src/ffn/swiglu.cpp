@@ -45,7 +45,7 @@ constexpr std::string_view kVariants[] = {"{expand: 3}", "{multiple_of: 16}"};
 
 }  // namespace
 
-constinit const FfnInfo swiglu = describe_mixer<Swiglu>({
+extern constinit const FfnInfo swiglu = FfnInfo::of<Swiglu>({
     .name = "swiglu",
     .title = "SwiGLU",
     .family = "channel mixer",

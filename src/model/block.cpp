@@ -1,8 +1,6 @@
 #include <fmt/format.h>
 
 #include "autodiff/meter.h"
-#include "ffn/ffn.h"
-#include "mixers/mixer.h"
 #include "model/language_model.h"
 #include "ops/arithmetic.h"
 #include "ops/dropout.h"
@@ -11,25 +9,30 @@ namespace effllm {
 
 namespace {
 
-// f(), with the place of the part of the configuration that asks for too much.
-template <class F>
-auto built_at(const Mark& where, F&& f) {
+// A part that asks for too much memory is told with its place.
+std::unique_ptr<SequenceMixer> built(const Choice<MixerInfo>& part, const MixerArgs& args, const Scope& scope) {
   try {
-    return f();
+    return part.build(args, scope);
   } catch (const MemoryError& e) {
-    throw MemoryError(located(where, e.what()));
+    throw MemoryError(located(part.mark(), e.what()));
   }
 }
 
 }  // namespace
 
 ResidualBlock::ResidualBlock(const LayerSpec& spec, double dropout, const MixerArgs& args, const Scope& scope)
-    : dropout_(dropout),
-      mixer_norm_(spec.norm, scope / "mixer_norm", args.d_model),
-      mixer_(built_at(spec.mixer.mark(), [&] { return build_mixer(spec.mixer, args, scope / "mixer"); })) {
-  if (spec.ffn.is_null()) return;
-  ffn_norm_ = std::make_unique<Norm>(spec.norm, scope / "ffn_norm", args.d_model);
-  ffn_ = built_at(spec.ffn.mark(), [&] { return build_ffn(spec.ffn, args, scope / "ffn"); });
+    : dropout_(dropout) {
+  Diagnostics found;
+  const auto norm = [&](std::string_view name) {
+    return found.collect([&] { return std::make_unique<Norm>(spec.norm, scope / name, args.d_model); });
+  };
+  mixer_norm_ = norm("mixer_norm");
+  mixer_ = found.collect([&] { return built(spec.mixer, args, scope / "mixer"); });
+  if (spec.ffn) {
+    ffn_norm_ = norm("ffn_norm");
+    ffn_ = found.collect([&] { return built(spec.ffn, args, scope / "ffn"); });
+  }
+  found.throw_if_any();
 }
 
 void ResidualBlock::declare(Site& site) const {
@@ -46,7 +49,7 @@ Tensor ResidualBlock::add_branch(const Tensor& x, const Norm& norm, const Sequen
 }
 
 Tensor ResidualBlock::forward(Tensor x, const Call& call) const {
-  x = add_branch(x, mixer_norm_, *mixer_, call.child("mixer"));
+  x = add_branch(x, *mixer_norm_, *mixer_, call.child("mixer"));
   if (ffn_) x = add_branch(x, *ffn_norm_, *ffn_, call.child("ffn"));
   return call.tap("residual", x);
 }

@@ -106,11 +106,11 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
       [&] { model.embed(ids(1), {}, nullptr); });
   for (int64_t i = 0; i < model.layers(); ++i) {
     const LayerSpec& spec = config.layers[static_cast<size_t>(i)];
-    LayerCost row{
-        .what = fmt::format("layers.{} {}{}{}", i, spec.mixer.type(), spec.ffn.is_null() ? "" : " + " + spec.ffn.type(),
-                            spec.same_as ? fmt::format(" (as {})", *spec.same_as) : ""),
-        .parameters = spec.same_as ? 0 : parameters_under(store, fmt::format("layers.{}.", i)),
-        .state_bytes = model.layer_site(i).bytes(context, DType::f32)};
+    LayerCost row{.what = fmt::format("layers.{} {}{}{}", i, spec.mixer.name(),
+                                      spec.ffn ? fmt::format(" + {}", spec.ffn.name()) : "",
+                                      spec.same_as ? fmt::format(" (as {})", *spec.same_as) : ""),
+                  .parameters = spec.same_as ? 0 : parameters_under(store, fmt::format("layers.{}.", i)),
+                  .state_bytes = model.layer_site(i).bytes(context, DType::f32)};
     add(
         std::move(row), [&, i](const Context& cx) { return model.run(stream(context), i, i + 1, cx, nullptr); },
         [&, i] {
@@ -135,9 +135,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
   return c;
 }
 
-double train_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context, bool recompute) {
-  LanguageModel model(config, vocab);
-  model.params().as_meta(DType::f32);
+double train_flops_per_token(const LanguageModel& model, int64_t context, bool recompute) {
   const Context train = training(recompute);
   return trained([&] { model.loss(ids(context), ids(context), 1, train); }) / static_cast<double>(context);
 }

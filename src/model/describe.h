@@ -38,8 +38,8 @@ struct ModelCost {
 
 // recompute: as Context::recompute; what is kept is less then, and training does more.
 ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, bool recompute = false);
-// Forward and backward FLOPs of one token in training sequences of `context`.
-double train_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context, bool recompute = false);
+// Forward and backward FLOPs of one token in training sequences of `context`. The parameters may be on shapes alone.
+double train_flops_per_token(const LanguageModel& model, int64_t context, bool recompute = false);
 
 // What a utilisation is formed with: three times the forward FLOPs of dense layers and attention, so 6 per weight and
 // token and the visible half of the scores. What recomputes, norms, gates and recurrences do is not in it.

@@ -26,11 +26,11 @@ struct PlaceAmongKind {
 };
 std::vector<PlaceAmongKind> places_among_kind(const ModelConfig& config) {
   std::vector<PlaceAmongKind> places(config.layers.size());
-  std::map<std::string, int64_t> count;
+  std::map<std::string_view, int64_t> count;
   for (size_t i = 0; i < places.size(); ++i)
-    if (!config.layers[i].same_as) places[i].index = count[config.layers[i].mixer.type()]++;
+    if (!config.layers[i].same_as) places[i].index = count[config.layers[i].mixer.name()]++;
   for (size_t i = 0; i < places.size(); ++i)
-    if (!config.layers[i].same_as) places[i].count = count[config.layers[i].mixer.type()];
+    if (!config.layers[i].same_as) places[i].count = count[config.layers[i].mixer.name()];
   return places;
 }
 
@@ -70,6 +70,7 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
         &(root / "positions")
              .param("weight", {config.max_tokens, config.d_model}, Init::normal(kEmbeddingStd), {.role = Role::hidden});
   const auto places = places_among_kind(config);
+  Diagnostics found;
   for (int64_t i = 0; i < n; ++i) {
     const LayerSpec& spec = config.layers[static_cast<size_t>(i)];
     if (spec.same_as) {
@@ -83,10 +84,14 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
                          .max_tokens = config.max_tokens,
                          .index_of_kind = index,
                          .layers_of_kind = count,
-                         .with_ffn = !spec.ffn.is_null()};
-    blocks_.push_back(std::make_shared<ResidualBlock>(spec, config.dropout, args, root / fmt::format("layers.{}", i)));
+                         .with_ffn = static_cast<bool>(spec.ffn)};
+    const Scope layer = root / fmt::format("layers.{}", i);
+    blocks_.push_back(
+        found.collect([&] { return std::make_shared<ResidualBlock>(spec, config.dropout, args, layer); }));
   }
-  final_norm_ = std::make_unique<Norm>(config.final_norm, root / "final_norm", config.d_model);
+  final_norm_ =
+      found.collect([&] { return std::make_unique<Norm>(config.final_norm, root / "final_norm", config.d_model); });
+  found.throw_if_any();
   head_ = config.tie_embeddings ? embedding_
                                 : &(root / "head")
                                        .param("weight", {vocab, config.d_model}, Init::normal(kEmbeddingStd),
@@ -180,6 +185,12 @@ LongText LanguageModel::long_text(int64_t trained) const {
 
 int64_t LanguageModel::longest() const {
   return config_.learned_positions ? config_.max_tokens : std::numeric_limits<int64_t>::max();
+}
+
+std::unique_ptr<LanguageModel> model_on_shapes(const ModelConfig& config, int64_t vocab) {
+  auto model = std::make_unique<LanguageModel>(config, vocab);
+  model->params().as_meta(DType::f32);
+  return model;
 }
 
 }  // namespace effllm

@@ -21,7 +21,7 @@ class ResidualBlock {
  private:
   Tensor add_branch(const Tensor& x, const Norm& norm, const SequenceMixer& layer, const Call& call) const;
   double dropout_;
-  Norm mixer_norm_;
+  std::unique_ptr<Norm> mixer_norm_;
   std::unique_ptr<SequenceMixer> mixer_;
   std::unique_ptr<Norm> ffn_norm_;
   std::unique_ptr<SequenceMixer> ffn_;
@@ -75,5 +75,8 @@ class LanguageModel {
   std::shared_ptr<Site> site_ = std::make_shared<Site>();
   std::vector<const Site*> layer_sites_;
 };
+
+// Of which shapes alone are there: what it costs can be asked, and it can be materialized later.
+std::unique_ptr<LanguageModel> model_on_shapes(const ModelConfig& config, int64_t vocab);
 
 }  // namespace effllm

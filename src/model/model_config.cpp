@@ -7,8 +7,6 @@
 #include <unordered_map>
 
 #include "config/yaml.h"
-#include "ffn/ffn.h"
-#include "mixers/mixer.h"
 
 namespace effllm {
 
@@ -52,40 +50,24 @@ struct LayerOptions final : Options {
 };
 
 void read_norm(const ConfigNode& node, NormOptions& norm, Diagnostics& found) {
-  if (node.is_null()) return;
-  norm.mark = node.mark();
-  read(norm, as_map(node), "norm", found);
+  if (!node.is_null()) read(norm, as_map(node), "norm", found);
 }
 
-template <class Find>
-void check_part(const ConfigNode& given, std::string_view what, Find find, Diagnostics& found) {
-  const ConfigNode node = as_map(given);
-  if (!node.is_map()) {
-    found.error(node.mark(), fmt::format("a {} is a map with a `type`, such as {{type: ...}}", what));
-    return;
-  }
-  const ConfigNode* type = node.find("type");
-  if (!type || !type->is_scalar()) {
-    found.error(node.mark(), fmt::format("this {} has no `type`; `effllm list {}s` shows them all", what, what));
-    return;
-  }
-  try {
-    const MixerInfo& info = find(type->text(), type->mark());
-    const auto options = info.options();
-    read(*options, node, fmt::format("{} `{}`", what, info.name), found);
-    for (const ConfigNode* inner : options->nested()) check_part(*inner, what, find, found);
-  } catch (const ConfigError& e) {
-    found.error(type->mark(), fmt::format("no {} is called `{}`{}", what, type->text(), [&] {
-                  const std::string_view m = e.what();
-                  const auto at = m.find(" Did you mean");
-                  return at == m.npos ? std::string() : "." + std::string(m.substr(at, m.find('?', at) - at + 1));
-                }()));
-  }
+// `none` leaves it out.
+void read_ffn(const ConfigNode& node, Choice<FfnInfo>& ffn, Diagnostics& found) {
+  if (node.is_null()) return;
+  const ConfigNode map = as_map(node);
+  if (const ConfigNode* t = map.is_map() ? map.find("type") : nullptr; t && t->text() == "none")
+    ffn = Choice<FfnInfo>(all_ffns);
+  else
+    ffn.read(map, found);
 }
 
 class LayerReader {
  public:
-  LayerReader(const LayerSpec& defaults, Diagnostics& found) : defaults_(defaults), found_(found) {}
+  // `mixer`: the defaults were to have one, which may have been in error.
+  LayerReader(const LayerSpec& defaults, bool mixer, Diagnostics& found)
+      : defaults_(defaults), default_mixer_(mixer), found_(found) {}
 
   void read_list(const std::vector<ConfigNode>& nodes, int depth) {
     for (const ConfigNode& n : nodes) read_one(n, depth);
@@ -124,25 +106,16 @@ class LayerReader {
       return;
     }
     LayerSpec spec = defaults_;
-    if (!o.mixer.is_null()) spec.mixer = as_map(o.mixer);
-    if (!o.ffn.is_null()) spec.ffn = as_map(o.ffn);
+    if (!o.mixer.is_null()) spec.mixer.read(o.mixer, found_);
+    read_ffn(o.ffn, spec.ffn, found_);
     read_norm(o.norm, spec.norm, found_);
     spec.id = o.id;
     if (!spec.id.empty() && ids_.contains(spec.id))
       found_.error(node.mark(), fmt::format("the id `{}` is taken by an earlier layer", spec.id));
-    if (spec.mixer.is_null()) {
+    if (o.mixer.is_null() && !default_mixer_) {
       found_.error(node.mark(), "this layer has no `mixer`");
       return;
     }
-    if (const ConfigNode* t = spec.ffn.is_map() ? spec.ffn.find("type") : nullptr; t && t->text() == "none")
-      spec.ffn = {};
-    check_part(
-        spec.mixer, "mixer", [](std::string_view n, const Mark& m) -> const MixerInfo& { return find_mixer(n, m); },
-        found_);
-    if (!spec.ffn.is_null())
-      check_part(
-          spec.ffn, "ffn", [](std::string_view n, const Mark& m) -> const MixerInfo& { return find_ffn(n, m); },
-          found_);
     if (!spec.id.empty()) ids_.emplace(spec.id, layers.size());
     layers.push_back(std::move(spec));
   }
@@ -179,6 +152,7 @@ class LayerReader {
 
   static constexpr size_t kMostLayers = 10000;
   const LayerSpec& defaults_;
+  const bool default_mixer_;
   Diagnostics& found_;
   std::unordered_map<std::string, size_t> ids_;  // the layer that has each
 };
@@ -191,23 +165,6 @@ struct BlockOptions final : Options {
     v("ffn", ffn, "Chooses the channel mixer of layers that name none.");
   }
 };
-
-// The options of a part in full, so that the resolved file shows every default.
-template <class Find>
-ConfigNode resolved_part(const ConfigNode& given, Find find) {
-  const ConfigNode node = as_map(given);
-  const MixerInfo& info = find(node.type());
-  const auto options = info.options();
-  read(*options, node, info.name);
-  for (ConfigNode* inner : options->nested()) *inner = resolved_part(*inner, find);
-  ConfigNode out = ConfigNode::map();
-  out.set("type", info.name);
-  const ConfigNode written = write(*options);
-  for (const auto& e : written.entries()) out.set(e.key, e.value);
-  return out;
-}
-
-ConfigNode write_norm(NormOptions n) { return write(n); }
 
 }  // namespace
 
@@ -236,16 +193,18 @@ ModelConfig read_model_config(const ConfigNode& node, int64_t context) {
                 .layers = {}};
   if (!o.init.is_null()) read(c.init, o.init, "init", found);
   LayerSpec defaults;
+  bool default_mixer = false;
   if (!o.block.is_null()) {
     BlockOptions b;
     read(b, o.block, "block", found);
     read_norm(b.norm, defaults.norm, found);
-    if (!b.ffn.is_null()) defaults.ffn = as_map(b.ffn);
-    if (!b.mixer.is_null()) defaults.mixer = as_map(b.mixer);
+    read_ffn(b.ffn, defaults.ffn, found);
+    default_mixer = !b.mixer.is_null();
+    if (default_mixer) defaults.mixer.read(b.mixer, found);
   }
   c.final_norm = defaults.norm;
   read_norm(o.final_norm, c.final_norm, found);
-  LayerReader reader(defaults, found);
+  LayerReader reader(defaults, default_mixer, found);
   reader.read_list(o.layers, 0);
   c.layers = std::move(reader.layers);
   if (c.layers.empty() && found.empty()) found.error(node.mark(), "the model has no `layers`");
@@ -261,7 +220,7 @@ void require_causal(const ModelConfig& c, std::string_view objective, Diagnostic
     if (!l.same_as && !has_causal_form(l.mixer))
       found.error(l.mixer.mark(),
                   fmt::format("the objective {} needs causal mixers; `{}` lets a token see those after it", objective,
-                              l.mixer.type()));
+                              l.mixer.name()));
 }
 
 ConfigNode write_model_config(const ModelConfig& c) {
@@ -271,9 +230,8 @@ ConfigNode write_model_config(const ModelConfig& c) {
   out.set("tie_embeddings", c.tie_embeddings ? "true" : "false");
   out.set("dropout", yaml_float(c.dropout));
   out.set("max_tokens", fmt::format("{}", c.max_tokens));
-  out.set("final_norm", write_norm(c.final_norm));
-  InitOptions init = c.init;
-  out.set("init", write(init));
+  out.set("final_norm", write(c.final_norm));
+  out.set("init", write(c.init));
   ConfigNode layers = ConfigNode::list();
   for (size_t i = 0; i < c.layers.size(); ++i) {
     const LayerSpec& l = c.layers[i];
@@ -281,11 +239,9 @@ ConfigNode write_model_config(const ModelConfig& c) {
     if (l.same_as) {
       layer.set("use", fmt::format("layer_{}", *l.same_as));
     } else {
-      layer.set("mixer", resolved_part(l.mixer, [](std::string_view n) -> const MixerInfo& { return find_mixer(n); }));
-      layer.set("ffn", l.ffn.is_null()
-                           ? ConfigNode::scalar("none")
-                           : resolved_part(l.ffn, [](std::string_view n) -> const FfnInfo& { return find_ffn(n); }));
-      layer.set("norm", write_norm(l.norm));
+      layer.set("mixer", l.mixer.write());
+      layer.set("ffn", l.ffn ? l.ffn.write() : ConfigNode::scalar("none"));
+      layer.set("norm", write(l.norm));
       layer.set("id", fmt::format("layer_{}", i));
     }
     layers.items().push_back(std::move(layer));

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "config/options.h"
+#include "ffn/ffn.h"
+#include "mixers/mixer.h"
 #include "nn/norm.h"
 
 namespace effllm {
@@ -28,8 +30,8 @@ struct ModelOptions final : Options {
 
 // One layer after `repeat`, `use` and the defaults of `block` have been worked in.
 struct LayerSpec {
-  ConfigNode mixer;  // a map with `type`
-  ConfigNode ffn;    // the same; null: the layer has none
+  Choice<MixerInfo> mixer{all_mixers};
+  Choice<FfnInfo> ffn{all_ffns};  // none chosen: the layer has none
   NormOptions norm;
   std::string id;
   std::optional<size_t> same_as;  // weights of that layer (`use: id`), a state of its own
@@ -48,7 +50,8 @@ struct ModelConfig {
 std::vector<ConfigSection> model_sections();
 
 // `node`: the value of `model`. `context`: tokens of a training sequence, the default of max_tokens. Every unknown
-// mechanism, option, type and range in it is reported at once, with its place.
+// mechanism, option, type and range in it is reported at once, with its place; which options fit each other and d_model
+// is told, at once too, where the model is built.
 ModelConfig read_model_config(const ConfigNode& node, int64_t context);
 // An error at each layer whose mixer has no causal form, for objectives that need one.
 void require_causal(const ModelConfig& c, std::string_view objective, Diagnostics& found);

@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <string>
 
-#include "ffn/ffn.h"
-#include "mixers/mixer.h"
-
 namespace effllm {
 namespace {
 
@@ -16,20 +13,14 @@ constexpr OldDefault kChanged[] = {
     {2, "retnet", "row_scale", "false"},
 };
 
-template <class Find>
-void complete(ConfigNode& part, Find find, int version, std::span<const OldDefault> changed) {
-  part = as_map(part);
-  const MixerInfo& info = find(part.type());
-  const auto options = info.options();
-  read(*options, part, info.name);
+void complete(AnyChoice& part, int version, std::span<const OldDefault> changed) {
+  std::unique_ptr<Options> options = part.copied_options();
   for (const OldDefault& d : changed)
-    if (version < d.changed_in && info.name == d.mechanism && !part.find(d.key)) part.set(d.key, d.value);
-  const std::vector<ConfigNode*> inner = options->nested();
-  if (inner.empty()) return;
-  for (ConfigNode* n : inner) complete(*n, find, version, changed);
-  const ConfigNode written = write(*options);
-  for (const auto& entry : written.entries())
-    if (!entry.value.is_scalar()) part.set(entry.key, entry.value);
+    if (version < d.changed_in && part.name() == d.mechanism &&
+        std::ranges::find(options->given, d.key) == options->given.end())
+      read(*options, ConfigNode::map(part.mark()).with(d.key, ConfigNode::scalar(std::string(d.value))), part.name());
+  for (AnyChoice* inner : nested_choices(*options)) complete(*inner, version, changed);
+  part.set_options(std::move(options));
 }
 
 }  // namespace
@@ -39,11 +30,8 @@ std::span<const OldDefault> old_defaults() { return kChanged; }
 void use_defaults_of(int version, ModelConfig& config, std::span<const OldDefault> changed) {
   if (std::ranges::none_of(changed, [&](const OldDefault& d) { return version < d.changed_in; })) return;
   for (LayerSpec& layer : config.layers) {
-    complete(
-        layer.mixer, [](std::string_view n) -> const MixerInfo& { return find_mixer(n); }, version, changed);
-    if (!layer.ffn.is_null())
-      complete(
-          layer.ffn, [](std::string_view n) -> const FfnInfo& { return find_ffn(n); }, version, changed);
+    complete(layer.mixer, version, changed);
+    if (layer.ffn) complete(layer.ffn, version, changed);
   }
 }
 

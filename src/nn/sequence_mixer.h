@@ -4,7 +4,7 @@
 #include <span>
 #include <string_view>
 
-#include "config/options.h"
+#include "config/list.h"
 #include "nn/call.h"
 #include "nn/param_store.h"
 
@@ -54,7 +54,7 @@ struct Waivers {
   std::string_view split, causal;
 };
 
-struct MixerInfo {
+struct MixerFacts {
   std::string_view name, title, family, recurrence, paper;
   // The code that formula, start, norms and rates follow, "owner/repository@commit", and what of it; "none: why".
   std::string_view source;
@@ -65,18 +65,8 @@ struct MixerInfo {
   std::string_view tiny = "{}";  // options for D = 8 whose boundaries a short test crosses
   int64_t period = 4;            // the largest block, window or chunk of `tiny`
   std::span<const std::string_view> variants = {};  // option sets on top of `tiny` that the tests run too
-  std::unique_ptr<Options> (*options)() = nullptr;
-  std::unique_ptr<SequenceMixer> (*build)(const Options&, const MixerArgs&, const Scope&) = nullptr;
 };
 
-// Fills in what follows from the type: M::Options and M(Options, MixerArgs, Scope).
-template <class M>
-constexpr MixerInfo describe_mixer(MixerInfo info) {
-  info.options = +[]() -> std::unique_ptr<Options> { return std::make_unique<typename M::Options>(); };
-  info.build = +[](const Options& o, const MixerArgs& a, const Scope& s) -> std::unique_ptr<SequenceMixer> {
-    return std::make_unique<M>(static_cast<const typename M::Options&>(o), a, s);
-  };
-  return info;
-}
+using MixerInfo = Entry<SequenceMixer, MixerFacts, const MixerArgs&, const Scope&>;
 
 }  // namespace effllm

@@ -52,12 +52,12 @@ void AdamwPass::operator()(const Slab& gradient, double scale, double lr_factor,
   });
 }
 
-AdamW::AdamW(const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store)
+AdamW::AdamW(const Options&, const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store)
     : Optimizer(optimizers::adamw, o, groups, store), pass_(o, store, [](const Parameter&) { return true; }) {}
 
 namespace optimizers {
 
-constinit const OptimizerInfo adamw = describe_optimizer<AdamW>({
+constinit const OptimizerInfo adamw = OptimizerInfo::of<AdamW>({
     .name = "adamw",
     .title = "Adam with decoupled weight decay",
     .paper = "Loshchilov and Hutter 2019, arXiv:1711.05101",

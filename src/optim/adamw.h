@@ -32,10 +32,15 @@ class AdamwPass {
   std::vector<Block> blocks_;
 };
 
+namespace optimizers {
+extern const OptimizerInfo adamw;
+}
+
 class AdamW final : public Optimizer {
  public:
-  // ConfigError where a group matches no parameter.
-  AdamW(const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store);
+  using Options = NoOptions;
+
+  AdamW(const Options&, const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store);
 
  private:
   void update(const Slab& gradient, double scale, double lr_factor) override {

@@ -13,6 +13,9 @@
 #include "optim/orthogonal.h"
 
 namespace effllm {
+namespace optimizers {
+extern const OptimizerInfo muon;
+}
 namespace {
 
 struct MuonOptions final : Options {
@@ -40,12 +43,6 @@ struct MuonOptions final : Options {
   }
 };
 
-const MuonOptions& own(const OptimOptions& o) {
-  static const MuonOptions defaults;
-  const auto* given = dynamic_cast<const MuonOptions*>(o.own.get());
-  return given ? *given : defaults;
-}
-
 bool is_matrix(const Parameter& p) { return !p.traits.matrices.empty(); }
 
 // f(rows, columns) of every matrix of the store.
@@ -59,9 +56,9 @@ class Muon final : public Optimizer {
  public:
   using Options = MuonOptions;
 
-  Muon(const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store)
+  Muon(const Options& own, const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store)
       : Optimizer(optimizers::muon, o, groups, store),
-        options_(own(o)),
+        options_(own),
         orthogonal_(options_.coefficients, options_.iterations, options_.norm_eps),
         rest_(o, store, [](const Parameter& p) { return !is_matrix(p); }),
         workspace_(workspace(store), store.dtype()) {}
@@ -147,13 +144,16 @@ class Muon final : public Optimizer {
   Slab workspace_;
 };
 
-double lr_of(const OptimOptions& o, const Parameter& p) { return is_matrix(p) ? o.lr : own(o).adamw_lr.value_or(o.lr); }
+double lr_of(const OptimOptions& o, const Parameter& p) {
+  const auto* own = dynamic_cast<const MuonOptions*>(o.own.get());
+  return own && !is_matrix(p) ? own->adamw_lr.value_or(o.lr) : o.lr;
+}
 
 }  // namespace
 
 namespace optimizers {
 
-constinit const OptimizerInfo muon = describe_optimizer<Muon>({
+constinit const OptimizerInfo muon = OptimizerInfo::of<Muon>({
     .name = "muon",
     .title = "momentum made orthogonal for matrices between hidden features, AdamW for the rest",
     .paper = "Jordan et al. 2024, kellerjordan.github.io/posts/muon",

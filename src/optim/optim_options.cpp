@@ -8,9 +8,7 @@ namespace effllm {
 namespace {
 
 void visit_type(OptionVisitor& v, std::string& type) {
-  std::vector<std::string_view> names;
-  for (const OptimizerInfo* info : all_optimizers()) names.push_back(info->name);
-  v("type", type, "Chooses the optimizer.", names);
+  v("type", type, "Chooses the optimizer.", all_optimizers.names());
 }
 
 }  // namespace
@@ -34,9 +32,9 @@ void OptimOptions::visit(OptionVisitor& v) {
   v("clip", clip, "Sets the largest norm of the whole gradient; 0 switches clipping off.", at_least(0));
   v("schedule", schedule, "Describes the learning rate over the run: {type, warmup, final_lr}.");
   v("groups", groups, "Makes exceptions by name: [{match: \"*.bias\", lr: 1e-4, weight_decay: 0}].");
-  const OptimizerInfo& info = find_optimizer(type, mark);
-  own = info.options ? info.options(own.get()) : nullptr;  // a copy: other configurations may share what was there
-  if (own) own->visit(v);
+  auto mine = own_options(all_optimizers.find(type, mark), *this);  // a copy: configurations share what is there
+  mine->visit(v);
+  own = std::move(mine);
 }
 
 bool matches(std::string_view pattern, std::string_view name) {
@@ -60,7 +58,7 @@ bool matches(std::string_view pattern, std::string_view name) {
 
 std::vector<ParameterSetting> group_settings(const OptimOptions& o, const std::vector<GroupOptions>& groups,
                                              const ParamStore& store) {
-  const OptimizerInfo& info = find_optimizer(o.type, o.mark);
+  const OptimizerInfo& info = all_optimizers.find(o.type, o.mark);
   std::vector<ParameterSetting> settings;
   for (const Parameter* p : store.sorted())
     settings.push_back({info.lr(o, *p) * p->traits.lr_scale, p->traits.decay ? o.weight_decay : 0});

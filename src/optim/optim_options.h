@@ -30,7 +30,7 @@ struct OptimOptions final : Options {
   double lr = 1e-3, beta1 = 0.9, beta2 = 0.99, eps = 1e-8, weight_decay = 0.1, clip = 1;
   ConfigNode schedule;
   std::vector<ConfigNode> groups;
-  std::shared_ptr<Options> own;  // of the optimizer, beside those above; null: its defaults, or none
+  std::shared_ptr<const Options> own;  // of the optimizer, beside those above; null: its defaults
   void visit(OptionVisitor& v) override;
 };
 

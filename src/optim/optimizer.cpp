@@ -1,27 +1,17 @@
 #include "optim/optimizer.h"
 
-#include "config/find.h"
-
 namespace effllm {
-namespace {
 
-constexpr const OptimizerInfo* kAll[] = {
-#define EFFLLM_OPTIMIZER(id) &optimizers::id,
-#include "optim/optimizers.def"
-#undef EFFLLM_OPTIMIZER
-};
-
-}  // namespace
-
-std::span<const OptimizerInfo* const> all_optimizers() { return kAll; }
-
-const OptimizerInfo& find_optimizer(std::string_view name, const Mark& where) {
-  return find_by_name<OptimizerInfo>(kAll, name, "optimizer", where);
+std::unique_ptr<Options> own_options(const OptimizerInfo& info, const OptimOptions& o) {
+  std::unique_ptr<Options> own = o.own ? info.copy(*o.own) : nullptr;
+  return own ? std::move(own) : info.options();
 }
 
 std::unique_ptr<Optimizer> build_optimizer(const OptimOptions& o, const std::vector<GroupOptions>& groups,
                                            ParamStore& store) {
-  return find_optimizer(o.type, o.mark).build(o, groups, store);
+  const OptimizerInfo& info = all_optimizers.find(o.type, o.mark);
+  const std::unique_ptr<Options> own = own_options(info, o);
+  return info.build(*own, o, groups, store);
 }
 
 Optimizer::Optimizer(const OptimizerInfo& info, const OptimOptions& o, const std::vector<GroupOptions>& groups,

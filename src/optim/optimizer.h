@@ -2,10 +2,10 @@
 #pragma once
 #include <functional>
 #include <memory>
-#include <span>
 #include <string_view>
 #include <vector>
 
+#include "config/list.h"
 #include "optim/optim_options.h"
 #include "optim/slots.h"
 
@@ -13,7 +13,7 @@ namespace effllm {
 
 class Optimizer;
 
-struct OptimizerInfo {
+struct OptimizerFacts {
   std::string_view name, title, paper;
   // The code that it follows, "owner/repository@commit". What is not as there stands in `deviations`.
   std::string_view source;
@@ -24,34 +24,16 @@ struct OptimizerInfo {
   int64_t (*workspace)(const ParamStore&) = +[](const ParamStore&) { return int64_t{0}; };
   // Learning rate of a parameter, before its own scale and groups.
   double (*lr)(const OptimOptions&, const Parameter&) = +[](const OptimOptions& o, const Parameter&) { return o.lr; };
-  // Its own options, a copy of `like` where that is of the same kind; null where OptimOptions has all.
-  std::unique_ptr<Options> (*options)(const Options* like) = nullptr;
-  // ConfigError where a group matches no parameter.
-  std::unique_ptr<Optimizer> (*build)(const OptimOptions&, const std::vector<GroupOptions>&, ParamStore&) = nullptr;
 };
 
-// Fills in what follows from the type: O(OptimOptions, groups, ParamStore), and O::Options where there are any.
-template <class O>
-constexpr OptimizerInfo describe_optimizer(OptimizerInfo info) {
-  info.build = +[](const OptimOptions& o, const std::vector<GroupOptions>& groups,
-                   ParamStore& store) -> std::unique_ptr<Optimizer> { return std::make_unique<O>(o, groups, store); };
-  if constexpr (requires { typename O::Options; })
-    info.options = +[](const Options* like) -> std::unique_ptr<Options> {
-      const auto* same = dynamic_cast<const typename O::Options*>(like);
-      return same ? std::make_unique<typename O::Options>(*same) : std::make_unique<typename O::Options>();
-    };
-  return info;
-}
+// Its options are those beside OptimOptions.
+using OptimizerInfo =
+    Entry<Optimizer, OptimizerFacts, const OptimOptions&, const std::vector<GroupOptions>&, ParamStore&>;
+extern const List<OptimizerInfo> all_optimizers;
 
-namespace optimizers {
-#define EFFLLM_OPTIMIZER(id) extern const OptimizerInfo id;
-#include "optim/optimizers.def"
-#undef EFFLLM_OPTIMIZER
-}  // namespace optimizers
-
-std::span<const OptimizerInfo* const> all_optimizers();
-const OptimizerInfo& find_optimizer(std::string_view name, const Mark& where = {});
-// The one that `o.type` names.
+// Those of `o` that are this optimizer's own.
+std::unique_ptr<Options> own_options(const OptimizerInfo& info, const OptimOptions& o);
+// The one that `o.type` names. ConfigError where a group matches no parameter.
 std::unique_ptr<Optimizer> build_optimizer(const OptimOptions& o, const std::vector<GroupOptions>& groups,
                                            ParamStore& store);
 

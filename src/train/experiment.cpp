@@ -5,7 +5,8 @@
 #include <algorithm>
 
 #include "base/out_of_memory.h"
-#include "model/describe.h"
+#include "io/checkpoint.h"
+#include "model/old_defaults.h"
 
 namespace effllm {
 
@@ -14,6 +15,8 @@ Experiment::Experiment(RunConfig wanted) : config(std::move(wanted)) {
   Preflight ready = preflight(config);
   static_cast<RunText&>(*this) = std::move(static_cast<RunText&>(ready));
   memory = std::move(ready.plan);
+  model = std::move(ready.model);
+  flops_per_token = ready.flops_per_token;
   for (const Doubt& d : ready.doubts) notes.push_back("warning: " + d.message);
   if (!ready.note.empty()) notes.push_back(ready.note);
   if (config.data.reset == "document" && train.document_starts.size() == 1)
@@ -27,17 +30,19 @@ Experiment::Experiment(RunConfig wanted) : config(std::move(wanted)) {
   tokens_per_byte = tokens / static_cast<double>(train.bytes);
 }
 
+void Experiment::use_defaults_of(int version) {
+  effllm::use_defaults_of(version, config.model);
+  if (version < kCheckpointVersion) model = nullptr;  // it had those of today
+}
+
 void Experiment::build(int64_t first_batch, bool trains) {
   const Activity activity("building the model", "choose a smaller model.d_model");
   order = build_order(config.data.order, train, {config.train.batch, config.train.context, first_batch},
                       static_cast<uint64_t>(config.data.seed), config.data.reset == "document");
-  model = std::make_unique<LanguageModel>(config.model, tokenizer->vocab_size());
+  if (!model) model = model_on_shapes(config.model, tokenizer->vocab_size());
   if (trains) build_trainer();
-  if (!trainer) model->params().as_meta(DType::f32);
   const ShardPlan plan = trainer ? trainer->plan() : plan_shards(config.train, *model);
   config.train.lanes = static_cast<int64_t>(plan.lanes.size());  // what was chosen stands in the resolved file
-  // Of the model: how it is computed (train.recompute) moves neither horizon nor schedule.
-  flops_per_token = train_flops_per_token(config.model, tokenizer->vocab_size(), config.train.context);
 }
 
 void Experiment::build_trainer() {

@@ -11,8 +11,10 @@
 namespace effllm {
 
 struct Experiment : RunText {
-  // Opens the corpus and says what can't be trained (preflight). There is no model yet.
+  // Opens the corpus and says what can't be trained (preflight).
   explicit Experiment(RunConfig wanted);
+  // Before build(): what the configuration leaves to its defaults has those of that format version.
+  void use_defaults_of(int version);
   // The model, the order of the data and what trains. `first_batch`: rows of a step at the run's start. Without
   // `trains` the parameters have shapes and no memory.
   void build(int64_t first_batch, bool trains);

@@ -27,7 +27,7 @@ double weight_bytes(const RunConfig& config, Rehearsal& r) {
     for (const Parameter* p : r.model().params().sorted())
       transposed += p->traits.dense ? static_cast<double>(p->extent) : 0;
   double slots = 0;
-  const OptimizerInfo& optimizer = find_optimizer(config.optim.type);
+  const OptimizerInfo& optimizer = all_optimizers.find(config.optim.type);
   const SlotLayout kept(r.model().params(), optimizer.slots);
   for (const int64_t n : kept.elements) slots += slab_bytes(4 * static_cast<double>(n));
   slots += slab_bytes(4 * static_cast<double>(optimizer.workspace(r.model().params())));
@@ -71,7 +71,8 @@ int64_t carried_tokens(const RunConfig& c, int64_t train_tokens) {
 }
 
 double step_bytes(const RunConfig& config, int64_t vocab, int workers) {
-  Rehearsal r(config, vocab);
+  const auto model = model_on_shapes(config.model, vocab);
+  Rehearsal r(config, *model);
   r.step();
   return kProgram + weight_bytes(config, r) +
          std::min<double>(workers, static_cast<double>(r.plan().lanes.size())) * r.taken();
@@ -79,21 +80,23 @@ double step_bytes(const RunConfig& config, int64_t vocab, int workers) {
 
 double evaluation_bytes(const RunConfig& config, int64_t vocab, const EvalOptions& options, int64_t tokens,
                         int workers) {
-  Rehearsal r(config, vocab);
+  const auto model = model_on_shapes(config.model, vocab);
+  Rehearsal r(config, *model);
   const EvalPlan plan = plan_of(options, tokens);
   return kRun + parameter_bytes(r) + rehearse_evaluation(r, plan, plan.workers(workers));
 }
 
 double sample_bytes(const RunConfig& config, int64_t vocab, int64_t prompt, int64_t tokens, const ContextLimit& limit) {
-  Rehearsal r(config, vocab);
+  const auto model = model_on_shapes(config.model, vocab);
+  Rehearsal r(config, *model);
   r.sample(prompt, tokens, limit);
   return kRun + parameter_bytes(r) + r.taken();
 }
 
-MemoryPlan plan_memory(const RunConfig& c, int64_t vocab, int workers, const TextSizes& text) {
+MemoryPlan plan_memory(const RunConfig& c, LanguageModel& model, int workers, const TextSizes& text) {
   const int64_t room = c.train.carry_state ? carried_tokens(c, text.train_tokens) : 0;
-  Rehearsal r(c, vocab, room);
-  if (room > 0) require_carriable(r.model());
+  Rehearsal r(c, model, room);
+  if (room > 0) require_carriable(model);
   const auto lanes = static_cast<int>(r.plan().lanes.size()), trainers = std::min(workers, lanes);
   r.step();
   const double step = r.taken();
@@ -106,11 +109,11 @@ MemoryPlan plan_memory(const RunConfig& c, int64_t vocab, int workers, const Tex
              context_limit(r.model(), trained_context(c)));
   const double samples = r.taken() - before;
   if (scorers > trainers) {  // threads that only evaluate find nothing to use again
-    Rehearsal alone(c, vocab);
+    Rehearsal alone(c, model);
     alone.evaluate(eval.sizes()[0], eval.carried() ? eval.inputs() : 0, true);
     evaluation += (scorers - trainers) * alone.taken();
   }
-  const OptimizerInfo& optimizer = find_optimizer(c.optim.type);
+  const OptimizerInfo& optimizer = all_optimizers.find(c.optim.type);
   const int64_t rows = c.train.batch;
   // What rows remember from step to step, and what they did before a step that may be left out.
   const double carried =

@@ -24,8 +24,9 @@ struct Taker {
 
 // The mixer or channel mixer that takes the most: its parameters in all slabs, and what it keeps for backward.
 Taker heaviest(const RunConfig& c, int64_t vocab) {
-  Rehearsal r(c, vocab);
-  const OptimizerInfo& optimizer = find_optimizer(c.optim.type);
+  const auto model = model_on_shapes(c.model, vocab);
+  Rehearsal r(c, *model);
+  const OptimizerInfo& optimizer = all_optimizers.find(c.optim.type);
   std::map<std::string, double> taken;  // by site: "layers.3.mixer"
   for (const Parameter* p : r.model().params().sorted()) {
     const size_t end = p->name.find('.', p->name.find('.', p->name.find('.') + 1) + 1);
@@ -68,9 +69,9 @@ void require_memory(const RunConfig& c, int64_t vocab, const MemoryPlan& plan, d
     const Taker t = heaviest(c, vocab);
     if (t.layer >= 0 && (2 * t.bytes > plan.total() || where.line == 0)) {
       const LayerSpec& layer = c.model.layers[static_cast<size_t>(t.layer)];
-      const ConfigNode& part = t.ffn ? layer.ffn : layer.mixer;
+      const Choice<MixerInfo>& part = t.ffn ? layer.ffn : layer.mixer;
       where = part.mark();
-      who = fmt::format("; `{}` of layer {} takes {} in a step", part.type(), t.layer, human_bytes(t.bytes));
+      who = fmt::format("; `{}` of layer {} takes {} in a step", part.name(), t.layer, human_bytes(t.bytes));
     }
   }
   throw MemoryError(

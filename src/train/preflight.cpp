@@ -65,15 +65,15 @@ RunText read_text(const RunConfig& config, Corpus corpus) {
 Preflight preflight(const RunConfig& config) {
   Preflight p;
   static_cast<RunText&>(p) = read_text(config, Corpus::open(config.data.corpus, config.folder));
-  LanguageModel model(config.model, p.tokenizer->vocab_size());
-  model.params().as_meta(DType::f32);
+  p.model = model_on_shapes(config.model, p.tokenizer->vocab_size());
+  LanguageModel& model = *p.model;
   if (config.train.carry_state) try {
       require_carriable(model);
     } catch (const ConfigError& e) {
       throw_at(config.train.mark, e.what());
     }
   try {
-    p.plan = plan_memory(config, model.vocab(), threads(), p.sizes());
+    p.plan = plan_memory(config, model, threads(), p.sizes());
   } catch (const MemoryError& e) {  // a single tensor that fits no memory
     throw MemoryError(located(config.train.mark, e.what()));
   }
@@ -81,12 +81,11 @@ Preflight preflight(const RunConfig& config) {
   check_evaluation(config, p);
   const auto order = order_of(config, p.train);
   group_settings(config.optim, config.groups, model.params());
-  const double flops = train_flops_per_token(config.model, model.vocab(), config.train.context),
-               run =
-                   train_flops_per_token(config.model, model.vocab(), config.train.context, config.train.recomputes());
-  if (const auto doubt = warmup_doubt(config, expected_steps(config, flops, 1 / order->epochs(1))); !doubt.empty())
+  p.flops_per_token = train_flops_per_token(model, config.train.context);
+  if (const auto doubt = warmup_doubt(config, expected_steps(config, p.flops_per_token, 1 / order->epochs(1)));
+      !doubt.empty())
     p.doubts.push_back({config.schedule.mark.line ? config.schedule.mark : config.train.mark, doubt});
-  p.note = long_step_note(config, run);
+  p.note = long_step_note(config, train_flops_per_token(model, config.train.context, config.train.recomputes()));
   return p;
 }
 

@@ -29,7 +29,9 @@ struct Preflight : RunText {
   MemoryPlan plan;  // what training will need at most
   // What is probably not meant: `check` refuses it, a run says it and goes on.
   std::vector<Doubt> doubts;
-  std::string note;  // what to expect: a step that takes minutes; may be empty
+  std::string note;                      // what to expect: a step that takes minutes; may be empty
+  std::unique_ptr<LanguageModel> model;  // on shapes alone
+  double flops_per_token = 0;            // of training, those of train.recompute left out
 };
 
 // DataError for a corpus that is missing or too short, an empty split and a prompt outside the vocabulary; MemoryError

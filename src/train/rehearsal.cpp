@@ -16,17 +16,12 @@ void as_worker(bool worker, F&& f) {
   worker ? run_workers(1, [&](int) { f(); }) : f();
 }
 
-ShardPlan plan_on_shapes(const RunConfig& config, LanguageModel& model) {
-  model.params().as_meta(DType::f32);
-  return plan_shards(config.train, model);
-}
-
 }  // namespace
 
-Rehearsal::Rehearsal(const RunConfig& config, int64_t vocab, int64_t carried)
+Rehearsal::Rehearsal(const RunConfig& config, LanguageModel& model, int64_t carried)
     : config_(config),
-      model_(config.model, vocab),
-      plan_(plan_on_shapes(config, model_)),
+      model_(model),
+      plan_(plan_shards(config.train, model)),
       pool_(BufferPool::local()),
       carried_(carried) {
   pool_.forget_meta();

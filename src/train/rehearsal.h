@@ -16,8 +16,8 @@ namespace effllm {
 class Rehearsal {
  public:
   // `carried`: tokens that the rows' states have room for, where train.carry_state keeps them; 0: none are carried.
-  // `config` must outlive it.
-  Rehearsal(const RunConfig& config, int64_t vocab, int64_t carried = 0);
+  // `config` and `model`, which is `config.model` on shapes alone, must outlive it.
+  Rehearsal(const RunConfig& config, LanguageModel& model, int64_t carried = 0);
   ~Rehearsal();
   Rehearsal(const Rehearsal&) = delete;
   Rehearsal& operator=(const Rehearsal&) = delete;
@@ -38,7 +38,7 @@ class Rehearsal {
   void shard(int64_t sequences, const Taps* taps);
 
   const RunConfig& config_;
-  LanguageModel model_;
+  LanguageModel& model_;
   ShardPlan plan_;
   BufferPool& pool_;
   int64_t carried_;

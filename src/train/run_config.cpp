@@ -167,10 +167,10 @@ std::vector<ConfigSection> all_sections() {
   all.push_back(section<ObjectiveOptions>("objective", "What is optimised."));
   all.push_back(section<DataOptions>("data", "The corpus, and the order in which training reads it."));
   all.push_back(section<OptimOptions>("optim", "The optimizer."));
-  for (const OptimizerInfo* o : all_optimizers())
-    if (o->options)
+  for (const OptimizerInfo* o : all_optimizers)
+    if (auto own = o->options(); !describe(*own).empty())
       all.push_back({fmt::format("optim (type: {})", o->name), fmt::format("Beside those of `optim`: {}.", o->title),
-                     o->options(nullptr)});
+                     std::move(own)});
   all.push_back(section<ScheduleOptions>("optim.schedule", "The learning rate over the run."));
   all.push_back(section<GroupOptions>("optim.groups[]", "Parameters that depart from the settings of `optim`."));
   all.push_back(section<TrainOptions>("train", "Batch, horizon (exactly one of the max_ keys) and intervals."));
@@ -216,20 +216,11 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   check_horizon(c, r.train, good.train, found);
   const ConfigNode* name = root.find("name");
   check_together(c, good, name ? name->mark() : Mark{}, found);
-  try {
-    if (r.model.is_null())
-      found.error(root.mark(), "the configuration has no `model`");
-    else
-      c.model = read_model_config(r.model, good.train ? c.train.context : 1);
-    use_defaults_of(static_cast<int>(r.version), c.model);
-  } catch (const ConfigError& e) {
-    if (found.empty()) throw;
-    try {
-      found.throw_if_any();
-    } catch (const ConfigError& others) {
-      throw ConfigError(fmt::format("{}\n{}", others.what(), e.what()));
-    }
-  }
+  if (r.model.is_null())
+    found.error(root.mark(), "the configuration has no `model`");
+  else
+    c.model = found.collect([&] { return read_model_config(r.model, good.train ? c.train.context : 1); });
+  use_defaults_of(static_cast<int>(r.version), c.model);
   require_causal(c.model, c.objective.type, found);
   if (c.model.learned_positions && c.train.carry_state)
     found.error(c.train.mark, "train.carry_state: rows would soon be longer than the model's learned positions");

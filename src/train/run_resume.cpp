@@ -9,7 +9,6 @@
 #include "base/text.h"
 #include "io/checkpoint.h"
 #include "io/metadata.h"
-#include "model/old_defaults.h"
 #include "train/moments.h"
 #include "train/run.h"
 
@@ -120,7 +119,7 @@ std::optional<StoredRun> open_newest(LiveRun& run, const RunRequest& request) {
   if (record.step != *step) metadata.refuse("step", fmt::format("the file's name says {}", *step));
   StoredRun newest{path, std::move(file), std::move(record)};
   Experiment& x = run.x;
-  use_defaults_of(newest.record.defaults, x.config.model);
+  x.use_defaults_of(newest.record.defaults);
   require_same_run(changes_between(newest.record.config, x.config), newest.file, newest.record, x.config, *x.tokenizer,
                    path.string(), request.allow_other_model);
   require_same_data(run, newest, request.allow_other_data);
@@ -158,7 +157,7 @@ std::optional<StoredRun> open_other(LiveRun& run, const RunRequest& request) {
   const std::filesystem::path path = find_checkpoint(request.from);
   SafetensorsFile file(path);
   RunRecord record = read_record(file, path.string());
-  use_defaults_of(record.defaults, run.x.config.model);
+  run.x.use_defaults_of(record.defaults);
   require_same_weights(file, record, run.x.config, *run.x.tokenizer, path.string(), request.allow_other_model);
   return StoredRun{path, std::move(file), std::move(record)};
 }

@@ -11,9 +11,9 @@ void put_tokens(const Tensor& piece, const Tensor& whole, int64_t from) {
 }
 
 // Gathers what taps see under names of choices.
-class Choices {
+class ChoiceTaps {
  public:
-  Choices(Outcome& into, int64_t batch, int64_t tokens) : into_(into), batch_(batch), tokens_(tokens) {}
+  ChoiceTaps(Outcome& into, int64_t batch, int64_t tokens) : into_(into), batch_(batch), tokens_(tokens) {}
   int64_t from = 0;  // the first token of the call that runs
 
   Tensor operator()(std::string_view name, const Tensor& value) {
@@ -62,7 +62,7 @@ std::vector<int64_t> every_token(int64_t tokens) {
 Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way) {
   const int64_t batch = ids.dim(0), tokens = ids.dim(1);
   Outcome out;
-  Choices choices(out, batch, tokens);
+  ChoiceTaps choices(out, batch, tokens);
   const Taps taps = std::ref(choices);
   Context cx;
   cx.chunk = way.chunk;

@@ -10,20 +10,16 @@
 #include "base/random.h"
 #include "io/state_file.h"
 #include "kernels/parallel.h"
-#include "mixers/mixer.h"
 #include "verify/compare.h"
 
 namespace effllm {
 namespace {
 
-// What the mechanisms in a piece of configuration say of looking ahead, nested ones too.
-void collect_waivers(const ConfigNode& node, std::set<std::string>& causal) {
-  if (node.is_map() && node.find("type") && node.find("type")->is_scalar())
-    for (const MixerInfo* m : all_mixers())
-      if (m->name == node.type() && !m->waivers.causal.empty())
-        causal.insert(fmt::format("{}: {}", m->name, m->waivers.causal));
-  for (const auto& e : node.entries()) collect_waivers(e.value, causal);
-  for (const ConfigNode& item : node.items()) collect_waivers(item, causal);
+// What a mixer and those inside it say of looking ahead.
+void collect_waivers(const Choice<MixerInfo>& mixer, std::set<std::string>& causal) {
+  for_all_inside(mixer, [&](const Choice<MixerInfo>& m) {
+    if (!m.info().waivers.causal.empty()) causal.insert(fmt::format("{}: {}", m.name(), m.info().waivers.causal));
+  });
 }
 
 class Verifier {

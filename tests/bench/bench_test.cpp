@@ -26,7 +26,7 @@ TEST_CASE("bench: every mixer and channel mixer has its case, and with variants 
   std::set<std::string> names;
   size_t expected = 0;
   for (const BenchCase& c : mechanism_cases({}, true)) names.insert(c.name);
-  for (const auto& list : {all_mixers(), all_ffns()})
+  for (const auto& list : {all_mixers, all_ffns})
     for (const MixerInfo* m : list) {
       CHECK(names.contains(std::string(m->name)));
       expected += 1 + m->variants.size();
@@ -41,7 +41,7 @@ TEST_CASE("bench: a mechanism is run forwards, backwards and for one token, and 
     CHECK(r.forward_s > 0);
     CHECK(r.backward_s > 0);
     const auto without = [&](const MixerInfo* m) { return m->name == c.name && !m->causal_form; };
-    CHECK((r.step_s > 0) == std::ranges::none_of(all_mixers(), without));  // what sees all tokens decodes none
+    CHECK((r.step_s > 0) == std::ranges::none_of(all_mixers, without));  // what sees all tokens decodes none
     CHECK(r.cost.dense_flops > 0);
     CHECK(r.p1024 > 0);
   }

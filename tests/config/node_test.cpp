@@ -1,7 +1,7 @@
 #include "config/node.h"
 
 #include "config/expect.h"
-#include "config/find.h"
+#include "config/list.h"
 
 namespace effllm {
 namespace {
@@ -94,9 +94,9 @@ struct Info {
 constexpr Info kGla{"gla"}, kMinGru{"min_gru"};
 constexpr const Info* kAll[] = {&kGla, &kMinGru};
 
-TEST_CASE("find_by_name: finds a descriptor, or suggests the nearest name") {
+TEST_CASE("lists: an entry is found by its name, or the nearest one suggested") {
   const auto find = [](std::string_view name) -> const Info& {
-    return find_by_name<Info>(kAll, name, "mixer", place({"type: gal"}, 1, 7));
+    return List<Info>{"mixer", kAll}.find(name, place({"type: gal"}, 1, 7));
   };
   CHECK(&find("min_gru") == &kMinGru);
   CHECK(config_error([&] { find("gal"); }) ==

@@ -27,12 +27,12 @@ std::string generated(const LanguageModel& model, const ContextLimit& limit, con
   return generate(model, *tokenizer, prompt, {.tokens = tokens, .context = limit})[0];
 }
 
-struct Choice {
+struct Wanted {
   int64_t tokens;
   bool anew;
-  bool operator==(const Choice&) const = default;
+  bool operator==(const Wanted&) const = default;
 };
-Choice chosen(const std::string& mixers, int64_t trained, std::optional<int64_t> asked = {}) {
+Wanted chosen(const std::string& mixers, int64_t trained, std::optional<int64_t> asked = {}) {
   const ContextLimit limit = context_limit(*model_of(mixers), trained, asked);
   return {limit.tokens, limit.anew};
 }
@@ -44,51 +44,51 @@ constexpr const char* kMoba = "{mixer: {type: moba, heads: 2, block: 3, top_k: 2
 }  // namespace
 
 TEST_CASE("context limit: what training saw where a mechanism can't follow more, otherwise none") {
-  const Choice none{0, false};
-  CHECK(chosen(kRope, 16) == Choice{16, false});
-  CHECK(chosen("{mixer: {type: mla, heads: 2}}", 16) == Choice{16, false});
-  CHECK(chosen("{mixer: {type: attention, position: none}}", 16) == Choice{16, false});
+  const Wanted none{0, false};
+  CHECK(chosen(kRope, 16) == Wanted{16, false});
+  CHECK(chosen("{mixer: {type: mla, heads: 2}}", 16) == Wanted{16, false});
+  CHECK(chosen("{mixer: {type: attention, position: none}}", 16) == Wanted{16, false});
   CHECK(chosen("{mixer: {type: attention, position: alibi}}", 16) == none);
   for (const auto& [window, limit] : {std::pair{15, 0}, {16, 0}, {17, 16}, {1000, 16}})
-    CHECK(chosen("{mixer: {type: attention, window: " + std::to_string(window) + "}}", 16) == Choice{limit, false});
-  CHECK(chosen("{mixer: {type: attention, window: 8, sinks: 2}}", 16) == Choice{16, true});
+    CHECK(chosen("{mixer: {type: attention, window: " + std::to_string(window) + "}}", 16) == Wanted{limit, false});
+  CHECK(chosen("{mixer: {type: attention, window: 8, sinks: 2}}", 16) == Wanted{16, true});
   CHECK(chosen("{mixer: {type: attention, window: 8, sinks: 2, position: alibi}}", 16) == none);
   CHECK(chosen("{mixer: {type: attention, window: 8, sinks: 8, position: none}}", 16) == none);
-  CHECK(chosen("{mixer: {type: attention, window: 8, sinks: 9, position: none}}", 16) == Choice{16, false});
+  CHECK(chosen("{mixer: {type: attention, window: 8, sinks: 9, position: none}}", 16) == Wanted{16, false});
   for (const char* recurrent :
        {kGru, "{mixer: {type: gla, heads: 2}}", "{mixer: {type: rwkv6, head_dim: 4}}", "{mixer: {type: lstm}}"})
     CHECK(chosen(recurrent, 16) == none);
-  CHECK(chosen(kMoba, 16) == Choice{16, true});
+  CHECK(chosen(kMoba, 16) == Wanted{16, true});
   for (const char* type : {"ttt_linear", "delta_net", "linear_attention", "taylor", "s4d", "retnet"})
-    CHECK(chosen(std::string("{mixer: {type: ") + type + "}}", 16) == Choice{16, true});
-  CHECK(chosen("{mixer: {type: s4d}}", 9210) == Choice{9210, true});  // exp(-0.0005 t) is 0.01 at t = 9210.3
+    CHECK(chosen(std::string("{mixer: {type: ") + type + "}}", 16) == Wanted{16, true});
+  CHECK(chosen("{mixer: {type: s4d}}", 9210) == Wanted{9210, true});  // exp(-0.0005 t) is 0.01 at t = 9210.3
   CHECK(chosen("{mixer: {type: s4d}}", 9211) == none);
-  CHECK(chosen("{mixer: {type: retnet, heads: 1}}", 145) == Choice{145, true});  // (31/32)^t is 0.01 at 145.05
+  CHECK(chosen("{mixer: {type: retnet, heads: 1}}", 145) == Wanted{145, true});  // (31/32)^t is 0.01 at 145.05
   CHECK(chosen("{mixer: {type: retnet, heads: 1}}", 146) == none);
   CHECK(chosen("{mixer: {type: linearized_attention, group: 16, global: false}}", 16) == none);
-  CHECK(chosen("{mixer: {type: linearized_attention, group: 17, global: false}}", 16) == Choice{16, true});
-  CHECK(chosen("{mixer: {type: linearized_attention, group: 8}}", 16) == Choice{16, true});
+  CHECK(chosen("{mixer: {type: linearized_attention, group: 17, global: false}}", 16) == Wanted{16, true});
+  CHECK(chosen("{mixer: {type: linearized_attention, group: 8}}", 16) == Wanted{16, true});
   // One part decides for the model.
-  CHECK(chosen(std::string(kGru) + ", " + kRope, 16) == Choice{16, false});
-  CHECK(chosen(std::string(kRope) + ", " + kMoba, 16) == Choice{16, true});
+  CHECK(chosen(std::string(kGru) + ", " + kRope, 16) == Wanted{16, false});
+  CHECK(chosen(std::string(kRope) + ", " + kMoba, 16) == Wanted{16, true});
   CHECK(chosen("{mixer: {type: parallel, branches: [{type: min_gru}, {type: mla, heads: 2}]}}", 16) ==
-        Choice{16, false});
+        Wanted{16, false});
   CHECK(chosen("{mixer: {type: parallel, branches: [{type: moba, heads: 2}, {type: mla, heads: 2}]}}", 16) ==
-        Choice{16, true});
+        Wanted{16, true});
   // States that were carried from step to step have seen all distances of their windows.
   const int64_t forever = std::numeric_limits<int64_t>::max();
   CHECK(chosen("{mixer: {type: attention, window: 17}}", forever) == none);
 }
 
 TEST_CASE("context limit: a wish goes before, one that can't be fulfilled is an error") {
-  CHECK(chosen(kRope, 16, 40) == Choice{40, false});
-  CHECK(chosen(kRope, 16, 0) == Choice{0, false});
-  CHECK(chosen(kMoba, 16, 5) == Choice{5, true});
-  CHECK(chosen(kMoba, 16, 0) == Choice{0, false});
-  CHECK(chosen("{mixer: {type: attention, position: alibi}}", 16, 5) == Choice{5, false});
+  CHECK(chosen(kRope, 16, 40) == Wanted{40, false});
+  CHECK(chosen(kRope, 16, 0) == Wanted{0, false});
+  CHECK(chosen(kMoba, 16, 5) == Wanted{5, true});
+  CHECK(chosen(kMoba, 16, 0) == Wanted{0, false});
+  CHECK(chosen("{mixer: {type: attention, position: alibi}}", 16, 5) == Wanted{5, false});
   CHECK_THROWS_AS(chosen(kRope, 16, -1), ConfigError);
   CHECK_THROWS_AS(chosen(kGru, 16, 5), ConfigError);
-  CHECK(chosen(kGru, 16, 0) == Choice{0, false});
+  CHECK(chosen(kGru, 16, 0) == Wanted{0, false});
   const auto learned = model_of(kGru, ", positions: learned, max_tokens: 12", 8);
   CHECK(context_limit(*learned, 8).tokens == 8);  // what lies beyond was never trained
   CHECK(context_limit(*learned, 8).anew);

@@ -6,12 +6,12 @@
 
 using namespace effllm;
 
-#define EFFLLM_FFN(id) \
-  TEST_CASE("ffn " #id ": keeps the contract") { test::check_contract(ffns::id); }
-#include "ffn/all.def"
-#undef EFFLLM_FFN
+#define ENTRY(name) \
+  TEST_CASE("ffn " #name ": keeps the contract") { test::check_contract(all_ffns.find(#name)); }
+#include "lists/ffns.def"
+#undef ENTRY
 
-#define EFFLLM_FFN(id) \
-  TEST_CASE("ffn " #id ": golden values") { test::check_golden(ffns::id, "ffn"); }
-#include "ffn/all.def"
-#undef EFFLLM_FFN
+#define ENTRY(name) \
+  TEST_CASE("ffn " #name ": golden values") { test::check_golden(all_ffns.find(#name), "ffn"); }
+#include "lists/ffns.def"
+#undef ENTRY

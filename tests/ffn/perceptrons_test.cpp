@@ -13,8 +13,8 @@ struct Built {
   ParamStore store;
   std::unique_ptr<ChannelMixer> mixer;
   explicit Built(std::string_view yaml, int64_t width = 48, int64_t layers = 2) {
-    mixer = build_ffn(parse_config(yaml, "test"), {.d_model = width, .layer = 0, .layers = layers, .max_tokens = 8},
-                      Scope(store, ""));
+    mixer = all_ffns.read(parse_config(yaml, "test"))
+                .build({.d_model = width, .layer = 0, .layers = layers, .max_tokens = 8}, Scope(store, ""));
     store.materialize(3, DType::f64);
   }
   const Parameter& operator[](std::string_view name) const {

@@ -84,5 +84,5 @@ TEST_CASE("bidirectional: has no causal form, no state, and takes none inside") 
   CHECK_THROWS_AS(m.mixer->forward(x, cx), ShapeError);
   CHECK_THROWS_WITH_AS(BuiltMixer("{type: bidirectional, of: bidirectional}", kD),
                        doctest::Contains("a mixer that has a causal form is needed here"), ConfigError);
-  CHECK_FALSE(find_mixer("bidirectional").causal_form);
+  CHECK_FALSE(all_mixers.find("bidirectional").causal_form);
 }

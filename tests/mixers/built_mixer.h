@@ -14,6 +14,13 @@
 #include "mixers/mixer.h"
 #include "support/tensors.h"
 
+// The descriptors by their names: mixers::gla.
+namespace effllm::mixers {
+#define ENTRY(name) extern const MixerInfo name;
+#include "lists/mixers.def"
+#undef ENTRY
+}  // namespace effllm::mixers
+
 namespace effllm::test {
 
 struct BuiltMixer {
@@ -24,7 +31,7 @@ struct BuiltMixer {
   explicit BuiltMixer(std::string_view yaml, int64_t width,
                       MixerArgs args = {.d_model = 0, .layer = 0, .layers = 2, .max_tokens = 64}) {
     args.d_model = width;
-    mixer = build_mixer(parse_config(yaml, "test"), args, Scope(store));
+    mixer = all_mixers.read(parse_config(yaml, "test")).build(args, Scope(store));
     store.materialize(3, DType::f64);
   }
   // yaml: options of this mechanism.

@@ -9,19 +9,19 @@
 
 using namespace effllm;
 
-#define EFFLLM_MIXER(id) \
-  TEST_CASE("mixer " #id ": keeps the contract") { test::check_contract(mixers::id); }
-#include "mixers/all.def"
-#undef EFFLLM_MIXER
+#define ENTRY(name) \
+  TEST_CASE("mixer " #name ": keeps the contract") { test::check_contract(all_mixers.find(#name)); }
+#include "lists/mixers.def"
+#undef ENTRY
 
-#define EFFLLM_MIXER(id) \
-  TEST_CASE("mixer " #id ": golden values") { test::check_golden(mixers::id, "mixer"); }
-#include "mixers/all.def"
-#undef EFFLLM_MIXER
+#define ENTRY(name) \
+  TEST_CASE("mixer " #name ": golden values") { test::check_golden(all_mixers.find(#name), "mixer"); }
+#include "lists/mixers.def"
+#undef ENTRY
 
 TEST_CASE("mixers and channel mixers name the code they follow, with its commit, or why there is none") {
   const std::regex named("[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+@[0-9a-f]{7,}(, .+|; .+)?"), none("none: .+");
-  for (const auto& list : {all_mixers(), all_ffns()})
+  for (const auto& list : {all_mixers, all_ffns})
     for (const MixerInfo* m : list) {
       CAPTURE(m->name);
       const std::string source(m->source);
@@ -31,5 +31,5 @@ TEST_CASE("mixers and channel mixers name the code they follow, with its commit,
 }
 
 TEST_CASE("mixers: a misspelt name is met with a suggestion") {
-  CHECK_THROWS_WITH_AS(find_mixer("min_gur"), doctest::Contains("min_gru"), ConfigError);
+  CHECK_THROWS_WITH_AS(all_mixers.find("min_gur"), doctest::Contains("min_gru"), ConfigError);
 }

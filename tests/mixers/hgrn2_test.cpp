@@ -76,10 +76,14 @@ TEST_CASE("hgrn2: gates that are shut or open for good leave no infinities behin
   for (const DType type : {DType::f32, DType::f64})
     for (int64_t layer : {0, 2}) {
       ParamStore store;
-      const auto m = build_mixer(
-          parse_config("{type: hgrn2, head_dim: 4}", "test"),
-          {.d_model = 8, .layer = layer, .layers = 3, .max_tokens = 8, .index_of_kind = layer, .layers_of_kind = 3},
-          Scope(store));
+      const auto m = all_mixers.read(parse_config("{type: hgrn2, head_dim: 4}", "test"))
+                         .build({.d_model = 8,
+                                 .layer = layer,
+                                 .layers = 3,
+                                 .max_tokens = 8,
+                                 .index_of_kind = layer,
+                                 .layers_of_kind = 3},
+                                Scope(store));
       store.materialize(1, type);
       const Tensor& w = store.find("in.weight")->value;
       for (int64_t r = 8; r < 16; ++r)

@@ -69,8 +69,8 @@ TEST_CASE("hgrn: layers share one floor, 0 in the first and growing with depth")
 TEST_CASE("hgrn: the shared floor collects the gradients of all its layers") {
   for (int64_t layer : {0, 1, 2}) {
     ParamStore store;
-    const auto a = build_mixer(mechanism("hgrn"), place(layer, 3), Scope(store) / "a"),
-               b = build_mixer(mechanism("hgrn"), place(2, 3), Scope(store) / "b");
+    const auto a = all_mixers.read(mechanism("hgrn")).build(place(layer, 3), Scope(store) / "a"),
+               b = all_mixers.read(mechanism("hgrn")).build(place(2, 3), Scope(store) / "b");
     store.materialize(1, DType::f64);
     const Tensor floor = store.find("hgrn_floor")->value, x = test::random({1, 6, kD}, 2);
     copy(test::random(floor.shape(), 3), floor);

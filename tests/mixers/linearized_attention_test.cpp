@@ -22,8 +22,8 @@ struct Built {
   ParamStore store;
   std::unique_ptr<SequenceMixer> mixer;
   Built(const char* yaml, int64_t width, DType type = DType::f64) {
-    mixer = build_mixer(parse_config(yaml, "test"), {.d_model = width, .layer = 0, .layers = 1, .max_tokens = 64},
-                        Scope(store));
+    mixer = all_mixers.read(parse_config(yaml, "test"))
+                .build({.d_model = width, .layer = 0, .layers = 1, .max_tokens = 64}, Scope(store));
     store.materialize(7, type);
   }
   const Tensor& operator[](const char* name) const { return store.find(name)->value; }
@@ -121,11 +121,11 @@ TEST_CASE("linearized_attention: a filter or a group's sum that reach ahead leak
 TEST_CASE("linearized_attention: options that leave nothing are refused") {
   ParamStore store;
   CHECK_THROWS_WITH_AS(
-      build_mixer(parse_config("{type: linearized_attention, local: false, global: false, taps: 0}", "test"),
-                  {.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 64}, Scope(store)),
+      all_mixers.read(parse_config("{type: linearized_attention, local: false, global: false, taps: 0}", "test"))
+          .build({.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 64}, Scope(store)),
       doctest::Contains("nothing is left"), ConfigError);
   ParamStore other;
-  CHECK_THROWS_WITH_AS(build_mixer(parse_config("{type: linearized_attention, rotary_dim: 3}", "test"),
-                                   {.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 64}, Scope(other)),
+  CHECK_THROWS_WITH_AS(all_mixers.read(parse_config("{type: linearized_attention, rotary_dim: 3}", "test"))
+                           .build({.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 64}, Scope(other)),
                        doctest::Contains("pairs"), ConfigError);
 }

@@ -30,7 +30,7 @@ Tensor run(const BuiltMixer& m, const Tensor& x, int64_t reach, State* state = n
 }  // namespace
 
 TEST_CASE("mixers: whoever keeps to a reach sees no further, and the same however the text is cut") {
-  for (const MixerInfo* info : all_mixers()) {
+  for (const MixerInfo* info : all_mixers) {
     if (!info->causal_form) continue;
     for (const std::string& options : option_sets(*info)) {
       INFO(std::string(info->name) << " " << options);
@@ -122,11 +122,11 @@ TEST_CASE("mixers: what the list says of longer texts is what the mechanisms say
       CHECK(met == !info->unseen.empty());
     }
   };
-  check(all_mixers(), [](const MixerInfo& info, const std::string& options) {
+  check(all_mixers, [](const MixerInfo& info, const std::string& options) {
     ParamStore store;
     const auto o = info.options();
     read(*o, parse_config(options, "test"), info.name);
     return info.build(*o, {.d_model = 128, .layer = 1, .layers = 2, .max_tokens = 64}, Scope(store));
   });
-  for (const MixerInfo* info : all_ffns()) CHECK(info->unseen.empty());
+  for (const MixerInfo* info : all_ffns) CHECK(info->unseen.empty());
 }

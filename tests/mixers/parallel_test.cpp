@@ -72,9 +72,9 @@ TEST_CASE("parallel: keeps together what one of its branches wants together") {
 TEST_CASE("parallel: an empty list and a branch without a causal form are refused") {
   CHECK_THROWS_WITH_AS(BuiltMixer("{type: parallel, branches: []}", kD), doctest::Contains("a list of mixers"),
                        ConfigError);
-  CHECK(has_causal_form(parse_config(kYaml, "t")));
+  CHECK(has_causal_form(all_mixers.read(parse_config(kYaml, "t"))));
   const std::string both = "{type: parallel, branches: [{type: gla}, {type: bidirectional, of: gla}]}";
-  CHECK_FALSE(has_causal_form(parse_config(both, "t")));
+  CHECK_FALSE(has_causal_form(all_mixers.read(parse_config(both, "t"))));
   const BuiltMixer m(both, kD);
   const Tensor x = test::random({1, 6, kD}, 1);
   CHECK_THROWS_WITH_AS(m.mixer->forward(x, {}), doctest::Contains("no causal form"), ShapeError);

@@ -71,7 +71,7 @@ TEST_CASE("rwkv6: parameters, state and work in closed form") {
 TEST_CASE("rwkv_channel_mix: starts as RWKV-LM's, with parameters, state and work in closed form") {
   constexpr int64_t D = 8, F = 28, layers = 4;
   for (int64_t layer = 0; layer < layers; ++layer) {
-    const BuiltMixer m(ffns::rwkv_channel_mix, "{}", D, layer, layers);
+    const BuiltMixer m(all_ffns.find("rwkv_channel_mix"), "{}", D, layer, layers);
     for (const char* name : {"mix_k", "mix_r"})
       for (int64_t c = 0; c < D; ++c)
         CHECK(

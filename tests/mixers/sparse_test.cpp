@@ -18,8 +18,8 @@ struct Built {
   ParamStore store;
   std::unique_ptr<SequenceMixer> mixer;
   Built(const std::string& yaml, int64_t width, DType type = DType::f64) {
-    mixer = build_mixer(parse_config(yaml, "test"), {.d_model = width, .layer = 0, .layers = 1, .max_tokens = 512},
-                        Scope(store));
+    mixer = all_mixers.read(parse_config(yaml, "test"))
+                .build({.d_model = width, .layer = 0, .layers = 1, .max_tokens = 512}, Scope(store));
     store.materialize(7, type);
   }
   const Tensor& operator[](const char* name) const { return store.find(name)->value; }
@@ -40,9 +40,9 @@ double dense_flops(const Built& m, int64_t batch, int64_t tokens, int64_t width)
 }
 void refused(const std::string& yaml, const char* why) {
   ParamStore store;
-  CHECK_THROWS_WITH_AS(
-      build_mixer(parse_config(yaml, "test"), {.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 64}, Scope(store)),
-      doctest::Contains(why), ConfigError);
+  CHECK_THROWS_WITH_AS(all_mixers.read(parse_config(yaml, "test"))
+                           .build({.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 64}, Scope(store)),
+                       doctest::Contains(why), ConfigError);
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ std::string types(const ModelConfig& c) {
   std::string s;
   for (const LayerSpec& l : c.layers) {
     if (!s.empty()) s += ' ';
-    s += l.mixer.type() + "+" + (l.ffn.is_null() ? "none" : l.ffn.type());
+    s += fmt::format("{}+{}", l.mixer.name(), l.ffn ? l.ffn.name() : "none");
     if (l.same_as) s += "=" + std::to_string(*l.same_as);
   }
   return s;
@@ -50,7 +50,7 @@ TEST_CASE("model config: defaults of `block` hold where a layer says nothing") {
   CHECK(c.layers[1].norm.type == "rms_norm");
   CHECK(c.layers[4].norm.type == "layer_norm");
   CHECK(c.layers[4].norm.eps == 0.001);
-  CHECK(c.layers[0].ffn.find("expand")->text() == "2");
+  CHECK(c.layers[0].ffn.write().find("expand")->text() == "2.0");
   CHECK(c.final_norm.type == "layer_norm");
   CHECK(read_model("{block: {norm: layer_norm}, final_norm: rms_norm, layers: [{mixer: gla}]}").final_norm.type ==
         "rms_norm");
@@ -160,6 +160,39 @@ TEST_CASE("model config: what doesn't fit a mixer is an error where the model is
   CHECK(has(uneven, "d_model 10"));
   CHECK(has(build("d_model: 8\nlayers:\n  - {mixer: {type: gla, heads: 3}}\n"), "3 heads"));
   CHECK(has(build("d_model: 8\nlayers:\n  - {mixer: {type: attention, heads: 2, sinks: 1}}\n"), "sinks"));
+}
+
+TEST_CASE(
+    "model config: options that don't fit are told together, of all layers and of mixers inside mixers, each once") {
+  const std::string message = config_error([] {
+    LanguageModel(read_model("d_model: 10\n"
+                             "block: {norm: {type: rms_norm, bias: true}, ffn: swiglu}\n"
+                             "layers:\n"
+                             "  - {repeat: 3, of: [{mixer: {type: attention, heads: 4, kv_heads: 3, sinks: 1}}]}\n"
+                             "  - mixer:\n"
+                             "      type: parallel\n"
+                             "      branches:\n"
+                             "        - {type: taylor, heads: 3}\n"
+                             "        - {type: parallel, branches: [gru, {type: moba, heads: 4}]}\n"
+                             "        - {type: s4d, state: 3}\n"),
+                  16);
+  });
+  INFO(message);
+  for (const char* part : {"m.yaml:2:", "rms_norm has no bias", "m.yaml:4:", "4 heads don't divide d_model 10",
+                           "3 kv_heads don't divide 4 heads", "sinks belong to a window", "m.yaml:8:",
+                           "taylor: 3 heads", "m.yaml:9:", "moba: 4 heads", "m.yaml:10:", "s4d: a state of 3"}) {
+    CHECK(has(message, part));
+    if (std::string_view(part).find(' ') != std::string_view::npos) CHECK(message.find(part) == message.rfind(part));
+  }
+}
+
+TEST_CASE("model config: a default of `block` is read once, and one that no layer takes is read too") {
+  const auto message = [](const char* yaml) { return config_error([&] { read_model(yaml); }); };
+  const std::string twice = message("block: {mixer: {type: gla, heads: 0}}\nlayers: [{}, {}]\n");
+  CHECK(has(twice, "m.yaml:1:"));
+  CHECK(twice.find("1 to 1024") == twice.rfind("1 to 1024"));
+  CHECK(has(message("block: {mixer: glaa}\nlayers: [{mixer: gla}]\n"), "Did you mean `gla`?"));
+  CHECK_FALSE(has(message("block: {mixer: glaa}\nlayers: [{}]\n"), "no `mixer`"));
 }
 
 TEST_CASE("model config: layers that would never end are refused") {

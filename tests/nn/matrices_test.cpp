@@ -16,7 +16,7 @@ Rows matrices(std::string_view mechanism, std::string_view parameter, bool ffn =
   ParamStore store;
   const MixerArgs args{.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 16};
   const ConfigNode node = parse_config(mechanism, "m.yaml");
-  ffn ? build_ffn(node, args, Scope(store)) : build_mixer(node, args, Scope(store));
+  (ffn ? all_ffns : all_mixers).read(node).build(args, Scope(store));
   store.as_meta(DType::f32);
   REQUIRE(store.find(parameter));
   return store.find(parameter)->traits.matrices;
@@ -32,7 +32,7 @@ TEST_CASE("matrices: every weight of a product has some, of every mechanism, vec
     if (!node.is_map()) node = ConfigNode::map();
     node.set("type", info.name);
     const MixerArgs args{.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 16};
-    ffn ? build_ffn(node, args, Scope(store)) : build_mixer(node, args, Scope(store));
+    (ffn ? all_ffns : all_mixers).read(node).build(args, Scope(store));
     store.as_meta(DType::f32);
     for (const Parameter* p : store.sorted()) {
       CAPTURE(p->name);
@@ -42,8 +42,8 @@ TEST_CASE("matrices: every weight of a product has some, of every mechanism, vec
       if (p->shape.rank() != 2 || p->name.find("conv") != std::string::npos) CHECK(t.matrices.empty());
     }
   };
-  for (const MixerInfo* m : all_mixers()) check(*m, false);
-  for (const FfnInfo* m : all_ffns()) check(*m, true);
+  for (const MixerInfo* m : all_mixers) check(*m, false);
+  for (const FfnInfo* m : all_ffns) check(*m, true);
 }
 
 TEST_CASE("matrices: parts that stand side by side are apart") {

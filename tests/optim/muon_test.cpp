@@ -203,7 +203,7 @@ TEST_CASE("muon: 1, 2 and 3 threads give the same bits, with matrices that they 
 
 TEST_CASE("muon: one number for each element of a matrix, AdamW's two for the rest") {
   const Store s;
-  const OptimizerInfo& muon = find_optimizer("muon");
+  const OptimizerInfo& muon = all_optimizers.find("muon");
   for (const Parameter* p : s.params.sorted()) {
     CAPTURE(p->name);
     const auto slots = muon.slots(*p);
@@ -216,7 +216,7 @@ TEST_CASE("muon: one number for each element of a matrix, AdamW's two for the re
   }
   // A matrix of 6 x 5, the next one, and two Gram matrices of 5 x 5.
   CHECK(muon.workspace(s.params) == 2 * 30 + 2 * 25);
-  CHECK(find_optimizer("adamw").workspace(s.params) == 0);
+  CHECK(all_optimizers.find("adamw").workspace(s.params) == 0);
 }
 
 TEST_CASE("muon: flops are those of the products") {

@@ -25,8 +25,8 @@ std::span<const std::string_view> names(const Parameter& p) {
 }  // namespace
 
 TEST_CASE("optimizers: each of the list is found by its name, others are told what is meant") {
-  for (const OptimizerInfo* o : all_optimizers()) CHECK(&find_optimizer(o->name) == o);
-  const std::string message = config_error([] { find_optimizer("adamv"); });
+  for (const OptimizerInfo* o : all_optimizers) CHECK(&all_optimizers.find(o->name) == o);
+  const std::string message = config_error([] { all_optimizers.find("adamv"); });
   CHECK(has(message, "no optimizer is called `adamv`. Did you mean `adamw`?"));
   CHECK(has(message, "effllm list optimizers"));
 }
@@ -54,7 +54,7 @@ TEST_CASE("optimizers: slots stand one after the other, a slab for each number, 
 }
 
 TEST_CASE("optimizers: all that is kept is visited, in store order, under its slot's name") {
-  for (const OptimizerInfo* info : all_optimizers()) {
+  for (const OptimizerInfo* info : all_optimizers) {
     Store s;
     OptimOptions o;
     o.type = info->name;

@@ -51,7 +51,7 @@ std::string train(int threads, int64_t steps, int64_t lanes, int64_t shard_token
 
 TEST_CASE("determinism: with every optimizer, 1, 2 and 3 threads give the same parameters, and each its own") {
   std::vector<std::string> all;
-  for (const OptimizerInfo* o : all_optimizers()) {
+  for (const OptimizerInfo* o : all_optimizers) {
     CAPTURE(o->name);
     all.push_back(train(1, 20, 2, 24, false, std::string(o->name)));
     for (const int threads : {2, 3}) CHECK(train(threads, 20, 2, 24, false, std::string(o->name)) == all.back());

@@ -39,6 +39,11 @@ double part(const MemoryPlan& plan, std::string_view what) {
   return 0;
 }
 
+MemoryPlan planned(const RunConfig& c, int64_t vocab, int workers, const TextSizes& text = {}) {
+  const auto model = model_on_shapes(c.model, vocab);
+  return plan_memory(c, *model, workers, text);
+}
+
 // What a fresh thread's pool has taken from the system after a shard of the plan.
 double taken_by_step(const RunConfig& c, int64_t vocab) {
   size_t bytes = 0;
@@ -70,7 +75,8 @@ double taken_by_step(const RunConfig& c, int64_t vocab) {
 
 TEST_CASE("memory: the optimizer's slots are counted, not assumed") {
   const RunConfig c = read_run(configuration("min_gru", "swiglu", ", shard_tokens: 64", 8));
-  Rehearsal r(c, 61);
+  const auto model = model_on_shapes(c.model, 61);
+  Rehearsal r(c, *model);
   const ParamStore& params = r.model().params();
   const auto kept = [&](const OptimizerInfo& o) {
     double numbers = 0, elements = 0;
@@ -80,14 +86,14 @@ TEST_CASE("memory: the optimizer's slots are counted, not assumed") {
     }
     return numbers / elements;
   };
-  CHECK(kept(find_optimizer("adamw")) == 2);
-  CHECK(kept(find_optimizer("muon")) == doctest::Approx(1).epsilon(0.05));
+  CHECK(kept(all_optimizers.find("adamw")) == 2);
+  CHECK(kept(all_optimizers.find("muon")) == doctest::Approx(1).epsilon(0.05));
   const double slab = 4 * static_cast<double>(params.slab_elements());
   REQUIRE(slab < 2 << 20);  // larger ones are whole huge pages
-  const double counted = part(plan_memory(c, 61, 1), "weights, gradients and moments");
+  const double counted = part(planned(c, 61, 1), "weights, gradients and moments");
   CHECK(counted >= 4 * slab);  // one lane: values, a gradient, two moments, copies of dense weights
   CHECK(counted < 5 * slab);
-  CHECK(part(plan_memory(c, 61, 1), "checkpoints") == 12 * static_cast<double>(params.count()));
+  CHECK(part(planned(c, 61, 1), "checkpoints") == 12 * static_cast<double>(params.count()));
   // Muon: no second moment of matrices, but room for the iteration of the largest.
   RunConfig with_muon = c;
   with_muon.optim.type = "muon";
@@ -97,9 +103,9 @@ TEST_CASE("memory: the optimizer's slots are counted, not assumed") {
       matrices += static_cast<double>(p->shape.numel());
       extent += static_cast<double>(p->extent);
     }
-  const auto room = static_cast<double>(find_optimizer("muon").workspace(params));
+  const auto room = static_cast<double>(all_optimizers.find("muon").workspace(params));
   CHECK(room == 2 * 171 * 64 + 2 * 64 * 64);
-  const MemoryPlan plan = plan_memory(with_muon, 61, 1);
+  const MemoryPlan plan = planned(with_muon, 61, 1);
   CHECK(part(plan, "weights, gradients and moments") == counted - 4 * extent + 4 * room);
   CHECK(part(plan, "checkpoints") == 12 * static_cast<double>(params.count()) - 4 * matrices);
 }
@@ -111,18 +117,18 @@ TEST_CASE("memory: a step takes what was foreseen, with every mechanism of the l
     CAPTURE(mixer);
     CAPTURE(ffn);
     const RunConfig c = read_run(configuration(mixer, ffn));
-    const double foreseen = part(plan_memory(c, 61, 1), "training steps"), taken = taken_by_step(c, 61);
+    const double foreseen = part(planned(c, 61, 1), "training steps"), taken = taken_by_step(c, 61);
     CAPTURE(foreseen);
     CAPTURE(taken);
     CHECK(taken < 1.03 * foreseen + 20e3);
     CHECK(foreseen < 1.25 * taken);
   };
-  for (const MixerInfo* m : all_mixers())
+  for (const MixerInfo* m : all_mixers)
     if (m->causal_form) compare("{type: " + std::string(m->name) + "}", "none");
   // What ops need while they run counts where a head is wide, or modes are many.
   compare("{type: gla, heads: 1, expand_k: 4, expand_v: 4}", "none");
   compare("{type: s4d, state: 128}", "none");
-  for (const FfnInfo* m : all_ffns()) compare("min_gru", "{type: " + std::string(m->name) + "}");
+  for (const FfnInfo* m : all_ffns) compare("min_gru", "{type: " + std::string(m->name) + "}");
   set_threads(before);
 }
 
@@ -133,12 +139,12 @@ TEST_CASE("memory: blocks that are run again keep less, as foreseen") {
     CAPTURE(mixer);
     const RunConfig plain = read_run(configuration(mixer, "swiglu", "", 6)),
                     again = read_run(configuration(mixer, "swiglu", ", recompute: block", 6));
-    const double foreseen = part(plan_memory(again, 61, 1), "training steps"), taken = taken_by_step(again, 61);
+    const double foreseen = part(planned(again, 61, 1), "training steps"), taken = taken_by_step(again, 61);
     CAPTURE(foreseen);
     CAPTURE(taken);
     CHECK(taken < 1.03 * foreseen + 20e3);
     CHECK(foreseen < 1.25 * taken);
-    CHECK(foreseen < 0.5 * part(plan_memory(plain, 61, 1), "training steps"));
+    CHECK(foreseen < 0.5 * part(planned(plain, 61, 1), "training steps"));
   }
 }
 
@@ -149,7 +155,7 @@ TEST_CASE("memory: evaluation, samples, batches and carried states are in the pl
   const auto plan = [&](const std::string& change, TextSizes text = {1 << 20, 900000, 100000}) {
     ConfigNode root = parse_config(yaml, "memory.yaml");
     if (!change.empty()) apply_override(root, change, 1);
-    return plan_memory(read_run_config(root, "memory.yaml"), 256, 1, text);
+    return planned(read_run_config(root, "memory.yaml"), 256, 1, text);
   };
   const MemoryPlan plain = plan("");
   CHECK(plain.total() < 60e6);
@@ -162,13 +168,13 @@ TEST_CASE("memory: evaluation, samples, batches and carried states are in the pl
     ConfigNode root = parse_config(yaml, "memory.yaml");
     apply_override(root, "model.layers[0].mixer.window=0", 1);
     apply_override(root, "eval.protocol=carried", 2);
-    const MemoryPlan all = plan_memory(read_run_config(root), 256, 1, {1 << 20, 900000, 100000});
+    const MemoryPlan all = planned(read_run_config(root), 256, 1, {1 << 20, 900000, 100000});
     CHECK(part(all, "evaluation") > 2 * 99999 * 16 * 4.0);
     apply_override(root, "eval.sample_tokens=1000000", 3);
     // Samples keep to the context of training, but not where distances beyond it are no news.
-    CHECK(part(plan_memory(read_run_config(root), 256, 1), "samples") < 2e6);
+    CHECK(part(planned(read_run_config(root), 256, 1), "samples") < 2e6);
     apply_override(root, "model.layers[0].mixer.position=alibi", 4);
-    CHECK(part(plan_memory(read_run_config(root), 256, 1), "samples") > 2 * 2 * 1e6 * 16 * 4.0);
+    CHECK(part(planned(read_run_config(root), 256, 1), "samples") > 2 * 2 * 1e6 * 16 * 4.0);
   }
   CHECK(part(plan("eval.tokens=1"), "evaluation") > 64 * 99999.0);  // a score for each of so many windows
   CHECK(part(plain, "batches") == 4 * 16 * 8);
@@ -185,7 +191,7 @@ TEST_CASE("memory: an error names what takes the most, its place and its keys") 
   const auto refused = [](const std::string& yaml, double limit) -> std::string {
     const RunConfig c = read_run(yaml);
     try {
-      require_memory(c, 256, plan_memory(c, 256, 1), limit);
+      require_memory(c, 256, planned(c, 256, 1), limit);
     } catch (const MemoryError& e) {
       return e.what();
     }

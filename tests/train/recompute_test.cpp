@@ -39,7 +39,7 @@ Trained train(const std::string& model_yaml, bool recompute, bool carry, int64_t
   const auto model = build_model(model_yaml, kVocab, kTokens, DType::f32);
   const TokenizedText source = text();
   const auto order = build_order(carry ? "streams" : "shuffled_windows", source, {kRows, kTokens}, 1, true);
-  AdamW optimizer(OptimOptions(), {}, model->params());
+  AdamW optimizer({}, OptimOptions(), {}, model->params());
   Trainer trainer(*model, optimizer, plan_shards(kRows, kTokens, lanes, kTokens, model->params().count()),
                   {.seed = 3, .carry_state = carry, .recompute = recompute});
   Trained t;
@@ -75,7 +75,7 @@ size_t peak(bool recompute) {
         "{d_model: 32, dropout: 0.1, block: {ffn: {type: swiglu}}, layers: [{repeat: 8, of: [{mixer: {type: gla, "
         "heads: 2}}]}]}",
         kVocab, 64, DType::f32);
-    AdamW optimizer(OptimOptions(), {}, model->params());
+    AdamW optimizer({}, OptimOptions(), {}, model->params());
     Trainer trainer(*model, optimizer, plan_shards(4, 64, 1, 256, model->params().count()), {.recompute = recompute});
     Batch batch{.batch = 4, .tokens = 64, .inputs = {}, .targets = {}, .segments = {}};
     batch.inputs.assign(256, 1);
@@ -90,14 +90,14 @@ size_t peak(bool recompute) {
 
 TEST_CASE("recompute: every mechanism's training has the same bits, with dropout and documents") {
   const Threads one(1);
-  for (const MixerInfo* m : all_mixers()) {
+  for (const MixerInfo* m : all_mixers) {
     if (!m->causal_form) continue;
     ConfigNode mixer = parse_config(m->tiny, "tiny");
     mixer.set("type", m->name);
     const std::string layer = "{mixer: " + to_flow_yaml(mixer) + "}";
     compare(model_of(layer + ", " + layer), false, 2);
   }
-  for (const FfnInfo* m : all_ffns())
+  for (const FfnInfo* m : all_ffns)
     compare(model_of("{mixer: min_gru, ffn: {type: " + std::string(m->name) + "}}"), false, 2);
 }
 

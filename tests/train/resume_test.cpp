@@ -45,7 +45,7 @@ TEST_CASE("resume: after another batch size the next windows come, none left out
 
 TEST_CASE("resume: with every optimizer, a run that was stopped and goes on has the bits of one that was not") {
   const Threads one(1);
-  for (const OptimizerInfo* o : all_optimizers()) {
+  for (const OptimizerInfo* o : all_optimizers) {
     CAPTURE(o->name);
     const Sets same = {"optim.type=" + std::string(o->name), "optim.schedule={type: constant}", "train.log_every=1"};
     const TinyFolder t("resume_optimizer");

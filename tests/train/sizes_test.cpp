@@ -98,8 +98,8 @@ TEST_CASE("sizes: every integer option of every mechanism trains or is refused w
         ++tried;
       }
   };
-  for (const MixerInfo* m : all_mixers()) attempt(*m, false);
-  for (const FfnInfo* m : all_ffns()) attempt(*m, true);
+  for (const MixerInfo* m : all_mixers) attempt(*m, false);
+  for (const FfnInfo* m : all_ffns) attempt(*m, true);
   CHECK(tried > 150);
   CHECK(trained > 10);
 }
@@ -145,8 +145,8 @@ TEST_CASE("sizes: what a window, a block or a group may hold beyond the text tak
 
 TEST_CASE("sizes: a state has room for what it is made for, and says where it is full") {
   ParamStore store;
-  const auto mixer = build_mixer(parse_config("{type: attention, heads: 2, window: 1000000}", "c"),
-                                 {.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 16}, Scope(store));
+  const auto mixer = all_mixers.read(parse_config("{type: attention, heads: 2, window: 1000000}", "c"))
+                         .build({.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 16}, Scope(store));
   CHECK(site_of(*mixer)->bytes(5, DType::f32) == 2 * 5 * 8 * 4);
   CHECK(site_of(*mixer)->bytes(int64_t{1} << 40, DType::f32) == 2 * 999999 * 8 * 4);
   store.materialize(1, DType::f32);

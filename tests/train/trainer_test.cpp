@@ -33,11 +33,12 @@ Batch random_batch(int64_t batch, int64_t tokens, uint64_t seed) {
 class Given final : public Optimizer {
  public:
   explicit Given(ParamStore& store)
-      : Optimizer({.name = "given",
-                   .title = "",
-                   .paper = "",
-                   .source = "",
-                   .slots = +[](const Parameter&) { return std::span<const std::string_view>(); }},
+      : Optimizer(OptimizerInfo{OptimizerFacts{
+                      .name = "given",
+                      .title = "",
+                      .paper = "",
+                      .source = "",
+                      .slots = +[](const Parameter&) { return std::span<const std::string_view>(); }}},
                   {}, {}, store),
         gradient(store.slab_elements(), DType::f64) {}
   Slab gradient;

@@ -59,17 +59,20 @@ class Attention final : public SequenceMixer {
              Role::hidden, o.bias),
         out_(s / "out", heads_ * head_dim_, args.d_model, Init::gpt2_residual(args.layers), Role::residual, o.bias),
         cache_(o.window, o.sinks, kv_heads_ * head_dim_, kv_heads_ * head_dim_) {
+    const bool rope = o.position == "rope";
+    Diagnostics found;
     if (!o.head_dim && args.d_model % heads_)
-      throw_at(o.mark, fmt::format("attention: {} heads don't divide d_model {}; give head_dim", heads_, args.d_model));
+      found.error(o.mark,
+                  fmt::format("attention: {} heads don't divide d_model {}; give head_dim", heads_, args.d_model));
+    else if (rope && head_dim_ % 2)
+      found.error(o.mark, fmt::format("attention: rope turns pairs; heads of {} have an odd width", head_dim_));
     if (heads_ % kv_heads_)
-      throw_at(o.mark,
-               fmt::format("attention: {} don't divide {}", counted(kv_heads_, "kv_head"), counted(heads_, "head")));
-    if (o.sinks && !o.window) throw_at(o.mark, "attention: sinks belong to a window; without one all tokens are seen");
-    if (o.position == "rope") {
-      if (head_dim_ % 2)
-        throw_at(o.mark, fmt::format("attention: rope turns pairs; heads of {} have an odd width", head_dim_));
-      rope_ = std::make_shared<RotaryTable>(head_dim_, o.rope_theta, args.max_tokens);
-    }
+      found.error(o.mark,
+                  fmt::format("attention: {} don't divide {}", counted(kv_heads_, "kv_head"), counted(heads_, "head")));
+    if (o.sinks && !o.window)
+      found.error(o.mark, "attention: sinks belong to a window; without one all tokens are seen");
+    found.throw_if_any();
+    if (rope) rope_ = std::make_shared<RotaryTable>(head_dim_, o.rope_theta, args.max_tokens);
     if (o.qk_norm) {
       q_norm_ = std::make_unique<RmsNorm>(s / "q_norm", head_dim_, kNormEps);
       k_norm_ = std::make_unique<RmsNorm>(s / "k_norm", head_dim_, kNormEps);
@@ -157,7 +160,7 @@ constexpr std::string_view kVariants[] = {
 
 }  // namespace
 
-constinit const MixerInfo attention = describe_mixer<Attention>({
+extern constinit const MixerInfo attention = MixerInfo::of<Attention>({
     .name = "attention",
     .title = "Softmax attention",
     .family = "attention",

@@ -62,11 +62,13 @@ class Mla final : public SequenceMixer {
         out_(s / "out", heads_ * value_, args.d_model, Init::normal(kInitStd), Role::residual),
         kv_norm_(s / "kv_norm", latent_, kNormEps),
         cache_(0, 0, latent_ + turned_, 0, "latent") {
+    Diagnostics found;
     if (args.d_model % heads_ && !(o.nope_dim && o.v_dim))
-      throw_at(o.mark,
-               fmt::format("mla: {} heads don't divide d_model {}; give nope_dim and v_dim", heads_, args.d_model));
+      found.error(o.mark,
+                  fmt::format("mla: {} heads don't divide d_model {}; give nope_dim and v_dim", heads_, args.d_model));
     if (turned_ < 2 || turned_ % 2)
-      throw_at(o.mark, fmt::format("mla: rope turns pairs; give an even rope_dim instead of {}", turned_));
+      found.error(o.mark, fmt::format("mla: rope turns pairs; give an even rope_dim instead of {}", turned_));
+    found.throw_if_any();
     const int64_t queries = heads_ * (nope_ + turned_);
     if (o.q_rank > 0) {
       q_down_ = std::make_unique<Linear>(s / "q_down", args.d_model, o.q_rank, Init::normal(kInitStd));
@@ -149,7 +151,7 @@ constexpr std::string_view kVariants[] = {"{q_rank: 5, kv_rank: 7, nope_dim: 3, 
 
 }  // namespace
 
-constinit const MixerInfo mla = describe_mixer<Mla>({
+extern constinit const MixerInfo mla = MixerInfo::of<Mla>({
     .name = "mla",
     .title = "Multi-head latent attention",
     .family = "attention",

@@ -12,13 +12,12 @@ namespace effllm::mixers {
 namespace {
 
 struct BidirectionalOptions final : Options {
-  ConfigNode of = mechanism("min_gru");
+  Choice<MixerInfo> of{all_mixers, "min_gru"};
   bool tie = false;
   void visit(OptionVisitor& v) override {
     v("of", of, "Holds the mixer, with a `type` and its options; it runs causally, in both directions.");
     v("tie", tie, "Lets both directions share weights.");
   }
-  std::vector<ConfigNode*> nested() override { return {&of}; }
 };
 
 class Bidirectional final : public SequenceMixer {
@@ -26,8 +25,8 @@ class Bidirectional final : public SequenceMixer {
   using Options = BidirectionalOptions;
 
   Bidirectional(const Options& o, const MixerArgs& args, const Scope& s)
-      : forward_(build_mixer(o.of, args, s / "forward")),
-        backward_(o.tie ? forward_ : build_mixer(o.of, args, s / "backward")) {
+      : forward_(o.of.build(args, s / "forward")),
+        backward_(o.tie ? forward_ : std::shared_ptr<SequenceMixer>(o.of.build(args, s / "backward"))) {
     if (!has_causal_form(o.of)) throw_at(o.of.mark(), "bidirectional: a mixer that has a causal form is needed here");
   }
 
@@ -65,7 +64,7 @@ constexpr std::string_view kVariants[] = {
 
 }  // namespace
 
-constinit const MixerInfo bidirectional = describe_mixer<Bidirectional>({
+extern constinit const MixerInfo bidirectional = MixerInfo::of<Bidirectional>({
     .name = "bidirectional",
     .title = "Both directions of a causal mixer",
     .family = "composite",

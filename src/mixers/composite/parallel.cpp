@@ -15,16 +15,11 @@ namespace effllm::mixers {
 namespace {
 
 struct ParallelOptions final : Options {
-  std::vector<ConfigNode> branches = {mechanism("attention"), mechanism("gla")};
+  Choices<MixerInfo> branches{all_mixers, {"attention", "gla"}};
   double norm_eps = 1e-6;
   void visit(OptionVisitor& v) override {
     v("branches", branches, "Lists the mixers, each with a `type` and its options.");
     visit_norm_eps(v, norm_eps);
-  }
-  std::vector<ConfigNode*> nested() override {
-    std::vector<ConfigNode*> all;
-    for (ConfigNode& n : branches) all.push_back(&n);
-    return all;
   }
 };
 
@@ -33,12 +28,15 @@ class Parallel final : public SequenceMixer {
   using Options = ParallelOptions;
 
   Parallel(const Options& o, const MixerArgs& args, const Scope& s) {
-    if (o.branches.empty()) throw_at(o.mark, "parallel: give `branches`, a list of mixers");
-    for (size_t i = 0; i < o.branches.size(); ++i) {
-      const std::string number = fmt::format("{}", i);
-      branches_.push_back({"branches." + number, build_mixer(o.branches[i], args, s / "branches" / number),
+    Diagnostics found;
+    for (const Choice<MixerInfo>& branch : o.branches) {
+      const std::string number = fmt::format("{}", branches_.size());
+      branches_.push_back({"branches." + number,
+                           found.collect([&] { return branch.build(args, s / "branches" / number); }),
                            RmsNorm(s / "norms" / number, args.d_model, o.norm_eps)});
     }
+    found.throw_if_any();
+    if (branches_.empty()) throw_at(o.mark, "parallel: give `branches`, a list of mixers");
   }
 
   void declare(Site& site) const override {
@@ -81,7 +79,7 @@ constexpr std::string_view kVariants[] = {
 
 }  // namespace
 
-constinit const MixerInfo parallel = describe_mixer<Parallel>({
+extern constinit const MixerInfo parallel = MixerInfo::of<Parallel>({
     .name = "parallel",
     .title = "Mixers side by side",
     .family = "composite",

@@ -101,7 +101,7 @@ constexpr std::string_view kVariants[] = {"{negative_eigenvalues: true}", "{conv
 
 }  // namespace
 
-constinit const MixerInfo delta_net = describe_mixer<DeltaNet>({
+extern constinit const MixerInfo delta_net = MixerInfo::of<DeltaNet>({
     .name = "delta_net",
     .title = "DeltaNet",
     .family = "delta rule",

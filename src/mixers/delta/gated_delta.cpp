@@ -115,7 +115,7 @@ constexpr std::string_view kVariants[] = {"{negative_eigenvalues: true}", "{conv
 
 }  // namespace
 
-constinit const MixerInfo gated_delta = describe_mixer<GatedDelta>({
+extern constinit const MixerInfo gated_delta = MixerInfo::of<GatedDelta>({
     .name = "gated_delta",
     .title = "Gated DeltaNet",
     .family = "delta rule",

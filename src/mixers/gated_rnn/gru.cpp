@@ -60,7 +60,7 @@ constexpr std::string_view kVariants[] = {"{expand: 2}"};
 
 }  // namespace
 
-constinit const MixerInfo gru = describe_mixer<Gru>({
+extern constinit const MixerInfo gru = MixerInfo::of<Gru>({
     .name = "gru",
     .title = "GRU",
     .family = "gated RNN",

@@ -67,7 +67,7 @@ constexpr std::string_view kVariants[] = {"{expand: 2}"};
 
 }  // namespace
 
-constinit const MixerInfo hgrn = describe_mixer<Hgrn>({
+extern constinit const MixerInfo hgrn = MixerInfo::of<Hgrn>({
     .name = "hgrn",
     .title = "HGRN",
     .family = "gated RNN",

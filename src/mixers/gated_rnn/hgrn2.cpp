@@ -76,7 +76,7 @@ constexpr std::string_view kVariants[] = {"{head_dim: 8}", "{head_dim: 1}"};
 
 }  // namespace
 
-constinit const MixerInfo hgrn2 = describe_mixer<Hgrn2>({
+extern constinit const MixerInfo hgrn2 = MixerInfo::of<Hgrn2>({
     .name = "hgrn2",
     .title = "HGRN2",
     .family = "gated RNN",

@@ -72,7 +72,7 @@ constexpr std::string_view kVariants[] = {"{expand: 2}"};
 
 }  // namespace
 
-constinit const MixerInfo lstm = describe_mixer<Lstm>({
+extern constinit const MixerInfo lstm = MixerInfo::of<Lstm>({
     .name = "lstm",
     .title = "LSTM",
     .family = "gated RNN",

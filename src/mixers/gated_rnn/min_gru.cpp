@@ -69,7 +69,7 @@ constexpr std::string_view kVariants[] = {"{candidate: linear}", "{expand: 2}", 
 
 }  // namespace
 
-constinit const MixerInfo min_gru = describe_mixer<MinGru>({
+extern constinit const MixerInfo min_gru = MixerInfo::of<MinGru>({
     .name = "min_gru",
     .title = "minGRU",
     .family = "gated RNN",

@@ -69,7 +69,7 @@ constexpr std::string_view kVariants[] = {"{candidate: linear}", "{expand: 2}", 
 
 }  // namespace
 
-constinit const MixerInfo min_lstm = describe_mixer<MinLstm>({
+extern constinit const MixerInfo min_lstm = MixerInfo::of<MinLstm>({
     .name = "min_lstm",
     .title = "minLSTM",
     .family = "gated RNN",

@@ -122,7 +122,7 @@ constexpr std::string_view kVariants[] = {"{expand: 2, blocks: 1}", "{conv: 2, b
 
 }  // namespace
 
-constinit const MixerInfo rg_lru = describe_mixer<RgLru>({
+extern constinit const MixerInfo rg_lru = MixerInfo::of<RgLru>({
     .name = "rg_lru",
     .title = "RG-LRU",
     .family = "gated RNN",

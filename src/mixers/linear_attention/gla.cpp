@@ -115,7 +115,7 @@ constexpr std::string_view kVariants[] = {"{gate: head}", "{conv: 3}",
 
 }  // namespace
 
-constinit const MixerInfo gla = describe_mixer<Gla>({
+extern constinit const MixerInfo gla = MixerInfo::of<Gla>({
     .name = "gla",
     .title = "Gated linear attention",
     .family = "linear attention",

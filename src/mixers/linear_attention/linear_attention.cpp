@@ -79,7 +79,7 @@ constexpr std::string_view kVariants[] = {"{normalize: false}", "{heads: 1}", "{
 
 }  // namespace
 
-constinit const MixerInfo linear_attention = describe_mixer<LinearAttention>({
+extern constinit const MixerInfo linear_attention = MixerInfo::of<LinearAttention>({
     .name = "linear_attention",
     .title = "Linear attention",
     .family = "linear attention",

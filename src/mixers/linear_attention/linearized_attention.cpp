@@ -92,11 +92,13 @@ class LinearizedAttention final : public SequenceMixer {
                 .bias_scale = std::sqrt(static_cast<double>(keys_))} {
     for (const auto& [layer, in] : {std::pair{&hidden_, args.d_model}, {&z_, args.d_model}, {&out_, values_}})
       layer->bias->init = Init::torch_linear(in);
-    if (!local_ && !global_ && !filter_)
-      throw_at(o.mark, "linearized_attention: nothing is left without `local`, `global` and `taps`");
     const int64_t turned = std::min(o.rotary_dim, keys_);
+    Diagnostics found;
+    if (!local_ && !global_ && !filter_)
+      found.error(o.mark, "linearized_attention: nothing is left without `local`, `global` and `taps`");
     if (turned % 2)
-      throw_at(o.mark, fmt::format("linearized_attention: rope turns pairs; it can't turn {} channels", turned));
+      found.error(o.mark, fmt::format("linearized_attention: rope turns pairs; it can't turn {} channels", turned));
+    found.throw_if_any();
     if (turned > 0) rope_ = std::make_shared<RotaryTable>(turned, kRopeTheta, args.max_tokens);
   }
 
@@ -192,7 +194,7 @@ constexpr std::string_view kVariants[] = {"{scores: relu2, rotary_dim: 2}", "{to
 
 }  // namespace
 
-constinit const MixerInfo linearized_attention = describe_mixer<LinearizedAttention>({
+extern constinit const MixerInfo linearized_attention = MixerInfo::of<LinearizedAttention>({
     .name = "linearized_attention",
     .title = "Linearized attention",
     .family = "linear attention",

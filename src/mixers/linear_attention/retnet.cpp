@@ -125,7 +125,7 @@ constexpr std::string_view kVariants[] = {"{heads: 1}", "{heads: 1, expand_v: 1}
 
 }  // namespace
 
-constinit const MixerInfo retnet = describe_mixer<Retnet>({
+extern constinit const MixerInfo retnet = MixerInfo::of<Retnet>({
     .name = "retnet",
     .title = "RetNet",
     .family = "linear attention",

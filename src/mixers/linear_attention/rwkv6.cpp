@@ -137,7 +137,7 @@ constexpr std::string_view kVariants[] = {"{head_dim: 8, shift_rank: 1}"};
 
 }  // namespace
 
-constinit const MixerInfo rwkv6 = describe_mixer<Rwkv6>({
+extern constinit const MixerInfo rwkv6 = MixerInfo::of<Rwkv6>({
     .name = "rwkv6",
     .title = "RWKV-6 (Finch)",
     .family = "linear attention",

@@ -74,7 +74,7 @@ constexpr std::string_view kVariants[] = {"{heads: 1, feature_dim: 1}", "{augmen
 
 }  // namespace
 
-constinit const MixerInfo taylor = describe_mixer<Taylor>({
+extern constinit const MixerInfo taylor = MixerInfo::of<Taylor>({
     .name = "taylor",
     .title = "Taylor linear attention (Based)",
     .family = "linear attention",

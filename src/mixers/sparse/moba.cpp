@@ -115,7 +115,7 @@ constexpr std::string_view kVariants[] = {"{block: 2, top_k: 3}", "{heads: 4, bl
 
 }  // namespace
 
-constinit const MixerInfo moba = describe_mixer<Moba>({
+extern constinit const MixerInfo moba = MixerInfo::of<Moba>({
     .name = "moba",
     .title = "Mixture of block attention",
     .family = "sparse attention",

@@ -72,14 +72,17 @@ class Nsa final : public SequenceMixer {
                     .stride = o.compress_stride,
                     .block = o.select_block,
                     .select = o.select} {
+    Diagnostics found;
     if (!o.head_dim && args.d_model % heads_)
-      throw_at(o.mark, fmt::format("nsa: {} heads don't divide d_model {}; give head_dim", heads_, args.d_model));
+      found.error(o.mark, fmt::format("nsa: {} heads don't divide d_model {}; give head_dim", heads_, args.d_model));
+    else if (width_ % 2)
+      found.error(o.mark, fmt::format("nsa: rope turns pairs; heads of {} have an odd width", width_));
     if (heads_ % groups_)
-      throw_at(o.mark, fmt::format("nsa: {} don't divide {}", counted(groups_, "kv_head"), counted(heads_, "head")));
-    if (width_ % 2) throw_at(o.mark, fmt::format("nsa: rope turns pairs; heads of {} have an odd width", width_));
+      found.error(o.mark, fmt::format("nsa: {} don't divide {}", counted(groups_, "kv_head"), counted(heads_, "head")));
     if (o.compress_block % o.compress_stride || o.select_block % o.compress_stride)
-      throw_at(o.mark, fmt::format("nsa: compress_stride {} doesn't divide compress_block {} and select_block {}",
-                                   o.compress_stride, o.compress_block, o.select_block));
+      found.error(o.mark, fmt::format("nsa: compress_stride {} doesn't divide compress_block {} and select_block {}",
+                                      o.compress_stride, o.compress_block, o.select_block));
+    found.throw_if_any();
     rope_ = std::make_shared<RotaryTable>(width_, o.rope_theta, args.max_tokens);
   }
 
@@ -142,7 +145,7 @@ constexpr std::string_view kVariants[] = {
 
 }  // namespace
 
-constinit const MixerInfo nsa = describe_mixer<Nsa>({
+extern constinit const MixerInfo nsa = MixerInfo::of<Nsa>({
     .name = "nsa",
     .title = "Native sparse attention",
     .family = "sparse attention",

@@ -99,7 +99,7 @@ constexpr std::string_view kVariants[] = {"{expand: 1.5, state: 3, conv: 2}", "{
 
 }  // namespace
 
-constinit const MixerInfo mamba = describe_mixer<Mamba>({
+extern constinit const MixerInfo mamba = MixerInfo::of<Mamba>({
     .name = "mamba",
     .title = "Mamba",
     .family = "state space",

@@ -64,7 +64,7 @@ class Mamba2 final : public SequenceMixer {
         a_log_(&s.param("a_log", {heads_}, Init::mapped(log_rate), {.decay = false})),
         d_(&s.param("d", {heads_}, Init::ones(), {.decay = false})),
         norm_(&s.param("norm.weight", {inner_}, Init::ones(), {.decay = false})) {
-    if (heads_ * o.head_dim != inner_)
+    if (heads_ * o.head_dim != inner_)  // how many heads there are is not known then
       throw_at(o.mark, fmt::format("mamba2: head_dim {} does not divide the inner width {}", o.head_dim, inner_));
     if (heads_ % groups_)
       throw_at(o.mark, fmt::format("mamba2: {} groups don't divide {}", groups_, counted(heads_, "head")));
@@ -105,7 +105,7 @@ constexpr std::string_view kVariants[] = {"{groups: 2}", "{expand: 1, conv: 4, s
 
 }  // namespace
 
-constinit const MixerInfo mamba2 = describe_mixer<Mamba2>({
+extern constinit const MixerInfo mamba2 = MixerInfo::of<Mamba2>({
     .name = "mamba2",
     .title = "Mamba-2",
     .family = "state space",

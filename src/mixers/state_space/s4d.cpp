@@ -90,7 +90,7 @@ constexpr std::string_view kVariants[] = {"{state: 2}", "{state: 10}"};
 
 }  // namespace
 
-constinit const MixerInfo s4d = describe_mixer<S4d>({
+extern constinit const MixerInfo s4d = MixerInfo::of<S4d>({
     .name = "s4d",
     .title = "S4D",
     .family = "state space",

@@ -133,7 +133,7 @@ constexpr std::string_view kVariants[] = {"{gate: false}", "{mini_batch: 5, base
 
 }  // namespace
 
-constinit const MixerInfo ttt_linear = describe_mixer<TttLinear>({
+extern constinit const MixerInfo ttt_linear = MixerInfo::of<TttLinear>({
     .name = "ttt_linear",
     .title = "TTT-Linear",
     .family = "test time",

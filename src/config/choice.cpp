@@ -1,0 +1,73 @@
+#include "config/choice.h"
+
+#include <fmt/format.h>
+
+#include "config/list.h"
+
+namespace effllm {
+namespace {
+
+class Collector final : public OptionVisitor {
+ public:
+  std::vector<AnyChoice*> choices;
+
+  void operator()(std::string_view, AnyChoice& field, std::string_view) override { choices.push_back(&field); }
+  void operator()(std::string_view, AnyChoices& field, std::string_view) override {
+    for (AnyChoice* c : field.each()) choices.push_back(c);
+  }
+  void operator()(std::string_view, bool&, std::string_view) override {}
+  void operator()(std::string_view, int64_t&, std::string_view, Range) override {}
+  void operator()(std::string_view, double&, std::string_view, Range) override {}
+  void operator()(std::string_view, std::optional<int64_t>&, std::string_view, Range) override {}
+  void operator()(std::string_view, std::optional<double>&, std::string_view, Range) override {}
+  void operator()(std::string_view, std::string&, std::string_view, std::vector<std::string_view>) override {}
+  void operator()(std::string_view, std::vector<std::string>&, std::string_view) override {}
+  void operator()(std::string_view, std::vector<int64_t>&, std::string_view, Range) override {}
+  void operator()(std::string_view, std::vector<double>&, std::string_view, Range) override {}
+  void operator()(std::string_view, ConfigNode&, std::string_view) override {}
+  void operator()(std::string_view, std::vector<ConfigNode>&, std::string_view) override {}
+};
+
+}  // namespace
+
+void AnyChoice::read(const ConfigNode& given, Diagnostics& found) {
+  const ConfigNode node = as_map(given);
+  if (!node.is_map()) {
+    found.error(node.mark(), fmt::format("a {} is a map with a `type`, such as {{type: ...}}", kind()));
+    return;
+  }
+  const ConfigNode* type = node.find("type");
+  if (!type || !type->is_scalar()) {
+    found.error(node.mark(), fmt::format("this {0} has no `type`; `effllm list {0}s` shows them all", kind()));
+    return;
+  }
+  std::unique_ptr<Options> options = take(type->text());
+  if (!options) {
+    const std::string meant = suggestion(type->text(), known());
+    found.error(type->mark(), unknown_name(type->text(), kind()) + (meant.empty() ? "" : "." + meant));
+    return;
+  }
+  effllm::read(*options, node, fmt::format("{} `{}`", kind(), name()), found);
+  options_ = std::move(options);
+}
+
+ConfigNode AnyChoice::write() const {
+  ConfigNode out = ConfigNode::map();
+  out.set("type", name());
+  const ConfigNode written = effllm::write(*options_);
+  for (const auto& e : written.entries()) out.set(e.key, e.value);
+  return out;
+}
+
+std::vector<AnyChoice*> nested_choices(Options& options) {
+  Collector collector;
+  options.visit(collector);
+  return std::move(collector.choices);
+}
+
+std::vector<const AnyChoice*> nested_choices(const Options& options) {
+  const std::vector<AnyChoice*> all = nested_choices(const_cast<Options&>(options));  // of which nothing is changed
+  return {all.begin(), all.end()};
+}
+
+}  // namespace effllm

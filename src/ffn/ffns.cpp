@@ -1,0 +1,8 @@
+#include "ffn/ffn.h"
+
+#define LIST all_ffns
+#define KIND "ffn"
+#define INFO FfnInfo
+#define ENTRIES ffns
+#define LINES "lists/ffns.def"
+#include "config/list.inc"
