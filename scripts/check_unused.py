@@ -80,12 +80,12 @@ def unread(files, readers, layers):
 
 def metrics(root, files):
     """Names in the table of metrics that no other file writes."""
-    table = root / "src/io/metrics.cpp"
+    table = root / "src/store/metrics.cpp"
     if not table.exists():
         return []
     text = table.read_text()
-    written = {t.text.strip('"') for f in files if f.path != "src/io/metrics.cpp" for t in f.tokens}
-    return [("src/io/metrics.cpp", text.count("\n", 0, m.start()) + 1, f"nothing writes the metric `{m.group(1)}`")
+    written = {t.text.strip('"') for f in files if f.path != "src/store/metrics.cpp" for t in f.tokens}
+    return [("src/store/metrics.cpp", text.count("\n", 0, m.start()) + 1, f"nothing writes the metric `{m.group(1)}`")
             for m in re.finditer(r'^\s*\{"(\w+)", "', text, re.M) if m.group(1) not in written]
 
 

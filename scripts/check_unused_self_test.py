@@ -87,7 +87,7 @@ void b(Options o) {
 }
 }
 """,
-    "src/io/metrics.cpp": """
+    "src/store/metrics.cpp": """
 constexpr MetricInfo kMetrics[] = {
     {"loss", "1", "read"},
     {"idle_metric", "1", "not written"},

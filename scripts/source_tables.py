@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src"
 EFFLLM = os.environ.get("EFFLLM", str(ROOT / "build" / "release" / "effllm"))
 
-# core: (recurrence, headers of src/recurrence without ".h", each with what is to be said of it)
+# core: (recurrence, headers of src/cores without ".h", each with what is to be said of it)
 CORES: dict[str, tuple[str, dict[str, str]]] = {
     "K1 scan": (
         "h = a h + b, each column by itself",
@@ -32,7 +32,7 @@ CORES: dict[str, tuple[str, dict[str, str]]] = {
         {
             "gla": "decay none, constant, per head, per key",
             "bonus": "",
-            "key_sum": "normaliser",
+            "normaliser": "",
             "group_memory": "completed groups",
         },
     ),
@@ -81,11 +81,11 @@ def includes(path: Path) -> list[str]:
 
 
 def reached(path: Path) -> set[str]:
-    """Headers of src/recurrence that a mechanism includes, itself or by a header of nn or its own folder's."""
+    """Headers of src/cores that a mechanism includes, itself or by a header of nn or its own folder's."""
     found: set[str] = set()
     for header in includes(path):
-        if header.startswith("recurrence/"):
-            found.add(header[len("recurrence/") : -2])
+        if header.startswith("cores/"):
+            found.add(Path(header).stem)
         elif header.startswith(("nn/", "mixers/", "ffn/")) and not header.endswith(("mixer.h", "ffn.h", ".def")):
             found |= reached(SOURCE / header)
     return found
@@ -107,7 +107,7 @@ def cores() -> str:
     for name, headers in built_on.items():
         if headers - CALLED:
             raise ValueError(f"{name} includes {', '.join(sorted(headers - CALLED))}: give it a core in {__file__}")
-    lines = ["| core | recurrence | files in `recurrence/` | under |", "|---|---|---|---|"]
+    lines = ["| core | recurrence | files in `cores/` | under |", "|---|---|---|---|"]
     for core, (recurrence, headers) in CORES.items():
         files = ", ".join(f"`{h}` ({what})" if what else f"`{h}`" for h, what in headers.items())
         under = ", ".join(name for name, used in built_on.items() if used & headers.keys())
@@ -128,9 +128,9 @@ def first_sentence(text: str) -> str:
 def ops() -> str:
     """The table of docs/ops.md."""
     lines = ["| header | functions | what |", "|---|---|---|"]
-    for folder in ("ops", "recurrence"):
-        for header in sorted((SOURCE / folder).glob("*.h")):
-            if folder == "recurrence" and header.stem not in CALLED:
+    for folder in ("ops", "cores"):
+        for header in sorted((SOURCE / folder).rglob("*.h")):
+            if folder == "cores" and header.stem not in CALLED:
                 continue
             text = header.read_text()
             names = list(dict.fromkeys(FUNCTION.findall(text)))
@@ -139,7 +139,7 @@ def ops() -> str:
                 kinds_text = re.sub(r"//.*", "", kinds.group(1)) if kinds else ""
                 names[0] += " (" + ", ".join(re.findall(r"\w+", kinds_text)) + ")"
             if names:
-                lines.append(f"| `{folder}/{header.name}` | {', '.join(names)} | {first_sentence(text)} |")
+                lines.append(f"| `{header.relative_to(SOURCE)}` | {', '.join(names)} | {first_sentence(text)} |")
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@
 #include "bench/roofline.h"
 #include "bench/step_bench.h"
 #include "commands.h"
-#include "io/file.h"
+#include "store/file.h"
 #include "json_output.h"
 #include "kernels/isa.h"
 #include "kernels/parallel.h"

@@ -15,7 +15,7 @@
 #include "base/version.h"
 #include "bench/roofline.h"
 #include "commands.h"
-#include "io/file.h"
+#include "store/file.h"
 #include "json_output.h"
 #include "kernels/gemm.h"
 #include "kernels/isa.h"

@@ -11,7 +11,7 @@
 #include "commands.h"
 #include "data/text_kind.h"
 #include "decode/generator.h"
-#include "io/file.h"
+#include "store/file.h"
 #include "json_output.h"
 #include "kernels/prepare.h"
 #include "train/loaded_model.h"

@@ -8,8 +8,8 @@
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
-#include "io/journal.h"
-#include "io/run_folder.h"
+#include "store/journal.h"
+#include "store/run_folder.h"
 #include "json_output.h"
 #include "plot_panels.h"
 

@@ -6,7 +6,7 @@
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
-#include "io/run_list.h"
+#include "store/run_list.h"
 #include "json_output.h"
 #include "run_comparison.h"
 

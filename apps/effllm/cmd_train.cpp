@@ -7,7 +7,7 @@
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
-#include "io/file.h"
+#include "store/file.h"
 #include "json_output.h"
 #include "kernels/prepare.h"
 #include "model/describe.h"

@@ -6,7 +6,7 @@
 
 #include "base/terminal.h"
 #include "base/text.h"
-#include "io/file.h"
+#include "store/file.h"
 #include "json_output.h"
 
 namespace effllm::app {

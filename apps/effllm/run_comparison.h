@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "io/run_list.h"
+#include "store/run_list.h"
 
 namespace effllm::app {
 

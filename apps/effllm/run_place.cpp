@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "io/run_folder.h"
+#include "store/run_folder.h"
 
 namespace effllm::app {
 namespace {

@@ -10,7 +10,7 @@
 #include "base/random.h"
 #include "bench/roofline.h"
 #include "config/yaml.h"
-#include "io/safetensors.h"
+#include "store/safetensors.h"
 #include "kernels/parallel.h"
 #include "model/describe.h"
 

@@ -11,7 +11,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "data/text_file.h"
-#include "io/file.h"
+#include "store/file.h"
 
 namespace effllm {
 namespace {

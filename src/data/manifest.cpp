@@ -8,7 +8,7 @@
 #include "data/corpus.h"
 #include "data/text_file.h"
 #include "data/utf8.h"
-#include "io/file.h"
+#include "store/file.h"
 
 namespace effllm {
 namespace {

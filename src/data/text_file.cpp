@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "base/error.h"
-#include "io/file.h"
+#include "store/file.h"
 
 namespace effllm {
 

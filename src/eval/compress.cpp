@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "eval/archive.h"
-#include "io/program.h"
+#include "store/program.h"
 
 namespace effllm {
 namespace {

@@ -11,7 +11,7 @@
 #include "nn/linear.h"
 #include "ops/arithmetic.h"
 #include "ops/pointwise.h"
-#include "recurrence/token_mix.h"
+#include "cores/conv/token_mix.h"
 
 namespace effllm::ffns {
 namespace {

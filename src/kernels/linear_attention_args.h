@@ -24,14 +24,14 @@ struct GlaPass {
 
 // One head of one sequence of linear attention. y_t = o_t / (q_t . z_t + eps), z_t = z_{t-1} + k_t.
 template <class T>
-struct KeySum {
+struct Normaliser {
   View<const T> q, k, o;  // [T, dk] twice, [T, dv]
   const uint8_t* starts;  // z begins at zero there
   T eps;
   View<T> inverse;  // [T, 1] the factor of o: written forward, read backward
 };
 template <class T>
-struct KeySumBackward {
+struct NormaliserBackward {
   View<const T> dy;
   View<T> d_q, d_k, d_o;
   bool add_q, add_k, add_o;

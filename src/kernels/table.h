@@ -167,8 +167,8 @@ struct Kernels {
   void (*delta_values)(const DeltaValuesPass<T>&) noexcept;
   void (*delta_keys)(const DeltaKeysPass<T>&) noexcept;
   void (*delta_gradients)(const DeltaGradients<T>&) noexcept;
-  void (*key_sum)(const KeySum<T>&, View<T> y, T* z) noexcept;  // z: [dk] in and out
-  void (*key_sum_backward)(const KeySum<T>&, const KeySumBackward<T>&) noexcept;
+  void (*normaliser)(const Normaliser<T>&, View<T> y, T* z) noexcept;  // z: [dk] in and out
+  void (*normaliser_backward)(const Normaliser<T>&, const NormaliserBackward<T>&) noexcept;
   void (*bonus)(const Bonus<T>&, View<const T> o, View<T> y) noexcept;
   void (*bonus_backward)(const Bonus<T>&, const BonusBackward<T>&) noexcept;
   // y: [rows, 1 + f + f (f + 1) / 2] = (1, a x, the products b x_i x_j of i <= j in order of i, i = j times `half`)

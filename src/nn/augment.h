@@ -5,7 +5,7 @@
 #include "config/options.h"
 #include "nn/call.h"
 #include "nn/param_store.h"
-#include "recurrence/shared_filter.h"
+#include "cores/conv/shared_filter.h"
 
 namespace effllm {
 

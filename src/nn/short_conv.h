@@ -4,7 +4,7 @@
 
 #include "nn/call.h"
 #include "nn/param_store.h"
-#include "recurrence/short_conv.h"
+#include "cores/conv/short_conv.h"
 
 namespace effllm {
 

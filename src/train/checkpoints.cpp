@@ -9,8 +9,8 @@
 #include "base/escapes.h"
 #include "base/out_of_memory.h"
 #include "base/version.h"
-#include "io/metadata.h"
-#include "train/moments.h"
+#include "checkpoint/metadata.h"
+#include "checkpoint/moments.h"
 #include "train/signals.h"
 
 namespace effllm {

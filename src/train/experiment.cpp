@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/out_of_memory.h"
-#include "io/checkpoint.h"
+#include "checkpoint/checkpoint.h"
 #include "model/old_defaults.h"
 
 namespace effllm {

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/clock.h"
-#include "io/run_folder.h"
+#include "store/run_folder.h"
 #include "train/experiment.h"
 #include "train/run_log.h"
 #include "train/run_record.h"

@@ -5,9 +5,9 @@
 
 #include "base/json.h"
 #include "base/out_of_memory.h"
-#include "io/checkpoint.h"
-#include "io/file.h"
-#include "io/run_folder.h"
+#include "checkpoint/checkpoint.h"
+#include "store/file.h"
+#include "store/run_folder.h"
 
 namespace effllm {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "base/escapes.h"
 #include "base/hash.h"
-#include "io/checkpoint.h"
+#include "checkpoint/checkpoint.h"
 #include "model/old_defaults.h"
 #include "optim/optimizer.h"
 

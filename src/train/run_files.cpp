@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "base/version.h"
 #include "config/yaml.h"
-#include "io/file.h"
+#include "store/file.h"
 #include "kernels/gemm.h"
 #include "kernels/isa.h"
 #include "kernels/parallel.h"

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "base/terminal.h"
-#include "io/file.h"
-#include "io/journal.h"
+#include "store/file.h"
+#include "store/journal.h"
 
 namespace effllm {
 

@@ -7,7 +7,7 @@
 
 #include "base/escapes.h"
 #include "base/text.h"
-#include "io/metadata.h"
+#include "checkpoint/metadata.h"
 
 namespace effllm {
 

@@ -12,7 +12,7 @@
 
 #include "data/corpus_identity.h"
 #include "data/tokenizer.h"
-#include "io/checkpoint.h"
+#include "checkpoint/checkpoint.h"
 #include "train/run_config.h"
 
 namespace effllm {

@@ -7,9 +7,9 @@
 
 #include "base/escapes.h"
 #include "base/text.h"
-#include "io/checkpoint.h"
-#include "io/metadata.h"
-#include "train/moments.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/metadata.h"
+#include "checkpoint/moments.h"
 #include "train/run.h"
 
 namespace effllm {

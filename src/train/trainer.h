@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "data/batches.h"
-#include "io/state_file.h"
+#include "checkpoint/state_file.h"
 #include "model/language_model.h"
 #include "nn/transposed.h"
 #include "optim/optimizer.h"

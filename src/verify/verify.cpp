@@ -8,7 +8,7 @@
 #include <set>
 
 #include "base/random.h"
-#include "io/state_file.h"
+#include "checkpoint/state_file.h"
 #include "kernels/parallel.h"
 #include "verify/compare.h"
 

@@ -7,7 +7,7 @@
 #include "ops/linear.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
-#include "recurrence/attention.h"
+#include "cores/attention/attention.h"
 #include "support/tensors.h"
 
 using namespace effllm;

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <fstream>
 
-#include "io/temp_folder.h"
+#include "store/temp_folder.h"
 
 using namespace effllm;
 

@@ -8,8 +8,8 @@
 #include "bench/roofline.h"
 #include "bench/step_bench.h"
 #include "ffn/ffn.h"
-#include "io/safetensors.h"
-#include "io/temp_folder.h"
+#include "store/safetensors.h"
+#include "store/temp_folder.h"
 #include "mixers/mixer.h"
 
 using namespace effllm;

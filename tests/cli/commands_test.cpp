@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "cli/system.h"
-#include "io/hdf5_read.h"
+#include "store/hdf5_read.h"
 
 using namespace effllm::test;
 

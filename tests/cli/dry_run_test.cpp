@@ -4,7 +4,7 @@
 #include <sstream>
 
 #include "cli/system.h"
-#include "io/file.h"
+#include "store/file.h"
 
 using namespace effllm::test;
 namespace fs = std::filesystem;

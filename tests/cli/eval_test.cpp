@@ -5,8 +5,8 @@
 #include "base/json.h"
 #include "cli/system.h"
 #include "data/corpus.h"
-#include "io/hdf5_read.h"
-#include "io/journal.h"
+#include "store/hdf5_read.h"
+#include "store/journal.h"
 
 using namespace effllm::test;
 using nlohmann::json;

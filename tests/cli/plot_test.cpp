@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "cli/trained.h"
-#include "io/journal.h"
+#include "store/journal.h"
 
 using namespace effllm::test;
 using nlohmann::json;

@@ -1,6 +1,6 @@
 // A run whose corpus --set named is the same run from every folder, and in folders of runs of earlier versions.
 #include "cli/system.h"
-#include "io/run_folder.h"
+#include "store/run_folder.h"
 
 using namespace effllm::test;
 namespace fs = std::filesystem;

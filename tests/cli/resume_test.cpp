@@ -4,9 +4,9 @@
 #include <thread>
 
 #include "cli/system.h"
-#include "io/hdf5_read.h"
-#include "io/journal.h"
-#include "io/run_folder.h"
+#include "store/hdf5_read.h"
+#include "store/journal.h"
+#include "store/run_folder.h"
 
 using namespace effllm::test;
 using effllm::RunFolder;

@@ -5,7 +5,7 @@
 #include <sstream>
 
 #include "cli/trained.h"
-#include "io/file.h"
+#include "store/file.h"
 
 using namespace effllm::test;
 using nlohmann::json;

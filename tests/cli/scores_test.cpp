@@ -7,8 +7,8 @@
 #include "data/corpus.h"
 #include "eval/archive.h"
 #include "eval/ngram.h"
-#include "io/journal.h"
-#include "io/safetensors.h"
+#include "store/journal.h"
+#include "store/safetensors.h"
 
 using namespace effllm::test;
 using nlohmann::json;

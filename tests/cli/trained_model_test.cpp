@@ -2,7 +2,7 @@
 #include <numeric>
 
 #include "cli/trained.h"
-#include "io/safetensors.h"
+#include "store/safetensors.h"
 
 using namespace effllm::test;
 using nlohmann::json;

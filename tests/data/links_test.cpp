@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 #include "data/corpus.h"
-#include "io/temp_folder.h"
+#include "store/temp_folder.h"
 
 using namespace effllm;
 namespace fs = std::filesystem;

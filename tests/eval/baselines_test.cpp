@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "eval/baseline_table.h"
 #include "eval/ngram.h"
-#include "io/temp_folder.h"
+#include "store/temp_folder.h"
 
 using namespace effllm;
 

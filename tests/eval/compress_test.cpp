@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "eval/archive.h"
-#include "io/program.h"
+#include "store/program.h"
 
 using namespace effllm;
 

@@ -9,7 +9,7 @@
 #include "base/random.h"
 #include "kernels/isa.h"
 #include "kernels/table.h"
-#include "recurrence/reference_attention.h"
+#include "cores/attention/reference_attention.h"
 
 namespace effllm {
 namespace {

@@ -57,14 +57,14 @@ TEST_CASE_TEMPLATE("linear attention kernels: the sum of keys at every width", T
     }
     Numbers<T> last(first.data(), first.data() + n), before = last, d_z(static_cast<size_t>(n), T(0.5)),
                                                      scratch(kSteps);
-    const KeySum<T> p{q.view(), k.view(), o.view(), kStarts, T(kEps), inverse.view()};
-    kernels<T>().key_sum(p, y.view(), last.data());
+    const Normaliser<T> p{q.view(), k.view(), o.view(), kStarts, T(kEps), inverse.view()};
+    kernels<T>().normaliser(p, y.view(), last.data());
     CHECK(y.error([&](int64_t t, int64_t c) { return o.at(t, c) * r[static_cast<size_t>(t)]; }) < 4 * kTolerance<T>);
     CHECK(std::abs(static_cast<double>(last[0]) - z[kSteps - 1][0]) < 4 * kTolerance<T>);
     for (bool add : {false, true}) {
       Rows<T> dq(kSteps, n, at, 7), dk(kSteps, n, at, 9), d_out(kSteps, n + 1, at, 10);
       Numbers<T> z0 = before, gradient = d_z;
-      kernels<T>().key_sum_backward(p, {dy.view(), dq.view(), dk.view(), d_out.view(), add, add, add, z0.data(),
+      kernels<T>().normaliser_backward(p, {dy.view(), dq.view(), dk.view(), d_out.view(), add, add, add, z0.data(),
                                         gradient.data(), scratch.data()});
       CHECK(d_out.error([&](int64_t t, int64_t c) {
         return (add ? d_out.before(t, c) : 0) + dy.at(t, c) * r[static_cast<size_t>(t)];

@@ -3,7 +3,7 @@
 
 #include "mixers/built_mixer.h"
 #include "ops/arithmetic.h"
-#include "recurrence/flip_tokens.h"
+#include "cores/common/flip_tokens.h"
 
 using namespace effllm;
 using test::BuiltMixer;

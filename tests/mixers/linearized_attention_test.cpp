@@ -5,8 +5,8 @@
 #include "autodiff/meter.h"
 #include "config/node.h"
 #include "mixers/mixer.h"
-#include "recurrence/reference_groups.h"
-#include "recurrence/shared_filter.h"
+#include "cores/attention/reference_groups.h"
+#include "cores/conv/shared_filter.h"
 #include "support/tensors.h"
 
 using namespace effllm;

@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "config/expect.h"
-#include "io/checkpoint.h"
+#include "checkpoint/checkpoint.h"
 #include "kernels/parallel.h"
 #include "optim/adamw.h"
 #include "optim/normal_store.h"

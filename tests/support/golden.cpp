@@ -3,7 +3,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "io/safetensors.h"
+#include "store/safetensors.h"
 #include "support/contract.h"
 #include "support/paths.h"
 #include "support/tensors.h"

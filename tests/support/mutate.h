@@ -5,7 +5,7 @@
 #include <map>
 #include <string>
 
-#include "io/safetensors.h"
+#include "store/safetensors.h"
 
 namespace effllm::test {
 

@@ -2,8 +2,8 @@
 
 #include <doctest/doctest.h>
 
-#include "io/checkpoint.h"
-#include "io/metadata.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/metadata.h"
 
 namespace effllm::test {
 

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "data/corpus.h"
-#include "io/temp_folder.h"
+#include "store/temp_folder.h"
 
 namespace effllm::test {
 

@@ -5,7 +5,7 @@
 #include <csignal>
 #include <thread>
 
-#include "io/checkpoint.h"
+#include "checkpoint/checkpoint.h"
 #include "support/models.h"
 #include "support/run_calls.h"
 #include "train/signals.h"

@@ -4,7 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "data/corpus.h"
-#include "io/temp_folder.h"
+#include "store/temp_folder.h"
 
 using namespace effllm;
 namespace fs = std::filesystem;

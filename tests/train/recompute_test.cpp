@@ -5,7 +5,7 @@
 
 #include "config/node.h"
 #include "ffn/ffn.h"
-#include "io/checkpoint.h"
+#include "checkpoint/checkpoint.h"
 #include "mixers/mixer.h"
 #include "optim/adamw.h"
 #include "support/models.h"

@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "io/checkpoint.h"
+#include "checkpoint/checkpoint.h"
 #include "support/models.h"
 #include "support/run_calls.h"
 #include "train/loaded_model.h"

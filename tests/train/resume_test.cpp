@@ -1,7 +1,7 @@
 // A run that goes on unchanged is the same run, to the bit, and goes on at its place in the data.
 #include <doctest/doctest.h>
 
-#include "io/checkpoint.h"
+#include "checkpoint/checkpoint.h"
 #include "support/models.h"
 #include "support/mutate.h"
 #include "support/run_calls.h"

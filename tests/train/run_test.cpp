@@ -5,8 +5,8 @@
 
 #include <cmath>
 
-#include "io/checkpoint.h"
-#include "io/hdf5_read.h"
+#include "checkpoint/checkpoint.h"
+#include "store/hdf5_read.h"
 #include "support/models.h"
 #include "support/run_calls.h"
 #include "train/loaded_model.h"

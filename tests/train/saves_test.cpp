@@ -5,7 +5,7 @@
 #include <fstream>
 
 #include "base/json.h"
-#include "io/hdf5_read.h"
+#include "store/hdf5_read.h"
 #include "support/models.h"
 #include "support/run_calls.h"
 

@@ -4,8 +4,8 @@
 
 #include <limits>
 
-#include "io/state_file.h"
-#include "io/temp_folder.h"
+#include "checkpoint/state_file.h"
+#include "store/temp_folder.h"
 #include "support/models.h"
 #include "support/tensors.h"
 #include "verify/compare.h"

@@ -17,7 +17,7 @@ void clear(T* y, int64_t n) {
 }
 
 template <class T>
-void key_sum(const KeySum<T>& p, View<T> y, T* z) noexcept {
+void normaliser(const Normaliser<T>& p, View<T> y, T* z) noexcept {
   const int64_t keys = p.q.cols;
   for (int64_t t = 0; t < p.q.rows; ++t) {
     if (p.starts && p.starts[t]) clear(z, keys);
@@ -33,7 +33,7 @@ void key_sum(const KeySum<T>& p, View<T> y, T* z) noexcept {
 
 // With r = 1 / (q.z + eps) and e = d(q.z) = -r^2 dy.o: do = r dy, dq = e z, dk = the sum of e q from here on.
 template <class T>
-void key_sum_backward(const KeySum<T>& p, const KeySumBackward<T>& g) noexcept {
+void normaliser_backward(const Normaliser<T>& p, const NormaliserBackward<T>& g) noexcept {
   const int64_t keys = p.q.cols, tokens = p.q.rows;
   for (int64_t t = 0; t < tokens; ++t) {
     const T r = *p.inverse.row(t), e = -r * r * dot(g.dy.row(t), p.o.row(t), p.o.cols);
@@ -144,8 +144,8 @@ void taylor_features_backward(View<const T> x, T a, T b, T half, View<const T> d
 
 template <class T>
 void fill_one(Kernels<T>& k) {
-  k.key_sum = key_sum<T>;
-  k.key_sum_backward = key_sum_backward<T>;
+  k.normaliser = normaliser<T>;
+  k.normaliser_backward = normaliser_backward<T>;
   k.bonus = bonus<T>;
   k.bonus_backward = bonus_backward<T>;
   k.taylor_features = taylor_features<T>;

@@ -21,7 +21,7 @@ namespace {
 
 constexpr double kNormEps = 1e-6;
 
-struct AttentionYaml final : Options {
+struct AttentionMixerOptions final : Options {
   int64_t heads = 4, window = 0, sinks = 0;
   std::optional<int64_t> kv_heads, head_dim;
   std::string position = "rope";
@@ -45,7 +45,7 @@ struct AttentionYaml final : Options {
 
 class Attention final : public SequenceMixer {
  public:
-  using Options = AttentionYaml;
+  using Options = AttentionMixerOptions;
 
   Attention(const Options& o, const MixerArgs& args, const Scope& s)
       : heads_(o.heads),

@@ -4,7 +4,7 @@
 
 #include "autodiff/tape.h"
 #include "ops/splice.h"
-#include "recurrence/segments.h"
+#include "cores/common/segments.h"
 
 namespace effllm {
 namespace {

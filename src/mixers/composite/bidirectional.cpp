@@ -6,7 +6,7 @@
 // nothing. The construction of bidirectional RNNs, Schuster and Paliwal 1997.
 #include "mixers/mixer.h"
 #include "ops/arithmetic.h"
-#include "recurrence/flip_tokens.h"
+#include "cores/common/flip_tokens.h"
 
 namespace effllm::mixers {
 namespace {

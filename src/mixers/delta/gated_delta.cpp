@@ -19,7 +19,7 @@
 #include "ops/columns.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
-#include "recurrence/delta.h"
+#include "cores/delta/delta.h"
 
 namespace effllm::mixers {
 namespace {

@@ -17,7 +17,7 @@
 #include "ops/columns.h"
 #include "ops/gate_floor.h"
 #include "ops/pointwise.h"
-#include "recurrence/fused_scan.h"
+#include "cores/scan/fused_scan.h"
 
 namespace effllm::mixers {
 namespace {

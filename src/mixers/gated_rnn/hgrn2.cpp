@@ -17,7 +17,7 @@
 #include "ops/gate_floor.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
-#include "recurrence/gla.h"
+#include "cores/gla/gla.h"
 
 namespace effllm::mixers {
 namespace {

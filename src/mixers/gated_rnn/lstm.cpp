@@ -11,7 +11,7 @@
 
 #include "mixers/mixer.h"
 #include "nn/linear.h"
-#include "recurrence/cell.h"
+#include "cores/cell/cell.h"
 
 namespace effllm::mixers {
 namespace {

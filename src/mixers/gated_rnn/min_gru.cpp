@@ -12,7 +12,7 @@
 #include "nn/linear.h"
 #include "nn/short_conv.h"
 #include "ops/columns.h"
-#include "recurrence/gated_scan.h"
+#include "cores/scan/gated_scan.h"
 
 namespace effllm::mixers {
 namespace {

@@ -13,7 +13,7 @@
 #include "nn/linear.h"
 #include "nn/short_conv.h"
 #include "ops/columns.h"
-#include "recurrence/fused_scan.h"
+#include "cores/scan/fused_scan.h"
 
 namespace effllm::mixers {
 namespace {

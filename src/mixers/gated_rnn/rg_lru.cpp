@@ -17,7 +17,7 @@
 #include "ops/block_linear.h"
 #include "ops/columns.h"
 #include "ops/pointwise.h"
-#include "recurrence/fused_scan.h"
+#include "cores/scan/fused_scan.h"
 
 namespace effllm::mixers {
 namespace {

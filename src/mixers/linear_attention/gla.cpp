@@ -7,7 +7,7 @@
 //
 // Remembers S, [H, dk, dv] per sequence, and the tail of the optional convolution. Yang et al. 2023, arXiv:2312.06635,
 // as in the second author's flash-linear-attention.
-#include "recurrence/gla.h"
+#include "cores/gla/gla.h"
 
 #include <cmath>
 
@@ -25,7 +25,7 @@ namespace {
 
 constexpr double kInitStd = 0.02;
 
-struct GlaOptionsYaml final : Options {
+struct GlaMixerOptions final : Options {
   int64_t heads = 4, gate_rank = 16, conv = 0;
   double expand_k = 0.5, expand_v = 1, gate_temperature = 16, norm_eps = 1e-6;
   std::string gate = "key";
@@ -48,7 +48,7 @@ struct GlaOptionsYaml final : Options {
 
 class Gla final : public SequenceMixer {
  public:
-  using Options = GlaOptionsYaml;
+  using Options = GlaMixerOptions;
 
   Gla(const Options& o, const MixerArgs& args, const Scope& s)
       : heads_(o.heads),

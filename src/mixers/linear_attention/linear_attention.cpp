@@ -12,8 +12,8 @@
 #include "nn/norm.h"
 #include "ops/columns.h"
 #include "ops/pointwise.h"
-#include "recurrence/gla.h"
-#include "recurrence/key_sum.h"
+#include "cores/gla/gla.h"
+#include "cores/gla/normaliser.h"
 
 namespace effllm::mixers {
 namespace {
@@ -63,7 +63,7 @@ class LinearAttention final : public SequenceMixer {
     auto [o, after] = effllm::gla(qk[0], qk[1], qk_v[1], {}, call.read("s"), segments, options);
     call.write("s", after);
     if (norm_) return out_((*norm_)(augment_(o, qk_v[1], call)));
-    auto [y, z] = divide_by_key_sum(o, qk[0], qk[1], call.read("z"), segments, heads_, kSumEps);
+    auto [y, z] = normalise_by_keys(o, qk[0], qk[1], call.read("z"), segments, heads_, kSumEps);
     call.write("z", z);
     return out_(augment_(y, qk_v[1], call));
   }

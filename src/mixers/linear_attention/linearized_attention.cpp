@@ -21,9 +21,9 @@
 #include "ops/offset_scale.h"
 #include "ops/pointwise.h"
 #include "ops/rotary.h"
-#include "recurrence/group_memory.h"
-#include "recurrence/shared_filter.h"
-#include "recurrence/shift_columns.h"
+#include "cores/gla/group_memory.h"
+#include "cores/conv/shared_filter.h"
+#include "cores/conv/shift_columns.h"
 
 namespace effllm::mixers {
 namespace {
@@ -34,7 +34,7 @@ constexpr int64_t kFarthest = 128;  // from here on one bucket
 constexpr double kGammaStd = 0.02;
 constexpr double kRopeTheta = 10000;
 
-struct LinearizedYaml final : Options {
+struct LinearizedOptions final : Options {
   double expand = 2;
   int64_t query_key_dim = 128, group = 256, taps = 32, rotary_dim = 32;
   std::string scores = "laplace";
@@ -68,7 +68,7 @@ std::vector<int32_t> distance_buckets() {
 
 class LinearizedAttention final : public SequenceMixer {
  public:
-  using Options = LinearizedYaml;
+  using Options = LinearizedOptions;
 
   LinearizedAttention(const Options& o, const MixerArgs& args, const Scope& s)
       : values_(std::llround(o.expand * static_cast<double>(args.d_model))),

@@ -16,7 +16,7 @@
 #include "ops/norm.h"
 #include "ops/pointwise.h"
 #include "ops/rotary.h"
-#include "recurrence/gla.h"
+#include "cores/gla/gla.h"
 
 namespace effllm::mixers {
 namespace {

@@ -17,9 +17,9 @@
 #include "ops/columns.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
-#include "recurrence/bonus.h"
-#include "recurrence/gla.h"
-#include "recurrence/token_mix.h"
+#include "cores/gla/bonus.h"
+#include "cores/gla/gla.h"
+#include "cores/conv/token_mix.h"
 
 namespace effllm::mixers {
 namespace {

@@ -10,8 +10,8 @@
 #include "nn/linear.h"
 #include "ops/columns.h"
 #include "ops/taylor_features.h"
-#include "recurrence/gla.h"
-#include "recurrence/key_sum.h"
+#include "cores/gla/gla.h"
+#include "cores/gla/normaliser.h"
 
 namespace effllm::mixers {
 namespace {
@@ -58,7 +58,7 @@ class Taylor final : public SequenceMixer {
     const auto qk = split_columns(taylor_features(qk_v[0], 2 * heads_), {heads_ * features_, heads_ * features_});
     const GlaOptions options{.heads = heads_, .decay = Decay::none, .chunk = call.pass().chunk};
     auto [o, after] = effllm::gla(qk[0], qk[1], qk_v[1], {}, call.read("s"), segments, options);
-    auto [y, z] = divide_by_key_sum(o, qk[0], qk[1], call.read("z"), segments, heads_, kSumEps);
+    auto [y, z] = normalise_by_keys(o, qk[0], qk[1], call.read("z"), segments, heads_, kSumEps);
     call.write("s", after);
     call.write("z", z);
     return out_(augment_(y, qk_v[1], call));

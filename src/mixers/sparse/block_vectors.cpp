@@ -5,7 +5,7 @@
 #include "nn/tail.h"
 #include "ops/pointwise.h"
 #include "ops/splice.h"
-#include "recurrence/segments.h"
+#include "cores/common/segments.h"
 
 namespace effllm {
 

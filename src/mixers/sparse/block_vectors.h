@@ -2,8 +2,8 @@
 #pragma once
 #include "nn/call.h"
 #include "nn/linear.h"
-#include "recurrence/compressed_attention.h"
-#include "recurrence/token_windows.h"
+#include "cores/attention/compressed_attention.h"
+#include "cores/attention/token_windows.h"
 
 namespace effllm {
 

@@ -13,14 +13,14 @@
 #include "ops/columns.h"
 #include "ops/rotary.h"
 #include "ops/splice.h"
-#include "recurrence/block_selection.h"
-#include "recurrence/segments.h"
-#include "recurrence/selected_attention.h"
+#include "cores/attention/block_selection.h"
+#include "cores/common/segments.h"
+#include "cores/attention/selected_attention.h"
 
 namespace effllm::mixers {
 namespace {
 
-struct MobaYaml final : Options {
+struct MobaOptions final : Options {
   int64_t heads = 4, block = 64, top_k = 3;
   double rope_theta = 10000;
   void visit(OptionVisitor& v) override {
@@ -33,7 +33,7 @@ struct MobaYaml final : Options {
 
 class Moba final : public SequenceMixer {
  public:
-  using Options = MobaYaml;
+  using Options = MobaOptions;
 
   Moba(const Options& o, const MixerArgs& args, const Scope& s)
       : width_(args.d_model),

@@ -19,13 +19,13 @@
 #include "ops/groups.h"
 #include "ops/pointwise.h"
 #include "ops/rotary.h"
-#include "recurrence/compressed_attention.h"
-#include "recurrence/selected_attention.h"
+#include "cores/attention/compressed_attention.h"
+#include "cores/attention/selected_attention.h"
 
 namespace effllm::mixers {
 namespace {
 
-struct NsaYaml final : Options {
+struct NsaOptions final : Options {
   int64_t heads = 4, kv_heads = 1, compress_block = 32, compress_stride = 16, select_block = 64, select = 16,
           window = 512;
   std::optional<int64_t> head_dim, compress_hidden;
@@ -51,7 +51,7 @@ struct NsaYaml final : Options {
 
 class Nsa final : public SequenceMixer {
  public:
-  using Options = NsaYaml;
+  using Options = NsaOptions;
 
   Nsa(const Options& o, const MixerArgs& args, const Scope& s)
       : heads_(o.heads),

@@ -16,7 +16,7 @@
 #include "ops/arithmetic.h"
 #include "ops/columns.h"
 #include "ops/pointwise.h"
-#include "recurrence/selective_scan.h"
+#include "cores/scan/selective_scan.h"
 
 namespace effllm::mixers {
 namespace {

@@ -20,7 +20,7 @@
 #include "ops/groups.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
-#include "recurrence/gla.h"
+#include "cores/gla/gla.h"
 
 namespace effllm::mixers {
 namespace {

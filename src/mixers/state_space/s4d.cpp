@@ -15,8 +15,8 @@
 #include "ops/columns.h"
 #include "ops/linear.h"
 #include "ops/pointwise.h"
-#include "recurrence/fft_conv.h"
-#include "recurrence/modal.h"
+#include "cores/conv/fft_conv.h"
+#include "cores/conv/modal.h"
 
 namespace effllm::mixers {
 namespace {

@@ -15,7 +15,7 @@
 #include "ops/norm.h"
 #include "ops/pointwise.h"
 #include "ops/rotary.h"
-#include "recurrence/ttt.h"
+#include "cores/ttt/ttt.h"
 
 namespace effllm::mixers {
 namespace {

@@ -1,0 +1,142 @@
+#include "cores/cell/cell.h"
+#include "cores/cell/cell_steps.h"
+
+namespace effllm {
+namespace {
+
+enum Input { kIn, kWeight, kBias, kH0, kSegments };
+enum Output { kH, kLast, kActivated };
+
+class GruCellOp final : public Op {
+ public:
+  std::string_view name() const override { return "gru_cell"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    const Shape& s = in[kIn].shape();
+    const DType type = in[kIn].dtype();
+    require(s.rank() == 3 && s[1] >= 1 && s[2] >= 3 && s[2] % 3 == 0 && is_float(type),
+            "gru_cell: in{} is not [B, T, 3W] of a float type", s.str());
+    const int64_t width = s[2] / 3;
+    const Shape state{s[0], width};
+    require(in[kWeight].shape() == Shape{3 * width, width} && in[kWeight].dtype() == type &&
+                in[kBias].shape() == Shape{width} && in[kBias].dtype() == type,
+            "gru_cell: recurrent{}, bias{} for in{}, they should be [{}, {}] and [{}] of its type",
+            in[kWeight].shape().str(), in[kBias].shape().str(), s.str(), 3 * width, width, width);
+    require(!in[kH0].defined() || (in[kH0].shape() == state && in[kH0].dtype() == type),
+            "gru_cell: h0{} for in{}, it should be {}", in[kH0].shape().str(), s.str(), state.str());
+    require_segments(name(), in[kSegments], s[0], s[1]);
+    return {{{s.with(-1, width), type}, {state, type}, {s.with(-1, 4 * width), type}}, 1};
+  }
+  Cost cost(std::span<const Tensor> in) const override {  // a function with its surroundings counts 8
+    const auto sums = static_cast<double>(in[kIn].numel()), n = sums / 3,
+               size = static_cast<double>(size_of(in[kIn].dtype()));
+    const double product = 2 * sums * static_cast<double>(in[kWeight].cols());
+    const double weight = static_cast<double>(in[kWeight].numel());
+    return {product + 34 * n, 2 * product + 20 * n, size * (sums + 5 * n + weight), size * (sums + 7 * n + 2 * weight),
+            product};
+  }
+  Keeps keeps() const override {
+    return {.inputs = 1 << kWeight | 1 << kH0 | 1 << kSegments, .outputs = 1 << kH | 1 << kActivated};
+  }
+
+  // The weight laid out for products and the sums of a step; backwards also the states that tokens saw.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const Shape &x = in[kIn].shape, &w = in[kWeight].shape;
+    const int64_t packed = kernels<float>().packed_size(w[1], w[0]);
+    return scratch_of(packed + x[0] * w[0], packed + x.rows() * w[1] + 2 * x[0] * w[1], in[kIn].dtype);
+  }
+
+  void forward(Forward& c) override {
+    const int64_t batch = c.in(kIn).dim(0), tokens = c.in(kIn).dim(1), width = c.in(kWeight).cols();
+    const DocumentStarts starts(c.in(kSegments));
+    dispatch_float(c.in(kIn).dtype(), [&]<class T>() {
+      const StepProduct<T> product(c.in(kWeight).view<T>(), true, tokens);
+      const Tensor sums = Tensor::empty({batch, 3 * width}, c.in(kIn).dtype());
+      const View<const T> in = c.in(kIn).view<T>();
+      const View<T> h = c.out(kH).view<T>();
+      product.for_sequences(batch, [&](int64_t from, int64_t n) {
+        for (int64_t t = 0; t < tokens; ++t) {
+          const bool any = t > 0 || c.in(kH0).defined();
+          if (any)
+            product(t > 0 ? rows_of_step<T>(c.out(kH), from, n, t - 1) : rows_of_state<T>(c.in(kH0), from, n),
+                    rows_of_state<T>(sums, from, n));
+          for (int64_t b = from; b < from + n; ++b) {
+            const int64_t row = b * tokens + t;
+            const bool more = any && goes_on(starts, b, t);
+            kernels<T>().gru_cell({.width = width,
+                                   .in = in.row(row),
+                                   .recurrent = more ? sums.view<T>().row(b) : nullptr,
+                                   .bias = c.in(kBias).data<T>(),
+                                   .h_before = !more   ? nullptr
+                                               : t > 0 ? h.row(row - 1)
+                                                       : c.in(kH0).view<T>().row(b),
+                                   .h = h.row(row),
+                                   .gates = c.recording() ? c.out(kActivated).view<T>().row(row) : nullptr});
+          }
+        }
+        for (int64_t b = from; b < from + n; ++b)
+          std::copy_n(h.row((b + 1) * tokens - 1), width, c.out(kLast).view<T>().row(b));
+      });
+    });
+  }
+
+  void backward(Backward& c) override {
+    const Shape &shape = c.in_shape(kIn), &state = c.out_shape(kLast);
+    const int64_t batch = shape[0], tokens = shape[1], width = state[1];
+    const DocumentStarts starts(c.in(kSegments));
+    // Of the input's sums, and of R_n h + b, where it differs from that of n's input.
+    const Tensor d = Tensor::empty(shape, c.dtype()), dq = Tensor::empty(shape.with(-1, width), c.dtype());
+    const Sink d_h0 = c.sink(kH0);
+    dispatch_float(c.dtype(), [&]<class T>() {
+      const View<const T> weight = c.in(kWeight).view<T>(), gates = c.out(kActivated).view<T>(),
+                          h = c.out(kH).view<T>();
+      const StepProduct<T> of_gates(weight.part(0, 2 * width), false, tokens),
+          of_candidate(weight.part(2 * width, width), false, tokens);
+      const Tensor d_h = running_gradient(c.grad(kLast), state, c.dtype());
+      const View<T> dh = d_h.view<T>();
+      of_gates.for_sequences(batch, [&](int64_t from, int64_t n) {
+        const View<T> some = dh.part(from, n);
+        for (int64_t t = tokens - 1; t >= 0; --t) {
+          if (c.grad(kH).defined()) kernels<T>().sum(some, rows_of_step<T>(c.grad(kH), from, n, t), some);
+          for (int64_t b = from; b < from + n; ++b) {
+            const int64_t row = b * tokens + t;
+            const T* before = t > 0 ? h.row(row - 1) : c.in(kH0).defined() ? c.in(kH0).view<T>().row(b) : nullptr;
+            kernels<T>().gru_cell_backward({.width = width,
+                                            .gates = gates.row(row),
+                                            .h_before = goes_on(starts, b, t) ? before : nullptr,
+                                            .d_h = dh.row(b),
+                                            .d_in = d.view<T>().row(row),
+                                            .d_recurrent = dq.view<T>().row(row)});
+          }
+          if (t == 0 && !d_h0.into.defined()) break;
+          of_gates(rows_of_step<T>(d, from, n, t).columns(0, 2 * width), some, true);
+          of_candidate(rows_of_step<T>(dq, from, n, t), some, true);
+          for (int64_t b = from; b < from + n; ++b)
+            if (!goes_on(starts, b, t)) std::fill_n(dh.row(b), width, T(0));
+        }
+      });
+      put_gradient<T>(d_h, d_h0);
+      if (c.wants(kWeight)) {
+        const Sink to = c.sink(kWeight);
+        const View<T> into = to.into.view<T>();
+        const Tensor before = states_before<T>(c.out(kH), c.in(kH0), starts);
+        weight_gradient<T>(d.view<T>().columns(0, 2 * width), before, into.part(0, 2 * width), to.accumulate);
+        weight_gradient<T>(dq.view<T>(), before, into.part(2 * width, width), to.accumulate);
+      }
+      if (c.wants(kBias)) {
+        const Sink to = c.sink(kBias);
+        kernels<T>().column_sum(dq.view<T>(), to.into.data<T>(), to.accumulate);
+      }
+    });
+    c.give(kIn, d);
+  }
+};
+
+}  // namespace
+
+GruResult gru_cell(const Tensor& in, const Tensor& recurrent, const Tensor& bias, const Tensor& h0,
+                   const Tensor& segments) {
+  auto out = run_many(std::make_unique<GruCellOp>(), {in, recurrent, bias, h0, segments});
+  return {std::move(out[0]), std::move(out[1])};
+}
+
+}  // namespace effllm

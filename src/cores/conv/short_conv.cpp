@@ -1,0 +1,140 @@
+#include "cores/conv/short_conv.h"
+
+#include "autodiff/meter.h"
+#include "kernels/table.h"
+#include "cores/scan/column_blocks.h"
+#include "cores/conv/conv_history.h"
+
+namespace effllm {
+namespace {
+
+enum Input { kX, kWeight, kHistory, kSegments, kBias };
+
+constexpr int64_t kColumns = 128;    // to one item of work
+constexpr int64_t kWorth = 1 << 15;  // elements that make a thread's turn pay
+
+class ShortConvOp final : public Op {
+ public:
+  explicit ShortConvOp(bool silu = false) : silu_(silu) {}
+  std::string_view name() const override { return "short_conv"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    const Shape &s = in[kX].shape(), &w = in[kWeight].shape();
+    const DType type = in[kX].dtype();
+    require(s.rank() == 3 && s[1] >= 1 && w.rank() == 2 && w[0] >= 1 && w[1] == s[2] && is_float(type) &&
+                in[kWeight].dtype() == type,
+            "short_conv: x{} and weight{} are not [B, T, C] and [W, C] of one float type", s.str(), w.str());
+    const Shape history{s[0], w[0] - 1, s[2]};
+    require(!in[kHistory].defined() || (in[kHistory].shape() == history && in[kHistory].dtype() == type),
+            "short_conv: history{} for x{} and weight{}, it should be {}", in[kHistory].shape().str(), s.str(), w.str(),
+            history.str());
+    require(!in[kBias].defined() || (in[kBias].shape() == Shape{s[2]} && in[kBias].dtype() == type),
+            "short_conv: bias{} for {} channels", in[kBias].shape().str(), s[2]);
+    require_segments(name(), in[kSegments], s[0], s[1]);
+    return {{s, type}, {history, type}};
+  }
+  Cost cost(std::span<const Tensor> in) const override {
+    const auto n = static_cast<double>(in[kX].numel()), size = static_cast<double>(size_of(in[kX].dtype()));
+    const auto width = static_cast<double>(in[kWeight].dim(0));
+    const double activation = silu_ ? 8 * n : 0;  // an exponential with its surroundings
+    const double shift = in.size() > kBias && in[kBias].defined() ? n : 0;
+    return {2 * width * n + shift + activation, 4 * width * n + (silu_ ? 2 * width * n : 0) + shift + activation,
+            2 * n * size, 3 * n * size};
+  }
+  Keeps keeps() const override {
+    return {.inputs = 1 << kX | 1 << kWeight | 1 << kHistory | 1 << kSegments | 1 << kBias};
+  }
+
+  // The gradient of what went into silu.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    return scratch_of(0, silu_ ? in[kX].shape.numel() : 0, in[kX].dtype);
+  }
+
+  void forward(Forward& c) override {
+    const int64_t batch = c.in(kX).dim(0), tokens = c.in(kX).dim(1), columns = c.in(kX).cols();
+    const int64_t width = c.in(kWeight).dim(0), blocks = (columns + kColumns - 1) / kColumns;
+    const DocumentStarts starts(c.in(kSegments));
+    dispatch_float(c.in(kX).dtype(), [&]<class T>() {
+      const auto one = [&](int64_t item) {
+        const int64_t b = item / blocks, from = item % blocks * kColumns, n = std::min(kColumns, columns - from);
+        const View<T> x = part_or_null<T>(c.in(kX), b, tokens, from, n),
+                      now = part_or_null<T>(c.out(1), b, width - 1, from, n),
+                      before = part_or_null<T>(c.in(kHistory), b, width - 1, from, n);
+        const View<T> y = part_or_null<T>(c.out(0), b, tokens, from, n);
+        kernels<T>().short_conv(x, part_or_null<T>(c.in(kWeight), 0, width, from, n), before, starts.row(b), y);
+        add_bias(c, y, from);
+        if (silu_) kernels<T>().pointwise(Pointwise::silu, y, y);
+        keep_history<T>(starts.row(b), x, before, now);
+      };
+      parallel_for(batch * blocks, 1 + kWorth / (tokens * std::min(kColumns, columns) + 1),
+                   [&](int64_t i, int64_t end) {
+                     for (; i < end; ++i) one(i);
+                   });
+    });
+  }
+
+  void backward(Backward& c) override {
+    const int64_t batch = c.in(kX).dim(0), tokens = c.in(kX).dim(1), columns = c.in(kX).cols();
+    const int64_t width = c.in(kWeight).dim(0);
+    const DocumentStarts starts(c.in(kSegments));
+    const Sink dx = c.sink(kX), dw = c.sink(kWeight), d_before = c.sink(kHistory), d_bias = c.sink(kBias);
+    Tensor dy = c.grad(0).defined() ? c.grad(0) : Tensor::zeros(c.out_shape(0), c.dtype());
+    if (silu_) dy = before_silu(c, starts, dy);
+    dispatch_float(c.dtype(), [&]<class T>() {
+      // Threads share out columns, so that the gradient of the weight adds up over sequences in order.
+      const int64_t turns = 1 + kWorth / (batch * tokens * kColumns + 1);
+      parallel_for(columns, kColumns * turns, [&](int64_t from, int64_t to) {
+        const int64_t n = to - from;
+        for (int64_t b = 0; b < batch; ++b) {
+          const View<T> x_sink = part_or_null<T>(dx.into, b, tokens, from, n),
+                        before_sink = part_or_null<T>(d_before.into, b, width - 1, from, n),
+                        d_now = part_or_null<T>(c.grad(1), b, width - 1, from, n);
+          kernels<T>().short_conv_backward(
+              part_or_null<T>(c.in(kX), b, tokens, from, n), part_or_null<T>(c.in(kWeight), 0, width, from, n),
+              part_or_null<T>(c.in(kHistory), b, width - 1, from, n), starts.row(b),
+              part_or_null<T>(dy, b, tokens, from, n), x_sink, dx.accumulate,
+              part_or_null<T>(dw.into, 0, width, from, n), dw.accumulate || b > 0, before_sink, d_before.accumulate);
+          if (d_bias.into.defined())
+            kernels<T>().column_sum(part_or_null<T>(dy, b, tokens, from, n), d_bias.into.data<T>() + from,
+                                    d_bias.accumulate || b > 0);
+          if (d_now) add_history_gradient<T>(starts.row(b), tokens, d_now, x_sink, before_sink);
+        }
+      });
+    });
+  }
+
+ private:
+  template <class T, class Pass>
+  static void add_bias(const Pass& c, const View<T>& y, int64_t from) {
+    if (c.in(kBias).defined()) kernels<T>().add_row(y, c.in(kBias).template data<T>() + from, y);
+  }
+  // The gradient of what went into silu, which is computed again.
+  Tensor before_silu(const Backward& c, const DocumentStarts& starts, const Tensor& dy) const {
+    const int64_t tokens = c.in(kX).dim(1), columns = c.in(kX).cols(), width = c.in(kWeight).dim(0),
+                  blocks = (columns + kColumns - 1) / kColumns;
+    const Tensor d = Tensor::empty(dy.shape(), dy.dtype());
+    dispatch_float(c.dtype(), [&]<class T>() {
+      parallel_for(c.in(kX).dim(0) * blocks, 1, [&](int64_t item, int64_t) {
+        const int64_t b = item / blocks, from = item % blocks * kColumns, n = std::min(kColumns, columns - from);
+        const View<T> y = part_or_null<T>(d, b, tokens, from, n);
+        kernels<T>().short_conv(part_or_null<T>(c.in(kX), b, tokens, from, n),
+                                part_or_null<T>(c.in(kWeight), 0, width, from, n),
+                                part_or_null<T>(c.in(kHistory), b, width - 1, from, n), starts.row(b), y);
+        add_bias(c, y, from);
+        kernels<T>().pointwise_backward(Pointwise::silu, y, part_or_null<T>(dy, b, tokens, from, n), y, false);
+      });
+    });
+    return d;
+  }
+
+  bool silu_;
+};
+
+}  // namespace
+
+ShortConvResult short_conv(const Tensor& x, const Tensor& weight, const Tensor& history, const Tensor& segments,
+                           bool silu, const Tensor& bias) {
+  auto out = run_many(std::make_unique<ShortConvOp>(silu), {x, weight, history, segments, bias});
+  return {std::move(out[0]), std::move(out[1])};
+}
+
+}  // namespace effllm

@@ -1,0 +1,78 @@
+#include "cores/gla/bonus.h"
+
+#include "kernels/parallel.h"
+#include "kernels/table.h"
+
+namespace effllm {
+namespace {
+
+enum Input { kO, kQ, kK, kV, kU };
+
+class BonusOp final : public Op {
+ public:
+  explicit BonusOp(int64_t heads) : heads_(heads) {}
+  std::string_view name() const override { return "bonus"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    const Shape &o = in[kO].shape(), &q = in[kQ].shape();
+    require(heads_ >= 1 && in[kV].shape() == o && in[kK].shape() == q && o == q.with(-1, o.cols()) &&
+                o.cols() % heads_ == 0 && q.cols() % heads_ == 0 && in[kU].shape() == Shape{q.cols()},
+            "bonus: o{}, q{}, k{}, v{}, u{} are not [.., H*dv], [.., H*dk] twice, [.., H*dv] and [H*dk] with H = {}",
+            o.str(), q.str(), in[kK].shape().str(), in[kV].shape().str(), in[kU].shape().str(), heads_);
+    const DType type = in[kO].dtype();
+    for (const Tensor& t : in) require(t.dtype() == type, "bonus: inputs of several types");
+    return {{o, type}};
+  }
+  Cost cost(std::span<const Tensor> in) const override {
+    const auto keys = static_cast<double>(in[kQ].numel()), values = static_cast<double>(in[kV].numel()),
+               size = static_cast<double>(size_of(in[kO].dtype()));
+    return {3 * keys + 2 * values, 12 * keys + 4 * values, size * (2 * keys + 3 * values),
+            size * (4 * keys + 3 * values)};
+  }
+  Keeps keeps() const override { return {.inputs = 1 << kQ | 1 << kK | 1 << kV | 1 << kU}; }
+  void forward(Forward& c) override {
+    dispatch_float(c.in(kO).dtype(), [&]<class T>() {
+      for_heads(c.in(kO).rows(),
+                [&](int64_t h) { kernels<T>().bonus(head<T>(c, h), of<T>(c.in(kO), h), of<T>(c.out(0), h)); });
+    });
+  }
+  void backward(Backward& c) override {
+    const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV), du = c.sink(kU);
+    if (du.into.defined() && !du.accumulate) fill(du.into, 0);
+    dispatch_float(c.dtype(), [&]<class T>() {
+      for_heads(c.grad(0).rows(), [&](int64_t h) {
+        T* d_u = du.into.defined() ? of<T>(du.into, h).data : nullptr;
+        kernels<T>().bonus_backward(
+            head<T>(c, h), {of<T>(c.grad(0), h), of<T>(dq.into, h), of<T>(dk.into, h), of<T>(dv.into, h), dq.accumulate,
+                            dk.accumulate, dv.accumulate, d_u});
+      });
+    });
+    c.give(kO, c.grad(0));
+  }
+
+ private:
+  template <class F>
+  void for_heads(int64_t rows, F&& f) const {
+    parallel_for(heads_, 1 + (1 << 10) / (rows + 1), [&](int64_t from, int64_t to) {
+      for (int64_t h = from; h < to; ++h) f(h);
+    });
+  }
+  template <class T>
+  View<T> of(const Tensor& x, int64_t h) const {
+    const int64_t n = x.cols() / heads_;
+    return x.defined() ? x.view<T>().columns(h * n, n) : View<T>{};
+  }
+  template <class T, class Pass>
+  Bonus<T> head(const Pass& c, int64_t h) const {
+    return {of<T>(c.in(kQ), h), of<T>(c.in(kK), h), of<T>(c.in(kV), h), of<T>(c.in(kU), h).data};
+  }
+
+  int64_t heads_;
+};
+
+}  // namespace
+
+Tensor add_bonus(const Tensor& o, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& u, int64_t heads) {
+  return run(std::make_unique<BonusOp>(heads), {o, q, k, v, u});
+}
+
+}  // namespace effllm

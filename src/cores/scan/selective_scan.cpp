@@ -1,0 +1,180 @@
+#include "cores/scan/selective_scan.h"
+
+#include "kernels/table.h"
+#include "cores/scan/column_blocks.h"
+#include "cores/common/segments.h"
+
+namespace effllm {
+namespace {
+
+enum Input { kX, kDelta, kALog, kB, kC, kSkip, kState0, kSegments };
+enum Output { kY, kLast, kCheckpoints };
+
+constexpr int64_t kColumns = 512;    // to one item of work
+constexpr int64_t kWorth = 1 << 13;  // states that make a thread's turn pay
+
+int64_t spans(int64_t tokens) { return (tokens + kSelectiveSpan - 1) / kSelectiveSpan; }
+
+// exp(a_log) with channels inside: [N, C].
+template <class T>
+Tensor rates(const Tensor& a_log) {
+  const Tensor rate = Tensor::empty({a_log.dim(1), a_log.dim(0)}, dtype_of<T>);
+  kernels<T>().transpose(a_log.view<T>(), rate.view<T>());
+  kernels<T>().pointwise(Pointwise::exp, rate.view<T>(), rate.view<T>());
+  return rate;
+}
+
+// y (+)= the sum of parts [count, rows, columns], in their order.
+template <class T>
+void add_parts(const Tensor& parts, int64_t count, View<T> y, bool add) {
+  const View<const T> p = parts.view<T>();
+  for (int64_t i = 0; i < count; ++i) kernels<T>().scale(T(1), p.part(i * y.rows, y.rows), y, add || i > 0);
+}
+
+class SelectiveScanOp final : public Op {
+ public:
+  std::string_view name() const override { return "selective_scan"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    const Shape &s = in[kX].shape(), &a = in[kALog].shape(), &b = in[kB].shape();
+    const DType type = in[kX].dtype();
+    require(s.rank() == 3 && s[1] >= 1 && s[2] >= 1 && in[kDelta].shape() == s && a.rank() == 2 && a[0] == s[2] &&
+                a[1] >= 1 && b == Shape{s[0], s[1], a[1]} && in[kC].shape() == b,
+            "selective_scan: x{}, delta{}, a_log{}, b{}, c{} are not [B, T, C] twice, [C, N] and [B, T, N] twice",
+            s.str(), in[kDelta].shape().str(), a.str(), b.str(), in[kC].shape().str());
+    const Shape state{s[0], a[1], s[2]};
+    require(!in[kSkip].defined() || in[kSkip].shape() == Shape{s[2]}, "selective_scan: skip{} for x{}",
+            in[kSkip].shape().str(), s.str());
+    require(!in[kState0].defined() || in[kState0].shape() == state,
+            "selective_scan: state0{} for x{} and a_log{}, it should be {}", in[kState0].shape().str(), s.str(),
+            a.str(), state.str());
+    for (int i : {kX, kDelta, kALog, kB, kC, kSkip, kState0}) {
+      const Tensor& t = in[static_cast<size_t>(i)];
+      require(!t.defined() || (is_float(type) && t.dtype() == type), "selective_scan: inputs of type {} and {}",
+              to_string(type), to_string(t.dtype()));
+    }
+    require_segments(name(), in[kSegments], s[0], s[1]);
+    return {{{s, type}, {state, type}, {{s[0], spans(s[1]) * a[1], s[2]}, type}}, 1};
+  }
+  Cost cost(std::span<const Tensor> in) const override {  // a decay with its argument counts 8
+    const auto n = static_cast<double>(in[kX].numel()), states = static_cast<double>(in[kB].cols());
+    const auto size = static_cast<double>(size_of(in[kX].dtype())), small = static_cast<double>(2 * in[kB].numel());
+    const double skip = in[kSkip].defined() ? 2 : 0;
+    return {n * (13 * states + 1 + skip), n * (28 * states + 6 + 2 * skip), size * (3 * n + small),
+            size * (5 * n + 2 * small)};
+  }
+  Keeps keeps() const override {
+    return {
+        .inputs = 1 << kX | 1 << kDelta | 1 << kALog | 1 << kB | 1 << kC | 1 << kSkip | 1 << kState0 | 1 << kSegments,
+        .outputs = 1 << kCheckpoints};
+  }
+
+  // The rates; backwards what blocks of columns and sequences add to b, c, a_log and skip.
+  Scratch scratch(std::span<const TensorSpec> in) const override {
+    const Shape& x = in[kX].shape;
+    const int64_t states = in[kB].shape.cols(), blocks = (x[2] + kColumns - 1) / kColumns, rates = states * x[2];
+    return scratch_of(rates, 3 * rates + 2 * blocks * x.rows() * states + x[0] * (rates + x[2]), in[kX].dtype);
+  }
+
+  void forward(Forward& c) override {
+    const int64_t states = c.in(kB).cols();
+    const DocumentStarts starts(c.in(kSegments));
+    dispatch_float(c.in(kX).dtype(), [&]<class T>() {
+      const Tensor rate = rates<T>(c.in(kALog));
+      for_blocks(c.in(kX).shape(), states, [&](int64_t b, int64_t from, int64_t n) {
+        const Tensor scratch = Tensor::dense({kernels<T>().selective_scan_scratch(states, n)}, dtype_of<T>);
+        SelectiveScan<T> pass = pass_of<T>(c, rate, starts, scratch, b, from, n);
+        pass.y = part_or_null<T>(c.out(kY), b, c.in(kX).dim(1), from, n);
+        pass.last = part_or_null<T>(c.out(kLast), b, states, from, n);
+        if (c.recording()) pass.checkpoints = checkpoints_of<T>(c.out(kCheckpoints), b, from, n);
+        kernels<T>().selective_scan(pass);
+      });
+    });
+  }
+
+  void backward(Backward& c) override {
+    const Shape& s = c.in(kX).shape();
+    const int64_t tokens = s[1], states = c.in(kB).cols(), blocks = (s[2] + kColumns - 1) / kColumns;
+    const DocumentStarts starts(c.in(kSegments));
+    const Sink d_x = c.sink(kX), d_delta = c.sink(kDelta), d_h0 = c.sink(kState0), d_b = c.sink(kB), d_c = c.sink(kC),
+               d_a = c.sink(kALog), d_skip = c.sink(kSkip);
+    // What blocks of columns add to b and c, and sequences to a_log and skip.
+    const Tensor parts_b = Tensor::empty({blocks, s[0], tokens, states}, c.dtype()),
+                 parts_c = Tensor::empty({blocks, s[0], tokens, states}, c.dtype()),
+                 parts_rate = Tensor::empty({s[0], states, s[2]}, c.dtype()),
+                 parts_skip = Tensor::empty({s[0], s[2]}, c.dtype());
+    dispatch_float(c.dtype(), [&]<class T>() {
+      const Tensor rate = rates<T>(c.in(kALog));
+      for_blocks(s, states, [&](int64_t b, int64_t from, int64_t n) {
+        const Tensor scratch = Tensor::dense({kernels<T>().selective_scan_scratch(states, n)}, dtype_of<T>);
+        SelectiveScan<T> pass = pass_of<T>(c, rate, starts, scratch, b, from, n);
+        pass.checkpoints = checkpoints_of<T>(c.out(kCheckpoints), b, from, n);
+        const int64_t block = from / kColumns * s[0] + b;
+        kernels<T>().selective_scan_backward(
+            pass,
+            {part_or_null<T>(c.grad(kY), b, tokens, from, n), part_or_null<T>(c.grad(kLast), b, states, from, n),
+             part_or_null<T>(d_x.into, b, tokens, from, n), part_or_null<T>(d_delta.into, b, tokens, from, n),
+             part_or_null<T>(d_h0.into, b, states, from, n), d_x.accumulate, d_delta.accumulate, d_h0.accumulate,
+             part_or_null<T>(parts_b, block, tokens, 0, states), part_or_null<T>(parts_c, block, tokens, 0, states),
+             part_or_null<T>(parts_rate, b, states, from, n), row_or_null<T>(parts_skip, b, from)});
+      });
+      if (d_b.into.defined()) add_parts<T>(parts_b, blocks, d_b.into.view<T>(), d_b.accumulate);
+      if (d_c.into.defined()) add_parts<T>(parts_c, blocks, d_c.into.view<T>(), d_c.accumulate);
+      if (d_skip.into.defined())
+        kernels<T>().column_sum(parts_skip.view<T>(), d_skip.into.view<T>().data, d_skip.accumulate);
+      if (d_a.into.defined()) rate_to_log<T>(parts_rate, rate, d_a);
+    });
+  }
+
+ private:
+  template <class F>
+  static void for_blocks(const Shape& s, int64_t states, F&& f) {
+    const int64_t blocks = (s[2] + kColumns - 1) / kColumns, work = s[1] * std::min(kColumns, s[2]) * states;
+    parallel_for(s[0] * blocks, 1 + kWorth / (work + 1), [&](int64_t first, int64_t last) {
+      for (int64_t item = first; item < last; ++item) {
+        const int64_t from = item % blocks * kColumns;
+        f(item / blocks, from, std::min(kColumns, s[2] - from));
+      }
+    });
+  }
+  template <class T>
+  static View<T> checkpoints_of(const Tensor& t, int64_t b, int64_t from, int64_t n) {
+    return t.view<T>().part(b * t.dim(1), t.dim(1)).columns(from, n);
+  }
+  template <class T, class Pass>
+  static SelectiveScan<T> pass_of(const Pass& c, const Tensor& rate, const DocumentStarts& starts,
+                                  const Tensor& scratch, int64_t b, int64_t from, int64_t n) {
+    const int64_t tokens = c.in(kX).dim(1), states = c.in(kB).cols();
+    SelectiveScan<T> pass{};
+    pass.x = part_or_null<T>(c.in(kX), b, tokens, from, n);
+    pass.delta = part_or_null<T>(c.in(kDelta), b, tokens, from, n);
+    pass.b = part_or_null<T>(c.in(kB), b, tokens, 0, states);
+    pass.c = part_or_null<T>(c.in(kC), b, tokens, 0, states);
+    pass.rate = part_or_null<T>(rate, 0, states, from, n);
+    pass.skip = row_or_null<T>(c.in(kSkip), 0, from);
+    pass.starts = starts.row(b);
+    pass.h0 = part_or_null<T>(c.in(kState0), b, states, from, n);
+    pass.scratch = scratch.data<T>();
+    return pass;
+  }
+  // d a_log = rate * d rate, with states inside again.
+  template <class T>
+  static void rate_to_log(const Tensor& parts, const Tensor& rate, const Sink& d_a) {
+    const int64_t states = rate.dim(0), columns = rate.dim(1);
+    const Tensor sum = Tensor::empty(rate.shape(), rate.dtype()),
+                 turned = Tensor::empty({columns, states}, rate.dtype());
+    add_parts<T>(parts, parts.dim(0), sum.view<T>(), false);
+    kernels<T>().multiply(T(1), sum.view<T>(), rate.view<T>(), sum.view<T>(), false);
+    kernels<T>().transpose(sum.view<T>(), turned.view<T>());
+    kernels<T>().scale(T(1), turned.view<T>(), d_a.into.view<T>(), d_a.accumulate);
+  }
+};
+
+}  // namespace
+
+SelectiveScanResult selective_scan(const SelectiveScanInputs& in) {
+  auto out = run_many(std::make_unique<SelectiveScanOp>(),
+                      {in.x, in.delta, in.a_log, in.b, in.c, in.skip, in.state0, in.segments});
+  return {std::move(out[0]), std::move(out[1])};
+}
+
+}  // namespace effllm

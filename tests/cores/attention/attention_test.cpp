@@ -1,0 +1,226 @@
+#include "cores/attention/attention.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "autodiff/meter.h"
+#include "kernels/parallel.h"
+#include "cores/attention/reference_attention.h"
+#include "support/tensors.h"
+
+namespace effllm {
+namespace {
+
+Tensor integers(const Shape& s, std::initializer_list<int64_t> values) {
+  Tensor t = Tensor::dense(s, DType::i64);
+  std::copy(values.begin(), values.end(), t.data<int64_t>());
+  return t;
+}
+
+struct Setting {
+  const char* name;
+  AttentionOptions options;
+  AttentionPlaces places{};
+};
+
+// For B = 2, T = 6, S = 9.
+std::vector<Setting> settings() {
+  const Tensor offsets = integers({2}, {3, 1}), gaps = integers({2}, {0, 7});
+  const Tensor segments = integers({2, 6}, {0, 0, 1, 1, 1, 2, 1, 1, 1, 2, 2, 2});
+  return {
+      {"MHA", {.heads = 4, .kv_heads = 4}},
+      {"GQA", {.heads = 4, .kv_heads = 2, .chunk = 4}},
+      {"MQA, ALiBi", {.heads = 4, .kv_heads = 1, .alibi = true}},
+      {"window, sinks", {.heads = 4, .kv_heads = 2, .window = 3, .sinks = 1}},
+      {"places",
+       {.heads = 4, .kv_heads = 2, .scale = 0.7, .window = 4, .sinks = 1, .alibi = true},
+       {offsets, gaps, {}}},
+      {"documents", {.heads = 4, .kv_heads = 2}, {offsets, {}, segments}},
+      {"bidirectional documents", {.heads = 4, .kv_heads = 2, .causal = false}, {offsets, {}, segments}},
+      {"bidirectional", {.heads = 4, .kv_heads = 4, .causal = false, .window = 3}, {offsets, {}, {}}},
+      {"dropout",
+       {.heads = 4, .kv_heads = 2, .dropout = 0.4, .drop_key = {5, 6}, .first_sample = 9},
+       {offsets, {}, {}}},
+  };
+}
+
+struct Inputs {
+  Tensor q, k, v;
+  Inputs(const AttentionOptions& o, int64_t t, int64_t s, DType type = DType::f64, int64_t b = 2, int64_t dk = 3,
+         int64_t dv = 5)
+      : q(test::random({b, t, o.heads * dk}, 1, type)),
+        k(test::random({b, s, o.kv_heads * dk}, 2, type)),
+        v(test::random({b, s, o.kv_heads * dv}, 3, type)) {}
+};
+
+}  // namespace
+
+TEST_CASE("attention: gradients of q, k and v in every setting") {
+  test::Poison poison;
+  for (const Setting& s : settings()) {
+    CAPTURE(s.name);
+    const Inputs x(s.options, 6, 9);
+    const auto f = [&](const std::vector<Tensor>& in) {
+      return std::vector<Tensor>{attention(in[0], in[1], in[2], s.options, s.places)};
+    };
+    CHECK(test::gradient_error(f, {x.q, x.k, x.v}) < 1e-7);
+  }
+}
+
+TEST_CASE("attention: gradients add up where an input is used twice") {
+  const AttentionOptions o{.heads = 2, .kv_heads = 1};
+  const auto f = [&](const std::vector<Tensor>& in) {
+    return std::vector<Tensor>{attention(in[0], in[1], in[1], o),
+                               attention(in[0], in[1], in[1], {.heads = 2, .alibi = true})};
+  };
+  CHECK(test::gradient_error(f, {test::random({1, 4, 8}, 1), test::random({1, 4, 4}, 2)}) < 1e-7);
+}
+
+TEST_CASE("attention: the reference's values in f64 and nearly so in f32") {
+  test::Poison poison;
+  for (const Setting& s : settings()) {
+    CAPTURE(s.name);
+    const Inputs x(s.options, 6, 9);
+    const Tensor expected = reference_attention(x.q, x.k, x.v, s.options, s.places);
+    CHECK(test::max_diff(attention(x.q, x.k, x.v, s.options, s.places), expected) < 1e-13);
+    const Inputs y(s.options, 6, 9, DType::f32);
+    CHECK(test::max_diff(attention(y.q, y.k, y.v, s.options, s.places), expected) < 5e-6);
+  }
+}
+
+TEST_CASE("attention: packed documents give what each gives alone") {
+  for (const bool causal : {true, false}) {
+    const AttentionOptions o{.heads = 2, .kv_heads = 2, .causal = causal, .window = 5, .sinks = 2, .alibi = true};
+    const Inputs x(o, 13, 13, DType::f64, 1);
+    const Tensor packed =
+        attention(x.q, x.k, x.v, o, {{}, {}, integers({1, 13}, {0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 2})});
+    const int64_t borders[] = {0, 4, 5, 13};
+    for (int i = 0; i < 3; ++i) {
+      const auto part = [&](const Tensor& t) { return test::tokens(t, borders[i], borders[i + 1]); };
+      CHECK(test::max_diff(attention(part(x.q), part(x.k), part(x.v), o), part(packed)) < 1e-14);
+    }
+  }
+}
+
+TEST_CASE("attention: the first document of a call continues that of the keys before it") {
+  const AttentionOptions o{.heads = 2, .kv_heads = 1, .window = 6, .sinks = 1, .dropout = 0.3, .drop_key = {1, 2}};
+  const Inputs x(o, 12, 12, DType::f64, 1);
+  const Tensor whole = attention(x.q, x.k, x.v, o, {{}, {}, integers({1, 12}, {0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1})});
+  const Tensor late = attention(test::tokens(x.q, 5, 12), x.k, x.v, o,
+                                {integers({1}, {5}), {}, integers({1, 7}, {0, 0, 1, 1, 1, 1, 1})});
+  CHECK(test::max_diff(late, test::tokens(whole, 5, 12)) < 1e-14);
+}
+
+TEST_CASE("attention: keys after the tokens of the call are never seen") {
+  for (const bool causal : {true, false}) {
+    const AttentionOptions o{.heads = 2, .kv_heads = 2, .causal = causal};
+    const Inputs x(o, 3, 9);
+    const Tensor offsets = integers({2}, {2, 4});
+    const Tensor before = attention(x.q, x.k, x.v, o, {offsets, {}, {}});
+    for (int64_t b = 0; b < 2; ++b)
+      for (int64_t j = (b ? 4 : 2) + 3; j < 9; ++j)
+        for (int64_t c = 0; c < x.k.cols(); ++c) test::put(x.k, b * 9 + j, c, std::nan(""));
+    CHECK(test::same_bits(attention(x.q, x.k, x.v, o, {offsets, {}, {}}), before));
+  }
+}
+
+TEST_CASE("attention: changing the future leaves the past bit-identical") {
+  for (const DType type : {DType::f32, DType::f64})
+    for (const int64_t window : {0, 7}) {
+      const AttentionOptions o{.heads = 2, .kv_heads = 1, .window = window, .sinks = 2};
+      const Inputs x(o, 70, 70, type, 1);
+      const Tensor before = attention(x.q, x.k, x.v, o);
+      for (int64_t t = 37; t < 70; ++t)
+        for (const Tensor& y : {x.q, x.k, x.v})
+          for (int64_t c = 0; c < y.cols(); ++c) test::put(y, t, c, -1000 * test::at(y, t, c));
+      const Tensor after = attention(x.q, x.k, x.v, o);
+      CHECK(test::same_bits(test::tokens(before, 0, 37), test::tokens(after, 0, 37)));
+      CHECK_FALSE(test::same_bits(before, after));
+    }
+}
+
+TEST_CASE("attention: forward and gradients have the same bits for any number of threads") {
+  const AttentionOptions o{.heads = 4, .kv_heads = 2, .dropout = 0.1, .drop_key = {3, 4}};
+  const Inputs x(o, 50, 50, DType::f32, 2, 16, 8);
+  const int before = threads();
+  std::vector<Tensor> first;
+  for (const int n : {1, 2, 3}) {
+    set_threads(n);
+    Tape tape;
+    std::vector<Tensor> result;
+    {
+      const Tape::Recording recording(tape);
+      const Tensor q = tape.leaf(x.q), k = tape.leaf(x.k), v = tape.leaf(x.v);
+      const Tensor y = attention(q, k, v, o);
+      tape.backward(y, test::random(y.shape(), 7, DType::f32));
+      result = {y, tape.grad(q), tape.grad(k), tape.grad(v)};
+    }
+    if (n == 1) first = result;
+    for (size_t i = 0; i < result.size(); ++i) CHECK(test::same_bits(result[i], first[i]));
+  }
+  set_threads(before);
+}
+
+TEST_CASE("attention: chunks change nothing but rounding") {
+  AttentionOptions o{.heads = 2, .kv_heads = 2};
+  const Inputs x(o, 80, 80);
+  const Tensor y = attention(x.q, x.k, x.v, o);
+  for (const int64_t chunk : {1, 4, 17, 500}) {
+    o.chunk = chunk;
+    CHECK(test::max_diff(attention(x.q, x.k, x.v, o), y) < 1e-13);
+  }
+}
+
+TEST_CASE("attention: dropout keeps 1 - p of the probabilities and depends on the sample's own number") {
+  AttentionOptions o{.heads = 1, .kv_heads = 1, .causal = false, .dropout = 0.25, .drop_key = {8, 9}};
+  const Tensor zero = Tensor::zeros({2, 64, 4}, DType::f64), one = Tensor::full({2, 64, 1}, DType::f64, 1);
+  const Tensor y = attention(zero, zero, one, o);
+  double mean = 0;
+  for (int64_t r = 0; r < 128; ++r) mean += test::at(y, r, 0) / 128;
+  CHECK(mean == doctest::Approx(1).epsilon(0.03));
+  o.first_sample = 1;
+  const Tensor next = attention(zero, zero, one, o);
+  CHECK(test::same_bits(next.row_range(0, {1, 64, 1}), y.row_range(64, {1, 64, 1})));
+}
+
+TEST_CASE("attention: costs are four and ten widths for each visible pair") {
+  const AttentionOptions causal{.heads = 2, .kv_heads = 1}, window{.heads = 2, .kv_heads = 1, .window = 3, .sinks = 1};
+  CHECK(attention_pairs(5, 5, causal) == 15);
+  CHECK(attention_pairs(2, 5, causal) == 4 + 5);
+  CHECK(attention_pairs(6, 6, window) == 1 + 2 + 3 + 4 + 4 + 4);
+  CHECK(attention_pairs(5, 5, {.causal = false}) == 25);
+  CHECK(attention_pairs(5, 5, {.causal = false, .window = 2, .sinks = 1}) == 2 + 3 + 4 + 4 + 3);
+  CHECK(attention_pairs(4, 4, {.causal = false, .window = 1, .sinks = 3}) == 3 + 3 + 3 + 4);
+  const MetaMode meta;
+  Meter meter;
+  const Tensor x = Tensor::empty({3, 5, 8}, DType::f32), kv = Tensor::empty({3, 5, 4}, DType::f32);
+  attention(x, kv, kv, causal);
+  CHECK(meter.total.forward_flops == 4.0 * 4 * 15 * 2 * 3);
+  CHECK(meter.total.backward_flops == 10.0 * 4 * 15 * 2 * 3);
+}
+
+TEST_CASE("attention: slopes of ALiBi, also for heads that are no power of two") {
+  CHECK(alibi_slope(0, 8) == doctest::Approx(0.5));
+  CHECK(alibi_slope(7, 8) == doctest::Approx(1.0 / 256));
+  CHECK(alibi_slope(3, 6) == doctest::Approx(1.0 / 256));
+  CHECK(alibi_slope(4, 6) == doctest::Approx(0.5));
+  CHECK(alibi_slope(5, 6) == doctest::Approx(0.125));
+}
+
+TEST_CASE("attention: inputs that don't fit are refused") {
+  const AttentionOptions o{.heads = 4, .kv_heads = 2};
+  const Inputs x(o, 6, 9);
+  CHECK_THROWS_WITH_AS(attention(x.q, x.k, x.v, {.heads = 4, .kv_heads = 3}),
+                       "attention: 4 heads can't share 3 key-value heads", ShapeError);
+  CHECK_THROWS_AS(attention(x.q, x.q, x.v, o), ShapeError);
+  CHECK_THROWS_AS(attention(x.q, x.k, test::random({2, 8, 10}, 1), o), ShapeError);
+  CHECK_THROWS_AS(attention(x.k, x.q, x.q, {.heads = 2, .kv_heads = 2}), ShapeError);
+  CHECK_THROWS_AS(attention(x.q, x.k, test::to_dtype(x.v, DType::f32), o), ShapeError);
+  CHECK_THROWS_AS(attention(x.q, x.k, x.v, {.heads = 4, .kv_heads = 2, .dropout = 1}), ShapeError);
+  CHECK_THROWS_AS(attention(x.q, x.k, x.v, o, {integers({2}, {0, 4}), {}, {}}), ShapeError);
+  CHECK_THROWS_AS(attention(x.q, x.k, x.v, o, {integers({1}, {0}), {}, {}}), ShapeError);
+  CHECK_THROWS_AS(attention(x.q, x.k, x.v, o, {{}, {}, integers({2, 1}, {0, 0})}), ShapeError);
+}
+
+}  // namespace effllm

@@ -1,0 +1,239 @@
+#include <doctest/doctest.h>
+
+#include "kernels/parallel.h"
+#include "nn/tail.h"
+#include "ops/splice.h"
+#include "cores/attention/reference_groups.h"
+#include "cores/attention/token_groups.h"
+#include "support/tensors.h"
+
+using namespace effllm;
+using test::max_diff;
+using test::put;
+using test::random;
+using test::same_bits;
+using test::tokens;
+
+namespace {
+
+constexpr int64_t kTokens = 13;
+
+Tensor integers(const Shape& s, const std::vector<int64_t>& values) {
+  const Tensor t = Tensor::dense(s, DType::i64);
+  std::copy(values.begin(), values.end(), t.data<int64_t>());
+  return t;
+}
+// Documents of 5, 1 and 7 tokens; of 9 and 4.
+Tensor documents() {
+  return integers({2, kTokens}, {0, 0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1});
+}
+
+struct Inputs {
+  Tensor q, k, v;
+  explicit Inputs(int64_t n = kTokens, int64_t heads = 1, DType t = DType::f64)
+      : q(random({2, n, heads * 3}, 1, t)), k(random({2, n, heads * 3}, 2, t)), v(random({2, n, heads * 5}, 3, t)) {}
+};
+
+// The cache of a call that begins at token `from` of a document.
+GroupCache cache_at(const Inputs& x, int64_t from, int64_t group) {
+  const int64_t n = from % group;
+  const auto rows = [&](const Tensor& all) {
+    const Tensor field = Tensor::zeros({2, group - 1, all.cols()}, DType::f64);
+    for (int64_t b = 0; b < 2; ++b)
+      for (int64_t r = 0; r < n; ++r)
+        for (int64_t c = 0; c < all.cols(); ++c)
+          put(field, b * (group - 1) + r, c, test::at(all, b * kTokens + from - n + r, c));
+    return field;
+  };
+  return {rows(x.k), rows(x.v), integers({2}, {n, n})};
+}
+
+const ScoreAttentionOptions kBiased{.group = 4, .score = Pointwise::laplace, .bias_at = {0, 1, 1, 2}, .bias_scale = 2};
+
+// f(from, to): row range of the batch's first sequence as one sequence.
+Tensor alone(const Tensor& x, int64_t b, int64_t from, int64_t to) {
+  return x.row_range(b * x.dim(1) + from, {1, to - from, x.cols()}).clone();
+}
+
+}  // namespace
+
+TEST_CASE("score_attention: relu^2, laplace and sigmoid scores with a bias, by definition") {
+  const test::Poison poison;
+  const Inputs x;
+  const Tensor bias = random({3}, 4);
+  for (Pointwise score : {Pointwise::relu2, Pointwise::laplace, Pointwise::sigmoid})
+    for (int64_t group : {1, 2, 4, 5, 13, 20})
+      for (int64_t chunk : {0, 1, 3}) {
+        ScoreAttentionOptions o{.group = group, .score = score, .chunk = chunk};
+        CHECK(max_diff(score_attention(x.q, x.k, x.v, {}, o), reference_score_attention(x.q, x.k, x.v, {}, o)) < 1e-12);
+        o.bias_scale = 1.5;
+        for (int64_t d = 0; d < group; ++d) o.bias_at.push_back(static_cast<int32_t>(d % 3));
+        CHECK(max_diff(score_attention(x.q, x.k, x.v, bias, o), reference_score_attention(x.q, x.k, x.v, bias, o)) <
+              1e-12);
+      }
+  // Heads are apart.
+  const Inputs two(kTokens, 2);
+  ScoreAttentionOptions o = kBiased;
+  o.heads = 2;
+  const Tensor y = score_attention(two.q, two.k, two.v, bias, o);
+  for (int64_t h = 0; h < 2; ++h)
+    CHECK(max_diff(y.columns(h * 5, 5),
+                   reference_score_attention(two.q.columns(h * 3, 3).clone(), two.k.columns(h * 3, 3).clone(),
+                                             two.v.columns(h * 5, 5).clone(), bias, kBiased)) < 1e-12);
+}
+
+TEST_CASE("group_memory: a token reads the groups before its own, by definition") {
+  const test::Poison poison;
+  const Inputs x;
+  for (int64_t group : {1, 2, 4, 5, 13, 20}) {
+    const GroupMemoryResult r = group_memory(x.q, x.k, x.v, 1, group);
+    CHECK(max_diff(r.o, reference_group_memory(x.q, x.k, x.v, group)) < 1e-12);
+  }
+  const Inputs two(kTokens, 2);
+  const Tensor y = group_memory(two.q, two.k, two.v, 2, 4).o;
+  for (int64_t h = 0; h < 2; ++h)
+    CHECK(max_diff(y.columns(h * 5, 5),
+                   reference_group_memory(two.q.columns(h * 3, 3).clone(), two.k.columns(h * 3, 3).clone(),
+                                          two.v.columns(h * 5, 5).clone(), 4)) < 1e-12);
+}
+
+TEST_CASE("groups: any split equals the whole, with the tokens of the unfinished group kept") {
+  const test::Poison poison;
+  const Inputs x;
+  const Tensor bias = random({3}, 4), local = score_attention(x.q, x.k, x.v, bias, kBiased);
+  const GroupMemoryResult far = group_memory(x.q, x.k, x.v, 1, 4);
+  for (int64_t cut = 1; cut < kTokens; ++cut) {
+    const auto part = [&](const Tensor& t, bool late) { return late ? tokens(t, cut, kTokens) : tokens(t, 0, cut); };
+    const GroupCache cache = cache_at(x, cut, 4);
+    const GroupMemoryResult first = group_memory(part(x.q, false), part(x.k, false), part(x.v, false), 1, 4);
+    const GroupMemoryResult second =
+        group_memory(part(x.q, true), part(x.k, true), part(x.v, true), 1, 4, first.state, cache);
+    CHECK(max_diff(second.o, part(far.o, true)) < 1e-12);
+    CHECK(max_diff(second.state, far.state) < 1e-12);
+    CHECK(max_diff(score_attention(part(x.q, true), part(x.k, true), part(x.v, true), bias, kBiased, cache),
+                   part(local, true)) < 1e-12);
+  }
+}
+
+TEST_CASE("groups: documents count their groups from their own start") {
+  const test::Poison poison;
+  const Inputs x;
+  const Tensor bias = random({3}, 4), segments = documents();
+  const Tensor local = score_attention(x.q, x.k, x.v, bias, kBiased, {}, segments);
+  const GroupMemoryResult far = group_memory(x.q, x.k, x.v, 1, 4, {}, {}, segments);
+  const std::vector<std::vector<int64_t>> borders = {{0, 5, 6, 13}, {0, 9, 13}};
+  for (int64_t b = 0; b < 2; ++b)
+    for (size_t i = 0; i + 1 < borders[static_cast<size_t>(b)].size(); ++i) {
+      const int64_t from = borders[static_cast<size_t>(b)][i], to = borders[static_cast<size_t>(b)][i + 1];
+      const Tensor q = alone(x.q, b, from, to), k = alone(x.k, b, from, to), v = alone(x.v, b, from, to);
+      CHECK(max_diff(alone(local, b, from, to), reference_score_attention(q, k, v, bias, kBiased)) < 1e-12);
+      CHECK(max_diff(alone(far.o, b, from, to), reference_group_memory(q, k, v, 4)) < 1e-12);
+    }
+}
+
+TEST_CASE("groups: gradients of everything, through the state and the cache") {
+  const test::Poison poison;
+  const Inputs x(7);
+  const Tensor state = random({2, 1, 3, 5}, 5), ck = random({2, 3, 3}, 6), cv = random({2, 3, 5}, 7),
+               bias = random({3}, 8);
+  const Tensor segments = integers({2, 7}, {0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0});
+  for (const Tensor& s : {Tensor(), segments})
+    for (const auto& counts : {std::vector<int64_t>{0, 3}, std::vector<int64_t>{2, 1}}) {
+      const Tensor before = integers({2}, counts);
+      const auto far = [&](const std::vector<Tensor>& in) {
+        const GroupMemoryResult r = group_memory(in[0], in[1], in[2], 1, 4, in[3], {in[4], in[5], before}, s);
+        return std::vector{r.o, r.state};
+      };
+      CHECK(test::gradient_error(far, {x.q, x.k, x.v, state, ck, cv}) < 1e-7);
+      const auto after = [&](const std::vector<Tensor>& in) { return std::vector{far(in)[1]}; };
+      CHECK(test::gradient_error(after, {x.q, x.k, x.v, state, ck, cv}) < 1e-7);
+      const auto local = [&](const std::vector<Tensor>& in) {
+        return std::vector{score_attention(in[0], in[1], in[2], in[3], kBiased, {in[4], in[5], before}, s)};
+      };
+      CHECK(test::gradient_error(local, {x.q, x.k, x.v, bias, ck, cv}) < 1e-7);
+    }
+  const auto fresh = [&](const std::vector<Tensor>& in) {
+    const GroupMemoryResult r = group_memory(in[0], in[1], in[2], 1, 3);
+    return std::vector{r.o, r.state, score_attention(in[0], in[1], in[2], in[3], {.group = 3})};
+  };
+  CHECK(test::gradient_error(fresh, {x.q, x.k, x.v, bias}) < 1e-7);
+  // Where nothing ends, the state is handed on as it is, and so is its gradient.
+  const auto brief = [&](const std::vector<Tensor>& in) {
+    const GroupMemoryResult r = group_memory(in[0], in[1], in[2], 1, 9, in[3],
+                                             {random({2, 8, 3}, 1), random({2, 8, 5}, 2), integers({2}, {0, 1})});
+    return std::vector{r.o, r.state};
+  };
+  CHECK(test::gradient_error(brief, {x.q, x.k, x.v, state}) < 1e-7);
+}
+
+TEST_CASE("groups: the same bits for any number of threads, f32 near f64") {
+  const Inputs x(200, 1, DType::f32);
+  const auto run_with = [&](int n) {
+    set_threads(n);
+    Tape tape;
+    const Tape::Recording recording(tape);
+    const Tensor q = tape.leaf(x.q), k = tape.leaf(x.k), v = tape.leaf(x.v);
+    const Tensor a = score_attention(q, k, v, {}, {.group = 70}), b = group_memory(q, k, v, 1, 70).o;
+    const Tape::Seed seeds[] = {{a, x.v}, {b, x.v}};
+    tape.backward(seeds);
+    return std::vector{a, b, tape.grad(q), tape.grad(k), tape.grad(v)};
+  };
+  const int before = threads();
+  const auto one = run_with(1);
+  for (int n : {2, 3}) {
+    const auto more = run_with(n);
+    for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(one[i], more[i]));
+  }
+  set_threads(before);
+  const auto wide = [](const Tensor& t) { return test::to_dtype(t, DType::f64); };
+  const Tensor local = reference_score_attention(wide(x.q), wide(x.k), wide(x.v), {}, {.group = 70}),
+               far = reference_group_memory(wide(x.q), wide(x.k), wide(x.v), 70);
+  CHECK(max_diff(wide(one[0]), local) < 1e-5 * (1 + test::max_abs(local)));
+  CHECK(max_diff(wide(one[1]), far) < 1e-5 * (1 + test::max_abs(far)));
+}
+
+TEST_CASE("groups: shapes that don't fit are refused") {
+  const Inputs x(7);
+  CHECK_THROWS_WITH_AS(score_attention(x.q, x.v, x.v, {}, {.group = 4}), doctest::Contains("q[2, 7, 3]"), ShapeError);
+  CHECK_THROWS_WITH_AS(score_attention(x.q, x.k, x.v, random({3}, 1), {.group = 4}), doctest::Contains("below 4"),
+                       ShapeError);
+  CHECK_THROWS_AS(group_memory(x.q, x.k, x.v, 1, 4, random({2, 1, 3, 4}, 1)), ShapeError);
+  CHECK_THROWS_WITH_AS(
+      group_memory(x.q, x.k, x.v, 1, 4, {}, {random({2, 3, 3}, 1), random({2, 3, 5}, 1), integers({2}, {0, 4})}),
+      doctest::Contains("4 tokens before the call"), ShapeError);
+}
+
+TEST_CASE("group_pieces: cuts a row at groups of its documents") {
+  const uint8_t starts[] = {0, 0, 0, 1, 0, 0, 0, 0, 1};
+  const auto pieces = group_pieces(starts, 9, 3, 1);
+  const std::vector<std::vector<int64_t>> want = {
+      {0, 2, 1, 0, 1}, {2, 3, 0, 0, 0}, {3, 6, 0, 1, 1}, {6, 8, 0, 0, 0}, {8, 9, 0, 1, 0}};
+  REQUIRE(pieces.size() == want.size());
+  for (size_t i = 0; i < want.size(); ++i)
+    CHECK(std::vector<int64_t>{pieces[i].from, pieces[i].to, pieces[i].before, pieces[i].fresh, pieces[i].complete} ==
+          want[i]);
+}
+
+TEST_CASE("keep_tail: the last rows of what was kept and what is new, in place or recorded") {
+  for (int64_t had : {0, 2, 5})
+    for (int64_t fresh : {1, 3, 7})
+      for (int64_t want = 0; want <= std::min<int64_t>(5, had + fresh); ++want) {
+        const Tensor field = random({2, 5, 3}, 1), x = random({2, fresh, 3}, 2);
+        const Counts before(2, had), after(2, want);
+        Tape tape;
+        Tensor recorded;
+        {
+          const Tape::Recording recording(tape);
+          recorded = keep_tail(tape.leaf(field), tape.leaf(x), before, after);
+        }
+        const Tensor kept = keep_tail(field.clone(), x, before, after);
+        for (int64_t b = 0; b < 2; ++b)
+          for (int64_t r = 0; r < want; ++r) {
+            const int64_t from = had + fresh - want + r;
+            const double expected =
+                from < had ? test::at(field, b * 5 + from, 1) : test::at(x, b * fresh + from - had, 1);
+            CHECK(test::at(kept, b * 5 + r, 1) == expected);
+            CHECK(test::at(recorded, b * 5 + r, 1) == expected);
+          }
+      }
+}

@@ -1,0 +1,186 @@
+#include "cores/cell/cell.h"
+
+#include <doctest/doctest.h>
+
+#include "kernels/rows.h"
+#include "ops/op_checks.h"
+#include "cores/cell/reference_cell.h"
+#include "support/tensors.h"
+
+using namespace effllm;
+using test::max_diff;
+using test::random;
+using test::same_bits;
+using test::tokens;
+
+namespace {
+
+using Inputs = std::vector<Tensor>;  // of the op, without segments; then the results
+
+Inputs lstm(const Inputs& x, const Tensor& segments = {}) {
+  const LstmResult r = lstm_cell(x[0], x[1], x[2], x[3], segments);
+  return {r.h, r.last_h, r.last_c};
+}
+Inputs gru(const Inputs& x, const Tensor& segments = {}) {
+  const GruResult r = gru_cell(x[0], x[1], x[2], x[3], segments);
+  return {r.h, r.last};
+}
+Inputs slow_lstm(const Inputs& x, const Tensor& segments = {}) {
+  const LstmResult r = reference_lstm(x[0], x[1], x[2], x[3], segments);
+  return {r.h, r.last_h, r.last_c};
+}
+Inputs slow_gru(const Inputs& x, const Tensor& segments = {}) {
+  const GruResult r = reference_gru(x[0], x[1], x[2], x[3], segments);
+  return {r.h, r.last};
+}
+
+struct Cell {
+  const char* name;
+  Inputs (*fast)(const Inputs&, const Tensor&);
+  Inputs (*slow)(const Inputs&, const Tensor&);
+  int64_t gates;
+  bool bias;  // input 2 is a bias, and one state follows; otherwise two states
+};
+constexpr Cell kCells[] = {{"lstm", lstm, slow_lstm, 4, false}, {"gru", gru, slow_gru, 3, true}};
+
+Inputs inputs(const Cell& cell, int64_t batch, int64_t tokens, int64_t width, bool states = true, double scale = 1) {
+  Inputs x = {random({batch, tokens, cell.gates * width}, 1, DType::f64, scale),
+              random({cell.gates * width, width}, 2, DType::f64, scale / std::sqrt(static_cast<double>(width))),
+              cell.bias ? random({width}, 3) : random({batch, width}, 3), random({batch, width}, 4)};
+  if (!states) x[3] = Tensor();
+  if (!states && !cell.bias) x[2] = Tensor();
+  return x;
+}
+// The same with other rows of the sequence and the state that `results` ended with.
+Inputs continued(const Cell& cell, const Inputs& x, const Tensor& rows, const Inputs& results) {
+  return cell.bias ? Inputs{rows, x[1], x[2], results[1]} : Inputs{rows, x[1], results[1], results[2]};
+}
+
+// The first row goes on with a document and has more, the second begins with a start.
+Tensor documents(int64_t tokens) {
+  const Tensor t = Tensor::dense({2, tokens}, DType::i64);
+  for (int64_t i = 0; i < tokens; ++i) {
+    t.data<int64_t>()[i] = i < 3 ? 0 : i < 4 ? 1 : 2;
+    t.data<int64_t>()[tokens + i] = i < tokens - 1 ? 1 : 2;
+  }
+  return t;
+}
+
+}  // namespace
+
+TEST_CASE("cells: the reference loop at odd sizes, with states and without") {
+  const test::Poison poison;
+  for (const Cell& cell : kCells)
+    for (const auto& [batch, length, width] :
+         {std::array<int64_t, 3>{1, 1, 1}, {2, 13, 5}, {1, 9, 16}, {3, 8, 17}, {9, 7, 33}, {15, 11, 31}, {35, 8, 3}})
+      for (bool states : {true, false}) {
+        CAPTURE(cell.name);
+        CAPTURE(width);
+        const Inputs x = inputs(cell, batch, length, width, states), fast = cell.fast(x, {}), slow = cell.slow(x, {});
+        for (size_t i = 0; i < slow.size(); ++i) CHECK(max_diff(fast[i], slow[i]) < 1e-12);
+      }
+  const Inputs x = inputs(kCells[0], 2, 9, 140);  // two blocks of k and an edge of columns
+  CHECK(max_diff(lstm(x)[0], slow_lstm(x)[0]) < 1e-12);
+}
+
+TEST_CASE("cells: the whole, any split and single steps are one thing") {
+  for (const Cell& cell : kCells) {
+    CAPTURE(cell.name);
+    const Inputs x = inputs(cell, 3, 19, 6), whole = cell.fast(x, {});
+    for (int64_t cut = 1; cut < 19; ++cut) {
+      Inputs head = x;
+      head[0] = tokens(x[0], 0, cut);
+      const Inputs first = cell.fast(head, {}),
+                   second = cell.fast(continued(cell, x, tokens(x[0], cut, 19), first), {});
+      CHECK(max_diff(first[0], tokens(whole[0], 0, cut)) < 1e-12);
+      CHECK(max_diff(second[0], tokens(whole[0], cut, 19)) < 1e-12);
+      for (size_t i = 1; i < whole.size(); ++i) CHECK(max_diff(second[i], whole[i]) < 1e-12);
+    }
+    Inputs now = x;
+    now[0] = tokens(x[0], 0, 1);
+    for (int64_t t = 0; t < 19; ++t) {
+      const Inputs y = cell.fast(now, {});
+      CHECK(max_diff(y[0], tokens(whole[0], t, t + 1)) < 1e-12);
+      if (t + 1 < 19) now = continued(cell, x, tokens(x[0], t + 1, t + 2), y);
+    }
+  }
+}
+
+TEST_CASE("cells: the full Jacobian, with documents and without") {
+  for (const Cell& cell : kCells)
+    for (const int64_t length : {5, 9})  // products with the weight as it is, and laid out
+      for (const Tensor& segments : {Tensor(), documents(length)}) {
+        CAPTURE(cell.name);
+        const auto all = [&](const Inputs& x) { return cell.fast(x, segments); };
+        test::expect_sound(all, inputs(cell, 2, length, 3));
+        CHECK(test::gradient_error(all, inputs(cell, 2, length, 3, false)) < 1e-7);
+        const auto last = [&](const Inputs& x) { return Inputs{cell.fast(x, segments)[1]}; };
+        CHECK(test::gradient_error(last, inputs(cell, 2, length, 3)) < 1e-7);
+      }
+  const auto one_state = [](const Inputs& x) { return lstm({x[0], x[1], x[2], x[2]}); };
+  CHECK(test::gradient_error(one_state, {random({2, 4, 12}, 1), random({12, 3}, 2), random({2, 3}, 3)}) < 1e-7);
+}
+
+TEST_CASE("cells: packed documents are each alone") {
+  for (const Cell& cell : kCells) {
+    CAPTURE(cell.name);
+    const Tensor segments = documents(13);
+    const Inputs x = inputs(cell, 2, 13, 6), packed = cell.fast(x, segments), slow = cell.slow(x, segments);
+    for (size_t i = 0; i < slow.size(); ++i) CHECK(max_diff(packed[i], slow[i]) < 1e-12);
+    Inputs alone = inputs(cell, 2, 13, 6, false);
+    alone[0] = tokens(x[0], 4, 13);  // the last document of the first row
+    CHECK(max_diff(tokens(packed[0], 4, 13).row_range(0, {1, 9, 6}), cell.fast(alone, {})[0].row_range(0, {1, 9, 6})) <
+          1e-12);
+    Inputs other = x;  // a state that no document goes on from changes nothing
+    other[3] = random({2, 6}, 77);
+    CHECK(same_bits(cell.fast(other, segments)[0].row_range(13, {1, 13, 6}), packed[0].row_range(13, {1, 13, 6})));
+  }
+}
+
+TEST_CASE("cells: a sequence has the same bits whatever is beside it and after it, for any number of threads") {
+  for (const Cell& cell : kCells) {
+    CAPTURE(cell.name);
+    const Inputs x = test::inputs_as(inputs(cell, 37, 12, 21, false), DType::f32), all = cell.fast(x, {});
+    for (int64_t b : {0, 13, 36}) {
+      Inputs one = x;
+      one[0] = x[0].row_range(b * 12, {1, 12, x[0].cols()}).clone();
+      CHECK(same_bits(cell.fast(one, {})[0], all[0].row_range(b * 12, {1, 12, 21}).clone()));
+    }
+    test::expect_same_bits_on_threads([&](const Inputs& y) { return cell.fast(y, {}); }, inputs(cell, 7, 40, 70));
+    test::expect_same_bits_on_threads([&](const Inputs& y) { return cell.fast(y, {}); }, inputs(cell, 3, 2, 70));
+  }
+}
+
+TEST_CASE("cells: gates that are shut or open, and every instruction set in f32") {
+  for (const Cell& cell : kCells)
+    for (double scale : {1.0, 300.0}) {
+      CAPTURE(cell.name);
+      const Inputs x = inputs(cell, 3, 10, 18, true, scale), near = test::inputs_as(x, DType::f32);
+      const Inputs exact = cell.slow(test::inputs_as(near, DType::f64), {});
+      test::for_each_isa([&] {
+        const Inputs y = cell.fast(near, {});
+        if (scale == 1.0)
+          for (size_t i = 0; i < y.size(); ++i) CHECK(max_diff(test::to_dtype(y[i], DType::f64), exact[i]) < 1e-5);
+        const Inputs g = test::outputs_and_gradients([&](const Inputs& z) { return cell.fast(z, {}); }, near);
+        for (const Tensor& t : g) CHECK(test::max_abs(t) < 1e6);
+      });
+    }
+}
+
+TEST_CASE("cells: refuse shapes that don't fit, and cost nothing to ask on shapes alone") {
+  const Tensor gates = random({2, 3, 8}, 1), weight = random({8, 2}, 1), state = random({2, 2}, 1);
+  CHECK_THROWS_WITH_AS(lstm_cell(gates, random({8, 3}, 1)), doctest::Contains("recurrent[8, 3] for gates[2, 3, 8]"),
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(lstm_cell(gates, weight, state), doctest::Contains("come together"), ShapeError);
+  CHECK_THROWS_AS(lstm_cell(random({2, 3, 7}, 1), weight), ShapeError);
+  CHECK_THROWS_AS(lstm_cell(gates, weight, state, random({2, 3}, 1)), ShapeError);
+  CHECK_THROWS_AS(lstm_cell(gates, test::to_dtype(weight, DType::f32)), ShapeError);
+  CHECK_THROWS_AS(lstm_cell(gates, weight, {}, {}, random({2, 3}, 1)), ShapeError);
+  const Tensor in = random({2, 3, 6}, 1), square = random({6, 2}, 1), bias = random({2}, 1);
+  CHECK_THROWS_WITH_AS(gru_cell(in, square, random({3}, 1)), doctest::Contains("bias[3] for in[2, 3, 6]"), ShapeError);
+  CHECK_THROWS_AS(gru_cell(in, weight, bias), ShapeError);
+  CHECK_THROWS_AS(gru_cell(in, square, bias, random({1, 2}, 1)), ShapeError);
+  const MetaMode meta;
+  const Tensor shape = Tensor::empty({2, 3, 8}, DType::f32), r = Tensor::empty({8, 2}, DType::f32);
+  CHECK(lstm_cell(shape, r).last_c.shape() == Shape{2, 2});
+}

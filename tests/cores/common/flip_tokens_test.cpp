@@ -1,0 +1,42 @@
+#include "cores/common/flip_tokens.h"
+
+#include <doctest/doctest.h>
+
+#include "ops/op_checks.h"
+
+using namespace effllm;
+using test::at;
+using test::random;
+
+namespace {
+
+const test::Function kFlip = [](const std::vector<Tensor>& x) { return std::vector{flip_tokens(x[0], x[1])}; };
+
+Tensor documents() {
+  const Tensor t = Tensor::dense({2, 6}, DType::i64);
+  const int64_t starts[] = {0, 0, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1};
+  std::copy(std::begin(starts), std::end(starts), t.data<int64_t>());
+  return t;
+}
+
+}  // namespace
+
+TEST_CASE("flip_tokens: reverses each document where it stands, and twice is once nothing") {
+  const Tensor x = random({2, 6, 70}, 1), whole = flip_tokens(x), parts = flip_tokens(x, documents());
+  const int64_t order[] = {1, 0, 4, 3, 2, 5};
+  for (int64_t t = 0; t < 6; ++t)
+    for (int64_t c = 0; c < 70; ++c) {
+      REQUIRE(at(whole, t, c) == at(x, 5 - t, c));
+      REQUIRE(at(parts, t, c) == at(x, order[t], c));
+      REQUIRE(at(parts, 6 + t, c) == at(x, 11 - t, c));
+    }
+  CHECK(test::same_bits(flip_tokens(parts, documents()), x));
+}
+
+TEST_CASE("flip_tokens: gradients, costs, threads, shapes") {
+  test::expect_sound(kFlip, {random({2, 6, 3}, 1), Tensor()});
+  test::expect_sound(kFlip, {random({2, 6, 3}, 1), documents()});
+  test::expect_same_bits_on_threads(kFlip, {random({5, 53, 7}, 1), Tensor()});
+  CHECK_THROWS_WITH_AS(flip_tokens(random({2, 6}, 1)), doctest::Contains("flip_tokens: [2, 6]"), ShapeError);
+  CHECK_THROWS_AS(flip_tokens(random({2, 5, 3}, 1), documents()), ShapeError);
+}

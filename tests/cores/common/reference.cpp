@@ -1,0 +1,89 @@
+#include "cores/common/reference.h"
+
+#include <cmath>
+
+namespace effllm {
+namespace {
+
+double at(const Tensor& t, int64_t row, int64_t col) {
+  return dispatch_float(t.dtype(), [&]<class T>() { return static_cast<double>(t.view<T>().row(row)[col]); });
+}
+double& set(const Tensor& t, int64_t row, int64_t col) { return t.view<double>().row(row)[col]; }
+
+// The document of token t of sequence b; what was before the row is document 0.
+int64_t document(const Tensor& segments, int64_t b, int64_t t) {
+  return segments.defined() && t >= 0 ? segments.view<int64_t>().row(b)[t] : 0;
+}
+
+}  // namespace
+
+ScanResult reference_scan(const Tensor& a, const Tensor& b, const Tensor& h0, const Tensor& segments) {
+  const int64_t batch = a.dim(0), tokens = a.dim(1), columns = a.cols();
+  const Tensor h = Tensor::empty(a.shape(), DType::f64), last = Tensor::empty({batch, columns}, DType::f64);
+  for (int64_t s = 0; s < batch; ++s)
+    for (int64_t c = 0; c < columns; ++c) {
+      double state = h0.defined() ? at(h0, s, c) : 0;
+      for (int64_t t = 0; t < tokens; ++t) {
+        const int64_t row = s * tokens + t;
+        if (document(segments, s, t) != document(segments, s, t - 1)) state = 0;
+        state = at(a, row, c) * state + at(b, row, c);
+        set(h, row, c) = state;
+      }
+      set(last, s, c) = state;
+    }
+  return {h, last};
+}
+
+GlaResult reference_gla(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& log_decay,
+                        const Tensor& state0, const Tensor& segments, const GlaOptions& options) {
+  const int64_t batch = q.dim(0), tokens = q.dim(1), heads = options.heads,
+                key_heads = options.key_heads > 0 ? options.key_heads : heads, dk = q.cols() / key_heads,
+                dv = v.cols() / heads;
+  const bool constant = log_decay.defined() && log_decay.shape().rank() == 1;
+  const Tensor o = Tensor::zeros(v.shape(), DType::f64), state = Tensor::dense({batch, heads, dk, dv}, DType::f64);
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t h = 0; h < heads; ++h)
+      for (int64_t i = 0; i < dk; ++i)
+        for (int64_t j = 0; j < dv; ++j) {
+          const int64_t s_row = (b * heads + h) * dk + i;
+          double s = state0.defined() ? at(state0, s_row, j) : 0;
+          for (int64_t t = 0; t < tokens; ++t) {
+            const int64_t row = b * tokens + t;
+            if (document(segments, b, t) != document(segments, b, t - 1)) s = 0;
+            double& y = set(o, row, h * dv + j);
+            const int64_t key = h / (heads / key_heads) * dk + i;
+            const double read = at(q, row, key);
+            if (options.exclusive) y += read * s;
+            if (options.decay == Decay::scalar) s *= std::exp(at(log_decay, constant ? 0 : row, h));
+            if (options.decay == Decay::key) s *= std::exp(at(log_decay, row, h * dk + i));
+            s += at(k, row, key) * at(v, row, h * dv + j);
+            if (!options.exclusive) y += read * s;
+          }
+          set(state, s_row, j) = s;
+        }
+  return {o, state};
+}
+
+ShortConvResult reference_short_conv(const Tensor& x, const Tensor& weight, const Tensor& history,
+                                     const Tensor& segments) {
+  const int64_t batch = x.dim(0), tokens = x.dim(1), columns = x.cols(), width = weight.dim(0);
+  const Tensor y = Tensor::zeros(x.shape(), DType::f64), after = Tensor::empty({batch, width - 1, columns}, DType::f64);
+  for (int64_t b = 0; b < batch; ++b) {
+    // The input of token s as token t sees it: nothing of other documents.
+    const auto seen = [&](int64_t s, int64_t t, int64_t c) {
+      if (document(segments, b, s) != document(segments, b, t)) return 0.0;
+      if (s >= 0) return at(x, b * tokens + s, c);
+      return history.defined() ? at(history, b * (width - 1) + width - 1 + s, c) : 0.0;
+    };
+    for (int64_t c = 0; c < columns; ++c) {
+      for (int64_t t = 0; t < tokens; ++t)
+        for (int64_t j = 0; j < width; ++j)
+          set(y, b * tokens + t, c) += at(weight, j, c) * seen(t - (width - 1) + j, t, c);
+      for (int64_t r = 0; r < width - 1; ++r)
+        set(after, b * (width - 1) + r, c) = seen(tokens - (width - 1) + r, tokens - 1, c);
+    }
+  }
+  return {y, after};
+}
+
+}  // namespace effllm

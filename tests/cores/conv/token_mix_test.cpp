@@ -1,0 +1,87 @@
+#include "cores/conv/token_mix.h"
+
+#include <doctest/doctest.h>
+
+#include "ops/op_checks.h"
+
+using namespace effllm;
+using test::at;
+using test::max_diff;
+using test::random;
+using test::tokens;
+
+namespace {
+
+Tensor documents() {
+  const int64_t numbers[] = {0, 0, 1, 1, 1, 1, 1, 2, 3, 3};
+  const Tensor t = Tensor::dense({2, 5}, DType::i64);
+  std::copy(std::begin(numbers), std::end(numbers), t.data<int64_t>());
+  return t;
+}
+
+// x, before, mix, m
+std::vector<Tensor> inputs(int64_t parts, int64_t columns, int64_t steps = 5) {
+  return {random({2, steps, columns}, 1), random({2, 1, columns}, 2), random({parts, columns}, 3),
+          random({2, steps, parts * columns}, 4)};
+}
+test::Function mixed(const Tensor& segments) {
+  return [=](const std::vector<Tensor>& x) {
+    const TokenMixResult r = token_mix(x[0], x[1], segments, x[2], x[3]);
+    return std::vector{r.y, r.last};
+  };
+}
+
+}  // namespace
+
+TEST_CASE("token_mix: the plain loop at several widths, with documents and without") {
+  const test::Poison poison;
+  for (const Tensor& segments : {Tensor(), documents()})
+    for (int64_t columns : {1, 7, 130, 257}) {
+      const auto in = inputs(3, columns);
+      const TokenMixResult got = token_mix(in[0], in[1], segments, in[2], in[3]);
+      for (int64_t b = 0; b < 2; ++b)
+        for (int64_t t = 0; t < 5; ++t)
+          for (int64_t i = 0; i < 3; ++i)
+            for (int64_t c = 0; c < columns; ++c) {
+              const bool start = segments.defined() && at(segments, b, t) != (t ? at(segments, b, t - 1) : 0);
+              const double x = at(in[0], b * 5 + t, c), before = start ? 0
+                                                                 : t   ? at(in[0], b * 5 + t - 1, c)
+                                                                       : at(in[1], b, c);
+              const double w = at(in[2], i, c) + at(in[3], b * 5 + t, i * columns + c);
+              CHECK(at(got.y, b * 5 + t, i * columns + c) == doctest::Approx(x + (before - x) * w).epsilon(1e-12));
+            }
+      CHECK(max_diff(got.last, tokens(in[0], 4, 5)) == 0);
+    }
+}
+
+TEST_CASE("token_mix: cut anywhere it is the same") {
+  const auto in = inputs(2, 6);
+  const TokenMixResult whole = token_mix(in[0], in[1], {}, in[2], in[3]);
+  for (int64_t cut = 1; cut < 5; ++cut) {
+    const auto run = [&](int64_t from, int64_t to, const Tensor& before) {
+      return token_mix(tokens(in[0], from, to), before, {}, in[2], tokens(in[3], from, to));
+    };
+    const TokenMixResult first = run(0, cut, in[1]), second = run(cut, 5, first.last);
+    CHECK(test::same_bits(first.y, tokens(whole.y, 0, cut)));
+    CHECK(test::same_bits(second.y, tokens(whole.y, cut, 5)));
+  }
+}
+
+TEST_CASE("token_mix: gradients, costs, precision, threads, refused shapes") {
+  const test::Poison poison;
+  for (const Tensor& segments : {Tensor(), documents()}) {
+    auto in = inputs(3, 4);
+    test::expect_sound(mixed(segments), in);
+    in[3] = Tensor();
+    test::expect_sound(mixed(segments), in);
+    in[1] = Tensor();
+    test::expect_sound(mixed(segments), in);
+  }
+  auto one = inputs(1, 4);
+  one[2] = random({4}, 3);
+  test::expect_sound(mixed({}), one);
+  test::expect_same_bits_on_threads(mixed({}), inputs(2, 200, 70));
+  one[3] = random({2, 5, 8}, 1);
+  CHECK_THROWS_AS(mixed({})(one), ShapeError);
+  CHECK_THROWS_AS(token_mix(one[0], one[0], {}, one[2]), ShapeError);
+}

@@ -1,0 +1,406 @@
+#include "cores/delta/delta.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <tuple>
+
+#include "autodiff/meter.h"
+#include "kernels/parallel.h"
+#include "cores/delta/reference_delta.h"
+#include "support/tensors.h"
+
+using namespace effllm;
+using test::at;
+using test::max_diff;
+using test::put;
+using test::random;
+using test::same_bits;
+using test::tokens;
+
+namespace {
+
+constexpr int64_t kTokens = 13;
+
+Tensor documents() {
+  const int64_t numbers[] = {0, 0, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2};
+  const Tensor t = Tensor::dense({2, kTokens}, DType::i64);
+  std::copy(std::begin(numbers), std::end(numbers), t.data<int64_t>());
+  return t;
+}
+
+template <class F>
+Tensor mapped(const Tensor& x, const F& f) {
+  for (int64_t r = 0; r < x.rows(); ++r)
+    for (int64_t c = 0; c < x.cols(); ++c) put(x, r, c, f(at(x, r, c)));
+  return x;
+}
+
+// Keys of length one per head, beta in (0, 2), log decays -|normal| / 2.
+struct Inputs {
+  Tensor q, k, v, beta, log_decay, state0;
+  DeltaOptions options{.heads = 2};
+
+  Inputs(bool decays, int64_t dk, int64_t dv, int64_t steps = kTokens, int64_t batch = 2, int64_t heads = 2) {
+    options.heads = heads;
+    q = random({batch, steps, heads * dk}, 1);
+    k = random({batch, steps, heads * dk}, 2);
+    for (int64_t r = 0; r < k.rows(); ++r)
+      for (int64_t h = 0; h < heads; ++h) {
+        double square = 0;
+        for (int64_t i = 0; i < dk; ++i) square += at(k, r, h * dk + i) * at(k, r, h * dk + i);
+        for (int64_t i = 0; i < dk; ++i) put(k, r, h * dk + i, at(k, r, h * dk + i) / std::sqrt(square));
+      }
+    v = random({batch, steps, heads * dv}, 3);
+    beta = mapped(random({batch, steps, heads}, 4), [](double x) { return 2 / (1 + std::exp(-x)); });
+    if (decays) log_decay = mapped(random({batch, steps, heads}, 5), [](double x) { return -0.5 * std::abs(x); });
+    state0 = random({batch, heads, dk, dv}, 6);
+  }
+  std::vector<Tensor> list() const { return {q, k, v, beta, log_decay, state0}; }
+  DeltaResult run(int64_t from, int64_t to, const Tensor& state) const {
+    const auto cut = [&](const Tensor& x) { return x.defined() ? tokens(x, from, to) : x; };
+    return delta(cut(q), cut(k), cut(v), cut(beta), cut(log_decay), state, {}, options);
+  }
+  DeltaResult reference(const Tensor& segments = {}) const {
+    return reference_delta(q, k, v, beta, log_decay, state0, segments, options);
+  }
+  Inputs single() const {
+    Inputs f32 = *this;
+    for (Tensor* t : {&f32.q, &f32.k, &f32.v, &f32.beta, &f32.log_decay, &f32.state0})
+      if (t->defined()) *t = test::to_dtype(*t, DType::f32);
+    return f32;
+  }
+};
+
+test::Function both_results(const DeltaOptions& options, const Tensor& segments = {}) {
+  return [=](const std::vector<Tensor>& x) {
+    const DeltaResult r = delta(x[0], x[1], x[2], x[3], x[4], x[5], segments, options);
+    return std::vector{r.o, r.state};
+  };
+}
+
+// Outputs and gradients for fixed random gradients of both results.
+std::vector<Tensor> everything(const Inputs& in, const Tensor& segments, const DeltaOptions& options) {
+  Tape tape;
+  const Tape::Recording recording(tape);
+  std::vector<Tensor> x;
+  for (const Tensor& t : in.list()) x.push_back(t.defined() ? tape.leaf(t) : t);
+  const DeltaResult r = delta(x[0], x[1], x[2], x[3], x[4], x[5], segments, options);
+  const DType type = in.q.dtype();
+  const Tape::Seed seeds[] = {{r.o, random(r.o.shape(), 11, type)}, {r.state, random(r.state.shape(), 12, type)}};
+  tape.backward(seeds);
+  std::vector<Tensor> all{r.o, r.state};
+  for (const Tensor& t : x)
+    if (t.defined()) all.push_back(tape.grad(t));
+  return all;
+}
+
+// The same by chunks (Yang et al. 2024, the UT transform): with g the running product of a chunk's decays, the u of all
+// its tokens solve (I + A) U = diag(beta) (V - diag(g) K S), A_ij = beta_i k_i.k_j g_i / g_j below the diagonal.
+DeltaResult by_chunks(const Inputs& in, int64_t chunk) {
+  const int64_t batch = in.q.dim(0), steps = in.q.dim(1), heads = in.options.heads, dk = in.q.cols() / heads,
+                dv = in.v.cols() / heads;
+  const Tensor o = Tensor::zeros(in.v.shape(), DType::f64), state = in.state0.clone();
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t h = 0; h < heads; ++h) {
+      const int64_t s_row = (b * heads + h) * dk;
+      for (int64_t from = 0; from < steps; from += chunk) {
+        const int64_t n = std::min(chunk, steps - from), row = b * steps + from;
+        const auto product = [&](const Tensor& x, int64_t i, const Tensor& y, int64_t j) {
+          double sum = 0;
+          for (int64_t d = 0; d < dk; ++d) sum += at(x, row + i, h * dk + d) * at(y, row + j, h * dk + d);
+          return sum;
+        };
+        const auto held = [&](const Tensor& x, int64_t i, int64_t c) {
+          double sum = 0;
+          for (int64_t d = 0; d < dk; ++d) sum += at(x, row + i, h * dk + d) * at(state, s_row + d, c);
+          return sum;
+        };
+        // exp of the log decays of tokens j+1 .. i; j = -1: from before the chunk.
+        const auto decay = [&](int64_t j, int64_t i) {
+          double sum = 0;
+          for (int64_t t = j + 1; t <= i; ++t) sum += in.log_decay.defined() ? at(in.log_decay, row + t, h) : 0;
+          return std::exp(sum);
+        };
+        const Tensor u = Tensor::dense({n, dv}, DType::f64);
+        for (int64_t i = 0; i < n; ++i)
+          for (int64_t c = 0; c < dv; ++c) {
+            double x = at(in.v, row + i, h * dv + c) - decay(-1, i) * held(in.k, i, c);
+            for (int64_t j = 0; j < i; ++j) x -= decay(j, i) * product(in.k, i, in.k, j) * at(u, j, c);
+            put(u, i, c, at(in.beta, row + i, h) * x);
+          }
+        for (int64_t i = 0; i < n; ++i)
+          for (int64_t c = 0; c < dv; ++c) {
+            double y = decay(-1, i) * held(in.q, i, c);
+            for (int64_t j = 0; j <= i; ++j) y += decay(j, i) * product(in.q, i, in.k, j) * at(u, j, c);
+            put(o, row + i, h * dv + c, y);
+          }
+        for (int64_t d = 0; d < dk; ++d)
+          for (int64_t c = 0; c < dv; ++c) {
+            double s = decay(-1, n - 1) * at(state, s_row + d, c);
+            for (int64_t j = 0; j < n; ++j) s += decay(j, n - 1) * at(in.k, row + j, h * dk + d) * at(u, j, c);
+            put(state, s_row + d, c, s);
+          }
+      }
+    }
+  return {o, state};
+}
+
+}  // namespace
+
+TEST_CASE("delta: the whole, any split and single steps are the reference loop") {
+  const test::Poison poison;
+  for (bool decays : {false, true})
+    for (const auto& [dk, dv] : {std::tuple{3, 5}, {16, 24}, {70, 65}, {1, 33}, {9, 8}}) {
+      CAPTURE(decays);
+      CAPTURE(dk);
+      const Inputs in(decays, dk, dv);
+      const DeltaResult whole = in.run(0, kTokens, in.state0), reference = in.reference();
+      const double scale = 1 + test::max_abs(reference.o);
+      CHECK(max_diff(whole.o, reference.o) < 1e-13 * scale);
+      CHECK(max_diff(whole.state, reference.state) < 1e-13 * scale);
+      CHECK(whole.state.is_dense());
+      for (int64_t cut = 1; cut < kTokens; ++cut) {
+        const DeltaResult first = in.run(0, cut, in.state0), second = in.run(cut, kTokens, first.state);
+        CHECK(max_diff(first.o, tokens(whole.o, 0, cut)) < 1e-13 * scale);
+        CHECK(max_diff(second.o, tokens(whole.o, cut, kTokens)) < 1e-13 * scale);
+        CHECK(max_diff(second.state, whole.state) < 1e-13 * scale);
+      }
+      Tensor state = in.state0;
+      for (int64_t t = 0; t < kTokens; ++t) {
+        const DeltaResult one = in.run(t, t + 1, state);
+        CHECK(max_diff(one.o, tokens(whole.o, t, t + 1)) < 1e-13 * scale);
+        state = one.state;
+      }
+      CHECK(max_diff(state, whole.state) < 1e-13 * scale);
+      const Tensor zero = Tensor::zeros(in.state0.shape(), DType::f64);
+      CHECK(same_bits(in.run(0, kTokens, {}).o, in.run(0, kTokens, zero).o));
+    }
+}
+
+TEST_CASE("delta: the chunked form with its triangular solve agrees") {
+  for (bool decays : {false, true})
+    for (int64_t chunk : {1, 4, 16, 50}) {
+      const Inputs in(decays, 6, 5, 50);
+      const DeltaResult want = by_chunks(in, chunk), got = in.run(0, 50, in.state0);
+      CHECK(max_diff(got.o, want.o) < 1e-12);
+      CHECK(max_diff(got.state, want.state) < 1e-12);
+    }
+}
+
+TEST_CASE("delta: no token's bits depend on later ones") {
+  for (bool decays : {false, true})
+    for (const auto& [dk, dv] : {std::tuple{3, 5}, {32, 64}, {64, 130}}) {
+      Inputs in(decays, dk, dv, 40);
+      if (decays)
+        for (int64_t r = 3; r < in.log_decay.rows(); r += 7) put(in.log_decay, r, 0, r % 2 ? -50 : -400);
+      for (const Inputs& x : {in, in.single()}) {
+        const DeltaResult whole = x.run(0, 40, x.state0);
+        for (int64_t n = 1; n < 40; ++n) CHECK(same_bits(x.run(0, n, x.state0).o, tokens(whole.o, 0, n)));
+      }
+    }
+}
+
+TEST_CASE("delta: gradients through the initial and the final state, with documents and without") {
+  const test::Poison poison;
+  for (bool decays : {false, true})
+    for (const Tensor& segments : {Tensor(), documents()})
+      for (int64_t chunk : {0, 4}) {
+        CAPTURE(decays);
+        CAPTURE(segments.defined());
+        CAPTURE(chunk);
+        Inputs in(decays, 2, 3);
+        in.options.chunk = chunk;
+        CHECK(test::gradient_error(both_results(in.options, segments), in.list()) < 1e-7);
+        auto no_state = in.list();
+        no_state[5] = Tensor();
+        CHECK(test::gradient_error(both_results(in.options, segments), no_state) < 1e-7);
+      }
+}
+
+TEST_CASE("delta: gradients where one result alone, or one input alone, is of interest") {
+  const test::Poison poison;
+  for (bool decays : {false, true}) {
+    CAPTURE(decays);
+    const Inputs in(decays, 2, 2);
+    for (int result : {0, 1}) {
+      const auto one_result = [&](const std::vector<Tensor>& x) {
+        const DeltaResult r = delta(x[0], x[1], x[2], x[3], x[4], x[5], documents(), in.options);
+        return std::vector{result == 0 ? r.o : r.state};
+      };
+      CHECK(test::gradient_error(one_result, in.list()) < 1e-7);
+    }
+    const std::vector<Tensor> all = in.list();
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (!all[i].defined()) continue;
+      const auto one_input = [&](const std::vector<Tensor>& x) {
+        auto y = all;
+        y[i] = x[0];
+        return both_results(in.options)(y);
+      };
+      CHECK(test::gradient_error(one_input, {all[i]}) < 1e-7);
+    }
+    // One tensor in several places: gradients add up.
+    const auto shared = [&](const std::vector<Tensor>& x) {
+      return both_results(in.options)({x[0], x[0], x[0], x[1], decays ? x[1] : Tensor(), x[2]});
+    };
+    const Tensor gate = mapped(random(in.beta.shape(), 7), [](double x) { return -0.3 * std::abs(x); });
+    CHECK(test::gradient_error(shared, {in.k, gate, in.state0}) < 1e-7);
+  }
+}
+
+TEST_CASE("delta: a gradient over many anchors is right, f64") {
+  for (bool decays : {false, true}) {
+    const Inputs in(decays, 2, 3, 150, 1, 1);
+    CHECK(test::gradient_error(both_results(in.options), in.list()) < 1e-7);
+  }
+}
+
+TEST_CASE("delta: packed documents are each alone, gradients too") {
+  for (bool decays : {false, true}) {
+    const Inputs in(decays, 4, 6);
+    const std::vector<Tensor> packed = everything(in, documents(), in.options);
+    const DeltaResult reference = in.reference(documents());
+    CHECK(max_diff(packed[0], reference.o) < 1e-13);
+    CHECK(max_diff(packed[1], reference.state) < 1e-13);
+    // The last document of row 0 is tokens 8 .. 12; alone it starts from nothing.
+    Tape tape;
+    const Tape::Recording recording(tape);
+    const auto cut = [&](const Tensor& x) {
+      return x.defined() ? tape.leaf(tokens(x, 8, 13).row_range(0, {1, 5, x.cols()}).clone()) : x;
+    };
+    const Tensor x[] = {cut(in.q), cut(in.k), cut(in.v), cut(in.beta), cut(in.log_decay)};
+    const DeltaResult alone = delta(x[0], x[1], x[2], x[3], x[4], {}, {}, in.options);
+    const Tensor d_o = random({2, kTokens, in.v.cols()}, 11), d_state = random(in.state0.shape(), 12);
+    const Tape::Seed seeds[] = {{alone.o, tokens(d_o, 8, 13).row_range(0, alone.o.shape()).clone()},
+                                {alone.state, d_state.row_range(0, alone.state.shape()).clone()}};
+    tape.backward(seeds);
+    const auto row0 = [](const Tensor& t) { return tokens(t, 8, 13).row_range(0, {1, 5, t.cols()}); };
+    CHECK(max_diff(row0(packed[0]), alone.o) < 1e-13);
+    for (size_t i = 0; i < 5; ++i)
+      if (x[i].defined()) CHECK(max_diff(row0(packed[2 + i]), tape.grad(x[i])) < 1e-13);
+    // At a start nothing is there to decay: its gradient is zero, not rounding.
+    if (decays)
+      for (int64_t row : {3, 7, 8, 13, 21})
+        for (int64_t c = 0; c < 2; ++c) CHECK(at(packed[6], row, c) == 0);
+    // Row 1 begins with a start: nothing reaches its initial state.
+    const Tensor d_state0 = packed.back();
+    CHECK(test::max_abs(d_state0.row_range(8, {1, 2, 4, 6})) == 0);
+    CHECK(test::max_abs(d_state0.row_range(0, {1, 2, 4, 6})) > 0);
+  }
+}
+
+TEST_CASE("delta: the chunk changes nothing beyond rounding") {
+  for (bool decays : {false, true}) {
+    Inputs in(decays, 5, 6, 70);
+    const std::vector<Tensor> usual = everything(in, {}, in.options);
+    for (int64_t chunk : {1, 3, 16, 100}) {
+      in.options.chunk = chunk;
+      const std::vector<Tensor> other = everything(in, {}, in.options);
+      for (size_t i = 0; i < usual.size(); ++i)
+        CHECK(max_diff(usual[i], other[i]) < 1e-12 * (1 + test::max_abs(usual[i])));
+    }
+  }
+}
+
+TEST_CASE("delta: log decays of 0, -40, -1e4 and -infinity neither overflow nor blur") {
+  Inputs in(true, 4, 6, 30);
+  const double kinds[] = {0, -40, -1e4, -0.1, -std::numeric_limits<double>::infinity(), 0, 0, -5};
+  for (int64_t r = 0; r < in.log_decay.rows(); ++r)
+    for (int64_t c = 0; c < in.log_decay.cols(); ++c) put(in.log_decay, r, c, kinds[(r * 5 + c * 3) % 8]);
+  const std::vector<Tensor> all = everything(in, {}, in.options);
+  const DeltaResult reference = in.reference();
+  CHECK(max_diff(all[0], reference.o) < 1e-13 * (1 + test::max_abs(reference.o)));
+  for (const Tensor& t : all) CHECK(max_diff(t, t) == 0);  // no NaN
+  // Finite ones of the same kinds against differences of the loss.
+  for (int64_t r = 0; r < in.log_decay.rows(); ++r)
+    for (int64_t c = 0; c < in.log_decay.cols(); ++c)
+      if (std::isinf(at(in.log_decay, r, c))) put(in.log_decay, r, c, -1e4);
+  CHECK(test::gradient_error(both_results(in.options), in.list()) < 1e-7);
+  const Inputs f32 = in.single();
+  CHECK(max_diff(test::to_dtype(f32.run(0, 30, f32.state0).o, DType::f64), reference.o) <
+        1e-5 * (1 + test::max_abs(reference.o)));
+}
+
+TEST_CASE("delta: steady strong decays stay exact over many tokens, f32") {
+  for (double decay : {-0.001, -1.0, -5.0, -12.0, -30.0}) {
+    CAPTURE(decay);
+    Inputs in(true, 16, 32, 300, 1);
+    in.log_decay = mapped(in.log_decay, [&](double) { return decay; });
+    const Inputs f32 = in.single();
+    const std::vector<Tensor> want = everything(in, {}, in.options), got = everything(f32, {}, in.options);
+    for (size_t i = 0; i < want.size(); ++i) {
+      CAPTURE(i);
+      CHECK(max_diff(test::to_dtype(got[i], DType::f64), want[i]) < 3e-5 * (1 + test::max_abs(want[i])));
+    }
+  }
+}
+
+TEST_CASE("delta: f32 is near f64, forward and backward") {
+  for (bool decays : {false, true}) {
+    const Inputs in(decays, 32, 48, 200, 1);
+    const std::vector<Tensor> want = everything(in, {}, in.options), got = everything(in.single(), {}, in.options);
+    for (size_t i = 0; i < want.size(); ++i) {
+      CAPTURE(i);
+      CHECK(max_diff(test::to_dtype(got[i], DType::f64), want[i]) < 1e-4 * (1 + test::max_abs(want[i])));
+    }
+  }
+}
+
+TEST_CASE("delta: the same bits for any number of threads") {
+  const int before = threads();
+  for (bool decays : {false, true}) {
+    const Inputs in = Inputs(decays, 16, 64, 90).single();
+    set_threads(1);
+    const std::vector<Tensor> one = everything(in, {}, in.options);
+    for (int n : {2, 3}) {
+      set_threads(n);
+      const std::vector<Tensor> more = everything(in, {}, in.options);
+      for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(one[i], more[i]));
+    }
+  }
+  set_threads(before);
+}
+
+TEST_CASE("delta: keeps its inputs and errors, states its cost, works on padded states and on shapes alone") {
+  const Inputs in(true, 4, 64);  // rows of 512 bytes: a state of its own would be padded
+  CHECK_FALSE(in.state0.is_dense());
+  CHECK(in.run(0, kTokens, in.state0).state.is_dense());
+  {
+    Tape tape;
+    const Tape::Recording recording(tape);
+    const DeltaResult r = delta(tape.leaf(in.q), in.k, in.v, in.beta, in.log_decay, in.state0, {}, in.options);
+    size_t bytes = in.v.buffer()->bytes;  // of e
+    for (const Tensor& t : in.list()) bytes += t.buffer()->bytes;
+    CHECK(tape.kept_bytes() == bytes);
+  }
+  Meter meter;
+  const MetaMode meta;
+  const auto shape = [](const Tensor& t) { return Tensor::empty(t.shape(), DType::f32); };
+  delta(shape(in.q), shape(in.k), shape(in.v), shape(in.beta), shape(in.log_decay), {}, {}, in.options);
+  CHECK(meter.total.forward_flops == 6.0 * 4 * 64 * 2 * 2 * kTokens);
+  CHECK(meter.total.backward_flops == 3 * meter.total.forward_flops);
+}
+
+TEST_CASE("delta: refuses shapes and options that don't fit") {
+  const Inputs in(true, 4, 6);
+  const auto call = [&](const std::vector<Tensor>& x, const DeltaOptions& o) {
+    delta(x[0], x[1], x[2], x[3], x[4], x[5], {}, o);
+  };
+  const auto with = [&](size_t i, const Tensor& t) {
+    auto x = in.list();
+    x[i] = t;
+    return x;
+  };
+  CHECK_THROWS_WITH_AS(call(with(1, random({2, kTokens, 6}, 1)), in.options), doctest::Contains("k[2, 13, 6]"),
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(call(with(3, random({2, kTokens, 8}, 1)), in.options),
+                       doctest::Contains("it should be [2, 13, 2]"), ShapeError);
+  CHECK_THROWS_AS(call(with(3, Tensor()), in.options), ShapeError);
+  CHECK_THROWS_AS(call(with(4, random({2, kTokens, 8}, 1)), in.options), ShapeError);
+  CHECK_THROWS_AS(call(with(5, random({2, 2, 6, 4}, 1)), in.options), ShapeError);
+  CHECK_THROWS_AS(call(with(2, test::to_dtype(in.v, DType::f32)), in.options), ShapeError);
+  CHECK_THROWS_AS(call(in.list(), {.heads = 3}), ShapeError);
+  CHECK_THROWS_AS(delta(in.q, in.k, in.v, in.beta, in.log_decay, {}, random({2, kTokens}, 1), in.options), ShapeError);
+}

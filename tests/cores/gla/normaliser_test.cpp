@@ -1,0 +1,94 @@
+#include "cores/gla/normaliser.h"
+
+#include <doctest/doctest.h>
+
+#include "ops/op_checks.h"
+
+using namespace effllm;
+using test::at;
+using test::max_diff;
+using test::random;
+using test::tokens;
+
+namespace {
+
+constexpr int64_t kHeads = 2, kTokens = 9;
+constexpr double kEps = 1e-6;
+
+Tensor documents() {
+  const int64_t numbers[] = {0, 0, 0, 1, 1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 2, 3, 3, 3};
+  const Tensor t = Tensor::dense({2, kTokens}, DType::i64);
+  std::copy(std::begin(numbers), std::end(numbers), t.data<int64_t>());
+  return t;
+}
+
+Tensor positive(const Shape& s, uint64_t seed) {
+  const Tensor x = random(s, seed);
+  for (int64_t r = 0; r < x.rows(); ++r)
+    for (int64_t c = 0; c < x.cols(); ++c) test::put(x, r, c, 0.1 + at(x, r, c) * at(x, r, c));
+  return x;
+}
+
+struct Inputs {
+  Tensor o = random({2, kTokens, kHeads * 3}, 1), q = positive({2, kTokens, kHeads * 5}, 2),
+         k = positive({2, kTokens, kHeads * 5}, 3), z0 = positive({2, kHeads, 5}, 4);
+  std::vector<Tensor> list() const { return {o, q, k, z0}; }
+};
+
+test::Function both(const Tensor& segments) {
+  return [=](const std::vector<Tensor>& x) {
+    const NormaliserResult r = normalise_by_keys(x[0], x[1], x[2], x[3], segments, kHeads, kEps);
+    return std::vector{r.y, r.z};
+  };
+}
+
+}  // namespace
+
+TEST_CASE("normaliser: the plain loop, whole or split, with documents and without") {
+  const test::Poison poison;
+  const Inputs in;
+  for (const Tensor& segments : {Tensor(), documents()}) {
+    const NormaliserResult got = normalise_by_keys(in.o, in.q, in.k, in.z0, segments, kHeads, kEps);
+    for (int64_t b = 0; b < 2; ++b)
+      for (int64_t h = 0; h < kHeads; ++h) {
+        double z[5];
+        for (int64_t i = 0; i < 5; ++i) z[i] = at(in.z0, b * kHeads + h, i);
+        for (int64_t t = 0; t < kTokens; ++t) {
+          const int64_t row = b * kTokens + t;
+          const bool start = segments.defined() && at(segments, b, t) != (t ? at(segments, b, t - 1) : 0);
+          double weight = kEps;
+          for (int64_t i = 0; i < 5; ++i) {
+            z[i] = (start ? 0 : z[i]) + at(in.k, row, h * 5 + i);
+            weight += z[i] * at(in.q, row, h * 5 + i);
+          }
+          for (int64_t j = 0; j < 3; ++j)
+            CHECK(at(got.y, row, h * 3 + j) == doctest::Approx(at(in.o, row, h * 3 + j) / weight).epsilon(1e-12));
+        }
+        for (int64_t i = 0; i < 5; ++i) CHECK(at(got.z, b * kHeads + h, i) == doctest::Approx(z[i]).epsilon(1e-12));
+      }
+  }
+  const NormaliserResult whole = normalise_by_keys(in.o, in.q, in.k, in.z0, {}, kHeads, kEps);
+  for (int64_t cut = 1; cut < kTokens; ++cut) {
+    const auto run = [&](int64_t from, int64_t to, const Tensor& z) {
+      return normalise_by_keys(tokens(in.o, from, to), tokens(in.q, from, to), tokens(in.k, from, to), z, {}, kHeads,
+                               kEps);
+    };
+    const NormaliserResult first = run(0, cut, in.z0), second = run(cut, kTokens, first.z);
+    CHECK(max_diff(first.y, tokens(whole.y, 0, cut)) < 1e-13);
+    CHECK(max_diff(second.y, tokens(whole.y, cut, kTokens)) < 1e-13);
+    CHECK(max_diff(second.z, whole.z) < 1e-12);
+  }
+}
+
+TEST_CASE("normaliser: gradients, costs, precision, threads, refused shapes") {
+  const test::Poison poison;
+  const Inputs in;
+  for (const Tensor& segments : {Tensor(), documents()}) {
+    test::expect_sound(both(segments), in.list());
+    test::expect_sound(both(segments), {in.o, in.q, in.k, Tensor()});
+  }
+  test::expect_same_bits_on_threads(both({}), in.list());
+  CHECK_THROWS_AS(normalise_by_keys(in.o, in.q, in.k, random({2, 2, 4}, 1), {}, kHeads, kEps), ShapeError);
+  CHECK_THROWS_AS(normalise_by_keys(in.o, in.q, in.o, in.z0, {}, kHeads, kEps), ShapeError);
+  CHECK_THROWS_AS(normalise_by_keys(in.o, in.q, in.k, in.z0, {}, 3, kEps), ShapeError);
+}

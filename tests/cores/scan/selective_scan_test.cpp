@@ -1,0 +1,188 @@
+#include "cores/scan/selective_scan.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "kernels/rows.h"
+#include "ops/op_checks.h"
+#include "cores/scan/reference_selective_scan.h"
+
+using namespace effllm;
+using test::max_diff;
+using test::random;
+
+namespace {
+
+struct Sizes {
+  int64_t batch, tokens, columns, states;
+};
+
+// Step sizes around `step`, decay rates around 1.
+SelectiveScanInputs inputs(const Sizes& s, double step = 0.5, DType type = DType::f64) {
+  SelectiveScanInputs in;
+  in.x = random({s.batch, s.tokens, s.columns}, 1, type);
+  in.delta = random({s.batch, s.tokens, s.columns}, 2, type);
+  for (int64_t r = 0; r < in.delta.rows(); ++r)
+    for (int64_t c = 0; c < s.columns; ++c) test::put(in.delta, r, c, step * std::exp(test::at(in.delta, r, c)));
+  in.a_log = random({s.columns, s.states}, 3, type);
+  in.b = random({s.batch, s.tokens, s.states}, 4, type);
+  in.c = random({s.batch, s.tokens, s.states}, 5, type);
+  in.skip = random({s.columns}, 6, type);
+  in.state0 = random({s.batch, s.states, s.columns}, 7, type);
+  return in;
+}
+
+SelectiveScanInputs as(const SelectiveScanInputs& in, DType type) {
+  const auto to = [&](const Tensor& t) { return t.defined() ? test::to_dtype(t, type) : t; };
+  return {to(in.x), to(in.delta), to(in.a_log), to(in.b), to(in.c), to(in.skip), to(in.state0), in.segments};
+}
+
+// Starts in the middle of spans, at their ends and, where asked, at the first token.
+Tensor documents(const Sizes& s, bool at_once) {
+  const Tensor t = Tensor::zeros({s.batch, s.tokens}, DType::i64);
+  for (int64_t b = 0; b < s.batch; ++b) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < s.tokens; ++i) {
+      count += i == 0 ? at_once : i % 16 == 0 ? b == 1 : (i + b) % 7 == 3;
+      t.view<int64_t>().row(b)[i] = count;
+    }
+  }
+  return t;
+}
+
+std::vector<Tensor> list(const SelectiveScanInputs& in) {
+  return {in.x, in.delta, in.a_log, in.b, in.c, in.skip, in.state0, in.segments};
+}
+std::vector<Tensor> of_list(const std::vector<Tensor>& x) {
+  const SelectiveScanResult r = selective_scan({x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]});
+  return {r.y, r.last};
+}
+
+}  // namespace
+
+TEST_CASE("selective_scan: equals its recurrence at all sizes, with and without state, skip and documents") {
+  const test::Poison poison;
+  test::for_each_isa([] {
+    for (const Sizes& s : {Sizes{1, 1, 1, 1}, {2, 3, 5, 4}, {2, 17, 33, 16}, {1, 40, 8, 3}, {1, 5, 515, 2}})
+      for (bool extras : {true, false}) {
+        CAPTURE(s.tokens);
+        SelectiveScanInputs in = inputs(s);
+        if (!extras) in.skip = in.state0 = Tensor();
+        if (extras && s.tokens > 1) in.segments = documents(s, s.tokens == 3);
+        const SelectiveScanResult want = reference_selective_scan(in), got = selective_scan(in);
+        CHECK(max_diff(got.y, want.y) < 1e-12);
+        CHECK(max_diff(got.last, want.last) < 1e-12);
+        const SelectiveScanResult near = selective_scan(as(in, DType::f32));
+        CHECK(max_diff(test::to_dtype(near.y, DType::f64), want.y) < 3e-5 * std::max(1.0, test::max_abs(want.y)));
+      }
+  });
+}
+
+TEST_CASE("selective_scan: the full Jacobian, through spans, documents and states") {
+  for (bool at_once : {false, true}) {
+    const Sizes s{2, 18, 3, 2};
+    SelectiveScanInputs in = inputs(s);
+    in.segments = documents(s, at_once);
+    test::expect_sound(of_list, list(in));
+    in.segments = in.skip = in.state0 = Tensor();
+    test::expect_sound(of_list, list(in));
+  }
+}
+
+TEST_CASE("selective_scan: gradients where lanes are full, where one tensor is b and c, and the same for any threads") {
+  const Sizes s{2, 4, 18, 17};
+  const SelectiveScanInputs in = inputs(s);
+  CHECK(test::gradient_error(of_list, list(in)) < 1e-7);
+  const auto shared = [&](const std::vector<Tensor>& x) { return of_list({x[0], x[0], x[1], x[2], x[2], {}, {}, {}}); };
+  CHECK(test::gradient_error(shared, {in.delta, in.a_log, in.b}) < 1e-7);
+  test::expect_same_bits_on_threads(of_list, list(inputs({3, 20, 1030, 5})));
+}
+
+TEST_CASE("selective_scan: every instruction set has the same gradients") {
+  const Sizes s{1, 35, 37, 18};
+  SelectiveScanInputs in = inputs(s, 0.1);
+  in.segments = documents(s, false);
+  std::vector<Tensor> first;
+  test::for_each_isa([&] {
+    const auto all = test::outputs_and_gradients(of_list, list(in));
+    if (first.empty()) first = all;
+    for (size_t i = 0; i < all.size(); ++i) {
+      CAPTURE(i);
+      CHECK(max_diff(all[i], first[i]) < 1e-12 * std::max(1.0, test::max_abs(first[i])));
+    }
+  });
+}
+
+TEST_CASE("selective_scan: whole, split and token by token are the same") {
+  const Sizes s{2, 37, 9, 4};
+  const SelectiveScanInputs in = inputs(s);
+  const SelectiveScanResult whole = selective_scan(in);
+  for (int64_t piece : {1, 15, 16, 17}) {
+    SelectiveScanInputs part = in;
+    for (int64_t from = 0; from < s.tokens; from += piece) {
+      const int64_t to = std::min(from + piece, s.tokens);
+      part.x = test::tokens(in.x, from, to);
+      part.delta = test::tokens(in.delta, from, to);
+      part.b = test::tokens(in.b, from, to);
+      part.c = test::tokens(in.c, from, to);
+      const SelectiveScanResult r = selective_scan(part);
+      CHECK(max_diff(r.y, test::tokens(whole.y, from, to)) < 1e-12);
+      part.state0 = r.last;
+    }
+    CHECK(max_diff(part.state0, whole.last) < 1e-12);
+  }
+}
+
+TEST_CASE("selective_scan: steps from nothing to forgetting all at once are exact, f32 too") {
+  for (double step : {1e-6, 1e-3, 10.0, 1e4, 1e30}) {
+    CAPTURE(step);
+    const SelectiveScanInputs in = inputs({1, 33, 7, 5}, step, DType::f32);
+    const SelectiveScanResult want = reference_selective_scan(in), got = selective_scan(in);
+    CHECK(max_diff(test::to_dtype(got.y, DType::f64), want.y) < 2e-6 * std::max(1.0, test::max_abs(want.y)));
+    for (const Tensor& g : test::outputs_and_gradients(of_list, list(in))) CHECK(std::isfinite(test::max_abs(g)));
+  }
+}
+
+TEST_CASE("selective_scan: decays of f32 are right to two parts in ten millions") {
+  // One token, b = 0: the last state is the decay.
+  SelectiveScanInputs in = inputs({1, 1, 4096, 1}, 1, DType::f32);
+  fill(in.b, 0);
+  fill(in.a_log, 0);
+  fill(in.state0, 1);
+  for (int64_t c = 0; c < 4096; ++c) test::put(in.delta, 0, c, 1e-4 * c);
+  const Tensor last = selective_scan(in).last;
+  double worst = 0;
+  for (int64_t c = 0; c < 4096; ++c)
+    worst = std::max(worst, std::abs(test::at(last, 0, c) / std::exp(-test::at(in.delta, 0, c)) - 1));
+  CHECK(worst < 2e-7);
+}
+
+TEST_CASE("selective_scan: inputs may be columns inside wider rows") {
+  const SelectiveScanInputs in = inputs({2, 19, 21, 5});
+  test::for_each_isa([&] {
+    const auto inside = [](const Tensor& t) {  // NaN on both sides
+      const int64_t n = t.cols();
+      const Tensor wide = Tensor::full(t.shape().with(-1, n + 5), t.dtype(), std::nan(""));
+      copy(t, wide.columns(3, n));
+      return wide.columns(3, n);
+    };
+    const SelectiveScanInputs views = {inside(in.x), inside(in.delta), in.a_log,          inside(in.b),
+                                       inside(in.c), in.skip,          inside(in.state0), {}};
+    const auto dense = test::outputs_and_gradients(of_list, list(in)),
+               strided = test::outputs_and_gradients(of_list, list(views));
+    for (size_t i = 0; i < dense.size(); ++i) CHECK(test::same_bits(dense[i], strided[i]));
+  });
+}
+
+TEST_CASE("selective_scan: refuses shapes that don't fit") {
+  SelectiveScanInputs in = inputs({2, 3, 4, 5});
+  in.c = random({2, 3, 4}, 1);
+  CHECK_THROWS_WITH_AS(selective_scan(in), doctest::Contains("c[2, 3, 4]"), ShapeError);
+  in = inputs({2, 3, 4, 5});
+  in.state0 = random({2, 4, 5}, 1);
+  CHECK_THROWS_WITH_AS(selective_scan(in), doctest::Contains("[2, 5, 4]"), ShapeError);
+  in = inputs({2, 3, 4, 5});
+  in.skip = random({5}, 1);
+  CHECK_THROWS_AS(selective_scan(in), ShapeError);
+}
