@@ -9,13 +9,13 @@
 #include "bench/roofline.h"
 #include "bench/step_bench.h"
 #include "commands.h"
-#include "store/file.h"
 #include "json_output.h"
 #include "kernels/isa.h"
 #include "kernels/parallel.h"
 #include "kernels/prepare.h"
 #include "model/describe.h"
 #include "shared.h"
+#include "store/file.h"
 #include "train/memory_plan.h"
 
 namespace effllm::app {

@@ -15,12 +15,12 @@
 #include "base/version.h"
 #include "bench/roofline.h"
 #include "commands.h"
-#include "store/file.h"
 #include "json_output.h"
 #include "kernels/gemm.h"
 #include "kernels/isa.h"
 #include "kernels/parallel.h"
 #include "model/language_model.h"
+#include "store/file.h"
 
 namespace effllm::app {
 namespace {

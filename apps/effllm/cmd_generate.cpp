@@ -11,9 +11,9 @@
 #include "commands.h"
 #include "data/text_kind.h"
 #include "decode/generator.h"
-#include "store/file.h"
 #include "json_output.h"
 #include "kernels/prepare.h"
+#include "store/file.h"
 #include "train/loaded_model.h"
 #include "train/memory_refusal.h"
 

@@ -8,10 +8,10 @@
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
-#include "store/journal.h"
-#include "store/run_folder.h"
 #include "json_output.h"
 #include "plot_panels.h"
+#include "store/journal.h"
+#include "store/run_folder.h"
 
 namespace effllm::app {
 namespace {

@@ -6,9 +6,9 @@
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
-#include "store/run_list.h"
 #include "json_output.h"
 #include "run_comparison.h"
+#include "store/run_list.h"
 
 namespace effllm::app {
 namespace {

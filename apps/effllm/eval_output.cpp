@@ -6,8 +6,8 @@
 
 #include "base/terminal.h"
 #include "base/text.h"
-#include "store/file.h"
 #include "json_output.h"
+#include "store/file.h"
 
 namespace effllm::app {
 namespace {

@@ -5,6 +5,15 @@
 
 #include "base/random.h"
 #include "bench/op_bench.h"
+#include "cores/attention/attention.h"
+#include "cores/cell/cell.h"
+#include "cores/conv/fft_conv.h"
+#include "cores/conv/modal.h"
+#include "cores/delta/delta.h"
+#include "cores/gla/gla.h"
+#include "cores/scan/gated_scan.h"
+#include "cores/scan/selective_scan.h"
+#include "cores/ttt/ttt.h"
 #include "kernels/table.h"
 #include "nn/param_store.h"
 #include "ops/arithmetic.h"
@@ -13,15 +22,6 @@
 #include "ops/linear.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
-#include "cores/attention/attention.h"
-#include "cores/cell/cell.h"
-#include "cores/delta/delta.h"
-#include "cores/conv/fft_conv.h"
-#include "cores/scan/gated_scan.h"
-#include "cores/gla/gla.h"
-#include "cores/conv/modal.h"
-#include "cores/scan/selective_scan.h"
-#include "cores/ttt/ttt.h"
 
 namespace effllm {
 namespace {

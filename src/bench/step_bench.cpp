@@ -10,9 +10,9 @@
 #include "base/random.h"
 #include "bench/roofline.h"
 #include "config/yaml.h"
-#include "store/safetensors.h"
 #include "kernels/parallel.h"
 #include "model/describe.h"
+#include "store/safetensors.h"
 
 namespace effllm {
 namespace {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "store/safetensors.h"
 #include "nn/param_store.h"
+#include "store/safetensors.h"
 
 namespace effllm {
 

@@ -7,11 +7,11 @@
 // Remembers the last token, [1, D] per sequence. Peng et al. 2024, arXiv:2404.05892, as in RWKV-LM's x060.
 #include <cmath>
 
+#include "cores/conv/token_mix.h"
 #include "ffn/ffn.h"
 #include "nn/linear.h"
 #include "ops/arithmetic.h"
 #include "ops/pointwise.h"
-#include "cores/conv/token_mix.h"
 
 namespace effllm::ffns {
 namespace {

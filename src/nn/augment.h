@@ -3,9 +3,9 @@
 // code).
 #pragma once
 #include "config/options.h"
+#include "cores/conv/shared_filter.h"
 #include "nn/call.h"
 #include "nn/param_store.h"
-#include "cores/conv/shared_filter.h"
 
 namespace effllm {
 

@@ -2,9 +2,9 @@
 #pragma once
 #include <optional>
 
+#include "cores/conv/short_conv.h"
 #include "nn/call.h"
 #include "nn/param_store.h"
-#include "cores/conv/short_conv.h"
 
 namespace effllm {
 

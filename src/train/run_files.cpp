@@ -7,10 +7,10 @@
 #include "base/json.h"
 #include "base/version.h"
 #include "config/yaml.h"
-#include "store/file.h"
 #include "kernels/gemm.h"
 #include "kernels/isa.h"
 #include "kernels/parallel.h"
+#include "store/file.h"
 #include "train/kept_config.h"
 
 namespace effllm {

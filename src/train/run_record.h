@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/checkpoint.h"
 #include "data/corpus_identity.h"
 #include "data/tokenizer.h"
-#include "checkpoint/checkpoint.h"
 #include "train/run_config.h"
 
 namespace effllm {

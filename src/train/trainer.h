@@ -3,8 +3,8 @@
 #include <memory>
 #include <vector>
 
-#include "data/batches.h"
 #include "checkpoint/state_file.h"
+#include "data/batches.h"
 #include "model/language_model.h"
 #include "nn/transposed.h"
 #include "optim/optimizer.h"

@@ -2,12 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include "cores/attention/attention.h"
 #include "ops/arithmetic.h"
 #include "ops/columns.h"
 #include "ops/linear.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
-#include "cores/attention/attention.h"
 #include "support/tensors.h"
 
 using namespace effllm;

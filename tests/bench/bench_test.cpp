@@ -8,9 +8,9 @@
 #include "bench/roofline.h"
 #include "bench/step_bench.h"
 #include "ffn/ffn.h"
+#include "mixers/mixer.h"
 #include "store/safetensors.h"
 #include "store/temp_folder.h"
-#include "mixers/mixer.h"
 
 using namespace effllm;
 

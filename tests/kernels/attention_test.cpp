@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "base/random.h"
+#include "cores/attention/reference_attention.h"
 #include "kernels/isa.h"
 #include "kernels/table.h"
-#include "cores/attention/reference_attention.h"
 
 namespace effllm {
 namespace {

@@ -65,7 +65,7 @@ TEST_CASE_TEMPLATE("linear attention kernels: the sum of keys at every width", T
       Rows<T> dq(kSteps, n, at, 7), dk(kSteps, n, at, 9), d_out(kSteps, n + 1, at, 10);
       Numbers<T> z0 = before, gradient = d_z;
       kernels<T>().normaliser_backward(p, {dy.view(), dq.view(), dk.view(), d_out.view(), add, add, add, z0.data(),
-                                        gradient.data(), scratch.data()});
+                                           gradient.data(), scratch.data()});
       CHECK(d_out.error([&](int64_t t, int64_t c) {
         return (add ? d_out.before(t, c) : 0) + dy.at(t, c) * r[static_cast<size_t>(t)];
       }) < 4 * kTolerance<T>);

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cores/common/flip_tokens.h"
 #include "mixers/built_mixer.h"
 #include "ops/arithmetic.h"
-#include "cores/common/flip_tokens.h"
 
 using namespace effllm;
 using test::BuiltMixer;

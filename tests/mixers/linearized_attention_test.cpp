@@ -4,9 +4,9 @@
 
 #include "autodiff/meter.h"
 #include "config/node.h"
-#include "mixers/mixer.h"
 #include "cores/attention/reference_groups.h"
 #include "cores/conv/shared_filter.h"
+#include "mixers/mixer.h"
 #include "support/tensors.h"
 
 using namespace effllm;

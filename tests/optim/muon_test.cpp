@@ -5,8 +5,8 @@
 #include <cstring>
 #include <filesystem>
 
-#include "config/expect.h"
 #include "checkpoint/checkpoint.h"
+#include "config/expect.h"
 #include "kernels/parallel.h"
 #include "optim/adamw.h"
 #include "optim/normal_store.h"

@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
-#include "data/batches.h"
 #include "checkpoint/checkpoint.h"
+#include "data/batches.h"
 #include "support/models.h"
 #include "train/trainer.h"
 

@@ -3,9 +3,9 @@
 
 #include <thread>
 
+#include "checkpoint/checkpoint.h"
 #include "config/node.h"
 #include "ffn/ffn.h"
-#include "checkpoint/checkpoint.h"
 #include "mixers/mixer.h"
 #include "optim/adamw.h"
 #include "support/models.h"

@@ -4,9 +4,9 @@
 #include <limits>
 #include <vector>
 
+#include "cores/common/segments.h"
 #include "kernels/parallel.h"
 #include "kernels/table.h"
-#include "cores/common/segments.h"
 
 namespace effllm {
 namespace {

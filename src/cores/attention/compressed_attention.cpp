@@ -5,10 +5,10 @@
 #include <limits>
 #include <vector>
 
-#include "kernels/parallel.h"
-#include "kernels/table.h"
 #include "cores/attention/attention.h"
 #include "cores/attention/block_selection.h"
+#include "kernels/parallel.h"
+#include "kernels/table.h"
 
 namespace effllm {
 namespace {

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "kernels/parallel.h"
+#include "cores/attention/token_groups.h"
 #include "cores/common/head_product.h"
 #include "cores/common/segments.h"
-#include "cores/attention/token_groups.h"
+#include "kernels/parallel.h"
 
 namespace effllm {
 namespace {

@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "autodiff/op.h"
+#include "cores/attention/attention.h"
+#include "cores/attention/selected_by_block.h"
+#include "cores/common/segments.h"
 #include "kernels/parallel.h"
 #include "kernels/table.h"
-#include "cores/attention/attention.h"
-#include "cores/common/segments.h"
-#include "cores/attention/selected_by_block.h"
 
 namespace effllm {
 namespace {

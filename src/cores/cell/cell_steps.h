@@ -3,10 +3,10 @@
 #include <algorithm>
 
 #include "autodiff/op.h"
+#include "cores/common/segments.h"
 #include "kernels/gemm.h"
 #include "kernels/parallel.h"
 #include "kernels/table.h"
-#include "cores/common/segments.h"
 #include "tensor/tensor.h"
 
 namespace effllm {

@@ -1,7 +1,7 @@
 #include "cores/common/flip_tokens.h"
 
-#include "ops/rows.h"
 #include "cores/common/segments.h"
+#include "ops/rows.h"
 
 namespace effllm {
 namespace {

@@ -1,7 +1,7 @@
 // Products of heads, which are matrices.
 #pragma once
-#include "kernels/gemm.h"
 #include "cores/common/heads.h"
+#include "kernels/gemm.h"
 
 namespace effllm {
 

@@ -6,9 +6,9 @@
 #include <mutex>
 #include <numbers>
 
+#include "cores/common/segments.h"
 #include "kernels/parallel.h"
 #include "kernels/table.h"
-#include "cores/common/segments.h"
 
 namespace effllm {
 namespace {

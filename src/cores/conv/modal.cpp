@@ -2,8 +2,8 @@
 
 #include <complex>
 
-#include "kernels/table.h"
 #include "cores/scan/column_blocks.h"
+#include "kernels/table.h"
 
 namespace effllm {
 namespace {

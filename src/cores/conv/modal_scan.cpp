@@ -1,7 +1,7 @@
-#include "kernels/table.h"
-#include "cores/scan/column_blocks.h"
-#include "cores/conv/modal.h"
 #include "cores/common/segments.h"
+#include "cores/conv/modal.h"
+#include "cores/scan/column_blocks.h"
+#include "kernels/table.h"
 
 namespace effllm {
 namespace {

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <vector>
 
+#include "cores/conv/conv_history.h"
+#include "cores/scan/column_blocks.h"
 #include "kernels/gemm.h"
 #include "kernels/parallel.h"
 #include "kernels/table.h"
-#include "cores/scan/column_blocks.h"
-#include "cores/conv/conv_history.h"
 
 namespace effllm {
 namespace {

@@ -1,9 +1,9 @@
 #include "cores/conv/short_conv.h"
 
 #include "autodiff/meter.h"
-#include "kernels/table.h"
-#include "cores/scan/column_blocks.h"
 #include "cores/conv/conv_history.h"
+#include "cores/scan/column_blocks.h"
+#include "kernels/table.h"
 
 namespace effllm {
 namespace {

@@ -1,8 +1,8 @@
 #include "cores/conv/token_mix.h"
 
+#include "cores/common/segments.h"
 #include "kernels/parallel.h"
 #include "kernels/table.h"
-#include "cores/common/segments.h"
 
 namespace effllm {
 namespace {

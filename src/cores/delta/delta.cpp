@@ -1,7 +1,7 @@
 #include "cores/delta/delta.h"
 
-#include "cores/delta/delta_head.h"
 #include "cores/common/heads.h"
+#include "cores/delta/delta_head.h"
 
 namespace effllm {
 namespace {

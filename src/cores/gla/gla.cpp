@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "kernels/parallel.h"
-#include "cores/gla/gla_head.h"
 #include "cores/common/heads.h"
+#include "cores/gla/gla_head.h"
+#include "kernels/parallel.h"
 
 namespace effllm {
 namespace {

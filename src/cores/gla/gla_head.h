@@ -1,8 +1,8 @@
 // One head of one sequence of gated linear attention: what gla.cpp runs for each, forward and backward.
 #pragma once
-#include "kernels/table.h"
 #include "cores/common/head_backward.h"
 #include "cores/common/segments.h"
+#include "kernels/table.h"
 
 namespace effllm {
 

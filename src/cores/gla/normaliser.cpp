@@ -105,7 +105,7 @@ class NormaliserOp final : public Op {
 }  // namespace
 
 NormaliserResult normalise_by_keys(const Tensor& o, const Tensor& q, const Tensor& k, const Tensor& z0,
-                               const Tensor& segments, int64_t heads, double eps) {
+                                   const Tensor& segments, int64_t heads, double eps) {
   auto out = run_many(std::make_unique<NormaliserOp>(heads, eps), {o, q, k, z0, segments});
   return {std::move(out[0]), std::move(out[1])};
 }

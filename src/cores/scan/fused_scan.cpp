@@ -1,8 +1,8 @@
 #include "cores/scan/fused_scan.h"
 
 #include "autodiff/op.h"
-#include "cores/scan/column_blocks.h"
 #include "cores/common/segments.h"
+#include "cores/scan/column_blocks.h"
 
 namespace effllm {
 namespace {

@@ -1,7 +1,7 @@
 // Scans whose coefficients are gates of the input, computed in one pass over memory (core K1): minLSTM, HGRN, RG-LRU.
 #pragma once
-#include "kernels/table.h"
 #include "cores/scan/scan_result.h"
+#include "kernels/table.h"
 
 namespace effllm {
 

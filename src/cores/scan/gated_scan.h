@@ -1,7 +1,7 @@
 // The scan of minGRU with its gates, in one pass over memory: core K1, Feng et al. 2024, arXiv:2410.01201.
 #pragma once
-#include "kernels/table.h"
 #include "cores/scan/scan_result.h"
+#include "kernels/table.h"
 
 namespace effllm {
 

@@ -1,8 +1,8 @@
 #include "cores/scan/selective_scan.h"
 
-#include "kernels/table.h"
-#include "cores/scan/column_blocks.h"
 #include "cores/common/segments.h"
+#include "cores/scan/column_blocks.h"
+#include "kernels/table.h"
 
 namespace effllm {
 namespace {

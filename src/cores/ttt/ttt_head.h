@@ -2,8 +2,8 @@
 #pragma once
 #include <vector>
 
-#include "kernels/table.h"
 #include "cores/common/head_backward.h"
+#include "kernels/table.h"
 #include "tensor/tensor.h"
 
 namespace effllm {

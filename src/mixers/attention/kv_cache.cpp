@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "autodiff/tape.h"
-#include "ops/splice.h"
 #include "cores/common/segments.h"
+#include "ops/splice.h"
 
 namespace effllm {
 namespace {

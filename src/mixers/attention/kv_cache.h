@@ -1,7 +1,7 @@
 // The keys and values that attention remembers: all of them, or sinks and a window, in the order of their tokens.
 #pragma once
-#include "nn/call.h"
 #include "cores/attention/attention.h"
+#include "nn/call.h"
 
 namespace effllm {
 

@@ -4,9 +4,9 @@
 //
 // For models that see all of a text at once (masked or diffusion objectives); it has no causal form and remembers
 // nothing. The construction of bidirectional RNNs, Schuster and Paliwal 1997.
+#include "cores/common/flip_tokens.h"
 #include "mixers/mixer.h"
 #include "ops/arithmetic.h"
-#include "cores/common/flip_tokens.h"
 
 namespace effllm::mixers {
 namespace {

@@ -8,6 +8,7 @@
 // convolution. Schlag et al. 2021, arXiv:2102.11174; Yang et al. 2024, arXiv:2406.06484, as in the authors' code.
 #include <cmath>
 
+#include "cores/delta/delta.h"
 #include "mixers/mixer.h"
 #include "nn/augment.h"
 #include "nn/linear.h"
@@ -17,7 +18,6 @@
 #include "ops/columns.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
-#include "cores/delta/delta.h"
 
 namespace effllm::mixers {
 namespace {

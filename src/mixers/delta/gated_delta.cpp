@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cores/delta/delta.h"
 #include "mixers/mixer.h"
 #include "nn/augment.h"
 #include "nn/linear.h"
@@ -19,7 +20,6 @@
 #include "ops/columns.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
-#include "cores/delta/delta.h"
 
 namespace effllm::mixers {
 namespace {

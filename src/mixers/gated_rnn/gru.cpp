@@ -9,9 +9,9 @@
 // of matrices. Cho et al. 2014, arXiv:1406.1078, with PyTorch's place of the reset gate.
 #include <cmath>
 
+#include "cores/cell/cell.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
-#include "cores/cell/cell.h"
 
 namespace effllm::mixers {
 namespace {

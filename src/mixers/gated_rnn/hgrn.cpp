@@ -9,6 +9,7 @@
 // arXiv:2311.04823, in the real-valued form of flash-linear-attention.
 #include <cmath>
 
+#include "cores/scan/fused_scan.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
@@ -17,7 +18,6 @@
 #include "ops/columns.h"
 #include "ops/gate_floor.h"
 #include "ops/pointwise.h"
-#include "cores/scan/fused_scan.h"
 
 namespace effllm::mixers {
 namespace {

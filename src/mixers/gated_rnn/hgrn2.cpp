@@ -9,6 +9,7 @@
 // 2024, arXiv:2404.07904, as in the authors' hgru2-pytorch.
 #include <algorithm>
 
+#include "cores/gla/gla.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/row_per_layer.h"
@@ -17,7 +18,6 @@
 #include "ops/gate_floor.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
-#include "cores/gla/gla.h"
 
 namespace effllm::mixers {
 namespace {

@@ -9,9 +9,9 @@
 // together, that a step is a product of matrices. Hochreiter and Schmidhuber 1997; the forget gate of Gers et al. 2000.
 #include <cmath>
 
+#include "cores/cell/cell.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
-#include "cores/cell/cell.h"
 
 namespace effllm::mixers {
 namespace {

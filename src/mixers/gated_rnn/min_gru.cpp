@@ -8,11 +8,11 @@
 // candidate without g is the paper's "vanilla" form (its section 3.1).
 #include <cmath>
 
+#include "cores/scan/gated_scan.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/short_conv.h"
 #include "ops/columns.h"
-#include "cores/scan/gated_scan.h"
 
 namespace effllm::mixers {
 namespace {

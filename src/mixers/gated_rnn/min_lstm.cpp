@@ -9,11 +9,11 @@
 // candidate without g is the paper's "vanilla" form.
 #include <cmath>
 
+#include "cores/scan/fused_scan.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/short_conv.h"
 #include "ops/columns.h"
-#include "cores/scan/fused_scan.h"
 
 namespace effllm::mixers {
 namespace {

@@ -10,6 +10,7 @@
 // recurrentgemma.
 #include <cmath>
 
+#include "cores/scan/fused_scan.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/short_conv.h"
@@ -17,7 +18,6 @@
 #include "ops/block_linear.h"
 #include "ops/columns.h"
 #include "ops/pointwise.h"
-#include "cores/scan/fused_scan.h"
 
 namespace effllm::mixers {
 namespace {

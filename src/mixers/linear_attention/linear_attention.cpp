@@ -6,14 +6,14 @@
 //
 // Remembers S, [H, dk, dv], and z, [H, dk], per sequence. Katharopoulos et al. 2020, arXiv:2006.16236; the norm in
 // place of the sum is TransNormer's (Qin et al. 2022, arXiv:2210.10340).
+#include "cores/gla/gla.h"
+#include "cores/gla/normaliser.h"
 #include "mixers/mixer.h"
 #include "nn/augment.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
 #include "ops/columns.h"
 #include "ops/pointwise.h"
-#include "cores/gla/gla.h"
-#include "cores/gla/normaliser.h"
 
 namespace effllm::mixers {
 namespace {

@@ -13,6 +13,9 @@
 // arXiv:2202.10447).
 #include <cmath>
 
+#include "cores/conv/shared_filter.h"
+#include "cores/conv/shift_columns.h"
+#include "cores/gla/group_memory.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/tail.h"
@@ -21,9 +24,6 @@
 #include "ops/offset_scale.h"
 #include "ops/pointwise.h"
 #include "ops/rotary.h"
-#include "cores/gla/group_memory.h"
-#include "cores/conv/shared_filter.h"
-#include "cores/conv/shift_columns.h"
 
 namespace effllm::mixers {
 namespace {

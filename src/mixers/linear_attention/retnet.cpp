@@ -7,6 +7,7 @@
 // Remembers S, [H, dk, dv] per sequence. Sun et al. 2023, arXiv:2307.08621, as in torchscale.
 #include <cmath>
 
+#include "cores/gla/gla.h"
 #include "mixers/mixer.h"
 #include "nn/augment.h"
 #include "nn/linear.h"
@@ -16,7 +17,6 @@
 #include "ops/norm.h"
 #include "ops/pointwise.h"
 #include "ops/rotary.h"
-#include "cores/gla/gla.h"
 
 namespace effllm::mixers {
 namespace {

@@ -10,6 +10,9 @@
 // RWKV-LM's x060.
 #include <cmath>
 
+#include "cores/conv/token_mix.h"
+#include "cores/gla/bonus.h"
+#include "cores/gla/gla.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "ops/arithmetic.h"
@@ -17,9 +20,6 @@
 #include "ops/columns.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
-#include "cores/gla/bonus.h"
-#include "cores/gla/gla.h"
-#include "cores/conv/token_mix.h"
 
 namespace effllm::mixers {
 namespace {

@@ -5,13 +5,13 @@
 //   y_t = W_o (S_t^T phi(q_t) / (z_t . phi(q_t) + 1e-12))
 //
 // Remembers S, [H, F, dv], and z, [H, F], per sequence, F = 1 + f + f (f + 1) / 2. Arora et al. 2024, arXiv:2402.18668.
+#include "cores/gla/gla.h"
+#include "cores/gla/normaliser.h"
 #include "mixers/mixer.h"
 #include "nn/augment.h"
 #include "nn/linear.h"
 #include "ops/columns.h"
 #include "ops/taylor_features.h"
-#include "cores/gla/gla.h"
-#include "cores/gla/normaliser.h"
 
 namespace effllm::mixers {
 namespace {

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "cores/common/segments.h"
 #include "nn/tail.h"
 #include "ops/pointwise.h"
 #include "ops/splice.h"
-#include "cores/common/segments.h"
 
 namespace effllm {
 

@@ -1,9 +1,9 @@
 // Summaries of overlapping blocks of tokens, the keys and values of NSA's first branch, and how they are remembered.
 #pragma once
-#include "nn/call.h"
-#include "nn/linear.h"
 #include "cores/attention/compressed_attention.h"
 #include "cores/attention/token_windows.h"
+#include "nn/call.h"
+#include "nn/linear.h"
 
 namespace effllm {
 

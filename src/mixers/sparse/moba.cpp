@@ -7,15 +7,15 @@
 //
 // The choice has no gradient; it is the same for training, prompt and decoding. Remembers k and v of every token, and
 // the means. Lu et al. 2025, arXiv:2502.13189.
+#include "cores/attention/block_selection.h"
+#include "cores/attention/selected_attention.h"
+#include "cores/common/segments.h"
 #include "mixers/attention/kv_cache.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "ops/columns.h"
 #include "ops/rotary.h"
 #include "ops/splice.h"
-#include "cores/attention/block_selection.h"
-#include "cores/common/segments.h"
-#include "cores/attention/selected_attention.h"
 
 namespace effllm::mixers {
 namespace {

@@ -10,6 +10,8 @@
 // The choice has no gradient. Remembers block vectors, k and v of every token for the second branch, the window's, and
 // the tokens of block vectors to come. Yuan et al. 2025, arXiv:2502.11089.
 #include "base/text.h"
+#include "cores/attention/compressed_attention.h"
+#include "cores/attention/selected_attention.h"
 #include "mixers/attention/kv_cache.h"
 #include "mixers/mixer.h"
 #include "mixers/sparse/block_vectors.h"
@@ -19,8 +21,6 @@
 #include "ops/groups.h"
 #include "ops/pointwise.h"
 #include "ops/rotary.h"
-#include "cores/attention/compressed_attention.h"
-#include "cores/attention/selected_attention.h"
 
 namespace effllm::mixers {
 namespace {

@@ -9,6 +9,7 @@
 // authors' code.
 #include <cmath>
 
+#include "cores/scan/selective_scan.h"
 #include "mixers/mixer.h"
 #include "mixers/state_space/mamba_out.h"
 #include "nn/linear.h"
@@ -16,7 +17,6 @@
 #include "ops/arithmetic.h"
 #include "ops/columns.h"
 #include "ops/pointwise.h"
-#include "cores/scan/selective_scan.h"
 
 namespace effllm::mixers {
 namespace {

@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "base/text.h"
+#include "cores/gla/gla.h"
 #include "mixers/mixer.h"
 #include "mixers/state_space/mamba_out.h"
 #include "nn/linear.h"
@@ -20,7 +21,6 @@
 #include "ops/groups.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
-#include "cores/gla/gla.h"
 
 namespace effllm::mixers {
 namespace {

@@ -10,13 +10,13 @@
 #include <cmath>
 #include <numbers>
 
+#include "cores/conv/fft_conv.h"
+#include "cores/conv/modal.h"
 #include "mixers/mixer.h"
 #include "ops/arithmetic.h"
 #include "ops/columns.h"
 #include "ops/linear.h"
 #include "ops/pointwise.h"
-#include "cores/conv/fft_conv.h"
-#include "cores/conv/modal.h"
 
 namespace effllm::mixers {
 namespace {

@@ -8,6 +8,7 @@
 //
 // Remembers per head W, b and the sum of the open mini-batch, 2 (dh^2 + dh) numbers, and the tail of the convolutions.
 // Sun et al. 2024, arXiv:2407.04620, as in the authors' code for the Mamba backbone.
+#include "cores/ttt/ttt.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/short_conv.h"
@@ -15,7 +16,6 @@
 #include "ops/norm.h"
 #include "ops/pointwise.h"
 #include "ops/rotary.h"
-#include "cores/ttt/ttt.h"
 
 namespace effllm::mixers {
 namespace {

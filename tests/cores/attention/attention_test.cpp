@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "autodiff/meter.h"
-#include "kernels/parallel.h"
 #include "cores/attention/reference_attention.h"
+#include "kernels/parallel.h"
 #include "support/tensors.h"
 
 namespace effllm {

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <map>
 
-#include "kernels/parallel.h"
 #include "cores/attention/token_windows.h"
+#include "kernels/parallel.h"
 #include "support/tensors.h"
 
 using namespace effllm;

@@ -1,10 +1,10 @@
 #include <doctest/doctest.h>
 
+#include "cores/attention/reference_groups.h"
+#include "cores/attention/token_groups.h"
 #include "kernels/parallel.h"
 #include "nn/tail.h"
 #include "ops/splice.h"
-#include "cores/attention/reference_groups.h"
-#include "cores/attention/token_groups.h"
 #include "support/tensors.h"
 
 using namespace effllm;

@@ -6,8 +6,8 @@
 
 #include "autodiff/tape.h"
 #include "base/random.h"
-#include "kernels/parallel.h"
 #include "cores/attention/attention.h"
+#include "kernels/parallel.h"
 #include "support/tensors.h"
 
 using namespace effllm;

@@ -2,9 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include "cores/cell/reference_cell.h"
 #include "kernels/rows.h"
 #include "ops/op_checks.h"
-#include "cores/cell/reference_cell.h"
 #include "support/tensors.h"
 
 using namespace effllm;

@@ -1,9 +1,9 @@
 // Sequence cores as plain loops over tokens in f64, from their equations: what the fast forms are compared with.
 // Inputs of either float type; results are f64, and no gradients are recorded.
 #pragma once
+#include "cores/conv/short_conv.h"
 #include "cores/gla/gla.h"
 #include "cores/scan/scan_result.h"
-#include "cores/conv/short_conv.h"
 
 namespace effllm {
 

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <complex>
 
+#include "cores/conv/fft_conv.h"
 #include "kernels/rows.h"
 #include "ops/op_checks.h"
-#include "cores/conv/fft_conv.h"
 
 using namespace effllm;
 using test::at;

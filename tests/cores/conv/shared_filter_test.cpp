@@ -2,10 +2,10 @@
 
 #include <doctest/doctest.h>
 
-#include "kernels/parallel.h"
-#include "ops/arithmetic.h"
 #include "cores/common/reference.h"
 #include "cores/conv/shift_columns.h"
+#include "kernels/parallel.h"
+#include "ops/arithmetic.h"
 #include "support/tensors.h"
 
 using namespace effllm;

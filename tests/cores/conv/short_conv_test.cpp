@@ -2,10 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include "cores/common/reference.h"
 #include "kernels/parallel.h"
 #include "ops/arithmetic.h"
 #include "ops/pointwise.h"
-#include "cores/common/reference.h"
 #include "support/tensors.h"
 
 using namespace effllm;

@@ -7,8 +7,8 @@
 #include <tuple>
 
 #include "autodiff/meter.h"
-#include "kernels/parallel.h"
 #include "cores/delta/reference_delta.h"
+#include "kernels/parallel.h"
 #include "support/tensors.h"
 
 using namespace effllm;

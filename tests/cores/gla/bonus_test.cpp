@@ -2,8 +2,8 @@
 
 #include <doctest/doctest.h>
 
-#include "ops/op_checks.h"
 #include "cores/gla/gla.h"
+#include "ops/op_checks.h"
 
 using namespace effllm;
 using test::at;

@@ -1,8 +1,8 @@
 // Gradients of gla, through both states and documents too.
 #include <doctest/doctest.h>
 
-#include "cores/gla/gla_inputs.h"
 #include "cores/common/reference.h"
+#include "cores/gla/gla_inputs.h"
 
 using namespace effllm;
 using test::all_gla_options;

@@ -2,9 +2,9 @@
 #include <doctest/doctest.h>
 
 #include "autodiff/meter.h"
-#include "kernels/parallel.h"
-#include "cores/gla/gla_inputs.h"
 #include "cores/common/reference.h"
+#include "cores/gla/gla_inputs.h"
+#include "kernels/parallel.h"
 
 using namespace effllm;
 using test::all_gla_options;

@@ -5,8 +5,8 @@
 #include <limits>
 #include <tuple>
 
-#include "cores/gla/gla_inputs.h"
 #include "cores/common/reference.h"
+#include "cores/gla/gla_inputs.h"
 
 using namespace effllm;
 using test::all_gla_options;

@@ -4,9 +4,9 @@
 
 #include <cmath>
 
+#include "cores/scan/reference_fused_scan.h"
 #include "kernels/rows.h"
 #include "ops/op_checks.h"
-#include "cores/scan/reference_fused_scan.h"
 
 using namespace effllm;
 using test::max_diff;

@@ -6,8 +6,8 @@
 #include <tuple>
 
 #include "autodiff/meter.h"
-#include "kernels/parallel.h"
 #include "cores/ttt/reference_ttt.h"
+#include "kernels/parallel.h"
 #include "support/tensors.h"
 
 using namespace effllm;
