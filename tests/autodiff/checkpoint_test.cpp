@@ -12,7 +12,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
@@ -40,7 +40,7 @@ struct Result {
 };
 
 Result train(bool recompute, bool track_input = true) {
-  const test::Poison poison;
+  const Poison poison;
   const Model model;
   const auto f = [&](const Tensor& x) { return model.block(x); };
   Tape tape;
@@ -62,24 +62,24 @@ Result train(bool recompute, bool track_input = true) {
 
 TEST_CASE("checkpoint: same values and gradients to the bit, less kept") {
   const Result plain = train(false), recomputed = train(true);
-  CHECK(test::same_bits(plain.y, recomputed.y));
-  CHECK(test::same_bits(plain.dx, recomputed.dx));
-  CHECK(test::same_bits(plain.dw, recomputed.dw));
+  CHECK(same_bits(plain.y, recomputed.y));
+  CHECK(same_bits(plain.dx, recomputed.dx));
+  CHECK(same_bits(plain.dw, recomputed.dw));
   CHECK(recomputed.kept == 3 * 3 * 8 * 4);  // the input of each block
   CHECK(recomputed.kept < plain.kept);
 }
 
 TEST_CASE("checkpoint: parameters get their gradients even where the input needs none") {
   const Result plain = train(false, false), recomputed = train(true, false);
-  CHECK(test::same_bits(plain.dw, recomputed.dw));
-  CHECK(test::max_abs(plain.dw) > 0);
+  CHECK(same_bits(plain.dw, recomputed.dw));
+  CHECK(max_abs(plain.dw) > 0);
 }
 
 TEST_CASE("checkpoint: gradients agree with differences") {
-  const auto f = [](const std::vector<Tensor>& x) {
+  const auto f = [](const Tensors& x) {
     return std::vector{checkpoint([](const Tensor& a) { return multiply(sigmoid(a), a); }, scale(x[0], 2))};
   };
-  CHECK(test::gradient_error(f, {random({3, 4}, 4)}) < 1e-7);
+  CHECK(gradient_error(f, {random({3, 4}, 4)}) < 1e-7);
 }
 
 TEST_CASE("checkpoint: a meta run counts and keeps what a real one does, and holds no more memory") {

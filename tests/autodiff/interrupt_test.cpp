@@ -11,6 +11,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
+using namespace effllm::test;
 
 namespace {
 
@@ -40,7 +41,7 @@ TEST_CASE("interrupt: asked before each op, forwards and backwards, and heeded a
   int asked = 0;
   {
     const Interrupt interrupt([&] { return ++asked > 4; });
-    CHECK(test::at(gradient(x), 1, 2) == 5);
+    CHECK(at(gradient(x), 1, 2) == 5);
     CHECK(asked == 4);
     CHECK_THROWS_AS(gradient(x), Interrupted);
   }
@@ -49,7 +50,7 @@ TEST_CASE("interrupt: asked before each op, forwards and backwards, and heeded a
 }
 
 TEST_CASE("interrupt: it ends the work of all threads") {
-  const test::Threads three(3);
+  const Threads three(3);
   const Tensor x = Tensor::full({2, 3}, DType::f64, 2);
   std::atomic<int> left = 100, ended = 0;
   const Interrupt interrupt([&] { return left-- <= 0; });

@@ -12,7 +12,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
@@ -77,7 +77,7 @@ TEST_CASE("meter: the innermost one counts, and only while it lives") {
 
 TEST_CASE("nan watch: names op, layer, step and place of the first bad output") {
   const Tensor x = random({2, 3}, 1);
-  test::put(x, 1, 2, 1000);
+  put(x, 1, 2, 1000);
   const auto overflow = [&] {
     const LayerName layer("layers.3.mixer");
     pointwise(Pointwise::exp, x);

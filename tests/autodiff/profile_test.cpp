@@ -11,7 +11,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 

@@ -11,21 +11,19 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::at;
-using test::max_diff;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
 // Runs f on a leaf of x while `tape` records; {leaf, f(leaf)...}.
-std::vector<Tensor> record(Tape& tape, const Tensor& x, const std::function<std::vector<Tensor>(const Tensor&)>& f) {
+Tensors record(Tape& tape, const Tensor& x, const std::function<Tensors(const Tensor&)>& f) {
   const Tape::Recording recording(tape);
-  std::vector<Tensor> all = {tape.leaf(x)};
+  Tensors all = {tape.leaf(x)};
   for (Tensor& y : f(all[0])) all.push_back(std::move(y));
   return all;
 }
 
-Tensor sum_of(const std::vector<Tensor>& parts) {
+Tensor sum_of(const Tensors& parts) {
   Tensor s = parts[0];
   for (size_t i = 1; i < parts.size(); ++i) s = add(s, parts[i]);
   return s;
@@ -63,11 +61,11 @@ Tensor holds_sinks(const Tensor& a, const Tensor& b) { return run(std::make_uniq
 }  // namespace
 
 TEST_CASE("tape: gradients of every use of a tensor add up") {
-  const auto f = [](const std::vector<Tensor>& x) {
+  const auto f = [](const Tensors& x) {
     const Tensor a = sigmoid(x[0]), b = multiply(a, x[0]);
     return std::vector{add(add(a, b), add(b, x[0])), multiply(b, a)};
   };
-  CHECK(test::gradient_error(f, {random({3, 5}, 1)}) < 1e-7);
+  CHECK(gradient_error(f, {random({3, 5}, 1)}) < 1e-7);
 }
 
 TEST_CASE("tape: one tensor as several inputs of one op gets the sum of their gradients") {
@@ -81,27 +79,27 @@ TEST_CASE("tape: one tensor as several inputs of one op gets the sum of their gr
        }},
       {"attention", [&](const Tensor& x) { return attention(x, x, x, options, {}); }},
       {"an op that holds its sinks", [](const Tensor& x) { return holds_sinks(x, x); }}};
-  const test::Poison poison;
+  const Poison poison;
   for (const auto& [name, f] : ops) {
     CAPTURE(name);
-    const auto alone = [&](const std::vector<Tensor>& x) { return std::vector{f(x[0])}; };
-    CHECK(test::gradient_error(alone, {random({1, 4, 4}, 40)}) < 1e-7);
-    const auto among_others = [&](const std::vector<Tensor>& x) {
+    const auto alone = [&](const Tensors& x) { return std::vector{f(x[0])}; };
+    CHECK(gradient_error(alone, {random({1, 4, 4}, 40)}) < 1e-7);
+    const auto among_others = [&](const Tensors& x) {
       const Tensor a = sigmoid(x[0]);
       return std::vector{add(f(a), a), f(a), f(x[0]), add(a, x[0])};
     };
-    CHECK(test::gradient_error(among_others, {random({1, 4, 4}, 41)}) < 1e-7);
-    const auto of_a_part = [&](const std::vector<Tensor>& x) {
+    CHECK(gradient_error(among_others, {random({1, 4, 4}, 41)}) < 1e-7);
+    const auto of_a_part = [&](const Tensors& x) {
       const auto part = split_columns(x[0], {4, 2});
       const Tensor dense = scale(part[0], 1);
       return std::vector{f(dense), holds_sinks(part[0], part[0]), part[1]};
     };
-    CHECK(test::gradient_error(of_a_part, {random({1, 4, 6}, 42)}) < 1e-7);
+    CHECK(gradient_error(of_a_part, {random({1, 4, 6}, 42)}) < 1e-7);
   }
 }
 
 TEST_CASE("tape: a parameter as both inputs of an op that holds its sinks") {
-  const test::Poison poison;
+  const Poison poison;
   const Tensor values = random({2, 3}, 43), seed = random({2, 3}, 44);
   Tensor weight = Tensor::view_of(values.raw(), {2, 3}, DType::f64, values.stride());
   weight.slot = parameter_slot(0);
@@ -120,7 +118,7 @@ TEST_CASE("tape: a parameter as both inputs of an op that holds its sinks") {
 
 TEST_CASE("tape: a gradient that several slots share is never written through") {
   // add() hands one gradient to both inputs; one of them gets more from its other use.
-  const test::Poison poison;
+  const Poison poison;
   Tape tape;
   const Tensor x = random({2, 3}, 2), seed = random({2, 3}, 3), untouched = seed.clone();
   const auto all = record(tape, x, [](const Tensor& leaf) {
@@ -128,7 +126,7 @@ TEST_CASE("tape: a gradient that several slots share is never written through") 
     return std::vector{add(add(a, b), more)};
   });
   tape.backward(all[1], seed);
-  CHECK(test::same_bits(seed, untouched));
+  CHECK(same_bits(seed, untouched));
   CHECK(max_diff(tape.grad(all[0]), scale(seed, 2 + 3 + 15)) < 1e-13);
 }
 
@@ -137,7 +135,7 @@ TEST_CASE("tape: the caller's seed survives when it becomes a leaf's gradient") 
   const Tensor seed = random({2, 3}, 4), untouched = seed.clone();
   const auto all = record(tape, random({2, 3}, 5), [](const Tensor& leaf) { return std::vector{add(leaf, leaf)}; });
   tape.backward(all[1], seed);
-  CHECK(test::same_bits(seed, untouched));
+  CHECK(same_bits(seed, untouched));
   CHECK(max_diff(tape.grad(all[0]), scale(seed, 2)) < 1e-15);
 }
 
@@ -153,13 +151,13 @@ TEST_CASE("tape: several seeds, also of one tensor and of a leaf, add up") {
 }
 
 TEST_CASE("tape: parts of a split write one joint gradient, unused parts stand for zero") {
-  const test::Poison poison;  // what no part wrote would be NaN
+  const Poison poison;  // what no part wrote would be NaN
   const Tensor x = random({3, 7}, 10);
   for (int unused : {0, 1, 2}) {
     Tape tape;
     const auto all = record(tape, x, [&](const Tensor& leaf) {
       const auto part = split_columns(leaf, {2, 4, 1});
-      std::vector<Tensor> y;
+      Tensors y;
       for (int i = 0; i < 3; ++i)
         if (i != unused) y.push_back(scale(part[static_cast<size_t>(i)], i + 1));
       return y;
@@ -177,13 +175,13 @@ TEST_CASE("tape: parts of a split write one joint gradient, unused parts stand f
 }
 
 TEST_CASE("tape: a part used twice, the source used beside its split, and no part used at all") {
-  const auto f = [](const std::vector<Tensor>& x) {
+  const auto f = [](const Tensors& x) {
     const auto part = split_columns(x[0], {2, 2, 3});
     const Tensor twice = add(sigmoid(part[0]), multiply(part[0], part[1]));
     split_columns(x[0], {3, 4});  // nobody asks for these
     return std::vector{twice, sigmoid(x[0]), part[1]};
   };
-  CHECK(test::gradient_error(f, {random({3, 7}, 11)}) < 1e-7);
+  CHECK(gradient_error(f, {random({3, 7}, 11)}) < 1e-7);
 }
 
 TEST_CASE("tape: nothing is recorded without a tape, while paused, or for untracked inputs") {
@@ -232,10 +230,10 @@ TEST_CASE("tape: kept bytes count a buffer once and parameters never") {
 }
 
 TEST_CASE("tape: a parameter's first gradient overwrites, later ones add, unreached ones become zero") {
-  const test::Poison poison;
+  const Poison poison;
   const Tensor x = random({3, 4}, 16), values = random({3, 2, 4}, 17);
   const Tensor slab = Tensor::empty({3, 2, 4}, DType::f64);
-  std::vector<Tensor> weight;
+  Tensors weight;
   ParamGrads grads;
   for (int i = 0; i < 3; ++i) {
     weight.push_back(Tensor::view_of(values.row_range(2 * i, {2, 4}).raw(), {2, 4}, DType::f64, 4));
@@ -260,7 +258,7 @@ TEST_CASE("tape: a parameter's first gradient overwrites, later ones add, unreac
   ParamGrads::current = nullptr;
   CHECK(max_diff(grads.views[0], scale(once.row_range(0, {2, 4}), 2)) < 1e-13);
   CHECK(max_diff(once.row_range(4, {2, 4}), scale(once.row_range(0, {2, 4}), 2)) < 1e-13);
-  CHECK(test::max_abs(grads.views[1]) == 0);
+  CHECK(max_abs(grads.views[1]) == 0);
   double expected = 0;
   for (int64_t r = 0; r < 3; ++r) expected += at(g, r, 1) * at(x, r, 2);
   CHECK(at(once, 1, 2) == doctest::Approx(expected));

@@ -9,6 +9,7 @@
 #include "support/models.h"
 
 using namespace effllm;
+using namespace effllm::test;
 
 namespace {
 
@@ -16,9 +17,8 @@ constexpr std::string_view kSymbols = "\nabcdefgh";
 
 // A model of these mixers whose next token depends on what came before.
 std::unique_ptr<LanguageModel> model_of(const std::string& mixers, const std::string& more = "", int64_t context = 64) {
-  return test::build_model(
-      "{d_model: 8, tie_embeddings: false, init: {std: 1.0}" + more + ", layers: [" + mixers + "]}",
-      static_cast<int64_t>(kSymbols.size()), context);
+  return build_model("{d_model: 8, tie_embeddings: false, init: {std: 1.0}" + more + ", layers: [" + mixers + "]}",
+                     static_cast<int64_t>(kSymbols.size()), context);
 }
 
 std::string generated(const LanguageModel& model, const ContextLimit& limit, const std::string& prompt,

@@ -9,6 +9,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
+using namespace effllm::test;
 
 namespace {
 
@@ -28,7 +29,7 @@ struct TinyModel {
     const auto n = static_cast<int64_t>(ids.size());
     const Tensor y = model.logits(Tensor::view_of(std::span(ids), {1, n}), {});
     std::vector<double> row;
-    for (int64_t q = 0; q < model.vocab(); ++q) row.push_back(test::at(y, n - 1, q));
+    for (int64_t q = 0; q < model.vocab(); ++q) row.push_back(at(y, n - 1, q));
     return row;
   }
 };
@@ -67,7 +68,7 @@ std::string sampled_by_forward(const TinyModel& tiny, std::string text, int64_t 
 }  // namespace
 
 TEST_CASE("generator: greedy text is the argmax of teacher-forced logits") {
-  const test::Poison poison;
+  const Poison poison;
   for (const std::string_view yaml : {kGru, kAttention}) {
     const TinyModel tiny(yaml);
     for (const std::string prompt : {"a", "bad\ncafe"}) {

@@ -5,13 +5,14 @@
 #include "support/contract.h"
 
 using namespace effllm;
+using namespace effllm::test;
 
 #define ENTRY(name) \
-  TEST_CASE("ffn " #name ": keeps the contract") { test::check_contract(all_ffns.find(#name)); }
+  TEST_CASE("ffn " #name ": keeps the contract") { check_contract(all_ffns.find(#name)); }
 #include "lists/ffns.def"
 #undef ENTRY
 
 #define ENTRY(name) \
-  TEST_CASE("ffn " #name ": golden values") { test::check_golden(all_ffns.find(#name), "ffn"); }
+  TEST_CASE("ffn " #name ": golden values") { check_golden(all_ffns.find(#name), "ffn"); }
 #include "lists/ffns.def"
 #undef ENTRY

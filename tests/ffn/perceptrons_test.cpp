@@ -6,6 +6,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
+using namespace effllm::test;
 
 namespace {
 
@@ -24,7 +25,7 @@ struct Built {
   }
   double spread(std::string_view name) const {
     const Tensor& v = (*this)[name].value;
-    return std::sqrt(test::dot(v, v) / static_cast<double>(v.numel()));
+    return std::sqrt(dot(v, v) / static_cast<double>(v.numel()));
   }
 };
 

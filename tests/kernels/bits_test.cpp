@@ -9,7 +9,7 @@
 #include "kernels/rows.h"
 
 using namespace effllm;
-using test::Rows;
+using namespace effllm::test;
 
 namespace {
 
@@ -90,7 +90,7 @@ std::vector<RowKernel<T>> row_kernels() {
 // Rows [from, from + count) of a run over these rows alone.
 template <class T>
 std::vector<T> computed(const RowKernel<T>& k, const Rows<T>& x, const Rows<T>& g, int64_t from, int64_t count,
-                        test::Layout at) {
+                        Layout at) {
   Rows<T> y(count, k.out, at, 9);  // what is added to: the same numbers for every row
   for (int64_t r = 0; r < count; ++r)
     for (int64_t c = 0; c < k.out; ++c) y.view().row(r)[c] = T(0.25);
@@ -108,7 +108,7 @@ bool same(const T* a, const T* b, int64_t n) {
 }  // namespace
 
 TEST_CASE_TEMPLATE("kernel bits: a row is the same whatever rows stand beside it", T, float, double) {
-  test::for_each_isa([] {
+  for_each_isa([] {
     for (const RowKernel<T>& k : row_kernels<T>()) {
       INFO(isa(), ", ", k.name);
       const int64_t most = k.most ? k.most : kRows;
@@ -118,7 +118,7 @@ TEST_CASE_TEMPLATE("kernel bits: a row is the same whatever rows stand beside it
       int64_t differ = 0;
       for (int64_t count = 1; count <= most; ++count)
         for (int64_t from : {int64_t{0}, (most - count) / 2, most - count}) {
-          const std::vector<T> part = computed(k, x, g, from, count, test::kLayouts[count % 3]);
+          const std::vector<T> part = computed(k, x, g, from, count, kLayouts[count % 3]);
           differ += !same(part.data(), all.data() + from * k.out, count * k.out);
         }
       CHECK(differ == 0);
@@ -135,7 +135,7 @@ TEST_CASE_TEMPLATE("kernel bits: a row is the same whatever rows stand beside it
 }
 
 TEST_CASE_TEMPLATE("kernel bits: an element of independent columns is the same wherever it stands", T, float, double) {
-  test::for_each_isa([] {
+  for_each_isa([] {
     const Kernels<T>& k = kernels<T>();
     const Rows<T> x(3, kCols, {0, 0}, 1), g(3, kCols, {1, 3}, 2), z(3, kCols, {3, 1}, 3);
     const auto from = [](const Rows<T>& r, int64_t c) { return r.view().columns(c, kCols - c); };

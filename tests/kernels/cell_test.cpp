@@ -6,9 +6,7 @@
 #include "kernels/rows.h"
 
 using namespace effllm;
-using test::kTolerance;
-using test::Layout;
-using test::Rows;
+using namespace effllm::test;
 
 namespace {
 
@@ -115,8 +113,8 @@ void check_gru(int64_t n, Layout at, bool first) {
 }  // namespace
 
 TEST_CASE("packed product: a plain product at all sizes and offsets") {
-  test::for_each_isa([&] {
-    for (const Layout& at : test::kLayouts)
+  for_each_isa([&] {
+    for (const Layout& at : kLayouts)
       for (bool transposed : {false, true})
         for (bool add : {false, true}) {
           for (int64_t n = 1; n <= 40; n += 3)
@@ -133,7 +131,7 @@ TEST_CASE("packed product: a plain product at all sizes and offsets") {
 }
 
 TEST_CASE("lstm and gru kernels: their equations at all sizes and offsets") {
-  test::for_each_size(1, [](int64_t n, Layout at) {
+  for_each_size(1, [](int64_t n, Layout at) {
     CAPTURE(n);
     for (bool first : {false, true}) {
       check_lstm<float>(n, at, first);

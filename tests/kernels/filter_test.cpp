@@ -5,13 +5,12 @@
 #include "kernels/rows.h"
 
 using namespace effllm;
-using test::kTolerance;
-using test::Rows;
+using namespace effllm::test;
 
 namespace {
 
 template <class T>
-void check(int64_t rows, int64_t cols, int64_t width, test::Layout layout, bool documents) {
+void check(int64_t rows, int64_t cols, int64_t width, Layout layout, bool documents) {
   const Rows<T> x(rows, cols, layout, 1), w(1, width, {}, 2);
   std::vector<int64_t> from(static_cast<size_t>(rows));
   int64_t begin = 0;
@@ -46,12 +45,12 @@ void check(int64_t rows, int64_t cols, int64_t width, test::Layout layout, bool 
 }  // namespace
 
 TEST_CASE("filter kernel: equals the sum over sources at all sizes and offsets, in both directions of time") {
-  test::for_each_size(1, [](int64_t cols, const test::Layout& layout) {
+  for_each_size(1, [](int64_t cols, const Layout& layout) {
     const int64_t width = 1 + cols % 7, rows = 1 + cols % 13;
     check<float>(rows, cols, width, layout, cols % 2 == 0);
     check<double>(rows, cols, width, layout, cols % 2 == 1);
   });
-  test::for_each_isa([] {
+  for_each_isa([] {
     check<float>(70, 100, 32, {1, 3}, false);
     check<double>(70, 70, 32, {1, 3}, true);
   });

@@ -6,8 +6,7 @@
 #include "kernels/rows.h"
 
 using namespace effllm;
-using test::Layout;
-using test::Rows;
+using namespace effllm::test;
 
 namespace {
 
@@ -100,7 +99,7 @@ void check(ScanForm f, int64_t cols, const Layout& at, bool with_h0, bool add) {
 
 TEST_CASE("fused_scan kernel: equals the loop over tokens at all sizes and offsets, forward and backward") {
   for (ScanForm f : {ScanForm::min_lstm, ScanForm::min_lstm_g, ScanForm::hgrn, ScanForm::rg_lru})
-    test::for_each_size(1, [&](int64_t cols, const Layout& at) {
+    for_each_size(1, [&](int64_t cols, const Layout& at) {
       CAPTURE(static_cast<int>(f));
       CAPTURE(cols);
       check<float>(f, cols, at, cols % 2 == 0, cols % 3 == 0);

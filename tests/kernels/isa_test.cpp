@@ -10,6 +10,7 @@
 #include "kernels/rows.h"
 
 using namespace effllm;
+using namespace effllm::test;
 
 TEST_CASE("isa: the generic kernels are always there, as the last choice") {
   const auto all = isas();
@@ -19,7 +20,7 @@ TEST_CASE("isa: the generic kernels are always there, as the last choice") {
 }
 
 TEST_CASE("isa: a choice holds for both types, and every kernel of the table is filled") {
-  test::for_each_isa([] {
+  for_each_isa([] {
     CAPTURE(isa());
     CHECK(kernels<float>().isa == isa());
     CHECK(kernels<double>().isa == isa());

@@ -5,9 +5,7 @@
 #include "kernels/rows.h"
 
 using namespace effllm;
-using test::kTolerance;
-using test::Layout;
-using test::Rows;
+using namespace effllm::test;
 
 namespace {
 
@@ -34,7 +32,7 @@ double dot_of(const Rows<T>& a, int64_t ra, const Rows<T>& b, int64_t rb, int64_
 }  // namespace
 
 TEST_CASE_TEMPLATE("linear attention kernels: the sum of keys at every width", T, float, double) {
-  test::for_each_size(1, [](int64_t n, Layout at) {
+  for_each_size(1, [](int64_t n, Layout at) {
     Rows<T> q(kSteps, n, at, 1), k(kSteps, n, at, 2), first(1, n, at, 8);
     const Rows<T> o(kSteps, n + 1, at, 3), dy(kSteps, n + 1, at, 4);
     for (Rows<T>* x : {&q, &k, &first}) make_positive(*x);
@@ -86,7 +84,7 @@ TEST_CASE_TEMPLATE("linear attention kernels: the sum of keys at every width", T
 }
 
 TEST_CASE_TEMPLATE("linear attention kernels: the bonus at every width", T, float, double) {
-  test::for_each_size(1, [](int64_t n, Layout at) {
+  for_each_size(1, [](int64_t n, Layout at) {
     const Rows<T> q(3, n, at, 1), k(3, n, at, 2), v(3, n + 1, at, 3), o(3, n + 1, at, 4), dy(3, n + 1, at, 5);
     Rows<T> u(1, n, at, 6), y(3, n + 1, at, 7);
     const auto weight = [&](int64_t r) {
@@ -120,7 +118,7 @@ TEST_CASE_TEMPLATE("linear attention kernels: the bonus at every width", T, floa
 
 TEST_CASE_TEMPLATE("linear attention kernels: Taylor features at every width", T, float, double) {
   constexpr double kA = 0.75, kB = 1.5, kHalf = 0.5;
-  test::for_each_size(1, [](int64_t f, Layout at) {
+  for_each_size(1, [](int64_t f, Layout at) {
     const int64_t width = 1 + f + f * (f + 1) / 2;
     const Rows<T> x(2, f, at, 1), dy(2, width, at, 2);
     Rows<T> y(2, width, at, 3);

@@ -3,9 +3,7 @@
 #include "kernels/rows.h"
 
 using namespace effllm;
-using test::kTolerance;
-using test::Layout;
-using test::Rows;
+using namespace effllm::test;
 
 namespace {
 
@@ -19,7 +17,7 @@ double log_sum_exp(const Rows<T>& z, int64_t row, int64_t cols) {
 }  // namespace
 
 TEST_CASE_TEMPLATE("loss kernel: each row's nats, their sum and the gradient at every size", T, float, double) {
-  test::for_each_size(1, [](int64_t cols, Layout at) {
+  for_each_size(1, [](int64_t cols, Layout at) {
     const Rows<T> z(4, cols, at, 1, 2);
     const int32_t targets[] = {0, -1, static_cast<int32_t>(cols - 1), static_cast<int32_t>(cols / 2)};
     Rows<T> d(4, cols, {at.pad, at.offset}, 2);
@@ -45,7 +43,7 @@ TEST_CASE_TEMPLATE("loss kernel: each row's nats, their sum and the gradient at 
 }
 
 TEST_CASE_TEMPLATE("loss kernel: a common shift changes nothing, huge or not", T, float, double) {
-  test::for_each_isa([] {
+  for_each_isa([] {
     Rows<T> z(1, 5, {0, 0}, 3);
     const int32_t target = 2;
     for (int64_t c = 0; c < 5; ++c) z.view().row(0)[c] = static_cast<T>(c);

@@ -9,6 +9,7 @@
 #include "kernels/isa/math.h"
 
 using namespace effllm;
+using namespace effllm::test;
 
 namespace {
 
@@ -70,7 +71,7 @@ TEST_CASE("math: f32 functions stay within their bounds over the whole range, wi
   for (const Bound& b : kBounds) {
     std::vector<double> exact(x.begin(), x.end());
     for (double& v : exact) v = b.exact(v);
-    test::for_each_isa([&] {
+    for_each_isa([&] {
       kernels<float>().pointwise(b.f, {x.data(), 1, n, n}, {y.data(), 1, n, n});
       double worst = 0;
       float where = 0;
@@ -112,7 +113,7 @@ TEST_CASE("math: the f32 normal distribution and density are within 3e-7, gelu's
   CHECK(worst < 3e-7);
   dy.assign(x.size(), 1);
   const auto n = static_cast<int64_t>(x.size());
-  test::for_each_isa([&] {
+  for_each_isa([&] {
     kernels<float>().pointwise_backward(Pointwise::gelu, {x.data(), 1, n, n}, {dy.data(), 1, n, n},
                                         {dx.data(), 1, n, n}, false);
     double off = 0;
@@ -143,7 +144,7 @@ TEST_CASE("math: two f32 sigmoids by one division, near +-40 and beyond") {
 
 TEST_CASE("math: infinities and NaN come out as they should, with every instruction set") {
   constexpr float kInf = std::numeric_limits<float>::infinity();
-  test::for_each_isa([&] {
+  for_each_isa([&] {
     CAPTURE(isa());
     CHECK(apply(Pointwise::exp, -kInf) == 0);
     CHECK(apply(Pointwise::exp, kInf) == kInf);
@@ -160,7 +161,7 @@ TEST_CASE("math: infinities and NaN come out as they should, with every instruct
 }
 
 TEST_CASE("math: gelu is 0 far below and x far above, with every instruction set") {
-  test::for_each_isa([] {
+  for_each_isa([] {
     for (float x : {6.f, 100.f, 1e4f, 1e30f})
       for (Pointwise f : {Pointwise::gelu, Pointwise::gelu_tanh}) {
         CHECK(apply(f, x) == x);
@@ -178,7 +179,7 @@ TEST_CASE("math: f64 functions agree with long doubles, with every instruction s
   std::vector<double> x, y(2001);
   for (int i = 0; i <= 2000; ++i) x.push_back((i - 1000) * 0.0371);
   const auto n = static_cast<int64_t>(x.size());
-  test::for_each_isa([&] {
+  for_each_isa([&] {
     const auto worst = [&](Pointwise f, auto exact) {
       kernels<double>().pointwise(f, {x.data(), 1, n, n}, {y.data(), 1, n, n});
       long double w = 0;

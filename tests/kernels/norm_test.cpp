@@ -3,9 +3,7 @@
 #include "kernels/rows.h"
 
 using namespace effllm;
-using test::kTolerance;
-using test::Layout;
-using test::Rows;
+using namespace effllm::test;
 
 namespace {
 
@@ -22,7 +20,7 @@ double mean_over(int64_t from, int64_t n, F f) {
 }  // namespace
 
 TEST_CASE_TEMPLATE("norm kernels: rms_norm over two groups at every width", T, float, double) {
-  test::for_each_size(1, [](int64_t width, Layout at) {
+  for_each_size(1, [](int64_t width, Layout at) {
     const Rows<T> x(3, 2 * width, at, 1), dy(3, 2 * width, {at.pad, at.offset}, 2);
     Rows<T> w(1, width, at, 3);
     for (T* weight : {w.data(), static_cast<T*>(nullptr)}) {
@@ -56,7 +54,7 @@ TEST_CASE_TEMPLATE("norm kernels: rms_norm over two groups at every width", T, f
 }
 
 TEST_CASE_TEMPLATE("norm kernels: layer_norm at every width", T, float, double) {
-  test::for_each_size(2, [](int64_t n, Layout at) {
+  for_each_size(2, [](int64_t n, Layout at) {
     const Rows<T> x(3, n, at, 1), dy(3, n, {at.pad, at.offset}, 2);
     Rows<T> w(1, n, at, 3), b(1, n, at, 4), y(3, n, at, 5), mean(1, 3, at, 6), rstd(1, 3, at, 7);
     double mu[3], scale[3];
@@ -92,7 +90,7 @@ TEST_CASE_TEMPLATE("norm kernels: layer_norm at every width", T, float, double) 
 }
 
 TEST_CASE_TEMPLATE("norm kernels: gradients that nobody wants are not written", T, float, double) {
-  test::for_each_isa([] {
+  for_each_isa([] {
     const Rows<T> x(2, 5, {0, 0}, 1), dy(2, 5, {0, 0}, 2);
     Rows<T> w(1, 5, {0, 0}, 3), y(2, 5, {0, 0}, 4), mean(1, 2, {0, 0}, 5), rstd(1, 2, {0, 0}, 6);
     kernels<T>().layer_norm(x.view(), w.data(), nullptr, x.view().cols, T(kEps), y.view(), mean.data(), rstd.data());

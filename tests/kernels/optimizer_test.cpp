@@ -3,8 +3,7 @@
 #include "kernels/rows.h"
 
 using namespace effllm;
-using test::Layout;
-using test::Rows;
+using namespace effllm::test;
 
 namespace {
 
@@ -24,7 +23,7 @@ struct Adamw {  // Loshchilov and Hutter 2019, algorithm 2, with the decay scale
 
 TEST_CASE_TEMPLATE("optimizer kernels: adamw follows the paper at every size", T, float, double) {
   constexpr double kLr = 0.01, kBeta1 = 0.9, kBeta2 = 0.999, kEps = 1e-8, kDecay = 0.1, kGradScale = 0.5;
-  test::for_each_size(0, [&](int64_t n, Layout at) {
+  for_each_size(0, [&](int64_t n, Layout at) {
     Rows<T> value(1, n, at, 1), m(1, n, at, 2, 0), v(1, n, {at.pad, at.offset}, 3, 0);
     std::vector<Adamw> plain;
     for (int64_t i = 0; i < n; ++i) plain.push_back({kLr, kBeta1, kBeta2, kEps, kDecay, value.at(0, i)});
@@ -46,7 +45,7 @@ TEST_CASE_TEMPLATE("optimizer kernels: adamw follows the paper at every size", T
 }
 
 TEST_CASE_TEMPLATE("optimizer kernels: the first adamw step has length lr whatever the gradient", T, float, double) {
-  test::for_each_isa([] {
+  for_each_isa([] {
     T grad[] = {T(1e-3), T(-1), T(1e3)}, value[] = {0, 0, 0}, m[] = {0, 0, 0}, v[] = {0, 0, 0};
     kernels<T>().adamw({0.01, 0.9, 0.999, 1e-15, 0, 1, 1 - 0.9, 1 - 0.999}, 3, grad, value, m, v);
     const double expected[] = {-0.01, 0.01, -0.01};
@@ -56,7 +55,7 @@ TEST_CASE_TEMPLATE("optimizer kernels: the first adamw step has length lr whatev
 }
 
 TEST_CASE_TEMPLATE("optimizer kernels: sums of squares are accumulated in f64", T, float, double) {
-  test::for_each_size(0, [](int64_t n, Layout at) {
+  for_each_size(0, [](int64_t n, Layout at) {
     Rows<T> x(1, n, at, 1);
     double expected = 0;
     for (int64_t i = 0; i < n; ++i) expected += x.at(0, i) * x.at(0, i);
@@ -64,7 +63,7 @@ TEST_CASE_TEMPLATE("optimizer kernels: sums of squares are accumulated in f64", 
   });
   const std::vector<T> tenths(1 << 20, T(0.1));
   const double square = static_cast<double>(tenths[0]) * static_cast<double>(tenths[0]);
-  test::for_each_isa([&] {
+  for_each_isa([&] {
     CHECK(kernels<T>().sum_of_squares(tenths.data(), 1 << 20) == doctest::Approx((1 << 20) * square).epsilon(1e-10));
   });
 }

@@ -3,9 +3,7 @@
 #include "kernels/rows.h"
 
 using namespace effllm;
-using test::kTolerance;
-using test::Layout;
-using test::Rows;
+using namespace effllm::test;
 
 namespace {
 
@@ -65,7 +63,7 @@ TEST_CASE_TEMPLATE("pointwise kernels: log of what has none is that of the small
 }
 
 TEST_CASE_TEMPLATE("pointwise kernels: every function and derivative at every size", T, float, double) {
-  test::for_each_size(0, [](int64_t cols, Layout at) {
+  for_each_size(0, [](int64_t cols, Layout at) {
     const Rows<T> x(2, cols, at, 1, 2), dy(2, cols, at, 2);
     double worst = 0;
     for (const Function& f : kFunctions) {
@@ -83,7 +81,7 @@ TEST_CASE_TEMPLATE("pointwise kernels: every function and derivative at every si
 }
 
 TEST_CASE_TEMPLATE("pointwise kernels: products, sums and rows at every size", T, float, double) {
-  test::for_each_size(0, [](int64_t cols, Layout at) {
+  for_each_size(0, [](int64_t cols, Layout at) {
     const Rows<T> a(3, cols, at, 1), b(3, cols, {at.pad, at.offset}, 2);
     Rows<T> row(1, cols, at, 3), column(1, cols, at, 4);
     const auto alpha = T(0.75);
@@ -116,7 +114,7 @@ TEST_CASE_TEMPLATE("pointwise kernels: products, sums and rows at every size", T
 }
 
 TEST_CASE_TEMPLATE("pointwise kernels: swiglu and its gradient at every size", T, float, double) {
-  test::for_each_size(0, [](int64_t cols, Layout at) {
+  for_each_size(0, [](int64_t cols, Layout at) {
     const Rows<T> x(2, 2 * cols, at, 1), dy(2, cols, at, 2);
     Rows<T> y(2, cols, at, 3);
     kernels<T>().swiglu(x.view(), y.view());

@@ -3,12 +3,10 @@
 #include "kernels/rows.h"
 
 using namespace effllm;
-using test::kTolerance;
-using test::Layout;
-using test::Rows;
+using namespace effllm::test;
 
 TEST_CASE_TEMPLATE("position kernels: rotate turns pairs of every head at every width", T, float, double) {
-  test::for_each_size(1, [](int64_t half, Layout at) {
+  for_each_size(1, [](int64_t half, Layout at) {
     const int64_t dim = 2 * half, head_dim = dim + at.offset, heads = 2;
     const Rows<T> x(2, heads * head_dim, at, 1);
     Rows<T> cosines(2, half, {0, 0}, 2), sines(2, half, {0, 0}, 3);  // any numbers: the map is linear in them
@@ -34,9 +32,9 @@ TEST_CASE_TEMPLATE("position kernels: dropout follows Philox' words at every siz
   constexpr double kP = 0.3;
   const double below = std::floor(kP * 4294967296.0);  // words under it drop
   constexpr int64_t kSample = (int64_t{5} << 32) + 3, kRow = 7, kRowsPerSample = 2;
-  test::for_each_isa([&] {
-    for (const Layout& at : test::kLayouts)
-      for (int64_t cols = 0; cols < 150; cols += cols < test::kMostColumns ? 1 : 13) {
+  for_each_isa([&] {
+    for (const Layout& at : kLayouts)
+      for (int64_t cols = 0; cols < 150; cols += cols < kMostColumns ? 1 : 13) {
         const Rows<T> x(5, cols, at, 1);
         for (bool add : {false, true}) {
           Rows<T> y(5, cols, {at.pad, at.offset}, 2);

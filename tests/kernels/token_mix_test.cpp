@@ -3,14 +3,12 @@
 #include "kernels/rows.h"
 
 using namespace effllm;
-using test::kTolerance;
-using test::Layout;
-using test::Rows;
+using namespace effllm::test;
 
 TEST_CASE_TEMPLATE("token_mix kernels: two parts at every width", T, float, double) {
   constexpr int64_t kSteps = 4;
   constexpr uint8_t kStarts[kSteps] = {0, 0, 1, 0};
-  test::for_each_size(1, [&](int64_t n, Layout at) {
+  for_each_size(1, [&](int64_t n, Layout at) {
     const Rows<T> x(kSteps, n, at, 1), m(kSteps, 2 * n, at, 2), dy(kSteps, 2 * n, at, 3);
     Rows<T> mix(2, n, at, 4), first(1, n, at, 5), d_last(1, n, at, 6);
     for (bool varies : {false, true}) {

@@ -5,18 +5,18 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::random;
+using namespace effllm::test;
 
 TEST_CASE("transpose: every remainder, padded rows, with every instruction set") {
   for (DType type : {DType::f32, DType::f64})
     for (int64_t rows : {1, 7, 16, 35, 128})
       for (int64_t cols : {1, 8, 17, 128}) {
         const Tensor x = random({rows, cols}, 1, type), y = Tensor::full({cols, rows}, type, 7);
-        test::for_each_isa([&] {
+        for_each_isa([&] {
           dispatch_float(type, [&]<class T>() { kernels<T>().transpose(x.view<T>(), y.view<T>()); });
           double worst = 0;
           for (int64_t r = 0; r < rows; ++r)
-            for (int64_t c = 0; c < cols; ++c) worst = std::max(worst, std::abs(test::at(x, r, c) - test::at(y, c, r)));
+            for (int64_t c = 0; c < cols; ++c) worst = std::max(worst, std::abs(at(x, r, c) - at(y, c, r)));
           CHECK(worst == 0);
         });
       }
@@ -31,10 +31,10 @@ TEST_CASE("transposed weights: dense weights alone have a copy, of their values 
   TransposedWeights all(store);
   CHECK_FALSE(dense.transposed.defined());
   for (double value : {1.0, 2.0}) {
-    test::put(dense.value, 69, 3, value);
+    put(dense.value, 69, 3, value);
     const TransposedWeights::Fresh fresh(all);
     CHECK(dense.transposed.shape() == Shape{128, 70});
-    CHECK(test::at(dense.transposed, 3, 69) == value);
+    CHECK(at(dense.transposed, 3, 69) == value);
     CHECK_FALSE(other.transposed.defined());
   }
   CHECK_FALSE(dense.transposed.defined());

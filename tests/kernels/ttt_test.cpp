@@ -3,8 +3,7 @@
 #include "kernels/rows.h"
 
 using namespace effllm;
-using test::Layout;
-using test::Rows;
+using namespace effllm::test;
 
 namespace {
 
@@ -63,17 +62,16 @@ double slope_of(Problem<T>& p, int64_t t, int64_t n, T& x) {
 }  // namespace
 
 TEST_CASE_TEMPLATE("ttt kernel: the inner gradient is that of the loss", T, float, double) {
-  test::for_each_size(1, [](int64_t n, Layout at) {
+  for_each_size(1, [](int64_t n, Layout at) {
     Problem<T> p(3, n, at);
     Rows<T> a(3, n, at, 9);
     kernels<T>().ttt_gradient(p.rows(), a.view());
-    CHECK(a.error([&](int64_t t, int64_t i) { return step_of(p, t, n)[static_cast<size_t>(i)]; }) <
-          10 * test::kTolerance<T>);
+    CHECK(a.error([&](int64_t t, int64_t i) { return step_of(p, t, n)[static_cast<size_t>(i)]; }) < 10 * kTolerance<T>);
   });
 }
 
 TEST_CASE("ttt kernel: the gradient's own gradient is that of differences, f64, and f32 is near it") {
-  test::for_each_isa([] {
+  for_each_isa([] {
     for (int64_t n : {1, 2, 3, 8, 17, 33}) {
       constexpr int64_t kRows = 2;
       const Layout at{1, 3};
@@ -111,7 +109,7 @@ TEST_CASE("ttt kernel: the gradient's own gradient is that of differences, f64, 
 }
 
 TEST_CASE_TEMPLATE("ttt kernel: tokens read the steps up to their own", T, float, double) {
-  test::for_each_isa([] {
+  for_each_isa([] {
     for (int64_t n : {1, 7, 16, 33, 64, 100, 129})
       for (int64_t rows : {1, 2, 5, 16})
         for (bool with_sum : {false, true}) {
@@ -124,7 +122,7 @@ TEST_CASE_TEMPLATE("ttt kernel: tokens read the steps up to their own", T, float
             double s = with_sum ? sum.at(i, c) : 0;
             for (int64_t j = 0; j <= i; ++j) s += (1 + scores.at(i, j)) * a.at(j, c);
             return y.before(i, c) + bias.at(0, c) - tau.at(0, i) * s;
-          }) < 10 * test::kTolerance<T>);
+          }) < 10 * kTolerance<T>);
         }
   });
 }

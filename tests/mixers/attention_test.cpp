@@ -3,7 +3,7 @@
 #include <cmath>
 
 using namespace effllm;
-using test::BuiltMixer;
+using namespace effllm::test;
 
 TEST_CASE("attention: starts as GPT-2 does, the output's spread falling with depth") {
   for (int64_t layers : {1, 3, 12}) {

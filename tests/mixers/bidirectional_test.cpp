@@ -6,9 +6,7 @@
 #include "ops/arithmetic.h"
 
 using namespace effllm;
-using test::BuiltMixer;
-using test::max_diff;
-using test::tokens;
+using namespace effllm::test;
 
 namespace {
 
@@ -33,7 +31,7 @@ TEST_CASE("bidirectional: f(x) + flip(g(flip(x))), with weights of two or of one
         copy(m[(tie ? "forward." : "backward.") + p->name].value, g[p->name].value);
       }
       CHECK(m.store.count() == (tie ? 1 : 2) * f.store.count());
-      const Tensor x = test::random({2, 7, kD}, 1);
+      const Tensor x = random({2, 7, kD}, 1);
       const Tensor expected = add(f.mixer->forward(x, {}), flip_tokens(g.mixer->forward(flip_tokens(x), {})));
       CHECK(max_diff(run_both(m, x), expected) < 1e-13);
       Meter meter;
@@ -46,10 +44,10 @@ TEST_CASE("bidirectional: f(x) + flip(g(flip(x))), with weights of two or of one
 TEST_CASE("bidirectional: every token reaches every other, the first from the last too") {
   BuiltMixer m("{type: bidirectional, of: {type: gla, heads: 2}}", kD);
   m.shake(0.3);
-  const Tensor x = test::random({1, 6, kD}, 1);
+  const Tensor x = random({1, 6, kD}, 1);
   for (int64_t t : {0, 5}) {
     Tensor changed = x.clone();
-    for (int64_t c = 0; c < kD; ++c) test::put(changed, t, c, 1 + test::at(x, t, c));
+    for (int64_t c = 0; c < kD; ++c) put(changed, t, c, 1 + at(x, t, c));
     for (int64_t other = 0; other < 6; ++other)
       CHECK(max_diff(tokens(run_both(m, changed), other, other + 1), tokens(run_both(m, x), other, other + 1)) > 1e-6);
   }
@@ -67,7 +65,7 @@ TEST_CASE("bidirectional: sites of the two directions differ, also where weights
   Site root;
   const Site& site = root.child("layers.1").child("mixer", *m.mixer);
   cx.taps = &taps;
-  m.mixer->forward(test::random({1, 3, kD}, 1), Call(cx, site));
+  m.mixer->forward(random({1, 3, kD}, 1), Call(cx, site));
   CHECK(sites ==
         std::vector<std::string>{"layers.1.mixer.forward.out", "layers.1.mixer.backward.out", "layers.1.mixer.out"});
 }
@@ -75,7 +73,7 @@ TEST_CASE("bidirectional: sites of the two directions differ, also where weights
 TEST_CASE("bidirectional: has no causal form, no state, and takes none inside") {
   const BuiltMixer m("{type: bidirectional}", kD);
   CHECK(BuiltMixer("{type: bidirectional, of: gru}", kD).mixer->sequences_together() == 8);
-  const Tensor x = test::random({1, 3, kD}, 1);
+  const Tensor x = random({1, 3, kD}, 1);
   CHECK_THROWS_WITH_AS(m.mixer->forward(x, {}), doctest::Contains("no causal form"), ShapeError);
   State s = m.mixer->make_state(1, 4, DType::f64);
   Context cx;

@@ -5,8 +5,7 @@
 #include "mixers/built_mixer.h"
 
 using namespace effllm;
-using test::at;
-using test::BuiltMixer;
+using namespace effllm::test;
 
 TEST_CASE("delta_net: parameters and how they start") {
   const BuiltMixer m(mixers::delta_net, "{}", 64);
@@ -42,24 +41,23 @@ TEST_CASE("delta_net: what is written under a key is read back, and a second val
   const BuiltMixer m(mixers::delta_net, "{heads: 1, conv: 0}", 8);
   // A token that writes with beta near 1; the same token again finds its value there already and changes nothing.
   const Tensor& beta = m.store.find("beta.weight")->value;
-  for (int64_t c = 0; c < 8; ++c) test::put(beta, 0, c, 50);
+  for (int64_t c = 0; c < 8; ++c) put(beta, 0, c, 50);
   Tensor x = Tensor::full({1, 2, 8}, DType::f64, 0);
   for (int64_t r = 0; r < 2; ++r)
-    for (int64_t c = 0; c < 8; ++c) test::put(x, r, c, 10 + 30 * static_cast<double>(c));
+    for (int64_t c = 0; c < 8; ++c) put(x, r, c, 10 + 30 * static_cast<double>(c));
   State one = m.mixer->make_state(1, 2, DType::f64), two = one.clone();
   Context cx;
   cx.state = &one;
-  m.mixer->forward(test::tokens(x, 0, 1), cx);
+  m.mixer->forward(tokens(x, 0, 1), cx);
   cx.state = &two;
   m.mixer->forward(x, cx);
-  CHECK(test::max_abs(one.field(one.root(), "s")) > 1e-3);
+  CHECK(max_abs(one.field(one.root(), "s")) > 1e-3);
   // l2_norm's eps keeps keys a hair under length one.
-  CHECK(test::max_diff(one.field(one.root(), "s"), two.field(two.root(), "s")) <
-        1e-4 * test::max_abs(one.field(one.root(), "s")));
+  CHECK(max_diff(one.field(one.root(), "s"), two.field(two.root(), "s")) < 1e-4 * max_abs(one.field(one.root(), "s")));
 }
 
 TEST_CASE("delta_net: negative eigenvalues double beta, heads must divide the widths") {
-  const Tensor x = test::random({1, 1, 8}, 2);
+  const Tensor x = random({1, 1, 8}, 2);
   const BuiltMixer plain(mixers::delta_net, "{heads: 2}", 8),
       twice(mixers::delta_net, "{heads: 2, negative_eigenvalues: true}", 8);
   State a = plain.mixer->make_state(1, 1, DType::f64), b = a.clone();
@@ -80,9 +78,9 @@ TEST_CASE("delta_net: the filter of the values starts at nothing and remembers t
   const Parameter* w = m.store.find("augment.weight");
   REQUIRE(w);
   CHECK(w->shape == Shape{4, 5});
-  CHECK(test::max_abs(w->value) == 0);
+  CHECK(max_abs(w->value) == 0);
   CHECK(plain.store.find("augment.weight") == nullptr);
   CHECK(site_of(*m.mixer)->bytes(1000, DType::f32) == 4 * (4 * 16 * 16 + 3 * 192 + 4 * 64));
-  const Tensor x = test::random({1, 9, 64}, 2);
-  CHECK(test::max_diff(m.mixer->forward(x, {}), plain.mixer->forward(x, {})) < 1e-14);
+  const Tensor x = random({1, 9, 64}, 2);
+  CHECK(max_diff(m.mixer->forward(x, {}), plain.mixer->forward(x, {})) < 1e-14);
 }

@@ -5,8 +5,7 @@
 #include "mixers/built_mixer.h"
 
 using namespace effllm;
-using test::at;
-using test::BuiltMixer;
+using namespace effllm::test;
 
 TEST_CASE("gated_delta: parameters and how they start") {
   const BuiltMixer m(mixers::gated_delta, "{}", 64);
@@ -17,8 +16,8 @@ TEST_CASE("gated_delta: parameters and how they start") {
   CHECK(m.store.find("gates.bias") == nullptr);
   CHECK(m.store.find("norm.weight")->shape == Shape{24});
   const auto within = [&](const char* name, double fan_in) {  // PyTorch's start, at any depth
-    CHECK(test::max_abs(m[name].value) <= 1 / std::sqrt(fan_in));
-    CHECK(test::max_abs(m[name].value) > 0.98 / std::sqrt(fan_in));
+    CHECK(max_abs(m[name].value) <= 1 / std::sqrt(fan_in));
+    CHECK(max_abs(m[name].value) > 0.98 / std::sqrt(fan_in));
   };
   within("qkvg.weight", 64);
   within("gates.weight", 64);
@@ -68,14 +67,14 @@ TEST_CASE("gated_delta: a state of fixed size, its FLOPs in closed form") {
 TEST_CASE("gated_delta: decays of one and no decay at all are two ends of the same layer") {
   const BuiltMixer m(mixers::gated_delta, "{heads: 2, conv: 0}", 8);
   const Tensor& a_log = m.store.find("a_log")->value;
-  const Tensor x = test::random({1, 6, 8}, 2), last = test::tokens(x, 5, 6);
+  const Tensor x = random({1, 6, 8}, 2), last = tokens(x, 5, 6);
   const auto run = [&](double log_a, const Tensor& in) {
-    for (int64_t h = 0; h < 2; ++h) test::put(a_log, 0, h, log_a);
+    for (int64_t h = 0; h < 2; ++h) put(a_log, 0, h, log_a);
     return m.mixer->forward(in, {}).clone();
   };
   // With a = 0 a token sees itself alone.
-  CHECK(test::max_diff(test::tokens(run(20, x), 5, 6), run(20, last)) < 1e-12);
-  CHECK(test::max_diff(test::tokens(run(-50, x), 5, 6), run(-50, last)) > 1e-3);
+  CHECK(max_diff(tokens(run(20, x), 5, 6), run(20, last)) < 1e-12);
+  CHECK(max_diff(tokens(run(-50, x), 5, 6), run(-50, last)) > 1e-3);
   CHECK_THROWS_WITH_AS(BuiltMixer(mixers::gated_delta, "{heads: 4}", 10), doctest::Contains("4 heads don't divide"),
                        ConfigError);
 }
@@ -86,9 +85,9 @@ TEST_CASE("gated_delta: the filter of the values starts at nothing and remembers
   const Parameter* w = m.store.find("augment.weight");
   REQUIRE(w);
   CHECK(w->shape == Shape{4, 5});
-  CHECK(test::max_abs(w->value) == 0);
+  CHECK(max_abs(w->value) == 0);
   CHECK(plain.store.find("augment.weight") == nullptr);
   CHECK(site_of(*m.mixer)->bytes(1000, DType::f32) == 4 * (4 * 12 * 24 + 3 * 192 + 4 * 96));
-  const Tensor x = test::random({1, 9, 64}, 2);
-  CHECK(test::max_diff(m.mixer->forward(x, {}), plain.mixer->forward(x, {})) < 1e-14);
+  const Tensor x = random({1, 9, 64}, 2);
+  CHECK(max_diff(m.mixer->forward(x, {}), plain.mixer->forward(x, {})) < 1e-14);
 }

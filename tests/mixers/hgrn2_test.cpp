@@ -4,8 +4,7 @@
 #include "support/models.h"
 
 using namespace effllm;
-using test::at;
-using test::BuiltMixer;
+using namespace effllm::test;
 
 TEST_CASE("hgrn2: init, parameters, state and cost are those of the formulas") {
   constexpr int64_t kD = 64, kN = 16, kT = 10;
@@ -17,7 +16,7 @@ TEST_CASE("hgrn2: init, parameters, state and cost are those of the formulas") {
     CHECK(m.undecayed() == std::vector<std::string>{"hgrn2_floor"});
     CHECK(m.store.count() == 4 * kD * kD + layers * kD);
     for (int64_t n : {1, 100, 100000}) CHECK(site_of(*m.mixer)->bytes(n, DType::f32) == 4 * kD * kN);
-    CHECK(m.forward_cost(test::random({1, kT, kD}, 1)).dense_flops == 2 * kT * 4 * kD * kD);
+    CHECK(m.forward_cost(random({1, kT, kD}, 1)).dense_flops == 2 * kT * 4 * kD * kD);
   }
   CHECK((*site_of(*BuiltMixer(mixers::hgrn2, "{}", 256).mixer))("s").shape == Shape{2, 128, 128});
   CHECK((*site_of(*BuiltMixer(mixers::hgrn2, "{}", 32).mixer))("s").shape == Shape{1, 32, 32});
@@ -27,7 +26,7 @@ TEST_CASE("hgrn2: init, parameters, state and cost are those of the formulas") {
 
 TEST_CASE("hgrn2: layers share one floor, 0 in the first and growing with depth") {
   const auto model =
-      test::build_model("{d_model: 8, layers: [{mixer: hgrn2}, {mixer: hgrn}, {mixer: hgrn2}, {mixer: hgrn2}]}", 11);
+      build_model("{d_model: 8, layers: [{mixer: hgrn2}, {mixer: hgrn}, {mixer: hgrn2}, {mixer: hgrn2}]}", 11);
   REQUIRE(model->params().find("hgrn2_floor"));
   CHECK(model->params().find("hgrn2_floor")->shape == Shape{3, 8});  // HGRN2 layers alone count
   double before = 0;
@@ -48,7 +47,7 @@ TEST_CASE("hgrn2: layers share one floor, 0 in the first and growing with depth"
 TEST_CASE("hgrn2: a head of width one is HGRN's recurrence with silu as a factor behind it") {
   // The same gates and inputs: S is one number a column. HGRN has silu on its input, HGRN2 on its output.
   const BuiltMixer m(mixers::hgrn2, "{head_dim: 1}", 8, 1, 3);
-  const Tensor x = test::random({1, 6, 8}, 2), y = m.mixer->forward(x, {}), &w = m["in.weight"].value;
+  const Tensor x = random({1, 6, 8}, 2), y = m.mixer->forward(x, {}), &w = m["in.weight"].value;
   const auto product = [&](int64_t row, int64_t t) {
     double sum = 0;
     for (int64_t c = 0; c < 8; ++c) sum += at(w, row, c) * at(x, t, c);
@@ -87,7 +86,7 @@ TEST_CASE("hgrn2: gates that are shut or open for good leave no infinities behin
       store.materialize(1, type);
       const Tensor& w = store.find("in.weight")->value;
       for (int64_t r = 8; r < 16; ++r)
-        for (int64_t c = 0; c < 8; ++c) test::put(w, r, c, r % 2 ? 300 : -300);
+        for (int64_t c = 0; c < 8; ++c) put(w, r, c, r % 2 ? 300 : -300);
       Slab slab(store.slab_elements(), type);
       ParamGrads grads = store.gradients(slab);
       ParamGrads::current = &grads;
@@ -96,12 +95,12 @@ TEST_CASE("hgrn2: gates that are shut or open for good leave no infinities behin
       {
         const Tape::Recording recording(tape);
         const Tensor y = m->forward(x, {});
-        CHECK(std::isfinite(test::max_abs(y)));
-        tape.backward(y, test::random(y.shape(), 3, type));
+        CHECK(std::isfinite(max_abs(y)));
+        tape.backward(y, random(y.shape(), 3, type));
       }
       ParamGrads::current = nullptr;
       grads.zero_unwritten();
-      CHECK(std::isfinite(test::max_abs(tape.grad(x))));
-      for (const Tensor& g : grads.views) CHECK(std::isfinite(test::dot(g, g)));
+      CHECK(std::isfinite(max_abs(tape.grad(x))));
+      for (const Tensor& g : grads.views) CHECK(std::isfinite(dot(g, g)));
     }
 }

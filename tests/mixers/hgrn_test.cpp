@@ -5,8 +5,7 @@
 #include "support/models.h"
 
 using namespace effllm;
-using test::at;
-using test::BuiltMixer;
+using namespace effllm::test;
 
 namespace {
 
@@ -35,7 +34,7 @@ TEST_CASE("hgrn: init, parameters, state and cost are those of the formulas") {
   CHECK_FALSE(m["norm.weight"].traits.decay);
   CHECK(m.store.count() == 3 * kW * kD + kD * kW + kW + 3 * kW);
   for (int64_t n : {0, 1, 100}) CHECK(site_of(*m.mixer)->bytes(n, DType::f32) == 4 * kW);
-  CHECK(m.forward_cost(test::random({1, kT, kD}, 1)).dense_flops == 2 * kT * (3 * kW * kD + kD * kW));
+  CHECK(m.forward_cost(random({1, kT, kD}, 1)).dense_flops == 2 * kT * (3 * kW * kD + kD * kW));
 }
 
 TEST_CASE("hgrn: layers share one floor, 0 in the first and growing with depth") {
@@ -72,10 +71,10 @@ TEST_CASE("hgrn: the shared floor collects the gradients of all its layers") {
     const auto a = all_mixers.read(mechanism("hgrn")).build(place(layer, 3), Scope(store) / "a"),
                b = all_mixers.read(mechanism("hgrn")).build(place(2, 3), Scope(store) / "b");
     store.materialize(1, DType::f64);
-    const Tensor floor = store.find("hgrn_floor")->value, x = test::random({1, 6, kD}, 2);
-    copy(test::random(floor.shape(), 3), floor);
-    const Tensor w = test::random(x.shape(), 4);
-    const auto loss = [&] { return test::dot(b->forward(a->forward(x, {}), {}), w); };
+    const Tensor floor = store.find("hgrn_floor")->value, x = random({1, 6, kD}, 2);
+    copy(random(floor.shape(), 3), floor);
+    const Tensor w = random(x.shape(), 4);
+    const auto loss = [&] { return dot(b->forward(a->forward(x, {}), {}), w); };
     Slab slab(store.slab_elements(), DType::f64);
     ParamGrads grads = store.gradients(slab);
     ParamGrads::current = &grads;
@@ -91,17 +90,17 @@ TEST_CASE("hgrn: the shared floor collects the gradients of all its layers") {
       for (int64_t c : {0, 5, 31}) {
         const double at_rest = at(floor, r, c);
         constexpr double kStep = 1e-5;
-        test::put(floor, r, c, at_rest + kStep);
+        put(floor, r, c, at_rest + kStep);
         const double up = loss();
-        test::put(floor, r, c, at_rest - kStep);
+        put(floor, r, c, at_rest - kStep);
         const double down = loss();
-        test::put(floor, r, c, at_rest);
+        put(floor, r, c, at_rest);
         CHECK(at(grads.views[index], r, c) == doctest::Approx((up - down) / (2 * kStep)).epsilon(1e-5));
       }
   }
 }
 
 TEST_CASE("hgrn: layers of unequal width can't share a floor, which is an error of the configuration") {
-  CHECK_THROWS_WITH_AS(test::build_model("{d_model: 8, layers: [{mixer: hgrn}, {mixer: {type: hgrn, expand: 2}}]}", 11),
+  CHECK_THROWS_WITH_AS(build_model("{d_model: 8, layers: [{mixer: hgrn}, {mixer: {type: hgrn, expand: 2}}]}", 11),
                        doctest::Contains("the same `expand`"), ConfigError);
 }

@@ -6,9 +6,7 @@
 #include "mixers/mixer.h"
 
 using namespace effllm;
-using test::at;
-using test::BuiltMixer;
-using test::random;
+using namespace effllm::test;
 
 TEST_CASE("linear_attention: parameters, state and work in closed form") {
   constexpr int64_t D = 8, H = 2, n = 4;
@@ -33,11 +31,11 @@ TEST_CASE("linear_attention: equal values come out as they are, for the weights 
   // x has a constant last column, and v and out look at it alone.
   const Tensor qkv = m["qkv.weight"].value, out = m["out.weight"].value;
   for (int64_t r = 16; r < 24; ++r)
-    for (int64_t c = 0; c < 8; ++c) test::put(qkv, r, c, c == 7 ? static_cast<double>(r) : 0);
+    for (int64_t c = 0; c < 8; ++c) put(qkv, r, c, c == 7 ? static_cast<double>(r) : 0);
   for (int64_t r = 0; r < 8; ++r)
-    for (int64_t c = 0; c < 8; ++c) test::put(out, r, c, r == c);
+    for (int64_t c = 0; c < 8; ++c) put(out, r, c, r == c);
   const Tensor x = random({1, 9, 8}, 1);
-  for (int64_t t = 0; t < 9; ++t) test::put(x, t, 7, 1);
+  for (int64_t t = 0; t < 9; ++t) put(x, t, 7, 1);
   const Tensor y = m.mixer->forward(x, {});
   for (int64_t t = 0; t < 9; ++t)
     for (int64_t c = 0; c < 8; ++c) CHECK(at(y, t, c) == doctest::Approx(16 + c).epsilon(1e-5));

@@ -10,11 +10,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::at;
-using test::max_diff;
-using test::put;
-using test::random;
-using test::tokens;
+using namespace effllm::test;
 
 namespace {
 
@@ -52,18 +48,18 @@ TEST_CASE("linearized_attention: initial values") {
   const Built m("{type: linearized_attention}", 64);
   CHECK(m["offset_scale.weight"].shape() == Shape{4, 128});
   CHECK(deviation(m["offset_scale.weight"]) == doctest::Approx(0.02).epsilon(0.1));
-  CHECK(test::max_abs(m["offset_scale.bias"]) == 0);
+  CHECK(max_abs(m["offset_scale.bias"]) == 0);
   CHECK(m["position_bias"].shape() == Shape{32});
   CHECK(deviation(m["position_bias"]) == doctest::Approx(1).epsilon(0.4));
   CHECK(m["conv.weight"].shape() == Shape{1, 32});
-  CHECK(test::max_abs(m["conv.weight"]) <= 1 / std::sqrt(63.0));
-  CHECK(test::max_abs(m["conv.weight"]) > 0.8 / std::sqrt(63.0));
+  CHECK(max_abs(m["conv.weight"]) <= 1 / std::sqrt(63.0));
+  CHECK(max_abs(m["conv.weight"]) > 0.8 / std::sqrt(63.0));
   CHECK(m["hidden.weight"].shape() == Shape{256, 64});
   for (const char* name : {"hidden.weight", "hidden.bias", "z.weight", "z.bias"}) {
-    CHECK(test::max_abs(m[name]) <= 1.0 / 8);
-    CHECK(test::max_abs(m[name]) > 0.9 / 8);
+    CHECK(max_abs(m[name]) <= 1.0 / 8);
+    CHECK(max_abs(m[name]) > 0.9 / 8);
   }
-  CHECK(test::max_abs(m["out.weight"]) <= 1 / std::sqrt(128.0));
+  CHECK(max_abs(m["out.weight"]) <= 1 / std::sqrt(128.0));
   for (const char* name :
        {"hidden.bias", "z.bias", "out.bias", "offset_scale.weight", "offset_scale.bias", "position_bias"})
     CHECK_FALSE(m.store.find(name)->traits.decay);

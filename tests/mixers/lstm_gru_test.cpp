@@ -7,8 +7,7 @@
 #include "model/describe.h"
 
 using namespace effllm;
-using test::at;
-using test::BuiltMixer;
+using namespace effllm::test;
 
 namespace {
 
@@ -84,7 +83,7 @@ TEST_CASE("lstm, gru: parameters, state and FLOPs as written out") {
     for (int64_t tokens : {1, 100, 100000}) CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * e.state);
     CHECK(m.mixer->sequences_together() == 8);
     const Meter meter;
-    m.mixer->forward(test::random({batch, length, d}, 1), {});
+    m.mixer->forward(random({batch, length, d}, 1), {});
     const double products = 2.0 * static_cast<double>(e.gates * w * d + e.gates * w * w + d * w);
     CHECK(meter.total.dense_flops == batch * length * products);
     CHECK(meter.total.forward_flops == batch * length * (products + static_cast<double>(e.gates * w) + e.functions));

@@ -6,7 +6,7 @@
 #include "mixers/mixer.h"
 
 using namespace effllm;
-using test::BuiltMixer;
+using namespace effllm::test;
 
 TEST_CASE("mamba2: steps, rates and direct paths start as published and do not decay") {
   const BuiltMixer m(mixers::mamba2, "{head_dim: 2}", 64);

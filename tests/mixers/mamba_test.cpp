@@ -6,15 +6,14 @@
 #include "mixers/built_mixer.h"
 
 using namespace effllm;
-using test::at;
-using test::BuiltMixer;
+using namespace effllm::test;
 
 TEST_CASE("mamba: starts as its authors' code does") {
   const BuiltMixer m("{type: mamba}", 40);  // rank 3, inner width 80
   CHECK(m["dt.weight"].shape == Shape{80, 3});
   CHECK(m["x_proj.weight"].shape == Shape{3 + 2 * 16, 80});
   const auto within = [&](const char* name, double bound) {
-    const double most = test::max_abs(m[name].value);
+    const double most = max_abs(m[name].value);
     CHECK(most <= bound);
     CHECK(most > 0.9 * bound);
   };
@@ -51,8 +50,8 @@ TEST_CASE("mamba, mamba2: the output starts smaller by the root of what is added
         const BuiltMixer m(fmt::format("{{type: {}}}", type), 64,
                            {.d_model = 64, .layer = 0, .layers = layers, .max_tokens = 64, .with_ffn = with_ffn});
         const double bound = 1 / std::sqrt(128.0 * static_cast<double>(layers) * (with_ffn ? 2 : 1));
-        CHECK(test::max_abs(m["out.weight"].value) <= bound);
-        CHECK(test::max_abs(m["out.weight"].value) > 0.99 * bound);
+        CHECK(max_abs(m["out.weight"].value) <= bound);
+        CHECK(max_abs(m["out.weight"].value) > 0.99 * bound);
       }
 }
 
@@ -62,7 +61,7 @@ TEST_CASE("mamba: parameters, state and cost in closed form") {
   CHECK(m.store.count() == 2 * i * d + (w + 1) * i + (r + 2 * n) * i + i * r + i + i * n + i + d * i);
   for (int64_t length : {1, 100, 10000}) CHECK(site_of(*m.mixer)->bytes(length, DType::f32) == 4 * i * (n + w - 1));
   Meter meter;
-  m.mixer->forward(test::random({batch, tokens, d}, 1), {});
+  m.mixer->forward(random({batch, tokens, d}, 1), {});
   const int64_t products = 2 * (2 * i * d + (r + 2 * n) * i + i * r + d * i);
   // conv and its bias, silu, dt's bias, softplus, the scan with its skip, silu(z), the gate
   const int64_t rest = i * (2 * w + 1 + 8 + 1 + 8 + (13 * n + 3) + 8 + 1);
@@ -72,7 +71,7 @@ TEST_CASE("mamba: parameters, state and cost in closed form") {
 
 TEST_CASE("mamba: a closed gate passes nothing, and without steps the state stays") {
   BuiltMixer m("{type: mamba, state: 4, conv: 2}", 8);
-  const Tensor x = test::random({1, 5, 8}, 1);
+  const Tensor x = random({1, 5, 8}, 1);
   fill(m["dt.weight"].value, 0);
   fill(m["dt.bias"].value, -1000);  // softplus is 0: nothing decays, nothing enters
   State s = m.mixer->make_state(1, 5, DType::f64);
@@ -83,5 +82,5 @@ TEST_CASE("mamba: a closed gate passes nothing, and without steps the state stay
   for (int64_t r = 0; r < s.field(s.root(), "h").rows(); ++r)
     for (int64_t c = 0; c < 16; ++c) CHECK(at(s.field(s.root(), "h"), r, c) == 2);
   fill(m["in.weight"].value.row_range(16, {16, 8}), 0);  // z = 0, silu(z) = 0
-  CHECK(test::max_abs(m.mixer->forward(x, {})) == 0);
+  CHECK(max_abs(m.mixer->forward(x, {})) == 0);
 }

@@ -3,7 +3,7 @@
 #include "mixers/built_mixer.h"
 
 using namespace effllm;
-using test::BuiltMixer;
+using namespace effllm::test;
 
 TEST_CASE("min_lstm: starts like nn.Linear, parameters, state and cost are those of the formulas") {
   constexpr int64_t kD = 32, kW = 64, kT = 10;
@@ -17,7 +17,7 @@ TEST_CASE("min_lstm: starts like nn.Linear, parameters, state and cost are those
   }
   CHECK(m.store.count() == 3 * kW * kD + 4 * kD + kD * kW);
   for (int64_t n : {0, 1, 100}) CHECK(site_of(*m.mixer)->bytes(n, DType::f32) == 4 * (kW + 3 * kD));
-  CHECK(m.forward_cost(test::random({1, kT, kD}, 1)).dense_flops == 2 * kT * (3 * kW * kD + kD * kW));
+  CHECK(m.forward_cost(random({1, kT, kD}, 1)).dense_flops == 2 * kT * (3 * kW * kD + kD * kW));
   const BuiltMixer bare("{type: min_lstm}", kD);
   CHECK(bare.store.count() == 3 * kD * kD);  // as wide as the model: no matrix behind
 }
@@ -25,10 +25,10 @@ TEST_CASE("min_lstm: starts like nn.Linear, parameters, state and cost are those
 TEST_CASE("min_lstm: h is an average of what came in, whatever the gates") {
   BuiltMixer m("{type: min_lstm, candidate: linear}", 8);
   m.shake(3);
-  Tensor x = test::random({1, 40, 8}, 2);
+  Tensor x = random({1, 40, 8}, 2);
   for (int64_t t = 0; t < 40; ++t)
     for (int64_t c = 0; c < 8; ++c)
-      for (int64_t k = 0; k < 8; ++k) test::put(m["in.weight"].value, 16 + c, k, c == k ? 1 : 0);
+      for (int64_t k = 0; k < 8; ++k) put(m["in.weight"].value, 16 + c, k, c == k ? 1 : 0);
   const Tensor y = m.mixer->forward(x, {});
-  CHECK(test::max_abs(y) <= test::max_abs(x));
+  CHECK(max_abs(y) <= max_abs(x));
 }

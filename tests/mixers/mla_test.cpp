@@ -6,10 +6,7 @@
 #include "ops/rotary.h"
 
 using namespace effllm;
-using test::at;
-using test::BuiltMixer;
-using test::max_diff;
-using test::tokens;
+using namespace effllm::test;
 
 namespace {
 
@@ -54,7 +51,7 @@ TEST_CASE("mla: a sequence decompresses every token once, a decoded token none")
   const auto project = static_cast<double>(kD * (kHeads * (kNope + kRope) + kRank + kRope + kHeads * kValue));
   const auto up = static_cast<double>(kRank * kHeads * (kNope + kValue));
   const double pairs = kT * (kT + 1) / 2.0;
-  CHECK(m.forward_cost(test::random({1, kT, kD}, 1)).dense_flops ==
+  CHECK(m.forward_cost(random({1, kT, kD}, 1)).dense_flops ==
         2 * (kT * (project + up) + pairs * static_cast<double>(kHeads * (kNope + kRope + kValue))));
   // One token against room for kRoom: the products with W_uk and W_uv once, scores and sums over latent vectors.
   State s = m.mixer->make_state(1, kRoom, DType::f64);
@@ -63,7 +60,7 @@ TEST_CASE("mla: a sequence decompresses every token once, a decoded token none")
 
 TEST_CASE("mla: the state is the normed latent vector and the rotated key") {
   const Mla m;
-  const Tensor x = test::random({2, 6, kD}, 1);
+  const Tensor x = random({2, 6, kD}, 1);
   State s = m.mixer->make_state(2, 8, DType::f64);
   forward(m, tokens(x, 0, 4), s);
   forward(m, tokens(x, 4, 6), s);
@@ -86,7 +83,7 @@ TEST_CASE("mla: absorbed and plain forms agree, at every cut, also for many new 
   constexpr int64_t kT = 40;
   for (const char* more : {"}", ", q_rank: 7}"}) {
     const Mla m(more);
-    const Tensor x = test::random({2, kT, kD}, 1), whole = m.mixer->forward(x, {});
+    const Tensor x = random({2, kT, kD}, 1), whole = m.mixer->forward(x, {});
     for (int64_t cut : {1, 3, 20, 39}) {
       State s = m.mixer->make_state(2, kT, DType::f64);
       CHECK(max_diff(forward(m, tokens(x, 0, cut), s), tokens(whole, 0, cut)) < 1e-10);
@@ -103,7 +100,7 @@ TEST_CASE("mla: absorbed and plain forms agree, at every cut, also for many new 
 
 TEST_CASE("mla: all see all where the direction allows it, odd widths are refused with their place") {
   const Mla m;
-  const Tensor x = test::random({1, 5, kD}, 1);
+  const Tensor x = random({1, 5, kD}, 1);
   Context cx;
   cx.direction = Direction::bidirectional;
   CHECK(max_diff(tokens(m.mixer->forward(x, cx), 0, 1), tokens(m.mixer->forward(x, {}), 0, 1)) > 1e-4);

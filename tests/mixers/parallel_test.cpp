@@ -5,8 +5,7 @@
 #include "ops/norm.h"
 
 using namespace effllm;
-using test::BuiltMixer;
-using test::max_diff;
+using namespace effllm::test;
 
 namespace {
 
@@ -34,7 +33,7 @@ TEST_CASE("parallel: the mean of normed branches, parameters, state and cost are
                                           "branches.2.branches.1.latent", "seen"});
   CHECK(site->all()[0]->growth == Growth::window);
   CHECK(site->all()[4]->growth == Growth::per_token);
-  const Tensor x = test::random({1, kT, kD}, 1);
+  const Tensor x = random({1, kT, kD}, 1);
   CHECK(m.forward_cost(x).dense_flops == window.forward_cost(x).dense_flops + gru.forward_cost(x).dense_flops +
                                              gla.forward_cost(x).dense_flops + mla.forward_cost(x).dense_flops);
   for (const char* name : {"norms.0.weight", "norms.2.weight", "branches.2.norms.1.weight"}) {
@@ -54,7 +53,7 @@ TEST_CASE("parallel: y is 1/n of the sum, each branch under its own norm") {
   copy(m["hgrn_floor"].value, hgrn["hgrn_floor"].value);
   for (const char* name : {"in.weight", "out.weight", "norm.weight"})
     copy(m["branches.1." + std::string(name)].value, hgrn[name].value);
-  const Tensor x = test::random({2, 9, kD}, 1);
+  const Tensor x = random({2, 9, kD}, 1);
   const Tensor expected = scale(add(rms_norm(gru.mixer->forward(x, {}), m["norms.0.weight"].value, 1e-6),
                                     rms_norm(hgrn.mixer->forward(x, {}), m["norms.1.weight"].value, 1e-6)),
                                 0.5);
@@ -76,7 +75,7 @@ TEST_CASE("parallel: an empty list and a branch without a causal form are refuse
   const std::string both = "{type: parallel, branches: [{type: gla}, {type: bidirectional, of: gla}]}";
   CHECK_FALSE(has_causal_form(all_mixers.read(parse_config(both, "t"))));
   const BuiltMixer m(both, kD);
-  const Tensor x = test::random({1, 6, kD}, 1);
+  const Tensor x = random({1, 6, kD}, 1);
   CHECK_THROWS_WITH_AS(m.mixer->forward(x, {}), doctest::Contains("no causal form"), ShapeError);
   Context cx;
   cx.direction = Direction::bidirectional;

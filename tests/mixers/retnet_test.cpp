@@ -6,7 +6,7 @@
 #include "mixers/mixer.h"
 
 using namespace effllm;
-using test::BuiltMixer;
+using namespace effllm::test;
 
 TEST_CASE("retnet: starts as in torchscale, and nothing is free of decay") {
   const BuiltMixer m(mixers::retnet, "{heads: 2}", 64);
@@ -20,7 +20,7 @@ TEST_CASE("retnet: starts as in torchscale, and nothing is free of decay") {
   double largest_qk = 0, largest_vg = 0;
   for (int64_t r = 0; r < w.rows(); ++r)
     for (int64_t c = 0; c < 64; ++c)
-      (r < 128 ? largest_qk : largest_vg) = std::max(r < 128 ? largest_qk : largest_vg, std::abs(test::at(w, r, c)));
+      (r < 128 ? largest_qk : largest_vg) = std::max(r < 128 ? largest_qk : largest_vg, std::abs(at(w, r, c)));
   CHECK(largest_qk <= qk);
   CHECK(largest_qk > 0.99 * qk);
   CHECK(largest_vg <= vg);
@@ -41,11 +41,11 @@ TEST_CASE("retnet: parameters, state and work in closed form") {
 TEST_CASE("retnet: where what is read is small the norm sees its eps, so rows are scaled before it") {
   const BuiltMixer scaled(mixers::retnet, "{heads: 1}", 64),
       unscaled(mixers::retnet, "{heads: 1, row_scale: false}", 64);
-  const auto last = [](const BuiltMixer& m, int64_t tokens) {
-    return test::tokens(m.mixer->forward(test::random({1, tokens, 64}, 1), {}), tokens - 1, tokens);
+  const auto last = [](const BuiltMixer& m, int64_t n) {
+    return tokens(m.mixer->forward(random({1, n, 64}, 1), {}), n - 1, n);
   };
-  CHECK(test::max_diff(last(scaled, 1), last(unscaled, 1)) < 1e-14);  // the sum of the decays is 1
-  CHECK(test::max_diff(last(scaled, 40), last(unscaled, 40)) > 0.003 * test::max_abs(last(scaled, 40)));
+  CHECK(max_diff(last(scaled, 1), last(unscaled, 1)) < 1e-14);  // the sum of the decays is 1
+  CHECK(max_diff(last(scaled, 40), last(unscaled, 40)) > 0.003 * max_abs(last(scaled, 40)));
 }
 
 TEST_CASE("retnet: head h keeps 1 - 2^(-5-h) of its state a token") {
@@ -53,12 +53,12 @@ TEST_CASE("retnet: head h keeps 1 - 2^(-5-h) of its state a token") {
   State s = m.mixer->make_state(1, 4, DType::f64);
   Context cx;
   cx.state = &s;
-  m.mixer->forward(test::random({1, 3, 8}, 1), cx);
+  m.mixer->forward(random({1, 3, 8}, 1), cx);
   const Tensor before = s.field(s.root(), "s").clone();
   m.mixer->forward(Tensor::zeros({1, 1, 8}, DType::f64), cx);
   for (int64_t h = 0; h < 2; ++h)
     for (int64_t r = h * 4; r < h * 4 + 4; ++r)
       for (int64_t c = 0; c < 8; ++c)
-        CHECK(test::at(s.field(s.root(), "s"), r, c) ==
-              doctest::Approx((1 - std::exp2(-5.0 - static_cast<double>(h))) * test::at(before, r, c)).epsilon(1e-12));
+        CHECK(at(s.field(s.root(), "s"), r, c) ==
+              doctest::Approx((1 - std::exp2(-5.0 - static_cast<double>(h))) * at(before, r, c)).epsilon(1e-12));
 }

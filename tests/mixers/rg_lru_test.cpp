@@ -3,8 +3,7 @@
 #include "mixers/built_mixer.h"
 
 using namespace effllm;
-using test::at;
-using test::BuiltMixer;
+using namespace effllm::test;
 
 TEST_CASE("rg_lru: init is that of recurrentgemma, parameters, state and cost are those of the formulas") {
   constexpr int64_t kD = 64, kW = 128, kT = 10, kBlock = 32;
@@ -20,7 +19,7 @@ TEST_CASE("rg_lru: init is that of recurrentgemma, parameters, state and cost ar
   near("input_gate.weight", 1.0 / kBlock);
   near("recurrence_gate.weight", 1.0 / kBlock);
   for (const char* name : {"in.bias", "out.bias", "conv.bias", "input_gate.bias", "recurrence_gate.bias"}) {
-    CHECK(test::max_abs(m[name].value) == 0);
+    CHECK(max_abs(m[name].value) == 0);
     CHECK_FALSE(m[name].traits.decay);
   }
   CHECK_FALSE(m["lambda"].traits.decay);
@@ -36,13 +35,13 @@ TEST_CASE("rg_lru: init is that of recurrentgemma, parameters, state and cost ar
   CHECK(most > 0.99);
   CHECK(m.store.count() == 2 * kW * kD + 2 * kW + 4 * kW + kW + 2 * (kW * kBlock + kW) + kW + kD * kW + kD);
   for (int64_t n : {0, 1, 100}) CHECK(site_of(*m.mixer)->bytes(n, DType::f32) == 4 * (kW + 3 * kW));
-  CHECK(m.forward_cost(test::random({1, kT, kD}, 1)).dense_flops == 2 * kT * (2 * kW * kD + 2 * kW * kBlock + kD * kW));
+  CHECK(m.forward_cost(random({1, kT, kD}, 1)).dense_flops == 2 * kT * (2 * kW * kD + 2 * kW * kBlock + kD * kW));
 }
 
 TEST_CASE("rg_lru: the first token of a document, with a state and without, comes in unscaled") {
   BuiltMixer m("{type: rg_lru, blocks: 2}", 8);
   m.shake(0.3);
-  const Tensor x = test::random({2, 5, 8}, 1), whole = m.mixer->forward(x, {});
+  const Tensor x = random({2, 5, 8}, 1), whole = m.mixer->forward(x, {});
   const auto continued = [&](int64_t seen) {
     State s = m.mixer->make_state(2, 8, DType::f64);
     for (int64_t b = 0; b < 2; ++b) s.field(s.root(), "seen").data<int64_t>()[b] = seen;
@@ -50,8 +49,8 @@ TEST_CASE("rg_lru: the first token of a document, with a state and without, come
     cx.state = &s;
     return m.mixer->forward(x, cx);
   };
-  CHECK(test::max_diff(continued(0), whole) < 1e-14);
-  CHECK(test::max_diff(continued(3), whole) > 1e-4);  // zeros that were seen are not a beginning
+  CHECK(max_diff(continued(0), whole) < 1e-14);
+  CHECK(max_diff(continued(3), whole) > 1e-4);  // zeros that were seen are not a beginning
 }
 
 TEST_CASE("rg_lru: blocks must divide the state") {

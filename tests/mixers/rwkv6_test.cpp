@@ -7,9 +7,7 @@
 #include "mixers/mixer.h"
 
 using namespace effllm;
-using test::at;
-using test::BuiltMixer;
-using test::random;
+using namespace effllm::test;
 
 TEST_CASE("rwkv6: ramps over channels and depth are RWKV-LM's") {
   constexpr int64_t D = 64, layers = 4;
@@ -46,7 +44,7 @@ TEST_CASE("rwkv6: what starts at zero, what is small, what does not decay, what 
   for (const Parameter* p : m.store.sorted()) CHECK(p->traits.lr_scale == (p->name == "decay_base" ? 2 : 1));
   const auto spread = [&](std::string_view name) {
     const Tensor& w = m[name].value;
-    return std::sqrt(test::dot(w, w) / static_cast<double>(w.numel()));
+    return std::sqrt(dot(w, w) / static_cast<double>(w.numel()));
   };
   CHECK(spread("r.weight") == doctest::Approx(1.0 / 8).epsilon(0.05));
   CHECK(spread("v.weight") == doctest::Approx(1.0 / 8).epsilon(0.05));

@@ -7,12 +7,11 @@
 #include "mixers/built_mixer.h"
 
 using namespace effllm;
-using test::at;
-using test::BuiltMixer;
+using namespace effllm::test;
 
 namespace {
 
-double mean_square(const Tensor& t) { return test::dot(t, t) / static_cast<double>(t.numel()); }
+double mean_square(const Tensor& t) { return dot(t, t) / static_cast<double>(t.numel()); }
 
 }  // namespace
 
@@ -36,8 +35,8 @@ TEST_CASE("s4d: starts as S4D-Lin, its step sizes and transitions learn slowly a
   CHECK(mean_square(m["c"].value) == doctest::Approx(0.5).epsilon(0.1));
   CHECK(mean_square(m["d"].value) == doctest::Approx(1).epsilon(0.5));
   for (const char* name : {"out.weight", "out.bias"}) {
-    CHECK(test::max_abs(m[name].value) <= 1 / std::sqrt(60.0));
-    CHECK(test::max_abs(m[name].value) > 0.9 / std::sqrt(60.0));
+    CHECK(max_abs(m[name].value) <= 1 / std::sqrt(60.0));
+    CHECK(max_abs(m[name].value) > 0.9 / std::sqrt(60.0));
   }
   std::set<std::string> free, slow;
   for (const Parameter* p : m.store.sorted()) {
@@ -57,7 +56,7 @@ TEST_CASE("s4d: parameters, state and cost in closed form") {
     Meter meter;
     Context cx;
     cx.state = state;
-    m.mixer->forward(test::random({batch, tokens, d}, 1), cx);
+    m.mixer->forward(random({batch, tokens, d}, 1), cx);
     CHECK(meter.total.dense_flops == static_cast<double>(batch * tokens * 4 * d * d));
     return meter.total.forward_flops;
   };
@@ -80,9 +79,9 @@ TEST_CASE("s4d: refuses a state that is not made of pairs") {
 
 TEST_CASE("s4d: Fourier transforms and recurrence agree over a thousand tokens") {
   const BuiltMixer m("{type: s4d}", 16);
-  const Tensor x = test::random({2, 1000, 16}, 1), whole = m.mixer->forward(x, {});
+  const Tensor x = random({2, 1000, 16}, 1), whole = m.mixer->forward(x, {});
   State s = m.mixer->make_state(2, 1000, DType::f64);
   Context cx;
   cx.state = &s;
-  CHECK(test::max_diff(m.mixer->forward(x, cx), whole) < 1e-11);
+  CHECK(max_diff(m.mixer->forward(x, cx), whole) < 1e-11);
 }

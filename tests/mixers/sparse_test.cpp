@@ -9,8 +9,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::max_diff;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
@@ -28,7 +27,7 @@ struct Built {
 double deviation(const Tensor& t) {
   double sum = 0, squares = 0;
   for (int64_t r = 0; r < t.rows(); ++r)
-    for (int64_t c = 0; c < t.cols(); ++c) sum += test::at(t, r, c), squares += test::at(t, r, c) * test::at(t, r, c);
+    for (int64_t c = 0; c < t.cols(); ++c) sum += at(t, r, c), squares += at(t, r, c) * at(t, r, c);
   const auto n = static_cast<double>(t.numel());
   return std::sqrt(squares / n - sum * sum / n / n);
 }
@@ -70,7 +69,7 @@ TEST_CASE("moba: with room for every block it is softmax attention") {
   CHECK(max_diff(m.mixer->forward(x, {}), full.mixer->forward(x, {})) < 1e-14);
   const Built few("{type: moba, heads: 2, block: 3, top_k: 2}", 8);
   const Tensor y = few.mixer->forward(x, {}), z = full.mixer->forward(x, {});
-  CHECK(max_diff(test::tokens(y, 0, 6), test::tokens(z, 0, 6)) < 1e-14);
+  CHECK(max_diff(tokens(y, 0, 6), tokens(z, 0, 6)) < 1e-14);
   CHECK(max_diff(y, z) > 1e-9);
 }
 
@@ -85,10 +84,10 @@ TEST_CASE("nsa: initial values, parameters, state and products in closed form") 
   CHECK(deviation(m["out.weight"]) == doctest::Approx(0.02 / std::sqrt(2.0)).epsilon(0.1));  // one layer
   for (const char* name : {"q.weight", "kv.weight", "gate.weight"})
     CHECK(deviation(m[name]) == doctest::Approx(0.02).epsilon(0.1));
-  CHECK(test::max_abs(m["compress_k.position"]) == 0);
+  CHECK(max_abs(m["compress_k.position"]) == 0);
   for (const char* name : {"compress_v.up.weight", "compress_v.up.bias"}) {
-    CHECK(test::max_abs(m[name]) <= 1 / std::sqrt(static_cast<double>(length * n)));
-    CHECK(test::max_abs(m[name]) > 0.8 / std::sqrt(static_cast<double>(length * n)));
+    CHECK(max_abs(m[name]) <= 1 / std::sqrt(static_cast<double>(length * n)));
+    CHECK(max_abs(m[name]) > 0.8 / std::sqrt(static_cast<double>(length * n)));
   }
   CHECK_FALSE(m.store.find("compress_k.position")->traits.decay);
   const auto summaries = [&](int64_t t) { return t < length ? 0 : (t - length) / stride + 1; };
@@ -124,15 +123,15 @@ TEST_CASE(
     return m.mixer->forward(x, {});
   };
   const Tensor z = with("compress_v.down.bias", 5);
-  CHECK(max_diff(test::tokens(z, 0, 7), test::tokens(y, 0, 7)) == 0);
-  CHECK(max_diff(test::tokens(z, 7, 16), test::tokens(y, 7, 16)) > 1e-6);
+  CHECK(max_diff(tokens(z, 0, 7), tokens(y, 0, 7)) == 0);
+  CHECK(max_diff(tokens(z, 7, 16), tokens(y, 7, 16)) > 1e-6);
   // Without the compressed branch's values, both other branches see all 16 tokens: each weighs by its own keys.
   for (const char* name : {"compress_v.down.weight", "compress_v.down.bias", "gate.weight"}) with(name, 0);
   const Built full("{type: attention, heads: 2, kv_heads: 1}", 8);
   const auto branch = [&](int64_t from) {  // rows of kv: k and v of the branch
     for (int64_t c = 0; c < 8; ++c) {
-      for (int64_t r = 0; r < 8; ++r) test::put(full["qkv.weight"], r, c, test::at(m["q.weight"], r, c));
-      for (int64_t r = 0; r < 8; ++r) test::put(full["qkv.weight"], 8 + r, c, test::at(m["kv.weight"], from + r, c));
+      for (int64_t r = 0; r < 8; ++r) put(full["qkv.weight"], r, c, at(m["q.weight"], r, c));
+      for (int64_t r = 0; r < 8; ++r) put(full["qkv.weight"], 8 + r, c, at(m["kv.weight"], from + r, c));
     }
     copy(m["out.weight"], full["out.weight"]);
     return full.mixer->forward(x, {}).clone();
@@ -140,7 +139,7 @@ TEST_CASE(
   const Tensor a = branch(8), b = branch(16), got = m.mixer->forward(x, {});
   for (int64_t r = 0; r < 16; ++r)
     for (int64_t c = 0; c < 8; ++c)
-      CHECK(test::at(got, r, c) == doctest::Approx((test::at(a, r, c) + test::at(b, r, c)) / 2).epsilon(1e-10));
+      CHECK(at(got, r, c) == doctest::Approx((at(a, r, c) + at(b, r, c)) / 2).epsilon(1e-10));
 }
 
 // In a batch whose sequences are at different places of their documents, calls go on with and without more starts.
@@ -176,14 +175,14 @@ TEST_CASE("sparse mixers: a batch of unequal documents, cut anywhere, then token
       first.state = second.state = &s;
       first.segments = &head;
       if (cut <= kStart + 1) second.segments = &tail;
-      CHECK(max_diff(m.mixer->forward(test::tokens(x, 0, cut), first), test::tokens(whole, 0, cut)) < 1e-12);
+      CHECK(max_diff(m.mixer->forward(tokens(x, 0, cut), first), tokens(whole, 0, cut)) < 1e-12);
       State copy_of = s.clone();
-      CHECK(max_diff(m.mixer->forward(test::tokens(x, cut, kT), second), test::tokens(whole, cut, kT)) < 1e-12);
+      CHECK(max_diff(m.mixer->forward(tokens(x, cut, kT), second), tokens(whole, cut, kT)) < 1e-12);
       if (second.segments) continue;
       Context one;
       one.state = &copy_of;
       for (int64_t t = cut; t < kT; ++t)
-        CHECK(max_diff(m.mixer->forward(test::tokens(x, t, t + 1), one), test::tokens(whole, t, t + 1)) < 1e-12);
+        CHECK(max_diff(m.mixer->forward(tokens(x, t, t + 1), one), tokens(whole, t, t + 1)) < 1e-12);
     }
   }
 }

@@ -6,8 +6,7 @@
 #include "mixers/mixer.h"
 
 using namespace effllm;
-using test::at;
-using test::BuiltMixer;
+using namespace effllm::test;
 
 TEST_CASE("taylor: starts as in its authors' code, N(0, 0.02), the output's spread falling with depth") {
   for (int64_t layers : {1, 3, 12}) {
@@ -33,7 +32,7 @@ TEST_CASE("taylor: parameters, state and work in closed form") {
 TEST_CASE("taylor: attention with the polynomial in place of the exponential") {
   constexpr int64_t D = 8, H = 2, f = 3, T = 7;
   const BuiltMixer m(mixers::taylor, "{heads: 2, feature_dim: 3}", D);
-  const Tensor x = test::random({1, T, D}, 1), y = m.mixer->forward(x, {});
+  const Tensor x = random({1, T, D}, 1), y = m.mixer->forward(x, {});
   const auto project = [](const Tensor& w, int64_t row, const std::function<double(int64_t)>& in) {
     double s = 0;
     for (int64_t c = 0; c < w.cols(); ++c) s += at(w, row, c) * in(c);

@@ -3,10 +3,7 @@
 #include "mixers/built_mixer.h"
 
 using namespace effllm;
-using test::at;
-using test::BuiltMixer;
-using test::max_diff;
-using test::tokens;
+using namespace effllm::test;
 
 TEST_CASE("ttt_linear: init is that of the authors' code, parameters, state and cost are those of the formulas") {
   constexpr int64_t kD = 64, kH = 4, kN = kD / kH, kM = 16, kConv = 4, kT = 24;
@@ -18,7 +15,7 @@ TEST_CASE("ttt_linear: init is that of the authors' code, parameters, state and 
       CHECK(m[name].traits.decay);
     }
     for (const char* name : {"lr.bias", "ln.bias", "b0", "token_scale", "post_norm.bias"}) {
-      CHECK(test::max_abs(m[name].value) == 0);
+      CHECK(max_abs(m[name].value) == 0);
       CHECK_FALSE(m[name].traits.decay);
     }
     for (const char* name : {"ln.weight", "post_norm.weight"}) {
@@ -37,18 +34,17 @@ TEST_CASE("ttt_linear: init is that of the authors' code, parameters, state and 
       CHECK(site_of(*m.mixer)->bytes(n, DType::f32) == 4 * (2 * (kD * kN + kD) + (kConv - 1) * kD));
     // A token of a head: three products by n x n, and (M + 1) / 2 scores with what they weigh.
     const double inner = 6 * kN + 2 * (kM + 1);
-    CHECK(m.forward_cost(test::random({1, kT, kD}, 1)).dense_flops ==
-          kT * kD * (2 * ((gate ? 4 : 3) * kD + kH) + inner));
+    CHECK(m.forward_cost(random({1, kT, kD}, 1)).dense_flops == kT * kD * (2 * ((gate ? 4 : 3) * kD + kH) + inner));
   }
 }
 
 TEST_CASE("ttt_linear: a token scale below -1/i switches the inner learning of place i off") {
-  const Tensor x = test::random({1, 11, 8}, 1);
+  const Tensor x = random({1, 11, 8}, 1);
   const auto run = [&](double last, double rate) {
     BuiltMixer m("{type: ttt_linear, heads: 2, mini_batch: 4}", 8);
     m.shake(0.3);
-    for (int64_t i = 0; i < 4; ++i) test::put(m["token_scale"].value, 0, i, i < 3 ? -2 : last);
-    for (int64_t h = 0; h < 2; ++h) test::put(m["lr.bias"].value, 0, h, rate);
+    for (int64_t i = 0; i < 4; ++i) put(m["token_scale"].value, 0, i, i < 3 ? -2 : last);
+    for (int64_t h = 0; h < 2; ++h) put(m["lr.bias"].value, 0, h, rate);
     return m.mixer->forward(x, {});
   };
   // Off everywhere: the learning rate has no effect. On at the last place: from there on it has.
@@ -63,9 +59,9 @@ TEST_CASE("ttt_linear: a model learns from a document what it needs to repeat it
   // One head, no gate: after many mini-batches of the same pair the inner loss of that pair has fallen.
   BuiltMixer m("{type: ttt_linear, heads: 1, mini_batch: 2, gate: false}", 8);
   m.shake(0.3);
-  Tensor x = test::random({1, 64, 8}, 4);
+  Tensor x = random({1, 64, 8}, 4);
   for (int64_t t = 2; t < 64; ++t)
-    for (int64_t c = 0; c < 8; ++c) test::put(x, t, c, at(x, t % 2, c));
+    for (int64_t c = 0; c < 8; ++c) put(x, t, c, at(x, t % 2, c));
   const Tensor y = m.mixer->forward(x, {});
   const auto change = [&](int64_t t) { return max_diff(tokens(y, t, t + 1), tokens(y, t + 2, t + 3)); };
   CHECK(change(60) < 0.05 * change(4));

@@ -5,15 +5,14 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
-const test::Function kAdd = [](const std::vector<Tensor>& x) { return std::vector{add(x[0], x[1])}; };
-const test::Function kMultiply = [](const std::vector<Tensor>& x) { return std::vector{multiply(x[0], x[1])}; };
-const test::Function kScale = [](const std::vector<Tensor>& x) { return std::vector{scale(x[0], -1.7)}; };
-const test::Function kOneMinus = [](const std::vector<Tensor>& x) { return std::vector{one_minus(x[0])}; };
+const Function kAdd = [](const Tensors& x) { return std::vector{add(x[0], x[1])}; };
+const Function kMultiply = [](const Tensors& x) { return std::vector{multiply(x[0], x[1])}; };
+const Function kScale = [](const Tensors& x) { return std::vector{scale(x[0], -1.7)}; };
+const Function kOneMinus = [](const Tensors& x) { return std::vector{one_minus(x[0])}; };
 
 }  // namespace
 
@@ -32,24 +31,24 @@ TEST_CASE("arithmetic: values are those of the formulas, on padded rows too") {
 }
 
 TEST_CASE("arithmetic: gradients, costs and precision") {
-  const std::vector<Tensor> two = {random({2, 3, 5}, 3), random({2, 3, 5}, 4)};
-  test::expect_sound(kAdd, two);
-  test::expect_sound(kMultiply, two);
-  test::expect_sound(kScale, {two[0]});
-  test::expect_sound(kOneMinus, {two[0]});
+  const Tensors two = {random({2, 3, 5}, 3), random({2, 3, 5}, 4)};
+  expect_sound(kAdd, two);
+  expect_sound(kMultiply, two);
+  expect_sound(kScale, {two[0]});
+  expect_sound(kOneMinus, {two[0]});
 }
 
 TEST_CASE("arithmetic: a tensor may be both inputs") {
   const Tensor x = random({4, 5}, 5);
-  CHECK(test::gradient_error([](const auto& in) { return std::vector{multiply(in[0], in[0])}; }, {x}) < 1e-7);
-  CHECK(test::gradient_error([](const auto& in) { return std::vector{add(in[0], in[0])}; }, {x}) < 1e-7);
+  CHECK(gradient_error([](const auto& in) { return std::vector{multiply(in[0], in[0])}; }, {x}) < 1e-7);
+  CHECK(gradient_error([](const auto& in) { return std::vector{add(in[0], in[0])}; }, {x}) < 1e-7);
 }
 
 TEST_CASE("arithmetic: the same bits on any number of threads") {
-  const std::vector<Tensor> two = {random({5, 53, 7}, 6), random({5, 53, 7}, 7)};
-  test::expect_same_bits_on_threads(kAdd, two);
-  test::expect_same_bits_on_threads(kMultiply, two);
-  test::expect_same_bits_on_threads(kOneMinus, {two[0]});
+  const Tensors two = {random({5, 53, 7}, 6), random({5, 53, 7}, 7)};
+  expect_same_bits_on_threads(kAdd, two);
+  expect_same_bits_on_threads(kMultiply, two);
+  expect_same_bits_on_threads(kOneMinus, {two[0]});
 }
 
 TEST_CASE("arithmetic: other shapes or types are refused") {

@@ -6,13 +6,12 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
-test::Function op(const BlockForm& f) {
-  return [f](const std::vector<Tensor>& x) { return std::vector{block_linear(x[0], x[1], x[2], f)}; };
+Function op(const BlockForm& f) {
+  return [f](const Tensors& x) { return std::vector{block_linear(x[0], x[1], x[2], f)}; };
 }
 
 }  // namespace
@@ -42,19 +41,19 @@ TEST_CASE("block_linear: each block multiplies its own columns, the rest of a sh
       }
     }
   const Tensor one = random({7, 4}, 4), bias = random({7}, 5), in = random({3, 4}, 6);
-  CHECK(test::max_diff(block_linear(in, one, bias, {}), linear(in, one, bias)) < 1e-14);
+  CHECK(max_diff(block_linear(in, one, bias, {}), linear(in, one, bias)) < 1e-14);
 }
 
 TEST_CASE("block_linear: gradients, costs and precision") {
-  test::expect_sound(op({.blocks = 2}), {random({2, 3, 6}, 1), random({8, 3}, 2), random({8}, 3)});
-  test::expect_sound(op({.blocks = 2, .first = 1, .rows = 2, .carry = 3}),
-                     {random({2, 3, 12}, 1), random({8, 3}, 2), Tensor()});
-  test::expect_sound(op({.blocks = 2, .rows = 3, .transposed = true, .carry = 1}),
-                     {random({2, 3, 8}, 1), random({8, 5}, 2), Tensor()});
+  expect_sound(op({.blocks = 2}), {random({2, 3, 6}, 1), random({8, 3}, 2), random({8}, 3)});
+  expect_sound(op({.blocks = 2, .first = 1, .rows = 2, .carry = 3}),
+               {random({2, 3, 12}, 1), random({8, 3}, 2), Tensor()});
+  expect_sound(op({.blocks = 2, .rows = 3, .transposed = true, .carry = 1}),
+               {random({2, 3, 8}, 1), random({8, 5}, 2), Tensor()});
 }
 
 TEST_CASE("block_linear: the same bits on any number of threads") {
-  test::expect_same_bits_on_threads(op({.blocks = 4}), {random({5, 53, 32}, 1), random({32, 8}, 2), random({32}, 3)});
+  expect_same_bits_on_threads(op({.blocks = 4}), {random({5, 53, 32}, 1), random({32, 8}, 2), random({32}, 3)});
 }
 
 TEST_CASE("block_linear: refuses shapes that don't fit") {

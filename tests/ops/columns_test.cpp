@@ -7,13 +7,12 @@
 #include "ops/pointwise.h"
 
 using namespace effllm;
-using test::at;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
-const test::Function kSplit = [](const std::vector<Tensor>& x) { return split_columns(x[0], {2, 3, 1}); };
-const test::Function kJoin = [](const std::vector<Tensor>& x) { return std::vector{join_columns(x[0], x[1])}; };
+const Function kSplit = [](const Tensors& x) { return split_columns(x[0], {2, 3, 1}); };
+const Function kJoin = [](const Tensors& x) { return std::vector{join_columns(x[0], x[1])}; };
 
 }  // namespace
 
@@ -32,27 +31,27 @@ TEST_CASE("columns: a join puts rows side by side, and undoes a split") {
   const Tensor x = random({2, 3, 64}, 2);
   const auto part = split_columns(x, {10, 54});
   const Tensor y = join_columns(part[0], part[1]);
-  CHECK(test::max_diff(x, y) == 0);
+  CHECK(max_diff(x, y) == 0);
   CHECK(y.buffer() != x.buffer());
 }
 
 TEST_CASE("columns: gradients, costs and precision") {
-  test::expect_sound(kSplit, {random({2, 3, 6}, 3)});
-  test::expect_sound(kJoin, {random({2, 3, 4}, 4), random({2, 3, 2}, 5)});
+  expect_sound(kSplit, {random({2, 3, 6}, 3)});
+  expect_sound(kJoin, {random({2, 3, 4}, 4), random({2, 3, 2}, 5)});
 }
 
 TEST_CASE("columns: gradients of nested splits and of rejoined parts agree with differences") {
-  const auto nested = [](const std::vector<Tensor>& x) {
+  const auto nested = [](const Tensors& x) {
     const auto outer = split_columns(x[0], {4, 2});
     const auto inner = split_columns(outer[0], {1, 3});
     return std::vector{multiply(inner[0], inner[0]), sigmoid(outer[1]), join_columns(outer[1], inner[1])};
   };
-  CHECK(test::gradient_error(nested, {random({3, 6}, 6)}) < 1e-7);
+  CHECK(gradient_error(nested, {random({3, 6}, 6)}) < 1e-7);
 }
 
 TEST_CASE("columns: the same bits on any number of threads") {
-  test::expect_same_bits_on_threads(kSplit, {random({130, 6}, 7)});
-  test::expect_same_bits_on_threads(kJoin, {random({130, 6}, 8), random({130, 5}, 9)});
+  expect_same_bits_on_threads(kSplit, {random({130, 6}, 7)});
+  expect_same_bits_on_threads(kJoin, {random({130, 6}, 8), random({130, 5}, 9)});
 }
 
 TEST_CASE("columns: widths and rows that don't fit are refused") {

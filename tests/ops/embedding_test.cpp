@@ -5,12 +5,11 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
-const test::Function kEmbedding = [](const std::vector<Tensor>& x) { return std::vector{embedding(x[0], x[1])}; };
+const Function kEmbedding = [](const Tensors& x) { return std::vector{embedding(x[0], x[1])}; };
 
 Tensor ids(const Shape& s, const std::vector<int32_t>& values) {
   const Tensor t = Tensor::dense(s, DType::i32);
@@ -29,7 +28,7 @@ TEST_CASE("embedding: each id takes its row of the table") {
 }
 
 TEST_CASE("embedding: gradients, costs and precision, with ids that repeat and rows that no id takes") {
-  test::expect_sound(kEmbedding, {ids({2, 3}, {1, 3, 1, 1, 0, 3}), random({5, 4}, 2)});
+  expect_sound(kEmbedding, {ids({2, 3}, {1, 3, 1, 1, 0, 3}), random({5, 4}, 2)});
 }
 
 TEST_CASE("embedding: gradients of a repeated id add up, rows without an id get zero") {
@@ -55,7 +54,7 @@ TEST_CASE("embedding: gradients of a repeated id add up, rows without an id get 
 TEST_CASE("embedding: the same bits on any number of threads") {
   std::vector<int32_t> many;
   for (int32_t i = 0; i < 90; ++i) many.push_back(i * i % 7);
-  test::expect_same_bits_on_threads(kEmbedding, {ids({3, 30}, many), random({7, 200}, 5)});
+  expect_same_bits_on_threads(kEmbedding, {ids({3, 30}, many), random({7, 200}, 5)});
 }
 
 TEST_CASE("embedding: an id outside the table is a data error, wrong types and ranks are refused") {

@@ -7,8 +7,7 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::random;
+using namespace effllm::test;
 
 TEST_CASE("gate_floor: sums of a softmax over layers without its first, in one line of the formula") {
   const Tensor x = random({4, 5}, 1);
@@ -24,8 +23,7 @@ TEST_CASE("gate_floor: sums of a softmax over layers without its first, in one l
 
 TEST_CASE("gate_floor: gradients, costs and precision") {
   for (int64_t layer : {0, 1, 3})
-    test::expect_sound([layer](const std::vector<Tensor>& x) { return std::vector{gate_floor(x[0], layer)}; },
-                       {random({4, 5}, 2)});
+    expect_sound([layer](const Tensors& x) { return std::vector{gate_floor(x[0], layer)}; }, {random({4, 5}, 2)});
 }
 
 TEST_CASE("gate_floor: large differences don't overflow, other layers are refused") {

@@ -9,15 +9,12 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
-const test::Function kMultiply = [](const std::vector<Tensor>& x) { return std::vector{multiply_groups(x[0], x[1])}; };
-const test::Function kAffine = [](const std::vector<Tensor>& x) {
-  return std::vector{affine_columns(x[0], x[1], x[2])};
-};
+const Function kMultiply = [](const Tensors& x) { return std::vector{multiply_groups(x[0], x[1])}; };
+const Function kAffine = [](const Tensors& x) { return std::vector{affine_columns(x[0], x[1], x[2])}; };
 
 }  // namespace
 
@@ -31,11 +28,11 @@ TEST_CASE("groups: values are those of the formulas") {
 
 TEST_CASE("groups: gradients, costs, precision, threads") {
   const Tensor x = random({2, 2, 6}, 4), g = random({2, 2, 3}, 6), w = random({6}, 7), b = random({6}, 8);
-  test::expect_sound(kMultiply, {x, g});
+  expect_sound(kMultiply, {x, g});
   for (const Tensor& weight : {w, Tensor()})
-    for (const Tensor& bias : {b, Tensor()}) test::expect_sound(kAffine, {x, weight, bias});
-  test::expect_same_bits_on_threads(kMultiply, {random({3, 70, 6}, 4), random({3, 70, 3}, 5)});
-  test::expect_same_bits_on_threads(kAffine, {random({3, 70, 6}, 4), w, b});
+    for (const Tensor& bias : {b, Tensor()}) expect_sound(kAffine, {x, weight, bias});
+  expect_same_bits_on_threads(kMultiply, {random({3, 70, 6}, 4), random({3, 70, 3}, 5)});
+  expect_same_bits_on_threads(kAffine, {random({3, 70, 6}, 4), w, b});
 }
 
 TEST_CASE("groups: shapes that don't fit are refused") {
@@ -73,9 +70,9 @@ TEST_CASE("norms: without a weight, of length one, in groups with weights of the
         CHECK(at(grouped, r, c) == doctest::Approx(n * at(w, 0, c) + at(b, 0, c)).epsilon(1e-12));
       }
     }
-  test::expect_sound([](const auto& in) { return std::vector{rms_norm(in[0], 4, 1e-5)}; }, {x});
-  test::expect_sound([](const auto& in) { return std::vector{l2_norm(in[0], 4, 1e-6)}; }, {x});
-  test::expect_sound([](const auto& in) { return std::vector{layer_norm(in[0], in[1], in[2], 1e-5, 3)}; }, {x, w, b});
+  expect_sound([](const auto& in) { return std::vector{rms_norm(in[0], 4, 1e-5)}; }, {x});
+  expect_sound([](const auto& in) { return std::vector{l2_norm(in[0], 4, 1e-6)}; }, {x});
+  expect_sound([](const auto& in) { return std::vector{layer_norm(in[0], in[1], in[2], 1e-5, 3)}; }, {x, w, b});
   CHECK_THROWS_AS(layer_norm(x, w, b, 1e-5, 5), ShapeError);
   CHECK_THROWS_AS(rms_norm(x, 5, 1e-5), ShapeError);
 }

@@ -5,12 +5,11 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
-const test::Function kBoth = [](const std::vector<Tensor>& x) {
+const Function kBoth = [](const Tensors& x) {
   const auto [k, v] = latent_heads(x[0], x[1], 2, 3);
   return std::vector{k, v};
 };
@@ -31,11 +30,11 @@ TEST_CASE("latent_heads: every head has its own part of the key, the shared one 
 }
 
 TEST_CASE("latent_heads: gradients, also of one result alone, costs and precision") {
-  const std::vector<Tensor> x = {random({2, 3, 14}, 1), random({2, 3, 2}, 2)};
-  test::expect_sound(kBoth, x);
+  const Tensors x = {random({2, 3, 14}, 1), random({2, 3, 2}, 2)};
+  expect_sound(kBoth, x);
   for (size_t i : {size_t{0}, size_t{1}})
-    CHECK(test::gradient_error([&](const auto& in) { return std::vector{kBoth(in)[i]}; }, x) < 1e-7);
-  test::expect_same_bits_on_threads(kBoth, {random({5, 53, 14}, 1), random({5, 53, 2}, 2)});
+    CHECK(gradient_error([&](const auto& in) { return std::vector{kBoth(in)[i]}; }, x) < 1e-7);
+  expect_same_bits_on_threads(kBoth, {random({5, 53, 14}, 1), random({5, 53, 2}, 2)});
 }
 
 TEST_CASE("latent_heads: refuses shapes that don't fit") {

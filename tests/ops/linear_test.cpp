@@ -6,12 +6,11 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
-const test::Function kLinear = [](const std::vector<Tensor>& x) { return std::vector{linear(x[0], x[1], x[2])}; };
+const Function kLinear = [](const Tensors& x) { return std::vector{linear(x[0], x[1], x[2])}; };
 
 double plain(const Tensor& x, const Tensor& w, const Tensor& bias, int64_t row, int64_t out) {
   double s = bias.defined() ? at(bias, 0, out) : 0;
@@ -35,21 +34,21 @@ TEST_CASE("linear: y = x W^T + bias, with padded rows on both sides") {
 
 TEST_CASE("linear: reads columns of a wider tensor") {
   const Tensor wide = random({4, 20}, 4), w = random({3, 6}, 5), part = wide.columns(7, 6);
-  CHECK(test::max_diff(linear(part, w), linear(part.clone(), w)) < 1e-14);
+  CHECK(max_diff(linear(part, w), linear(part.clone(), w)) < 1e-14);
 }
 
 TEST_CASE("linear: a transposed copy of the weight gives the same, and another shape is refused") {
   const Tensor x = random({2, 5, 24}, 1), w = random({40, 24}, 2), copy = Tensor::empty({24, 40}, DType::f64);
   for (int64_t r = 0; r < 40; ++r)
-    for (int64_t c = 0; c < 24; ++c) test::put(copy, c, r, at(w, r, c));
-  CHECK(test::max_diff(linear(x, w, {}, copy), linear(x, w)) < 1e-13);
+    for (int64_t c = 0; c < 24; ++c) put(copy, c, r, at(w, r, c));
+  CHECK(max_diff(linear(x, w, {}, copy), linear(x, w)) < 1e-13);
   CHECK_THROWS_WITH_AS(linear(x, w, {}, w), doctest::Contains("transposed copy"), ShapeError);
 }
 
 TEST_CASE("linear: gradients, costs and precision") {
   const Tensor x = random({2, 3, 5}, 6), w = random({4, 5}, 7), b = random({4}, 8);
-  test::expect_sound(kLinear, {x, w, b});
-  test::expect_sound(kLinear, {x, w, Tensor()});
+  expect_sound(kLinear, {x, w, b});
+  expect_sound(kLinear, {x, w, Tensor()});
 }
 
 TEST_CASE("linear: two FLOPs a weight and row, twice that backwards") {
@@ -60,8 +59,8 @@ TEST_CASE("linear: two FLOPs a weight and row, twice that backwards") {
 }
 
 TEST_CASE("linear: the same bits on any number of threads") {
-  test::expect_same_bits_on_threads(kLinear, {random({3, 67, 40}, 9), random({33, 40}, 10), random({33}, 11)});
-  test::expect_same_bits_on_threads(kLinear, {random({1, 1, 200}, 9), random({300, 200}, 10), Tensor()});
+  expect_same_bits_on_threads(kLinear, {random({3, 67, 40}, 9), random({33, 40}, 10), random({33}, 11)});
+  expect_same_bits_on_threads(kLinear, {random({1, 1, 200}, 9), random({300, 200}, 10), Tensor()});
 }
 
 TEST_CASE("linear: shapes that don't fit are refused, and the message names them") {

@@ -8,15 +8,12 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
 constexpr double kWeight = 0.37;
-const test::Function kLoss = [](const std::vector<Tensor>& x) {
-  return std::vector{cross_entropy(x[0], x[1], kWeight)};
-};
+const Function kLoss = [](const Tensors& x) { return std::vector{cross_entropy(x[0], x[1], kWeight)}; };
 
 Tensor targets(const Shape& s, const std::vector<int32_t>& values) {
   const Tensor t = Tensor::dense(s, DType::i32);
@@ -43,47 +40,45 @@ TEST_CASE("cross_entropy: the sum over rows of -log softmax, without the ignored
   CHECK(loss.shape() == Shape{1});
   CHECK(loss.dtype() == DType::f64);  // of f32 logits too
   CHECK(at(loss, 0, 0) == doctest::Approx(kWeight * expected).epsilon(1e-13));
-  CHECK(cross_entropy(test::to_dtype(z, DType::f32), targets({6}, t), 1).dtype() == DType::f64);
+  CHECK(cross_entropy(to_dtype(z, DType::f32), targets({6}, t), 1).dtype() == DType::f64);
   CHECK(at(cross_entropy(z, targets({6}, {-1, -1, -1, -1, -1, -1}), 1), 0, 0) == 0);
 }
 
 TEST_CASE("cross_entropy: gradients, costs and precision") {
-  test::expect_sound(kLoss, {random({2, 2, 7}, 2), targets({2, 2}, {3, -1, 0, 6})});
+  expect_sound(kLoss, {random({2, 2, 7}, 2), targets({2, 2}, {3, -1, 0, 6})});
 }
 
 TEST_CASE(
     "linear_cross_entropy: equals a dense layer and its cross-entropy, gradients too, from a transposed copy too") {
   const Tensor x = random({1, 600, 6}, 1), w = random({9, 6}, 2), copy = Tensor::empty({6, 9}, DType::f64);
   for (int64_t r = 0; r < 9; ++r)
-    for (int64_t c = 0; c < 6; ++c) test::put(copy, c, r, at(w, r, c));
+    for (int64_t c = 0; c < 6; ++c) put(copy, c, r, at(w, r, c));
   std::vector<int32_t> t;
   for (int32_t i = 0; i < 600; ++i) t.push_back(i % 10 - 1);
   const Tensor to = targets({600}, t);
-  const auto plain = test::outputs_and_gradients(
+  const auto plain = outputs_and_gradients(
       [&](const auto& in) { return std::vector{cross_entropy(linear(in[0], in[1]), to, kWeight)}; }, {x, w});
   for (const Tensor& transposed : {Tensor(), copy}) {
-    const auto fused = test::outputs_and_gradients(
+    const auto fused = outputs_and_gradients(
         [&](const auto& in) { return std::vector{linear_cross_entropy(in[0], in[1], transposed, to, kWeight)}; },
         {x, w});
-    for (size_t i = 0; i < plain.size(); ++i) CHECK(test::max_diff(fused[i], plain[i]) < 1e-11);
+    for (size_t i = 0; i < plain.size(); ++i) CHECK(max_diff(fused[i], plain[i]) < 1e-11);
   }
-  CHECK(test::max_diff(linear_cross_entropy(x, w, {}, to, kWeight), plain[0]) < 1e-11);  // where nothing records
+  CHECK(max_diff(linear_cross_entropy(x, w, {}, to, kWeight), plain[0]) < 1e-11);  // where nothing records
 }
 
 TEST_CASE("linear_cross_entropy: gradients, costs, precision and threads") {
-  const test::Function f = [](const std::vector<Tensor>& x) {
-    return std::vector{linear_cross_entropy(x[0], x[1], {}, x[2], kWeight)};
-  };
-  test::expect_sound(f, {random({2, 2, 5}, 2), random({7, 5}, 3), targets({2, 2}, {3, -1, 0, 6})});
+  const Function f = [](const Tensors& x) { return std::vector{linear_cross_entropy(x[0], x[1], {}, x[2], kWeight)}; };
+  expect_sound(f, {random({2, 2, 5}, 2), random({7, 5}, 3), targets({2, 2}, {3, -1, 0, 6})});
   std::vector<int32_t> many(700, 3);
-  test::expect_same_bits_on_threads(f, {random({700, 20}, 5), random({40, 20}, 6), targets({700}, many)});
+  expect_same_bits_on_threads(f, {random({700, 20}, 5), random({40, 20}, 6), targets({700}, many)});
   CHECK_THROWS_AS(linear_cross_entropy(random({2, 5}, 1), random({7, 4}, 1), {}, targets({2}, {0, 1}), 1), ShapeError);
   CHECK_THROWS_AS(linear_cross_entropy(random({2, 5}, 1), random({7, 5}, 1), {}, targets({2}, {0, 7}), 1), DataError);
 }
 
 TEST_CASE("cross_entropy: an ignored row has no gradient, every other row's adds up to nothing") {
   const Tensor z = random({3, 9}, 3);
-  const Tensor d = test::outputs_and_gradients(kLoss, {z, targets({3}, {8, -1, 2})})[1];
+  const Tensor d = outputs_and_gradients(kLoss, {z, targets({3}, {8, -1, 2})})[1];
   for (int64_t r = 0; r < 3; ++r) {
     double sum = 0, largest = 0;
     for (int64_t c = 0; c < 9; ++c) sum += at(d, r, c), largest = std::max(largest, std::abs(at(d, r, c)));
@@ -95,15 +90,14 @@ TEST_CASE("cross_entropy: an ignored row has no gradient, every other row's adds
 TEST_CASE("cross_entropy: huge logits overflow nothing") {
   for (DType type : {DType::f32, DType::f64}) {
     const Tensor z = Tensor::full({3, 4}, type, -1e30);
-    test::put(z, 0, 1, 1e30);
-    test::put(z, 1, 1, 500);
+    put(z, 0, 1, 1e30);
+    put(z, 1, 1, 500);
     const Tensor t = targets({3}, {1, 1, 2});
-    const auto r =
-        test::outputs_and_gradients([&](const auto& x) { return std::vector{cross_entropy(x[0], t, 1)}; }, {z});
+    const auto r = outputs_and_gradients([&](const auto& x) { return std::vector{cross_entropy(x[0], t, 1)}; }, {z});
     CHECK(at(r[0], 0, 0) == doctest::Approx(std::log(4.0)));  // two sure and right, one even
-    CHECK(std::isfinite(test::max_abs(r[1])));
-    test::put(z, 0, 1, -1e30);
-    test::put(z, 0, 2, 1e4);
+    CHECK(std::isfinite(max_abs(r[1])));
+    put(z, 0, 1, -1e30);
+    put(z, 0, 2, 1e4);
     CHECK(at(cross_entropy(z.row_range(0, {1, 4}), targets({1}, {1}), 1), 0, 0) > 1e29);
   }
 }
@@ -121,13 +115,13 @@ TEST_CASE("cross_entropy: the gradient scales with that of the loss") {
     tape.backward(y, Tensor::full({1}, DType::f64, seed));
     return tape.grad(leaf);
   };
-  CHECK(test::max_diff(gradient(6, 1), gradient(2, 3)) < 1e-14);
+  CHECK(max_diff(gradient(6, 1), gradient(2, 3)) < 1e-14);
 }
 
 TEST_CASE("cross_entropy: the same bits on any number of threads") {
   std::vector<int32_t> many;
   for (int32_t i = 0; i < 150; ++i) many.push_back(i % 11 - 1);
-  test::expect_same_bits_on_threads(kLoss, {random({150, 10}, 5), targets({150}, many)});
+  expect_same_bits_on_threads(kLoss, {random({150, 10}, 5), targets({150}, many)});
 }
 
 TEST_CASE("cross_entropy: a target outside the logits is a data error, wrong counts and types are refused") {

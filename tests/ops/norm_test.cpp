@@ -7,16 +7,13 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
 constexpr double kEps = 1e-5;
-const test::Function kRms = [](const std::vector<Tensor>& x) { return std::vector{rms_norm(x[0], x[1], kEps)}; };
-const test::Function kLayer = [](const std::vector<Tensor>& x) {
-  return std::vector{layer_norm(x[0], x[1], x[2], kEps)};
-};
+const Function kRms = [](const Tensors& x) { return std::vector{rms_norm(x[0], x[1], kEps)}; };
+const Function kLayer = [](const Tensors& x) { return std::vector{layer_norm(x[0], x[1], x[2], kEps)}; };
 
 // Mean square of columns [from, from + n) after `mean` is taken off.
 double mean_square(const Tensor& x, int64_t row, int64_t from, int64_t n, double mean) {
@@ -57,33 +54,33 @@ TEST_CASE("layer_norm: (x - mean) / sqrt(var + eps) * weight + bias") {
 
 TEST_CASE("norms: gradients, costs and precision") {
   const Tensor x = random({2, 2, 6}, 6), w = random({6}, 7), b = random({6}, 8);
-  test::expect_sound(kRms, {x, w});
-  test::expect_sound(kRms, {x, random({3}, 7)});  // two heads share a weight
-  test::expect_sound(kLayer, {x, w, b});
-  test::expect_sound(kLayer, {x, w, Tensor()});
+  expect_sound(kRms, {x, w});
+  expect_sound(kRms, {x, random({3}, 7)});  // two heads share a weight
+  expect_sound(kLayer, {x, w, b});
+  expect_sound(kLayer, {x, w, Tensor()});
 }
 
 TEST_CASE("norms: a row of zeros gives zeros and finite gradients") {
   const Tensor x = Tensor::zeros({2, 8}, DType::f32), w = Tensor::full({8}, DType::f32, 1);
-  CHECK(test::max_abs(rms_norm(x, w, kEps)) == 0);
-  CHECK(test::max_abs(layer_norm(x, w, {}, kEps)) == 0);
-  for (const Tensor& t : test::outputs_and_gradients(kRms, {x, w})) CHECK(std::isfinite(test::max_abs(t)));
+  CHECK(max_abs(rms_norm(x, w, kEps)) == 0);
+  CHECK(max_abs(layer_norm(x, w, {}, kEps)) == 0);
+  for (const Tensor& t : outputs_and_gradients(kRms, {x, w})) CHECK(std::isfinite(max_abs(t)));
 }
 
 TEST_CASE("layer_norm: a large common offset costs no precision") {
   const Tensor x = random({4, 32}, 9, DType::f32), w = Tensor::full({32}, DType::f32, 1);
   Tensor shifted = x.clone();
   for (int64_t r = 0; r < 4; ++r)
-    for (int64_t c = 0; c < 32; ++c) test::put(shifted, r, c, at(x, r, c) + 1000);
+    for (int64_t c = 0; c < 32; ++c) put(shifted, r, c, at(x, r, c) + 1000);
   // Adding 1000 alone rounds x to 2^-14.
-  CHECK(test::max_diff(layer_norm(shifted, w, {}, kEps), layer_norm(x, w, {}, kEps)) < 5e-4);
+  CHECK(max_diff(layer_norm(shifted, w, {}, kEps), layer_norm(x, w, {}, kEps)) < 5e-4);
 }
 
 TEST_CASE("norms: the same bits on any number of threads and inside a worker") {
   const Tensor x = random({3, 70, 24}, 10);
-  test::expect_same_bits_on_threads(kRms, {x, random({24}, 11)});
-  test::expect_same_bits_on_threads(kRms, {x, random({8}, 11)});
-  test::expect_same_bits_on_threads(kLayer, {x, random({24}, 11), random({24}, 12)});
+  expect_same_bits_on_threads(kRms, {x, random({24}, 11)});
+  expect_same_bits_on_threads(kRms, {x, random({8}, 11)});
+  expect_same_bits_on_threads(kLayer, {x, random({24}, 11), random({24}, 12)});
 }
 
 TEST_CASE("norms: a weight that does not fit is refused") {

@@ -22,24 +22,24 @@ struct Account {
   std::vector<Shape> shapes;
 };
 
-Account account(const Function& f, const std::vector<Tensor>& inputs) {
+Account account(const Function& f, const Tensors& inputs) {
   Tape tape;
   const Meter meter;
-  std::vector<Tensor> leaves;
+  Tensors leaves;
   for (const Tensor& t : inputs) leaves.push_back(tracked(t) ? tape.leaf(t) : t);
   const Tape::Recording recording(tape);
   Account a{};
-  const std::vector<Tensor> y = f(leaves);
+  const Tensors y = f(leaves);
   for (const Tensor& t : y) a.shapes.push_back(t.shape());
   a.kept = tape.kept_bytes();
   a.cost = meter.total;
   return a;
 }
 
-void expect_meta_agrees(const Function& f, const std::vector<Tensor>& inputs) {
+void expect_meta_agrees(const Function& f, const Tensors& inputs) {
   const Account real = account(f, inputs);
   const MetaMode on;
-  std::vector<Tensor> shapes;
+  Tensors shapes;
   for (const Tensor& t : inputs) shapes.push_back(t.defined() ? Tensor::empty(t.shape(), t.dtype()) : t);
   const Account meta = account(f, shapes);
   CHECK(meta.kept == real.kept);
@@ -51,19 +51,19 @@ void expect_meta_agrees(const Function& f, const std::vector<Tensor>& inputs) {
 }
 
 // Every input with a gradient that is there before (a second use), then every input tracked alone.
-void expect_sinks_agree(const Function& f, const std::vector<Tensor>& inputs) {
-  const auto twice = [&](const std::vector<Tensor>& x) {
-    std::vector<Tensor> y = f(x), more = f(x);
+void expect_sinks_agree(const Function& f, const Tensors& inputs) {
+  const auto twice = [&](const Tensors& x) {
+    Tensors y = f(x), more = f(x);
     y.insert(y.end(), more.begin(), more.end());
     return y;
   };
   CHECK(gradient_error(twice, inputs) < 1e-7);
-  std::vector<Tensor> all = outputs_and_gradients(f, inputs);
+  Tensors all = outputs_and_gradients(f, inputs);
   const auto outputs = all.size() - static_cast<size_t>(std::count_if(inputs.begin(), inputs.end(), tracked));
   for (size_t i = 0, g = outputs; i < inputs.size(); ++i) {
     if (!tracked(inputs[i])) continue;
-    const auto one = [&](const std::vector<Tensor>& x) {
-      std::vector<Tensor> mixed = inputs;
+    const auto one = [&](const Tensors& x) {
+      Tensors mixed = inputs;
       mixed[i] = x[0];
       return f(mixed);
     };
@@ -74,15 +74,15 @@ void expect_sinks_agree(const Function& f, const std::vector<Tensor>& inputs) {
 
 }  // namespace
 
-std::vector<Tensor> inputs_as(const std::vector<Tensor>& inputs, DType type) {
-  std::vector<Tensor> x;
+Tensors inputs_as(const Tensors& inputs, DType type) {
+  Tensors x;
   for (const Tensor& t : inputs) x.push_back(tracked(t) ? to_dtype(t, type) : t);
   return x;
 }
 
-std::vector<Tensor> outputs_and_gradients(const Function& f, const std::vector<Tensor>& inputs) {
+Tensors outputs_and_gradients(const Function& f, const Tensors& inputs) {
   Tape tape;
-  std::vector<Tensor> leaves, results;
+  Tensors leaves, results;
   for (const Tensor& t : inputs) leaves.push_back(tracked(t) ? tape.leaf(t) : t);
   {
     const Tape::Recording recording(tape);
@@ -100,7 +100,7 @@ std::vector<Tensor> outputs_and_gradients(const Function& f, const std::vector<T
   return results;
 }
 
-void expect_sound(const Function& f, const std::vector<Tensor>& inputs) {
+void expect_sound(const Function& f, const Tensors& inputs) {
   const Poison poison;
   const ThreadsRestored restored;
   set_threads(1);  // hundreds of tiny runs
@@ -117,11 +117,11 @@ void expect_sound(const Function& f, const std::vector<Tensor>& inputs) {
   }
 }
 
-void expect_same_bits_on_threads(const Function& f, const std::vector<Tensor>& inputs) {
+void expect_same_bits_on_threads(const Function& f, const Tensors& inputs) {
   const Poison poison;
   const auto x = inputs_as(inputs, DType::f32);
   const ThreadsRestored restored;
-  const auto expect_same = [](const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
+  const auto expect_same = [](const Tensors& a, const Tensors& b) {
     REQUIRE(a.size() == b.size());
     for (size_t i = 0; i < a.size(); ++i) CHECK(same_bits(a[i], b[i]));
   };
@@ -132,7 +132,7 @@ void expect_same_bits_on_threads(const Function& f, const std::vector<Tensor>& i
     set_threads(n);
     expect_same(one, outputs_and_gradients(f, x));
   }
-  std::vector<Tensor> inside;
+  Tensors inside;
   run_workers(1, [&](int) { inside = outputs_and_gradients(f, x); });
   expect_same(one, inside);
 }

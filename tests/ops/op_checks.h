@@ -5,14 +5,14 @@
 namespace effllm::test {
 
 // Outputs, then the gradients of all float inputs for random output gradients.
-std::vector<Tensor> outputs_and_gradients(const Function& f, const std::vector<Tensor>& inputs);
+Tensors outputs_and_gradients(const Function& f, const Tensors& inputs);
 // The float inputs in another type.
-std::vector<Tensor> inputs_as(const std::vector<Tensor>& inputs, DType type);
+Tensors inputs_as(const Tensors& inputs, DType type);
 
 // The full Jacobian against central differences, also where a gradient is already there and where only one input is
 // tracked; a meta run has the shapes, costs and kept bytes of a real one; f32 is near f64.
-void expect_sound(const Function& f, const std::vector<Tensor>& inputs);
+void expect_sound(const Function& f, const Tensors& inputs);
 // The same bits for 1, 2 and 3 threads and inside a worker, in f32.
-void expect_same_bits_on_threads(const Function& f, const std::vector<Tensor>& inputs);
+void expect_same_bits_on_threads(const Function& f, const Tensors& inputs);
 
 }  // namespace effllm::test

@@ -10,8 +10,7 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
@@ -62,14 +61,14 @@ Tensor away_from_zero(const Shape& s, uint64_t seed) {
   const Tensor x = random(s, seed, DType::f64, 2);
   for (int64_t r = 0; r < x.rows(); ++r)
     for (int64_t c = 0; c < x.cols(); ++c)
-      if (std::abs(at(x, r, c)) < 0.2) test::put(x, r, c, 0.5);
+      if (std::abs(at(x, r, c)) < 0.2) put(x, r, c, 0.5);
   return x;
 }
 
-test::Function op(Pointwise f) {
-  return [f](const std::vector<Tensor>& x) { return std::vector{pointwise(f, x[0])}; };
+Function op(Pointwise f) {
+  return [f](const Tensors& x) { return std::vector{pointwise(f, x[0])}; };
 }
-const test::Function kSwiglu = [](const std::vector<Tensor>& x) { return std::vector{swiglu(x[0])}; };
+const Function kSwiglu = [](const Tensors& x) { return std::vector{swiglu(x[0])}; };
 
 }  // namespace
 
@@ -81,7 +80,7 @@ TEST_CASE("pointwise: values are those of the formulas") {
     double worst = 0;
     for (int64_t r = 0; r < 3; ++r)
       for (int64_t c = 0; c < 64; ++c) worst = std::max(worst, std::abs(at(y, r, c) - plain(f, at(x, r, c))));
-    CHECK(worst < 1e-12 * std::max(1.0, test::max_abs(y)));
+    CHECK(worst < 1e-12 * std::max(1.0, max_abs(y)));
   }
 }
 
@@ -90,9 +89,9 @@ TEST_CASE("pointwise: gradients, costs and precision") {
   for (Pointwise f : kAll) {
     CAPTURE(to_string(f));
     // Below the smallest normal number, which the precisions have differently, log is constant.
-    test::expect_sound(op(f), {f == Pointwise::log ? positive : x});
+    expect_sound(op(f), {f == Pointwise::log ? positive : x});
   }
-  test::expect_sound(kSwiglu, {random({2, 3, 6}, 3)});
+  expect_sound(kSwiglu, {random({2, 3, 6}, 3)});
 }
 
 TEST_CASE("pointwise: every function has a name of its own") {
@@ -111,8 +110,8 @@ TEST_CASE("pointwise: swiglu is silu of the first half times the second") {
 
 TEST_CASE("pointwise: the same bits on any number of threads") {
   for (Pointwise f : {Pointwise::gelu, Pointwise::softplus})
-    test::expect_same_bits_on_threads(op(f), {random({3, 70, 9}, 5)});
-  test::expect_same_bits_on_threads(kSwiglu, {random({3, 70, 10}, 6)});
+    expect_same_bits_on_threads(op(f), {random({3, 70, 9}, 5)});
+  expect_same_bits_on_threads(kSwiglu, {random({3, 70, 10}, 6)});
 }
 
 TEST_CASE("pointwise: swiglu refuses an odd width") { CHECK_THROWS_AS(swiglu(random({2, 7}, 1)), ShapeError); }

@@ -7,8 +7,7 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
@@ -26,8 +25,8 @@ Tensor positions(int64_t batch, int64_t tokens, int64_t first) {
   return p;
 }
 
-test::Function op(int64_t heads, const Tensor& p) {
-  return [=](const std::vector<Tensor>& x) {
+Function op(int64_t heads, const Tensor& p) {
+  return [=](const Tensors& x) {
     const Tensor at_here = MetaMode::on() ? Tensor::dense(p.shape(), p.dtype()) : p;
     return std::vector{rotary(x[0], at_here, heads, table())};
   };
@@ -58,8 +57,8 @@ TEST_CASE("rotary: turns half-split pairs of each head, leaves the rest of a hea
 }
 
 TEST_CASE("rotary: gradients, costs and precision") {
-  test::expect_sound(op(2, positions(2, 3, 1)), {random({2, 3, 2 * kDim}, 2)});
-  test::expect_sound(op(1, positions(2, 3, kTable - 1)), {random({2, 3, kDim + 1}, 3)});
+  expect_sound(op(2, positions(2, 3, 1)), {random({2, 3, 2 * kDim}, 2)});
+  expect_sound(op(1, positions(2, 3, kTable - 1)), {random({2, 3, kDim + 1}, 3)});
 }
 
 TEST_CASE("rotary: may begin behind a head's first columns, which stay") {
@@ -73,8 +72,8 @@ TEST_CASE("rotary: may begin behind a head's first columns, which stay") {
       for (int64_t c = 0; c <= kDim; ++c) CHECK(at(got, r, kFirst + c) == at(turned, r, c));
     }
   }
-  test::expect_sound(
-      [&](const std::vector<Tensor>& in) {
+  expect_sound(
+      [&](const Tensors& in) {
         const Tensor here = MetaMode::on() ? Tensor::dense(p.shape(), p.dtype()) : p;
         return std::vector{rotary(in[0], here, 2, table(), kFirst)};
       },
@@ -85,14 +84,14 @@ TEST_CASE("rotary: may begin behind a head's first columns, which stay") {
 TEST_CASE("rotary: keeps the norm of every row") {
   const Tensor x = random({1, 5, kDim}, 4), y = rotary(x, positions(1, 5, 3), 1, table());
   for (int64_t t = 0; t < 5; ++t)
-    CHECK(test::dot(y.row_range(t, {1, kDim}), y.row_range(t, {1, kDim})) ==
-          doctest::Approx(test::dot(x.row_range(t, {1, kDim}), x.row_range(t, {1, kDim}))).epsilon(1e-13));
+    CHECK(dot(y.row_range(t, {1, kDim}), y.row_range(t, {1, kDim})) ==
+          doctest::Approx(dot(x.row_range(t, {1, kDim}), x.row_range(t, {1, kDim}))).epsilon(1e-13));
 }
 
 TEST_CASE("rotary: products of queries and keys depend on their distance alone") {
   const Tensor q = random({1, 1, kDim}, 5), k = random({1, 1, kDim}, 6);
   const auto score = [&](int64_t i, int64_t j) {
-    return test::dot(rotary(q, positions(1, 1, i), 1, table()), rotary(k, positions(1, 1, j), 1, table()));
+    return dot(rotary(q, positions(1, 1, i), 1, table()), rotary(k, positions(1, 1, j), 1, table()));
   };
   for (int64_t shift : {1, 7, 1000}) CHECK(score(5 + shift, 2 + shift) == doctest::Approx(score(5, 2)).epsilon(1e-10));
   CHECK(std::abs(score(5, 2) - score(5, 3)) > 1e-3);
@@ -130,7 +129,7 @@ TEST_CASE("rotary: tables of one size share their values, others don't") {
 }
 
 TEST_CASE("rotary: the same bits on any number of threads") {
-  test::expect_same_bits_on_threads(op(2, positions(3, 50, 0)), {random({3, 50, 2 * kDim}, 7)});
+  expect_same_bits_on_threads(op(2, positions(3, 50, 0)), {random({3, 50, 2 * kDim}, 7)});
 }
 
 TEST_CASE("rotary: odd widths, narrow heads and wrong positions are refused") {

@@ -8,13 +8,12 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
-test::Function of_heads(int64_t heads) {
-  return [=](const std::vector<Tensor>& x) { return std::vector{taylor_features(x[0], heads)}; };
+Function of_heads(int64_t heads) {
+  return [=](const Tensors& x) { return std::vector{taylor_features(x[0], heads)}; };
 }
 
 }  // namespace
@@ -38,9 +37,9 @@ TEST_CASE("taylor_features: phi(q).phi(k) = 1 + q.k / sqrt f + (q.k)^2 / (2 f)")
 }
 
 TEST_CASE("taylor_features: gradients, costs, precision, threads, refused shapes") {
-  const test::Poison poison;
-  test::expect_sound(of_heads(1), {random({2, 2, 5}, 1)});
-  test::expect_sound(of_heads(2), {random({2, 2, 6}, 1)});
-  test::expect_same_bits_on_threads(of_heads(2), {random({3, 70, 16}, 1)});
+  const Poison poison;
+  expect_sound(of_heads(1), {random({2, 2, 5}, 1)});
+  expect_sound(of_heads(2), {random({2, 2, 6}, 1)});
+  expect_same_bits_on_threads(of_heads(2), {random({3, 70, 16}, 1)});
   CHECK_THROWS_AS(taylor_features(random({2, 5}, 1), 2), ShapeError);
 }

@@ -15,20 +15,20 @@ void check_gradients(const Built& m, const MixerInfo& info, Phase phase, bool ca
   const Tensor segments = two_documents({std::max<int64_t>(1, info.period - 1), info.period + 2}, n);
   std::vector<std::pair<int64_t, int64_t>> calls = {{0, n}};
   if (carried) calls = {{0, cut}, {cut, n}};
-  std::vector<Tensor> values;
+  Tensors values;
   for (Parameter* p : m.store.sorted()) values.push_back(p->value);
   // A directional derivative over x and all parameters at once.
-  std::vector<Tensor> directions = {random(x.shape(), 5)};
+  Tensors directions = {random(x.shape(), 5)};
   for (size_t i = 0; i < values.size(); ++i) directions.push_back(random(values[i].shape(), 50 + i));
   const auto inputs = [&] {
-    std::vector<Tensor> in;
+    Tensors in;
     for (const auto& [from, to] : calls) in.push_back(tokens(x, from, to));
     return in;
   };
-  const auto run = [&](const std::vector<Tensor>& in) {
+  const auto run = [&](const Tensors& in) {
     State s;
     if (carried) s = m.mixer->make_state(kBatch, n, DType::f64);
-    std::vector<Tensor> y;
+    Tensors y;
     for (size_t i = 0; i < in.size(); ++i) {
       const Tensor documents = segments_of_call(segments, calls[i].first, calls[i].second);
       y.push_back(m.forward(in[i], carried ? &s : nullptr, packed ? &documents : nullptr, packed ? 3 : 0, phase));
@@ -45,12 +45,12 @@ void check_gradients(const Built& m, const MixerInfo& info, Phase phase, bool ca
   {
     Tape tape;
     ParamGrads::current = &grads;
-    std::vector<Tensor> leaves;
+    Tensors leaves;
     for (const Tensor& in : inputs()) leaves.push_back(tape.leaf(in));
     std::vector<Tape::Seed> seeds;
     {
       const Tape::Recording recording(tape);
-      const std::vector<Tensor> y = run(leaves);
+      const Tensors y = run(leaves);
       for (size_t i = 0; i < y.size(); ++i) seeds.push_back({y[i], weight(i, y[i])});
     }
     tape.backward(seeds);
@@ -68,7 +68,7 @@ void check_gradients(const Built& m, const MixerInfo& info, Phase phase, bool ca
     }
   };
   const auto loss = [&] {
-    const std::vector<Tensor> y = run(inputs());
+    const Tensors y = run(inputs());
     double sum = 0;
     for (size_t i = 0; i < y.size(); ++i) sum += dot(y[i], weight(i, y[i]));
     return sum;

@@ -11,7 +11,7 @@ void check_f32(const Built& m, const MixerInfo& info, const ConfigNode& node) {
   f.shake(0.3);
   const Tensor x = random({kBatch, length(info), kWidth}, 2), y = m.forward(x);
   CHECK(max_diff(to_dtype(f.forward(to_dtype(x, DType::f32)), DType::f64), y) < 1e-4 * std::max(1.0, max_abs(y)));
-  const std::vector<Tensor> exact = train_pass(m, x), rough = train_pass(f, to_dtype(x, DType::f32));
+  const Tensors exact = train_pass(m, x), rough = train_pass(f, to_dtype(x, DType::f32));
   for (size_t i = 0; i < exact.size(); ++i)
     CHECK(max_diff(to_dtype(rough[i], DType::f64), exact[i]) < 1e-4 * std::max(1.0, max_abs(exact[i])));
   check_splits(f, info, length(info), kWidth, 1e-4 * std::max(1.0, max_abs(y)));
@@ -21,12 +21,12 @@ void check_threads(const Built& m, const MixerInfo& info) {
   const int before = threads();
   const Tensor x = random({3, length(info), kWidth}, 2);
   set_threads(1);
-  const std::vector<Tensor> one = train_pass(m, x);
+  const Tensors one = train_pass(m, x);
   const Tensor y = m.forward(x);
   for (int n : {2, 3}) {
     set_threads(n);
     CHECK(same_bits(m.forward(x), y));
-    const std::vector<Tensor> several = train_pass(m, x);
+    const Tensors several = train_pass(m, x);
     for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(several[i], one[i]));
   }
   set_threads(before);

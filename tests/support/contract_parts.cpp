@@ -42,13 +42,13 @@ std::vector<int64_t> cuts(const MixerInfo& info, int64_t n) {
 
 Tensor token(const Tensor& x, int64_t t) { return tokens(x, t, t + 1); }
 
-std::vector<Tensor> train_pass(const Built& m, const Tensor& x) {
+Tensors train_pass(const Built& m, const Tensor& x) {
   Slab slab(m.store.slab_elements(), x.dtype());
   ParamGrads grads = m.store.gradients(slab);
   ParamGrads::current = &grads;
   Tape tape;
   const Tensor leaf = tape.leaf(x);
-  std::vector<Tensor> results(1);
+  Tensors results(1);
   {
     const Tape::Recording recording(tape);
     results[0] = m.forward(leaf, nullptr, nullptr, 0, Phase::train);

@@ -26,7 +26,7 @@ int64_t length(const MixerInfo& info);
 std::vector<int64_t> cuts(const MixerInfo& info, int64_t n);
 Tensor token(const Tensor& x, int64_t t);  // x[:, t] as [B, 1, D]
 // One step of training without its update: the output, and the gradients of x and of all parameters.
-std::vector<Tensor> train_pass(const Built& m, const Tensor& x);
+Tensors train_pass(const Built& m, const Tensor& x);
 // Document starts for rows of n tokens, one inside each row: sequence b's at borders[b].
 Tensor two_documents(const std::vector<int64_t>& borders, int64_t n);
 // The same for a call with tokens [from, to) of those rows.

@@ -100,17 +100,17 @@ Tensor tokens(const Tensor& x, int64_t from, int64_t to) {
   return y;
 }
 
-double gradient_error(const Function& f, const std::vector<Tensor>& inputs, uint64_t seed, double h) {
+double gradient_error(const Function& f, const Tensors& inputs, uint64_t seed, double h) {
   const auto tracked = [](const Tensor& t) { return t.defined() && is_float(t.dtype()); };
-  std::vector<Tensor> x;
+  Tensors x;
   for (const Tensor& t : inputs) x.push_back(tracked(t) ? t.clone() : t);
-  std::vector<Tensor> w;
+  Tensors w;
   Tape tape;
-  std::vector<Tensor> leaves;
+  Tensors leaves;
   {
     Tape::Recording recording(tape);
     for (const Tensor& t : x) leaves.push_back(tracked(t) ? tape.leaf(t) : t);
-    const std::vector<Tensor> y = f(leaves);
+    const Tensors y = f(leaves);
     std::vector<Tape::Seed> seeds;
     for (size_t i = 0; i < y.size(); ++i) {
       w.push_back(random(y[i].shape(), seed * 1000 + i));
@@ -119,7 +119,7 @@ double gradient_error(const Function& f, const std::vector<Tensor>& inputs, uint
     tape.backward(seeds);
   }
   const auto value = [&] {
-    const std::vector<Tensor> y = f(x);
+    const Tensors y = f(x);
     double s = 0;
     for (size_t i = 0; i < y.size(); ++i) s += dot(y[i], w[i]);
     return s;

@@ -8,6 +8,8 @@
 
 namespace effllm::test {
 
+using Tensors = std::vector<Tensor>;
+
 // Standard normal numbers (times `scale`), a function of the seed alone.
 Tensor random(const Shape& s, uint64_t seed, DType t = DType::f64, double scale = 1);
 double at(const Tensor& t, int64_t row, int64_t col);
@@ -26,10 +28,10 @@ struct Poison {
   ~Poison() { BufferPool::poison = before; }
 };
 
-using Function = std::function<std::vector<Tensor>(const std::vector<Tensor>&)>;
+using Function = std::function<Tensors(const Tensors&)>;
 // Compares the gradients of `f` (f64) at `inputs` with central differences: every entry of every input for
 // sum_o <w_o, f_o> with random w. Returns the largest |analytic - numeric| / max(1, largest |numeric|).
 // Undefined inputs and integer inputs pass through.
-double gradient_error(const Function& f, const std::vector<Tensor>& inputs, uint64_t seed = 1, double h = 1e-5);
+double gradient_error(const Function& f, const Tensors& inputs, uint64_t seed = 1, double h = 1e-5);
 
 }  // namespace effllm::test

@@ -9,6 +9,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
+using namespace effllm::test;
 
 TEST_CASE("shape: sizes, rows, columns and text") {
   const Shape s{2, 3, 5};
@@ -51,17 +52,17 @@ TEST_CASE("tensor: strides, density and bytes follow from the padding rule") {
 }
 
 TEST_CASE("tensor: columns, rows and reshapes are views of the same memory") {
-  const Tensor a = test::random({2, 3, 8}, 1);
+  const Tensor a = random({2, 3, 8}, 1);
   const Tensor c = a.columns(2, 3);
   CHECK(c.shape() == Shape{2, 3, 3});
   CHECK(c.stride() == 8);
   CHECK(c.buffer() == a.buffer());
-  CHECK(test::at(c, 4, 1) == test::at(a, 4, 3));
-  test::put(c, 5, 0, 42);
-  CHECK(test::at(a, 5, 2) == 42);
+  CHECK(at(c, 4, 1) == at(a, 4, 3));
+  put(c, 5, 0, 42);
+  CHECK(at(a, 5, 2) == 42);
   const Tensor r = a.row_range(3, {3, 8});
-  CHECK(test::at(r, 2, 7) == test::at(a, 5, 7));
-  CHECK(test::at(a.reshape({12, 4}), 11, 3) == test::at(a, 5, 7));
+  CHECK(at(r, 2, 7) == at(a, 5, 7));
+  CHECK(at(a.reshape({12, 4}), 11, 3) == at(a, 5, 7));
   CHECK_THROWS_AS(a.columns(6, 3), ShapeError);
   CHECK_THROWS_AS(a.columns(-1, 3), ShapeError);
   CHECK_THROWS_AS(a.row_range(4, {3, 8}), ShapeError);
@@ -75,18 +76,18 @@ TEST_CASE("tensor: clone, copy and fill write the tensor's elements and no other
   const Tensor middle = a.columns(1, 2);
   const Tensor before = middle.clone();
   fill(middle, 7);
-  CHECK(test::at(before, 0, 0) == 1);
+  CHECK(at(before, 0, 0) == 1);
   for (int64_t r = 0; r < 3; ++r) {
-    CHECK(test::at(a, r, 0) == 1);
-    CHECK(test::at(a, r, 2) == 7);
-    CHECK(test::at(a, r, 3) == 1);
+    CHECK(at(a, r, 0) == 1);
+    CHECK(at(a, r, 2) == 7);
+    CHECK(at(a, r, 3) == 1);
   }
   copy(before, middle);
-  CHECK(test::max_diff(a, Tensor::full({3, 4}, DType::f32, 1)) == 0);
+  CHECK(max_diff(a, Tensor::full({3, 4}, DType::f32, 1)) == 0);
   CHECK_THROWS_AS(copy(a, middle), ShapeError);
   CHECK_THROWS_AS(copy(a, Tensor::zeros({3, 4}, DType::f64)), ShapeError);
   std::vector<int32_t> ids = {1, 2, 3};
-  CHECK(test::at(Tensor::view_of(std::span(ids), {1, 3}), 0, 2) == 3);
+  CHECK(at(Tensor::view_of(std::span(ids), {1, 3}), 0, 2) == 3);
   CHECK_THROWS_AS(Tensor::view_of(std::span(ids), {2, 2}), ShapeError);
 }
 
@@ -113,11 +114,11 @@ TEST_CASE("buffer pool: repeated shapes take no new memory") {
 }
 
 TEST_CASE("buffer pool: poison shows reads before writes") {
-  const test::Poison poison;
+  const Poison poison;
   { const Tensor a = Tensor::full({5, 11}, DType::f32, 3); }
   const Tensor b = Tensor::empty({5, 11}, DType::f32);
-  for (int64_t c = 0; c < 11; ++c) CHECK(std::isnan(test::at(b, 4, c)));
-  CHECK(test::max_abs(Tensor::zeros({5, 11}, DType::f32)) == 0);
+  for (int64_t c = 0; c < 11; ++c) CHECK(std::isnan(at(b, 4, c)));
+  CHECK(max_abs(Tensor::zeros({5, 11}, DType::f32)) == 0);
 }
 
 TEST_CASE("meta mode: tensors have shapes and sizes but no memory") {

@@ -9,7 +9,9 @@
 #include "kernels/parallel.h"
 #include "support/tensors.h"
 
-namespace effllm {
+using namespace effllm;
+using namespace effllm::test;
+
 namespace {
 
 Tensor integers(const Shape& s, std::initializer_list<int64_t> values) {
@@ -49,43 +51,40 @@ struct Inputs {
   Tensor q, k, v;
   Inputs(const AttentionOptions& o, int64_t t, int64_t s, DType type = DType::f64, int64_t b = 2, int64_t dk = 3,
          int64_t dv = 5)
-      : q(test::random({b, t, o.heads * dk}, 1, type)),
-        k(test::random({b, s, o.kv_heads * dk}, 2, type)),
-        v(test::random({b, s, o.kv_heads * dv}, 3, type)) {}
+      : q(random({b, t, o.heads * dk}, 1, type)),
+        k(random({b, s, o.kv_heads * dk}, 2, type)),
+        v(random({b, s, o.kv_heads * dv}, 3, type)) {}
 };
 
 }  // namespace
 
 TEST_CASE("attention: gradients of q, k and v in every setting") {
-  test::Poison poison;
+  Poison poison;
   for (const Setting& s : settings()) {
     CAPTURE(s.name);
     const Inputs x(s.options, 6, 9);
-    const auto f = [&](const std::vector<Tensor>& in) {
-      return std::vector<Tensor>{attention(in[0], in[1], in[2], s.options, s.places)};
-    };
-    CHECK(test::gradient_error(f, {x.q, x.k, x.v}) < 1e-7);
+    const auto f = [&](const Tensors& in) { return Tensors{attention(in[0], in[1], in[2], s.options, s.places)}; };
+    CHECK(gradient_error(f, {x.q, x.k, x.v}) < 1e-7);
   }
 }
 
 TEST_CASE("attention: gradients add up where an input is used twice") {
   const AttentionOptions o{.heads = 2, .kv_heads = 1};
-  const auto f = [&](const std::vector<Tensor>& in) {
-    return std::vector<Tensor>{attention(in[0], in[1], in[1], o),
-                               attention(in[0], in[1], in[1], {.heads = 2, .alibi = true})};
+  const auto f = [&](const Tensors& in) {
+    return Tensors{attention(in[0], in[1], in[1], o), attention(in[0], in[1], in[1], {.heads = 2, .alibi = true})};
   };
-  CHECK(test::gradient_error(f, {test::random({1, 4, 8}, 1), test::random({1, 4, 4}, 2)}) < 1e-7);
+  CHECK(gradient_error(f, {random({1, 4, 8}, 1), random({1, 4, 4}, 2)}) < 1e-7);
 }
 
 TEST_CASE("attention: the reference's values in f64 and nearly so in f32") {
-  test::Poison poison;
+  Poison poison;
   for (const Setting& s : settings()) {
     CAPTURE(s.name);
     const Inputs x(s.options, 6, 9);
     const Tensor expected = reference_attention(x.q, x.k, x.v, s.options, s.places);
-    CHECK(test::max_diff(attention(x.q, x.k, x.v, s.options, s.places), expected) < 1e-13);
+    CHECK(max_diff(attention(x.q, x.k, x.v, s.options, s.places), expected) < 1e-13);
     const Inputs y(s.options, 6, 9, DType::f32);
-    CHECK(test::max_diff(attention(y.q, y.k, y.v, s.options, s.places), expected) < 5e-6);
+    CHECK(max_diff(attention(y.q, y.k, y.v, s.options, s.places), expected) < 5e-6);
   }
 }
 
@@ -97,8 +96,8 @@ TEST_CASE("attention: packed documents give what each gives alone") {
         attention(x.q, x.k, x.v, o, {{}, {}, integers({1, 13}, {0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 2})});
     const int64_t borders[] = {0, 4, 5, 13};
     for (int i = 0; i < 3; ++i) {
-      const auto part = [&](const Tensor& t) { return test::tokens(t, borders[i], borders[i + 1]); };
-      CHECK(test::max_diff(attention(part(x.q), part(x.k), part(x.v), o), part(packed)) < 1e-14);
+      const auto part = [&](const Tensor& t) { return tokens(t, borders[i], borders[i + 1]); };
+      CHECK(max_diff(attention(part(x.q), part(x.k), part(x.v), o), part(packed)) < 1e-14);
     }
   }
 }
@@ -107,9 +106,9 @@ TEST_CASE("attention: the first document of a call continues that of the keys be
   const AttentionOptions o{.heads = 2, .kv_heads = 1, .window = 6, .sinks = 1, .dropout = 0.3, .drop_key = {1, 2}};
   const Inputs x(o, 12, 12, DType::f64, 1);
   const Tensor whole = attention(x.q, x.k, x.v, o, {{}, {}, integers({1, 12}, {0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1})});
-  const Tensor late = attention(test::tokens(x.q, 5, 12), x.k, x.v, o,
-                                {integers({1}, {5}), {}, integers({1, 7}, {0, 0, 1, 1, 1, 1, 1})});
-  CHECK(test::max_diff(late, test::tokens(whole, 5, 12)) < 1e-14);
+  const Tensor late =
+      attention(tokens(x.q, 5, 12), x.k, x.v, o, {integers({1}, {5}), {}, integers({1, 7}, {0, 0, 1, 1, 1, 1, 1})});
+  CHECK(max_diff(late, tokens(whole, 5, 12)) < 1e-14);
 }
 
 TEST_CASE("attention: keys after the tokens of the call are never seen") {
@@ -120,8 +119,8 @@ TEST_CASE("attention: keys after the tokens of the call are never seen") {
     const Tensor before = attention(x.q, x.k, x.v, o, {offsets, {}, {}});
     for (int64_t b = 0; b < 2; ++b)
       for (int64_t j = (b ? 4 : 2) + 3; j < 9; ++j)
-        for (int64_t c = 0; c < x.k.cols(); ++c) test::put(x.k, b * 9 + j, c, std::nan(""));
-    CHECK(test::same_bits(attention(x.q, x.k, x.v, o, {offsets, {}, {}}), before));
+        for (int64_t c = 0; c < x.k.cols(); ++c) put(x.k, b * 9 + j, c, std::nan(""));
+    CHECK(same_bits(attention(x.q, x.k, x.v, o, {offsets, {}, {}}), before));
   }
 }
 
@@ -133,10 +132,10 @@ TEST_CASE("attention: changing the future leaves the past bit-identical") {
       const Tensor before = attention(x.q, x.k, x.v, o);
       for (int64_t t = 37; t < 70; ++t)
         for (const Tensor& y : {x.q, x.k, x.v})
-          for (int64_t c = 0; c < y.cols(); ++c) test::put(y, t, c, -1000 * test::at(y, t, c));
+          for (int64_t c = 0; c < y.cols(); ++c) put(y, t, c, -1000 * at(y, t, c));
       const Tensor after = attention(x.q, x.k, x.v, o);
-      CHECK(test::same_bits(test::tokens(before, 0, 37), test::tokens(after, 0, 37)));
-      CHECK_FALSE(test::same_bits(before, after));
+      CHECK(same_bits(tokens(before, 0, 37), tokens(after, 0, 37)));
+      CHECK_FALSE(same_bits(before, after));
     }
 }
 
@@ -144,20 +143,20 @@ TEST_CASE("attention: forward and gradients have the same bits for any number of
   const AttentionOptions o{.heads = 4, .kv_heads = 2, .dropout = 0.1, .drop_key = {3, 4}};
   const Inputs x(o, 50, 50, DType::f32, 2, 16, 8);
   const int before = threads();
-  std::vector<Tensor> first;
+  Tensors first;
   for (const int n : {1, 2, 3}) {
     set_threads(n);
     Tape tape;
-    std::vector<Tensor> result;
+    Tensors result;
     {
       const Tape::Recording recording(tape);
       const Tensor q = tape.leaf(x.q), k = tape.leaf(x.k), v = tape.leaf(x.v);
       const Tensor y = attention(q, k, v, o);
-      tape.backward(y, test::random(y.shape(), 7, DType::f32));
+      tape.backward(y, random(y.shape(), 7, DType::f32));
       result = {y, tape.grad(q), tape.grad(k), tape.grad(v)};
     }
     if (n == 1) first = result;
-    for (size_t i = 0; i < result.size(); ++i) CHECK(test::same_bits(result[i], first[i]));
+    for (size_t i = 0; i < result.size(); ++i) CHECK(same_bits(result[i], first[i]));
   }
   set_threads(before);
 }
@@ -168,7 +167,7 @@ TEST_CASE("attention: chunks change nothing but rounding") {
   const Tensor y = attention(x.q, x.k, x.v, o);
   for (const int64_t chunk : {1, 4, 17, 500}) {
     o.chunk = chunk;
-    CHECK(test::max_diff(attention(x.q, x.k, x.v, o), y) < 1e-13);
+    CHECK(max_diff(attention(x.q, x.k, x.v, o), y) < 1e-13);
   }
 }
 
@@ -177,11 +176,11 @@ TEST_CASE("attention: dropout keeps 1 - p of the probabilities and depends on th
   const Tensor zero = Tensor::zeros({2, 64, 4}, DType::f64), one = Tensor::full({2, 64, 1}, DType::f64, 1);
   const Tensor y = attention(zero, zero, one, o);
   double mean = 0;
-  for (int64_t r = 0; r < 128; ++r) mean += test::at(y, r, 0) / 128;
+  for (int64_t r = 0; r < 128; ++r) mean += at(y, r, 0) / 128;
   CHECK(mean == doctest::Approx(1).epsilon(0.03));
   o.first_sample = 1;
   const Tensor next = attention(zero, zero, one, o);
-  CHECK(test::same_bits(next.row_range(0, {1, 64, 1}), y.row_range(64, {1, 64, 1})));
+  CHECK(same_bits(next.row_range(0, {1, 64, 1}), y.row_range(64, {1, 64, 1})));
 }
 
 TEST_CASE("attention: costs are four and ten widths for each visible pair") {
@@ -214,13 +213,11 @@ TEST_CASE("attention: inputs that don't fit are refused") {
   CHECK_THROWS_WITH_AS(attention(x.q, x.k, x.v, {.heads = 4, .kv_heads = 3}),
                        "attention: 4 heads can't share 3 key-value heads", ShapeError);
   CHECK_THROWS_AS(attention(x.q, x.q, x.v, o), ShapeError);
-  CHECK_THROWS_AS(attention(x.q, x.k, test::random({2, 8, 10}, 1), o), ShapeError);
+  CHECK_THROWS_AS(attention(x.q, x.k, random({2, 8, 10}, 1), o), ShapeError);
   CHECK_THROWS_AS(attention(x.k, x.q, x.q, {.heads = 2, .kv_heads = 2}), ShapeError);
-  CHECK_THROWS_AS(attention(x.q, x.k, test::to_dtype(x.v, DType::f32), o), ShapeError);
+  CHECK_THROWS_AS(attention(x.q, x.k, to_dtype(x.v, DType::f32), o), ShapeError);
   CHECK_THROWS_AS(attention(x.q, x.k, x.v, {.heads = 4, .kv_heads = 2, .dropout = 1}), ShapeError);
   CHECK_THROWS_AS(attention(x.q, x.k, x.v, o, {integers({2}, {0, 4}), {}, {}}), ShapeError);
   CHECK_THROWS_AS(attention(x.q, x.k, x.v, o, {integers({1}, {0}), {}, {}}), ShapeError);
   CHECK_THROWS_AS(attention(x.q, x.k, x.v, o, {{}, {}, integers({2, 1}, {0, 0})}), ShapeError);
 }
-
-}  // namespace effllm

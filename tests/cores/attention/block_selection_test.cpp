@@ -9,11 +9,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::at;
-using test::max_diff;
-using test::put;
-using test::random;
-using test::tokens;
+using namespace effllm::test;
 
 namespace {
 
@@ -47,7 +43,7 @@ TEST_CASE("largest: ties go to the lowest index, the answer is in order") {
 }
 
 TEST_CASE("block_means: means of the complete blocks of every document, and their gradient") {
-  const test::Poison poison;
+  const Poison poison;
   // Row 0: a document of 5 keys before the call that goes on for 2 tokens, then 6. Row 1: 3 keys, then 8.
   const Tensor k = random({2, 13, 3}, 1), offset = integers({2}, {5, 3});
   const Tensor segments = integers({2, 8}, {0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0});
@@ -60,11 +56,11 @@ TEST_CASE("block_means: means of the complete blocks of every document, and thei
       for (int64_t c = 0; c < 3; ++c)
         put(want, b * 7 + f / 2, c, (at(k, b * 13 + f, c) + at(k, b * 13 + f + 1, c)) / 2);
   CHECK(max_diff(m, want) < 1e-15);
-  const auto f = [&](const std::vector<Tensor>& in) { return std::vector{block_means(in[0], 2, 8, offset, segments)}; };
-  CHECK(test::gradient_error(f, {k}) < 1e-8);
+  const auto f = [&](const Tensors& in) { return std::vector{block_means(in[0], 2, 8, offset, segments)}; };
+  CHECK(gradient_error(f, {k}) < 1e-8);
   const Tensor one = Tensor::zeros({2, 1, 3}, DType::f64);
   block_mean(k, 1, 4, 2, one, 0);
-  CHECK(test::same_bits(tokens(one, 0, 1).row_range(1, {1, 3}), m.row_range(7 + 2, {1, 3})));
+  CHECK(same_bits(tokens(one, 0, 1).row_range(1, {1, 3}), m.row_range(7 + 2, {1, 3})));
   CHECK_THROWS_AS(block_means(k, 0, 8), ShapeError);
   CHECK_THROWS_AS(block_means(k, 2, 8, integers({2}, {6, 3})), ShapeError);
 }

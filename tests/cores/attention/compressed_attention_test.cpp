@@ -10,11 +10,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::at;
-using test::max_diff;
-using test::put;
-using test::random;
-using test::tokens;
+using namespace effllm::test;
 
 namespace {
 
@@ -56,7 +52,7 @@ std::vector<double> probabilities(const Tensor& q, const Tensor& k, int64_t row,
 }  // namespace
 
 TEST_CASE("token_windows: the windows of every document with their positions, across calls") {
-  const test::Poison poison;
+  const Poison poison;
   const TokenWindowsOptions o{.length = 4, .stride = 2, .groups = 2, .rows = 6};
   const Tensor x = random({2, 13, 6}, 1), position = random({4, 3}, 2);
   // Row 0: documents of 5, 2 and 6 tokens; row 1: one.
@@ -88,17 +84,17 @@ TEST_CASE("token_windows: the windows of every document with their positions, ac
     for (int64_t b = 0; b < 2; ++b)
       CHECK(max_diff(tokens(late, 0, 2 * made), tokens(whole, 2 * done, 2 * (done + made))) == 0);
   }
-  const auto f = [&](const std::vector<Tensor>& in) {
+  const auto f = [&](const Tensors& in) {
     return std::vector{token_windows(in[0], in[1], o, {in[2], integers({2}, {3, 1})}, segments.columns(0, 8).clone())};
   };
-  CHECK(test::gradient_error(f, {random({2, 8, 6}, 1), position, random({2, 3, 6}, 3)}) < 1e-8);
+  CHECK(gradient_error(f, {random({2, 8, 6}, 1), position, random({2, 3, 6}, 3)}) < 1e-8);
   CHECK_THROWS_WITH_AS(token_windows(x, random({3, 3}, 1), o), doctest::Contains("position[3, 3]"), ShapeError);
   CHECK_THROWS_WITH_AS(token_windows(x, position, {.length = 4, .stride = 2, .groups = 2, .rows = 4}),
                        doctest::Contains("in 4 rows"), ShapeError);
 }
 
 TEST_CASE("compressed_attention: a softmax over each token's summaries, by definition, gradients, f32") {
-  const test::Poison poison;
+  const Poison poison;
   constexpr int64_t kT = 15;
   for (const CompressedOptions& o :
        {CompressedOptions{.heads = 4, .kv_heads = 2, .length = 4, .stride = 2},
@@ -123,13 +119,10 @@ TEST_CASE("compressed_attention: a softmax over each token's summaries, by defin
       }
     CHECK(max_diff(y, want) < 1e-13);
     CHECK(at(y, 0, 0) == 0);  // nothing is complete yet
-    const auto narrow = [](const Tensor& t) { return test::to_dtype(t, DType::f32); };
-    CHECK(max_diff(test::to_dtype(compressed_attention(narrow(q), narrow(k), narrow(v), r, o), DType::f64), want) <
-          5e-6);
-    const auto f = [&](const std::vector<Tensor>& in) {
-      return std::vector{compressed_attention(in[0], in[1], in[2], r, o)};
-    };
-    CHECK(test::gradient_error(f, {q, k, v}) < 1e-7);
+    const auto narrow = [](const Tensor& t) { return to_dtype(t, DType::f32); };
+    CHECK(max_diff(to_dtype(compressed_attention(narrow(q), narrow(k), narrow(v), r, o), DType::f64), want) < 5e-6);
+    const auto f = [&](const Tensors& in) { return std::vector{compressed_attention(in[0], in[1], in[2], r, o)}; };
+    CHECK(gradient_error(f, {q, k, v}) < 1e-7);
     CHECK_THROWS_AS(compressed_attention(q, k, random({2, n, 5}, 1), r, {.heads = 3, .kv_heads = 1}), ShapeError);
   }
 }

@@ -8,11 +8,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::max_diff;
-using test::put;
-using test::random;
-using test::same_bits;
-using test::tokens;
+using namespace effllm::test;
 
 namespace {
 
@@ -42,7 +38,7 @@ GroupCache cache_at(const Inputs& x, int64_t from, int64_t group) {
     for (int64_t b = 0; b < 2; ++b)
       for (int64_t r = 0; r < n; ++r)
         for (int64_t c = 0; c < all.cols(); ++c)
-          put(field, b * (group - 1) + r, c, test::at(all, b * kTokens + from - n + r, c));
+          put(field, b * (group - 1) + r, c, at(all, b * kTokens + from - n + r, c));
     return field;
   };
   return {rows(x.k), rows(x.v), integers({2}, {n, n})};
@@ -58,7 +54,7 @@ Tensor alone(const Tensor& x, int64_t b, int64_t from, int64_t to) {
 }  // namespace
 
 TEST_CASE("score_attention: relu^2, laplace and sigmoid scores with a bias, by definition") {
-  const test::Poison poison;
+  const Poison poison;
   const Inputs x;
   const Tensor bias = random({3}, 4);
   for (Pointwise score : {Pointwise::relu2, Pointwise::laplace, Pointwise::sigmoid})
@@ -83,7 +79,7 @@ TEST_CASE("score_attention: relu^2, laplace and sigmoid scores with a bias, by d
 }
 
 TEST_CASE("group_memory: a token reads the groups before its own, by definition") {
-  const test::Poison poison;
+  const Poison poison;
   const Inputs x;
   for (int64_t group : {1, 2, 4, 5, 13, 20}) {
     const GroupMemoryResult r = group_memory(x.q, x.k, x.v, 1, group);
@@ -98,7 +94,7 @@ TEST_CASE("group_memory: a token reads the groups before its own, by definition"
 }
 
 TEST_CASE("groups: any split equals the whole, with the tokens of the unfinished group kept") {
-  const test::Poison poison;
+  const Poison poison;
   const Inputs x;
   const Tensor bias = random({3}, 4), local = score_attention(x.q, x.k, x.v, bias, kBiased);
   const GroupMemoryResult far = group_memory(x.q, x.k, x.v, 1, 4);
@@ -116,7 +112,7 @@ TEST_CASE("groups: any split equals the whole, with the tokens of the unfinished
 }
 
 TEST_CASE("groups: documents count their groups from their own start") {
-  const test::Poison poison;
+  const Poison poison;
   const Inputs x;
   const Tensor bias = random({3}, 4), segments = documents();
   const Tensor local = score_attention(x.q, x.k, x.v, bias, kBiased, {}, segments);
@@ -132,7 +128,7 @@ TEST_CASE("groups: documents count their groups from their own start") {
 }
 
 TEST_CASE("groups: gradients of everything, through the state and the cache") {
-  const test::Poison poison;
+  const Poison poison;
   const Inputs x(7);
   const Tensor state = random({2, 1, 3, 5}, 5), ck = random({2, 3, 3}, 6), cv = random({2, 3, 5}, 7),
                bias = random({3}, 8);
@@ -140,30 +136,30 @@ TEST_CASE("groups: gradients of everything, through the state and the cache") {
   for (const Tensor& s : {Tensor(), segments})
     for (const auto& counts : {std::vector<int64_t>{0, 3}, std::vector<int64_t>{2, 1}}) {
       const Tensor before = integers({2}, counts);
-      const auto far = [&](const std::vector<Tensor>& in) {
+      const auto far = [&](const Tensors& in) {
         const GroupMemoryResult r = group_memory(in[0], in[1], in[2], 1, 4, in[3], {in[4], in[5], before}, s);
         return std::vector{r.o, r.state};
       };
-      CHECK(test::gradient_error(far, {x.q, x.k, x.v, state, ck, cv}) < 1e-7);
-      const auto after = [&](const std::vector<Tensor>& in) { return std::vector{far(in)[1]}; };
-      CHECK(test::gradient_error(after, {x.q, x.k, x.v, state, ck, cv}) < 1e-7);
-      const auto local = [&](const std::vector<Tensor>& in) {
+      CHECK(gradient_error(far, {x.q, x.k, x.v, state, ck, cv}) < 1e-7);
+      const auto after = [&](const Tensors& in) { return std::vector{far(in)[1]}; };
+      CHECK(gradient_error(after, {x.q, x.k, x.v, state, ck, cv}) < 1e-7);
+      const auto local = [&](const Tensors& in) {
         return std::vector{score_attention(in[0], in[1], in[2], in[3], kBiased, {in[4], in[5], before}, s)};
       };
-      CHECK(test::gradient_error(local, {x.q, x.k, x.v, bias, ck, cv}) < 1e-7);
+      CHECK(gradient_error(local, {x.q, x.k, x.v, bias, ck, cv}) < 1e-7);
     }
-  const auto fresh = [&](const std::vector<Tensor>& in) {
+  const auto fresh = [&](const Tensors& in) {
     const GroupMemoryResult r = group_memory(in[0], in[1], in[2], 1, 3);
     return std::vector{r.o, r.state, score_attention(in[0], in[1], in[2], in[3], {.group = 3})};
   };
-  CHECK(test::gradient_error(fresh, {x.q, x.k, x.v, bias}) < 1e-7);
+  CHECK(gradient_error(fresh, {x.q, x.k, x.v, bias}) < 1e-7);
   // Where nothing ends, the state is handed on as it is, and so is its gradient.
-  const auto brief = [&](const std::vector<Tensor>& in) {
+  const auto brief = [&](const Tensors& in) {
     const GroupMemoryResult r = group_memory(in[0], in[1], in[2], 1, 9, in[3],
                                              {random({2, 8, 3}, 1), random({2, 8, 5}, 2), integers({2}, {0, 1})});
     return std::vector{r.o, r.state};
   };
-  CHECK(test::gradient_error(brief, {x.q, x.k, x.v, state}) < 1e-7);
+  CHECK(gradient_error(brief, {x.q, x.k, x.v, state}) < 1e-7);
 }
 
 TEST_CASE("groups: the same bits for any number of threads, f32 near f64") {
@@ -185,11 +181,11 @@ TEST_CASE("groups: the same bits for any number of threads, f32 near f64") {
     for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(one[i], more[i]));
   }
   set_threads(before);
-  const auto wide = [](const Tensor& t) { return test::to_dtype(t, DType::f64); };
+  const auto wide = [](const Tensor& t) { return to_dtype(t, DType::f64); };
   const Tensor local = reference_score_attention(wide(x.q), wide(x.k), wide(x.v), {}, {.group = 70}),
                far = reference_group_memory(wide(x.q), wide(x.k), wide(x.v), 70);
-  CHECK(max_diff(wide(one[0]), local) < 1e-5 * (1 + test::max_abs(local)));
-  CHECK(max_diff(wide(one[1]), far) < 1e-5 * (1 + test::max_abs(far)));
+  CHECK(max_diff(wide(one[0]), local) < 1e-5 * (1 + max_abs(local)));
+  CHECK(max_diff(wide(one[1]), far) < 1e-5 * (1 + max_abs(far)));
 }
 
 TEST_CASE("groups: shapes that don't fit are refused") {
@@ -230,10 +226,9 @@ TEST_CASE("keep_tail: the last rows of what was kept and what is new, in place o
         for (int64_t b = 0; b < 2; ++b)
           for (int64_t r = 0; r < want; ++r) {
             const int64_t from = had + fresh - want + r;
-            const double expected =
-                from < had ? test::at(field, b * 5 + from, 1) : test::at(x, b * fresh + from - had, 1);
-            CHECK(test::at(kept, b * 5 + r, 1) == expected);
-            CHECK(test::at(recorded, b * 5 + r, 1) == expected);
+            const double expected = from < had ? at(field, b * 5 + from, 1) : at(x, b * fresh + from - had, 1);
+            CHECK(at(kept, b * 5 + r, 1) == expected);
+            CHECK(at(recorded, b * 5 + r, 1) == expected);
           }
       }
 }

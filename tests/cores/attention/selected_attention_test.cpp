@@ -11,9 +11,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::at;
-using test::max_diff;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
@@ -57,10 +55,10 @@ Tensor plain(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bl
             const double e = std::exp(s * (o.scale != 0 ? o.scale : 1 / std::sqrt(static_cast<double>(dk))));
             sum += e;
             for (int64_t x = 0; x < dv; ++x)
-              test::put(out, row, h * dv + x, at(out, row, h * dv + x) + e * at(v, b * k.dim(1) + j, g * dv + x));
+              put(out, row, h * dv + x, at(out, row, h * dv + x) + e * at(v, b * k.dim(1) + j, g * dv + x));
           }
         }
-        for (int64_t x = 0; x < dv && sum > 0; ++x) test::put(out, row, h * dv + x, at(out, row, h * dv + x) / sum);
+        for (int64_t x = 0; x < dv && sum > 0; ++x) put(out, row, h * dv + x, at(out, row, h * dv + x) / sum);
       }
   return out;
 }
@@ -93,7 +91,7 @@ struct Inputs {
 }  // namespace
 
 TEST_CASE("selected_attention: a softmax over the named blocks, by definition, in f64 and nearly so in f32") {
-  const test::Poison poison;
+  const Poison poison;
   for (const Setting& s : settings()) {
     const Inputs x(s), y(s, DType::f32);
     const Tensor expected = plain(x.q, x.k, x.v, x.blocks, s.options, s.keys - s.tokens, s.segments);
@@ -103,13 +101,13 @@ TEST_CASE("selected_attention: a softmax over the named blocks, by definition, i
 }
 
 TEST_CASE("selected_attention: gradients of q, k and v") {
-  const test::Poison poison;
+  const Poison poison;
   for (const Setting& s : settings()) {
     const Inputs x(s);
-    const auto f = [&](const std::vector<Tensor>& in) {
+    const auto f = [&](const Tensors& in) {
       return std::vector{selected_attention(in[0], in[1], in[2], x.blocks, s.options, {}, s.segments)};
     };
-    CHECK(test::gradient_error(f, {x.q, x.k, x.v}) < 1e-7);
+    CHECK(gradient_error(f, {x.q, x.k, x.v}) < 1e-7);
   }
 }
 
@@ -130,7 +128,7 @@ TEST_CASE("selected_attention: any split gives the same, any number of threads t
   const int before = threads();
   for (int n : {1, 3}) {
     set_threads(n);
-    CHECK(test::same_bits(selected_attention(x.q, x.k, x.v, x.blocks, s.options), whole));
+    CHECK(same_bits(selected_attention(x.q, x.k, x.v, x.blocks, s.options), whole));
   }
   set_threads(before);
   for (int64_t cut = 1; cut < 9; ++cut) {
@@ -138,10 +136,10 @@ TEST_CASE("selected_attention: any split gives the same, any number of threads t
     for (int64_t b = 0; b < 2; ++b)
       std::copy_n(x.blocks.data<int64_t>() + (b * 9 + cut) * x.blocks.cols(), late.numel() / 2,
                   late.data<int64_t>() + b * late.numel() / 2);
-    const Tensor part = selected_attention(test::tokens(x.q, cut, 9), x.k, x.v, late, s.options);
+    const Tensor part = selected_attention(tokens(x.q, cut, 9), x.k, x.v, late, s.options);
     if (cut == 1)  // the same way of computing; few tokens go another
-      CHECK(test::same_bits(part, test::tokens(whole, cut, 9)));
-    CHECK(max_diff(part, test::tokens(whole, cut, 9)) < 2e-6);
+      CHECK(same_bits(part, tokens(whole, cut, 9)));
+    CHECK(max_diff(part, tokens(whole, cut, 9)) < 2e-6);
   }
 }
 
@@ -183,10 +181,10 @@ TEST_CASE("selected_attention: what later tokens hold and choose does not touch 
     for (int64_t t = 1; t < kT; t += 3) {
       const Tensor q2 = q.clone(), other = blocks.clone();
       for (int64_t r = t; r < kT; ++r) {
-        for (int64_t c = 0; c < q.cols(); ++c) test::put(q2, r, c, 3);
+        for (int64_t c = 0; c < q.cols(); ++c) put(q2, r, c, 3);
         for (int64_t c = 0; c < 3; ++c) other.data<int64_t>()[r * 3 + c] = (r + c) % 2 ? c : -1;
       }
-      CHECK(test::same_bits(test::tokens(selected_attention(q2, k, v, other, o), 0, t), test::tokens(y, 0, t)));
+      CHECK(same_bits(tokens(selected_attention(q2, k, v, other, o), 0, t), tokens(y, 0, t)));
     }
   }
 }

@@ -8,14 +8,11 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::max_diff;
-using test::random;
-using test::same_bits;
-using test::tokens;
+using namespace effllm::test;
 
 namespace {
 
-using Inputs = std::vector<Tensor>;  // of the op, without segments; then the results
+using Inputs = Tensors;  // of the op, without segments; then the results
 
 Inputs lstm(const Inputs& x, const Tensor& segments = {}) {
   const LstmResult r = lstm_cell(x[0], x[1], x[2], x[3], segments);
@@ -69,7 +66,7 @@ Tensor documents(int64_t tokens) {
 }  // namespace
 
 TEST_CASE("cells: the reference loop at odd sizes, with states and without") {
-  const test::Poison poison;
+  const Poison poison;
   for (const Cell& cell : kCells)
     for (const auto& [batch, length, width] :
          {std::array<int64_t, 3>{1, 1, 1}, {2, 13, 5}, {1, 9, 16}, {3, 8, 17}, {9, 7, 33}, {15, 11, 31}, {35, 8, 3}})
@@ -112,13 +109,13 @@ TEST_CASE("cells: the full Jacobian, with documents and without") {
       for (const Tensor& segments : {Tensor(), documents(length)}) {
         CAPTURE(cell.name);
         const auto all = [&](const Inputs& x) { return cell.fast(x, segments); };
-        test::expect_sound(all, inputs(cell, 2, length, 3));
-        CHECK(test::gradient_error(all, inputs(cell, 2, length, 3, false)) < 1e-7);
+        expect_sound(all, inputs(cell, 2, length, 3));
+        CHECK(gradient_error(all, inputs(cell, 2, length, 3, false)) < 1e-7);
         const auto last = [&](const Inputs& x) { return Inputs{cell.fast(x, segments)[1]}; };
-        CHECK(test::gradient_error(last, inputs(cell, 2, length, 3)) < 1e-7);
+        CHECK(gradient_error(last, inputs(cell, 2, length, 3)) < 1e-7);
       }
   const auto one_state = [](const Inputs& x) { return lstm({x[0], x[1], x[2], x[2]}); };
-  CHECK(test::gradient_error(one_state, {random({2, 4, 12}, 1), random({12, 3}, 2), random({2, 3}, 3)}) < 1e-7);
+  CHECK(gradient_error(one_state, {random({2, 4, 12}, 1), random({12, 3}, 2), random({2, 3}, 3)}) < 1e-7);
 }
 
 TEST_CASE("cells: packed documents are each alone") {
@@ -140,14 +137,14 @@ TEST_CASE("cells: packed documents are each alone") {
 TEST_CASE("cells: a sequence has the same bits whatever is beside it and after it, for any number of threads") {
   for (const Cell& cell : kCells) {
     CAPTURE(cell.name);
-    const Inputs x = test::inputs_as(inputs(cell, 37, 12, 21, false), DType::f32), all = cell.fast(x, {});
+    const Inputs x = inputs_as(inputs(cell, 37, 12, 21, false), DType::f32), all = cell.fast(x, {});
     for (int64_t b : {0, 13, 36}) {
       Inputs one = x;
       one[0] = x[0].row_range(b * 12, {1, 12, x[0].cols()}).clone();
       CHECK(same_bits(cell.fast(one, {})[0], all[0].row_range(b * 12, {1, 12, 21}).clone()));
     }
-    test::expect_same_bits_on_threads([&](const Inputs& y) { return cell.fast(y, {}); }, inputs(cell, 7, 40, 70));
-    test::expect_same_bits_on_threads([&](const Inputs& y) { return cell.fast(y, {}); }, inputs(cell, 3, 2, 70));
+    expect_same_bits_on_threads([&](const Inputs& y) { return cell.fast(y, {}); }, inputs(cell, 7, 40, 70));
+    expect_same_bits_on_threads([&](const Inputs& y) { return cell.fast(y, {}); }, inputs(cell, 3, 2, 70));
   }
 }
 
@@ -155,14 +152,14 @@ TEST_CASE("cells: gates that are shut or open, and every instruction set in f32"
   for (const Cell& cell : kCells)
     for (double scale : {1.0, 300.0}) {
       CAPTURE(cell.name);
-      const Inputs x = inputs(cell, 3, 10, 18, true, scale), near = test::inputs_as(x, DType::f32);
-      const Inputs exact = cell.slow(test::inputs_as(near, DType::f64), {});
-      test::for_each_isa([&] {
+      const Inputs x = inputs(cell, 3, 10, 18, true, scale), near = inputs_as(x, DType::f32);
+      const Inputs exact = cell.slow(inputs_as(near, DType::f64), {});
+      for_each_isa([&] {
         const Inputs y = cell.fast(near, {});
         if (scale == 1.0)
-          for (size_t i = 0; i < y.size(); ++i) CHECK(max_diff(test::to_dtype(y[i], DType::f64), exact[i]) < 1e-5);
-        const Inputs g = test::outputs_and_gradients([&](const Inputs& z) { return cell.fast(z, {}); }, near);
-        for (const Tensor& t : g) CHECK(test::max_abs(t) < 1e6);
+          for (size_t i = 0; i < y.size(); ++i) CHECK(max_diff(to_dtype(y[i], DType::f64), exact[i]) < 1e-5);
+        const Inputs g = outputs_and_gradients([&](const Inputs& z) { return cell.fast(z, {}); }, near);
+        for (const Tensor& t : g) CHECK(max_abs(t) < 1e6);
       });
     }
 }
@@ -174,7 +171,7 @@ TEST_CASE("cells: refuse shapes that don't fit, and cost nothing to ask on shape
   CHECK_THROWS_WITH_AS(lstm_cell(gates, weight, state), doctest::Contains("come together"), ShapeError);
   CHECK_THROWS_AS(lstm_cell(random({2, 3, 7}, 1), weight), ShapeError);
   CHECK_THROWS_AS(lstm_cell(gates, weight, state, random({2, 3}, 1)), ShapeError);
-  CHECK_THROWS_AS(lstm_cell(gates, test::to_dtype(weight, DType::f32)), ShapeError);
+  CHECK_THROWS_AS(lstm_cell(gates, to_dtype(weight, DType::f32)), ShapeError);
   CHECK_THROWS_AS(lstm_cell(gates, weight, {}, {}, random({2, 3}, 1)), ShapeError);
   const Tensor in = random({2, 3, 6}, 1), square = random({6, 2}, 1), bias = random({2}, 1);
   CHECK_THROWS_WITH_AS(gru_cell(in, square, random({3}, 1)), doctest::Contains("bias[3] for in[2, 3, 6]"), ShapeError);

@@ -5,12 +5,11 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
-const test::Function kFlip = [](const std::vector<Tensor>& x) { return std::vector{flip_tokens(x[0], x[1])}; };
+const Function kFlip = [](const Tensors& x) { return std::vector{flip_tokens(x[0], x[1])}; };
 
 Tensor documents() {
   const Tensor t = Tensor::dense({2, 6}, DType::i64);
@@ -30,13 +29,13 @@ TEST_CASE("flip_tokens: reverses each document where it stands, and twice is onc
       REQUIRE(at(parts, t, c) == at(x, order[t], c));
       REQUIRE(at(parts, 6 + t, c) == at(x, 11 - t, c));
     }
-  CHECK(test::same_bits(flip_tokens(parts, documents()), x));
+  CHECK(same_bits(flip_tokens(parts, documents()), x));
 }
 
 TEST_CASE("flip_tokens: gradients, costs, threads, shapes") {
-  test::expect_sound(kFlip, {random({2, 6, 3}, 1), Tensor()});
-  test::expect_sound(kFlip, {random({2, 6, 3}, 1), documents()});
-  test::expect_same_bits_on_threads(kFlip, {random({5, 53, 7}, 1), Tensor()});
+  expect_sound(kFlip, {random({2, 6, 3}, 1), Tensor()});
+  expect_sound(kFlip, {random({2, 6, 3}, 1), documents()});
+  expect_same_bits_on_threads(kFlip, {random({5, 53, 7}, 1), Tensor()});
   CHECK_THROWS_WITH_AS(flip_tokens(random({2, 6}, 1)), doctest::Contains("flip_tokens: [2, 6]"), ShapeError);
   CHECK_THROWS_AS(flip_tokens(random({2, 5, 3}, 1), documents()), ShapeError);
 }

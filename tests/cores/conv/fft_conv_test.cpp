@@ -6,9 +6,7 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::max_diff;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
@@ -22,7 +20,7 @@ Tensor plain(const Tensor& u, const Tensor& k, const Tensor& segments) {
       for (int64_t s = r - r % tokens; s <= r; ++s)
         if (!segments.defined() || segments.data<int64_t>()[s] == segments.data<int64_t>()[r])
           sum += at(u, s, c) * at(k, r - s, c);
-      test::put(y, r, c, sum);
+      put(y, r, c, sum);
     }
   return y;
 }
@@ -35,20 +33,20 @@ Tensor documents(int64_t batch, int64_t tokens) {
   return t;
 }
 
-std::vector<Tensor> conv(const std::vector<Tensor>& x) { return {fft_conv(x[0], x[1], x[2])}; }
+Tensors conv(const Tensors& x) { return {fft_conv(x[0], x[1], x[2])}; }
 
 }  // namespace
 
 TEST_CASE("fft_conv: equals the sum at all lengths, in f64 to 1e-15 of the largest result") {
-  const test::Poison poison;
-  test::for_each_isa([] {
+  const Poison poison;
+  for_each_isa([] {
     for (int64_t tokens : {1, 2, 63, 64, 65, 100, 128, 129, 257, 600}) {
       CAPTURE(tokens);
       const Tensor u = random({3, tokens, 19}, 1), k = random({tokens, 19}, 2);
       const Tensor want = plain(u, k, {}), got = fft_conv(u, k);
-      CHECK(max_diff(got, want) < 4e-15 * test::max_abs(want));
-      const Tensor near = fft_conv(test::to_dtype(u, DType::f32), test::to_dtype(k, DType::f32));
-      CHECK(max_diff(test::to_dtype(near, DType::f64), want) < 2e-6 * test::max_abs(want));
+      CHECK(max_diff(got, want) < 4e-15 * max_abs(want));
+      const Tensor near = fft_conv(to_dtype(u, DType::f32), to_dtype(k, DType::f32));
+      CHECK(max_diff(to_dtype(near, DType::f64), want) < 2e-6 * max_abs(want));
     }
   });
 }
@@ -60,18 +58,18 @@ TEST_CASE("fft_conv: documents are convolved apart") {
 
 TEST_CASE("fft_conv: gradients, term by term and by transforms, of one and of two sequences, and of documents") {
   for (const Tensor& u : {random({2, 9, 3}, 1), random({3, 66, 2}, 1), random({1, 66, 2}, 1)})
-    test::expect_sound(conv, {u, random({u.dim(1), u.cols()}, 2), Tensor()});
-  test::expect_sound(conv, {random({2, 150, 1}, 1), random({150, 1}, 2), documents(2, 150)});
+    expect_sound(conv, {u, random({u.dim(1), u.cols()}, 2), Tensor()});
+  expect_sound(conv, {random({2, 150, 1}, 1), random({150, 1}, 2), documents(2, 150)});
   for (int64_t tokens : {10, 70})
-    CHECK(test::gradient_error(conv, {random({2, tokens, 17}, 1), random({tokens, 17}, 2), Tensor()}) < 1e-7);
-  test::expect_same_bits_on_threads(conv, {random({3, 300, 70}, 1), random({300, 70}, 2), Tensor()});
+    CHECK(gradient_error(conv, {random({2, tokens, 17}, 1), random({tokens, 17}, 2), Tensor()}) < 1e-7);
+  expect_same_bits_on_threads(conv, {random({3, 300, 70}, 1), random({300, 70}, 2), Tensor()});
 }
 
 TEST_CASE("fft_conv: up to 64 tokens no bit depends on what comes later") {
   const Tensor u = random({1, 64, 5}, 1), k = random({64, 5}, 2), y = fft_conv(u, k);
   Tensor other = u.clone();
-  test::put(other, 40, 2, 1e9);
-  CHECK(test::same_bits(test::tokens(fft_conv(other, k), 0, 40), test::tokens(y, 0, 40)));
+  put(other, 40, 2, 1e9);
+  CHECK(same_bits(tokens(fft_conv(other, k), 0, 40), tokens(y, 0, 40)));
 }
 
 TEST_CASE("fft_conv: refuses shapes that don't fit") {

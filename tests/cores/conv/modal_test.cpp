@@ -10,9 +10,7 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::max_diff;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
@@ -26,10 +24,10 @@ Parameters parameters(int64_t columns, int64_t pairs, double step = 0.05) {
   Parameters p = {random({columns}, 1), random({columns, 2 * pairs}, 2), random({columns, pairs}, 3),
                   random({columns, pairs}, 4)};
   for (int64_t k = 0; k < columns; ++k) {
-    test::put(p.log_dt, 0, k, std::log(step) + 0.3 * at(p.log_dt, 0, k));
+    put(p.log_dt, 0, k, std::log(step) + 0.3 * at(p.log_dt, 0, k));
     for (int64_t n = 0; n < pairs; ++n) {
-      test::put(p.log_a, k, n, -0.7 + 0.3 * at(p.log_a, k, n));
-      test::put(p.angle, k, n, 3.14159 * static_cast<double>(n) + 0.2 * at(p.angle, k, n));
+      put(p.log_a, k, n, -0.7 + 0.3 * at(p.log_a, k, n));
+      put(p.angle, k, n, 3.14159 * static_cast<double>(n) + 0.2 * at(p.angle, k, n));
     }
   }
   return p;
@@ -57,13 +55,13 @@ Tensor documents(int64_t batch, int64_t tokens, bool at_once) {
   return t;
 }
 
-Tensor as(const Tensor& t, DType type) { return t.defined() ? test::to_dtype(t, type) : t; }
+Tensor as(const Tensor& t, DType type) { return t.defined() ? to_dtype(t, type) : t; }
 
 }  // namespace
 
 TEST_CASE("modal_kernel: equals its exponentials, also after thousands of tokens and where steps are tiny or huge") {
-  const test::Poison poison;
-  test::for_each_isa([] {
+  const Poison poison;
+  for_each_isa([] {
     for (int64_t tokens : {1, 2, 3, 5, 16, 17, 64, 100, 3000})
       for (double step : {1e-9, 0.05, 100.0}) {
         CAPTURE(tokens);
@@ -84,21 +82,19 @@ TEST_CASE("modal_kernel: equals its exponentials, also after thousands of tokens
 
 TEST_CASE("modal_kernel, modes: gradients") {
   const auto whole = [](int64_t tokens) {
-    return [tokens](const std::vector<Tensor>& x) {
-      return std::vector{modal_kernel(modes(x[0], x[1], x[2], x[3]), x[4], tokens)};
-    };
+    return
+        [tokens](const Tensors& x) { return std::vector{modal_kernel(modes(x[0], x[1], x[2], x[3]), x[4], tokens)}; };
   };
   const Parameters p = parameters(3, 2);
-  for (int64_t tokens : {1, 2, 5, 21})
-    test::expect_sound(whole(tokens), {p.log_dt, p.c, p.log_a, p.angle, random({3}, 5)});
+  for (int64_t tokens : {1, 2, 5, 21}) expect_sound(whole(tokens), {p.log_dt, p.c, p.log_a, p.angle, random({3}, 5)});
   const Parameters wide = parameters(18, 2);
-  CHECK(test::gradient_error(whole(11), {wide.log_dt, wide.c, wide.log_a, wide.angle, random({18}, 5)}) < 1e-7);
-  test::expect_same_bits_on_threads(whole(300), {wide.log_dt, wide.c, wide.log_a, wide.angle, random({18}, 5)});
+  CHECK(gradient_error(whole(11), {wide.log_dt, wide.c, wide.log_a, wide.angle, random({18}, 5)}) < 1e-7);
+  expect_same_bits_on_threads(whole(300), {wide.log_dt, wide.c, wide.log_a, wide.angle, random({18}, 5)});
 }
 
 TEST_CASE("modal_scan: equals the convolution with the kernel, at all sizes and instruction sets") {
-  const test::Poison poison;
-  test::for_each_isa([] {
+  const Poison poison;
+  for_each_isa([] {
     for (int64_t tokens : {1, 15, 33, 200}) {
       const Parameters p = parameters(19, 5);
       const Tensor u = random({3, tokens, 19}, 6), skip = random({19}, 7);
@@ -108,25 +104,25 @@ TEST_CASE("modal_scan: equals the convolution with the kernel, at all sizes and 
       CHECK(max_diff(y, other) < 1e-11);
       const Modes m = modes_of(p), near = {as(m.decay, DType::f32), as(m.read, DType::f32)};
       const Tensor rough = modal_scan(as(u, DType::f32), near, as(skip, DType::f32), {}, segments).y;
-      CHECK(max_diff(as(rough, DType::f64), y) < 2e-5 * std::max(1.0, test::max_abs(y)));
+      CHECK(max_diff(as(rough, DType::f64), y) < 2e-5 * std::max(1.0, max_abs(y)));
     }
   });
 }
 
 TEST_CASE("modal_scan: gradients through spans, documents and states, the same bits for any threads") {
-  const auto scan = [](const std::vector<Tensor>& x) {
+  const auto scan = [](const Tensors& x) {
     const ModalScanResult r = modal_scan(x[0], {x[1], x[2]}, x[3], x[4], x[5]);
     return std::vector{r.y, r.last};
   };
   const Modes m = modes_of(parameters(3, 2)), wide = modes_of(parameters(18, 2));
   for (bool at_once : {false, true})
-    test::expect_sound(scan, {random({2, 18, 3}, 1), m.decay, m.read, random({3}, 2), random({2, 4, 3}, 3),
-                              documents(2, 18, at_once)});
-  test::expect_sound(scan, {random({1, 3, 3}, 1), m.decay, m.read, Tensor(), Tensor(), Tensor()});
-  CHECK(test::gradient_error(scan, {random({2, 17, 18}, 1), wide.decay, wide.read, random({18}, 2),
-                                    random({2, 4, 18}, 3), Tensor()}) < 1e-7);
+    expect_sound(scan, {random({2, 18, 3}, 1), m.decay, m.read, random({3}, 2), random({2, 4, 3}, 3),
+                        documents(2, 18, at_once)});
+  expect_sound(scan, {random({1, 3, 3}, 1), m.decay, m.read, Tensor(), Tensor(), Tensor()});
+  CHECK(gradient_error(scan, {random({2, 17, 18}, 1), wide.decay, wide.read, random({18}, 2), random({2, 4, 18}, 3),
+                              Tensor()}) < 1e-7);
   const Modes many = modes_of(parameters(530, 2));
-  test::expect_same_bits_on_threads(
+  expect_same_bits_on_threads(
       scan, {random({3, 40, 530}, 1), many.decay, many.read, random({530}, 2), random({3, 4, 530}, 3), Tensor()});
 }
 
@@ -138,8 +134,8 @@ TEST_CASE("modal_scan: whole, split and token by token are the same") {
     Tensor state = start;
     for (int64_t from = 0; from < 37; from += piece) {
       const int64_t to = std::min<int64_t>(from + piece, 37);
-      const ModalScanResult r = modal_scan(test::tokens(u, from, to), m, skip, state, {});
-      CHECK(max_diff(r.y, test::tokens(whole.y, from, to)) < 1e-12);
+      const ModalScanResult r = modal_scan(tokens(u, from, to), m, skip, state, {});
+      CHECK(max_diff(r.y, tokens(whole.y, from, to)) < 1e-12);
       state = r.last;
     }
     CHECK(max_diff(state, whole.last) < 1e-12);
@@ -150,14 +146,14 @@ TEST_CASE("modal_scan, fft_conv: inputs may be columns inside wider rows") {
   const Modes m = modes_of(parameters(21, 2));
   const Tensor u = random({2, 70, 21}, 1), wide = Tensor::full({2, 70, 26}, DType::f64, std::nan(""));
   copy(u, wide.columns(3, 21));
-  test::for_each_isa([&] {
+  for_each_isa([&] {
     for (int64_t tokens : {20, 70}) {
-      const auto run = [&](const std::vector<Tensor>& x) {
+      const auto run = [&](const Tensors& x) {
         return std::vector{modal_scan(x[0], m, {}, {}, {}).y, fft_conv(x[0], modal_kernel(m, {}, tokens))};
       };
-      const auto dense = test::outputs_and_gradients(run, {u.row_range(0, {2, tokens, 21}).clone()}),
-                 inside = test::outputs_and_gradients(run, {wide.row_range(0, {2, tokens, 26}).columns(3, 21)});
-      for (size_t i = 0; i < dense.size(); ++i) CHECK(test::same_bits(dense[i], inside[i]));
+      const auto dense = outputs_and_gradients(run, {u.row_range(0, {2, tokens, 21}).clone()}),
+                 inside = outputs_and_gradients(run, {wide.row_range(0, {2, tokens, 26}).columns(3, 21)});
+      for (size_t i = 0; i < dense.size(); ++i) CHECK(same_bits(dense[i], inside[i]));
     }
   });
 }

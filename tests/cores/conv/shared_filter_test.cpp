@@ -9,12 +9,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::at;
-using test::max_diff;
-using test::put;
-using test::random;
-using test::same_bits;
-using test::tokens;
+using namespace effllm::test;
 
 namespace {
 
@@ -44,7 +39,7 @@ Tensor spread(const Tensor& w, int64_t columns) {
 }  // namespace
 
 TEST_CASE("shared_filter: the whole, any split and single tokens are the convolution with one filter per head") {
-  const test::Poison poison;
+  const Poison poison;
   for (int64_t width : {1, 2, 4, 6, 40})
     for (int64_t heads : {1, 2, 6}) {
       CAPTURE(width);
@@ -79,17 +74,17 @@ TEST_CASE("shared_filter: the whole, any split and single tokens are the convolu
 }
 
 TEST_CASE("shared_filter: gradients of x, weight, history and base through both results") {
-  const test::Poison poison;
+  const Poison poison;
   for (const Tensor& segments : {Tensor(), documents()})
     for (int64_t width : {1, 3, 15}) {
       CAPTURE(width);
-      const auto both = [&](const std::vector<Tensor>& in) {
+      const auto both = [&](const Tensors& in) {
         const SharedFilterResult r = shared_filter(in[0], in[1], in[2], segments, in[3]);
         return std::vector{r.y, r.history};
       };
       const Tensor x = random({2, 13, 4}, 1), w = random({2, width}, 2), history = random({2, width - 1, 4}, 3);
-      CHECK(test::gradient_error(both, {x, w, history, random({2, 13, 4}, 4)}) < 1e-7);
-      CHECK(test::gradient_error(both, {x, w, Tensor(), Tensor()}) < 1e-7);
+      CHECK(gradient_error(both, {x, w, history, random({2, 13, 4}, 4)}) < 1e-7);
+      CHECK(gradient_error(both, {x, w, Tensor(), Tensor()}) < 1e-7);
     }
 }
 
@@ -111,8 +106,8 @@ TEST_CASE("shared_filter: long rows, the same bits for any number of threads, f3
     for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(one[i], more[i]));
   }
   set_threads(before);
-  const Tensor y = shared_filter(test::to_dtype(x, DType::f64), test::to_dtype(w, DType::f64)).y;
-  CHECK(max_diff(test::to_dtype(one[0], DType::f64), y) < 2e-5);
+  const Tensor y = shared_filter(to_dtype(x, DType::f64), to_dtype(w, DType::f64)).y;
+  CHECK(max_diff(to_dtype(one[0], DType::f64), y) < 2e-5);
   for (int64_t t : {0, 30, 33, 75}) {
     Tensor changed = x.clone();
     for (int64_t b = 0; b < 2; ++b)
@@ -134,7 +129,7 @@ TEST_CASE("shared_filter: refuses shapes that don't fit") {
 }
 
 TEST_CASE("shift_columns: the first columns come a token late, across calls but not across documents") {
-  const test::Poison poison;
+  const Poison poison;
   const Tensor x = random({2, 13, 5}, 1), before = random({2, 1, 3}, 2);
   for (const Tensor& segments : {Tensor(), documents()}) {
     const auto [y, last] = shift_columns(x, 3, before, segments);
@@ -150,12 +145,12 @@ TEST_CASE("shift_columns: the first columns come a token late, across calls but 
           CHECK(at(y, b * 13 + t, c) == want);
         }
     CHECK(at(last, 1, 2) == at(x, 25, 2));
-    const auto both = [&](const std::vector<Tensor>& in) {
+    const auto both = [&](const Tensors& in) {
       const ShiftColumnsResult r = shift_columns(in[0], 3, in[1], segments);
       return std::vector{r.y, r.last};
     };
-    CHECK(test::gradient_error(both, {x, before}) < 1e-7);
-    CHECK(test::gradient_error(both, {x, Tensor()}) < 1e-7);
+    CHECK(gradient_error(both, {x, before}) < 1e-7);
+    CHECK(gradient_error(both, {x, Tensor()}) < 1e-7);
   }
   CHECK_THROWS_AS(shift_columns(x, 6), ShapeError);
   CHECK_THROWS_WITH_AS(shift_columns(x, 3, random({2, 1, 4}, 1)), doctest::Contains("[2, 1, 3]"), ShapeError);

@@ -9,10 +9,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::max_diff;
-using test::random;
-using test::same_bits;
-using test::tokens;
+using namespace effllm::test;
 
 namespace {
 
@@ -36,7 +33,7 @@ Tensor documents_from(const Tensor& all, int64_t from, int64_t to) {
 }  // namespace
 
 TEST_CASE("short_conv: the whole, any split and single steps are the reference sum") {
-  const test::Poison poison;
+  const Poison poison;
   for (int64_t width : {1, 2, 3, 4, 6}) {
     CAPTURE(width);
     const Tensor x = random({2, 13, 150}, 1), w = random({width, 150}, 2), history = random({2, width - 1, 150}, 3);
@@ -69,28 +66,28 @@ TEST_CASE("short_conv: the whole, any split and single steps are the reference s
 }
 
 TEST_CASE("short_conv: gradients of x, weight and history through both results") {
-  const test::Poison poison;
+  const Poison poison;
   for (const Tensor& segments : {Tensor(), documents()})
     for (int64_t width : {1, 3, 5}) {
       CAPTURE(width);
-      const auto both = [&](const std::vector<Tensor>& x) {
+      const auto both = [&](const Tensors& x) {
         const ShortConvResult r = short_conv(x[0], x[1], x[2], segments);
         return std::vector{r.y, r.history};
       };
       const Tensor x = random({2, 13, 4}, 1), w = random({width, 4}, 2), history = random({2, width - 1, 4}, 3);
-      CHECK(test::gradient_error(both, {x, w, history}) < 1e-7);
-      CHECK(test::gradient_error(both, {x, w, Tensor()}) < 1e-7);
-      const auto after = [&](const std::vector<Tensor>& in) {
+      CHECK(gradient_error(both, {x, w, history}) < 1e-7);
+      CHECK(gradient_error(both, {x, w, Tensor()}) < 1e-7);
+      const auto after = [&](const Tensors& in) {
         return std::vector{short_conv(in[0], in[1], in[2], segments).history};
       };
-      CHECK(test::gradient_error(after, {x, w, history}) < 1e-7);
+      CHECK(gradient_error(after, {x, w, history}) < 1e-7);
     }
   // A call shorter than the filter hands part of the old history on.
-  const auto brief = [](const std::vector<Tensor>& in) {
+  const auto brief = [](const Tensors& in) {
     const ShortConvResult r = short_conv(in[0], in[1], in[2]);
     return std::vector{r.y, r.history};
   };
-  CHECK(test::gradient_error(brief, {random({2, 2, 3}, 1), random({5, 3}, 2), random({2, 4, 3}, 3)}) < 1e-7);
+  CHECK(gradient_error(brief, {random({2, 2, 3}, 1), random({5, 3}, 2), random({2, 4, 3}, 3)}) < 1e-7);
 }
 
 TEST_CASE("short_conv: the same bits for any number of threads, f32 near f64") {
@@ -111,8 +108,8 @@ TEST_CASE("short_conv: the same bits for any number of threads, f32 near f64") {
     for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(one[i], more[i]));
   }
   set_threads(before);
-  const Tensor y = short_conv(test::to_dtype(x, DType::f64), test::to_dtype(w, DType::f64)).y;
-  CHECK(max_diff(test::to_dtype(one[0], DType::f64), y) < 1e-5);
+  const Tensor y = short_conv(to_dtype(x, DType::f64), to_dtype(w, DType::f64)).y;
+  CHECK(max_diff(to_dtype(one[0], DType::f64), y) < 1e-5);
 }
 
 TEST_CASE("short_conv: with bias and silu it equals silu of it, forward and backward, with documents and history") {

@@ -5,10 +5,7 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::max_diff;
-using test::random;
-using test::tokens;
+using namespace effllm::test;
 
 namespace {
 
@@ -20,12 +17,12 @@ Tensor documents() {
 }
 
 // x, before, mix, m
-std::vector<Tensor> inputs(int64_t parts, int64_t columns, int64_t steps = 5) {
+Tensors inputs(int64_t parts, int64_t columns, int64_t steps = 5) {
   return {random({2, steps, columns}, 1), random({2, 1, columns}, 2), random({parts, columns}, 3),
           random({2, steps, parts * columns}, 4)};
 }
-test::Function mixed(const Tensor& segments) {
-  return [=](const std::vector<Tensor>& x) {
+Function mixed(const Tensor& segments) {
+  return [=](const Tensors& x) {
     const TokenMixResult r = token_mix(x[0], x[1], segments, x[2], x[3]);
     return std::vector{r.y, r.last};
   };
@@ -34,7 +31,7 @@ test::Function mixed(const Tensor& segments) {
 }  // namespace
 
 TEST_CASE("token_mix: the plain loop at several widths, with documents and without") {
-  const test::Poison poison;
+  const Poison poison;
   for (const Tensor& segments : {Tensor(), documents()})
     for (int64_t columns : {1, 7, 130, 257}) {
       const auto in = inputs(3, columns);
@@ -62,25 +59,25 @@ TEST_CASE("token_mix: cut anywhere it is the same") {
       return token_mix(tokens(in[0], from, to), before, {}, in[2], tokens(in[3], from, to));
     };
     const TokenMixResult first = run(0, cut, in[1]), second = run(cut, 5, first.last);
-    CHECK(test::same_bits(first.y, tokens(whole.y, 0, cut)));
-    CHECK(test::same_bits(second.y, tokens(whole.y, cut, 5)));
+    CHECK(same_bits(first.y, tokens(whole.y, 0, cut)));
+    CHECK(same_bits(second.y, tokens(whole.y, cut, 5)));
   }
 }
 
 TEST_CASE("token_mix: gradients, costs, precision, threads, refused shapes") {
-  const test::Poison poison;
+  const Poison poison;
   for (const Tensor& segments : {Tensor(), documents()}) {
     auto in = inputs(3, 4);
-    test::expect_sound(mixed(segments), in);
+    expect_sound(mixed(segments), in);
     in[3] = Tensor();
-    test::expect_sound(mixed(segments), in);
+    expect_sound(mixed(segments), in);
     in[1] = Tensor();
-    test::expect_sound(mixed(segments), in);
+    expect_sound(mixed(segments), in);
   }
   auto one = inputs(1, 4);
   one[2] = random({4}, 3);
-  test::expect_sound(mixed({}), one);
-  test::expect_same_bits_on_threads(mixed({}), inputs(2, 200, 70));
+  expect_sound(mixed({}), one);
+  expect_same_bits_on_threads(mixed({}), inputs(2, 200, 70));
   one[3] = random({2, 5, 8}, 1);
   CHECK_THROWS_AS(mixed({})(one), ShapeError);
   CHECK_THROWS_AS(token_mix(one[0], one[0], {}, one[2]), ShapeError);

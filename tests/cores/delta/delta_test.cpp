@@ -12,12 +12,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::at;
-using test::max_diff;
-using test::put;
-using test::random;
-using test::same_bits;
-using test::tokens;
+using namespace effllm::test;
 
 namespace {
 
@@ -57,7 +52,7 @@ struct Inputs {
     if (decays) log_decay = mapped(random({batch, steps, heads}, 5), [](double x) { return -0.5 * std::abs(x); });
     state0 = random({batch, heads, dk, dv}, 6);
   }
-  std::vector<Tensor> list() const { return {q, k, v, beta, log_decay, state0}; }
+  Tensors list() const { return {q, k, v, beta, log_decay, state0}; }
   DeltaResult run(int64_t from, int64_t to, const Tensor& state) const {
     const auto cut = [&](const Tensor& x) { return x.defined() ? tokens(x, from, to) : x; };
     return delta(cut(q), cut(k), cut(v), cut(beta), cut(log_decay), state, {}, options);
@@ -68,29 +63,29 @@ struct Inputs {
   Inputs single() const {
     Inputs f32 = *this;
     for (Tensor* t : {&f32.q, &f32.k, &f32.v, &f32.beta, &f32.log_decay, &f32.state0})
-      if (t->defined()) *t = test::to_dtype(*t, DType::f32);
+      if (t->defined()) *t = to_dtype(*t, DType::f32);
     return f32;
   }
 };
 
-test::Function both_results(const DeltaOptions& options, const Tensor& segments = {}) {
-  return [=](const std::vector<Tensor>& x) {
+Function both_results(const DeltaOptions& options, const Tensor& segments = {}) {
+  return [=](const Tensors& x) {
     const DeltaResult r = delta(x[0], x[1], x[2], x[3], x[4], x[5], segments, options);
     return std::vector{r.o, r.state};
   };
 }
 
 // Outputs and gradients for fixed random gradients of both results.
-std::vector<Tensor> everything(const Inputs& in, const Tensor& segments, const DeltaOptions& options) {
+Tensors everything(const Inputs& in, const Tensor& segments, const DeltaOptions& options) {
   Tape tape;
   const Tape::Recording recording(tape);
-  std::vector<Tensor> x;
+  Tensors x;
   for (const Tensor& t : in.list()) x.push_back(t.defined() ? tape.leaf(t) : t);
   const DeltaResult r = delta(x[0], x[1], x[2], x[3], x[4], x[5], segments, options);
   const DType type = in.q.dtype();
   const Tape::Seed seeds[] = {{r.o, random(r.o.shape(), 11, type)}, {r.state, random(r.state.shape(), 12, type)}};
   tape.backward(seeds);
-  std::vector<Tensor> all{r.o, r.state};
+  Tensors all{r.o, r.state};
   for (const Tensor& t : x)
     if (t.defined()) all.push_back(tape.grad(t));
   return all;
@@ -150,14 +145,14 @@ DeltaResult by_chunks(const Inputs& in, int64_t chunk) {
 }  // namespace
 
 TEST_CASE("delta: the whole, any split and single steps are the reference loop") {
-  const test::Poison poison;
+  const Poison poison;
   for (bool decays : {false, true})
     for (const auto& [dk, dv] : {std::tuple{3, 5}, {16, 24}, {70, 65}, {1, 33}, {9, 8}}) {
       CAPTURE(decays);
       CAPTURE(dk);
       const Inputs in(decays, dk, dv);
       const DeltaResult whole = in.run(0, kTokens, in.state0), reference = in.reference();
-      const double scale = 1 + test::max_abs(reference.o);
+      const double scale = 1 + max_abs(reference.o);
       CHECK(max_diff(whole.o, reference.o) < 1e-13 * scale);
       CHECK(max_diff(whole.state, reference.state) < 1e-13 * scale);
       CHECK(whole.state.is_dense());
@@ -203,7 +198,7 @@ TEST_CASE("delta: no token's bits depend on later ones") {
 }
 
 TEST_CASE("delta: gradients through the initial and the final state, with documents and without") {
-  const test::Poison poison;
+  const Poison poison;
   for (bool decays : {false, true})
     for (const Tensor& segments : {Tensor(), documents()})
       for (int64_t chunk : {0, 4}) {
@@ -212,55 +207,55 @@ TEST_CASE("delta: gradients through the initial and the final state, with docume
         CAPTURE(chunk);
         Inputs in(decays, 2, 3);
         in.options.chunk = chunk;
-        CHECK(test::gradient_error(both_results(in.options, segments), in.list()) < 1e-7);
+        CHECK(gradient_error(both_results(in.options, segments), in.list()) < 1e-7);
         auto no_state = in.list();
         no_state[5] = Tensor();
-        CHECK(test::gradient_error(both_results(in.options, segments), no_state) < 1e-7);
+        CHECK(gradient_error(both_results(in.options, segments), no_state) < 1e-7);
       }
 }
 
 TEST_CASE("delta: gradients where one result alone, or one input alone, is of interest") {
-  const test::Poison poison;
+  const Poison poison;
   for (bool decays : {false, true}) {
     CAPTURE(decays);
     const Inputs in(decays, 2, 2);
     for (int result : {0, 1}) {
-      const auto one_result = [&](const std::vector<Tensor>& x) {
+      const auto one_result = [&](const Tensors& x) {
         const DeltaResult r = delta(x[0], x[1], x[2], x[3], x[4], x[5], documents(), in.options);
         return std::vector{result == 0 ? r.o : r.state};
       };
-      CHECK(test::gradient_error(one_result, in.list()) < 1e-7);
+      CHECK(gradient_error(one_result, in.list()) < 1e-7);
     }
-    const std::vector<Tensor> all = in.list();
+    const Tensors all = in.list();
     for (size_t i = 0; i < all.size(); ++i) {
       if (!all[i].defined()) continue;
-      const auto one_input = [&](const std::vector<Tensor>& x) {
+      const auto one_input = [&](const Tensors& x) {
         auto y = all;
         y[i] = x[0];
         return both_results(in.options)(y);
       };
-      CHECK(test::gradient_error(one_input, {all[i]}) < 1e-7);
+      CHECK(gradient_error(one_input, {all[i]}) < 1e-7);
     }
     // One tensor in several places: gradients add up.
-    const auto shared = [&](const std::vector<Tensor>& x) {
+    const auto shared = [&](const Tensors& x) {
       return both_results(in.options)({x[0], x[0], x[0], x[1], decays ? x[1] : Tensor(), x[2]});
     };
     const Tensor gate = mapped(random(in.beta.shape(), 7), [](double x) { return -0.3 * std::abs(x); });
-    CHECK(test::gradient_error(shared, {in.k, gate, in.state0}) < 1e-7);
+    CHECK(gradient_error(shared, {in.k, gate, in.state0}) < 1e-7);
   }
 }
 
 TEST_CASE("delta: a gradient over many anchors is right, f64") {
   for (bool decays : {false, true}) {
     const Inputs in(decays, 2, 3, 150, 1, 1);
-    CHECK(test::gradient_error(both_results(in.options), in.list()) < 1e-7);
+    CHECK(gradient_error(both_results(in.options), in.list()) < 1e-7);
   }
 }
 
 TEST_CASE("delta: packed documents are each alone, gradients too") {
   for (bool decays : {false, true}) {
     const Inputs in(decays, 4, 6);
-    const std::vector<Tensor> packed = everything(in, documents(), in.options);
+    const Tensors packed = everything(in, documents(), in.options);
     const DeltaResult reference = in.reference(documents());
     CHECK(max_diff(packed[0], reference.o) < 1e-13);
     CHECK(max_diff(packed[1], reference.state) < 1e-13);
@@ -286,20 +281,19 @@ TEST_CASE("delta: packed documents are each alone, gradients too") {
         for (int64_t c = 0; c < 2; ++c) CHECK(at(packed[6], row, c) == 0);
     // Row 1 begins with a start: nothing reaches its initial state.
     const Tensor d_state0 = packed.back();
-    CHECK(test::max_abs(d_state0.row_range(8, {1, 2, 4, 6})) == 0);
-    CHECK(test::max_abs(d_state0.row_range(0, {1, 2, 4, 6})) > 0);
+    CHECK(max_abs(d_state0.row_range(8, {1, 2, 4, 6})) == 0);
+    CHECK(max_abs(d_state0.row_range(0, {1, 2, 4, 6})) > 0);
   }
 }
 
 TEST_CASE("delta: the chunk changes nothing beyond rounding") {
   for (bool decays : {false, true}) {
     Inputs in(decays, 5, 6, 70);
-    const std::vector<Tensor> usual = everything(in, {}, in.options);
+    const Tensors usual = everything(in, {}, in.options);
     for (int64_t chunk : {1, 3, 16, 100}) {
       in.options.chunk = chunk;
-      const std::vector<Tensor> other = everything(in, {}, in.options);
-      for (size_t i = 0; i < usual.size(); ++i)
-        CHECK(max_diff(usual[i], other[i]) < 1e-12 * (1 + test::max_abs(usual[i])));
+      const Tensors other = everything(in, {}, in.options);
+      for (size_t i = 0; i < usual.size(); ++i) CHECK(max_diff(usual[i], other[i]) < 1e-12 * (1 + max_abs(usual[i])));
     }
   }
 }
@@ -309,18 +303,17 @@ TEST_CASE("delta: log decays of 0, -40, -1e4 and -infinity neither overflow nor 
   const double kinds[] = {0, -40, -1e4, -0.1, -std::numeric_limits<double>::infinity(), 0, 0, -5};
   for (int64_t r = 0; r < in.log_decay.rows(); ++r)
     for (int64_t c = 0; c < in.log_decay.cols(); ++c) put(in.log_decay, r, c, kinds[(r * 5 + c * 3) % 8]);
-  const std::vector<Tensor> all = everything(in, {}, in.options);
+  const Tensors all = everything(in, {}, in.options);
   const DeltaResult reference = in.reference();
-  CHECK(max_diff(all[0], reference.o) < 1e-13 * (1 + test::max_abs(reference.o)));
+  CHECK(max_diff(all[0], reference.o) < 1e-13 * (1 + max_abs(reference.o)));
   for (const Tensor& t : all) CHECK(max_diff(t, t) == 0);  // no NaN
   // Finite ones of the same kinds against differences of the loss.
   for (int64_t r = 0; r < in.log_decay.rows(); ++r)
     for (int64_t c = 0; c < in.log_decay.cols(); ++c)
       if (std::isinf(at(in.log_decay, r, c))) put(in.log_decay, r, c, -1e4);
-  CHECK(test::gradient_error(both_results(in.options), in.list()) < 1e-7);
+  CHECK(gradient_error(both_results(in.options), in.list()) < 1e-7);
   const Inputs f32 = in.single();
-  CHECK(max_diff(test::to_dtype(f32.run(0, 30, f32.state0).o, DType::f64), reference.o) <
-        1e-5 * (1 + test::max_abs(reference.o)));
+  CHECK(max_diff(to_dtype(f32.run(0, 30, f32.state0).o, DType::f64), reference.o) < 1e-5 * (1 + max_abs(reference.o)));
 }
 
 TEST_CASE("delta: steady strong decays stay exact over many tokens, f32") {
@@ -329,10 +322,10 @@ TEST_CASE("delta: steady strong decays stay exact over many tokens, f32") {
     Inputs in(true, 16, 32, 300, 1);
     in.log_decay = mapped(in.log_decay, [&](double) { return decay; });
     const Inputs f32 = in.single();
-    const std::vector<Tensor> want = everything(in, {}, in.options), got = everything(f32, {}, in.options);
+    const Tensors want = everything(in, {}, in.options), got = everything(f32, {}, in.options);
     for (size_t i = 0; i < want.size(); ++i) {
       CAPTURE(i);
-      CHECK(max_diff(test::to_dtype(got[i], DType::f64), want[i]) < 3e-5 * (1 + test::max_abs(want[i])));
+      CHECK(max_diff(to_dtype(got[i], DType::f64), want[i]) < 3e-5 * (1 + max_abs(want[i])));
     }
   }
 }
@@ -340,10 +333,10 @@ TEST_CASE("delta: steady strong decays stay exact over many tokens, f32") {
 TEST_CASE("delta: f32 is near f64, forward and backward") {
   for (bool decays : {false, true}) {
     const Inputs in(decays, 32, 48, 200, 1);
-    const std::vector<Tensor> want = everything(in, {}, in.options), got = everything(in.single(), {}, in.options);
+    const Tensors want = everything(in, {}, in.options), got = everything(in.single(), {}, in.options);
     for (size_t i = 0; i < want.size(); ++i) {
       CAPTURE(i);
-      CHECK(max_diff(test::to_dtype(got[i], DType::f64), want[i]) < 1e-4 * (1 + test::max_abs(want[i])));
+      CHECK(max_diff(to_dtype(got[i], DType::f64), want[i]) < 1e-4 * (1 + max_abs(want[i])));
     }
   }
 }
@@ -353,10 +346,10 @@ TEST_CASE("delta: the same bits for any number of threads") {
   for (bool decays : {false, true}) {
     const Inputs in = Inputs(decays, 16, 64, 90).single();
     set_threads(1);
-    const std::vector<Tensor> one = everything(in, {}, in.options);
+    const Tensors one = everything(in, {}, in.options);
     for (int n : {2, 3}) {
       set_threads(n);
-      const std::vector<Tensor> more = everything(in, {}, in.options);
+      const Tensors more = everything(in, {}, in.options);
       for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(one[i], more[i]));
     }
   }
@@ -385,9 +378,7 @@ TEST_CASE("delta: keeps its inputs and errors, states its cost, works on padded 
 
 TEST_CASE("delta: refuses shapes and options that don't fit") {
   const Inputs in(true, 4, 6);
-  const auto call = [&](const std::vector<Tensor>& x, const DeltaOptions& o) {
-    delta(x[0], x[1], x[2], x[3], x[4], x[5], {}, o);
-  };
+  const auto call = [&](const Tensors& x, const DeltaOptions& o) { delta(x[0], x[1], x[2], x[3], x[4], x[5], {}, o); };
   const auto with = [&](size_t i, const Tensor& t) {
     auto x = in.list();
     x[i] = t;
@@ -400,7 +391,7 @@ TEST_CASE("delta: refuses shapes and options that don't fit") {
   CHECK_THROWS_AS(call(with(3, Tensor()), in.options), ShapeError);
   CHECK_THROWS_AS(call(with(4, random({2, kTokens, 8}, 1)), in.options), ShapeError);
   CHECK_THROWS_AS(call(with(5, random({2, 2, 6, 4}, 1)), in.options), ShapeError);
-  CHECK_THROWS_AS(call(with(2, test::to_dtype(in.v, DType::f32)), in.options), ShapeError);
+  CHECK_THROWS_AS(call(with(2, to_dtype(in.v, DType::f32)), in.options), ShapeError);
   CHECK_THROWS_AS(call(in.list(), {.heads = 3}), ShapeError);
   CHECK_THROWS_AS(delta(in.q, in.k, in.v, in.beta, in.log_decay, {}, random({2, kTokens}, 1), in.options), ShapeError);
 }

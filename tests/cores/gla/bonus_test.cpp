@@ -6,16 +6,13 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
-const test::Function kBonus = [](const std::vector<Tensor>& x) {
-  return std::vector{add_bonus(x[0], x[1], x[2], x[3], x[4], 2)};
-};
+const Function kBonus = [](const Tensors& x) { return std::vector{add_bonus(x[0], x[1], x[2], x[3], x[4], 2)}; };
 
-std::vector<Tensor> inputs(int64_t rows, int64_t dk, int64_t dv) {
+Tensors inputs(int64_t rows, int64_t dk, int64_t dv) {
   return {random({2, rows, 2 * dv}, 1), random({2, rows, 2 * dk}, 2), random({2, rows, 2 * dk}, 3),
           random({2, rows, 2 * dv}, 4), random({2 * dk}, 5)};
 }
@@ -29,11 +26,11 @@ TEST_CASE("bonus: with a bonus of ones an exclusive read is the usual one of an 
   GlaOptions after = before;
   after.exclusive = false;
   const Tensor o = gla(x[1], x[2], x[3], {}, {}, {}, before).o;
-  CHECK(test::max_diff(add_bonus(o, x[1], x[2], x[3], x[4], 2), gla(x[1], x[2], x[3], {}, {}, {}, after).o) < 1e-13);
+  CHECK(max_diff(add_bonus(o, x[1], x[2], x[3], x[4], 2), gla(x[1], x[2], x[3], {}, {}, {}, after).o) < 1e-13);
 }
 
 TEST_CASE("bonus: values, gradients, costs, precision, threads, refused shapes") {
-  const test::Poison poison;
+  const Poison poison;
   for (const auto& [dk, dv] : {std::pair{1, 1}, {5, 3}, {17, 16}}) {
     const auto x = inputs(3, dk, dv);
     const Tensor y = kBonus(x)[0];
@@ -45,8 +42,8 @@ TEST_CASE("bonus: values, gradients, costs, precision, threads, refused shapes")
           CHECK(at(y, r, j) == doctest::Approx(at(x[0], r, j) + s * at(x[3], r, j)).epsilon(1e-12));
       }
   }
-  test::expect_sound(kBonus, inputs(2, 3, 2));
-  test::expect_same_bits_on_threads(kBonus, inputs(70, 8, 8));
+  expect_sound(kBonus, inputs(2, 3, 2));
+  expect_same_bits_on_threads(kBonus, inputs(70, 8, 8));
   auto x = inputs(2, 3, 2);
   x[4] = random({5}, 1);
   CHECK_THROWS_AS(kBonus(x), ShapeError);

@@ -5,18 +5,10 @@
 #include "cores/gla/gla_inputs.h"
 
 using namespace effllm;
-using test::all_gla_options;
-using test::both_results;
-using test::everything;
-using test::gla_documents;
-using test::GlaInputs;
-using test::kGlaTokens;
-using test::max_diff;
-using test::random;
-using test::tokens;
+using namespace effllm::test;
 
 TEST_CASE("gla: gradients through the initial and the final state, with documents and without") {
-  const test::Poison poison;
+  const Poison poison;
   for (GlaOptions options : all_gla_options())
     for (const Tensor& segments : {Tensor(), gla_documents()})
       for (int64_t chunk : {0, 4}) {
@@ -26,43 +18,41 @@ TEST_CASE("gla: gradients through the initial and the final state, with document
         CAPTURE(chunk);
         options.chunk = chunk;
         const GlaInputs in(options, 2, 3);
-        CHECK(test::gradient_error(both_results(options, segments), in.list()) < 1e-7);
+        CHECK(gradient_error(both_results(options, segments), in.list()) < 1e-7);
         if (chunk > 0) continue;
         auto no_state = in.list();
         no_state[4] = Tensor();
-        CHECK(test::gradient_error(both_results(options, segments), no_state) < 1e-7);
+        CHECK(gradient_error(both_results(options, segments), no_state) < 1e-7);
       }
 }
 
 TEST_CASE("gla: gradients where one result alone, or one input alone, is of interest") {
-  const test::Poison poison;
+  const Poison poison;
   for (const GlaOptions& options : all_gla_options()) {
     CAPTURE(static_cast<int>(options.decay));
     CAPTURE(options.exclusive);
     const GlaInputs in(options, 2, 2);
     for (int result : {0, 1}) {
-      const auto one_result = [&](const std::vector<Tensor>& x) {
+      const auto one_result = [&](const Tensors& x) {
         const GlaResult r = gla(x[0], x[1], x[2], x[3], x[4], gla_documents(), options);
         return std::vector{result == 0 ? r.o : r.state};
       };
-      CHECK(test::gradient_error(one_result, in.list()) < 1e-7);
+      CHECK(gradient_error(one_result, in.list()) < 1e-7);
     }
-    const std::vector<Tensor> all = in.list();
+    const Tensors all = in.list();
     for (size_t i = 0; i < all.size(); ++i) {
       if (!all[i].defined()) continue;
-      const auto one_input = [&](const std::vector<Tensor>& x) {
+      const auto one_input = [&](const Tensors& x) {
         auto y = all;
         y[i] = x[0];
         return both_results(options)(y);
       };
-      CHECK(test::gradient_error(one_input, {all[i]}) < 1e-7);
+      CHECK(gradient_error(one_input, {all[i]}) < 1e-7);
     }
     if (options.key_heads > 0) continue;
     // One tensor in three places: gradients add up.
-    const auto shared = [&](const std::vector<Tensor>& x) {
-      return both_results(options)({x[0], x[0], x[0], x[1], x[2]});
-    };
-    CHECK(test::gradient_error(shared, {in.q, in.log_decay, in.state0}) < 1e-7);
+    const auto shared = [&](const Tensors& x) { return both_results(options)({x[0], x[0], x[0], x[1], x[2]}); };
+    CHECK(gradient_error(shared, {in.q, in.log_decay, in.state0}) < 1e-7);
   }
 }
 
@@ -71,7 +61,7 @@ TEST_CASE("gla: a gradient over many anchors is right, f64") {
     if (options.key_heads > 0) options.key_heads = 1;
     options.heads = options.key_heads + 1;
     const GlaInputs in(options, 2, 3, 150, 1);
-    CHECK(test::gradient_error(both_results(options), in.list()) < 1e-7);
+    CHECK(gradient_error(both_results(options), in.list()) < 1e-7);
   }
 }
 
@@ -80,7 +70,7 @@ TEST_CASE("gla: packed documents are each alone, gradients too") {
     CAPTURE(static_cast<int>(options.decay));
     CAPTURE(options.exclusive);
     const GlaInputs in(options, 4, 6);
-    const std::vector<Tensor> packed = everything(in, gla_documents(), options);
+    const Tensors packed = everything(in, gla_documents(), options);
     const GlaResult reference = reference_gla(in.q, in.k, in.v, in.log_decay, in.state0, gla_documents(), options);
     CHECK(max_diff(packed[0], reference.o) < 1e-13);
     CHECK(max_diff(packed[1], reference.state) < 1e-13);
@@ -103,11 +93,11 @@ TEST_CASE("gla: packed documents are each alone, gradients too") {
     // At a start nothing is there to decay: its gradient is zero, not rounding.
     if (options.decay != Decay::none)
       for (int64_t row : {3, 7, 8, 13, 21})
-        for (int64_t c = 0; c < in.log_decay.cols(); ++c) CHECK(test::at(packed[5], row, c) == 0);
+        for (int64_t c = 0; c < in.log_decay.cols(); ++c) CHECK(at(packed[5], row, c) == 0);
     // Row 1 begins with a start: nothing reaches its initial state.
     const Tensor d_state0 = packed.back();
     const int64_t h = options.heads;
-    CHECK(test::max_abs(d_state0.row_range(h * 4, {1, h, 4, 6})) == 0);
-    CHECK(test::max_abs(d_state0.row_range(0, {1, h, 4, 6})) > 0);
+    CHECK(max_abs(d_state0.row_range(h * 4, {1, h, 4, 6})) == 0);
+    CHECK(max_abs(d_state0.row_range(0, {1, h, 4, 6})) > 0);
   }
 }

@@ -51,22 +51,22 @@ std::vector<GlaOptions> all_gla_options() {
 }
 
 Function both_results(const GlaOptions& options, const Tensor& segments) {
-  return [=](const std::vector<Tensor>& x) {
+  return [=](const Tensors& x) {
     const GlaResult r = gla(x[0], x[1], x[2], x[3], x[4], segments, options);
     return std::vector{r.o, r.state};
   };
 }
 
-std::vector<Tensor> everything(const GlaInputs& in, const Tensor& segments, const GlaOptions& options) {
+Tensors everything(const GlaInputs& in, const Tensor& segments, const GlaOptions& options) {
   Tape tape;
   const Tape::Recording recording(tape);
-  std::vector<Tensor> x;
+  Tensors x;
   for (const Tensor& t : in.list()) x.push_back(t.defined() ? tape.leaf(t) : t);
   const GlaResult r = gla(x[0], x[1], x[2], x[3], x[4], segments, options);
   const DType type = in.q.dtype();
   const Tape::Seed seeds[] = {{r.o, random(r.o.shape(), 11, type)}, {r.state, random(r.state.shape(), 12, type)}};
   tape.backward(seeds);
-  std::vector<Tensor> all{r.o, r.state};
+  Tensors all{r.o, r.state};
   for (const Tensor& t : x)
     if (t.defined()) all.push_back(tape.grad(t));
   return all;

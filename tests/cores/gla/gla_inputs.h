@@ -17,7 +17,7 @@ struct GlaInputs {
   Tensor q, k, v, log_decay, state0;
   GlaOptions options;
   GlaInputs(GlaOptions o, int64_t dk, int64_t dv, int64_t steps = kGlaTokens, int64_t batch = 2);
-  std::vector<Tensor> list() const { return {q, k, v, log_decay, state0}; }
+  Tensors list() const { return {q, k, v, log_decay, state0}; }
   GlaInputs as_f32() const;
   GlaResult run(int64_t from, int64_t to, const Tensor& state) const;
 };
@@ -26,6 +26,6 @@ std::vector<GlaOptions> all_gla_options();
 // gla of q, k, v, log_decay, state0.
 Function both_results(const GlaOptions& options, const Tensor& segments = {});
 // Outputs and gradients of q, k, v, log_decay, state0 for fixed random gradients of both results.
-std::vector<Tensor> everything(const GlaInputs& in, const Tensor& segments, const GlaOptions& options);
+Tensors everything(const GlaInputs& in, const Tensor& segments, const GlaOptions& options);
 
 }  // namespace effllm::test

@@ -7,21 +7,15 @@
 #include "kernels/parallel.h"
 
 using namespace effllm;
-using test::all_gla_options;
-using test::everything;
-using test::GlaInputs;
-using test::kGlaTokens;
-using test::max_diff;
-using test::random;
-using test::same_bits;
+using namespace effllm::test;
 
 TEST_CASE("gla: f32 is near f64, forward and backward") {
   for (const GlaOptions& options : all_gla_options()) {
     const GlaInputs in(options, 32, 48, 200, 1);
-    const std::vector<Tensor> want = everything(in, {}, options), got = everything(in.as_f32(), {}, options);
+    const Tensors want = everything(in, {}, options), got = everything(in.as_f32(), {}, options);
     for (size_t i = 0; i < want.size(); ++i) {
       CAPTURE(i);
-      CHECK(max_diff(test::to_dtype(got[i], DType::f64), want[i]) < 1e-4 * (1 + test::max_abs(want[i])));
+      CHECK(max_diff(to_dtype(got[i], DType::f64), want[i]) < 1e-4 * (1 + max_abs(want[i])));
     }
   }
 }
@@ -31,10 +25,10 @@ TEST_CASE("gla: the same bits for any number of threads") {
   for (const GlaOptions& options : all_gla_options()) {
     const GlaInputs in = GlaInputs(options, 16, 64, 90).as_f32();
     set_threads(1);
-    const std::vector<Tensor> one = everything(in, {}, options);
+    const Tensors one = everything(in, {}, options);
     for (int n : {2, 3}) {
       set_threads(n);
-      const std::vector<Tensor> more = everything(in, {}, options);
+      const Tensors more = everything(in, {}, options);
       for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(one[i], more[i]));
     }
   }
@@ -47,8 +41,7 @@ TEST_CASE("gla: keeps its inputs alone, states its cost, works on padded states 
   CHECK_FALSE(in.state0.is_dense());
   CHECK(in.run(0, kGlaTokens, in.state0).state.is_dense());
   const GlaResult reference = reference_gla(in.q, in.k, in.v, in.log_decay, in.state0, {}, options);
-  CHECK(max_diff(in.run(0, kGlaTokens, in.state0).state, reference.state) <
-        1e-13 * (1 + test::max_abs(reference.state)));
+  CHECK(max_diff(in.run(0, kGlaTokens, in.state0).state, reference.state) < 1e-13 * (1 + max_abs(reference.state)));
   {
     Tape tape;
     const Tape::Recording recording(tape);
@@ -68,9 +61,7 @@ TEST_CASE("gla: keeps its inputs alone, states its cost, works on padded states 
 TEST_CASE("gla: refuses shapes and options that don't fit") {
   const GlaOptions options{.heads = 2, .decay = Decay::scalar};
   const GlaInputs in(options, 4, 6);
-  const auto call = [&](const std::vector<Tensor>& x, const GlaOptions& o) {
-    gla(x[0], x[1], x[2], x[3], x[4], {}, o);
-  };
+  const auto call = [&](const Tensors& x, const GlaOptions& o) { gla(x[0], x[1], x[2], x[3], x[4], {}, o); };
   const auto with = [&](size_t i, const Tensor& t) {
     auto x = in.list();
     x[i] = t;
@@ -82,7 +73,7 @@ TEST_CASE("gla: refuses shapes and options that don't fit") {
                        doctest::Contains("it should be [2, 13, 2]"), ShapeError);
   CHECK_THROWS_AS(call(with(3, Tensor()), options), ShapeError);
   CHECK_THROWS_AS(call(with(4, random({2, 2, 6, 4}, 1)), options), ShapeError);
-  CHECK_THROWS_AS(call(with(2, test::to_dtype(in.v, DType::f32)), options), ShapeError);
+  CHECK_THROWS_AS(call(with(2, to_dtype(in.v, DType::f32)), options), ShapeError);
   CHECK_THROWS_AS(call(in.list(), {.heads = 3}), ShapeError);
   CHECK_THROWS_AS(call(in.list(), {.heads = 2, .decay = Decay::value}), ShapeError);
   CHECK_THROWS_AS(call(in.list(), {.heads = 2, .key_heads = 4}), ShapeError);

@@ -5,10 +5,7 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::at;
-using test::max_diff;
-using test::random;
-using test::tokens;
+using namespace effllm::test;
 
 namespace {
 
@@ -25,18 +22,18 @@ Tensor documents() {
 Tensor positive(const Shape& s, uint64_t seed) {
   const Tensor x = random(s, seed);
   for (int64_t r = 0; r < x.rows(); ++r)
-    for (int64_t c = 0; c < x.cols(); ++c) test::put(x, r, c, 0.1 + at(x, r, c) * at(x, r, c));
+    for (int64_t c = 0; c < x.cols(); ++c) put(x, r, c, 0.1 + at(x, r, c) * at(x, r, c));
   return x;
 }
 
 struct Inputs {
   Tensor o = random({2, kTokens, kHeads * 3}, 1), q = positive({2, kTokens, kHeads * 5}, 2),
          k = positive({2, kTokens, kHeads * 5}, 3), z0 = positive({2, kHeads, 5}, 4);
-  std::vector<Tensor> list() const { return {o, q, k, z0}; }
+  Tensors list() const { return {o, q, k, z0}; }
 };
 
-test::Function both(const Tensor& segments) {
-  return [=](const std::vector<Tensor>& x) {
+Function both(const Tensor& segments) {
+  return [=](const Tensors& x) {
     const NormaliserResult r = normalise_by_keys(x[0], x[1], x[2], x[3], segments, kHeads, kEps);
     return std::vector{r.y, r.z};
   };
@@ -45,7 +42,7 @@ test::Function both(const Tensor& segments) {
 }  // namespace
 
 TEST_CASE("normaliser: the plain loop, whole or split, with documents and without") {
-  const test::Poison poison;
+  const Poison poison;
   const Inputs in;
   for (const Tensor& segments : {Tensor(), documents()}) {
     const NormaliserResult got = normalise_by_keys(in.o, in.q, in.k, in.z0, segments, kHeads, kEps);
@@ -81,13 +78,13 @@ TEST_CASE("normaliser: the plain loop, whole or split, with documents and withou
 }
 
 TEST_CASE("normaliser: gradients, costs, precision, threads, refused shapes") {
-  const test::Poison poison;
+  const Poison poison;
   const Inputs in;
   for (const Tensor& segments : {Tensor(), documents()}) {
-    test::expect_sound(both(segments), in.list());
-    test::expect_sound(both(segments), {in.o, in.q, in.k, Tensor()});
+    expect_sound(both(segments), in.list());
+    expect_sound(both(segments), {in.o, in.q, in.k, Tensor()});
   }
-  test::expect_same_bits_on_threads(both({}), in.list());
+  expect_same_bits_on_threads(both({}), in.list());
   CHECK_THROWS_AS(normalise_by_keys(in.o, in.q, in.k, random({2, 2, 4}, 1), {}, kHeads, kEps), ShapeError);
   CHECK_THROWS_AS(normalise_by_keys(in.o, in.q, in.o, in.z0, {}, kHeads, kEps), ShapeError);
   CHECK_THROWS_AS(normalise_by_keys(in.o, in.q, in.k, in.z0, {}, 3, kEps), ShapeError);

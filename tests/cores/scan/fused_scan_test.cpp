@@ -9,9 +9,7 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::max_diff;
-using test::random;
-using test::tokens;
+using namespace effllm::test;
 
 namespace {
 
@@ -33,7 +31,7 @@ Tensor row(int64_t n, double scale = 1) {
 }
 
 // x0, x1, x2, row, h0 of a form; undefined where it has none.
-std::vector<Tensor> inputs(ScanForm f, const Shape& s, double scale = 1) {
+Tensors inputs(ScanForm f, const Shape& s, double scale = 1) {
   const double least = f == ScanForm::rg_lru ? 0.3 : 0;  // the root is steep near a = 1
   Tensor r = has_row(f) ? row(s[2]) : Tensor();
   for (int64_t c = 0; r.defined() && c < s[2]; ++c) r.data<double>()[c] += least;
@@ -41,12 +39,12 @@ std::vector<Tensor> inputs(ScanForm f, const Shape& s, double scale = 1) {
           inputs_of(f) > 2 ? random(s, 3, DType::f64, scale) : Tensor(), r, random({s[0], s[2]}, 4)};
 }
 
-ScanResult call(ScanForm f, const std::vector<Tensor>& x, const Tensor& h0, const Tensor& segments) {
+ScanResult call(ScanForm f, const Tensors& x, const Tensor& h0, const Tensor& segments) {
   return fused_scan(f, x[0], x[1], x[2], x[3], h0, segments);
 }
 
-std::vector<Tensor> part(const std::vector<Tensor>& x, int64_t from, int64_t to) {
-  std::vector<Tensor> y = x;
+Tensors part(const Tensors& x, int64_t from, int64_t to) {
+  Tensors y = x;
   for (size_t i = 0; i < 3; ++i)
     if (x[i].defined()) y[i] = tokens(x[i], from, to);
   return y;
@@ -55,7 +53,7 @@ std::vector<Tensor> part(const std::vector<Tensor>& x, int64_t from, int64_t to)
 }  // namespace
 
 TEST_CASE("fused_scan: the whole, any split and single steps are the reference loop") {
-  const test::Poison poison;
+  const Poison poison;
   for (ScanForm f : kForms)
     for (double scale : {1.0, 30.0})
       for (int64_t width : {1, 21, 530}) {
@@ -84,8 +82,8 @@ TEST_CASE("fused_scan: gradients, with documents and without, with a state and w
         if (!with_h0) x[4] = Tensor();
         x.push_back(with_documents ? documents() : Tensor());
         CAPTURE(static_cast<int>(f));
-        test::expect_sound(
-            [f](const std::vector<Tensor>& in) {
+        expect_sound(
+            [f](const Tensors& in) {
               const ScanResult r = call(f, in, in[4], in[5]);
               return std::vector{r.h, r.last};
             },
@@ -94,17 +92,16 @@ TEST_CASE("fused_scan: gradients, with documents and without, with a state and w
 }
 
 TEST_CASE("fused_scan: gradients where two inputs are one tensor") {
-  const auto twice = [](const std::vector<Tensor>& x) {
+  const auto twice = [](const Tensors& x) {
     return std::vector{fused_scan(ScanForm::min_lstm_g, x[0], x[1], x[0], {}).h};
   };
-  CHECK(test::gradient_error(twice, {random({2, 6, 5}, 4), random({2, 6, 5}, 5)}) < 1e-7);
+  CHECK(gradient_error(twice, {random({2, 6, 5}, 4), random({2, 6, 5}, 5)}) < 1e-7);
 }
 
 TEST_CASE("fused_scan: the same bits on any number of threads") {
   for (ScanForm f : kForms) {
     auto x = inputs(f, {3, 40, 600});
-    test::expect_same_bits_on_threads(
-        [f](const std::vector<Tensor>& in) { return std::vector{call(f, in, in[4], {}).h}; }, x);
+    expect_same_bits_on_threads([f](const Tensors& in) { return std::vector{call(f, in, in[4], {}).h}; }, x);
   }
 }
 
@@ -112,16 +109,15 @@ TEST_CASE("fused_scan: every instruction set and width, f32 near f64") {
   for (ScanForm f : kForms)
     for (int64_t width : {1, 15, 16, 17, 33, 515}) {
       const auto x = inputs(f, {1, 6, width}, 3);
-      const auto exact = test::outputs_and_gradients(
-          [f](const std::vector<Tensor>& in) { return std::vector{call(f, in, in[4], {}).h}; }, x);
-      test::for_each_isa([&] {
+      const auto exact =
+          outputs_and_gradients([f](const Tensors& in) { return std::vector{call(f, in, in[4], {}).h}; }, x);
+      for_each_isa([&] {
         CAPTURE(width);
         CAPTURE(static_cast<int>(f));
-        const auto got = test::outputs_and_gradients(
-            [f](const std::vector<Tensor>& in) { return std::vector{call(f, in, in[4], {}).h}; },
-            test::inputs_as(x, DType::f32));
+        const auto got = outputs_and_gradients([f](const Tensors& in) { return std::vector{call(f, in, in[4], {}).h}; },
+                                               inputs_as(x, DType::f32));
         for (size_t i = 0; i < exact.size(); ++i)
-          CHECK(max_diff(test::to_dtype(got[i], DType::f64), exact[i]) < 1e-5 * (1 + test::max_abs(exact[i])));
+          CHECK(max_diff(to_dtype(got[i], DType::f64), exact[i]) < 1e-5 * (1 + max_abs(exact[i])));
       });
     }
 }
@@ -132,15 +128,14 @@ TEST_CASE("fused_scan: extremes stay finite and right, in f32 too") {
   for (ScanForm f : kForms) {
     const Tensor a = Tensor::dense({1, 2, kN}, DType::f64), b = a.clone(), u = random({1, 2, kN}, 1), r = row(kN);
     for (int64_t t = 0; t < 2; ++t)
-      for (int64_t c = 0; c < kN; ++c) test::put(a, t, c, far[c / 9]), test::put(b, t, c, far[c % 9]);
+      for (int64_t c = 0; c < kN; ++c) put(a, t, c, far[c / 9]), put(b, t, c, far[c % 9]);
     const bool two = inputs_of(f) == 2;
-    const std::vector<Tensor> x = {a, two ? u : b, two ? Tensor() : u, has_row(f) ? r : Tensor(), random({1, kN}, 2)};
-    const auto both = [f](const std::vector<Tensor>& in) { return std::vector{call(f, in, in[4], {}).h}; };
-    const auto wide = test::outputs_and_gradients(both, x),
-               narrow = test::outputs_and_gradients(both, test::inputs_as(x, DType::f32));
+    const Tensors x = {a, two ? u : b, two ? Tensor() : u, has_row(f) ? r : Tensor(), random({1, kN}, 2)};
+    const auto both = [f](const Tensors& in) { return std::vector{call(f, in, in[4], {}).h}; };
+    const auto wide = outputs_and_gradients(both, x), narrow = outputs_and_gradients(both, inputs_as(x, DType::f32));
     for (size_t i = 0; i < wide.size(); ++i)
-      CHECK(max_diff(test::to_dtype(narrow[i], DType::f64), wide[i]) < 2e-5 * (1 + test::max_abs(wide[i])));
-    CHECK(std::isfinite(test::max_abs(wide[0])));
+      CHECK(max_diff(to_dtype(narrow[i], DType::f64), wide[i]) < 2e-5 * (1 + max_abs(wide[i])));
+    CHECK(std::isfinite(max_abs(wide[0])));
   }
 }
 
@@ -148,7 +143,7 @@ TEST_CASE("fused_scan: minLSTM's gates share one unit of mass where both are nea
   const auto full = [](double v) { return Tensor::full({1, 1, 1}, DType::f32, v); };
   const ScanResult r =
       fused_scan(ScanForm::min_lstm, full(-100), full(-102), full(0), {}, Tensor::full({1, 1}, DType::f32, 1));
-  CHECK(test::at(r.h, 0, 0) == doctest::Approx(1 / (1 + std::exp(-2.0))).epsilon(1e-6));
+  CHECK(at(r.h, 0, 0) == doctest::Approx(1 / (1 + std::exp(-2.0))).epsilon(1e-6));
 }
 
 TEST_CASE("fused_scan: RG-LRU near a = 1, where the slope of the root is bounded") {
@@ -164,11 +159,11 @@ TEST_CASE("fused_scan: RG-LRU near a = 1, where the slope of the root is bounded
       h = fused_scan(ScanForm::rg_lru, r, full(0), u, k, h0).h;
     }
     const double a = std::exp(-4 * rate), m = std::sqrt(-std::expm1(-8 * rate));
-    CHECK(test::at(h, 0, 0) == doctest::Approx(a * 0.5 + m * 0.5 * 2).epsilon(1e-14));
+    CHECK(at(h, 0, 0) == doctest::Approx(a * 0.5 + m * 0.5 * 2).epsilon(1e-14));
     tape.backward(h, full(1));
     // d/d rate of a h + m s(0) u, with 1 / (2 m) no more than 1000.
     const double slope = -4 * a * 0.5 + 8 * a * a * std::min(1 / (2 * m), 1000.0);
-    CHECK(test::at(tape.grad(k), 0, 0) == doctest::Approx(slope).epsilon(1e-9));
+    CHECK(at(tape.grad(k), 0, 0) == doctest::Approx(slope).epsilon(1e-9));
   }
 }
 

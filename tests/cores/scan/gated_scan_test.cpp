@@ -9,10 +9,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::max_diff;
-using test::random;
-using test::same_bits;
-using test::tokens;
+using namespace effllm::test;
 
 namespace {
 
@@ -35,7 +32,7 @@ Tensor documents() {
 }  // namespace
 
 TEST_CASE("gated_scan: equals the composition of its gates and the reference loop, whole, in pieces and by tokens") {
-  const test::Poison poison;
+  const Poison poison;
   const Tensor gate = random({2, 6, 21}, 1), u = random({2, 6, 21}, 2), h0 = random({2, 21}, 3);
   for (Candidate kind : kBoth) {
     for (const Tensor& segments : {Tensor(), documents()})
@@ -64,21 +61,21 @@ TEST_CASE("gated_scan: equals the composition of its gates and the reference loo
 }
 
 TEST_CASE("gated_scan: gradients with documents and a state and without, also where one tensor is gate and candidate") {
-  const test::Poison poison;
-  const std::vector<Tensor> with = {random({2, 6, 5}, 1), random({2, 6, 5}, 2), random({2, 5}, 3)};
-  const std::vector<Tensor> without = {with[0], with[1], Tensor()};
+  const Poison poison;
+  const Tensors with = {random({2, 6, 5}, 1), random({2, 6, 5}, 2), random({2, 5}, 3)};
+  const Tensors without = {with[0], with[1], Tensor()};
   for (Candidate kind : kBoth)
     for (const Tensor& segments : {Tensor(), documents()}) {
-      const auto both = [&](const std::vector<Tensor>& x) {
+      const auto both = [&](const Tensors& x) {
         const ScanResult r = gated_scan(x[0], x[1], kind, x[2], segments);
         return std::vector{r.h, r.last};
       };
-      const auto last = [&](const std::vector<Tensor>& x) { return std::vector{both(x)[1]}; };
-      CHECK(test::gradient_error(both, with) < 1e-7);
-      CHECK(test::gradient_error(both, without) < 1e-7);
-      CHECK(test::gradient_error(last, with) < 1e-7);
-      const auto twice = [&](const std::vector<Tensor>& x) { return both({x[0], x[0], x[1]}); };
-      CHECK(test::gradient_error(twice, {with[0], with[2]}) < 1e-7);
+      const auto last = [&](const Tensors& x) { return std::vector{both(x)[1]}; };
+      CHECK(gradient_error(both, with) < 1e-7);
+      CHECK(gradient_error(both, without) < 1e-7);
+      CHECK(gradient_error(last, with) < 1e-7);
+      const auto twice = [&](const Tensors& x) { return both({x[0], x[0], x[1]}); };
+      CHECK(gradient_error(twice, {with[0], with[2]}) < 1e-7);
     }
 }
 
@@ -86,10 +83,10 @@ TEST_CASE("gated_scan: every instruction set and width, f32 near f64, and gradie
   for (Candidate kind : kBoth)
     for (int64_t width : {1, 15, 16, 17, 33, 515}) {
       const Tensor gate = random({1, 5, width}, 1, DType::f32), u = random({1, 5, width}, 2, DType::f32);
-      const Tensor exact = composed(test::to_dtype(gate, DType::f64), test::to_dtype(u, DType::f64), kind, {}, {}).h;
-      test::for_each_isa([&] {
+      const Tensor exact = composed(to_dtype(gate, DType::f64), to_dtype(u, DType::f64), kind, {}, {}).h;
+      for_each_isa([&] {
         CAPTURE(width);
-        CHECK(max_diff(test::to_dtype(gated_scan(gate, u, kind).h, DType::f64), exact) < 2e-6);
+        CHECK(max_diff(to_dtype(gated_scan(gate, u, kind).h, DType::f64), exact) < 2e-6);
         const auto sum = [&](int times) {
           Tape tape;
           const Tensor a = tape.leaf(gate), b = tape.leaf(u);

@@ -9,8 +9,7 @@
 #include "ops/op_checks.h"
 
 using namespace effllm;
-using test::max_diff;
-using test::random;
+using namespace effllm::test;
 
 namespace {
 
@@ -24,7 +23,7 @@ SelectiveScanInputs inputs(const Sizes& s, double step = 0.5, DType type = DType
   in.x = random({s.batch, s.tokens, s.columns}, 1, type);
   in.delta = random({s.batch, s.tokens, s.columns}, 2, type);
   for (int64_t r = 0; r < in.delta.rows(); ++r)
-    for (int64_t c = 0; c < s.columns; ++c) test::put(in.delta, r, c, step * std::exp(test::at(in.delta, r, c)));
+    for (int64_t c = 0; c < s.columns; ++c) put(in.delta, r, c, step * std::exp(at(in.delta, r, c)));
   in.a_log = random({s.columns, s.states}, 3, type);
   in.b = random({s.batch, s.tokens, s.states}, 4, type);
   in.c = random({s.batch, s.tokens, s.states}, 5, type);
@@ -34,7 +33,7 @@ SelectiveScanInputs inputs(const Sizes& s, double step = 0.5, DType type = DType
 }
 
 SelectiveScanInputs as(const SelectiveScanInputs& in, DType type) {
-  const auto to = [&](const Tensor& t) { return t.defined() ? test::to_dtype(t, type) : t; };
+  const auto to = [&](const Tensor& t) { return t.defined() ? to_dtype(t, type) : t; };
   return {to(in.x), to(in.delta), to(in.a_log), to(in.b), to(in.c), to(in.skip), to(in.state0), in.segments};
 }
 
@@ -51,10 +50,10 @@ Tensor documents(const Sizes& s, bool at_once) {
   return t;
 }
 
-std::vector<Tensor> list(const SelectiveScanInputs& in) {
+Tensors list(const SelectiveScanInputs& in) {
   return {in.x, in.delta, in.a_log, in.b, in.c, in.skip, in.state0, in.segments};
 }
-std::vector<Tensor> of_list(const std::vector<Tensor>& x) {
+Tensors of_list(const Tensors& x) {
   const SelectiveScanResult r = selective_scan({x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]});
   return {r.y, r.last};
 }
@@ -62,8 +61,8 @@ std::vector<Tensor> of_list(const std::vector<Tensor>& x) {
 }  // namespace
 
 TEST_CASE("selective_scan: equals its recurrence at all sizes, with and without state, skip and documents") {
-  const test::Poison poison;
-  test::for_each_isa([] {
+  const Poison poison;
+  for_each_isa([] {
     for (const Sizes& s : {Sizes{1, 1, 1, 1}, {2, 3, 5, 4}, {2, 17, 33, 16}, {1, 40, 8, 3}, {1, 5, 515, 2}})
       for (bool extras : {true, false}) {
         CAPTURE(s.tokens);
@@ -74,7 +73,7 @@ TEST_CASE("selective_scan: equals its recurrence at all sizes, with and without 
         CHECK(max_diff(got.y, want.y) < 1e-12);
         CHECK(max_diff(got.last, want.last) < 1e-12);
         const SelectiveScanResult near = selective_scan(as(in, DType::f32));
-        CHECK(max_diff(test::to_dtype(near.y, DType::f64), want.y) < 3e-5 * std::max(1.0, test::max_abs(want.y)));
+        CHECK(max_diff(to_dtype(near.y, DType::f64), want.y) < 3e-5 * std::max(1.0, max_abs(want.y)));
       }
   });
 }
@@ -84,32 +83,32 @@ TEST_CASE("selective_scan: the full Jacobian, through spans, documents and state
     const Sizes s{2, 18, 3, 2};
     SelectiveScanInputs in = inputs(s);
     in.segments = documents(s, at_once);
-    test::expect_sound(of_list, list(in));
+    expect_sound(of_list, list(in));
     in.segments = in.skip = in.state0 = Tensor();
-    test::expect_sound(of_list, list(in));
+    expect_sound(of_list, list(in));
   }
 }
 
 TEST_CASE("selective_scan: gradients where lanes are full, where one tensor is b and c, and the same for any threads") {
   const Sizes s{2, 4, 18, 17};
   const SelectiveScanInputs in = inputs(s);
-  CHECK(test::gradient_error(of_list, list(in)) < 1e-7);
-  const auto shared = [&](const std::vector<Tensor>& x) { return of_list({x[0], x[0], x[1], x[2], x[2], {}, {}, {}}); };
-  CHECK(test::gradient_error(shared, {in.delta, in.a_log, in.b}) < 1e-7);
-  test::expect_same_bits_on_threads(of_list, list(inputs({3, 20, 1030, 5})));
+  CHECK(gradient_error(of_list, list(in)) < 1e-7);
+  const auto shared = [&](const Tensors& x) { return of_list({x[0], x[0], x[1], x[2], x[2], {}, {}, {}}); };
+  CHECK(gradient_error(shared, {in.delta, in.a_log, in.b}) < 1e-7);
+  expect_same_bits_on_threads(of_list, list(inputs({3, 20, 1030, 5})));
 }
 
 TEST_CASE("selective_scan: every instruction set has the same gradients") {
   const Sizes s{1, 35, 37, 18};
   SelectiveScanInputs in = inputs(s, 0.1);
   in.segments = documents(s, false);
-  std::vector<Tensor> first;
-  test::for_each_isa([&] {
-    const auto all = test::outputs_and_gradients(of_list, list(in));
+  Tensors first;
+  for_each_isa([&] {
+    const auto all = outputs_and_gradients(of_list, list(in));
     if (first.empty()) first = all;
     for (size_t i = 0; i < all.size(); ++i) {
       CAPTURE(i);
-      CHECK(max_diff(all[i], first[i]) < 1e-12 * std::max(1.0, test::max_abs(first[i])));
+      CHECK(max_diff(all[i], first[i]) < 1e-12 * std::max(1.0, max_abs(first[i])));
     }
   });
 }
@@ -122,12 +121,12 @@ TEST_CASE("selective_scan: whole, split and token by token are the same") {
     SelectiveScanInputs part = in;
     for (int64_t from = 0; from < s.tokens; from += piece) {
       const int64_t to = std::min(from + piece, s.tokens);
-      part.x = test::tokens(in.x, from, to);
-      part.delta = test::tokens(in.delta, from, to);
-      part.b = test::tokens(in.b, from, to);
-      part.c = test::tokens(in.c, from, to);
+      part.x = tokens(in.x, from, to);
+      part.delta = tokens(in.delta, from, to);
+      part.b = tokens(in.b, from, to);
+      part.c = tokens(in.c, from, to);
       const SelectiveScanResult r = selective_scan(part);
-      CHECK(max_diff(r.y, test::tokens(whole.y, from, to)) < 1e-12);
+      CHECK(max_diff(r.y, tokens(whole.y, from, to)) < 1e-12);
       part.state0 = r.last;
     }
     CHECK(max_diff(part.state0, whole.last) < 1e-12);
@@ -139,8 +138,8 @@ TEST_CASE("selective_scan: steps from nothing to forgetting all at once are exac
     CAPTURE(step);
     const SelectiveScanInputs in = inputs({1, 33, 7, 5}, step, DType::f32);
     const SelectiveScanResult want = reference_selective_scan(in), got = selective_scan(in);
-    CHECK(max_diff(test::to_dtype(got.y, DType::f64), want.y) < 2e-6 * std::max(1.0, test::max_abs(want.y)));
-    for (const Tensor& g : test::outputs_and_gradients(of_list, list(in))) CHECK(std::isfinite(test::max_abs(g)));
+    CHECK(max_diff(to_dtype(got.y, DType::f64), want.y) < 2e-6 * std::max(1.0, max_abs(want.y)));
+    for (const Tensor& g : outputs_and_gradients(of_list, list(in))) CHECK(std::isfinite(max_abs(g)));
   }
 }
 
@@ -150,17 +149,17 @@ TEST_CASE("selective_scan: decays of f32 are right to two parts in ten millions"
   fill(in.b, 0);
   fill(in.a_log, 0);
   fill(in.state0, 1);
-  for (int64_t c = 0; c < 4096; ++c) test::put(in.delta, 0, c, 1e-4 * c);
+  for (int64_t c = 0; c < 4096; ++c) put(in.delta, 0, c, 1e-4 * c);
   const Tensor last = selective_scan(in).last;
   double worst = 0;
   for (int64_t c = 0; c < 4096; ++c)
-    worst = std::max(worst, std::abs(test::at(last, 0, c) / std::exp(-test::at(in.delta, 0, c)) - 1));
+    worst = std::max(worst, std::abs(at(last, 0, c) / std::exp(-at(in.delta, 0, c)) - 1));
   CHECK(worst < 2e-7);
 }
 
 TEST_CASE("selective_scan: inputs may be columns inside wider rows") {
   const SelectiveScanInputs in = inputs({2, 19, 21, 5});
-  test::for_each_isa([&] {
+  for_each_isa([&] {
     const auto inside = [](const Tensor& t) {  // NaN on both sides
       const int64_t n = t.cols();
       const Tensor wide = Tensor::full(t.shape().with(-1, n + 5), t.dtype(), std::nan(""));
@@ -169,9 +168,8 @@ TEST_CASE("selective_scan: inputs may be columns inside wider rows") {
     };
     const SelectiveScanInputs views = {inside(in.x), inside(in.delta), in.a_log,          inside(in.b),
                                        inside(in.c), in.skip,          inside(in.state0), {}};
-    const auto dense = test::outputs_and_gradients(of_list, list(in)),
-               strided = test::outputs_and_gradients(of_list, list(views));
-    for (size_t i = 0; i < dense.size(); ++i) CHECK(test::same_bits(dense[i], strided[i]));
+    const auto dense = outputs_and_gradients(of_list, list(in)), strided = outputs_and_gradients(of_list, list(views));
+    for (size_t i = 0; i < dense.size(); ++i) CHECK(same_bits(dense[i], strided[i]));
   });
 }
 

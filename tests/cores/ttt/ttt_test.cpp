@@ -11,10 +11,7 @@
 #include "support/tensors.h"
 
 using namespace effllm;
-using test::max_diff;
-using test::random;
-using test::same_bits;
-using test::tokens;
+using namespace effllm::test;
 
 namespace {
 
@@ -28,7 +25,7 @@ Tensor numbers(const Shape& s, std::initializer_list<int64_t> values) {
 
 struct Inputs {
   // q k v eta | token_scale weight bias w0 b0 | w b sum_w sum_b
-  std::vector<Tensor> x;
+  Tensors x;
   Tensor positions;
   TttOptions options{.heads = 2, .eps = 0.05};
 
@@ -38,7 +35,7 @@ struct Inputs {
     for (uint64_t i = 0; i < 3; ++i) x.push_back(random({kBatch, steps, c}, 1 + i));
     x.push_back(random({kBatch, steps, 2}, 4, DType::f64, 0.3));
     const Tensor tau = random({size}, 5, DType::f64, 0.1);
-    for (int64_t i = 0; i < size; ++i) test::put(tau, 0, i, test::at(tau, 0, i) + 1 / static_cast<double>(i + 1));
+    for (int64_t i = 0; i < size; ++i) put(tau, 0, i, at(tau, 0, i) + 1 / static_cast<double>(i + 1));
     x.push_back(tau);
     for (uint64_t i = 0; i < 2; ++i) x.push_back(random({c}, 6 + i));
     x.push_back(random({2, n, n}, 8, DType::f64, 0.5));
@@ -55,7 +52,7 @@ struct Inputs {
   TttState state() const { return {x[9], x[10], x[11], x[12]}; }
   Inputs as(DType type) const {
     Inputs other = *this;
-    for (Tensor& t : other.x) t = test::to_dtype(t, type);
+    for (Tensor& t : other.x) t = to_dtype(t, type);
     return other;
   }
   TttResult run(int64_t from, int64_t to, const TttState& before) const {
@@ -69,29 +66,29 @@ struct Inputs {
   TttResult reference() const { return reference_ttt(x[0], x[1], x[2], x[3], model(), state(), positions, options); }
 };
 
-std::vector<Tensor> list(const TttResult& r) { return {r.o, r.state.w, r.state.b, r.state.sum_w, r.state.sum_b}; }
+Tensors list(const TttResult& r) { return {r.o, r.state.w, r.state.b, r.state.sum_w, r.state.sum_b}; }
 
 void check_near(const TttResult& a, const TttResult& b, double bound) {
   for (size_t i = 0; i < 5; ++i) {
     CAPTURE(i);
-    CHECK(max_diff(list(a)[i], list(b)[i]) < bound * (1 + test::max_abs(list(b)[i])));
+    CHECK(max_diff(list(a)[i], list(b)[i]) < bound * (1 + max_abs(list(b)[i])));
   }
 }
 
-test::Function results(const TttOptions& options, const Tensor& positions) {
-  return [=](const std::vector<Tensor>& x) {
+Function results(const TttOptions& options, const Tensor& positions) {
+  return [=](const Tensors& x) {
     const TttState before = x.size() > 9 ? TttState{x[9], x[10], x[11], x[12]} : TttState{};
     return list(ttt(x[0], x[1], x[2], x[3], {x[4], x[5], x[6], x[7], x[8]}, before, positions, options));
   };
 }
 
 // Results and the gradients of all inputs for fixed random gradients of all results.
-std::vector<Tensor> everything(const Inputs& in) {
+Tensors everything(const Inputs& in) {
   Tape tape;
   const Tape::Recording recording(tape);
-  std::vector<Tensor> x;
+  Tensors x;
   for (const Tensor& t : in.x) x.push_back(tape.leaf(t));
-  std::vector<Tensor> all = results(in.options, in.positions)(x);
+  Tensors all = results(in.options, in.positions)(x);
   std::vector<Tape::Seed> seeds;
   for (size_t i = 0; i < all.size(); ++i) seeds.push_back({all[i], random(all[i].shape(), 20 + i, all[i].dtype())});
   tape.backward(seeds);
@@ -102,7 +99,7 @@ std::vector<Tensor> everything(const Inputs& in) {
 }  // namespace
 
 TEST_CASE("ttt: the whole, any split and single steps are the reference loop") {
-  const test::Poison poison;
+  const Poison poison;
   for (const auto& [n, size, steps] : {std::tuple{3, 1, 7}, {5, 4, 14}, {24, 5, 13}, {65, 16, 39}, {64, 16, 33}})
     for (int64_t start : {0, 3, 32}) {
       CAPTURE(n);
@@ -115,13 +112,13 @@ TEST_CASE("ttt: the whole, any split and single steps are the reference loop") {
         CAPTURE(cut);
         const TttResult first = in.run(0, cut, in.state()), second = in.run(cut, steps, first.state);
         CHECK(same_bits(first.o, tokens(whole.o, 0, cut)));
-        CHECK(max_diff(second.o, tokens(whole.o, cut, steps)) < 1e-12 * (1 + test::max_abs(whole.o)));
-        CHECK(max_diff(second.state.w, whole.state.w) < 1e-12 * (1 + test::max_abs(whole.state.w)));
+        CHECK(max_diff(second.o, tokens(whole.o, cut, steps)) < 1e-12 * (1 + max_abs(whole.o)));
+        CHECK(max_diff(second.state.w, whole.state.w) < 1e-12 * (1 + max_abs(whole.state.w)));
       }
       TttState state = in.state();
       for (int64_t t = 0; t < steps; ++t) {
         const TttResult one = in.run(t, t + 1, state);
-        CHECK(max_diff(one.o, tokens(whole.o, t, t + 1)) < 1e-12 * (1 + test::max_abs(whole.o)));
+        CHECK(max_diff(one.o, tokens(whole.o, t, t + 1)) < 1e-12 * (1 + max_abs(whole.o)));
         state = one.state;
       }
       check_near({whole.o, state}, whole, 1e-12);
@@ -136,7 +133,7 @@ TEST_CASE("ttt: without a state, and without positions") {
 }
 
 TEST_CASE("ttt: gradients of everything, through the initial and the final state") {
-  const test::Poison poison;
+  const Poison poison;
   for (const auto& [n, size, steps, start] : {std::tuple{2, 1, 4, 3},
                                               {3, 4, 11, 0},
                                               {3, 4, 11, 6},
@@ -147,57 +144,57 @@ TEST_CASE("ttt: gradients of everything, through the initial and the final state
     CAPTURE(size);
     CAPTURE(start);
     const Inputs in(n, size, steps, start);
-    CHECK(test::gradient_error(results(in.options, in.positions), in.x) < 1e-7);
-    const std::vector<Tensor> without(in.x.begin(), in.x.begin() + 9);
-    CHECK(test::gradient_error(results(in.options, in.positions), without) < 1e-7);
+    CHECK(gradient_error(results(in.options, in.positions), in.x) < 1e-7);
+    const Tensors without(in.x.begin(), in.x.begin() + 9);
+    CHECK(gradient_error(results(in.options, in.positions), without) < 1e-7);
   }
 }
 
 TEST_CASE("ttt: gradients where one result alone, or one input alone, is of interest") {
-  const test::Poison poison;
+  const Poison poison;
   const Inputs in(3, 3, 7, 4);
-  const test::Function all = results(in.options, in.positions);
+  const Function all = results(in.options, in.positions);
   for (size_t result = 0; result < 5; ++result) {
     CAPTURE(result);
-    const auto one = [&](const std::vector<Tensor>& x) { return std::vector{all(x)[result]}; };
-    CHECK(test::gradient_error(one, in.x) < 1e-7);
+    const auto one = [&](const Tensors& x) { return std::vector{all(x)[result]}; };
+    CHECK(gradient_error(one, in.x) < 1e-7);
   }
   for (size_t i = 0; i < in.x.size(); ++i) {
     CAPTURE(i);
-    const auto one = [&](const std::vector<Tensor>& x) {
+    const auto one = [&](const Tensors& x) {
       auto y = in.x;
       y[i] = x[0];
       return all(y);
     };
-    CHECK(test::gradient_error(one, {in.x[i]}) < 1e-7);
+    CHECK(gradient_error(one, {in.x[i]}) < 1e-7);
   }
   // One tensor in three places: gradients add up.
-  const auto shared = [&](const std::vector<Tensor>& x) {
+  const auto shared = [&](const Tensors& x) {
     auto y = in.x;
     y[0] = y[1] = y[2] = x[0];
     return all(y);
   };
-  CHECK(test::gradient_error(shared, {in.x[0]}) < 1e-7);
+  CHECK(gradient_error(shared, {in.x[0]}) < 1e-7);
 }
 
 TEST_CASE("ttt: a token scale and a learning rate of zero keep the model, and their gradients are right") {
   Inputs in(3, 3, 8, 1);
-  for (int64_t i = 0; i < 3; ++i) test::put(in.x[4], 0, i, 0);
+  for (int64_t i = 0; i < 3; ++i) put(in.x[4], 0, i, 0);
   check_near(in.whole(), in.reference(), 1e-12);
   CHECK(same_bits(in.whole().state.w, in.x[9]));
-  CHECK(test::gradient_error(results(in.options, in.positions), in.x) < 1e-7);
+  CHECK(gradient_error(results(in.options, in.positions), in.x) < 1e-7);
   fill(in.x[3], 0);
-  CHECK(test::gradient_error(results(in.options, in.positions), in.x) < 1e-7);
+  CHECK(gradient_error(results(in.options, in.positions), in.x) < 1e-7);
 }
 
 TEST_CASE("ttt: packed documents are each alone, gradients too") {
-  const test::Poison poison;
+  const Poison poison;
   Inputs in(3, 4, 11, 5);
   // Row 0 goes on with a document; row 1 begins with one.
   in.positions = numbers({2, 11}, {5, 6, 7, 0, 1, 2, 3, 4, 5, 0, 1, 0, 1, 2, 0, 0, 1, 2, 3, 4, 5, 6});
   check_near(in.whole(), in.reference(), 1e-12);
-  CHECK(test::gradient_error(results(in.options, in.positions), in.x) < 1e-7);
-  const std::vector<Tensor> packed = everything(in);
+  CHECK(gradient_error(results(in.options, in.positions), in.x) < 1e-7);
+  const Tensors packed = everything(in);
   // Tokens 3 .. 8 of row 0 alone, from the learned start.
   const auto alone = [&](const Tensor& t) { return tokens(t, 3, 9).row_range(0, {1, 6, t.cols()}).clone(); };
   const TttResult one =
@@ -206,8 +203,8 @@ TEST_CASE("ttt: packed documents are each alone, gradients too") {
   for (size_t i = 5 + 9; i < packed.size(); ++i) {
     const int64_t half = packed[i].rows() / 2;
     const Shape part = packed[i].shape().with(0, 1);
-    CHECK(test::max_abs(packed[i].row_range(half, part)) == 0);  // nothing reaches what is before row 1
-    CHECK(test::max_abs(packed[i].row_range(0, part)) > 0);
+    CHECK(max_abs(packed[i].row_range(half, part)) == 0);  // nothing reaches what is before row 1
+    CHECK(max_abs(packed[i].row_range(0, part)) > 0);
   }
 }
 
@@ -220,7 +217,7 @@ TEST_CASE("ttt: what comes later changes no bit of what came before, NaN include
       for (size_t i = 0; i < 4; ++i) {
         other.x[i] = in.x[i].clone();
         for (int64_t b = 0; b < kBatch; ++b)
-          for (int64_t t = cut; t < 37; ++t) test::put(other.x[i], b * 37 + t, 0, std::nan(""));
+          for (int64_t t = cut; t < 37; ++t) put(other.x[i], b * 37 + t, 0, std::nan(""));
       }
       CHECK(same_bits(tokens(other.whole().o, 0, cut), tokens(whole.o, 0, cut)));
     }
@@ -232,8 +229,8 @@ TEST_CASE("ttt: large inputs and rows without variance stay finite") {
   in.options.eps = 1e-6;
   for (int64_t t = 0; t < 13; ++t)
     for (int64_t c = 0; c < 16; ++c) {
-      test::put(in.x[0], t, c, 1e4 * test::at(in.x[0], t, c));
-      test::put(in.x[1], t, c, t % 2 ? 0 : 1e4 * test::at(in.x[1], t, c));
+      put(in.x[0], t, c, 1e4 * at(in.x[0], t, c));
+      put(in.x[1], t, c, t % 2 ? 0 : 1e4 * at(in.x[1], t, c));
     }
   fill(in.x[8], 0.5);
   for (const Inputs& x : {in, in.as(DType::f32)})
@@ -243,10 +240,10 @@ TEST_CASE("ttt: large inputs and rows without variance stay finite") {
 
 TEST_CASE("ttt: f32 is near f64, forward and backward") {
   const Inputs in(32, 16, 100, 7);
-  const std::vector<Tensor> want = everything(in), got = everything(in.as(DType::f32));
+  const Tensors want = everything(in), got = everything(in.as(DType::f32));
   for (size_t i = 0; i < want.size(); ++i) {
     CAPTURE(i);
-    CHECK(max_diff(test::to_dtype(got[i], DType::f64), want[i]) < 1e-3 * (1 + test::max_abs(want[i])));
+    CHECK(max_diff(to_dtype(got[i], DType::f64), want[i]) < 1e-3 * (1 + max_abs(want[i])));
   }
 }
 
@@ -254,10 +251,10 @@ TEST_CASE("ttt: the same bits for any number of threads") {
   const int before = threads();
   const Inputs in = Inputs(32, 16, 90, 7).as(DType::f32);
   set_threads(1);
-  const std::vector<Tensor> one = everything(in);
+  const Tensors one = everything(in);
   for (int n : {2, 3}) {
     set_threads(n);
-    const std::vector<Tensor> more = everything(in);
+    const Tensors more = everything(in);
     for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(one[i], more[i]));
   }
   set_threads(before);
