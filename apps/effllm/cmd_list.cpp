@@ -18,21 +18,21 @@ namespace effllm::app {
 namespace {
 
 using Rows = std::vector<std::vector<std::string>>;
-using Mechanisms = List<MixerInfo>;
+using Mechanisms = List<LayerInfo>;
 
 Rows mechanisms(const Mechanisms& all) {
   Rows rows = {{"name", "title", "family", "recurrence", "paper"}};
-  for (const MixerInfo* m : all)
+  for (const LayerInfo* m : all)
     rows.push_back({std::string(m->name), std::string(m->title), std::string(m->family), std::string(m->recurrence),
                     std::string(m->paper)});
   return rows;
 }
 
 // The fields of a state at width 256 with the default options, "s [4, 32, 64]"; those that grow say so.
-std::string state_of(const MixerInfo& m) {
+std::string state_of(const LayerInfo& m) {
   constexpr int64_t kWidth = 256;
   ParamStore store;
-  const MixerArgs args{.d_model = kWidth, .layer = 0, .layers = 1, .max_tokens = 256};
+  const LayerArgs args{.d_model = kWidth, .layer = 0, .layers = 1, .max_tokens = 256};
   const auto options = m.options();
   const auto built = m.build(*options, args, Scope(store));
   std::string all;
@@ -87,7 +87,7 @@ nlohmann::json sections_json() {
 }
 
 void print_details(const Mechanisms& all, bool markdown) {
-  for (const MixerInfo* m : all) {
+  for (const LayerInfo* m : all) {
     const auto line = [&](std::string_view what, std::string_view text) {
       if (!text.empty()) print_line(fmt::format("{}{}: {}", markdown ? "- " : "  ", what, text), markdown);
     };
@@ -106,7 +106,7 @@ void print_details(const Mechanisms& all, bool markdown) {
   }
 }
 
-nlohmann::json details(const MixerInfo& m) {
+nlohmann::json details(const LayerInfo& m) {
   nlohmann::json j = {{"state_at_width_256", state_of(m)},
                       {"source", m.source},
                       {"unseen_past_training_context", m.unseen},

@@ -13,11 +13,11 @@ constexpr int64_t kDecoded = 256;  // tokens before the one that is timed
 
 struct Mechanism {
   ParamStore store;
-  std::unique_ptr<SequenceMixer> mixer;
+  std::unique_ptr<Layer> mixer;
   std::unique_ptr<Slab> gradients;
 };
 
-BenchWork prepare(const Choice<MixerInfo>& mechanism, const BenchShape& s) {
+BenchWork prepare(const Choice<LayerInfo>& mechanism, const BenchShape& s) {
   const bool causal = mechanism.info().causal_form;
   const auto m = std::make_shared<Mechanism>();
   m->mixer = mechanism.build({.d_model = s.width, .layer = 0, .layers = 4, .max_tokens = s.tokens + kDecoded},
@@ -54,12 +54,12 @@ BenchWork prepare(const Choice<MixerInfo>& mechanism, const BenchShape& s) {
   return w;
 }
 
-void add(std::vector<BenchCase>& cases, const List<MixerInfo>& list, const BenchShape& s, bool variants) {
-  const auto one = [&](const std::string& name, const Choice<MixerInfo>& mechanism) {
+void add(std::vector<BenchCase>& cases, const List<LayerInfo>& list, const BenchShape& s, bool variants) {
+  const auto one = [&](const std::string& name, const Choice<LayerInfo>& mechanism) {
     cases.push_back({name, fmt::format("{} x {} x {}", s.batch, s.tokens, s.width),
                      static_cast<double>(s.batch * s.tokens), [=] { return prepare(mechanism, s); }});
   };
-  for (const MixerInfo* info : list) {
+  for (const LayerInfo* info : list) {
     one(std::string(info->name), {list, info->name});
     if (!variants) continue;
     for (std::string_view v : info->variants) {

@@ -2,7 +2,7 @@
 
 #define LIST all_ffns
 #define KIND "ffn"
-#define INFO FfnInfo
+#define INFO LayerInfo
 #define ENTRIES ffns
 #define LINES "lists/ffns.def"
 #include "config/list.inc"

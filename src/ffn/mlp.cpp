@@ -30,18 +30,18 @@ Pointwise function_named(std::string_view name) {
   return Pointwise::silu;
 }
 
-class Mlp final : public ChannelMixer {
+class Mlp final : public Layer {
  public:
   using Options = MlpOptions;
 
-  Mlp(const Options& o, const MixerArgs& args, const Scope& s)
+  Mlp(const Options& o, const LayerArgs& args, const Scope& s)
       : inner_(std::llround(o.expand * static_cast<double>(args.d_model))),
         f_(function_named(o.activation)),
         up_(s / "up", args.d_model, inner_, Init::gpt2(), Role::hidden, o.bias),
         down_(s / "down", inner_, args.d_model, Init::gpt2_residual(args.layers), Role::residual, o.bias) {}
 
  protected:
-  Tensor mix(const Tensor& x, const Call&) const override { return down_(pointwise(f_, up_(x))); }
+  Tensor run(const Tensor& x, const Call&) const override { return down_(pointwise(f_, up_(x))); }
 
  private:
   int64_t inner_;
@@ -53,7 +53,7 @@ constexpr std::string_view kVariants[] = {"{activation: relu2, expand: 2}", "{ac
 
 }  // namespace
 
-extern constinit const FfnInfo mlp = FfnInfo::of<Mlp>({
+extern constinit const LayerInfo mlp = LayerInfo::of<Mlp>({
     .name = "mlp",
     .title = "MLP",
     .family = "channel mixer",

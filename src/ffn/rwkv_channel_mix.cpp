@@ -23,11 +23,11 @@ struct RwkvChannelMixOptions final : Options {
   }
 };
 
-class RwkvChannelMix final : public ChannelMixer {
+class RwkvChannelMix final : public Layer {
  public:
   using Options = RwkvChannelMixOptions;
 
-  RwkvChannelMix(const Options& o, const MixerArgs& args, const Scope& s)
+  RwkvChannelMix(const Options& o, const LayerArgs& args, const Scope& s)
       : width_(args.d_model),
         inner_(std::llround(o.expand * static_cast<double>(width_))),
         mix_k_(&s.param("mix_k", {width_}, ramp(args), {.decay = false})),
@@ -40,7 +40,7 @@ class RwkvChannelMix final : public ChannelMixer {
   void declare(Site& site) const override { site.field("shift", {1, width_}); }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const Tensor segments = call.segments(), before = call.read("shift");
     auto [x_k, last] = token_mix(x, before, segments, mix_k_->value);
     const Tensor x_r = token_mix(x, before, segments, mix_r_->value).y;
@@ -50,7 +50,7 @@ class RwkvChannelMix final : public ChannelMixer {
 
  private:
   // RWKV-LM's: the first channels take the token before, later ones this token, the more so in the first layers.
-  static Init ramp(const MixerArgs& args) {
+  static Init ramp(const LayerArgs& args) {
     const double width = static_cast<double>(args.d_model),
                  shallow = 1 - static_cast<double>(args.layer) / static_cast<double>(args.layers),
                  power = shallow * shallow * shallow;
@@ -67,7 +67,7 @@ constexpr std::string_view kVariants[] = {"{expand: 2}"};
 
 }  // namespace
 
-extern constinit const FfnInfo rwkv_channel_mix = FfnInfo::of<RwkvChannelMix>({
+extern constinit const LayerInfo rwkv_channel_mix = LayerInfo::of<RwkvChannelMix>({
     .name = "rwkv_channel_mix",
     .title = "RWKV-6 channel mix",
     .family = "channel mixer",

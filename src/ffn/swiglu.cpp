@@ -23,17 +23,17 @@ struct SwigluOptions final : Options {
   }
 };
 
-class Swiglu final : public ChannelMixer {
+class Swiglu final : public Layer {
  public:
   using Options = SwigluOptions;
 
-  Swiglu(const Options& o, const MixerArgs& args, const Scope& s)
+  Swiglu(const Options& o, const LayerArgs& args, const Scope& s)
       : inner_(round_up(std::llround(o.expand * static_cast<double>(args.d_model)), o.multiple_of)),
         gate_up_(s / "gate_up", args.d_model, {inner_, inner_}, Init::normal(0.02)),
         down_(s / "down", inner_, args.d_model, Init::normal(0.02), Role::residual) {}
 
  protected:
-  Tensor mix(const Tensor& x, const Call&) const override { return down_(effllm::swiglu(gate_up_(x))); }
+  Tensor run(const Tensor& x, const Call&) const override { return down_(effllm::swiglu(gate_up_(x))); }
 
  private:
   static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -45,7 +45,7 @@ constexpr std::string_view kVariants[] = {"{expand: 3}", "{multiple_of: 16}"};
 
 }  // namespace
 
-extern constinit const FfnInfo swiglu = FfnInfo::of<Swiglu>({
+extern constinit const LayerInfo swiglu = LayerInfo::of<Swiglu>({
     .name = "swiglu",
     .title = "SwiGLU",
     .family = "channel mixer",

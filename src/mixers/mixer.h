@@ -1,12 +1,12 @@
 // The sequence mixers: the list of all.
 #pragma once
-#include "nn/sequence_mixer.h"
+#include "nn/layer.h"
 
 namespace effllm {
 
-extern const List<MixerInfo> all_mixers;
+extern const List<LayerInfo> all_mixers;
 
 // False where the mixer, or one inside it, can only run over all tokens at once.
-bool has_causal_form(const Choice<MixerInfo>& mixer);
+bool has_causal_form(const Choice<LayerInfo>& mixer);
 
 }  // namespace effllm

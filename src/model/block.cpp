@@ -10,7 +10,7 @@ namespace effllm {
 namespace {
 
 // A part that asks for too much memory is told with its place.
-std::unique_ptr<SequenceMixer> built(const Choice<MixerInfo>& part, const MixerArgs& args, const Scope& scope) {
+std::unique_ptr<Layer> built(const Choice<LayerInfo>& part, const LayerArgs& args, const Scope& scope) {
   try {
     return part.build(args, scope);
   } catch (const MemoryError& e) {
@@ -20,7 +20,7 @@ std::unique_ptr<SequenceMixer> built(const Choice<MixerInfo>& part, const MixerA
 
 }  // namespace
 
-ResidualBlock::ResidualBlock(const LayerSpec& spec, double dropout, const MixerArgs& args, const Scope& scope)
+ResidualBlock::ResidualBlock(const LayerSpec& spec, double dropout, const LayerArgs& args, const Scope& scope)
     : dropout_(dropout) {
   Diagnostics found;
   const auto norm = [&](std::string_view name) {
@@ -40,8 +40,7 @@ void ResidualBlock::declare(Site& site) const {
   if (ffn_) site.child("ffn", *ffn_).count_tokens();
 }
 
-Tensor ResidualBlock::add_branch(const Tensor& x, const Norm& norm, const SequenceMixer& layer,
-                                 const Call& call) const {
+Tensor ResidualBlock::add_branch(const Tensor& x, const Norm& norm, const Layer& layer, const Call& call) const {
   const LayerName name(call.site().path());
   const Context& pass = call.pass();
   const Tensor y = layer.forward(norm(x), call);

@@ -78,7 +78,7 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
       continue;
     }
     const auto [index, count] = places[static_cast<size_t>(i)];
-    const MixerArgs args{.d_model = config.d_model,
+    const LayerArgs args{.d_model = config.d_model,
                          .layer = i,
                          .layers = n,
                          .max_tokens = config.max_tokens,

@@ -5,26 +5,26 @@
 #include <vector>
 
 #include "model/model_config.h"
-#include "nn/sequence_mixer.h"
+#include "nn/layer.h"
 
 namespace effllm {
 
 // x += dropout(mixer(norm(x))); x += dropout(ffn(norm(x))): the pre-norm residual block (Xiong et al. 2020).
 class ResidualBlock {
  public:
-  ResidualBlock(const LayerSpec& spec, double dropout, const MixerArgs& args, const Scope& scope);
+  ResidualBlock(const LayerSpec& spec, double dropout, const LayerArgs& args, const Scope& scope);
   void declare(Site& site) const;  // its places "mixer" and "ffn", which count tokens
   Tensor forward(Tensor x, const Call& call) const;
-  const SequenceMixer& mixer() const { return *mixer_; }
-  const SequenceMixer* ffn() const { return ffn_.get(); }
+  const Layer& mixer() const { return *mixer_; }
+  const Layer* ffn() const { return ffn_.get(); }
 
  private:
-  Tensor add_branch(const Tensor& x, const Norm& norm, const SequenceMixer& layer, const Call& call) const;
+  Tensor add_branch(const Tensor& x, const Norm& norm, const Layer& layer, const Call& call) const;
   double dropout_;
   std::unique_ptr<Norm> mixer_norm_;
-  std::unique_ptr<SequenceMixer> mixer_;
+  std::unique_ptr<Layer> mixer_;
   std::unique_ptr<Norm> ffn_norm_;
-  std::unique_ptr<SequenceMixer> ffn_;
+  std::unique_ptr<Layer> ffn_;
 };
 
 class LanguageModel {

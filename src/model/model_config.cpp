@@ -54,11 +54,11 @@ void read_norm(const ConfigNode& node, NormOptions& norm, Diagnostics& found) {
 }
 
 // `none` leaves it out.
-void read_ffn(const ConfigNode& node, Choice<FfnInfo>& ffn, Diagnostics& found) {
+void read_ffn(const ConfigNode& node, Choice<LayerInfo>& ffn, Diagnostics& found) {
   if (node.is_null()) return;
   const ConfigNode map = as_map(node);
   if (const ConfigNode* t = map.is_map() ? map.find("type") : nullptr; t && t->text() == "none")
-    ffn = Choice<FfnInfo>(all_ffns);
+    ffn = Choice<LayerInfo>(all_ffns);
   else
     ffn.read(map, found);
 }

@@ -30,8 +30,8 @@ struct ModelOptions final : Options {
 
 // One layer after `repeat`, `use` and the defaults of `block` have been worked in.
 struct LayerSpec {
-  Choice<MixerInfo> mixer{all_mixers};
-  Choice<FfnInfo> ffn{all_ffns};  // none chosen: the layer has none
+  Choice<LayerInfo> mixer{all_mixers};
+  Choice<LayerInfo> ffn{all_ffns};  // none chosen: the layer has none
   NormOptions norm;
   std::string id;
   std::optional<size_t> same_as;  // weights of that layer (`use: id`), a state of its own

@@ -26,7 +26,7 @@ class Call {
   // state.
   Tensor seen() const;
   Tensor seen_after(int64_t tokens) const;
-  // Counts them where the site does; SequenceMixer::forward() does.
+  // Counts them where the site does; Layer::forward() does.
   void advance(int64_t tokens) const;
 
   // Document starts up to and including each token, i64 [B, T]; 0: still the state's document. Undefined: none.

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "nn/sequence_mixer.h"
+#include "nn/layer.h"
 
 namespace effllm {
 namespace {
@@ -33,7 +33,7 @@ Site& Site::child(std::string_view name) {
   return *children_.emplace_back(name, std::unique_ptr<Site>(new Site(this, joined(path_, name)))).second;
 }
 
-Site& Site::child(std::string_view name, const SequenceMixer& layer) {
+Site& Site::child(std::string_view name, const Layer& layer) {
   Site& s = child(name);
   layer.declare(s);
   return s;
@@ -105,7 +105,7 @@ int64_t Site::bytes(int64_t tokens, DType t) const {
   return n;
 }
 
-std::shared_ptr<const Site> site_of(const SequenceMixer& layer) {
+std::shared_ptr<const Site> site_of(const Layer& layer) {
   const auto site = std::make_shared<Site>();
   layer.declare(*site);
   site->count_tokens();

@@ -13,7 +13,7 @@
 
 namespace effllm {
 
-class SequenceMixer;
+class Layer;
 
 // fixed: of one size. window: rows of the last tokens. per_token: rows that become more with every token.
 enum class Growth { fixed, window, per_token };
@@ -37,7 +37,7 @@ class Site {
 
   // A place inside this one; with a layer a use of it, which declares what it has.
   Site& child(std::string_view name);
-  Site& child(std::string_view name, const SequenceMixer& layer);
+  Site& child(std::string_view name, const Layer& layer);
   void field(std::string_view name, const Shape& shape);
   // Rows of shape `row`: of the last tokens, `most` of them, or of all tokens, one a token unless `rows` says
   // otherwise.
@@ -71,6 +71,6 @@ class Site {
 };
 
 // A layer by itself: the root of a tree, which counts tokens.
-std::shared_ptr<const Site> site_of(const SequenceMixer& layer);
+std::shared_ptr<const Site> site_of(const Layer& layer);
 
 }  // namespace effllm

@@ -69,7 +69,7 @@ void require_memory(const RunConfig& c, int64_t vocab, const MemoryPlan& plan, d
     const Taker t = heaviest(c, vocab);
     if (t.layer >= 0 && (2 * t.bytes > plan.total() || where.line == 0)) {
       const LayerSpec& layer = c.model.layers[static_cast<size_t>(t.layer)];
-      const Choice<MixerInfo>& part = t.ffn ? layer.ffn : layer.mixer;
+      const Choice<LayerInfo>& part = t.ffn ? layer.ffn : layer.mixer;
       where = part.mark();
       who = fmt::format("; `{}` of layer {} takes {} in a step", part.name(), t.layer, human_bytes(t.bytes));
     }

@@ -21,7 +21,7 @@ struct ShardPlan {
 
 // Cuts `batch` sequences of `tokens` tokens. `lanes` 0: chosen (2 below two million parameters, else 4), at most
 // `batch` and dividing it. `shard_tokens` 0: 512. A shard holds at least one sequence; where its size is not given, at
-// least `together` (see SequenceMixer) as far as the lane has them, and chosen lanes have them if the batch does.
+// least `together` (see Layer) as far as the lane has them, and chosen lanes have them if the batch does.
 ShardPlan plan_shards(int64_t batch, int64_t tokens, int64_t lanes, int64_t shard_tokens, int64_t parameters,
                       int64_t together = 1);
 // That of a configuration.

@@ -16,8 +16,8 @@ namespace effllm {
 namespace {
 
 // What a mixer and those inside it say of looking ahead.
-void collect_waivers(const Choice<MixerInfo>& mixer, std::set<std::string>& causal) {
-  for_all_inside(mixer, [&](const Choice<MixerInfo>& m) {
+void collect_waivers(const Choice<LayerInfo>& mixer, std::set<std::string>& causal) {
+  for_all_inside(mixer, [&](const Choice<LayerInfo>& m) {
     if (!m.info().waivers.causal.empty()) causal.insert(fmt::format("{}: {}", m.name(), m.info().waivers.causal));
   });
 }

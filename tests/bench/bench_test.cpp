@@ -27,7 +27,7 @@ TEST_CASE("bench: every mixer and channel mixer has its case, and with variants 
   size_t expected = 0;
   for (const BenchCase& c : mechanism_cases({}, true)) names.insert(c.name);
   for (const auto& list : {all_mixers, all_ffns})
-    for (const MixerInfo* m : list) {
+    for (const LayerInfo* m : list) {
       CHECK(names.contains(std::string(m->name)));
       expected += 1 + m->variants.size();
     }
@@ -40,7 +40,7 @@ TEST_CASE("bench: a mechanism is run forwards, backwards and for one token, and 
     const BenchRow r = run_case(c, 0.001);
     CHECK(r.forward_s > 0);
     CHECK(r.backward_s > 0);
-    const auto without = [&](const MixerInfo* m) { return m->name == c.name && !m->causal_form; };
+    const auto without = [&](const LayerInfo* m) { return m->name == c.name && !m->causal_form; };
     CHECK((r.step_s > 0) == std::ranges::none_of(all_mixers, without));  // what sees all tokens decodes none
     CHECK(r.cost.dense_flops > 0);
     CHECK(r.p1024 > 0);

@@ -12,7 +12,7 @@ namespace {
 
 struct Built {
   ParamStore store;
-  std::unique_ptr<ChannelMixer> mixer;
+  std::unique_ptr<Layer> mixer;
   explicit Built(std::string_view yaml, int64_t width = 48, int64_t layers = 2) {
     mixer = all_ffns.read(parse_config(yaml, "test"))
                 .build({.d_model = width, .layer = 0, .layers = layers, .max_tokens = 8}, Scope(store, ""));

@@ -16,7 +16,7 @@
 
 // The descriptors by their names: mixers::gla.
 namespace effllm::mixers {
-#define ENTRY(name) extern const MixerInfo name;
+#define ENTRY(name) extern const LayerInfo name;
 #include "lists/mixers.def"
 #undef ENTRY
 }  // namespace effllm::mixers
@@ -25,17 +25,17 @@ namespace effllm::test {
 
 struct BuiltMixer {
   ParamStore store;
-  std::unique_ptr<SequenceMixer> mixer;
+  std::unique_ptr<Layer> mixer;
 
   // yaml: a map with a `type`.
   explicit BuiltMixer(std::string_view yaml, int64_t width,
-                      MixerArgs args = {.d_model = 0, .layer = 0, .layers = 2, .max_tokens = 64}) {
+                      LayerArgs args = {.d_model = 0, .layer = 0, .layers = 2, .max_tokens = 64}) {
     args.d_model = width;
     mixer = all_mixers.read(parse_config(yaml, "test")).build(args, Scope(store));
     store.materialize(3, DType::f64);
   }
   // yaml: options of this mechanism.
-  BuiltMixer(const MixerInfo& info, std::string_view yaml, int64_t width, int64_t layer = 0, int64_t layers = 1) {
+  BuiltMixer(const LayerInfo& info, std::string_view yaml, int64_t width, int64_t layer = 0, int64_t layers = 1) {
     const auto options = info.options();
     read(*options, parse_config(yaml, "test"), info.name);
     mixer = info.build(*options,

@@ -31,7 +31,7 @@ TEST_CASE("hgrn2: layers share one floor, 0 in the first and growing with depth"
   CHECK(model->params().find("hgrn2_floor")->shape == Shape{3, 8});  // HGRN2 layers alone count
   double before = 0;
   for (int64_t l : {0, 2, 3}) {  // without input f = lb + (1 - lb) / 2, and nothing comes in
-    const SequenceMixer& m = model->block(l).mixer();
+    const Layer& m = model->block(l).mixer();
     State s = m.make_state(1, 4, DType::f64);
     fill(s.field(s.root(), "s"), 1);
     Context cx;

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kD = 32;
 
-MixerArgs place(int64_t layer, int64_t layers) {
+LayerArgs place(int64_t layer, int64_t layers) {
   return {.d_model = kD,
           .layer = layer,
           .layers = layers,
@@ -52,7 +52,7 @@ TEST_CASE("hgrn: layers share one floor, 0 in the first and growing with depth")
   // Without input, f = lb + (1 - lb) / 2 and nothing comes in: the state decays by f.
   double before = 0;
   for (int64_t l : {0, 2, 3}) {
-    const SequenceMixer& m = model.block(l).mixer();
+    const Layer& m = model.block(l).mixer();
     State s = m.make_state(1, 4, DType::f64);
     fill(s.field(s.root(), "h"), 1);
     Context cx;

@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kWidth = 8, kReach = 4;
 
 // The mechanism as the tests know it: `tiny`, and its variants on top.
-std::vector<std::string> option_sets(const MixerInfo& info) {
+std::vector<std::string> option_sets(const LayerInfo& info) {
   const ConfigNode tiny = parse_config(info.tiny, "tiny");
   std::vector<std::string> all = {to_yaml(tiny)};
   for (const std::string_view v : info.variants) all.push_back(to_yaml(merge(tiny, parse_config(v, "variant"))));
@@ -30,7 +30,7 @@ Tensor run(const BuiltMixer& m, const Tensor& x, int64_t reach, State* state = n
 }  // namespace
 
 TEST_CASE("mixers: whoever keeps to a reach sees no further, and the same however the text is cut") {
-  for (const MixerInfo* info : all_mixers) {
+  for (const LayerInfo* info : all_mixers) {
     if (!info->causal_form) continue;
     for (const std::string& options : option_sets(*info)) {
       INFO(std::string(info->name) << " " << options);
@@ -100,14 +100,14 @@ TEST_CASE("mixers: a reach counts the sinks, and leaves a token itself before th
 }
 
 TEST_CASE("mixers: what the list says of longer texts is what the mechanisms say") {
-  const auto check = [](std::span<const MixerInfo* const> all, auto build) {
-    for (const MixerInfo* info : all) {
+  const auto check = [](std::span<const LayerInfo* const> all, auto build) {
+    for (const LayerInfo* info : all) {
       INFO(std::string(info->name));
       bool met = false;
       std::vector<std::string> sets = option_sets(*info);
       sets.emplace_back("{}");
       for (const std::string& options : sets) {
-        const std::unique_ptr<SequenceMixer> mixer = build(*info, options);
+        const std::unique_ptr<Layer> mixer = build(*info, options);
         for (const int64_t trained : {int64_t{2}, int64_t{1} << 20}) {
           const LongText t = mixer->long_text(trained);
           met = met || t.unseen;
@@ -122,11 +122,11 @@ TEST_CASE("mixers: what the list says of longer texts is what the mechanisms say
       CHECK(met == !info->unseen.empty());
     }
   };
-  check(all_mixers, [](const MixerInfo& info, const std::string& options) {
+  check(all_mixers, [](const LayerInfo& info, const std::string& options) {
     ParamStore store;
     const auto o = info.options();
     read(*o, parse_config(options, "test"), info.name);
     return info.build(*o, {.d_model = 128, .layer = 1, .layers = 2, .max_tokens = 64}, Scope(store));
   });
-  for (const MixerInfo* info : all_ffns) CHECK(info->unseen.empty());
+  for (const LayerInfo* info : all_ffns) CHECK(info->unseen.empty());
 }

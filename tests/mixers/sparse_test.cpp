@@ -15,7 +15,7 @@ namespace {
 
 struct Built {
   ParamStore store;
-  std::unique_ptr<SequenceMixer> mixer;
+  std::unique_ptr<Layer> mixer;
   Built(const std::string& yaml, int64_t width, DType type = DType::f64) {
     mixer = all_mixers.read(parse_config(yaml, "test"))
                 .build({.d_model = width, .layer = 0, .layers = 1, .max_tokens = 512}, Scope(store));

@@ -56,8 +56,8 @@ TEST_CASE("old defaults: each is of an option that is there, and is not its defa
   for (const OldDefault& d : old_defaults()) {
     CAPTURE(d.mechanism);
     CAPTURE(d.key);
-    const bool mixer = std::ranges::any_of(all_mixers, [&](const MixerInfo* m) { return m->name == d.mechanism; });
-    const MixerInfo* const info = mixer ? &all_mixers.find(d.mechanism) : &all_ffns.find(d.mechanism);
+    const bool mixer = std::ranges::any_of(all_mixers, [&](const LayerInfo* m) { return m->name == d.mechanism; });
+    const LayerInfo* const info = mixer ? &all_mixers.find(d.mechanism) : &all_ffns.find(d.mechanism);
     const auto now = info->options(), then = info->options();
     read(*then, parse_config(fmt::format("{{{}: {}}}", d.key, d.value), "test"), info->name);
     CHECK(to_flow_yaml(write(*then)) != to_flow_yaml(write(*now)));

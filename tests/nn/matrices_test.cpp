@@ -14,7 +14,7 @@ using Rows = std::vector<int64_t>;
 // The matrices of a parameter of one mixer or channel mixer of width 8.
 Rows matrices(std::string_view mechanism, std::string_view parameter, bool ffn = false) {
   ParamStore store;
-  const MixerArgs args{.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 16};
+  const LayerArgs args{.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 16};
   const ConfigNode node = parse_config(mechanism, "m.yaml");
   (ffn ? all_ffns : all_mixers).read(node).build(args, Scope(store));
   store.as_meta(DType::f32);
@@ -25,13 +25,13 @@ Rows matrices(std::string_view mechanism, std::string_view parameter, bool ffn =
 }  // namespace
 
 TEST_CASE("matrices: every weight of a product has some, of every mechanism, vectors and filters have none") {
-  const auto check = [](const MixerInfo& info, bool ffn) {
+  const auto check = [](const LayerInfo& info, bool ffn) {
     CAPTURE(info.name);
     ParamStore store;
     ConfigNode node = parse_config(info.tiny, "tiny");
     if (!node.is_map()) node = ConfigNode::map();
     node.set("type", info.name);
-    const MixerArgs args{.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 16};
+    const LayerArgs args{.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 16};
     (ffn ? all_ffns : all_mixers).read(node).build(args, Scope(store));
     store.as_meta(DType::f32);
     for (const Parameter* p : store.sorted()) {
@@ -42,8 +42,8 @@ TEST_CASE("matrices: every weight of a product has some, of every mechanism, vec
       if (p->shape.rank() != 2 || p->name.find("conv") != std::string::npos) CHECK(t.matrices.empty());
     }
   };
-  for (const MixerInfo* m : all_mixers) check(*m, false);
-  for (const FfnInfo* m : all_ffns) check(*m, true);
+  for (const LayerInfo* m : all_mixers) check(*m, false);
+  for (const LayerInfo* m : all_ffns) check(*m, true);
 }
 
 TEST_CASE("matrices: parts that stand side by side are apart") {

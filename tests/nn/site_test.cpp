@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "base/error.h"
-#include "nn/sequence_mixer.h"
+#include "nn/layer.h"
 #include "support/tensors.h"
 
 using namespace effllm;
@@ -11,7 +11,7 @@ using namespace effllm;
 namespace {
 
 // Adds up what it has seen.
-class Sum final : public SequenceMixer {
+class Sum final : public Layer {
  public:
   void declare(Site& site) const override {
     site.window("recent", 2, {5});
@@ -21,7 +21,7 @@ class Sum final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     call.write("sum", x);
     return x;
   }

@@ -8,7 +8,7 @@ namespace effllm::test {
 namespace {
 
 // Options written out and read again are the same, and a misspelt one is met with its name.
-void check_config(const MixerInfo& info, const ConfigNode& node) {
+void check_config(const LayerInfo& info, const ConfigNode& node) {
   const auto options = info.options();
   read(*options, node, info.name);
   const ConfigNode full = write(*options);
@@ -25,7 +25,7 @@ void check_config(const MixerInfo& info, const ConfigNode& node) {
 
 }  // namespace
 
-void check_contract(const MixerInfo& info) {
+void check_contract(const LayerInfo& info) {
   const Poison poison;
   std::vector<std::string> sets = {std::string(info.tiny)};
   for (std::string_view v : info.variants) sets.emplace_back(v);

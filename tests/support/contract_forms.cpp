@@ -5,7 +5,7 @@
 
 namespace effllm::test {
 
-void check_splits(const Built& m, const MixerInfo& info, int64_t n, int64_t width, double bound) {
+void check_splits(const Built& m, const LayerInfo& info, int64_t n, int64_t width, double bound) {
   const Tensor x = random({kBatch, n, width}, 2, m.store.dtype()), whole = m.forward(x);
   if (!info.waivers.split.empty()) {
     MESSAGE("cuts waived: ", std::string(info.waivers.split));
@@ -21,14 +21,14 @@ void check_splits(const Built& m, const MixerInfo& info, int64_t n, int64_t widt
   CHECK(s.field(s.root(), "seen").data<int64_t>()[0] == n);
 }
 
-void check_chunks(const Built& m, const MixerInfo& info) {
+void check_chunks(const Built& m, const LayerInfo& info) {
   const Tensor x = random({kBatch, length(info), kWidth}, 2), whole = m.forward(x);
   for (int64_t chunk : {1, 3, 4, 64}) CHECK(max_diff(m.forward(x, nullptr, nullptr, chunk), whole) < 1e-10);
 }
 
 // What comes later changes no bit of what came before, and no gradient flows back to it. A mechanism that waives this
 // mixes tokens by exact cancellation: rounding of the size of the largest input may remain, and nothing else.
-void check_causality(const Built& m, const MixerInfo& info) {
+void check_causality(const Built& m, const LayerInfo& info) {
   if (!info.causal_form) return;
   const bool rounding = !info.waivers.causal.empty();
   if (rounding) MESSAGE("causality up to rounding: ", std::string(info.waivers.causal));
@@ -61,7 +61,7 @@ void check_causality(const Built& m, const MixerInfo& info) {
   }
 }
 
-void check_batch(const Built& m, const MixerInfo& info) {
+void check_batch(const Built& m, const LayerInfo& info) {
   const int64_t n = length(info);
   const Tensor x = random({kBatch, n, kWidth}, 2), y = m.forward(x);
   for (int64_t b = 0; b < kBatch; ++b)
@@ -71,7 +71,7 @@ void check_batch(const Built& m, const MixerInfo& info) {
 // Two documents in a row come out as each alone, at borders that differ between sequences, with any chunk, and where a
 // state takes part, cut around the borders and then token by token without documents. The second ones are as long as a
 // row elsewhere.
-void check_documents(const Built& m, const MixerInfo& info) {
+void check_documents(const Built& m, const LayerInfo& info) {
   const int64_t n = info.period + 2 + length(info);
   const std::vector<int64_t> borders = {info.period + 2, info.period};
   const Tensor x = random({kBatch, n, kWidth}, 2), segments = two_documents(borders, n);

@@ -9,7 +9,7 @@ namespace effllm::test {
 
 // carried: through a first call and a second one that continues, so that initial and final states carry gradients too;
 // otherwise in one call without a state. packed: rows of two documents each, computed in chunks.
-void check_gradients(const Built& m, const MixerInfo& info, Phase phase, bool carried, bool packed, int64_t width) {
+void check_gradients(const Built& m, const LayerInfo& info, Phase phase, bool carried, bool packed, int64_t width) {
   const int64_t n = length(info), cut = info.period + 1;
   const Tensor x = random({kBatch, n, width}, 2);
   const Tensor segments = two_documents({std::max<int64_t>(1, info.period - 1), info.period + 2}, n);
@@ -88,7 +88,7 @@ void check_gradients(const Built& m, const MixerInfo& info, Phase phase, bool ca
 }
 
 // Plain gradient descent on one batch towards random targets: the error halves within 30 steps.
-void check_learns(const MixerInfo& info, const ConfigNode& node) {
+void check_learns(const LayerInfo& info, const ConfigNode& node) {
   Built m(info, node, kWidth, DType::f64, 11);
   const int64_t n = length(info);
   const Tensor x = random({kBatch, n, kWidth}, 2), target = m.forward(x).clone();

@@ -11,7 +11,7 @@
 namespace effllm::test {
 
 // Two sequences interleaved through one object come out as if alone, also after a state was cloned half-way.
-void check_no_hidden_memory(const Built& m, const MixerInfo& info) {
+void check_no_hidden_memory(const Built& m, const LayerInfo& info) {
   if (!info.causal_form) return;  // it remembers nothing
   const int64_t n = length(info);
   const Tensor xa = random({kBatch, n, kWidth}, 2), xb = random({kBatch, n, kWidth}, 5), ya = m.forward(xa),
@@ -26,7 +26,7 @@ void check_no_hidden_memory(const Built& m, const MixerInfo& info) {
 
 // Wiping a declared field changes what follows, and of one that does not grow with the tokens every number is used: the
 // size of the state is not overstated.
-void check_no_idle_memory(const Built& m, const MixerInfo& info) {
+void check_no_idle_memory(const Built& m, const LayerInfo& info) {
   const int64_t n = length(info), cut = n / 2;
   const Tensor x = random({kBatch, n, kWidth}, 2), whole = m.forward(x);
   const auto site = site_of(*m.mixer);
@@ -61,7 +61,7 @@ void check_no_idle_memory(const Built& m, const MixerInfo& info) {
   }
 }
 
-void check_meta(const Built& m, const MixerInfo& info, const ConfigNode& node) {
+void check_meta(const Built& m, const LayerInfo& info, const ConfigNode& node) {
   const int64_t n = length(info);
   const auto kept = [&](const Built& built, const Tensor& x) {
     Tape tape;
@@ -82,7 +82,7 @@ void check_meta(const Built& m, const MixerInfo& info, const ConfigNode& node) {
 }
 
 // As in a worker, which runs its shards alone: of several threads in one op, which takes a part is chance.
-void check_warm(const Built& m, const MixerInfo& info) {
+void check_warm(const Built& m, const LayerInfo& info) {
   const Threads one(1);
   const Tensor x = random({kBatch, length(info), kWidth}, 2), g = random(x.shape(), 3);
   Slab slab(m.store.slab_elements(), DType::f64);

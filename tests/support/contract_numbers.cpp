@@ -6,7 +6,7 @@
 
 namespace effllm::test {
 
-void check_f32(const Built& m, const MixerInfo& info, const ConfigNode& node) {
+void check_f32(const Built& m, const LayerInfo& info, const ConfigNode& node) {
   Built f(info, node, kWidth, DType::f32);
   f.shake(0.3);
   const Tensor x = random({kBatch, length(info), kWidth}, 2), y = m.forward(x);
@@ -17,7 +17,7 @@ void check_f32(const Built& m, const MixerInfo& info, const ConfigNode& node) {
   check_splits(f, info, length(info), kWidth, 1e-4 * std::max(1.0, max_abs(y)));
 }
 
-void check_threads(const Built& m, const MixerInfo& info) {
+void check_threads(const Built& m, const LayerInfo& info) {
   const int before = threads();
   const Tensor x = random({3, length(info), kWidth}, 2);
   set_threads(1);

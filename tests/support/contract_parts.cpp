@@ -4,10 +4,10 @@
 
 namespace effllm::test {
 
-Built::Built(const MixerInfo& info, const ConfigNode& node, int64_t width, DType type, uint64_t seed)
+Built::Built(const LayerInfo& info, const ConfigNode& node, int64_t width, DType type, uint64_t seed)
     : options(info.options()), direction(info.causal_form ? Direction::causal : Direction::bidirectional) {
   read(*options, node, info.name);
-  const MixerArgs args{
+  const LayerArgs args{
       .d_model = width, .layer = 1, .layers = 2, .max_tokens = 16, .index_of_kind = 1, .layers_of_kind = 2};
   mixer = info.build(*options, args, Scope(store, "mixer."));
   store.materialize(seed, type);
@@ -31,9 +31,9 @@ Tensor Built::forward(const Tensor& x, State* s, const Tensor* segments, int64_t
   return mixer->forward(x, cx);
 }
 
-int64_t length(const MixerInfo& info) { return std::max<int64_t>(13, 3 * info.period + 1); }
+int64_t length(const LayerInfo& info) { return std::max<int64_t>(13, 3 * info.period + 1); }
 
-std::vector<int64_t> cuts(const MixerInfo& info, int64_t n) {
+std::vector<int64_t> cuts(const LayerInfo& info, int64_t n) {
   std::vector<int64_t> all;
   for (int64_t c : {int64_t{1}, info.period - 1, info.period, info.period + 1, n - 1})
     if (c > 0 && c < n) all.push_back(c);

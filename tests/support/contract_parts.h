@@ -12,9 +12,9 @@ inline constexpr int64_t kBatch = 2, kWidth = 8;
 struct Built {
   ParamStore store;
   std::unique_ptr<Options> options;
-  std::unique_ptr<SequenceMixer> mixer;
+  std::unique_ptr<Layer> mixer;
   Direction direction;
-  Built(const MixerInfo& info, const ConfigNode& node, int64_t width, DType type, uint64_t seed = 3);
+  Built(const LayerInfo& info, const ConfigNode& node, int64_t width, DType type, uint64_t seed = 3);
   // Larger weights than the initial ones, so that every path matters in a comparison.
   void shake(double scale);
   Tensor forward(const Tensor& x, State* s = nullptr, const Tensor* segments = nullptr, int64_t chunk = 0,
@@ -22,8 +22,8 @@ struct Built {
 };
 
 // Tokens of a sequence that crosses every border of the mechanism, and the places where it is cut.
-int64_t length(const MixerInfo& info);
-std::vector<int64_t> cuts(const MixerInfo& info, int64_t n);
+int64_t length(const LayerInfo& info);
+std::vector<int64_t> cuts(const LayerInfo& info, int64_t n);
 Tensor token(const Tensor& x, int64_t t);  // x[:, t] as [B, 1, D]
 // One step of training without its update: the output, and the gradients of x and of all parameters.
 Tensors train_pass(const Built& m, const Tensor& x);
@@ -33,25 +33,25 @@ Tensor two_documents(const std::vector<int64_t>& borders, int64_t n);
 Tensor segments_of_call(const Tensor& segments, int64_t from, int64_t to);
 
 // contract_gradients.cpp
-void check_gradients(const Built& m, const MixerInfo& info, Phase phase, bool carried, bool packed,
+void check_gradients(const Built& m, const LayerInfo& info, Phase phase, bool carried, bool packed,
                      int64_t width = kWidth);
-void check_learns(const MixerInfo& info, const ConfigNode& node);
+void check_learns(const LayerInfo& info, const ConfigNode& node);
 
 // contract_forms.cpp
-void check_splits(const Built& m, const MixerInfo& info, int64_t n, int64_t width, double bound);
-void check_chunks(const Built& m, const MixerInfo& info);
-void check_causality(const Built& m, const MixerInfo& info);
-void check_batch(const Built& m, const MixerInfo& info);
-void check_documents(const Built& m, const MixerInfo& info);
+void check_splits(const Built& m, const LayerInfo& info, int64_t n, int64_t width, double bound);
+void check_chunks(const Built& m, const LayerInfo& info);
+void check_causality(const Built& m, const LayerInfo& info);
+void check_batch(const Built& m, const LayerInfo& info);
+void check_documents(const Built& m, const LayerInfo& info);
 
 // contract_memory.cpp
-void check_no_hidden_memory(const Built& m, const MixerInfo& info);
-void check_no_idle_memory(const Built& m, const MixerInfo& info);
-void check_meta(const Built& m, const MixerInfo& info, const ConfigNode& node);
-void check_warm(const Built& m, const MixerInfo& info);
+void check_no_hidden_memory(const Built& m, const LayerInfo& info);
+void check_no_idle_memory(const Built& m, const LayerInfo& info);
+void check_meta(const Built& m, const LayerInfo& info, const ConfigNode& node);
+void check_warm(const Built& m, const LayerInfo& info);
 
 // contract_numbers.cpp
-void check_f32(const Built& m, const MixerInfo& info, const ConfigNode& node);
-void check_threads(const Built& m, const MixerInfo& info);
+void check_f32(const Built& m, const LayerInfo& info, const ConfigNode& node);
+void check_threads(const Built& m, const LayerInfo& info);
 
 }  // namespace effllm::test

@@ -22,7 +22,7 @@ Tensor load(const StoredTensor& t) {
 
 }  // namespace
 
-void check_golden(const MixerInfo& info, std::string_view kind) {
+void check_golden(const LayerInfo& info, std::string_view kind) {
   const Poison poison;
   int found = 0;
   for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(kSourceDir) / "tests/golden")) {
@@ -42,7 +42,7 @@ void check_golden(const MixerInfo& info, std::string_view kind) {
       return it == file.metadata().end() ? otherwise : std::stoll(it->second);
     };
     const int64_t layer = number("layer", 0), layers = number("layers", 1);
-    const MixerArgs args{.d_model = x.cols(),
+    const LayerArgs args{.d_model = x.cols(),
                          .layer = layer,
                          .layers = layers,
                          .max_tokens = x.dim(1),

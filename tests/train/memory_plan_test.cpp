@@ -123,12 +123,12 @@ TEST_CASE("memory: a step takes what was foreseen, with every mechanism of the l
     CHECK(taken < 1.03 * foreseen + 20e3);
     CHECK(foreseen < 1.25 * taken);
   };
-  for (const MixerInfo* m : all_mixers)
+  for (const LayerInfo* m : all_mixers)
     if (m->causal_form) compare("{type: " + std::string(m->name) + "}", "none");
   // What ops need while they run counts where a head is wide, or modes are many.
   compare("{type: gla, heads: 1, expand_k: 4, expand_v: 4}", "none");
   compare("{type: s4d, state: 128}", "none");
-  for (const FfnInfo* m : all_ffns) compare("min_gru", "{type: " + std::string(m->name) + "}");
+  for (const LayerInfo* m : all_ffns) compare("min_gru", "{type: " + std::string(m->name) + "}");
   set_threads(before);
 }
 

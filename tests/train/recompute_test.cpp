@@ -90,14 +90,14 @@ size_t peak(bool recompute) {
 
 TEST_CASE("recompute: every mechanism's training has the same bits, with dropout and documents") {
   const Threads one(1);
-  for (const MixerInfo* m : all_mixers) {
+  for (const LayerInfo* m : all_mixers) {
     if (!m->causal_form) continue;
     ConfigNode mixer = parse_config(m->tiny, "tiny");
     mixer.set("type", m->name);
     const std::string layer = "{mixer: " + to_flow_yaml(mixer) + "}";
     compare(model_of(layer + ", " + layer), false, 2);
   }
-  for (const FfnInfo* m : all_ffns)
+  for (const LayerInfo* m : all_ffns)
     compare(model_of("{mixer: min_gru, ffn: {type: " + std::string(m->name) + "}}"), false, 2);
 }
 

@@ -160,7 +160,7 @@ TEST_CASE("run config: errors of all sections are reported at once") {
 TEST_CASE("run config: numbers of the resolved text are numbers for readers of YAML 1.1, floats are floats") {
   const std::regex number(R"([-+]?([0-9]+|[0-9]+\.[0-9]*([eE][-+][0-9]+)?))");  // as PyYAML resolves them
   const std::regex digit_first(R"([-+.]?[0-9].*)");
-  for (const MixerInfo* info : all_mixers) {
+  for (const LayerInfo* info : all_mixers) {
     if (info->family == "composite") continue;
     const std::string name(info->name);
     CAPTURE(name);

@@ -67,7 +67,7 @@ std::string configuration(const std::string& mixer, const std::string& ffn, cons
          more;
 }
 
-std::string with_option(const MixerInfo& info, const std::string& name, const std::string& value) {
+std::string with_option(const LayerInfo& info, const std::string& name, const std::string& value) {
   ConfigNode node = parse_config(info.tiny, "tiny");
   if (!node.is_map()) node = ConfigNode::map();
   node.set("type", info.name);
@@ -89,7 +89,7 @@ std::vector<std::string> sizes_for(const OptionInfo& o) {
 TEST_CASE("sizes: every integer option of every mechanism trains or is refused with its place") {
   const TinyFolder f("sizes");
   int trained = 0, tried = 0;
-  const auto attempt = [&](const MixerInfo& info, bool ffn) {
+  const auto attempt = [&](const LayerInfo& info, bool ffn) {
     const auto options = info.options();
     for (const OptionInfo& o : describe(*options))
       for (const std::string& value : is_integer(o) ? sizes_for(o) : std::vector<std::string>()) {
@@ -98,8 +98,8 @@ TEST_CASE("sizes: every integer option of every mechanism trains or is refused w
         ++tried;
       }
   };
-  for (const MixerInfo* m : all_mixers) attempt(*m, false);
-  for (const FfnInfo* m : all_ffns) attempt(*m, true);
+  for (const LayerInfo* m : all_mixers) attempt(*m, false);
+  for (const LayerInfo* m : all_ffns) attempt(*m, true);
   CHECK(tried > 150);
   CHECK(trained > 10);
 }

@@ -43,11 +43,11 @@ struct AttentionMixerOptions final : Options {
   }
 };
 
-class Attention final : public SequenceMixer {
+class Attention final : public Layer {
  public:
   using Options = AttentionMixerOptions;
 
-  Attention(const Options& o, const MixerArgs& args, const Scope& s)
+  Attention(const Options& o, const LayerArgs& args, const Scope& s)
       : heads_(o.heads),
         kv_heads_(o.kv_heads.value_or(o.heads)),
         head_dim_(o.head_dim.value_or(std::max<int64_t>(1, args.d_model / o.heads))),
@@ -89,7 +89,7 @@ class Attention final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     auto parts = split_columns(qkv_(x), {heads_ * head_dim_, kv_heads_ * head_dim_, kv_heads_ * head_dim_});
     Tensor q = parts[0], k = parts[1];
     if (q_norm_) {
@@ -160,7 +160,7 @@ constexpr std::string_view kVariants[] = {
 
 }  // namespace
 
-extern constinit const MixerInfo attention = MixerInfo::of<Attention>({
+extern constinit const LayerInfo attention = LayerInfo::of<Attention>({
     .name = "attention",
     .title = "Softmax attention",
     .family = "attention",

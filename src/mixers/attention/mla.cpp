@@ -47,11 +47,11 @@ struct MlaOptions final : Options {
   }
 };
 
-class Mla final : public SequenceMixer {
+class Mla final : public Layer {
  public:
   using Options = MlaOptions;
 
-  Mla(const Options& o, const MixerArgs& args, const Scope& s)
+  Mla(const Options& o, const LayerArgs& args, const Scope& s)
       : heads_(o.heads),
         latent_(o.kv_rank.value_or(std::max<int64_t>(1, args.d_model / 2))),
         nope_(o.nope_dim.value_or(std::max<int64_t>(1, args.d_model / o.heads))),
@@ -83,7 +83,7 @@ class Mla final : public SequenceMixer {
   LongText long_text(int64_t) const override { return {.unseen = true, .reach = true}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const Tensor positions = call.positions(x);
     const Tensor q = rotary((*q_)(q_down_ ? (*q_norm_)((*q_down_)(x)) : x), positions, heads_, rope_, nope_);
     const auto down = split_columns(kv_down_(x), {latent_, turned_});
@@ -151,7 +151,7 @@ constexpr std::string_view kVariants[] = {"{q_rank: 5, kv_rank: 7, nope_dim: 3, 
 
 }  // namespace
 
-extern constinit const MixerInfo mla = MixerInfo::of<Mla>({
+extern constinit const LayerInfo mla = LayerInfo::of<Mla>({
     .name = "mla",
     .title = "Multi-head latent attention",
     .family = "attention",

@@ -12,7 +12,7 @@ namespace effllm::mixers {
 namespace {
 
 struct BidirectionalOptions final : Options {
-  Choice<MixerInfo> of{all_mixers, "min_gru"};
+  Choice<LayerInfo> of{all_mixers, "min_gru"};
   bool tie = false;
   void visit(OptionVisitor& v) override {
     v("of", of, "Holds the mixer, with a `type` and its options; it runs causally, in both directions.");
@@ -20,13 +20,13 @@ struct BidirectionalOptions final : Options {
   }
 };
 
-class Bidirectional final : public SequenceMixer {
+class Bidirectional final : public Layer {
  public:
   using Options = BidirectionalOptions;
 
-  Bidirectional(const Options& o, const MixerArgs& args, const Scope& s)
+  Bidirectional(const Options& o, const LayerArgs& args, const Scope& s)
       : forward_(o.of.build(args, s / "forward")),
-        backward_(o.tie ? forward_ : std::shared_ptr<SequenceMixer>(o.of.build(args, s / "backward"))) {
+        backward_(o.tie ? forward_ : std::shared_ptr<Layer>(o.of.build(args, s / "backward"))) {
     if (!has_causal_form(o.of)) throw_at(o.of.mark(), "bidirectional: a mixer that has a causal form is needed here");
   }
 
@@ -38,7 +38,7 @@ class Bidirectional final : public SequenceMixer {
   int64_t sequences_together() const override { return forward_->sequences_together(); }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     require(call.pass().direction == Direction::bidirectional && !call.has_state(),
             "bidirectional: a token's output needs the tokens after it: there is no causal form and no state");
     Context pass = call.pass();
@@ -51,7 +51,7 @@ class Bidirectional final : public SequenceMixer {
   }
 
  private:
-  std::shared_ptr<const SequenceMixer> forward_, backward_;
+  std::shared_ptr<const Layer> forward_, backward_;
 };
 
 constexpr std::string_view kNoForm = "a token's output needs the tokens after it";
@@ -64,7 +64,7 @@ constexpr std::string_view kVariants[] = {
 
 }  // namespace
 
-extern constinit const MixerInfo bidirectional = MixerInfo::of<Bidirectional>({
+extern constinit const LayerInfo bidirectional = LayerInfo::of<Bidirectional>({
     .name = "bidirectional",
     .title = "Both directions of a causal mixer",
     .family = "composite",

@@ -15,7 +15,7 @@ namespace effllm::mixers {
 namespace {
 
 struct ParallelOptions final : Options {
-  Choices<MixerInfo> branches{all_mixers, {"attention", "gla"}};
+  Choices<LayerInfo> branches{all_mixers, {"attention", "gla"}};
   double norm_eps = 1e-6;
   void visit(OptionVisitor& v) override {
     v("branches", branches, "Lists the mixers, each with a `type` and its options.");
@@ -23,13 +23,13 @@ struct ParallelOptions final : Options {
   }
 };
 
-class Parallel final : public SequenceMixer {
+class Parallel final : public Layer {
  public:
   using Options = ParallelOptions;
 
-  Parallel(const Options& o, const MixerArgs& args, const Scope& s) {
+  Parallel(const Options& o, const LayerArgs& args, const Scope& s) {
     Diagnostics found;
-    for (const Choice<MixerInfo>& branch : o.branches) {
+    for (const Choice<LayerInfo>& branch : o.branches) {
       const std::string number = fmt::format("{}", branches_.size());
       branches_.push_back({"branches." + number,
                            found.collect([&] { return branch.build(args, s / "branches" / number); }),
@@ -54,7 +54,7 @@ class Parallel final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     Tensor sum;
     for (const Branch& b : branches_) {
       const Tensor y = b.norm(b.mixer->forward(x, call.child(b.name)));
@@ -66,7 +66,7 @@ class Parallel final : public SequenceMixer {
  private:
   struct Branch {
     std::string name;
-    std::unique_ptr<SequenceMixer> mixer;
+    std::unique_ptr<Layer> mixer;
     RmsNorm norm;
   };
   std::vector<Branch> branches_;
@@ -79,7 +79,7 @@ constexpr std::string_view kVariants[] = {
 
 }  // namespace
 
-extern constinit const MixerInfo parallel = MixerInfo::of<Parallel>({
+extern constinit const LayerInfo parallel = LayerInfo::of<Parallel>({
     .name = "parallel",
     .title = "Mixers side by side",
     .family = "composite",

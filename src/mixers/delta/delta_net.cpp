@@ -42,11 +42,11 @@ struct DeltaNetOptions final : Options {
   }
 };
 
-class DeltaNet final : public SequenceMixer {
+class DeltaNet final : public Layer {
  public:
   using Options = DeltaNetOptions;
 
-  DeltaNet(const Options& o, const MixerArgs& args, const Scope& s)
+  DeltaNet(const Options& o, const LayerArgs& args, const Scope& s)
       : heads_(o.heads),
         keys_(width(o.expand_k, args.d_model)),
         values_(width(o.expand_v, args.d_model)),
@@ -71,7 +71,7 @@ class DeltaNet final : public SequenceMixer {
   LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     Tensor qkv = qkv_(x);
     qkv = conv_ ? (*conv_)(qkv, call) : silu(qkv);
     const auto parts = split_columns(qkv, {2 * keys_, values_});
@@ -101,7 +101,7 @@ constexpr std::string_view kVariants[] = {"{negative_eigenvalues: true}", "{conv
 
 }  // namespace
 
-extern constinit const MixerInfo delta_net = MixerInfo::of<DeltaNet>({
+extern constinit const LayerInfo delta_net = LayerInfo::of<DeltaNet>({
     .name = "delta_net",
     .title = "DeltaNet",
     .family = "delta rule",

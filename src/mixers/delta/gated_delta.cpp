@@ -51,11 +51,11 @@ struct GatedDeltaOptions final : Options {
   }
 };
 
-class GatedDelta final : public SequenceMixer {
+class GatedDelta final : public Layer {
  public:
   using Options = GatedDeltaOptions;
 
-  GatedDelta(const Options& o, const MixerArgs& args, const Scope& s)
+  GatedDelta(const Options& o, const LayerArgs& args, const Scope& s)
       : heads_(o.heads),
         keys_(width(o.expand_k, args.d_model)),
         values_(width(o.expand_v, args.d_model)),
@@ -80,7 +80,7 @@ class GatedDelta final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const auto gates = split_columns(gates_(x), {heads_, heads_});
     Tensor beta = sigmoid(gates[0]);
     if (beta_scale_ != 1) beta = scale(beta, beta_scale_);
@@ -115,7 +115,7 @@ constexpr std::string_view kVariants[] = {"{negative_eigenvalues: true}", "{conv
 
 }  // namespace
 
-extern constinit const MixerInfo gated_delta = MixerInfo::of<GatedDelta>({
+extern constinit const LayerInfo gated_delta = LayerInfo::of<GatedDelta>({
     .name = "gated_delta",
     .title = "Gated DeltaNet",
     .family = "delta rule",

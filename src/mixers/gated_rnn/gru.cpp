@@ -23,11 +23,11 @@ struct GruOptions final : Options {
   }
 };
 
-class Gru final : public SequenceMixer {
+class Gru final : public Layer {
  public:
   using Options = GruOptions;
 
-  Gru(const Options& o, const MixerArgs& args, const Scope& s)
+  Gru(const Options& o, const LayerArgs& args, const Scope& s)
       : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
         weight_(s.param("in.weight", {3 * width_, args.d_model}, Init::torch_linear(width_),
                         {.role = Role::hidden, .dense = true, .matrices = std::vector(3, width_)})),
@@ -43,7 +43,7 @@ class Gru final : public SequenceMixer {
   int64_t sequences_together() const override { return 8; }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     auto [h, last] = gru_cell(linear(x, weight_.value, bias_.value, weight_.transposed), recurrent_.value,
                               recurrent_bias_.value, call.read("h"), call.segments());
     call.write("h", last);
@@ -60,7 +60,7 @@ constexpr std::string_view kVariants[] = {"{expand: 2}"};
 
 }  // namespace
 
-extern constinit const MixerInfo gru = MixerInfo::of<Gru>({
+extern constinit const LayerInfo gru = LayerInfo::of<Gru>({
     .name = "gru",
     .title = "GRU",
     .family = "gated RNN",

@@ -33,11 +33,11 @@ struct HgrnOptions final : Options {
   }
 };
 
-class Hgrn final : public SequenceMixer {
+class Hgrn final : public Layer {
  public:
   using Options = HgrnOptions;
 
-  Hgrn(const Options& o, const MixerArgs& args, const Scope& s)
+  Hgrn(const Options& o, const LayerArgs& args, const Scope& s)
       : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
         layer_(args.index_of_kind),
         in_(s / "in", args.d_model, {width_, width_, width_}, Init::normal(kInitStd)),
@@ -48,7 +48,7 @@ class Hgrn final : public SequenceMixer {
   void declare(Site& site) const override { site.field("h", {width_}); }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const auto parts = split_columns(in_(x), {width_, width_, width_});
     auto [h, last] = fused_scan(ScanForm::hgrn, parts[1], parts[0], {}, gate_floor(floor_->value, layer_),
                                 call.read("h"), call.segments());
@@ -67,7 +67,7 @@ constexpr std::string_view kVariants[] = {"{expand: 2}"};
 
 }  // namespace
 
-extern constinit const MixerInfo hgrn = MixerInfo::of<Hgrn>({
+extern constinit const LayerInfo hgrn = LayerInfo::of<Hgrn>({
     .name = "hgrn",
     .title = "HGRN",
     .family = "gated RNN",

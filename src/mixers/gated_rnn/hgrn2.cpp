@@ -34,11 +34,11 @@ struct Hgrn2Options final : Options {
   }
 };
 
-class Hgrn2 final : public SequenceMixer {
+class Hgrn2 final : public Layer {
  public:
   using Options = Hgrn2Options;
 
-  Hgrn2(const Options& o, const MixerArgs& args, const Scope& s)
+  Hgrn2(const Options& o, const LayerArgs& args, const Scope& s)
       : width_(args.d_model),
         head_dim_(o.head_dim.value_or(std::min(kHeadDim, args.d_model))),
         layer_(args.index_of_kind),
@@ -52,7 +52,7 @@ class Hgrn2 final : public SequenceMixer {
   void declare(Site& site) const override { site.field("s", {width_ / head_dim_, head_dim_, head_dim_}); }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const auto i_f_o = split_columns(in_(x), {width_, width_, width_});
     const Tensor floor = gate_floor(floor_->value, layer_), let_go = scale(i_f_o[1], -1);
     // f = (1 + lb e^-z) / (1 + e^-z): log f is finite for every z, and 1 - f = (1 - lb) sigmoid(-z) no difference.
@@ -76,7 +76,7 @@ constexpr std::string_view kVariants[] = {"{head_dim: 8}", "{head_dim: 1}"};
 
 }  // namespace
 
-extern constinit const MixerInfo hgrn2 = MixerInfo::of<Hgrn2>({
+extern constinit const LayerInfo hgrn2 = LayerInfo::of<Hgrn2>({
     .name = "hgrn2",
     .title = "HGRN2",
     .family = "gated RNN",

@@ -25,11 +25,11 @@ struct LstmOptions final : Options {
   }
 };
 
-class Lstm final : public SequenceMixer {
+class Lstm final : public Layer {
  public:
   using Options = LstmOptions;
 
-  Lstm(const Options& o, const MixerArgs& args, const Scope& s)
+  Lstm(const Options& o, const LayerArgs& args, const Scope& s)
       : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
         weight_(s.param("in.weight", {4 * width_, args.d_model}, Init::torch_linear(width_),
                         {.role = Role::hidden, .dense = true, .matrices = std::vector(4, width_)})),
@@ -47,7 +47,7 @@ class Lstm final : public SequenceMixer {
   int64_t sequences_together() const override { return 8; }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     auto [h, last_h, last_c] = lstm_cell(linear(x, weight_.value, bias_.value, weight_.transposed), recurrent_.value,
                                          call.read("h"), call.read("c"), call.segments());
     call.write("h", last_h);
@@ -72,7 +72,7 @@ constexpr std::string_view kVariants[] = {"{expand: 2}"};
 
 }  // namespace
 
-extern constinit const MixerInfo lstm = MixerInfo::of<Lstm>({
+extern constinit const LayerInfo lstm = LayerInfo::of<Lstm>({
     .name = "lstm",
     .title = "LSTM",
     .family = "gated RNN",

@@ -29,11 +29,11 @@ struct MinGruOptions final : Options {
   }
 };
 
-class MinGru final : public SequenceMixer {
+class MinGru final : public Layer {
  public:
   using Options = MinGruOptions;
 
-  MinGru(const Options& o, const MixerArgs& args, const Scope& s)
+  MinGru(const Options& o, const LayerArgs& args, const Scope& s)
       : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
         linear_candidate_(o.candidate == "linear"),
         in_(s / "in", args.d_model, {width_, width_}, Init::torch_linear(args.d_model)) {
@@ -48,7 +48,7 @@ class MinGru final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const Tensor u = conv_ ? (*conv_)(x, call) : x;
     const auto parts = split_columns(in_(u), {width_, width_});
     auto [h, last] = gated_scan(parts[0], parts[1], linear_candidate_ ? Candidate::linear : Candidate::g,
@@ -69,7 +69,7 @@ constexpr std::string_view kVariants[] = {"{candidate: linear}", "{expand: 2}", 
 
 }  // namespace
 
-extern constinit const MixerInfo min_gru = MixerInfo::of<MinGru>({
+extern constinit const LayerInfo min_gru = LayerInfo::of<MinGru>({
     .name = "min_gru",
     .title = "minGRU",
     .family = "gated RNN",

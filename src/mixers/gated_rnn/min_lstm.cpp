@@ -30,11 +30,11 @@ struct MinLstmOptions final : Options {
   }
 };
 
-class MinLstm final : public SequenceMixer {
+class MinLstm final : public Layer {
  public:
   using Options = MinLstmOptions;
 
-  MinLstm(const Options& o, const MixerArgs& args, const Scope& s)
+  MinLstm(const Options& o, const LayerArgs& args, const Scope& s)
       : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
         form_(o.candidate == "linear" ? ScanForm::min_lstm : ScanForm::min_lstm_g),
         in_(s / "in", args.d_model, {width_, width_, width_}, Init::torch_linear(args.d_model)) {
@@ -49,7 +49,7 @@ class MinLstm final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const Tensor u = conv_ ? (*conv_)(x, call) : x;
     const auto parts = split_columns(in_(u), {width_, width_, width_});
     auto [h, last] = fused_scan(form_, parts[0], parts[1], parts[2], {}, call.read("h"), call.segments());
@@ -69,7 +69,7 @@ constexpr std::string_view kVariants[] = {"{candidate: linear}", "{expand: 2}", 
 
 }  // namespace
 
-extern constinit const MixerInfo min_lstm = MixerInfo::of<MinLstm>({
+extern constinit const LayerInfo min_lstm = LayerInfo::of<MinLstm>({
     .name = "min_lstm",
     .title = "minLSTM",
     .family = "gated RNN",

@@ -74,11 +74,11 @@ Tensor starts_of(const Call& call, const Tensor& x) {
   return s;
 }
 
-class RgLru final : public SequenceMixer {
+class RgLru final : public Layer {
  public:
   using Options = RgLruOptions;
 
-  RgLru(const Options& o, const MixerArgs& args, const Scope& s)
+  RgLru(const Options& o, const LayerArgs& args, const Scope& s)
       : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
         blocks_(divisor(o, width_)),
         in_(s / "in", args.d_model, {width_, width_}, lecun(args.d_model), Role::hidden, true),
@@ -95,7 +95,7 @@ class RgLru final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const auto parts = split_columns(in_(x), {width_, width_});
     const Tensor u = conv_(parts[1], call);
     auto [h, last] = fused_scan(ScanForm::rg_lru, recurrence_(u), input_(u), u,
@@ -122,7 +122,7 @@ constexpr std::string_view kVariants[] = {"{expand: 2, blocks: 1}", "{conv: 2, b
 
 }  // namespace
 
-extern constinit const MixerInfo rg_lru = MixerInfo::of<RgLru>({
+extern constinit const LayerInfo rg_lru = LayerInfo::of<RgLru>({
     .name = "rg_lru",
     .title = "RG-LRU",
     .family = "gated RNN",

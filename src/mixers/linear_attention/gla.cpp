@@ -46,11 +46,11 @@ struct GlaMixerOptions final : Options {
   }
 };
 
-class Gla final : public SequenceMixer {
+class Gla final : public Layer {
  public:
   using Options = GlaMixerOptions;
 
-  Gla(const Options& o, const MixerArgs& args, const Scope& s)
+  Gla(const Options& o, const LayerArgs& args, const Scope& s)
       : heads_(o.heads),
         keys_(width(o.expand_k, args.d_model)),
         values_(width(o.expand_v, args.d_model)),
@@ -80,7 +80,7 @@ class Gla final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const Tensor log_decay =
         scale(pointwise(Pointwise::log_sigmoid, (*decay_)(decay_down_ ? (*decay_down_)(x) : x)), 1 / temperature_);
     const auto qkv_g = split_columns(qkvg_(x), {2 * keys_ + values_, values_});
@@ -115,7 +115,7 @@ constexpr std::string_view kVariants[] = {"{gate: head}", "{conv: 3}",
 
 }  // namespace
 
-extern constinit const MixerInfo gla = MixerInfo::of<Gla>({
+extern constinit const LayerInfo gla = LayerInfo::of<Gla>({
     .name = "gla",
     .title = "Gated linear attention",
     .family = "linear attention",

@@ -31,11 +31,11 @@ struct LinearAttentionOptions final : Options {
   }
 };
 
-class LinearAttention final : public SequenceMixer {
+class LinearAttention final : public Layer {
  public:
   using Options = LinearAttentionOptions;
 
-  LinearAttention(const Options& o, const MixerArgs& args, const Scope& s)
+  LinearAttention(const Options& o, const LayerArgs& args, const Scope& s)
       : heads_(o.heads),
         width_(args.d_model),
         qkv_(s / "qkv", width_, {width_, width_, width_}, Init::torch_linear(width_)),
@@ -55,7 +55,7 @@ class LinearAttention final : public SequenceMixer {
   LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const Tensor segments = call.segments();
     const auto qk_v = split_columns(qkv_(x), {2 * width_, width_});
     const auto qk = split_columns(pointwise(Pointwise::elu1, qk_v[0]), {width_, width_});
@@ -79,7 +79,7 @@ constexpr std::string_view kVariants[] = {"{normalize: false}", "{heads: 1}", "{
 
 }  // namespace
 
-extern constinit const MixerInfo linear_attention = MixerInfo::of<LinearAttention>({
+extern constinit const LayerInfo linear_attention = LayerInfo::of<LinearAttention>({
     .name = "linear_attention",
     .title = "Linear attention",
     .family = "linear attention",

@@ -66,11 +66,11 @@ std::vector<int32_t> distance_buckets() {
   return at;
 }
 
-class LinearizedAttention final : public SequenceMixer {
+class LinearizedAttention final : public Layer {
  public:
   using Options = LinearizedOptions;
 
-  LinearizedAttention(const Options& o, const MixerArgs& args, const Scope& s)
+  LinearizedAttention(const Options& o, const LayerArgs& args, const Scope& s)
       : values_(std::llround(o.expand * static_cast<double>(args.d_model))),
         keys_(o.query_key_dim),
         group_(o.group),
@@ -118,7 +118,7 @@ class LinearizedAttention final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const Tensor segments = call.segments();
     Tensor u = x;
     if (shifted_) {
@@ -194,7 +194,7 @@ constexpr std::string_view kVariants[] = {"{scores: relu2, rotary_dim: 2}", "{to
 
 }  // namespace
 
-extern constinit const MixerInfo linearized_attention = MixerInfo::of<LinearizedAttention>({
+extern constinit const LayerInfo linearized_attention = LayerInfo::of<LinearizedAttention>({
     .name = "linearized_attention",
     .title = "Linearized attention",
     .family = "linear attention",

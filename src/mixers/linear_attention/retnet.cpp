@@ -42,11 +42,11 @@ struct RetnetOptions final : Options {
 
 constexpr double kSlight = 0.01;  // weight of a token so far away that its angle doesn't matter
 
-class Retnet final : public SequenceMixer {
+class Retnet final : public Layer {
  public:
   using Options = RetnetOptions;
 
-  Retnet(const Options& o, const MixerArgs& args, const Scope& s)
+  Retnet(const Options& o, const LayerArgs& args, const Scope& s)
       : heads_(o.heads),
         keys_(args.d_model),
         values_(std::llround(o.expand_v * static_cast<double>(args.d_model))),
@@ -74,7 +74,7 @@ class Retnet final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const auto qk_v_g = split_columns(qkvg_(x), {2 * keys_, values_, values_});
     const Tensor positions = call.positions(x);
     const auto qk = split_columns(rotary(qk_v_g[0], positions, 2 * heads_, table_), {keys_, keys_});
@@ -125,7 +125,7 @@ constexpr std::string_view kVariants[] = {"{heads: 1}", "{heads: 1, expand_v: 1}
 
 }  // namespace
 
-extern constinit const MixerInfo retnet = MixerInfo::of<Retnet>({
+extern constinit const LayerInfo retnet = LayerInfo::of<Retnet>({
     .name = "retnet",
     .title = "RetNet",
     .family = "linear attention",

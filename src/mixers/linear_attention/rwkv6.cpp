@@ -40,7 +40,7 @@ struct Rwkv6Options final : Options {
 // The ramps over channels and depth that RWKV-LM starts from.
 struct Ramps {
   double width, deep, shallow;  // deep: 0 in the first layer to 1 in the last; shallow: 1 to almost 0
-  Ramps(const MixerArgs& a)
+  Ramps(const LayerArgs& a)
       : width(static_cast<double>(a.d_model)),
         deep(a.layers > 1 ? static_cast<double>(a.layer) / static_cast<double>(a.layers - 1) : 0),
         shallow(1 - static_cast<double>(a.layer) / static_cast<double>(a.layers)) {}
@@ -53,11 +53,11 @@ struct Ramps {
   double bonus(int64_t c) const { return deep * (1 - fraction(c)) + 0.1 * static_cast<double>((c + 1) % 3 - 1); }
 };
 
-class Rwkv6 final : public SequenceMixer {
+class Rwkv6 final : public Layer {
  public:
   using Options = Rwkv6Options;
 
-  Rwkv6(const Options& o, const MixerArgs& args, const Scope& s)
+  Rwkv6(const Options& o, const LayerArgs& args, const Scope& s)
       : width_(args.d_model),
         heads_(std::max<int64_t>(1, width_ / o.head_dim)),
         mix_x_(&s.param("mix_x", {width_}, ramp([r = Ramps(args)](int64_t, int64_t c) { return r.mix(0, c); }), kOwn)),
@@ -92,7 +92,7 @@ class Rwkv6 final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const Tensor segments = call.segments(), before = call.read("shift");
     auto [shifted, last] = token_mix(x, before, segments, mix_x_->value);
     const Tensor low = pointwise(Pointwise::tanh, dense(shifted, *mix_down_));
@@ -137,7 +137,7 @@ constexpr std::string_view kVariants[] = {"{head_dim: 8, shift_rank: 1}"};
 
 }  // namespace
 
-extern constinit const MixerInfo rwkv6 = MixerInfo::of<Rwkv6>({
+extern constinit const LayerInfo rwkv6 = LayerInfo::of<Rwkv6>({
     .name = "rwkv6",
     .title = "RWKV-6 (Finch)",
     .family = "linear attention",

@@ -29,11 +29,11 @@ struct TaylorOptions final : Options {
   }
 };
 
-class Taylor final : public SequenceMixer {
+class Taylor final : public Layer {
  public:
   using Options = TaylorOptions;
 
-  Taylor(const Options& o, const MixerArgs& args, const Scope& s)
+  Taylor(const Options& o, const LayerArgs& args, const Scope& s)
       : heads_(o.heads),
         width_(args.d_model),
         channels_(o.heads * o.feature_dim),
@@ -52,7 +52,7 @@ class Taylor final : public SequenceMixer {
   LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const Tensor segments = call.segments();
     const auto qk_v = split_columns(qkv_(x), {2 * channels_, width_});
     const auto qk = split_columns(taylor_features(qk_v[0], 2 * heads_), {heads_ * features_, heads_ * features_});
@@ -74,7 +74,7 @@ constexpr std::string_view kVariants[] = {"{heads: 1, feature_dim: 1}", "{augmen
 
 }  // namespace
 
-extern constinit const MixerInfo taylor = MixerInfo::of<Taylor>({
+extern constinit const LayerInfo taylor = LayerInfo::of<Taylor>({
     .name = "taylor",
     .title = "Taylor linear attention (Based)",
     .family = "linear attention",

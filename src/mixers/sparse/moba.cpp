@@ -31,11 +31,11 @@ struct MobaOptions final : Options {
   }
 };
 
-class Moba final : public SequenceMixer {
+class Moba final : public Layer {
  public:
   using Options = MobaOptions;
 
-  Moba(const Options& o, const MixerArgs& args, const Scope& s)
+  Moba(const Options& o, const LayerArgs& args, const Scope& s)
       : width_(args.d_model),
         heads_(o.heads),
         block_(o.block),
@@ -57,7 +57,7 @@ class Moba final : public SequenceMixer {
   LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const auto parts = split_columns(qkv_(x), {width_, width_, width_});
     const Tensor positions = call.positions(x);
     const Tensor q = rotary(parts[0], positions, heads_, rope_);
@@ -115,7 +115,7 @@ constexpr std::string_view kVariants[] = {"{block: 2, top_k: 3}", "{heads: 4, bl
 
 }  // namespace
 
-extern constinit const MixerInfo moba = MixerInfo::of<Moba>({
+extern constinit const LayerInfo moba = LayerInfo::of<Moba>({
     .name = "moba",
     .title = "Mixture of block attention",
     .family = "sparse attention",

@@ -49,11 +49,11 @@ struct NsaOptions final : Options {
   }
 };
 
-class Nsa final : public SequenceMixer {
+class Nsa final : public Layer {
  public:
   using Options = NsaOptions;
 
-  Nsa(const Options& o, const MixerArgs& args, const Scope& s)
+  Nsa(const Options& o, const LayerArgs& args, const Scope& s)
       : heads_(o.heads),
         groups_(o.kv_heads),
         width_(o.head_dim.value_or(std::max<int64_t>(1, args.d_model / o.heads))),
@@ -96,7 +96,7 @@ class Nsa final : public SequenceMixer {
   LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const Tensor segments = call.segments(), positions = call.positions(x);
     const int64_t n = groups_ * width_;
     const Tensor q = q_(x), turned = rotary(q, positions, heads_, rope_);
@@ -145,7 +145,7 @@ constexpr std::string_view kVariants[] = {
 
 }  // namespace
 
-extern constinit const MixerInfo nsa = MixerInfo::of<Nsa>({
+extern constinit const LayerInfo nsa = LayerInfo::of<Nsa>({
     .name = "nsa",
     .title = "Native sparse attention",
     .family = "sparse attention",

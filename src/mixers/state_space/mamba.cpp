@@ -44,11 +44,11 @@ struct MambaOptions final : Options {
   }
 };
 
-class Mamba final : public SequenceMixer {
+class Mamba final : public Layer {
  public:
   using Options = MambaOptions;
 
-  Mamba(const Options& o, const MixerArgs& args, const Scope& s)
+  Mamba(const Options& o, const LayerArgs& args, const Scope& s)
       : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
         states_(o.state),
         rank_(o.dt_rank > 0 ? o.dt_rank : (args.d_model + 15) / 16),
@@ -68,7 +68,7 @@ class Mamba final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const auto x_z = split_columns(in_(x), {width_, width_});
     const Tensor u = conv_(x_z[0], call);
     const auto dt_b_c = split_columns(parts_(u), {rank_, states_, states_});
@@ -99,7 +99,7 @@ constexpr std::string_view kVariants[] = {"{expand: 1.5, state: 3, conv: 2}", "{
 
 }  // namespace
 
-extern constinit const MixerInfo mamba = MixerInfo::of<Mamba>({
+extern constinit const LayerInfo mamba = LayerInfo::of<Mamba>({
     .name = "mamba",
     .title = "Mamba",
     .family = "state space",

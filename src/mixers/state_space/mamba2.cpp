@@ -47,11 +47,11 @@ double inverse_step(double u, int64_t, int64_t) {
 }
 double log_rate(double u, int64_t, int64_t) { return std::log(1 + 15 * u); }
 
-class Mamba2 final : public SequenceMixer {
+class Mamba2 final : public Layer {
  public:
   using Options = Mamba2Options;
 
-  Mamba2(const Options& o, const MixerArgs& args, const Scope& s)
+  Mamba2(const Options& o, const LayerArgs& args, const Scope& s)
       : inner_(std::llround(o.expand * static_cast<double>(args.d_model))),
         heads_(std::max<int64_t>(1, inner_ / o.head_dim)),
         groups_(o.groups),
@@ -76,7 +76,7 @@ class Mamba2 final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& u, const Call& call) const override {
+  Tensor run(const Tensor& u, const Call& call) const override {
     const int64_t shared = groups_ * state_;
     const auto z_xbc_dt = split_columns(in_(u), {inner_, inner_ + 2 * shared, heads_});
     const Tensor dt = pointwise(Pointwise::softplus, affine_columns(z_xbc_dt[2], {}, dt_bias_->value));
@@ -105,7 +105,7 @@ constexpr std::string_view kVariants[] = {"{groups: 2}", "{expand: 1, conv: 4, s
 
 }  // namespace
 
-extern constinit const MixerInfo mamba2 = MixerInfo::of<Mamba2>({
+extern constinit const LayerInfo mamba2 = LayerInfo::of<Mamba2>({
     .name = "mamba2",
     .title = "Mamba-2",
     .family = "state space",

@@ -36,11 +36,11 @@ struct S4dOptions final : Options {
   }
 };
 
-class S4d final : public SequenceMixer {
+class S4d final : public Layer {
  public:
   using Options = S4dOptions;
 
-  S4d(const Options& o, const MixerArgs& args, const Scope& s)
+  S4d(const Options& o, const LayerArgs& args, const Scope& s)
       : width_(args.d_model),
         state_(o.state),
         log_dt_(&s.param("log_dt", {width_}, Init::mapped(log_step), {.decay = false, .lr_scale = kSlow})),
@@ -63,7 +63,7 @@ class S4d final : public SequenceMixer {
   }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const Modes m = modes(log_dt_->value, c_->value, log_a_real_->value, a_imag_->value);
     const Tensor segments = call.segments();
     Tensor y;
@@ -90,7 +90,7 @@ constexpr std::string_view kVariants[] = {"{state: 2}", "{state: 10}"};
 
 }  // namespace
 
-extern constinit const MixerInfo s4d = MixerInfo::of<S4d>({
+extern constinit const LayerInfo s4d = LayerInfo::of<S4d>({
     .name = "s4d",
     .title = "S4D",
     .family = "state space",

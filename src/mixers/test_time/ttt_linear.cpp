@@ -39,11 +39,11 @@ struct TttLinearOptions final : Options {
   }
 };
 
-class TttLinear final : public SequenceMixer {
+class TttLinear final : public Layer {
  public:
   using Options = TttLinearOptions;
 
-  TttLinear(const Options& o, const MixerArgs& args, const Scope& s)
+  TttLinear(const Options& o, const LayerArgs& args, const Scope& s)
       : heads_(o.heads),
         width_(args.d_model),
         mini_batch_(o.mini_batch),
@@ -83,7 +83,7 @@ class TttLinear final : public SequenceMixer {
   LongText long_text(int64_t) const override { return {.unseen = true, .anew = true}; }
 
  protected:
-  Tensor mix(const Tensor& x, const Call& call) const override {
+  Tensor run(const Tensor& x, const Call& call) const override {
     const Tensor shared = qk_(x), positions = call.positions(x), places = modulo(positions);
     // Both convolutions look at the same tokens before: one tail serves them.
     const Tensor tail = call.read("conv");
@@ -133,7 +133,7 @@ constexpr std::string_view kVariants[] = {"{gate: false}", "{mini_batch: 5, base
 
 }  // namespace
 
-extern constinit const MixerInfo ttt_linear = MixerInfo::of<TttLinear>({
+extern constinit const LayerInfo ttt_linear = LayerInfo::of<TttLinear>({
     .name = "ttt_linear",
     .title = "TTT-Linear",
     .family = "test time",

@@ -1,4 +1,4 @@
-// The one contract that sequence mixers and channel mixers fulfil, and what a mechanism says of itself.
+// The one contract that mixers, channel mixers and blocks fulfil, and what a mechanism says of itself.
 #pragma once
 #include <memory>
 #include <span>
@@ -20,9 +20,9 @@ struct LongText {
   }
 };
 
-class SequenceMixer {
+class Layer {
  public:
-  virtual ~SequenceMixer() = default;
+  virtual ~Layer() = default;
 
   // x: [B, T, D] -> [B, T, D]. Continues from the call's state and leaves the final one there: any way of cutting a
   // sequence into calls gives the same result. While a tape records, the state's fields are inputs and outputs of ops.
@@ -39,10 +39,10 @@ class SequenceMixer {
   State make_state(int64_t batch, int64_t capacity, DType t) const { return {site_of(*this), batch, capacity, t}; }
 
  protected:
-  virtual Tensor mix(const Tensor& x, const Call& call) const = 0;
+  virtual Tensor run(const Tensor& x, const Call& call) const = 0;
 };
 
-struct MixerArgs {
+struct LayerArgs {
   int64_t d_model, layer, layers;
   int64_t max_tokens;                             // the longest sequence that training will see
   int64_t index_of_kind = 0, layers_of_kind = 1;  // among the layers whose mixer has this one's `type`
@@ -54,7 +54,7 @@ struct Waivers {
   std::string_view split, causal;
 };
 
-struct MixerFacts {
+struct LayerFacts {
   std::string_view name, title, family, recurrence, paper;
   // The code that formula, start, norms and rates follow, "owner/repository@commit", and what of it; "none: why".
   std::string_view source;
@@ -67,6 +67,6 @@ struct MixerFacts {
   std::span<const std::string_view> variants = {};  // option sets on top of `tiny` that the tests run too
 };
 
-using MixerInfo = Entry<SequenceMixer, MixerFacts, const MixerArgs&, const Scope&>;
+using LayerInfo = Entry<Layer, LayerFacts, const LayerArgs&, const Scope&>;
 
 }  // namespace effllm
