@@ -41,6 +41,9 @@ class RandomStream {
   }
   uint32_t key0() const { return k0_; }
   uint32_t key1() const { return k1_; }
+  // Beside the counter i, of which each block is a function.
+  std::array<uint32_t, 2> key() const { return {k0_, k1_}; }
+  std::array<uint32_t, 2> stream() const { return {c2_, c3_}; }
   Philox::Block block(uint64_t i) const {
     return Philox::run({static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32), c2_, c3_}, k0_, k1_);
   }

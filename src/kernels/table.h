@@ -109,6 +109,10 @@ struct Kernels {
   void (*dropout)(View<const T> x, double p, uint32_t key0, uint32_t key1, int64_t sample0, int64_t row0,
                   int64_t rows_per_sample, View<T> y, bool add) noexcept;
 
+  // Standard normals of base/random.h near their values, within 2^-48 of each: pairs [first, first + pairs) of a stream
+  // with the words key0, key1 and stream0, stream1; counters must not pass a multiple of 2^32 within. z: [2 pairs].
+  void (*normals)(const uint32_t key[2], const uint32_t stream[2], uint64_t first, int64_t pairs, double* z) noexcept;
+
   double (*sum_of_squares)(const T* x, int64_t n) noexcept;  // accumulated in f64
   void (*adamw)(const AdamwArgs&, int64_t n, const T* grad, T* value, T* m, T* v) noexcept;
 

@@ -11,58 +11,14 @@
 #include <utility>
 
 #include "base/out_of_memory.h"
-#include "base/random.h"
 #include "kernels/parallel.h"
+#include "nn/initial_values.h"
 
 namespace effllm {
 namespace {
 
 constexpr int64_t kLine = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
-
-// What starts this row; `row` becomes its number within the block.
-const Init& of_row(const Init& init, int64_t& row) {
-  for (const auto& [rows, block] : init.blocks) {
-    if (row < rows) return block;
-    row -= rows;
-  }
-  return init;
-}
-
-// Row `r`, of n elements: [first, first + n) of the parameter.
-template <class T>
-void fill_row(const RandomStream& numbers, const Init& init, int64_t r, uint64_t first, T* row, int64_t n) {
-  for (int64_t c = 0; c < n; ++c) {
-    const uint64_t i = first + static_cast<uint64_t>(c);
-    if (init.kind == Init::Kind::constant) {
-      row[c] = static_cast<T>(init.a);
-    } else if (init.kind == Init::Kind::mapped) {
-      row[c] = static_cast<T>(init.map(numbers.uniform(i), r, c));
-    } else if (init.kind == Init::Kind::uniform) {
-      row[c] = static_cast<T>(init.a * (2 * numbers.uniform(i) - 1));
-    } else if (i % 2 == 0 && c + 1 < n) {
-      const RandomStream::Pair two = numbers.normals(i / 2);
-      row[c] = static_cast<T>(init.a * two.even);
-      row[++c] = static_cast<T>(init.a * two.odd);
-    } else {
-      row[c] = static_cast<T>(init.a * numbers.normal(i));
-    }
-  }
-}
-
-void initialise(const std::string& name, const Init& init, const Tensor& value, uint64_t seed) {
-  const RandomStream numbers(seed, name);
-  dispatch_float(value.dtype(), [&]<class T>() {
-    const auto v = value.view<T>();
-    parallel_for(v.rows, 16, [&](int64_t from, int64_t to) {
-      for (int64_t r = from; r < to; ++r) {
-        int64_t row = r;
-        const Init& own = of_row(init, row);
-        fill_row(numbers, own, row, static_cast<uint64_t>(r * v.cols), v.row(r), v.cols);
-      }
-    });
-  });
-}
 
 }  // namespace
 

@@ -14,6 +14,7 @@ void fill(Kernels<float>& f, Kernels<double>& d) {
   fill_norm(f, d);
   fill_loss(f, d);
   fill_position(f, d);
+  fill_normals(f, d);
   fill_optimizer(f, d);
   fill_gated_scan(f, d);
   fill_fused_scan(f, d);

@@ -105,6 +105,7 @@ void fill_groups(Kernels<float>&, Kernels<double>&);
 void fill_norm(Kernels<float>&, Kernels<double>&);
 void fill_loss(Kernels<float>&, Kernels<double>&);
 void fill_position(Kernels<float>&, Kernels<double>&);
+void fill_normals(Kernels<float>&, Kernels<double>&);
 void fill_optimizer(Kernels<float>&, Kernels<double>&);
 void fill_gated_scan(Kernels<float>&, Kernels<double>&);
 void fill_fused_scan(Kernels<float>&, Kernels<double>&);
