@@ -1,76 +1,70 @@
 #include <doctest/doctest.h>
 
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <string>
-#include <vector>
-
-#include "base/random.h"
-#include "kernels/table.h"
+#include "kernels/rows.h"
 
 using namespace effllm;
+using namespace effllm::test;
 
 namespace {
 
-struct EachIsa {
-  std::string_view first = isa();
-  ~EachIsa() { set_isa(first); }
-};
-
 enum class Decays { none, mild, strong, mixed };
 
-template <class T>
-struct Rows {
-  Rows(int64_t rows, int64_t cols, uint64_t seed, double scale = 1)
-      : data(static_cast<size_t>(rows * (cols + 3) + 1)), view{data.data() + 1, rows, cols, cols + 3} {
-    const RandomStream numbers(seed, "delta_test");
-    for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<T>(scale * numbers.normal(i));
-  }
-  View<T> view_of(bool reverse) const {
-    return reverse ? View<T>{view.row(view.rows - 1), view.rows, view.cols, -view.stride} : view;
-  }
-  std::vector<T> data;
-  View<T> view;
-};
+constexpr Layout kAt{1, 3};
 
 // A pass over `steps` tokens, in time or against it, with numbers that keep the state near one.
 template <class T>
 struct Problem {
   Problem(int64_t n, int64_t rows, int64_t columns, Decays kind, bool reverse = false)
       : steps(n),
-        q(n, rows, 1),
-        k(n, rows, 2, 1 / std::sqrt(static_cast<double>(rows))),
-        v(n, columns, 3),
-        a(n, 1, 4),
-        beta(n, 1, 5),
-        more(n, columns, 6),
-        o(n, columns, 7),
-        e(n, columns, 8),
-        u(n, columns, 9),
-        state(1, rows * columns, 10),
+        q(n, rows, kAt, 1),
+        k(n, rows, kAt, 2, 1 / std::sqrt(static_cast<double>(rows))),
+        v(n, columns, kAt, 3),
+        a(n, 1, kAt, 4),
+        beta(n, 1, kAt, 5),
+        more(n, columns, kAt, 6),
+        o(n, columns, kAt, 7),
+        e(n, columns, kAt, 8),
+        u(n, columns, kAt, 9),
+        state(1, rows * columns, kAt, 10),
         back(reverse),
         scratch(static_cast<size_t>(5 * n + 64 * std::max(rows, columns))) {
     for (int64_t t = 0; t < n; ++t) {
-      const double x = std::abs(static_cast<double>(*a.view.row(t)));
+      const double x = std::abs(static_cast<double>(*a.view().row(t)));
       double decay = 1;
       if (kind == Decays::mild) decay = 1 - 0.2 * std::min(1.0, x);
       if (kind == Decays::strong) decay = std::exp(-5 - 20 * x);
       if (kind == Decays::mixed)
         decay = t % 5 == 3 ? 0 : t % 5 == 1 ? std::exp(-40 * x) : t % 5 == 2 ? 1 : std::exp(-x);
-      *a.view.row(t) = static_cast<T>(decay);
-      *beta.view.row(t) = static_cast<T>(1 / (1 + x));
+      *a.view().row(t) = static_cast<T>(decay);
+      *beta.view().row(t) = static_cast<T>(1 / (1 + x));
     }
-    if (kind != Decays::none) a_view = a.view_of(back);
+    if (kind != Decays::none) a_view = a.in_order(back);
   }
   DeltaPass<T> forward() {
-    return {steps,           q.view_of(back), k.view_of(back), v.view_of(back), a_view, beta.view_of(back),
-            o.view_of(back), e.view_of(back), state.view.data, scratch.data()};
+    return {steps,
+            q.in_order(back),
+            k.in_order(back),
+            v.in_order(back),
+            a_view,
+            beta.in_order(back),
+            o.in_order(back),
+            e.in_order(back),
+            state.view().data,
+            scratch.data()};
   }
   DeltaValuesPass<T> values() {
-    return {steps,           q.view_of(back),    k.view_of(back), v.view_of(back), more.view_of(back),
-            a_view,          beta.view_of(back), o.view_of(back), e.view_of(back), u.view_of(back),
-            state.view.data, scratch.data()};
+    return {steps,
+            q.in_order(back),
+            k.in_order(back),
+            v.in_order(back),
+            more.in_order(back),
+            a_view,
+            beta.in_order(back),
+            o.in_order(back),
+            e.in_order(back),
+            u.in_order(back),
+            state.view().data,
+            scratch.data()};
   }
   double decay(int64_t t) const { return a_view ? static_cast<double>(*a_view.row(t)) : 1; }
   int64_t steps;
@@ -152,18 +146,18 @@ template <class T>
 double error_of_keys(Problem<T> problem) {
   Problem<T>& x = problem;
   const bool back = x.back;
-  const int64_t rows = x.v.view.cols, columns = x.k.view.cols;
-  Rows<T> read(x.steps, columns, 20), decayed(x.steps, columns, 21), y(x.steps, rows, 22, 0.3);
+  const int64_t rows = x.v.view().cols, columns = x.k.view().cols;
+  Rows<T> read(x.steps, columns, kAt, 20), decayed(x.steps, columns, kAt, 21), y(x.steps, rows, kAt, 22, 0.3);
   const DeltaKeysPass<T> p{x.steps,
-                           x.v.view_of(back),
-                           y.view_of(back),
-                           x.more.view_of(back),
-                           back ? View<const T>(x.q.view_of(back)) : View<const T>{},
-                           x.k.view_of(back),
+                           x.v.in_order(back),
+                           y.in_order(back),
+                           x.more.in_order(back),
+                           back ? View<const T>(x.q.in_order(back)) : View<const T>{},
+                           x.k.in_order(back),
                            x.a_view,
-                           read.view_of(back),
-                           back ? View<T>{} : decayed.view_of(back),
-                           x.state.view.data,
+                           read.in_order(back),
+                           back ? View<T>{} : decayed.in_order(back),
+                           x.state.view().data,
                            x.scratch.data()};
   std::vector<double> m = doubles(p.state, rows * columns);
   kernels<T>().delta_keys(p);
@@ -209,39 +203,33 @@ void check_all(int64_t steps, int64_t rows, int64_t columns, Decays kind, double
 }  // namespace
 
 TEST_CASE("delta kernels: equal the loops over tokens for all numbers of columns, rows and steps") {
-  const EachIsa restore;
-  for (std::string_view name : isas()) {
-    set_isa(name);
+  for_each_isa([&] {
     for (Decays kind : kKinds)
       for (int64_t columns = 1; columns <= 35; ++columns) {
         const int64_t rows = 1 + columns % 10, steps = 1 + columns % 7;
-        INFO(name, " ", rows, "x", columns, ", ", steps, " steps, decays ", static_cast<int>(kind));
+        INFO(isa(), " ", rows, "x", columns, ", ", steps, " steps, decays ", static_cast<int>(kind));
         check_all<float>(steps, rows, columns, kind, 4e-6);
         check_all<double>(steps, rows, columns, kind, 1e-14);
       }
-  }
+  });
 }
 
 TEST_CASE("delta kernels: states of several panels, long and short runs, in place and packed") {
-  const EachIsa restore;
   const int64_t sizes[][2] = {{32, 32}, {64, 128}, {65, 63}, {130, 17}, {100, 129}};
-  for (std::string_view name : isas()) {
-    set_isa(name);
+  for_each_isa([&] {
     for (const auto& size : sizes)
       for (Decays kind : kKinds)
         for (int64_t steps : {1, 2, 15, 16, 67, 130}) {
-          INFO(name, " ", size[0], "x", size[1], ", ", steps, " steps, decays ", static_cast<int>(kind));
+          INFO(isa(), " ", size[0], "x", size[1], ", ", steps, " steps, decays ", static_cast<int>(kind));
           check_all<float>(steps, size[0], size[1], kind, 2e-5);
           check_all<double>(steps, size[0], size[1], kind, 1e-13);
         }
-  }
+  });
 }
 
 TEST_CASE("delta kernel: no bit of an output depends on later tokens, nor on how many there are") {
-  const EachIsa restore;
   const int64_t sizes[][2] = {{5, 7}, {33, 40}, {70, 130}};
-  for (std::string_view name : isas()) {
-    set_isa(name);
+  for_each_isa([&] {
     for (const auto& size : sizes)
       for (Decays kind : kKinds) {
         constexpr int64_t kSteps = 21;
@@ -252,19 +240,19 @@ TEST_CASE("delta kernel: no bit of an output depends on later tokens, nor on how
           for (double factor : {1e-30, 0.0, 0.5, 1.0}) {
             Problem<float> other(kSteps, size[0], size[1], kind);
             for (int64_t s = t + 1; s < kSteps; ++s) {
-              for (const View<float>& x : {other.q.view, other.k.view, other.v.view, other.beta.view})
+              for (const View<float>& x : {other.q.view(), other.k.view(), other.v.view(), other.beta.view()})
                 for (int64_t i = 0; i < x.cols; ++i) x.row(s)[i] *= -1000;
-              *other.a.view.row(s) *= static_cast<float>(factor);
+              *other.a.view().row(s) *= static_cast<float>(factor);
             }
             DeltaPass<float> p = other.forward();
             if (factor == 1.0) p.steps = t + 1;
             kernels<float>().delta(p);
             for (int64_t s = 0; s <= t; ++s)
-              changed += std::memcmp(whole.o.view.row(s), other.o.view.row(s),
+              changed += std::memcmp(whole.o.view().row(s), other.o.view().row(s),
                                      sizeof(float) * static_cast<size_t>(size[1])) != 0;
           }
-        INFO(name, " ", size[0], "x", size[1], ", decays ", static_cast<int>(kind));
+        INFO(isa(), " ", size[0], "x", size[1], ", decays ", static_cast<int>(kind));
         CHECK(changed == 0);
       }
-  }
+  });
 }

@@ -2,18 +2,12 @@
 
 #include <doctest/doctest.h>
 
-#include <cmath>
-#include <cstring>
-#include <limits>
-#include <string>
-#include <vector>
+#include "kernels/rows.h"
+#include "support/tensors.h"
 
-#include "base/random.h"
-#include "kernels/isa.h"
-#include "kernels/parallel.h"
-#include "kernels/table.h"
+using namespace effllm;
+using namespace effllm::test;
 
-namespace effllm {
 namespace {
 
 constexpr int64_t kPad = 3;
@@ -102,42 +96,31 @@ void check_sizes() {
         }
 }
 
-struct RestoreIsa {
-  std::string before{isa()};
-  ~RestoreIsa() { set_isa(before); }
-};
-
 template <class T>
 std::vector<T> product_of(int threads_now, int64_t m, int64_t n, int64_t k, bool ta, bool tb) {
-  const int before = threads();
-  set_threads(threads_now);
+  const Threads now(threads_now);
   Product<T> p(ta, tb, m, n, k, true, 16);
   parallel_gemm<T>(ta, tb, m, n, k, p.a.data(), p.lda, p.b.data(), p.ldb, p.c.data(), p.ldc, true);
-  set_threads(before);
   return p.c;
 }
 
 }  // namespace
 
 TEST_CASE("gemm: every instruction set, every transposition, sizes around whole tiles") {
-  const RestoreIsa restore;
-  for (const auto name : isas()) {
-    set_isa(name);
+  for_each_isa([&] {
     check_sizes<float>();
     check_sizes<double>();
-  }
+  });
 }
 
 TEST_CASE("gemm: sizes beyond one packed block") {
-  const RestoreIsa restore;
-  for (const auto name : isas()) {
-    set_isa(name);
+  for_each_isa([&] {
     for (const int form : {0, 1, 2, 3}) {
       CHECK(Product<float>(form & 1, form & 2, 45, 1043, 35, true).kernel_error() < tolerance<float>(35));
       CHECK(Product<float>(form & 1, form & 2, 31, 37, 531, false).kernel_error() < tolerance<float>(531));
       CHECK(Product<double>(form & 1, form & 2, 7, 530, 300, true).kernel_error() < tolerance<double>(300));
     }
-  }
+  });
 }
 
 TEST_CASE("gemm: overwriting never reads C") {
@@ -181,5 +164,3 @@ TEST_CASE("parallel_gemm: right whichever way it is cut") {
       }) < tolerance<double>(33));
     }
 }
-
-}  // namespace effllm

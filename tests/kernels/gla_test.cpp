@@ -1,23 +1,13 @@
 #include <doctest/doctest.h>
 
-#include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <numeric>
-#include <string>
-#include <vector>
 
-#include "base/random.h"
-#include "kernels/table.h"
+#include "kernels/rows.h"
 
 using namespace effllm;
+using test::for_each_isa;
 
 namespace {
-
-struct EachIsa {
-  std::string_view first = isa();
-  ~EachIsa() { set_isa(first); }
-};
 
 // How strongly states decay: kinds of numbers that a takes.
 enum class Strength { mild, strong, zeros, mixed };
@@ -158,9 +148,7 @@ constexpr Decay kDecays[] = {Decay::none, Decay::scalar, Decay::key, Decay::valu
 }  // namespace
 
 TEST_CASE("gla kernel: equals the loop over tokens for all numbers of columns, rows and steps") {
-  const EachIsa restore;
-  for (std::string_view name : isas()) {
-    set_isa(name);
+  for_each_isa([&] {
     for (Decay decay : kDecays)
       for (bool exclusive : {false, true}) {
         double f32 = 0, f64 = 0;
@@ -170,27 +158,25 @@ TEST_CASE("gla kernel: equals the loop over tokens for all numbers of columns, r
           f32 = std::max(f32, error_of<float>(c, columns % 4));
           f64 = std::max(f64, error_of<double>(c, columns % 4));
         }
-        CAPTURE(name);
+        CAPTURE(isa());
         CAPTURE(static_cast<int>(decay));
         CAPTURE(exclusive);
         CHECK(f32 < 3e-6);
         CHECK(f64 < 1e-14);
       }
-  }
+  });
 }
 
 TEST_CASE("gla kernel: states of several blocks, long and short runs, in place and packed") {
-  const EachIsa restore;
   const int64_t sizes[][2] = {{32, 32}, {64, 64}, {64, 128}, {65, 63}, {130, 17}, {100, 129}};
-  for (std::string_view name : isas()) {
-    set_isa(name);
+  for_each_isa([&] {
     for (const auto& size : sizes)
       for (Decay decay : kDecays)
         for (int64_t steps : {1, 3, 4, 15, 16, 67, 130}) {
           const Case c{
               steps,          size[0],        size[1],       decay, steps % 2 ? Strength::mild : Strength::mixed,
               steps % 3 == 0, steps % 2 == 0, steps % 5 == 0};
-          CAPTURE(name);
+          CAPTURE(isa());
           CAPTURE(size[0]);
           CAPTURE(size[1]);
           CAPTURE(steps);
@@ -198,33 +184,29 @@ TEST_CASE("gla kernel: states of several blocks, long and short runs, in place a
           CHECK(error_of<float>(c, 0) < 3e-6);
           CHECK(error_of<double>(c, 1) < 1e-13);
         }
-  }
+  });
 }
 
 TEST_CASE("gla kernel: strong decays and zeros are exact, forwards and backwards in time") {
-  const EachIsa restore;
-  for (std::string_view name : isas()) {
-    set_isa(name);
+  for_each_isa([&] {
     for (Strength strength : {Strength::mild, Strength::strong, Strength::zeros, Strength::mixed})
       for (Decay decay : {Decay::scalar, Decay::key, Decay::value})
         for (int flags = 0; flags < 8; ++flags) {
           const Case c{61, 33, 40, decay, strength, (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0};
-          CAPTURE(name);
+          CAPTURE(isa());
           CAPTURE(static_cast<int>(strength));
           CAPTURE(static_cast<int>(decay));
           CAPTURE(flags);
           CHECK(error_of<float>(c, 3) < 3e-6);
           CHECK(error_of<double>(c, 3) < 1e-14);
         }
-  }
+  });
 }
 
 TEST_CASE("gla kernel: no bit of an output depends on later tokens, nor on how many there are") {
-  const EachIsa restore;
   const int64_t sizes[][2] = {{5, 7}, {33, 40}, {70, 130}};
   const std::vector<int64_t> long_run = {0, 1, 2, 3, 4, 5, 61, 62, 63, 64, 65};
-  for (std::string_view name : isas()) {
-    set_isa(name);
+  for_each_isa([&] {
     for (const auto& size : sizes)
       for (Decay decay : kDecays)
         for (int64_t steps : {2, 3, 4, 5, 7, 67}) {
@@ -233,19 +215,17 @@ TEST_CASE("gla kernel: no bit of an output depends on later tokens, nor on how m
           for (Strength strength : {Strength::mild, Strength::mixed})
             for (bool exclusive : {false, true}) {
               const Case c{steps, size[0], size[1], decay, strength, exclusive, steps % 2 == 0};
-              INFO(name, " ", size[0], "x", size[1], ", ", steps, " steps, decay ", static_cast<int>(decay),
+              INFO(isa(), " ", size[0], "x", size[1], ", ", steps, " steps, decay ", static_cast<int>(decay),
                    ", strength ", static_cast<int>(strength), exclusive ? ", exclusive" : "");
               CHECK(changed_by_future<float>(c, steps > 7 ? long_run : tokens) == 0);
               CHECK(changed_by_future<double>(c, steps > 7 ? long_run : tokens) == 0);
             }
         }
-  }
+  });
 }
 
 TEST_CASE("gla kernel: without outputs the state moves on all the same, and no step changes nothing") {
-  const EachIsa restore;
-  for (std::string_view name : isas()) {
-    set_isa(name);
+  for_each_isa([&] {
     Rows<double> x1(9, 5, 0, 1), x2(9, 5, 0, 2), x3(9, 7, 0, 3), y(9, 7, 0, 4);
     std::vector<double> one(35, 1.0), two = one;
     GlaPass<double> p{9, x1.view, x2.view, x3.view, {}, Decay::none, false, y.view, false, one.data()};
@@ -257,5 +237,5 @@ TEST_CASE("gla kernel: without outputs the state moves on all the same, and no s
     p.steps = 0;
     kernels<double>().gla(p);
     CHECK(one == two);
-  }
+  });
 }

@@ -9,19 +9,13 @@
 #include <thread>
 #include <vector>
 
+#include "support/tensors.h"
+
 using namespace effllm;
-
-namespace {
-
-struct ThreadsRestored {
-  int before = threads();
-  ~ThreadsRestored() { set_threads(before); }
-};
-
-}  // namespace
+using namespace effllm::test;
 
 TEST_CASE("parallel_for: covers each item once, in blocks that no thread count changes") {
-  const ThreadsRestored restored;
+  const Threads restored(1);
   for (int n_threads : {1, 2, 3}) {
     set_threads(n_threads);
     for (int64_t n = 0; n <= 7; ++n)
@@ -93,7 +87,7 @@ TEST_CASE("run_workers: an exception comes out after all have ended, and threads
 }
 
 TEST_CASE("parallel_for: an exception comes out with any number of threads") {
-  const ThreadsRestored restored;
+  const Threads restored(1);
   for (int n : {1, 2, 3}) {
     set_threads(n);
     CHECK_THROWS_AS(parallel_for(8, 1,
@@ -105,7 +99,7 @@ TEST_CASE("parallel_for: an exception comes out with any number of threads") {
 }
 
 TEST_CASE("threads: at least one, and as many as asked for") {
-  const ThreadsRestored restored;
+  const Threads restored(1);
   CHECK(available_cpus() >= 1);
   set_threads(0);
   CHECK(threads() == 1);

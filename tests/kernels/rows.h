@@ -58,6 +58,9 @@ class Rows {
   }
   View<T> view() { return {memory_.data() + offset_, rows_, cols_, stride_}; }
   View<const T> view() const { return {memory_.data() + offset_, rows_, cols_, stride_}; }
+  View<T> in_order(bool backwards) {  // the rows, or last to first
+    return backwards ? View<T>{view().row(rows_ - 1), rows_, cols_, -stride_} : view();
+  }
   T* data() { return memory_.data() + offset_; }
   double at(int64_t r, int64_t c) const { return static_cast<double>(view().row(r)[c]); }
   double before(int64_t r, int64_t c) const {

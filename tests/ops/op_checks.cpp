@@ -1,17 +1,9 @@
 #include "ops/op_checks.h"
 
-#include <doctest/doctest.h>
-
 #include "autodiff/meter.h"
-#include "kernels/parallel.h"
 
 namespace effllm::test {
 namespace {
-
-struct ThreadsRestored {
-  int before = threads();
-  ~ThreadsRestored() { set_threads(before); }
-};
 
 bool tracked(const Tensor& t) { return t.defined() && is_float(t.dtype()); }
 
@@ -100,41 +92,87 @@ Tensors outputs_and_gradients(const Function& f, const Tensors& inputs) {
   return results;
 }
 
+void expect_near(const Tensors& a, const Tensors& b, double bound) {
+  REQUIRE(a.size() == b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    CAPTURE(i);
+    CHECK(max_diff(a[i], b[i]) <= bound * (1 + max_abs(b[i])));
+  }
+}
+
+void expect_same_bits(const Tensors& a, const Tensors& b) {
+  REQUIRE(a.size() == b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    CAPTURE(i);
+    CHECK(same_bits(a[i], b[i]));
+  }
+}
+
+void expect_gradients(const Function& f, const Tensors& inputs) {
+  CHECK(gradient_error(f, inputs) < 1e-7);
+  for (size_t result = 0; result < f(inputs).size(); ++result) {
+    CAPTURE(result);
+    CHECK(gradient_error([&](const Tensors& x) { return Tensors{f(x)[result]}; }, inputs) < 1e-7);
+  }
+  for (size_t input = 0; input < inputs.size(); ++input) {
+    if (!tracked(inputs[input])) continue;
+    CAPTURE(input);
+    const auto alone = [&](const Tensors& x) {
+      Tensors y = inputs;
+      y[input] = x[0];
+      return f(y);
+    };
+    CHECK(gradient_error(alone, {inputs[input]}) < 1e-7);
+  }
+}
+
+void expect_same_in_parts(const Part& run, const Tensors& state, int64_t n, double bound) {
+  const Tensors whole = run(0, n, state);
+  // From `from` on, in pieces of so many tokens.
+  const auto go_on = [&](int64_t from, int64_t piece, Tensors now) {
+    for (int64_t to; from < n; from = to) {
+      to = std::min(from + piece, n);
+      CAPTURE(from);
+      CAPTURE(to);
+      now = run(from, to, now);
+      CHECK(max_diff(now[0], tokens(whole[0], from, to)) <= bound * (1 + max_abs(whole[0])));
+      now.erase(now.begin());
+    }
+    expect_near(now, {whole.begin() + 1, whole.end()}, bound);
+  };
+  for (int64_t cut = 1; cut < n; ++cut) {
+    Tensors first = run(0, cut, state);
+    CHECK(max_diff(first[0], tokens(whole[0], 0, cut)) <= bound * (1 + max_abs(whole[0])));
+    go_on(cut, n, {first.begin() + 1, first.end()});
+  }
+  for (int64_t piece : {1, 15, 16, 17})
+    if (piece < n) go_on(0, piece, state);
+}
+
 void expect_sound(const Function& f, const Tensors& inputs) {
   const Poison poison;
-  const ThreadsRestored restored;
-  set_threads(1);  // hundreds of tiny runs
+  const Threads one(1);  // hundreds of tiny runs
   CHECK(gradient_error(f, inputs) < 1e-7);
   expect_sinks_agree(f, inputs);
   expect_meta_agrees(f, inputs);
   const auto exact = outputs_and_gradients(f, inputs_as(inputs_as(inputs, DType::f32), DType::f64));
   const auto near = outputs_and_gradients(f, inputs_as(inputs, DType::f32));
-  REQUIRE(near.size() == exact.size());
-  for (size_t i = 0; i < exact.size(); ++i) {
-    CAPTURE(i);
-    CHECK(max_diff(to_dtype(near[i], DType::f64), to_dtype(exact[i], DType::f64)) <
-          2e-5 * std::max(1.0, max_abs(exact[i])));
-  }
+  expect_near(near, exact, 1e-5);
 }
 
 void expect_same_bits_on_threads(const Function& f, const Tensors& inputs) {
   const Poison poison;
   const auto x = inputs_as(inputs, DType::f32);
-  const ThreadsRestored restored;
-  const auto expect_same = [](const Tensors& a, const Tensors& b) {
-    REQUIRE(a.size() == b.size());
-    for (size_t i = 0; i < a.size(); ++i) CHECK(same_bits(a[i], b[i]));
-  };
-  set_threads(1);
+  const Threads restored(1);
   const auto one = outputs_and_gradients(f, x);
   for (int n : {2, 3}) {
     CAPTURE(n);
     set_threads(n);
-    expect_same(one, outputs_and_gradients(f, x));
+    expect_same_bits(outputs_and_gradients(f, x), one);
   }
   Tensors inside;
   run_workers(1, [&](int) { inside = outputs_and_gradients(f, x); });
-  expect_same(one, inside);
+  expect_same_bits(inside, one);
 }
 
 }  // namespace effllm::test

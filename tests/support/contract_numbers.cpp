@@ -1,7 +1,6 @@
 // f32 is near f64, and the number of threads changes no bit.
 #include <doctest/doctest.h>
 
-#include "kernels/parallel.h"
 #include "support/contract_parts.h"
 
 namespace effllm::test {
@@ -10,17 +9,16 @@ void check_f32(const Built& m, const LayerInfo& info, const ConfigNode& node) {
   Built f(info, node, kWidth, DType::f32);
   f.shake(0.3);
   const Tensor x = random({kBatch, length(info), kWidth}, 2), y = m.forward(x);
-  CHECK(max_diff(to_dtype(f.forward(to_dtype(x, DType::f32)), DType::f64), y) < 1e-4 * std::max(1.0, max_abs(y)));
+  CHECK(max_diff(f.forward(to_dtype(x, DType::f32)), y) < 1e-4 * std::max(1.0, max_abs(y)));
   const Tensors exact = train_pass(m, x), rough = train_pass(f, to_dtype(x, DType::f32));
   for (size_t i = 0; i < exact.size(); ++i)
-    CHECK(max_diff(to_dtype(rough[i], DType::f64), exact[i]) < 1e-4 * std::max(1.0, max_abs(exact[i])));
+    CHECK(max_diff(rough[i], exact[i]) < 1e-4 * std::max(1.0, max_abs(exact[i])));
   check_splits(f, info, length(info), kWidth, 1e-4 * std::max(1.0, max_abs(y)));
 }
 
 void check_threads(const Built& m, const LayerInfo& info) {
-  const int before = threads();
+  const Threads restored(1);
   const Tensor x = random({3, length(info), kWidth}, 2);
-  set_threads(1);
   const Tensors one = train_pass(m, x);
   const Tensor y = m.forward(x);
   for (int n : {2, 3}) {
@@ -29,7 +27,6 @@ void check_threads(const Built& m, const LayerInfo& info) {
     const Tensors several = train_pass(m, x);
     for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(several[i], one[i]));
   }
-  set_threads(before);
 }
 
 }  // namespace effllm::test

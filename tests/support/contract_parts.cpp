@@ -68,12 +68,4 @@ Tensor two_documents(const std::vector<int64_t>& borders, int64_t n) {
   return segments;
 }
 
-Tensor segments_of_call(const Tensor& segments, int64_t from, int64_t to) {
-  const Tensor part = Tensor::zeros({segments.dim(0), to - from}, DType::i64);
-  for (int64_t b = 0; b < part.dim(0); ++b)
-    for (int64_t t = from; t < to; ++t)
-      put(part, b, t - from, at(segments, b, t) - (from > 0 ? at(segments, b, from - 1) : 0));
-  return part;
-}
-
 }  // namespace effllm::test

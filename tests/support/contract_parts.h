@@ -29,8 +29,6 @@ Tensor token(const Tensor& x, int64_t t);  // x[:, t] as [B, 1, D]
 Tensors train_pass(const Built& m, const Tensor& x);
 // Document starts for rows of n tokens, one inside each row: sequence b's at borders[b].
 Tensor two_documents(const std::vector<int64_t>& borders, int64_t n);
-// The same for a call with tokens [from, to) of those rows.
-Tensor segments_of_call(const Tensor& segments, int64_t from, int64_t to);
 
 // contract_gradients.cpp
 void check_gradients(const Built& m, const LayerInfo& info, Phase phase, bool carried, bool packed,

@@ -3,19 +3,10 @@
 #include <memory>
 #include <string_view>
 
-#include "kernels/parallel.h"
 #include "model/language_model.h"
+#include "support/tensors.h"
 
 namespace effllm::test {
-
-// So many threads while alive: with tiny tensors, more of them only wait for each other.
-struct Threads {
-  explicit Threads(int n) { set_threads(n); }
-  ~Threads() { set_threads(before); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-  int before = threads();
-};
 
 // A materialized model of the YAML of a `model:` section.
 std::unique_ptr<LanguageModel> build_model(std::string_view yaml, int64_t vocab, int64_t context = 64,

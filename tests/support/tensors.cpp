@@ -18,6 +18,12 @@ Tensor random(const Shape& s, uint64_t seed, DType t, double scale) {
   return x;
 }
 
+Tensor integers(const Shape& s, const std::vector<int64_t>& values) {
+  const Tensor t = Tensor::dense(s, DType::i64);
+  std::copy(values.begin(), values.end(), t.data<int64_t>());
+  return t;
+}
+
 double at(const Tensor& t, int64_t row, int64_t col) {
   switch (t.dtype()) {
     case DType::f32:
@@ -92,7 +98,27 @@ Tensor to_dtype(const Tensor& t, DType type) {
   return x;
 }
 
+int64_t document_of(const Tensor& segments, int64_t b, int64_t t) {
+  return segments.defined() && t >= 0 ? segments.view<int64_t>().row(b)[t] : 0;
+}
+
+Tensor mapped(const Tensor& x, const std::function<double(double)>& f) {
+  for (int64_t r = 0; r < x.rows(); ++r)
+    for (int64_t c = 0; c < x.cols(); ++c) put(x, r, c, f(at(x, r, c)));
+  return x;
+}
+
+Tensor segments_of_call(const Tensor& segments, int64_t from, int64_t to) {
+  if (!segments.defined()) return {};
+  const Tensor part = Tensor::zeros({segments.dim(0), to - from}, DType::i64);
+  for (int64_t b = 0; b < part.dim(0); ++b)
+    for (int64_t t = from; t < to; ++t)
+      put(part, b, t - from, at(segments, b, t) - (from > 0 ? at(segments, b, from - 1) : 0));
+  return part;
+}
+
 Tensor tokens(const Tensor& x, int64_t from, int64_t to) {
+  if (!x.defined()) return {};
   Tensor y = Tensor::empty(x.shape().with(1, to - from), x.dtype());
   for (int64_t b = 0; b < x.dim(0); ++b)
     for (int64_t t = from; t < to; ++t)

@@ -1,24 +1,13 @@
 #include "cores/attention/attention.h"
 
-#include <doctest/doctest.h>
-
-#include <cmath>
-
 #include "autodiff/meter.h"
 #include "cores/attention/reference_attention.h"
-#include "kernels/parallel.h"
-#include "support/tensors.h"
+#include "ops/op_checks.h"
 
 using namespace effllm;
 using namespace effllm::test;
 
 namespace {
-
-Tensor integers(const Shape& s, std::initializer_list<int64_t> values) {
-  Tensor t = Tensor::dense(s, DType::i64);
-  std::copy(values.begin(), values.end(), t.data<int64_t>());
-  return t;
-}
 
 struct Setting {
   const char* name;
@@ -142,23 +131,8 @@ TEST_CASE("attention: changing the future leaves the past bit-identical") {
 TEST_CASE("attention: forward and gradients have the same bits for any number of threads") {
   const AttentionOptions o{.heads = 4, .kv_heads = 2, .dropout = 0.1, .drop_key = {3, 4}};
   const Inputs x(o, 50, 50, DType::f32, 2, 16, 8);
-  const int before = threads();
-  Tensors first;
-  for (const int n : {1, 2, 3}) {
-    set_threads(n);
-    Tape tape;
-    Tensors result;
-    {
-      const Tape::Recording recording(tape);
-      const Tensor q = tape.leaf(x.q), k = tape.leaf(x.k), v = tape.leaf(x.v);
-      const Tensor y = attention(q, k, v, o);
-      tape.backward(y, random(y.shape(), 7, DType::f32));
-      result = {y, tape.grad(q), tape.grad(k), tape.grad(v)};
-    }
-    if (n == 1) first = result;
-    for (size_t i = 0; i < result.size(); ++i) CHECK(same_bits(result[i], first[i]));
-  }
-  set_threads(before);
+  const auto f = [&](const Tensors& in) { return Tensors{attention(in[0], in[1], in[2], o)}; };
+  expect_same_bits_on_threads(f, {x.q, x.k, x.v});
 }
 
 TEST_CASE("attention: chunks change nothing but rounding") {

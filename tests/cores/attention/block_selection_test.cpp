@@ -1,23 +1,14 @@
 #include "cores/attention/block_selection.h"
 
-#include <doctest/doctest.h>
-
-#include <cmath>
 #include <limits>
 
-#include "kernels/parallel.h"
-#include "support/tensors.h"
+#include "ops/op_checks.h"
 
 using namespace effllm;
 using namespace effllm::test;
 
 namespace {
 
-Tensor integers(const Shape& s, const std::vector<int64_t>& values) {
-  const Tensor t = Tensor::dense(s, DType::i64);
-  std::copy(values.begin(), values.end(), t.data<int64_t>());
-  return t;
-}
 int64_t number(const Tensor& t, int64_t row, int64_t column) { return t.view<int64_t>().row(row)[column]; }
 
 }  // namespace

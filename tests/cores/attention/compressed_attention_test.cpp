@@ -1,24 +1,14 @@
 #include "cores/attention/compressed_attention.h"
 
-#include <doctest/doctest.h>
-
-#include <cmath>
 #include <map>
 
 #include "cores/attention/token_windows.h"
-#include "kernels/parallel.h"
-#include "support/tensors.h"
+#include "ops/op_checks.h"
 
 using namespace effllm;
 using namespace effllm::test;
 
 namespace {
-
-Tensor integers(const Shape& s, const std::vector<int64_t>& values) {
-  const Tensor t = Tensor::dense(s, DType::i64);
-  std::copy(values.begin(), values.end(), t.data<int64_t>());
-  return t;
-}
 
 // The ranges of documents that start with the row.
 SummaryRanges ranges(int64_t batch, int64_t tokens, const CompressedOptions& o) {
@@ -119,9 +109,8 @@ TEST_CASE("compressed_attention: a softmax over each token's summaries, by defin
       }
     CHECK(max_diff(y, want) < 1e-13);
     CHECK(at(y, 0, 0) == 0);  // nothing is complete yet
-    const auto narrow = [](const Tensor& t) { return to_dtype(t, DType::f32); };
-    CHECK(max_diff(to_dtype(compressed_attention(narrow(q), narrow(k), narrow(v), r, o), DType::f64), want) < 5e-6);
     const auto f = [&](const Tensors& in) { return std::vector{compressed_attention(in[0], in[1], in[2], r, o)}; };
+    CHECK(max_diff(f(inputs_as({q, k, v}, DType::f32))[0], want) < 5e-6);
     CHECK(gradient_error(f, {q, k, v}) < 1e-7);
     CHECK_THROWS_AS(compressed_attention(q, k, random({2, n, 5}, 1), r, {.heads = 3, .kv_heads = 1}), ShapeError);
   }

@@ -1,11 +1,8 @@
-#include <doctest/doctest.h>
-
 #include "cores/attention/reference_groups.h"
 #include "cores/attention/token_groups.h"
-#include "kernels/parallel.h"
 #include "nn/tail.h"
+#include "ops/op_checks.h"
 #include "ops/splice.h"
-#include "support/tensors.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -14,11 +11,6 @@ namespace {
 
 constexpr int64_t kTokens = 13;
 
-Tensor integers(const Shape& s, const std::vector<int64_t>& values) {
-  const Tensor t = Tensor::dense(s, DType::i64);
-  std::copy(values.begin(), values.end(), t.data<int64_t>());
-  return t;
-}
 // Documents of 5, 1 and 7 tokens; of 9 and 4.
 Tensor documents() {
   return integers({2, kTokens}, {0, 0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1});
@@ -99,15 +91,14 @@ TEST_CASE("groups: any split equals the whole, with the tokens of the unfinished
   const Tensor bias = random({3}, 4), local = score_attention(x.q, x.k, x.v, bias, kBiased);
   const GroupMemoryResult far = group_memory(x.q, x.k, x.v, 1, 4);
   for (int64_t cut = 1; cut < kTokens; ++cut) {
-    const auto part = [&](const Tensor& t, bool late) { return late ? tokens(t, cut, kTokens) : tokens(t, 0, cut); };
+    const auto late = [&](const Tensor& t) { return tokens(t, cut, kTokens); };
+    const auto early = [&](const Tensor& t) { return tokens(t, 0, cut); };
     const GroupCache cache = cache_at(x, cut, 4);
-    const GroupMemoryResult first = group_memory(part(x.q, false), part(x.k, false), part(x.v, false), 1, 4);
-    const GroupMemoryResult second =
-        group_memory(part(x.q, true), part(x.k, true), part(x.v, true), 1, 4, first.state, cache);
-    CHECK(max_diff(second.o, part(far.o, true)) < 1e-12);
-    CHECK(max_diff(second.state, far.state) < 1e-12);
-    CHECK(max_diff(score_attention(part(x.q, true), part(x.k, true), part(x.v, true), bias, kBiased, cache),
-                   part(local, true)) < 1e-12);
+    const Tensor before = group_memory(early(x.q), early(x.k), early(x.v), 1, 4).state;
+    const GroupMemoryResult after = group_memory(late(x.q), late(x.k), late(x.v), 1, 4, before, cache);
+    CHECK(max_diff(after.o, late(far.o)) < 1e-12);
+    CHECK(max_diff(after.state, far.state) < 1e-12);
+    CHECK(max_diff(score_attention(late(x.q), late(x.k), late(x.v), bias, kBiased, cache), late(local)) < 1e-12);
   }
 }
 
@@ -163,29 +154,16 @@ TEST_CASE("groups: gradients of everything, through the state and the cache") {
 }
 
 TEST_CASE("groups: the same bits for any number of threads, f32 near f64") {
-  const Inputs x(200, 1, DType::f32);
-  const auto run_with = [&](int n) {
-    set_threads(n);
-    Tape tape;
-    const Tape::Recording recording(tape);
-    const Tensor q = tape.leaf(x.q), k = tape.leaf(x.k), v = tape.leaf(x.v);
-    const Tensor a = score_attention(q, k, v, {}, {.group = 70}), b = group_memory(q, k, v, 1, 70).o;
-    const Tape::Seed seeds[] = {{a, x.v}, {b, x.v}};
-    tape.backward(seeds);
-    return std::vector{a, b, tape.grad(q), tape.grad(k), tape.grad(v)};
+  const Function both = [](const Tensors& x) {
+    return Tensors{score_attention(x[0], x[1], x[2], {}, {.group = 70}), group_memory(x[0], x[1], x[2], 1, 70).o};
   };
-  const int before = threads();
-  const auto one = run_with(1);
-  for (int n : {2, 3}) {
-    const auto more = run_with(n);
-    for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(one[i], more[i]));
-  }
-  set_threads(before);
-  const auto wide = [](const Tensor& t) { return to_dtype(t, DType::f64); };
-  const Tensor local = reference_score_attention(wide(x.q), wide(x.k), wide(x.v), {}, {.group = 70}),
-               far = reference_group_memory(wide(x.q), wide(x.k), wide(x.v), 70);
-  CHECK(max_diff(wide(one[0]), local) < 1e-5 * (1 + max_abs(local)));
-  CHECK(max_diff(wide(one[1]), far) < 1e-5 * (1 + max_abs(far)));
+  const Inputs x(200, 1, DType::f32);
+  expect_same_bits_on_threads(both, {x.q, x.k, x.v});
+  const Tensors wide = inputs_as({x.q, x.k, x.v}, DType::f64);
+  expect_near(both({x.q, x.k, x.v}),
+              {reference_score_attention(wide[0], wide[1], wide[2], {}, {.group = 70}),
+               reference_group_memory(wide[0], wide[1], wide[2], 70)},
+              1e-5);
 }
 
 TEST_CASE("groups: shapes that don't fit are refused") {

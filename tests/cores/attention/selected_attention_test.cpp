@@ -1,25 +1,13 @@
 #include "cores/attention/selected_attention.h"
 
-#include <doctest/doctest.h>
-
-#include <cmath>
-
-#include "autodiff/tape.h"
 #include "base/random.h"
 #include "cores/attention/attention.h"
-#include "kernels/parallel.h"
-#include "support/tensors.h"
+#include "ops/op_checks.h"
 
 using namespace effllm;
 using namespace effllm::test;
 
 namespace {
-
-Tensor integers(const Shape& s, const std::vector<int64_t>& values) {
-  const Tensor t = Tensor::dense(s, DType::i64);
-  std::copy(values.begin(), values.end(), t.data<int64_t>());
-  return t;
-}
 
 // n different blocks out of `count` for each token and key-value head, now and then fewer.
 Tensor drawn_blocks(int64_t b, int64_t t, int64_t groups, int64_t n, int64_t count) {
@@ -124,13 +112,11 @@ TEST_CASE("selected_attention: every block named equals attention over all keys"
 TEST_CASE("selected_attention: any split gives the same, any number of threads the same bits") {
   const Setting s = settings()[0];
   const Inputs x(s, DType::f32);
+  const auto f = [&](const Tensors& in) {
+    return std::vector{selected_attention(in[0], in[1], in[2], x.blocks, s.options)};
+  };
+  expect_same_bits_on_threads(f, {x.q, x.k, x.v});
   const Tensor whole = selected_attention(x.q, x.k, x.v, x.blocks, s.options);
-  const int before = threads();
-  for (int n : {1, 3}) {
-    set_threads(n);
-    CHECK(same_bits(selected_attention(x.q, x.k, x.v, x.blocks, s.options), whole));
-  }
-  set_threads(before);
   for (int64_t cut = 1; cut < 9; ++cut) {
     const Tensor late = Tensor::dense({2, 9 - cut, x.blocks.cols()}, DType::i64);
     for (int64_t b = 0; b < 2; ++b)
@@ -148,26 +134,20 @@ TEST_CASE("selected_attention: many queries of a block, forward and backward, eq
   for (const auto& [heads, groups] : {std::pair{6, 1}, {4, 4}}) {
     const SelectedAttentionOptions o{.heads = heads, .kv_heads = groups, .block = 8};
     const Tensor q = random({1, kT, heads * 3}, 1), k = random({1, kT, groups * 3}, 2),
-                 v = random({1, kT, groups * 5}, 3), g = random({1, kT, heads * 5}, 4);
+                 v = random({1, kT, groups * 5}, 3);
     std::vector<int64_t> all;
     for (int64_t i = 0; i < kT * groups; ++i)
       for (int64_t c = 0; c < kBlocks; ++c) all.push_back((c + i) % kBlocks);
     const Tensor blocks = integers({1, kT, groups * kBlocks}, all);
-    const auto results = [&](bool selected) {
-      Tape tape;
-      const Tensor a = tape.leaf(q), b = tape.leaf(k), c = tape.leaf(v);
-      Tensor y;
-      {
-        const Tape::Recording recording(tape);
-        y = selected ? selected_attention(a, b, c, blocks, o)
-                     : attention(a, b, c, {.heads = heads, .kv_heads = groups});
-      }
-      tape.backward(y, g);
-      return std::vector{y, tape.grad(a), tape.grad(b), tape.grad(c)};
+    const Function selected = [&](const Tensors& x) {
+      return Tensors{selected_attention(x[0], x[1], x[2], blocks, o)};
     };
-    const auto mine = results(true), full = results(false);
-    for (size_t i = 0; i < mine.size(); ++i) CHECK(max_diff(mine[i], full[i]) < 1e-12);
-    CHECK(max_diff(selected_attention(q, k, v, blocks, o), mine[0]) == 0);  // not recorded
+    const Function full = [&](const Tensors& x) {
+      return Tensors{attention(x[0], x[1], x[2], {.heads = heads, .kv_heads = groups})};
+    };
+    const Tensors mine = outputs_and_gradients(selected, {q, k, v});
+    expect_near(mine, outputs_and_gradients(full, {q, k, v}), 1e-13);
+    CHECK(max_diff(selected({q, k, v})[0], mine[0]) == 0);  // not recorded
   }
 }
 

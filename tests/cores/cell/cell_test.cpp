@@ -1,11 +1,8 @@
 #include "cores/cell/cell.h"
 
-#include <doctest/doctest.h>
-
 #include "cores/cell/reference_cell.h"
 #include "kernels/rows.h"
 #include "ops/op_checks.h"
-#include "support/tensors.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -48,19 +45,12 @@ Inputs inputs(const Cell& cell, int64_t batch, int64_t tokens, int64_t width, bo
   if (!states && !cell.bias) x[2] = Tensor();
   return x;
 }
-// The same with other rows of the sequence and the state that `results` ended with.
-Inputs continued(const Cell& cell, const Inputs& x, const Tensor& rows, const Inputs& results) {
-  return cell.bias ? Inputs{rows, x[1], x[2], results[1]} : Inputs{rows, x[1], results[1], results[2]};
-}
-
 // The first row goes on with a document and has more, the second begins with a start.
-Tensor documents(int64_t tokens) {
-  const Tensor t = Tensor::dense({2, tokens}, DType::i64);
-  for (int64_t i = 0; i < tokens; ++i) {
-    t.data<int64_t>()[i] = i < 3 ? 0 : i < 4 ? 1 : 2;
-    t.data<int64_t>()[tokens + i] = i < tokens - 1 ? 1 : 2;
-  }
-  return t;
+Tensor documents(int64_t length) {
+  std::vector<int64_t> t;
+  for (int64_t i = 0; i < length; ++i) t.push_back(i < 3 ? 0 : i < 4 ? 1 : 2);
+  for (int64_t i = 0; i < length; ++i) t.push_back(i < length - 1 ? 1 : 2);
+  return integers({2, length}, t);
 }
 
 }  // namespace
@@ -74,7 +64,7 @@ TEST_CASE("cells: the reference loop at odd sizes, with states and without") {
         CAPTURE(cell.name);
         CAPTURE(width);
         const Inputs x = inputs(cell, batch, length, width, states), fast = cell.fast(x, {}), slow = cell.slow(x, {});
-        for (size_t i = 0; i < slow.size(); ++i) CHECK(max_diff(fast[i], slow[i]) < 1e-12);
+        expect_near(fast, slow, 1e-12);
       }
   const Inputs x = inputs(kCells[0], 2, 9, 140);  // two blocks of k and an edge of columns
   CHECK(max_diff(lstm(x)[0], slow_lstm(x)[0]) < 1e-12);
@@ -83,23 +73,12 @@ TEST_CASE("cells: the reference loop at odd sizes, with states and without") {
 TEST_CASE("cells: the whole, any split and single steps are one thing") {
   for (const Cell& cell : kCells) {
     CAPTURE(cell.name);
-    const Inputs x = inputs(cell, 3, 19, 6), whole = cell.fast(x, {});
-    for (int64_t cut = 1; cut < 19; ++cut) {
-      Inputs head = x;
-      head[0] = tokens(x[0], 0, cut);
-      const Inputs first = cell.fast(head, {}),
-                   second = cell.fast(continued(cell, x, tokens(x[0], cut, 19), first), {});
-      CHECK(max_diff(first[0], tokens(whole[0], 0, cut)) < 1e-12);
-      CHECK(max_diff(second[0], tokens(whole[0], cut, 19)) < 1e-12);
-      for (size_t i = 1; i < whole.size(); ++i) CHECK(max_diff(second[i], whole[i]) < 1e-12);
-    }
-    Inputs now = x;
-    now[0] = tokens(x[0], 0, 1);
-    for (int64_t t = 0; t < 19; ++t) {
-      const Inputs y = cell.fast(now, {});
-      CHECK(max_diff(y[0], tokens(whole[0], t, t + 1)) < 1e-12);
-      if (t + 1 < 19) now = continued(cell, x, tokens(x[0], t + 1, t + 2), y);
-    }
+    const Inputs x = inputs(cell, 3, 19, 6);
+    const auto part = [&](int64_t from, int64_t to, const Tensors& state) {
+      const Tensor rows = tokens(x[0], from, to);
+      return cell.fast(cell.bias ? Inputs{rows, x[1], x[2], state[0]} : Inputs{rows, x[1], state[0], state[1]}, {});
+    };
+    expect_same_in_parts(part, cell.bias ? Inputs{x[3]} : Inputs{x[2], x[3]}, 19, 1e-13);
   }
 }
 
@@ -123,7 +102,7 @@ TEST_CASE("cells: packed documents are each alone") {
     CAPTURE(cell.name);
     const Tensor segments = documents(13);
     const Inputs x = inputs(cell, 2, 13, 6), packed = cell.fast(x, segments), slow = cell.slow(x, segments);
-    for (size_t i = 0; i < slow.size(); ++i) CHECK(max_diff(packed[i], slow[i]) < 1e-12);
+    expect_near(packed, slow, 1e-12);
     Inputs alone = inputs(cell, 2, 13, 6, false);
     alone[0] = tokens(x[0], 4, 13);  // the last document of the first row
     CHECK(max_diff(tokens(packed[0], 4, 13).row_range(0, {1, 9, 6}), cell.fast(alone, {})[0].row_range(0, {1, 9, 6})) <
@@ -156,8 +135,7 @@ TEST_CASE("cells: gates that are shut or open, and every instruction set in f32"
       const Inputs exact = cell.slow(inputs_as(near, DType::f64), {});
       for_each_isa([&] {
         const Inputs y = cell.fast(near, {});
-        if (scale == 1.0)
-          for (size_t i = 0; i < y.size(); ++i) CHECK(max_diff(to_dtype(y[i], DType::f64), exact[i]) < 1e-5);
+        if (scale == 1.0) expect_near(y, exact, 5e-6);
         const Inputs g = outputs_and_gradients([&](const Inputs& z) { return cell.fast(z, {}); }, near);
         for (const Tensor& t : g) CHECK(max_abs(t) < 1e6);
       });

@@ -3,14 +3,15 @@
 #include <cmath>
 #include <vector>
 
+#include "support/tensors.h"
+
 namespace effllm {
 namespace {
 
+using test::at;
+using test::starts;
 using Vector = std::vector<double>;
 
-double at(const Tensor& t, int64_t row, int64_t col) {
-  return dispatch_float(t.dtype(), [&]<class T>() { return static_cast<double>(t.view<T>().row(row)[col]); });
-}
 Vector row_of(const Tensor& t, int64_t row, int64_t width) {
   Vector x(static_cast<size_t>(width), 0);
   for (int64_t c = 0; t.defined() && c < width; ++c) x[static_cast<size_t>(c)] = at(t, row, c);
@@ -27,12 +28,6 @@ double product(const Tensor& recurrent, int64_t r, const Vector& h) {
   return sum;
 }
 double logistic(double x) { return 1 / (1 + std::exp(-x)); }
-
-bool starts(const Tensor& segments, int64_t b, int64_t t) {
-  if (!segments.defined()) return false;
-  const int64_t* row = segments.view<int64_t>().row(b);
-  return row[t] != (t > 0 ? row[t - 1] : 0);
-}
 
 }  // namespace
 

@@ -1,7 +1,5 @@
 #include "cores/common/flip_tokens.h"
 
-#include <doctest/doctest.h>
-
 #include "ops/op_checks.h"
 
 using namespace effllm;
@@ -11,12 +9,7 @@ namespace {
 
 const Function kFlip = [](const Tensors& x) { return std::vector{flip_tokens(x[0], x[1])}; };
 
-Tensor documents() {
-  const Tensor t = Tensor::dense({2, 6}, DType::i64);
-  const int64_t starts[] = {0, 0, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1};
-  std::copy(std::begin(starts), std::end(starts), t.data<int64_t>());
-  return t;
-}
+Tensor documents() { return integers({2, 6}, {0, 0, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1}); }
 
 }  // namespace
 

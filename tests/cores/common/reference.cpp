@@ -2,18 +2,15 @@
 
 #include <cmath>
 
+#include "support/tensors.h"
+
 namespace effllm {
 namespace {
 
-double at(const Tensor& t, int64_t row, int64_t col) {
-  return dispatch_float(t.dtype(), [&]<class T>() { return static_cast<double>(t.view<T>().row(row)[col]); });
-}
+using test::at;
+using test::document_of;
+using test::starts;
 double& set(const Tensor& t, int64_t row, int64_t col) { return t.view<double>().row(row)[col]; }
-
-// The document of token t of sequence b; what was before the row is document 0.
-int64_t document(const Tensor& segments, int64_t b, int64_t t) {
-  return segments.defined() && t >= 0 ? segments.view<int64_t>().row(b)[t] : 0;
-}
 
 }  // namespace
 
@@ -25,7 +22,7 @@ ScanResult reference_scan(const Tensor& a, const Tensor& b, const Tensor& h0, co
       double state = h0.defined() ? at(h0, s, c) : 0;
       for (int64_t t = 0; t < tokens; ++t) {
         const int64_t row = s * tokens + t;
-        if (document(segments, s, t) != document(segments, s, t - 1)) state = 0;
+        if (starts(segments, s, t)) state = 0;
         state = at(a, row, c) * state + at(b, row, c);
         set(h, row, c) = state;
       }
@@ -49,7 +46,7 @@ GlaResult reference_gla(const Tensor& q, const Tensor& k, const Tensor& v, const
           double s = state0.defined() ? at(state0, s_row, j) : 0;
           for (int64_t t = 0; t < tokens; ++t) {
             const int64_t row = b * tokens + t;
-            if (document(segments, b, t) != document(segments, b, t - 1)) s = 0;
+            if (starts(segments, b, t)) s = 0;
             double& y = set(o, row, h * dv + j);
             const int64_t key = h / (heads / key_heads) * dk + i;
             const double read = at(q, row, key);
@@ -71,7 +68,7 @@ ShortConvResult reference_short_conv(const Tensor& x, const Tensor& weight, cons
   for (int64_t b = 0; b < batch; ++b) {
     // The input of token s as token t sees it: nothing of other documents.
     const auto seen = [&](int64_t s, int64_t t, int64_t c) {
-      if (document(segments, b, s) != document(segments, b, t)) return 0.0;
+      if (document_of(segments, b, s) != document_of(segments, b, t)) return 0.0;
       if (s >= 0) return at(x, b * tokens + s, c);
       return history.defined() ? at(history, b * (width - 1) + width - 1 + s, c) : 0.0;
     };

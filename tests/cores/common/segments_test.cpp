@@ -2,17 +2,17 @@
 
 #include <doctest/doctest.h>
 
+#include "support/tensors.h"
+
 using namespace effllm;
+using namespace effllm::test;
 
 namespace {
 
 // Two rows of 13 tokens: the first goes on with a document and then has three more (one of a single token), the second
 // begins with a start.
 Tensor documents() {
-  const int64_t numbers[] = {0, 0, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2};
-  const Tensor t = Tensor::dense({2, 13}, DType::i64);
-  std::copy(std::begin(numbers), std::end(numbers), t.data<int64_t>());
-  return t;
+  return integers({2, 13}, {0, 0, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2});
 }
 
 }  // namespace

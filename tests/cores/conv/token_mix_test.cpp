@@ -1,7 +1,5 @@
 #include "cores/conv/token_mix.h"
 
-#include <doctest/doctest.h>
-
 #include "ops/op_checks.h"
 
 using namespace effllm;
@@ -9,12 +7,7 @@ using namespace effllm::test;
 
 namespace {
 
-Tensor documents() {
-  const int64_t numbers[] = {0, 0, 1, 1, 1, 1, 1, 2, 3, 3};
-  const Tensor t = Tensor::dense({2, 5}, DType::i64);
-  std::copy(std::begin(numbers), std::end(numbers), t.data<int64_t>());
-  return t;
-}
+Tensor documents() { return integers({2, 5}, {0, 0, 1, 1, 1, 1, 1, 2, 3, 3}); }
 
 // x, before, mix, m
 Tensors inputs(int64_t parts, int64_t columns, int64_t steps = 5) {
@@ -40,10 +33,9 @@ TEST_CASE("token_mix: the plain loop at several widths, with documents and witho
         for (int64_t t = 0; t < 5; ++t)
           for (int64_t i = 0; i < 3; ++i)
             for (int64_t c = 0; c < columns; ++c) {
-              const bool start = segments.defined() && at(segments, b, t) != (t ? at(segments, b, t - 1) : 0);
-              const double x = at(in[0], b * 5 + t, c), before = start ? 0
-                                                                 : t   ? at(in[0], b * 5 + t - 1, c)
-                                                                       : at(in[1], b, c);
+              const double x = at(in[0], b * 5 + t, c), before = starts(segments, b, t) ? 0
+                                                                 : t                    ? at(in[0], b * 5 + t - 1, c)
+                                                                                        : at(in[1], b, c);
               const double w = at(in[2], i, c) + at(in[3], b * 5 + t, i * columns + c);
               CHECK(at(got.y, b * 5 + t, i * columns + c) == doctest::Approx(x + (before - x) * w).epsilon(1e-12));
             }
@@ -53,15 +45,10 @@ TEST_CASE("token_mix: the plain loop at several widths, with documents and witho
 
 TEST_CASE("token_mix: cut anywhere it is the same") {
   const auto in = inputs(2, 6);
-  const TokenMixResult whole = token_mix(in[0], in[1], {}, in[2], in[3]);
-  for (int64_t cut = 1; cut < 5; ++cut) {
-    const auto run = [&](int64_t from, int64_t to, const Tensor& before) {
-      return token_mix(tokens(in[0], from, to), before, {}, in[2], tokens(in[3], from, to));
-    };
-    const TokenMixResult first = run(0, cut, in[1]), second = run(cut, 5, first.last);
-    CHECK(same_bits(first.y, tokens(whole.y, 0, cut)));
-    CHECK(same_bits(second.y, tokens(whole.y, cut, 5)));
-  }
+  const auto part = [&](int64_t from, int64_t to, const Tensors& before) {
+    return mixed({})({tokens(in[0], from, to), before[0], in[2], tokens(in[3], from, to)});
+  };
+  expect_same_in_parts(part, {in[1]}, 5, 0);
 }
 
 TEST_CASE("token_mix: gradients, costs, precision, threads, refused shapes") {

@@ -1,15 +1,11 @@
 #include "cores/delta/delta.h"
 
-#include <doctest/doctest.h>
-
-#include <cmath>
 #include <limits>
 #include <tuple>
 
 #include "autodiff/meter.h"
 #include "cores/delta/reference_delta.h"
-#include "kernels/parallel.h"
-#include "support/tensors.h"
+#include "ops/op_checks.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -19,17 +15,7 @@ namespace {
 constexpr int64_t kTokens = 13;
 
 Tensor documents() {
-  const int64_t numbers[] = {0, 0, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2};
-  const Tensor t = Tensor::dense({2, kTokens}, DType::i64);
-  std::copy(std::begin(numbers), std::end(numbers), t.data<int64_t>());
-  return t;
-}
-
-template <class F>
-Tensor mapped(const Tensor& x, const F& f) {
-  for (int64_t r = 0; r < x.rows(); ++r)
-    for (int64_t c = 0; c < x.cols(); ++c) put(x, r, c, f(at(x, r, c)));
-  return x;
+  return integers({2, kTokens}, {0, 0, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2});
 }
 
 // Keys of length one per head, beta in (0, 2), log decays -|normal| / 2.
@@ -54,7 +40,7 @@ struct Inputs {
   }
   Tensors list() const { return {q, k, v, beta, log_decay, state0}; }
   DeltaResult run(int64_t from, int64_t to, const Tensor& state) const {
-    const auto cut = [&](const Tensor& x) { return x.defined() ? tokens(x, from, to) : x; };
+    const auto cut = [&](const Tensor& x) { return tokens(x, from, to); };
     return delta(cut(q), cut(k), cut(v), cut(beta), cut(log_decay), state, {}, options);
   }
   DeltaResult reference(const Tensor& segments = {}) const {
@@ -62,8 +48,8 @@ struct Inputs {
   }
   Inputs single() const {
     Inputs f32 = *this;
-    for (Tensor* t : {&f32.q, &f32.k, &f32.v, &f32.beta, &f32.log_decay, &f32.state0})
-      if (t->defined()) *t = to_dtype(*t, DType::f32);
+    const Tensors x = inputs_as(list(), DType::f32);
+    f32.q = x[0], f32.k = x[1], f32.v = x[2], f32.beta = x[3], f32.log_decay = x[4], f32.state0 = x[5];
     return f32;
   }
 };
@@ -75,20 +61,9 @@ Function both_results(const DeltaOptions& options, const Tensor& segments = {}) 
   };
 }
 
-// Outputs and gradients for fixed random gradients of both results.
-Tensors everything(const Inputs& in, const Tensor& segments, const DeltaOptions& options) {
-  Tape tape;
-  const Tape::Recording recording(tape);
-  Tensors x;
-  for (const Tensor& t : in.list()) x.push_back(t.defined() ? tape.leaf(t) : t);
-  const DeltaResult r = delta(x[0], x[1], x[2], x[3], x[4], x[5], segments, options);
-  const DType type = in.q.dtype();
-  const Tape::Seed seeds[] = {{r.o, random(r.o.shape(), 11, type)}, {r.state, random(r.state.shape(), 12, type)}};
-  tape.backward(seeds);
-  Tensors all{r.o, r.state};
-  for (const Tensor& t : x)
-    if (t.defined()) all.push_back(tape.grad(t));
-  return all;
+// Outputs and gradients.
+Tensors everything(const Inputs& in, const Tensor& segments = {}) {
+  return outputs_and_gradients(both_results(in.options, segments), in.list());
 }
 
 // The same by chunks (Yang et al. 2024, the UT transform): with g the running product of a chunk's decays, the u of all
@@ -156,19 +131,11 @@ TEST_CASE("delta: the whole, any split and single steps are the reference loop")
       CHECK(max_diff(whole.o, reference.o) < 1e-13 * scale);
       CHECK(max_diff(whole.state, reference.state) < 1e-13 * scale);
       CHECK(whole.state.is_dense());
-      for (int64_t cut = 1; cut < kTokens; ++cut) {
-        const DeltaResult first = in.run(0, cut, in.state0), second = in.run(cut, kTokens, first.state);
-        CHECK(max_diff(first.o, tokens(whole.o, 0, cut)) < 1e-13 * scale);
-        CHECK(max_diff(second.o, tokens(whole.o, cut, kTokens)) < 1e-13 * scale);
-        CHECK(max_diff(second.state, whole.state) < 1e-13 * scale);
-      }
-      Tensor state = in.state0;
-      for (int64_t t = 0; t < kTokens; ++t) {
-        const DeltaResult one = in.run(t, t + 1, state);
-        CHECK(max_diff(one.o, tokens(whole.o, t, t + 1)) < 1e-13 * scale);
-        state = one.state;
-      }
-      CHECK(max_diff(state, whole.state) < 1e-13 * scale);
+      const auto part = [&](int64_t from, int64_t to, const Tensors& state) {
+        const DeltaResult r = in.run(from, to, state[0]);
+        return Tensors{r.o, r.state};
+      };
+      expect_same_in_parts(part, {in.state0}, kTokens, 1e-13);
       const Tensor zero = Tensor::zeros(in.state0.shape(), DType::f64);
       CHECK(same_bits(in.run(0, kTokens, {}).o, in.run(0, kTokens, zero).o));
     }
@@ -207,36 +174,18 @@ TEST_CASE("delta: gradients through the initial and the final state, with docume
         CAPTURE(chunk);
         Inputs in(decays, 2, 3);
         in.options.chunk = chunk;
-        CHECK(gradient_error(both_results(in.options, segments), in.list()) < 1e-7);
+        expect_gradients(both_results(in.options, segments), in.list());
         auto no_state = in.list();
         no_state[5] = Tensor();
         CHECK(gradient_error(both_results(in.options, segments), no_state) < 1e-7);
       }
 }
 
-TEST_CASE("delta: gradients where one result alone, or one input alone, is of interest") {
+TEST_CASE("delta: gradients where one tensor is in several places") {
   const Poison poison;
   for (bool decays : {false, true}) {
     CAPTURE(decays);
     const Inputs in(decays, 2, 2);
-    for (int result : {0, 1}) {
-      const auto one_result = [&](const Tensors& x) {
-        const DeltaResult r = delta(x[0], x[1], x[2], x[3], x[4], x[5], documents(), in.options);
-        return std::vector{result == 0 ? r.o : r.state};
-      };
-      CHECK(gradient_error(one_result, in.list()) < 1e-7);
-    }
-    const Tensors all = in.list();
-    for (size_t i = 0; i < all.size(); ++i) {
-      if (!all[i].defined()) continue;
-      const auto one_input = [&](const Tensors& x) {
-        auto y = all;
-        y[i] = x[0];
-        return both_results(in.options)(y);
-      };
-      CHECK(gradient_error(one_input, {all[i]}) < 1e-7);
-    }
-    // One tensor in several places: gradients add up.
     const auto shared = [&](const Tensors& x) {
       return both_results(in.options)({x[0], x[0], x[0], x[1], decays ? x[1] : Tensor(), x[2]});
     };
@@ -255,23 +204,23 @@ TEST_CASE("delta: a gradient over many anchors is right, f64") {
 TEST_CASE("delta: packed documents are each alone, gradients too") {
   for (bool decays : {false, true}) {
     const Inputs in(decays, 4, 6);
-    const Tensors packed = everything(in, documents(), in.options);
+    const Tensors packed = everything(in, documents());
     const DeltaResult reference = in.reference(documents());
     CHECK(max_diff(packed[0], reference.o) < 1e-13);
     CHECK(max_diff(packed[1], reference.state) < 1e-13);
     // The last document of row 0 is tokens 8 .. 12; alone it starts from nothing.
+    const auto row0 = [](const Tensor& t) {
+      return t.defined() ? tokens(t, 8, 13).row_range(0, {1, 5, t.cols()}).clone() : t;
+    };
     Tape tape;
     const Tape::Recording recording(tape);
-    const auto cut = [&](const Tensor& x) {
-      return x.defined() ? tape.leaf(tokens(x, 8, 13).row_range(0, {1, 5, x.cols()}).clone()) : x;
-    };
-    const Tensor x[] = {cut(in.q), cut(in.k), cut(in.v), cut(in.beta), cut(in.log_decay)};
+    Tensors x;
+    for (const Tensor& t : {in.q, in.k, in.v, in.beta, in.log_decay}) x.push_back(t.defined() ? tape.leaf(row0(t)) : t);
     const DeltaResult alone = delta(x[0], x[1], x[2], x[3], x[4], {}, {}, in.options);
-    const Tensor d_o = random({2, kTokens, in.v.cols()}, 11), d_state = random(in.state0.shape(), 12);
-    const Tape::Seed seeds[] = {{alone.o, tokens(d_o, 8, 13).row_range(0, alone.o.shape()).clone()},
-                                {alone.state, d_state.row_range(0, alone.state.shape()).clone()}};
+    const Tape::Seed seeds[] = {
+        {alone.o, row0(random(in.v.shape(), 100))},
+        {alone.state, random(in.state0.shape(), 101).row_range(0, alone.state.shape()).clone()}};
     tape.backward(seeds);
-    const auto row0 = [](const Tensor& t) { return tokens(t, 8, 13).row_range(0, {1, 5, t.cols()}); };
     CHECK(max_diff(row0(packed[0]), alone.o) < 1e-13);
     for (size_t i = 0; i < 5; ++i)
       if (x[i].defined()) CHECK(max_diff(row0(packed[2 + i]), tape.grad(x[i])) < 1e-13);
@@ -289,11 +238,10 @@ TEST_CASE("delta: packed documents are each alone, gradients too") {
 TEST_CASE("delta: the chunk changes nothing beyond rounding") {
   for (bool decays : {false, true}) {
     Inputs in(decays, 5, 6, 70);
-    const Tensors usual = everything(in, {}, in.options);
+    const Tensors usual = everything(in);
     for (int64_t chunk : {1, 3, 16, 100}) {
       in.options.chunk = chunk;
-      const Tensors other = everything(in, {}, in.options);
-      for (size_t i = 0; i < usual.size(); ++i) CHECK(max_diff(usual[i], other[i]) < 1e-12 * (1 + max_abs(usual[i])));
+      expect_near(everything(in), usual, 1e-12);
     }
   }
 }
@@ -303,7 +251,7 @@ TEST_CASE("delta: log decays of 0, -40, -1e4 and -infinity neither overflow nor 
   const double kinds[] = {0, -40, -1e4, -0.1, -std::numeric_limits<double>::infinity(), 0, 0, -5};
   for (int64_t r = 0; r < in.log_decay.rows(); ++r)
     for (int64_t c = 0; c < in.log_decay.cols(); ++c) put(in.log_decay, r, c, kinds[(r * 5 + c * 3) % 8]);
-  const Tensors all = everything(in, {}, in.options);
+  const Tensors all = everything(in);
   const DeltaResult reference = in.reference();
   CHECK(max_diff(all[0], reference.o) < 1e-13 * (1 + max_abs(reference.o)));
   for (const Tensor& t : all) CHECK(max_diff(t, t) == 0);  // no NaN
@@ -313,7 +261,7 @@ TEST_CASE("delta: log decays of 0, -40, -1e4 and -infinity neither overflow nor 
       if (std::isinf(at(in.log_decay, r, c))) put(in.log_decay, r, c, -1e4);
   CHECK(gradient_error(both_results(in.options), in.list()) < 1e-7);
   const Inputs f32 = in.single();
-  CHECK(max_diff(to_dtype(f32.run(0, 30, f32.state0).o, DType::f64), reference.o) < 1e-5 * (1 + max_abs(reference.o)));
+  CHECK(max_diff(f32.run(0, 30, f32.state0).o, reference.o) < 1e-5 * (1 + max_abs(reference.o)));
 }
 
 TEST_CASE("delta: steady strong decays stay exact over many tokens, f32") {
@@ -321,39 +269,22 @@ TEST_CASE("delta: steady strong decays stay exact over many tokens, f32") {
     CAPTURE(decay);
     Inputs in(true, 16, 32, 300, 1);
     in.log_decay = mapped(in.log_decay, [&](double) { return decay; });
-    const Inputs f32 = in.single();
-    const Tensors want = everything(in, {}, in.options), got = everything(f32, {}, in.options);
-    for (size_t i = 0; i < want.size(); ++i) {
-      CAPTURE(i);
-      CHECK(max_diff(to_dtype(got[i], DType::f64), want[i]) < 3e-5 * (1 + max_abs(want[i])));
-    }
+    expect_near(everything(in.single()), everything(in), 3e-5);
   }
 }
 
 TEST_CASE("delta: f32 is near f64, forward and backward") {
   for (bool decays : {false, true}) {
     const Inputs in(decays, 32, 48, 200, 1);
-    const Tensors want = everything(in, {}, in.options), got = everything(in.single(), {}, in.options);
-    for (size_t i = 0; i < want.size(); ++i) {
-      CAPTURE(i);
-      CHECK(max_diff(to_dtype(got[i], DType::f64), want[i]) < 1e-4 * (1 + max_abs(want[i])));
-    }
+    expect_near(everything(in.single()), everything(in), 1e-4);
   }
 }
 
 TEST_CASE("delta: the same bits for any number of threads") {
-  const int before = threads();
   for (bool decays : {false, true}) {
-    const Inputs in = Inputs(decays, 16, 64, 90).single();
-    set_threads(1);
-    const Tensors one = everything(in, {}, in.options);
-    for (int n : {2, 3}) {
-      set_threads(n);
-      const Tensors more = everything(in, {}, in.options);
-      for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(one[i], more[i]));
-    }
+    const Inputs in(decays, 16, 64, 90);
+    expect_same_bits_on_threads(both_results(in.options), in.list());
   }
-  set_threads(before);
 }
 
 TEST_CASE("delta: keeps its inputs and errors, states its cost, works on padded states and on shapes alone") {

@@ -3,18 +3,11 @@
 #include <cmath>
 #include <vector>
 
+#include "support/tensors.h"
+
 namespace effllm {
-namespace {
 
-double at(const Tensor& t, int64_t row, int64_t col) {
-  return dispatch_float(t.dtype(), [&]<class T>() { return static_cast<double>(t.view<T>().row(row)[col]); });
-}
-
-int64_t document(const Tensor& segments, int64_t b, int64_t t) {
-  return segments.defined() && t >= 0 ? segments.view<int64_t>().row(b)[t] : 0;
-}
-
-}  // namespace
+using test::at;
 
 DeltaResult reference_delta(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& beta,
                             const Tensor& log_decay, const Tensor& state0, const Tensor& segments,
@@ -30,8 +23,7 @@ DeltaResult reference_delta(const Tensor& q, const Tensor& k, const Tensor& v, c
         for (int64_t i = 0; i < dk; ++i) s[static_cast<size_t>(i)] = state0.defined() ? at(state0, first + i, j) : 0;
         for (int64_t t = 0; t < tokens; ++t) {
           const int64_t row = b * tokens + t;
-          const bool starts = document(segments, b, t) != document(segments, b, t - 1);
-          const double a = starts ? 0 : log_decay.defined() ? std::exp(at(log_decay, row, h)) : 1;
+          const double a = test::starts(segments, b, t) ? 0 : log_decay.defined() ? std::exp(at(log_decay, row, h)) : 1;
           double error = at(v, row, h * dv + j), read = 0;
           for (int64_t i = 0; i < dk; ++i) {
             s[static_cast<size_t>(i)] *= a;

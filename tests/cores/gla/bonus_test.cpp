@@ -1,7 +1,5 @@
 #include "cores/gla/bonus.h"
 
-#include <doctest/doctest.h>
-
 #include "cores/gla/gla.h"
 #include "ops/op_checks.h"
 

@@ -5,17 +5,11 @@
 namespace effllm::test {
 
 Tensor gla_documents() {
-  const int64_t numbers[] = {0, 0, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2};
-  const Tensor t = Tensor::dense({2, kGlaTokens}, DType::i64);
-  std::copy(std::begin(numbers), std::end(numbers), t.data<int64_t>());
-  return t;
+  return integers({2, kGlaTokens}, {0, 0, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2});
 }
 
 Tensor log_decays(const Shape& s, uint64_t seed, double scale) {
-  const Tensor x = random(s, seed, DType::f64, scale);
-  for (int64_t r = 0; r < x.rows(); ++r)
-    for (int64_t c = 0; c < x.cols(); ++c) put(x, r, c, -std::abs(at(x, r, c)));
-  return x;
+  return mapped(random(s, seed, DType::f64, scale), [](double x) { return -std::abs(x); });
 }
 
 GlaInputs::GlaInputs(GlaOptions o, int64_t dk, int64_t dv, int64_t steps, int64_t batch) : options(o) {
@@ -30,13 +24,13 @@ GlaInputs::GlaInputs(GlaOptions o, int64_t dk, int64_t dv, int64_t steps, int64_
 
 GlaInputs GlaInputs::as_f32() const {
   GlaInputs f32 = *this;
-  for (Tensor* t : {&f32.q, &f32.k, &f32.v, &f32.log_decay, &f32.state0})
-    if (t->defined()) *t = to_dtype(*t, DType::f32);
+  const Tensors x = inputs_as(list(), DType::f32);
+  f32.q = x[0], f32.k = x[1], f32.v = x[2], f32.log_decay = x[3], f32.state0 = x[4];
   return f32;
 }
 
 GlaResult GlaInputs::run(int64_t from, int64_t to, const Tensor& state) const {
-  const auto cut = [&](const Tensor& x) { return x.defined() ? tokens(x, from, to) : x; };
+  const auto cut = [&](const Tensor& x) { return tokens(x, from, to); };
   return gla(cut(q), cut(k), cut(v), cut(log_decay), state, {}, options);
 }
 
@@ -55,21 +49,6 @@ Function both_results(const GlaOptions& options, const Tensor& segments) {
     const GlaResult r = gla(x[0], x[1], x[2], x[3], x[4], segments, options);
     return std::vector{r.o, r.state};
   };
-}
-
-Tensors everything(const GlaInputs& in, const Tensor& segments, const GlaOptions& options) {
-  Tape tape;
-  const Tape::Recording recording(tape);
-  Tensors x;
-  for (const Tensor& t : in.list()) x.push_back(t.defined() ? tape.leaf(t) : t);
-  const GlaResult r = gla(x[0], x[1], x[2], x[3], x[4], segments, options);
-  const DType type = in.q.dtype();
-  const Tape::Seed seeds[] = {{r.o, random(r.o.shape(), 11, type)}, {r.state, random(r.state.shape(), 12, type)}};
-  tape.backward(seeds);
-  Tensors all{r.o, r.state};
-  for (const Tensor& t : x)
-    if (t.defined()) all.push_back(tape.grad(t));
-  return all;
 }
 
 }  // namespace effllm::test

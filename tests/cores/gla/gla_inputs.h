@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "cores/gla/gla.h"
-#include "support/tensors.h"
+#include "ops/op_checks.h"
 
 namespace effllm::test {
 
@@ -25,7 +25,9 @@ struct GlaInputs {
 std::vector<GlaOptions> all_gla_options();
 // gla of q, k, v, log_decay, state0.
 Function both_results(const GlaOptions& options, const Tensor& segments = {});
-// Outputs and gradients of q, k, v, log_decay, state0 for fixed random gradients of both results.
-Tensors everything(const GlaInputs& in, const Tensor& segments, const GlaOptions& options);
+// Outputs and gradients.
+inline Tensors everything(const GlaInputs& in, const Tensor& segments, const GlaOptions& options) {
+  return outputs_and_gradients(both_results(options, segments), in.list());
+}
 
 }  // namespace effllm::test

@@ -1,10 +1,7 @@
 // What gla promises beside its values: precision, threads, what it keeps and costs, what it refuses.
-#include <doctest/doctest.h>
-
 #include "autodiff/meter.h"
 #include "cores/common/reference.h"
 #include "cores/gla/gla_inputs.h"
-#include "kernels/parallel.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -12,27 +9,13 @@ using namespace effllm::test;
 TEST_CASE("gla: f32 is near f64, forward and backward") {
   for (const GlaOptions& options : all_gla_options()) {
     const GlaInputs in(options, 32, 48, 200, 1);
-    const Tensors want = everything(in, {}, options), got = everything(in.as_f32(), {}, options);
-    for (size_t i = 0; i < want.size(); ++i) {
-      CAPTURE(i);
-      CHECK(max_diff(to_dtype(got[i], DType::f64), want[i]) < 1e-4 * (1 + max_abs(want[i])));
-    }
+    expect_near(everything(in.as_f32(), {}, options), everything(in, {}, options), 1e-4);
   }
 }
 
 TEST_CASE("gla: the same bits for any number of threads") {
-  const int before = threads();
-  for (const GlaOptions& options : all_gla_options()) {
-    const GlaInputs in = GlaInputs(options, 16, 64, 90).as_f32();
-    set_threads(1);
-    const Tensors one = everything(in, {}, options);
-    for (int n : {2, 3}) {
-      set_threads(n);
-      const Tensors more = everything(in, {}, options);
-      for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(one[i], more[i]));
-    }
-  }
-  set_threads(before);
+  for (const GlaOptions& options : all_gla_options())
+    expect_same_bits_on_threads(both_results(options), GlaInputs(options, 16, 64, 90).list());
 }
 
 TEST_CASE("gla: keeps its inputs alone, states its cost, works on padded states and on shapes alone") {

@@ -1,6 +1,4 @@
 // Values: every form of gla is the reference loop.
-#include <doctest/doctest.h>
-
 #include <cmath>
 #include <limits>
 #include <tuple>
@@ -25,19 +23,11 @@ TEST_CASE("gla: the whole, any split and single steps are the reference loop") {
       CHECK(max_diff(whole.o, reference.o) < 1e-13 * scale);
       CHECK(max_diff(whole.state, reference.state) < 1e-13 * scale);
       CHECK(whole.state.is_dense());
-      for (int64_t cut = 1; cut < kGlaTokens; ++cut) {
-        const GlaResult first = in.run(0, cut, in.state0), second = in.run(cut, kGlaTokens, first.state);
-        CHECK(max_diff(first.o, tokens(whole.o, 0, cut)) < 1e-13 * scale);
-        CHECK(max_diff(second.o, tokens(whole.o, cut, kGlaTokens)) < 1e-13 * scale);
-        CHECK(max_diff(second.state, whole.state) < 1e-13 * scale);
-      }
-      Tensor state = in.state0;
-      for (int64_t t = 0; t < kGlaTokens; ++t) {
-        const GlaResult one = in.run(t, t + 1, state);
-        CHECK(max_diff(one.o, tokens(whole.o, t, t + 1)) < 1e-13 * scale);
-        state = one.state;
-      }
-      CHECK(max_diff(state, whole.state) < 1e-13 * scale);
+      const auto part = [&](int64_t from, int64_t to, const Tensors& state) {
+        const GlaResult r = in.run(from, to, state[0]);
+        return Tensors{r.o, r.state};
+      };
+      expect_same_in_parts(part, {in.state0}, kGlaTokens, 1e-13);
       const Tensor zero = Tensor::zeros(in.state0.shape(), DType::f64);
       CHECK(same_bits(in.run(0, kGlaTokens, {}).o, in.run(0, kGlaTokens, zero).o));
     }
@@ -49,8 +39,7 @@ TEST_CASE("gla: the chunk changes nothing beyond rounding") {
     const Tensors usual = everything(in, {}, options);
     for (int64_t chunk : {1, 3, 16, 100}) {
       options.chunk = chunk;
-      const Tensors other = everything(in, {}, options);
-      for (size_t i = 0; i < usual.size(); ++i) CHECK(max_diff(usual[i], other[i]) < 1e-12 * (1 + max_abs(usual[i])));
+      expect_near(everything(in, {}, options), usual, 1e-12);
     }
   }
 }
@@ -76,7 +65,7 @@ TEST_CASE("gla: log decays of 0, -40, -1e4 and -infinity neither overflow nor bl
 
     const GlaInputs f32 = in.as_f32();
     const GlaResult single = gla(f32.q, f32.k, f32.v, f32.log_decay, f32.state0, {}, options);
-    CHECK(max_diff(to_dtype(single.o, DType::f64), reference.o) < 1e-5 * (1 + max_abs(reference.o)));
+    CHECK(max_diff(single.o, reference.o) < 1e-5 * (1 + max_abs(reference.o)));
   }
 }
 

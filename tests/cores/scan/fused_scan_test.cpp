@@ -1,9 +1,5 @@
 #include "cores/scan/fused_scan.h"
 
-#include <doctest/doctest.h>
-
-#include <cmath>
-
 #include "cores/scan/reference_fused_scan.h"
 #include "kernels/rows.h"
 #include "ops/op_checks.h"
@@ -16,12 +12,7 @@ namespace {
 constexpr ScanForm kForms[] = {ScanForm::min_lstm, ScanForm::min_lstm_g, ScanForm::hgrn, ScanForm::rg_lru};
 
 // The first row goes on with a document and has two more, the second begins with a start.
-Tensor documents() {
-  const Tensor t = Tensor::dense({2, 6}, DType::i64);
-  const int64_t starts[] = {0, 0, 1, 1, 2, 2, 1, 1, 1, 1, 2, 2};
-  std::copy(std::begin(starts), std::end(starts), t.data<int64_t>());
-  return t;
-}
+Tensor documents() { return integers({2, 6}, {0, 0, 1, 1, 2, 2, 1, 1, 1, 1, 2, 2}); }
 
 // Between 0 and 0.9 times `scale`.
 Tensor row(int64_t n, double scale = 1) {
@@ -42,12 +33,9 @@ Tensors inputs(ScanForm f, const Shape& s, double scale = 1) {
 ScanResult call(ScanForm f, const Tensors& x, const Tensor& h0, const Tensor& segments) {
   return fused_scan(f, x[0], x[1], x[2], x[3], h0, segments);
 }
-
-Tensors part(const Tensors& x, int64_t from, int64_t to) {
-  Tensors y = x;
-  for (size_t i = 0; i < 3; ++i)
-    if (x[i].defined()) y[i] = tokens(x[i], from, to);
-  return y;
+// Of x0, x1, x2, row, h0.
+Function states(ScanForm f) {
+  return [f](const Tensors& x) { return Tensors{call(f, x, x[4], {}).h}; };
 }
 
 }  // namespace
@@ -65,12 +53,13 @@ TEST_CASE("fused_scan: the whole, any split and single steps are the reference l
             CHECK(max_diff(whole.h, expected.h) < 1e-12 * scale);
             CHECK(max_diff(whole.last, expected.last) < 1e-12 * scale);
           }
-        const ScanResult whole = call(f, x, {}, {});
-        for (int64_t cut = 1; cut < 6; ++cut) {
-          const ScanResult first = call(f, part(x, 0, cut), {}, {}), second = call(f, part(x, cut, 6), first.last, {});
-          CHECK(max_diff(first.h, tokens(whole.h, 0, cut)) == 0);
-          CHECK(max_diff(second.h, tokens(whole.h, cut, 6)) < 1e-13 * scale);
-        }
+        const auto part = [&](int64_t from, int64_t to, const Tensors& state) {
+          const ScanResult r =
+              fused_scan(f, tokens(x[0], from, to), tokens(x[1], from, to), tokens(x[2], from, to), x[3], state[0]);
+          return Tensors{r.h, r.last};
+        };
+        for (const Tensor& h0 : {x[4], Tensor()}) expect_same_in_parts(part, {h0}, 6, 1e-13);
+        CHECK(same_bits(part(0, 3, {Tensor()})[0], tokens(call(f, x, {}, {}).h, 0, 3)));
       }
 }
 
@@ -99,25 +88,18 @@ TEST_CASE("fused_scan: gradients where two inputs are one tensor") {
 }
 
 TEST_CASE("fused_scan: the same bits on any number of threads") {
-  for (ScanForm f : kForms) {
-    auto x = inputs(f, {3, 40, 600});
-    expect_same_bits_on_threads([f](const Tensors& in) { return std::vector{call(f, in, in[4], {}).h}; }, x);
-  }
+  for (ScanForm f : kForms) expect_same_bits_on_threads(states(f), inputs(f, {3, 40, 600}));
 }
 
 TEST_CASE("fused_scan: every instruction set and width, f32 near f64") {
   for (ScanForm f : kForms)
     for (int64_t width : {1, 15, 16, 17, 33, 515}) {
       const auto x = inputs(f, {1, 6, width}, 3);
-      const auto exact =
-          outputs_and_gradients([f](const Tensors& in) { return std::vector{call(f, in, in[4], {}).h}; }, x);
+      const Tensors exact = outputs_and_gradients(states(f), x);
       for_each_isa([&] {
         CAPTURE(width);
         CAPTURE(static_cast<int>(f));
-        const auto got = outputs_and_gradients([f](const Tensors& in) { return std::vector{call(f, in, in[4], {}).h}; },
-                                               inputs_as(x, DType::f32));
-        for (size_t i = 0; i < exact.size(); ++i)
-          CHECK(max_diff(to_dtype(got[i], DType::f64), exact[i]) < 1e-5 * (1 + max_abs(exact[i])));
+        expect_near(outputs_and_gradients(states(f), inputs_as(x, DType::f32)), exact, 1e-5);
       });
     }
 }
@@ -131,10 +113,8 @@ TEST_CASE("fused_scan: extremes stay finite and right, in f32 too") {
       for (int64_t c = 0; c < kN; ++c) put(a, t, c, far[c / 9]), put(b, t, c, far[c % 9]);
     const bool two = inputs_of(f) == 2;
     const Tensors x = {a, two ? u : b, two ? Tensor() : u, has_row(f) ? r : Tensor(), random({1, kN}, 2)};
-    const auto both = [f](const Tensors& in) { return std::vector{call(f, in, in[4], {}).h}; };
-    const auto wide = outputs_and_gradients(both, x), narrow = outputs_and_gradients(both, inputs_as(x, DType::f32));
-    for (size_t i = 0; i < wide.size(); ++i)
-      CHECK(max_diff(to_dtype(narrow[i], DType::f64), wide[i]) < 2e-5 * (1 + max_abs(wide[i])));
+    const Tensors wide = outputs_and_gradients(states(f), x);
+    expect_near(outputs_and_gradients(states(f), inputs_as(x, DType::f32)), wide, 2e-5);
     CHECK(std::isfinite(max_abs(wide[0])));
   }
 }

@@ -1,12 +1,10 @@
 #include "cores/scan/gated_scan.h"
 
-#include <doctest/doctest.h>
-
 #include "cores/common/reference.h"
 #include "kernels/rows.h"
 #include "ops/arithmetic.h"
+#include "ops/op_checks.h"
 #include "ops/pointwise.h"
-#include "support/tensors.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -22,12 +20,7 @@ ScanResult composed(const Tensor& gate, const Tensor& u, Candidate kind, const T
 }
 
 // The first row goes on with a document and has two more, the second begins with a start.
-Tensor documents() {
-  const Tensor t = Tensor::dense({2, 6}, DType::i64);
-  const int64_t starts[] = {0, 0, 1, 1, 2, 2, 1, 1, 1, 1, 2, 2};
-  std::copy(std::begin(starts), std::end(starts), t.data<int64_t>());
-  return t;
-}
+Tensor documents() { return integers({2, 6}, {0, 0, 1, 1, 2, 2, 1, 1, 1, 1, 2, 2}); }
 
 }  // namespace
 
@@ -42,21 +35,11 @@ TEST_CASE("gated_scan: equals the composition of its gates and the reference loo
         CHECK(max_diff(got.h, want.h) < 1e-13);
         CHECK(max_diff(got.last, want.last) < 1e-13);
       }
-    const ScanResult whole = gated_scan(gate, u, kind, h0);
-    const auto part = [&](int64_t from, int64_t to, const Tensor& start) {
-      return gated_scan(tokens(gate, from, to), tokens(u, from, to), kind, start);
+    const auto part = [&](int64_t from, int64_t to, const Tensors& start) {
+      const ScanResult r = gated_scan(tokens(gate, from, to), tokens(u, from, to), kind, start[0]);
+      return Tensors{r.h, r.last};
     };
-    Tensor last = h0;
-    for (int64_t t = 0; t < 6; ++t) {
-      const ScanResult one = part(t, t + 1, last);
-      CHECK(same_bits(one.h, tokens(whole.h, t, t + 1)));
-      last = one.last;
-      if (t == 5) continue;
-      const ScanResult rest = part(t + 1, 6, last);
-      CHECK(same_bits(rest.h, tokens(whole.h, t + 1, 6)));
-      CHECK(same_bits(rest.last, whole.last));
-    }
-    CHECK(same_bits(last, whole.last));
+    expect_same_in_parts(part, {h0}, 6, 0);
   }
 }
 
@@ -70,10 +53,8 @@ TEST_CASE("gated_scan: gradients with documents and a state and without, also wh
         const ScanResult r = gated_scan(x[0], x[1], kind, x[2], segments);
         return std::vector{r.h, r.last};
       };
-      const auto last = [&](const Tensors& x) { return std::vector{both(x)[1]}; };
-      CHECK(gradient_error(both, with) < 1e-7);
+      expect_gradients(both, with);
       CHECK(gradient_error(both, without) < 1e-7);
-      CHECK(gradient_error(last, with) < 1e-7);
       const auto twice = [&](const Tensors& x) { return both({x[0], x[0], x[1]}); };
       CHECK(gradient_error(twice, {with[0], with[2]}) < 1e-7);
     }
@@ -86,22 +67,18 @@ TEST_CASE("gated_scan: every instruction set and width, f32 near f64, and gradie
       const Tensor exact = composed(to_dtype(gate, DType::f64), to_dtype(u, DType::f64), kind, {}, {}).h;
       for_each_isa([&] {
         CAPTURE(width);
-        CHECK(max_diff(to_dtype(gated_scan(gate, u, kind).h, DType::f64), exact) < 2e-6);
+        CHECK(max_diff(gated_scan(gate, u, kind).h, exact) < 2e-6);
         const auto sum = [&](int times) {
           Tape tape;
           const Tensor a = tape.leaf(gate), b = tape.leaf(u);
-          Tensor y;
-          {
-            const Tape::Recording recording(tape);
-            y = gated_scan(a, b, kind).h;
-            for (int i = 1; i < times; ++i) y = add(y, gated_scan(a, b, kind).h);
-          }
+          const Tape::Recording recording(tape);
+          Tensor y = gated_scan(a, b, kind).h;
+          for (int i = 1; i < times; ++i) y = add(y, gated_scan(a, b, kind).h);
           tape.backward(y, Tensor::full({1, 5, width}, DType::f32, 1));
-          return std::pair{tape.grad(a), tape.grad(b)};
+          return Tensors{tape.grad(a), tape.grad(b)};
         };
-        const auto once = sum(1), twice = sum(2);
-        CHECK(max_diff(add(once.first, once.first), twice.first) < 1e-5);
-        CHECK(max_diff(add(once.second, once.second), twice.second) < 1e-5);
+        const Tensors once = sum(1);
+        expect_near(sum(2), {add(once[0], once[0]), add(once[1], once[1])}, 1e-6);
       });
     }
 }

@@ -2,16 +2,14 @@
 
 #include <cmath>
 
+#include "support/tensors.h"
+
 namespace effllm {
+
+using test::at;
 
 SelectiveScanResult reference_selective_scan(const SelectiveScanInputs& in) {
   const int64_t batch = in.x.dim(0), tokens = in.x.dim(1), columns = in.x.cols(), states = in.b.cols();
-  const auto at = [](const Tensor& t, int64_t row, int64_t col) {
-    return dispatch_float(t.dtype(), [&]<class T>() { return static_cast<double>(t.view<T>().row(row)[col]); });
-  };
-  const auto document = [&](int64_t s, int64_t t) {
-    return in.segments.defined() && t >= 0 ? in.segments.view<int64_t>().row(s)[t] : 0;
-  };
   const Tensor y = Tensor::zeros(in.x.shape(), DType::f64), last = Tensor::empty({batch, states, columns}, DType::f64);
   const Tensor skip = in.skip.defined() ? in.skip.reshape({1, columns}) : Tensor();
   for (int64_t s = 0; s < batch; ++s)
@@ -20,7 +18,7 @@ SelectiveScanResult reference_selective_scan(const SelectiveScanInputs& in) {
         double h = in.state0.defined() ? at(in.state0, s * states + n, k) : 0;
         for (int64_t t = 0; t < tokens; ++t) {
           const int64_t row = s * tokens + t;
-          if (document(s, t) != document(s, t - 1)) h = 0;
+          if (test::starts(in.segments, s, t)) h = 0;
           const double delta = at(in.delta, row, k), x = at(in.x, row, k);
           h = std::exp(-delta * std::exp(at(in.a_log, k, n))) * h + delta * x * at(in.b, row, n);
           double& out = y.view<double>().row(row)[k];

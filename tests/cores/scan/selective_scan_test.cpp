@@ -1,9 +1,5 @@
 #include "cores/scan/selective_scan.h"
 
-#include <doctest/doctest.h>
-
-#include <cmath>
-
 #include "cores/scan/reference_selective_scan.h"
 #include "kernels/rows.h"
 #include "ops/op_checks.h"
@@ -22,8 +18,7 @@ SelectiveScanInputs inputs(const Sizes& s, double step = 0.5, DType type = DType
   SelectiveScanInputs in;
   in.x = random({s.batch, s.tokens, s.columns}, 1, type);
   in.delta = random({s.batch, s.tokens, s.columns}, 2, type);
-  for (int64_t r = 0; r < in.delta.rows(); ++r)
-    for (int64_t c = 0; c < s.columns; ++c) put(in.delta, r, c, step * std::exp(at(in.delta, r, c)));
+  mapped(in.delta, [&](double x) { return step * std::exp(x); });
   in.a_log = random({s.columns, s.states}, 3, type);
   in.b = random({s.batch, s.tokens, s.states}, 4, type);
   in.c = random({s.batch, s.tokens, s.states}, 5, type);
@@ -32,10 +27,11 @@ SelectiveScanInputs inputs(const Sizes& s, double step = 0.5, DType type = DType
   return in;
 }
 
-SelectiveScanInputs as(const SelectiveScanInputs& in, DType type) {
-  const auto to = [&](const Tensor& t) { return t.defined() ? to_dtype(t, type) : t; };
-  return {to(in.x), to(in.delta), to(in.a_log), to(in.b), to(in.c), to(in.skip), to(in.state0), in.segments};
+Tensors list(const SelectiveScanInputs& in) {
+  return {in.x, in.delta, in.a_log, in.b, in.c, in.skip, in.state0, in.segments};
 }
+SelectiveScanInputs of(const Tensors& x) { return {x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]}; }
+SelectiveScanInputs as(const SelectiveScanInputs& in, DType type) { return of(inputs_as(list(in), type)); }
 
 // Starts in the middle of spans, at their ends and, where asked, at the first token.
 Tensor documents(const Sizes& s, bool at_once) {
@@ -50,11 +46,8 @@ Tensor documents(const Sizes& s, bool at_once) {
   return t;
 }
 
-Tensors list(const SelectiveScanInputs& in) {
-  return {in.x, in.delta, in.a_log, in.b, in.c, in.skip, in.state0, in.segments};
-}
 Tensors of_list(const Tensors& x) {
-  const SelectiveScanResult r = selective_scan({x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]});
+  const SelectiveScanResult r = selective_scan(of(x));
   return {r.y, r.last};
 }
 
@@ -73,7 +66,7 @@ TEST_CASE("selective_scan: equals its recurrence at all sizes, with and without 
         CHECK(max_diff(got.y, want.y) < 1e-12);
         CHECK(max_diff(got.last, want.last) < 1e-12);
         const SelectiveScanResult near = selective_scan(as(in, DType::f32));
-        CHECK(max_diff(to_dtype(near.y, DType::f64), want.y) < 3e-5 * std::max(1.0, max_abs(want.y)));
+        CHECK(max_diff(near.y, want.y) < 3e-5 * std::max(1.0, max_abs(want.y)));
       }
   });
 }
@@ -116,21 +109,11 @@ TEST_CASE("selective_scan: every instruction set has the same gradients") {
 TEST_CASE("selective_scan: whole, split and token by token are the same") {
   const Sizes s{2, 37, 9, 4};
   const SelectiveScanInputs in = inputs(s);
-  const SelectiveScanResult whole = selective_scan(in);
-  for (int64_t piece : {1, 15, 16, 17}) {
-    SelectiveScanInputs part = in;
-    for (int64_t from = 0; from < s.tokens; from += piece) {
-      const int64_t to = std::min(from + piece, s.tokens);
-      part.x = tokens(in.x, from, to);
-      part.delta = tokens(in.delta, from, to);
-      part.b = tokens(in.b, from, to);
-      part.c = tokens(in.c, from, to);
-      const SelectiveScanResult r = selective_scan(part);
-      CHECK(max_diff(r.y, tokens(whole.y, from, to)) < 1e-12);
-      part.state0 = r.last;
-    }
-    CHECK(max_diff(part.state0, whole.last) < 1e-12);
-  }
+  const auto part = [&](int64_t from, int64_t to, const Tensors& state) {
+    return of_list({tokens(in.x, from, to), tokens(in.delta, from, to), in.a_log, tokens(in.b, from, to),
+                    tokens(in.c, from, to), in.skip, state[0], Tensor()});
+  };
+  expect_same_in_parts(part, {in.state0}, s.tokens, 1e-13);
 }
 
 TEST_CASE("selective_scan: steps from nothing to forgetting all at once are exact, f32 too") {
@@ -138,7 +121,7 @@ TEST_CASE("selective_scan: steps from nothing to forgetting all at once are exac
     CAPTURE(step);
     const SelectiveScanInputs in = inputs({1, 33, 7, 5}, step, DType::f32);
     const SelectiveScanResult want = reference_selective_scan(in), got = selective_scan(in);
-    CHECK(max_diff(to_dtype(got.y, DType::f64), want.y) < 2e-6 * std::max(1.0, max_abs(want.y)));
+    CHECK(max_diff(got.y, want.y) < 2e-6 * std::max(1.0, max_abs(want.y)));
     for (const Tensor& g : outputs_and_gradients(of_list, list(in))) CHECK(std::isfinite(max_abs(g)));
   }
 }

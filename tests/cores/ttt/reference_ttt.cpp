@@ -3,14 +3,14 @@
 #include <cmath>
 #include <vector>
 
+#include "support/tensors.h"
+
 namespace effllm {
 namespace {
 
+using test::at;
 using Vector = std::vector<double>;
 
-double at(const Tensor& t, int64_t row, int64_t col) {
-  return dispatch_float(t.dtype(), [&]<class T>() { return static_cast<double>(t.view<T>().row(row)[col]); });
-}
 double mean(const Vector& x) {
   double sum = 0;
   for (double e : x) sum += e;

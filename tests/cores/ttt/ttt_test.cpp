@@ -1,14 +1,10 @@
 #include "cores/ttt/ttt.h"
 
-#include <doctest/doctest.h>
-
-#include <cmath>
 #include <tuple>
 
 #include "autodiff/meter.h"
 #include "cores/ttt/reference_ttt.h"
-#include "kernels/parallel.h"
-#include "support/tensors.h"
+#include "ops/op_checks.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -16,12 +12,6 @@ using namespace effllm::test;
 namespace {
 
 constexpr int64_t kBatch = 2;
-
-Tensor numbers(const Shape& s, std::initializer_list<int64_t> values) {
-  const Tensor t = Tensor::dense(s, DType::i64);
-  std::copy(values.begin(), values.end(), t.data<int64_t>());
-  return t;
-}
 
 struct Inputs {
   // q k v eta | token_scale weight bias w0 b0 | w b sum_w sum_b
@@ -52,15 +42,13 @@ struct Inputs {
   TttState state() const { return {x[9], x[10], x[11], x[12]}; }
   Inputs as(DType type) const {
     Inputs other = *this;
-    for (Tensor& t : other.x) t = to_dtype(t, type);
+    other.x = inputs_as(x, type);
     return other;
   }
   TttResult run(int64_t from, int64_t to, const TttState& before) const {
     const auto cut = [&](const Tensor& t) { return tokens(t, from, to); };
-    const Tensor places = Tensor::dense({kBatch, to - from}, DType::i64);
-    for (int64_t b = 0; b < kBatch; ++b)
-      for (int64_t t = from; t < to; ++t) places.view<int64_t>().row(b)[t - from] = positions.view<int64_t>().row(b)[t];
-    return ttt(cut(x[0]), cut(x[1]), cut(x[2]), cut(x[3]), model(), before, places, options);
+    const Tensor here = positions.columns(from, to - from).clone();
+    return ttt(cut(x[0]), cut(x[1]), cut(x[2]), cut(x[3]), model(), before, here, options);
   }
   TttResult whole() const { return run(0, x[0].dim(1), state()); }
   TttResult reference() const { return reference_ttt(x[0], x[1], x[2], x[3], model(), state(), positions, options); }
@@ -68,12 +56,7 @@ struct Inputs {
 
 Tensors list(const TttResult& r) { return {r.o, r.state.w, r.state.b, r.state.sum_w, r.state.sum_b}; }
 
-void check_near(const TttResult& a, const TttResult& b, double bound) {
-  for (size_t i = 0; i < 5; ++i) {
-    CAPTURE(i);
-    CHECK(max_diff(list(a)[i], list(b)[i]) < bound * (1 + max_abs(list(b)[i])));
-  }
-}
+void check_near(const TttResult& a, const TttResult& b, double bound) { expect_near(list(a), list(b), bound); }
 
 Function results(const TttOptions& options, const Tensor& positions) {
   return [=](const Tensors& x) {
@@ -82,19 +65,8 @@ Function results(const TttOptions& options, const Tensor& positions) {
   };
 }
 
-// Results and the gradients of all inputs for fixed random gradients of all results.
-Tensors everything(const Inputs& in) {
-  Tape tape;
-  const Tape::Recording recording(tape);
-  Tensors x;
-  for (const Tensor& t : in.x) x.push_back(tape.leaf(t));
-  Tensors all = results(in.options, in.positions)(x);
-  std::vector<Tape::Seed> seeds;
-  for (size_t i = 0; i < all.size(); ++i) seeds.push_back({all[i], random(all[i].shape(), 20 + i, all[i].dtype())});
-  tape.backward(seeds);
-  for (const Tensor& t : x) all.push_back(tape.grad(t));
-  return all;
-}
+// Results and the gradients of all inputs.
+Tensors everything(const Inputs& in) { return outputs_and_gradients(results(in.options, in.positions), in.x); }
 
 }  // namespace
 
@@ -108,20 +80,11 @@ TEST_CASE("ttt: the whole, any split and single steps are the reference loop") {
       const Inputs in(n, size, steps, start);
       const TttResult whole = in.whole(), reference = in.reference();
       check_near(whole, reference, 1e-12);
-      for (int64_t cut = 1; cut < steps; ++cut) {
-        CAPTURE(cut);
-        const TttResult first = in.run(0, cut, in.state()), second = in.run(cut, steps, first.state);
-        CHECK(same_bits(first.o, tokens(whole.o, 0, cut)));
-        CHECK(max_diff(second.o, tokens(whole.o, cut, steps)) < 1e-12 * (1 + max_abs(whole.o)));
-        CHECK(max_diff(second.state.w, whole.state.w) < 1e-12 * (1 + max_abs(whole.state.w)));
-      }
-      TttState state = in.state();
-      for (int64_t t = 0; t < steps; ++t) {
-        const TttResult one = in.run(t, t + 1, state);
-        CHECK(max_diff(one.o, tokens(whole.o, t, t + 1)) < 1e-12 * (1 + max_abs(whole.o)));
-        state = one.state;
-      }
-      check_near({whole.o, state}, whole, 1e-12);
+      const auto part = [&](int64_t from, int64_t to, const Tensors& s) {
+        return list(in.run(from, to, {s[0], s[1], s[2], s[3]}));
+      };
+      expect_same_in_parts(part, {in.x.begin() + 9, in.x.end()}, steps, 1e-12);
+      CHECK(same_bits(in.run(0, steps / 2, in.state()).o, tokens(whole.o, 0, steps / 2)));
     }
 }
 
@@ -154,20 +117,7 @@ TEST_CASE("ttt: gradients where one result alone, or one input alone, is of inte
   const Poison poison;
   const Inputs in(3, 3, 7, 4);
   const Function all = results(in.options, in.positions);
-  for (size_t result = 0; result < 5; ++result) {
-    CAPTURE(result);
-    const auto one = [&](const Tensors& x) { return std::vector{all(x)[result]}; };
-    CHECK(gradient_error(one, in.x) < 1e-7);
-  }
-  for (size_t i = 0; i < in.x.size(); ++i) {
-    CAPTURE(i);
-    const auto one = [&](const Tensors& x) {
-      auto y = in.x;
-      y[i] = x[0];
-      return all(y);
-    };
-    CHECK(gradient_error(one, {in.x[i]}) < 1e-7);
-  }
+  expect_gradients(all, in.x);
   // One tensor in three places: gradients add up.
   const auto shared = [&](const Tensors& x) {
     auto y = in.x;
@@ -191,7 +141,7 @@ TEST_CASE("ttt: packed documents are each alone, gradients too") {
   const Poison poison;
   Inputs in(3, 4, 11, 5);
   // Row 0 goes on with a document; row 1 begins with one.
-  in.positions = numbers({2, 11}, {5, 6, 7, 0, 1, 2, 3, 4, 5, 0, 1, 0, 1, 2, 0, 0, 1, 2, 3, 4, 5, 6});
+  in.positions = integers({2, 11}, {5, 6, 7, 0, 1, 2, 3, 4, 5, 0, 1, 0, 1, 2, 0, 0, 1, 2, 3, 4, 5, 6});
   check_near(in.whole(), in.reference(), 1e-12);
   CHECK(gradient_error(results(in.options, in.positions), in.x) < 1e-7);
   const Tensors packed = everything(in);
@@ -240,24 +190,12 @@ TEST_CASE("ttt: large inputs and rows without variance stay finite") {
 
 TEST_CASE("ttt: f32 is near f64, forward and backward") {
   const Inputs in(32, 16, 100, 7);
-  const Tensors want = everything(in), got = everything(in.as(DType::f32));
-  for (size_t i = 0; i < want.size(); ++i) {
-    CAPTURE(i);
-    CHECK(max_diff(to_dtype(got[i], DType::f64), want[i]) < 1e-3 * (1 + max_abs(want[i])));
-  }
+  expect_near(everything(in.as(DType::f32)), everything(in), 1e-3);
 }
 
 TEST_CASE("ttt: the same bits for any number of threads") {
-  const int before = threads();
-  const Inputs in = Inputs(32, 16, 90, 7).as(DType::f32);
-  set_threads(1);
-  const Tensors one = everything(in);
-  for (int n : {2, 3}) {
-    set_threads(n);
-    const Tensors more = everything(in);
-    for (size_t i = 0; i < one.size(); ++i) CHECK(same_bits(one[i], more[i]));
-  }
-  set_threads(before);
+  const Inputs in(32, 16, 90, 7);
+  expect_same_bits_on_threads(results(in.options, in.positions), in.x);
 }
 
 TEST_CASE("ttt: states its cost, works on shapes alone, refuses what doesn't fit") {
