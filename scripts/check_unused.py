@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Lists names that nothing reads: functions, types, members, constants, macros, options, metrics.
+"""Lists names that nothing reads: functions, types, members, constants, macros, options.
 
     scripts/check_unused.py [--root DIR]   exit 1 and a line `file:line: message` for each name
     scripts/check_unused.py --self-test    judges a small tree of which is known what nobody reads
@@ -11,7 +11,6 @@ bare in its own folder; a function anywhere but after `.`; the rest wherever the
 another's may go unnoticed, and nothing that is read is listed.
 """
 import argparse
-import re
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -78,21 +77,10 @@ def unread(files, readers, layers):
     return sorted(found.values())
 
 
-def metrics(root, files):
-    """Names in the table of metrics that no other file writes."""
-    table = root / "src/store/metrics.cpp"
-    if not table.exists():
-        return []
-    text = table.read_text()
-    written = {t.text.strip('"') for f in files if f.path != "src/store/metrics.cpp" for t in f.tokens}
-    return [("src/store/metrics.cpp", text.count("\n", 0, m.start()) + 1, f"nothing writes the metric `{m.group(1)}`")
-            for m in re.finditer(r'^\s*\{"(\w+)", "', text, re.M) if m.group(1) not in written]
-
-
 def check_tree(root):
     program, tests = list(files_of(root, ("src", "apps"))), list(files_of(root, ("tests",)))
     layers = layers_of(root)
-    faults = unread(program, program, layers) + unread(tests, program + tests, layers) + metrics(root, program)
+    faults = unread(program, program, layers) + unread(tests, program + tests, layers)
     return [f"{path}:{line}: {message}" for path, line, message in faults]
 
 

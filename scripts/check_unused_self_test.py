@@ -87,15 +87,8 @@ void b(Options o) {
 }
 }
 """,
-    "src/store/metrics.cpp": """
-constexpr MetricInfo kMetrics[] = {
-    {"loss", "1", "read"},
-    {"idle_metric", "1", "not written"},
-};
-auto f() { return kMetrics; }
-""",
     "apps/p/main.cpp": """
-void run() { row({"loss", p::Pair(), f(), Options().visit()}); }
+void run() { row(p::Pair(), Options().visit()}); }
 int start = (run(), 1) + start;
 """,
     "tests/t.cpp": """

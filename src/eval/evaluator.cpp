@@ -27,6 +27,10 @@ constexpr std::array<ProtocolInfo, 3> kProtocols = {{
     {"carried", "one pass over the split, the state carried from chunk to chunk"},
 }};
 
+constexpr Metric kPerplexity{"ppl", "1", "perplexity per token"},
+    kStandardError{"stderr", "nats/token", "standard error of the cross entropy"},
+    kScoredTokens{"scored_tokens", "tokens", "tokens that were scored"};
+
 struct Score {
   double nats = 0;
   int64_t tokens = 0, bytes = 0, characters = 0;
@@ -169,6 +173,14 @@ double EvalResult::bits_per_char() const {
 double EvalResult::bits_per_byte() const { return nats / std::numbers::ln2 / static_cast<double>(bytes); }
 double EvalResult::bits() const { return kind == TextKind::bytes ? bits_per_byte() : bits_per_char(); }
 double EvalResult::perplexity() const { return std::exp(nats_per_token()); }
+
+std::vector<Measured> EvalResult::measured() const {
+  std::vector<Measured> all = {kLoss(nats_per_token()),       kBitsPerCharacter(bits_per_char()),
+                               kBitsPerByte(bits_per_byte()), kPerplexity(perplexity()),
+                               kStandardError(stderr_nats),   kScoredTokens(static_cast<double>(tokens))};
+  if (kind == TextKind::bytes) all.erase(all.begin() + 1);
+  return all;
+}
 
 std::span<const ProtocolInfo> all_protocols() { return kProtocols; }
 

@@ -12,10 +12,12 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "config/named.h"
 #include "data/corpus.h"
 #include "eval/eval_options.h"
+#include "eval/metrics.h"
 #include "model/language_model.h"
 
 namespace effllm {
@@ -34,6 +36,7 @@ struct EvalResult {
   double bits_per_byte() const;
   double bits() const;        // in the unit of measure_of(kind)
   double perplexity() const;  // of a token
+  std::vector<Measured> measured() const;
 };
 
 using ProtocolInfo = NamedInfo;

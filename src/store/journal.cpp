@@ -10,7 +10,6 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "store/metrics.h"
 
 namespace effllm {
 namespace {
@@ -196,19 +195,27 @@ class Reader {
 
 }  // namespace
 
+void Journal::reports(std::span<const Measured> row) {
+  for (const Measured& m : row) {
+    require(metric_name(m.name) && m.metric, "Journal: `{}` can't be the name of a metric", m.name);
+    if (std::ranges::find(metrics_, m.name, &Measured::name) == metrics_.end()) metrics_.push_back(m);
+  }
+}
+
 void Journal::header(std::string_view run_id, std::string_view config_sha256) {
   std::string line = fmt::format(R"({{"type":"header","format_version":{},"run_id":{},"config_sha256":{},"step":0)",
                                  kFormatVersion, quoted(run_id), quoted(config_sha256));
-  for (const MetricInfo& m : all_metrics()) line += fmt::format(R"(,"{}":0.0)", m.name);
+  for (const Measured& m : metrics_) line += fmt::format(R"(,"{}":0.0)", m.name);
   file_.append(line + fmt::format(R"(,"{}":"","level":"","text":"","from_step":0,"checkpoint":""}})", kNotFinite));
 }
 
-void Journal::row(std::string_view kind, int64_t step, std::span<const std::pair<std::string, double>> values) {
+void Journal::row(std::string_view kind, int64_t step, std::span<const Measured> row) {
   require(kind_name(kind), "Journal: `{}` is not a kind of row", kind);
   std::string line = fmt::format(R"({{"type":"{}","step":{})", kind, step);
   std::string others;
-  for (const auto& [name, value] : values) {
-    require(find_metric(name), "Journal: `{}` is not the name of a metric", name);
+  for (const auto& [name, value, metric] : row) {
+    require(std::ranges::find(metrics_, name, &Measured::name) != metrics_.end(),
+            "Journal: nobody said that `{}` is reported", name);
     line += fmt::format(R"(,"{}":{})", name, std::isfinite(value) ? number(value) : "null");
     if (!std::isfinite(value)) others += fmt::format("{}{}={}", others.empty() ? "" : " ", name, shortest(value));
   }

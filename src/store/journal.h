@@ -12,6 +12,7 @@
 
 #include "store/file.h"
 #include "store/hdf5.h"
+#include "store/metrics.h"
 
 namespace effllm {
 
@@ -26,12 +27,15 @@ class Journal {
   // Appends to what is there. After a last line that was cut short, a newline goes before the next line.
   explicit Journal(const std::filesystem::path& path) : file_(path) {}
 
+  // Rows may hold what this row does: said before the first, and before the header.
+  void reports(std::span<const Measured> row);
+  std::span<const Measured> metrics() const { return metrics_; }  // all that was said
   // First line of a run. It holds a value of its type for every key that a later line may have: readers that guess a
   // table's columns from its first lines then know them all.
   void header(std::string_view run_id, std::string_view config_sha256);
-  // `kind` ("train", "val" ...) is of [A-Za-z0-9_.-], the names of values are those of all_metrics(). JSON has no
-  // number that isn't finite: it is null, and `not_finite` says which ("loss=nan ppl=inf").
-  void row(std::string_view kind, int64_t step, std::span<const std::pair<std::string, double>> values);
+  // `kind` ("train", "val" ...) is of [A-Za-z0-9_.-]. JSON has no number that isn't finite: it is null, and
+  // `not_finite` says which ("loss=nan ppl=inf").
+  void row(std::string_view kind, int64_t step, std::span<const Measured> row);
   // `wall_s`: seconds of training, where known.
   void event(int64_t step, std::string_view level, std::string_view text,
              double wall_s = std::numeric_limits<double>::quiet_NaN());
@@ -41,6 +45,7 @@ class Journal {
 
  private:
   AppendFile file_;
+  std::vector<Measured> metrics_;  // that were announced, without values
 };
 
 // The rows of one kind by column; every column is as long as `step`, with NaN where a row had no such value.
@@ -63,9 +68,10 @@ struct JournalData {
 // DataError for a file of a newer format or one whose table would be absurdly large.
 JournalData read_journal(const std::filesystem::path& path);
 
-// The journal as a document for write_hdf5: a group per kind, units and long names of the metrics that are known by
-// name, events, format name and version; then the caller's attributes and texts.
-H5Document to_hdf5(const JournalData& data, std::vector<std::pair<std::string, std::string>> string_attributes = {},
+// The journal as a document for write_hdf5: a group per kind, units and titles of the `metrics` that it names, events,
+// format name and version; then the caller's attributes and texts.
+H5Document to_hdf5(const JournalData& data, std::span<const Measured> metrics,
+                   std::vector<std::pair<std::string, std::string>> string_attributes = {},
                    std::vector<std::pair<std::string, int64_t>> int_attributes = {},
                    std::vector<std::pair<std::string, std::string>> texts = {});
 

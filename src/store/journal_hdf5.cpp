@@ -2,17 +2,16 @@
 #include <iterator>
 
 #include "store/journal.h"
-#include "store/metrics.h"
 
 namespace effllm {
 namespace {
 
 constexpr int64_t kFormatVersion = 1;  // of metrics.h5
 
-H5Series series(const std::string& name, const std::vector<double>& values) {
-  if (const MetricInfo* known = find_metric(name))
-    return {name, std::string(known->units), std::string(known->long_name), values};
-  std::string words = name;  // of a later version
+H5Series series(const std::string& name, const std::vector<double>& values, std::span<const Measured> metrics) {
+  if (const auto known = std::ranges::find(metrics, name, &Measured::name); known != metrics.end())
+    return {name, std::string(known->metric->unit), std::string(known->metric->title), values};
+  std::string words = name;  // of another version
   std::ranges::replace(words, '_', ' ');
   return {name, "", words, values};
 }
@@ -24,7 +23,8 @@ void append(Pairs& to, Pairs more) {
 
 }  // namespace
 
-H5Document to_hdf5(const JournalData& data, std::vector<std::pair<std::string, std::string>> string_attributes,
+H5Document to_hdf5(const JournalData& data, std::span<const Measured> metrics,
+                   std::vector<std::pair<std::string, std::string>> string_attributes,
                    std::vector<std::pair<std::string, int64_t>> int_attributes,
                    std::vector<std::pair<std::string, std::string>> texts) {
   H5Document document;
@@ -43,7 +43,7 @@ H5Document to_hdf5(const JournalData& data, std::vector<std::pair<std::string, s
   document.texts = std::move(texts);
   for (const JournalTable& table : data.tables) {
     H5Group group{table.kind, table.step, {}};
-    for (const auto& [name, values] : table.columns) group.series.push_back(series(name, values));
+    for (const auto& [name, values] : table.columns) group.series.push_back(series(name, values, metrics));
     document.groups.push_back(std::move(group));
   }
   document.events = data.events;

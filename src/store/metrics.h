@@ -1,16 +1,23 @@
-// The metrics that a journal may hold: one place for names, units and what they mean.
+// What a run reports: a metric is declared where it is measured.
 #pragma once
-#include <span>
+#include <string>
 #include <string_view>
 
 namespace effllm {
 
-// Units as in UDUNITS where it has them; "1" is dimensionless, and "" says that nobody told us.
-struct MetricInfo {
-  std::string_view name, units, long_name;
+struct Metric;
+
+// One number of a row. Where a layer measures, its name begins with the place: "layers.3.ffn.balance".
+struct Measured {
+  std::string name;
+  double value = 0;
+  const Metric* metric = nullptr;
 };
 
-std::span<const MetricInfo> all_metrics();
-const MetricInfo* find_metric(std::string_view name);  // null where it isn't among them
+// Units as in UDUNITS where it has them; "1" is dimensionless.
+struct Metric {
+  std::string_view name, unit, title;
+  Measured operator()(double value) const { return {std::string(name), value, this}; }
+};
 
 }  // namespace effllm

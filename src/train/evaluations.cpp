@@ -34,23 +34,20 @@ void Evaluations::evaluate() {
   last_ = r;
 }
 
+std::vector<Measured> Evaluations::row(const EvalResult& r) const {
+  const RunCounters& at = run_.at;
+  std::vector<Measured> row = r.measured();
+  row.insert(row.end(), {kTokens(static_cast<double>(at.tokens)), kTrainSeconds(at.seconds),
+                         kSaveSeconds(at.save_seconds), kOtherSeconds(at.other_seconds)});
+  return row;
+}
+
 void Evaluations::record(const EvalResult& r) {
   const RunCounters& at = run_.at;
   const RunConfig& config = run_.x.config;
-  std::vector<std::pair<std::string, double>> row = {{"loss", r.nats_per_token()},
-                                                     {"bpc", r.bits_per_char()},
-                                                     {"bpb", r.bits_per_byte()},
-                                                     {"ppl", r.perplexity()},
-                                                     {"stderr", r.stderr_nats},
-                                                     {"scored_tokens", static_cast<double>(r.tokens)},
-                                                     {"tokens", static_cast<double>(at.tokens)},
-                                                     {"wall_s", at.seconds},
-                                                     {"save_s", at.save_seconds},
-                                                     {"other_s", at.other_seconds}};
-  if (r.kind == TextKind::bytes) row.erase(row.begin() + 1);
   Journal& journal = *run_.log.journal;
   if (at.step > journaled_)
-    journal.row(evaluation_kind(config.eval.split), at.step, row);
+    journal.row(evaluation_kind(config.eval.split), at.step, row(r));
   else if (anew_)  // the journal has a row of this step already
     journal.event(at.step, "info",
                   fmt::format("{} loss {:.4f} nats/token by {}", config.eval.split, r.nats_per_token(),

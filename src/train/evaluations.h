@@ -2,6 +2,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "eval/evaluator.h"
 #include "train/guess_watch.h"
@@ -19,6 +20,7 @@ class Evaluations final : public Observer {
   void evaluate();  // once a step
   // The journal holds evaluations up to step `journaled`; `anew`: those that come are by other means, or on other data.
   void resumed(int64_t journaled, bool anew);
+  std::vector<Measured> row(const EvalResult& r) const;
   // The best loss so far as "1.2345 bits/char"; empty where this process evaluated nothing.
   std::string best_bits() const;
 

@@ -33,6 +33,12 @@ struct Lineage {
   std::optional<Origin> origin;
 };
 
+// What rows of all kinds have.
+inline constexpr Metric kTokens{"tokens", "tokens", "tokens trained on so far"},
+    kTrainSeconds{"wall_s", "s", "time of training steps so far"},
+    kSaveSeconds{"save_s", "s", "time of checkpoints and files so far"},
+    kOtherSeconds{"other_s", "s", "time of all else so far, such as evaluations"};
+
 struct LiveRun {
   LiveRun(RunConfig config, bool quiet);
   double epochs() const { return x.order->epochs(at.samples); }

@@ -85,7 +85,7 @@ void RunFiles::write_metrics(std::string_view status) {
   const BuildInfo& build = build_info();
   write_hdf5(
       run_.folder.metrics(),
-      to_hdf5(read_journal(run_.folder.journal()),
+      to_hdf5(read_journal(run_.folder.journal()), run_.log.journal->metrics(),
               {{"effllm_version", build.version},
                {"git_sha", build.git},
                {"build_type", build.build_type},

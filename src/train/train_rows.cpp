@@ -2,7 +2,17 @@
 
 #include <numbers>
 
+#include "eval/metrics.h"
+
 namespace effllm {
+namespace {
+
+constexpr Metric kRate{"lr", "1", "learning rate"},
+    kNorm{"grad_norm", "1", "global norm of the gradient before clipping"},
+    kEpoch{"epoch", "1", "passes over the training split so far"},
+    kFlops{"flops", "FLOP", "floating-point operations so far"}, kSpeed{"tok_per_s", "tokens/s", "tokens per second"};
+
+}  // namespace
 
 void TrainRows::after_step(const StepReport& step) {
   seconds_ += step.seconds;
@@ -16,27 +26,23 @@ void TrainRows::after_step(const StepReport& step) {
   if (due(run_.at.step, run_.x.config.train.log_every)) write();
 }
 
+std::vector<Measured> TrainRows::row() const {
+  const RunCounters& at = run_.at;
+  const double loss = at.row_loss_sum / static_cast<double>(at.row_loss_count), bits = loss / std::numbers::ln2;
+  std::vector<Measured> row = {kLoss(loss)};
+  if (run_.x.train.kind != TextKind::bytes) row.push_back(kBitsPerCharacter(bits * run_.x.tokens_per_character));
+  row.insert(row.end(), {kBitsPerByte(bits * run_.x.tokens_per_byte), kRate(lr_), kNorm(grad_norm_),
+                         kTokens(static_cast<double>(at.tokens)), kEpoch(run_.epochs()), kFlops(at.flops),
+                         kTrainSeconds(at.seconds), kSaveSeconds(at.save_seconds), kOtherSeconds(at.other_seconds),
+                         kSpeed(seconds_ > 0 ? static_cast<double>(tokens_) / seconds_ : 0)});
+  return row;
+}
+
 void TrainRows::write() {
   RunCounters& at = run_.at;
   if (at.row_loss_count == 0) return;
   run_.clock.lap(at.other_seconds);
-  const double loss = at.row_loss_sum / static_cast<double>(at.row_loss_count);
-  std::vector<std::pair<std::string, double>> row = {
-      {"loss", loss},
-      {"bpc", loss / std::numbers::ln2 * run_.x.tokens_per_character},
-      {"bpb", loss / std::numbers::ln2 * run_.x.tokens_per_byte},
-      {"lr", lr_},
-      {"grad_norm", grad_norm_},
-      {"tokens", static_cast<double>(at.tokens)},
-      {"epoch", run_.epochs()},
-      {"flops", at.flops},
-      {"wall_s", at.seconds},
-      {"save_s", at.save_seconds},
-      {"other_s", at.other_seconds},
-      {"tok_per_s", seconds_ > 0 ? static_cast<double>(tokens_) / seconds_ : 0},
-  };
-  if (run_.x.train.kind == TextKind::bytes) row.erase(row.begin() + 1);
-  run_.log.journal->row("train", at.step, row);
+  run_.log.journal->row("train", at.step, row());
   at.row_loss_sum = seconds_ = 0;
   at.row_loss_count = tokens_ = 0;
 }

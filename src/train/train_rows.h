@@ -1,5 +1,7 @@
 // The rows of training in the journal: means over train.log_every steps.
 #pragma once
+#include <vector>
+
 #include "train/live_run.h"
 
 namespace effllm {
@@ -9,6 +11,7 @@ class TrainRows final : public Observer {
   explicit TrainRows(LiveRun& run) : run_(run) {}
   void after_step(const StepReport& step) override;
   void write();  // the row so far; nothing where no step was finite since the last
+  std::vector<Measured> row() const;
 
  private:
   LiveRun& run_;

@@ -10,15 +10,26 @@
 
 #include "base/error.h"
 #include "store/hdf5_read.h"
-#include "store/metrics.h"
 #include "store/temp_folder.h"
 
 using namespace effllm;
 
 namespace {
 
-using Values = std::vector<std::pair<std::string, double>>;
+using Values = std::vector<Measured>;
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+constexpr Metric kMetrics[] = {
+    {"loss", "nats/token", "cross entropy"}, {"bpc", "bits/character", "bits"}, {"ppl", "1", "perplexity"},
+    {"stderr", "1", "standard error"},       {"lr", "1", "learning rate"},      {"tokens", "tokens", "tokens so far"}};
+Values metrics() {
+  Values all;
+  for (const Metric& m : kMetrics) all.push_back(m(3));
+  return all;
+}
+struct Reporting : Journal {
+  explicit Reporting(const std::filesystem::path& path) : Journal(path) { reports(::metrics()); }
+};
 
 JournalData parsed(const TempFolder& folder, const std::string& text) {
   spill(folder / "text.jsonl", text);
@@ -35,7 +46,7 @@ TEST_CASE("journal: what was written is read, bit for bit") {
   const TempFolder folder("journal_round");
   const Values values = {{"loss", 0.1}, {"lr", 1e-320}, {"tokens", 1e17}, {"ppl", -0.0}};
   {
-    Journal journal(folder / "m.jsonl");
+    Reporting journal(folder / "m.jsonl");
     journal.header("run \"1\"\n", "abc");
     journal.row("train", 1, values);
     journal.row("val", 1, Values{{"loss", 5}});
@@ -52,7 +63,7 @@ TEST_CASE("journal: what was written is read, bit for bit") {
   const JournalTable* train = data.find("train");
   REQUIRE(train);
   CHECK(train->step == std::vector<int64_t>{1, -2});
-  for (const auto& [name, value] : values) {
+  for (const auto& [name, value, metric] : values) {
     const auto* column = train->find(name);
     REQUIRE(column);
     CHECK(column->at(0) == value);
@@ -71,7 +82,7 @@ TEST_CASE("journal: what was written is read, bit for bit") {
 TEST_CASE("journal: every line is JSON, also where a number is not finite") {
   const TempFolder folder("journal_json");
   {
-    Journal journal(folder / "m.jsonl");
+    Reporting journal(folder / "m.jsonl");
     journal.row("train", 3, Values{{"stderr", kNan}, {"loss", HUGE_VAL}, {"bpc", -HUGE_VAL}, {"lr", 2}});
     journal.event(3, "info", "no time", HUGE_VAL);
   }
@@ -100,14 +111,10 @@ TEST_CASE("journal: every line is JSON, also where a number is not finite") {
 TEST_CASE("journal: the header has every key that may follow, with a value of its type, and is no row") {
   const TempFolder folder("journal_header");
   {
-    Journal journal(folder / "m.jsonl");
+    Reporting journal(folder / "m.jsonl");
     journal.header("r1", "abc");
-    Values all;
-    for (const MetricInfo& m : all_metrics()) {
-      CHECK_FALSE(m.units.empty());
-      all.emplace_back(m.name, 3);
-    }
-    journal.row("val", 1, all);
+    journal.reports(Values{kMetrics[1](2)});  // once more
+    journal.row("val", 1, metrics());
     journal.row("train", 2, Values{{"loss", kNan}});
     journal.event(2, "info", "text", 1.5);
     journal.resume(2, "c");
@@ -122,7 +129,7 @@ TEST_CASE("journal: the header has every key that may follow, with a value of it
       INFO(line << " " << key);
       REQUIRE(header.contains(key));
       if (!value.is_null()) CHECK(header[key].is_string() == value.is_string());
-      if (find_metric(key)) CHECK(header[key].is_number_float());
+      if (key == "loss") CHECK(header[key].is_number_float());
       if (key == "step" || key == "from_step") CHECK(header[key].is_number_integer());
     }
   }
@@ -135,7 +142,7 @@ TEST_CASE("journal: the header has every key that may follow, with a value of it
 
 TEST_CASE("journal: names that would confuse a reader are refused") {
   const TempFolder folder("journal_names");
-  Journal journal(folder / "m.jsonl");
+  Reporting journal(folder / "m.jsonl");
   for (const char* kind : {"", "event", "events", "header", "resume", "a b", "a\"", "a/b", "."}) {
     CAPTURE(kind);
     CHECK_THROWS_AS(journal.row(kind, 1, Values{}), ShapeError);
@@ -144,19 +151,25 @@ TEST_CASE("journal: names that would confuse a reader are refused") {
     CAPTURE(name);
     CHECK_THROWS_AS(journal.row("train", 1, Values{{name, 1.0}}), ShapeError);
   }
+  for (const char* name : {"", "type", "step", "not_finite", "a/b"})
+    CHECK_THROWS_AS(journal.reports(Values{{name, 1.0, kMetrics}}), ShapeError);
+  journal.reports(Values{{"layers.3.ffn.balance", 0, kMetrics}});
+  CHECK_THROWS_AS(journal.row("train", 1, Values{{"layers.2.ffn.balance", 1.0}}), ShapeError);
   CHECK(slurp(folder / "m.jsonl").empty());
+  journal.row("train", 1, Values{{"layers.3.ffn.balance", 1.0}});
+  CHECK(slurp(folder / "m.jsonl") == "{\"type\":\"train\",\"step\":1,\"layers.3.ffn.balance\":1}\n");
 }
 
 TEST_CASE("journal: a run that was resumed has each step once") {
   const TempFolder folder("journal_resume");
   {
-    Journal journal(folder / "m.jsonl");
+    Reporting journal(folder / "m.jsonl");
     for (int64_t s = 1; s <= 5; ++s) journal.row("train", s, Values{{"loss", 10.0 + static_cast<double>(s)}});
     journal.row("val", 4, Values{{"bpc", 2}});
     journal.event(5, "warning", "killed");
   }
   {
-    Journal journal(folder / "m.jsonl");
+    Reporting journal(folder / "m.jsonl");
     journal.resume(3, "ckpt/step_3");
     for (int64_t s = 4; s <= 6; ++s) journal.row("train", s, Values{{"loss", 20.0 + static_cast<double>(s)}});
   }
@@ -181,7 +194,7 @@ TEST_CASE("journal: cut anywhere, it gives the whole lines before the cut, and g
     CHECK(cut.bad_lines == 0);  // a last line that was cut short is none
     CHECK((cut.tables.empty() ? 0 : cut.tables[0].step.size()) == whole);
     {
-      Journal journal(folder / "text.jsonl");
+      Reporting journal(folder / "text.jsonl");
       journal.resume(static_cast<int64_t>(whole), "c");
       journal.row("train", static_cast<int64_t>(whole) + 1, Values{{"loss", 9}});
     }
@@ -245,7 +258,7 @@ TEST_CASE("journal: a newer format and absurdly many metrics are refused") {
 TEST_CASE("journal: it becomes an HDF5 file with units") {
   const TempFolder folder("journal_hdf5");
   {
-    Journal journal(folder / "m.jsonl");
+    Reporting journal(folder / "m.jsonl");
     journal.header("r1", "abc");
     for (int64_t s = 1; s <= 3; ++s) journal.row("train", s, Values{{"loss", 1.0 / static_cast<double>(s)}});
     journal.row("val", 3, Values{{"bpc", 1.5}});
@@ -253,7 +266,7 @@ TEST_CASE("journal: it becomes an HDF5 file with units") {
   }
   std::ofstream(folder / "m.jsonl", std::ios::app) << R"({"type":"train","step":4,"loss":0,"my_metric":2})"
                                                    << "\n";  // later
-  const H5Document d = to_hdf5(read_journal(folder / "m.jsonl"), {{"status", "done"}, {"run_id", "mine"}},
+  const H5Document d = to_hdf5(read_journal(folder / "m.jsonl"), metrics(), {{"status", "done"}, {"run_id", "mine"}},
                                {{"seed", 7}}, {{"config_yaml", "a: 1\n"}});
   REQUIRE(d.groups.size() == 2);
   CHECK(d.groups[0].name == "train");

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "checkpoint/checkpoint.h"
@@ -159,18 +160,25 @@ TEST_CASE("run: a checkpoint is read whatever its run was called") {
   CHECK(m.config.name == "my run");
 }
 
-TEST_CASE("run: every metric has its unit and its name") {
+TEST_CASE("run: the header names every metric, and metrics.h5 has its unit and its title") {
   const Threads one(1);
   const TinyFolder t("run_units");
-  const H5Document d = to_hdf5(read_journal(train(t).folder / "metrics.jsonl"));
-  REQUIRE(d.groups.size() == 2);
-  for (const H5Group& g : d.groups)
-    for (const H5Series& s : g.series) {
-      INFO(g.name << "/" << s.name);
-      CHECK_FALSE(s.units.empty());
-      CHECK(s.long_name != s.name);
-      if (g.name == "val" && s.name == "tokens") CHECK(s.values == std::vector<double>{6400});
-      if (s.name == "scored_tokens") CHECK(s.values == std::vector<double>{400});
+  const std::filesystem::path folder = train(t).folder;
+  const std::string journal = slurp(folder / "metrics.jsonl"), header = journal.substr(0, journal.find('\n'));
+  const std::string described = slurp(folder / "metrics.h5");
+  CHECK(described.find("standard error of the cross entropy") != described.npos);
+  CHECK(described.find("bits/character") != described.npos);
+  const JournalData data = read_journal(folder / "metrics.jsonl");
+  REQUIRE(data.tables.size() == 2);
+  for (const JournalTable& table : data.tables)
+    for (const auto& [name, values] : table.columns) {
+      INFO(table.kind << "/" << name);
+      CHECK(header.find('"' + name + "\":0.0") != header.npos);
+      std::string words = name;  // what nobody has titled is called so
+      std::ranges::replace(words, '_', ' ');
+      if (words != name) CHECK(described.find(words) == described.npos);
+      if (table.kind == "val" && name == "tokens") CHECK(values == std::vector<double>{6400});
+      if (name == "scored_tokens") CHECK(values == std::vector<double>{400});
     }
 }
 
