@@ -133,7 +133,8 @@ void Tape::run_backward(Record& r, std::span<const Tensor> grads) {
 
 void Tape::backward(std::span<const Seed> seeds) {
   Paused pause;
-  for (const Seed& s : seeds) {
+  seeds_.insert(seeds_.end(), seeds.begin(), seeds.end());
+  for (const Seed& s : std::exchange(seeds_, {})) {
     require(s.of.slot >= 0, "backward starts from a tensor that no recorded op made");
     give(s.of.slot, {s.of.shape(), s.of.dtype()}, s.gradient);
   }

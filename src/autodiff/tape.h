@@ -75,6 +75,8 @@ class Tape {
     Tensor of, gradient;
   };
   void backward(std::span<const Seed> seeds);
+  // One more, [1], that the next backward starts from whatever it is called with: an auxiliary loss.
+  void seed(const Tensor& of, Tensor gradient) { seeds_.push_back({of, std::move(gradient)}); }
   void backward(const Tensor& of, Tensor gradient);
   // Bytes kept for backward: each buffer once, parameters never.
   size_t kept_bytes() const;
@@ -102,6 +104,7 @@ class Tape {
   void watch_gradients(const NanWatch& watch, const Record& r) const;
 
   std::vector<Record> records_;
+  std::vector<Seed> seeds_;
   std::vector<Slot> slots_;
   std::vector<Group> groups_;
   static thread_local Tape* current;

@@ -39,7 +39,8 @@ Context with_state(Context cx, State* state) {
   return cx;
 }
 
-// block(x), of which the tape keeps x alone. Backward runs it again from the state that it started from.
+// block(x), of which the tape keeps x alone. Backward runs it again from the state that it started from; what it adds
+// up was counted the first time, and its auxiliary losses have their gradients from the second.
 Tensor recomputed(const ResidualBlock& block, const Tensor& x, const Call& call) {
   State* const state = call.pass().state;
   const auto held = [](const Tensor* t) { return t ? *t : Tensor(); };
@@ -48,6 +49,8 @@ Tensor recomputed(const ResidualBlock& block, const Tensor& x, const Call& call)
                     positions = held(call.pass().positions)](const Tensor& in) mutable {
     if (std::exchange(first, false)) return block.forward(in, call);
     Context again = with_state(call.pass(), call.has_state() ? &before : nullptr);
+    Ledger unread(again.ledger ? again.ledger->targets() : 0);
+    if (again.ledger) again.ledger = &unread;
     again.segments = segments.defined() ? &segments : nullptr;
     again.positions = positions.defined() ? &positions : nullptr;
     return block.forward(in, call.with(again));

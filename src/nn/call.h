@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "nn/context.h"
+#include "nn/ledger.h"
 #include "nn/state.h"
 
 namespace effllm {
@@ -39,6 +40,10 @@ class Call {
   // Shows the tap what was chosen, lists of numbers [B, T, n] under "<site>.selected", and how far the last that was
   // chosen was from the first that was not, [B, T, n'] under "<site>.margin". A choice can't be replaced.
   void tap_choice(const Tensor& selected, const Tensor& margin) const;
+  // An auxiliary loss of this place, see Ledger::loss.
+  void loss(const Metric& metric, const Tensor& sum, double weight) const {
+    if (pass_.ledger) pass_.ledger->loss(site_->path(), metric, sum, weight);
+  }
   // The numbers of this place at this step, for dropout.
   RandomStream random(std::string_view purpose) const;
 

@@ -9,6 +9,7 @@
 
 namespace effllm {
 
+class Ledger;
 class State;
 
 enum class Phase { train, infer };
@@ -37,6 +38,7 @@ struct Context {
   const Tensor* segments = nullptr;
   const Tensor* positions = nullptr;  // i64 [B, T], within the document; null: computed from state and segments
   const Taps* taps = nullptr;
+  Ledger* ledger = nullptr;  // null: nobody adds up, and auxiliary losses are left out
 };
 
 }  // namespace effllm

@@ -37,7 +37,7 @@ void Evaluations::evaluate() {
 std::vector<Measured> Evaluations::row(const EvalResult& r) const {
   const RunCounters& at = run_.at;
   std::vector<Measured> row = r.measured();
-  row.insert(row.end(), {kTokens(static_cast<double>(at.tokens)), kTrainSeconds(at.seconds),
+  row.insert(row.end(), {kTrainedTokens(static_cast<double>(at.tokens)), kTrainSeconds(at.seconds),
                          kSaveSeconds(at.save_seconds), kOtherSeconds(at.other_seconds)});
   return row;
 }

@@ -6,6 +6,7 @@
 
 #include "base/out_of_memory.h"
 #include "checkpoint/checkpoint.h"
+#include "model/describe.h"
 #include "model/old_defaults.h"
 
 namespace effllm {
@@ -17,6 +18,7 @@ Experiment::Experiment(RunConfig wanted) : config(std::move(wanted)) {
   memory = std::move(ready.plan);
   model = std::move(ready.model);
   flops_per_token = ready.flops_per_token;
+  added_up = std::move(ready.added_up);
   for (const Doubt& d : ready.doubts) notes.push_back("warning: " + d.message);
   if (!ready.note.empty()) notes.push_back(ready.note);
   if (config.data.reset == "document" && train.document_starts.size() == 1)
@@ -31,15 +33,16 @@ Experiment::Experiment(RunConfig wanted) : config(std::move(wanted)) {
 }
 
 void Experiment::use_defaults_of(int version) {
+  if (version == kCheckpointVersion) return;
   effllm::use_defaults_of(version, config.model);
-  if (version < kCheckpointVersion) model = nullptr;  // it had those of today
+  model = model_on_shapes(config.model, tokenizer->vocab_size());
+  flops_per_token = train_flops_per_token(*model, config.train.context);
 }
 
 void Experiment::build(int64_t first_batch, bool trains) {
   const Activity activity("building the model", "choose a smaller model.d_model");
   order = build_order(config.data.order, train, {config.train.batch, config.train.context, first_batch},
                       static_cast<uint64_t>(config.data.seed), config.data.reset == "document");
-  if (!model) model = model_on_shapes(config.model, tokenizer->vocab_size());
   if (trains) build_trainer();
   const ShardPlan plan = trainer ? trainer->plan() : plan_shards(config.train, *model);
   config.train.lanes = static_cast<int64_t>(plan.lanes.size());  // what was chosen stands in the resolved file
@@ -55,7 +58,6 @@ void Experiment::build_trainer() {
                                                   .carry_state = config.train.carry_state,
                                                   .recompute = config.train.recomputes(),
                                                   .carried_tokens = carried_tokens(config, train_tokens)});
-  if (config.train.carry_state) trainer->prepare_carried(config.train.batch);
 }
 
 }  // namespace effllm

@@ -29,6 +29,7 @@ struct Experiment : RunText {
   // Of the training split: the loss is of a token.
   double tokens_per_character = 1, tokens_per_byte = 1;
   double flops_per_token = 0;  // of training, without what is computed again
+  Ledger added_up;             // by a step, beside its loss: the names
 
  private:
   void build_trainer();

@@ -34,7 +34,7 @@ struct Lineage {
 };
 
 // What rows of all kinds have.
-inline constexpr Metric kTokens{"tokens", "tokens", "tokens trained on so far"},
+inline constexpr Metric kTrainedTokens{"tokens", "tokens", "tokens trained on so far"},
     kTrainSeconds{"wall_s", "s", "time of training steps so far"},
     kSaveSeconds{"save_s", "s", "time of checkpoints and files so far"},
     kOtherSeconds{"other_s", "s", "time of all else so far, such as evaluations"};

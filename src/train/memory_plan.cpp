@@ -93,12 +93,13 @@ double sample_bytes(const RunConfig& config, int64_t vocab, int64_t prompt, int6
   return kRun + parameter_bytes(r) + r.taken();
 }
 
-MemoryPlan plan_memory(const RunConfig& c, LanguageModel& model, int workers, const TextSizes& text) {
+MemoryPlan plan_memory(const RunConfig& c, LanguageModel& model, int workers, const TextSizes& text, Ledger* added_up) {
   const int64_t room = c.train.carry_state ? carried_tokens(c, text.train_tokens) : 0;
   Rehearsal r(c, model, room);
   if (room > 0) require_carriable(model);
   const auto lanes = static_cast<int>(r.plan().lanes.size()), trainers = std::min(workers, lanes);
-  r.step();
+  const Ledger ledger = r.step();
+  if (added_up) *added_up = ledger;
   const double step = r.taken();
   const EvalPlan eval = plan_of(evaluation_of(c), text.eval_tokens);
   const int scorers = eval.workers(workers);

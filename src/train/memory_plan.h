@@ -29,8 +29,9 @@ struct MemoryPlan {
 // Upper bounds of what the process takes from the system: parameters with gradients and moments, and for every thread
 // what its pool keeps for a shard's forward and backward, for evaluation and for samples, one after the other; and what
 // a checkpoint takes while it is written.
-// `model` is `config.model` on shapes alone.
-MemoryPlan plan_memory(const RunConfig& config, LanguageModel& model, int workers, const TextSizes& text = {});
+// `model` is `config.model` on shapes alone. `added_up` gets the names of what a step adds up.
+MemoryPlan plan_memory(const RunConfig& config, LanguageModel& model, int workers, const TextSizes& text = {},
+                       Ledger* added_up = nullptr);
 // Of training steps alone, without evaluation and samples.
 double step_bytes(const RunConfig& config, int64_t vocab, int workers);
 // Of a model that is only read: scoring a text of so many tokens, and continuing a prompt.

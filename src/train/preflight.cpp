@@ -73,7 +73,7 @@ Preflight preflight(const RunConfig& config) {
       throw_at(config.train.mark, e.what());
     }
   try {
-    p.plan = plan_memory(config, model, threads(), p.sizes());
+    p.plan = plan_memory(config, model, threads(), p.sizes(), &p.added_up);
   } catch (const MemoryError& e) {  // a single tensor that fits no memory
     throw MemoryError(located(config.train.mark, e.what()));
   }

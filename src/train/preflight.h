@@ -32,6 +32,7 @@ struct Preflight : RunText {
   std::string note;                      // what to expect: a step that takes minutes; may be empty
   std::unique_ptr<LanguageModel> model;  // on shapes alone
   double flops_per_token = 0;            // of training, those of train.recompute left out
+  Ledger added_up;                       // by a step, beside its loss: the names
 };
 
 // DataError for a corpus that is missing or too short, an empty split and a prompt outside the vocabulary; MemoryError

@@ -10,10 +10,10 @@ namespace effllm {
 class ProgressLine final : public Observer {
  public:
   explicit ProgressLine(LiveRun& run) : run_(run) {}
-  void after_step(const StepReport&) override { run_.log.terminal.update(text()); }
-  std::string text() const;
+  void after_step(const StepReport& step) override { run_.log.terminal.update(text(step.result)); }
 
  private:
+  std::string text(const StepResult& step) const;
   LiveRun& run_;
 };
 

@@ -29,21 +29,24 @@ Rehearsal::Rehearsal(const RunConfig& config, LanguageModel& model, int64_t carr
 
 Rehearsal::~Rehearsal() { pool_.forget_meta(); }
 
-void Rehearsal::step(const Taps* taps) {
+Ledger Rehearsal::step(const Taps* taps) {
+  Ledger ledger;
   std::set<int64_t> sizes;
   for (const auto& lane : plan_.lanes)
     for (const Shard& s : lane) sizes.insert(s.sequences);
   as_worker(plan_.lanes.size() > 1, [&] {
-    for (int64_t sequences : sizes) shard(sequences, taps);
+    for (int64_t sequences : sizes) shard(sequences, taps, ledger);
   });
+  return ledger;
 }
 
-void Rehearsal::shard(int64_t sequences, const Taps* taps) {
+void Rehearsal::shard(int64_t sequences, const Taps* taps, Ledger& ledger) {
   const MetaMode meta;
   Tape tape;
   Context cx;
   cx.phase = Phase::train;
   cx.taps = taps;
+  cx.ledger = &ledger;
   cx.recompute = config_.train.recomputes() && !taps;  // a tap looks at each block once
   const Tensor ids = Tensor::dense({sequences, config_.train.context}, DType::i32);
   State state;

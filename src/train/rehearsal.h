@@ -26,8 +26,9 @@ class Rehearsal {
   LanguageModel& model() { return model_; }
   double taken() const { return static_cast<double>(pool_.meta_reserved_bytes()); }  // bytes, so far
 
-  // Forward and backward of the shards of every size that the plan has. `taps` see the tensors of the model.
-  void step(const Taps* taps = nullptr);
+  // Forward and backward of the shards of every size that the plan has; the names of what they add up. `taps` see the
+  // tensors of the model.
+  Ledger step(const Taps* taps = nullptr);
   // A batch of windows as one of several workers has it, or as the thread that leaves all others to the ops. `room`:
   // tokens of the state that is carried; 0: none.
   void evaluate(EvalPlan::Size size, int64_t room, bool worker);
@@ -35,7 +36,7 @@ class Rehearsal {
   void sample(int64_t prompt, int64_t tokens, const ContextLimit& limit);
 
  private:
-  void shard(int64_t sequences, const Taps* taps);
+  void shard(int64_t sequences, const Taps* taps, Ledger& ledger);
 
   const RunConfig& config_;
   LanguageModel& model_;

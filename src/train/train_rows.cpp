@@ -22,6 +22,7 @@ void TrainRows::after_step(const StepReport& step) {
     run_.at.row_loss_sum += step.result.loss;
     ++run_.at.row_loss_count;
     grad_norm_ = step.result.grad_norm;
+    added_up_ = step.result.rows;
   }
   if (due(run_.at.step, run_.x.config.train.log_every)) write();
 }
@@ -32,9 +33,10 @@ std::vector<Measured> TrainRows::row() const {
   std::vector<Measured> row = {kLoss(loss)};
   if (run_.x.train.kind != TextKind::bytes) row.push_back(kBitsPerCharacter(bits * run_.x.tokens_per_character));
   row.insert(row.end(), {kBitsPerByte(bits * run_.x.tokens_per_byte), kRate(lr_), kNorm(grad_norm_),
-                         kTokens(static_cast<double>(at.tokens)), kEpoch(run_.epochs()), kFlops(at.flops),
+                         kTrainedTokens(static_cast<double>(at.tokens)), kEpoch(run_.epochs()), kFlops(at.flops),
                          kTrainSeconds(at.seconds), kSaveSeconds(at.save_seconds), kOtherSeconds(at.other_seconds),
                          kSpeed(seconds_ > 0 ? static_cast<double>(tokens_) / seconds_ : 0)});
+  row.insert(row.end(), added_up_.begin(), added_up_.end());
   return row;
 }
 

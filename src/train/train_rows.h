@@ -8,7 +8,7 @@ namespace effllm {
 
 class TrainRows final : public Observer {
  public:
-  explicit TrainRows(LiveRun& run) : run_(run) {}
+  explicit TrainRows(LiveRun& run) : run_(run), added_up_(run.x.added_up.rows()) {}
   void after_step(const StepReport& step) override;
   void write();  // the row so far; nothing where no step was finite since the last
   std::vector<Measured> row() const;
@@ -18,6 +18,7 @@ class TrainRows final : public Observer {
   // Since the last row. The sums of losses are in RunCounters, because a checkpoint may cut a row in two.
   double seconds_ = 0, lr_ = 0, grad_norm_ = 0;
   int64_t tokens_ = 0;
+  std::vector<Measured> added_up_;  // by the last step that was finite
 };
 
 }  // namespace effllm

@@ -1,14 +1,15 @@
 // One training step: shards on workers, the lanes' gradients added in a tree, clipped, and given to the optimizer.
 #pragma once
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "checkpoint/state_file.h"
 #include "data/batches.h"
-#include "model/language_model.h"
 #include "nn/transposed.h"
 #include "optim/optimizer.h"
-#include "train/shards.h"
+#include "train/carried.h"
+#include "train/exchange.h"
 
 namespace effllm {
 
@@ -21,18 +22,16 @@ struct StepOptions {
 };
 
 struct StepResult {
-  double loss = 0;       // nats per counted token
-  double grad_norm = 0;  // before clipping
-  int64_t tokens = 0;    // inputs
-  bool finite = true;    // false: nothing was updated
+  double loss = 0;                  // nats per counted token
+  double grad_norm = 0;             // before clipping
+  int64_t tokens = 0;               // inputs
+  bool finite = true;               // false: nothing was updated
+  std::vector<Measured> rows = {};  // the ledger's
 };
-
-// ConfigError where a state can't be carried from step to step, because it grows with every token.
-void require_carriable(const LanguageModel& model);
 
 class Trainer {
  public:
-  // The model is materialized already.
+  // The model is materialized already. ConfigError where a state can't be carried.
   Trainer(LanguageModel& model, Optimizer& optimizer, ShardPlan plan, const StepOptions& options);
 
   // `step` counts from 0; it and the numbers of the batch's samples key the random numbers.
@@ -46,32 +45,21 @@ class Trainer {
 
   // With carry_state: what each row of the batch remembers, as named tensors ("state.layers.0.mixer.h").
   std::vector<NamedTensor> carried() const;
-  void prepare_carried(int64_t rows);  // room for the states, zeroed; done by the first step otherwise
   // Bytes handed out by the pools of the workers at most, and kept for backward in the largest shard of the last step.
   size_t peak_bytes() const { return peak_bytes_; }
 
  private:
-  template <class T>
-  double reduce();                                // lanes into lane 0; returns the norm
-  void begin_rows(int64_t rows, bool continues);  // where the step's shards start
-  static void forget(const State& rows);
-  void run_lanes(const Batch& batch, int64_t step, double weight);
-  double run_lane(size_t lane, const Batch& batch, int64_t step, double weight);
-  double run_shard(const Batch& batch, const Shard& shard, int64_t step, double weight);
+  void run_lanes(const Batch& batch, int64_t step);
+  void run_lane(size_t lane, const Batch& batch, int64_t step, int64_t targets);
+  void run_shard(const Batch& batch, const Shard& shard, int64_t step, double weight, LaneSums& sums);
 
   LanguageModel& model_;
   Optimizer& optimizer_;
   ShardPlan plan_;
   StepOptions options_;
-  std::vector<std::unique_ptr<Slab>> gradients_;  // one a lane
-  std::vector<ParamGrads> lanes_;
-  std::vector<double> lane_loss_;
+  Exchange exchange_;
   std::unique_ptr<TransposedWeights> transposed_;  // made by the first step that has tokens enough to pay for it
-  // Carried states, of all rows of the batch: shards read views of `start_`, which is one of these, and write to
-  // `next_`. A finite step exchanges the two; one that is left out or given up has changed nothing.
-  State carried_, next_;
-  const State* start_ = nullptr;
-  std::vector<std::unique_ptr<Slab>> carried_memory_;
+  std::optional<Carried> carried_;
   size_t peak_bytes_ = 0;
 };
 

@@ -21,7 +21,8 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 constexpr Metric kMetrics[] = {
     {"loss", "nats/token", "cross entropy"}, {"bpc", "bits/character", "bits"}, {"ppl", "1", "perplexity"},
-    {"stderr", "1", "standard error"},       {"lr", "1", "learning rate"},      {"tokens", "tokens", "tokens so far"}};
+    {"stderr", "1", "standard error"},       {"lr", "1", "learning rate"},      {"tokens", "tokens", "tokens so far"},
+    {"wall_s", "s", "time so far"}};
 Values metrics() {
   Values all;
   for (const Metric& m : kMetrics) all.push_back(m(3));

@@ -1,0 +1,42 @@
+#include "train/carried.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace effllm {
+namespace {
+
+void forget(const State& rows) {
+  rows.each([](const StateField&, const Tensor& t) { std::fill_n(t.raw(), t.bytes(), std::byte{0}); });
+}
+
+}  // namespace
+
+void require_carriable(const LanguageModel& model) {
+  for (const StateField* f : model.site().all())
+    if (f->growth == Growth::per_token)
+      throw ConfigError("train.carry_state: the state `{}` grows with every token; give attention a `window`", f->name);
+}
+
+Carried::Carried(const LanguageModel& model, int64_t rows, int64_t capacity) {
+  require_carriable(model);
+  const auto make = [&](const Shape& shape, DType type) {
+    const Slab& memory = *memory_.emplace_back(std::make_unique<Slab>(shape.numel(), type));
+    return Tensor::view_of(memory.raw(), shape, type, shape.cols());
+  };
+  for (State* s : {&now_, &next_}) *s = model.make_state(rows, capacity, make);
+}
+
+void Carried::begin(bool continues) {
+  if (!continues) forget(next_);
+  start_ = continues ? &now_ : &next_;
+}
+
+void Carried::keep() { std::swap(now_, next_); }
+
+void Carried::leave_out() {
+  if (start_ == &next_) forget(now_);
+}
+
+}  // namespace effllm
