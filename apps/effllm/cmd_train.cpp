@@ -55,9 +55,7 @@ ExitCode train(const Common& common, const TrainArgs& given_args) {
   const TrainArgs args = with_place(given_args);
   const Overrides given = overrides_of(args);
   RunRequest request{.config = load_run_config(args.config, given.set, args.name),
-                     .config_text = read_file(args.config, 1 << 20),
-                     .overrides = given.set,
-                     .config_file = args.config,
+                     .written = {.text = read_file(args.config, 1 << 20), .overrides = given.set, .file = args.config},
                      .notes = given.notes,
                      .runs = args.runs,
                      .resume = args.resume == "auto",

@@ -57,7 +57,7 @@ void Run::take_folder() {
 
 void Run::write_start_files() {
   const Activity activity("writing the run folder", "choose a smaller model.d_model");
-  files_.write_configuration(request_.config_file, request_.config_text, request_.overrides);
+  files_.write_configuration(request_.written);
   files_.write_provenance();
   RunLog& log = run_.log;
   const bool anew = !log.journal;

@@ -19,10 +19,8 @@ constexpr double kStepPatience = 5;
 
 struct RunRequest {
   RunConfig config;
-  std::string config_text;                 // as written, for the folder
-  std::vector<std::string> overrides;      // assignments of the command line, the same
-  std::filesystem::path config_file = {};  // that `config_text` was read from; empty: it is kept as it is
-  std::vector<std::string> notes = {};     // what the user should know of them: said at the start, kept as events
+  WrittenConfig written;                // for the folder
+  std::vector<std::string> notes = {};  // what the user should know of them: said at the start, kept as events
   std::filesystem::path runs = "runs";
   bool resume = false;              // go on from the newest checkpoint of the folder, or start
   bool allow_other_data = false;    // also where it was trained on another corpus

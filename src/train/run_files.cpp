@@ -20,8 +20,8 @@ nlohmann::json or_null(bool known, double value) { return known ? nlohmann::json
 
 }  // namespace
 
-void RunFiles::write_configuration(const std::filesystem::path& file, const std::string& text,
-                                   const std::vector<std::string>& overrides) {
+void RunFiles::write_configuration(const WrittenConfig& written) {
+  const auto& [text, overrides, file] = written;
   const RunConfig& config = run_.x.config;
   const std::filesystem::path& corpus = run_.x.corpus.file();
   write_file_atomic(run_.folder.config(),

@@ -10,12 +10,17 @@
 
 namespace effllm {
 
+// A configuration as it was written.
+struct WrittenConfig {
+  std::string text;
+  std::vector<std::string> overrides = {};  // assignments of the command line
+  std::filesystem::path file = {};          // that the text was read from; empty: it is kept as it is
+};
+
 class RunFiles {
  public:
   explicit RunFiles(LiveRun& run) : run_(run) {}
-  // The configuration as written in `file` (empty: as it is), resolved, and the assignments beside it.
-  void write_configuration(const std::filesystem::path& file, const std::string& text,
-                           const std::vector<std::string>& overrides);
+  void write_configuration(const WrittenConfig& written);  // that, and resolved
   void write_provenance();
   void write_status(std::string_view status);
   // From the whole journal, which it reads and writes again: how often is for metrics_due() to say, except at the

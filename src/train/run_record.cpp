@@ -90,7 +90,8 @@ class WriteCounters {
 };
 
 RunCounters stored_counters(const Metadata& m, int version, const RunConfig& config) {
-  RunCounters c{.first_batch = config.train.batch};
+  RunCounters c;
+  c.first_batch = config.train.batch;
   std::set<std::string_view> lacking = {"first_batch", "save_s", "other_s"};  // in the first of version 2
   if (version < 2) lacking.insert("samples");
   c.visit(ReadCounters(m, lacking));

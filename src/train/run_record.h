@@ -17,13 +17,16 @@
 
 namespace effllm {
 
-struct RunCounters {
-  int64_t step = 0, optimizer_steps = 0, skipped_in_row = 0;
-  int64_t tokens = 0;                          // trained on
-  int64_t samples = 0;                         // rows taken from the order of the data: where it goes on
-  int64_t first_batch = 1;                     // rows of a step at the run's start (BatchShape)
+struct RunTimes {
   double seconds = 0;                          // of training steps
   double save_seconds = 0, other_seconds = 0;  // of checkpoints and files; of all the rest since the program began
+};
+
+struct RunCounters : RunTimes {
+  int64_t step = 0, optimizer_steps = 0, skipped_in_row = 0;
+  int64_t tokens = 0;       // trained on
+  int64_t samples = 0;      // rows taken from the order of the data: where it goes on
+  int64_t first_batch = 1;  // rows of a step at the run's start (BatchShape)
   double flops = 0;
   double best_val = std::numeric_limits<double>::quiet_NaN();  // nats per token; NaN: nothing was evaluated
   int64_t best_step = -1;

@@ -18,8 +18,7 @@ RunRequest request(const TinyFolder& t, const Sets& set, bool resume) {
   int index = 0;
   for (const auto& s : set) apply_override(root, s, ++index);
   return {.config = read_run_config(root, t / "c.yaml"),
-          .config_text = "written",
-          .overrides = {},
+          .written = {.text = "written"},
           .runs = t.runs(),
           .resume = resume,
           .quiet = true};
