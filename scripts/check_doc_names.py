@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP = ("apps", "configs", "docs", "findings", "scripts", "src", "tests")
-NOT_OURS = {"PascalCase", "snake_case", "extra.def"}  # ways to write names, a file of the reader's
+NOT_OURS = {"PascalCase", "snake_case"}  # ways to write names
 SOURCES = (".cpp", ".h", ".def", ".py", ".sh", "CMakeLists.txt", "Makefile")
 
 QUOTED = re.compile(r"`([^`]+)`")

@@ -44,8 +44,8 @@ std::string next_step(const Common& common, const Corpus& corpus, const std::str
   if (corpus.text(Split::val).size() < 2) set.emplace_back("eval.split=train");
   try {
     const RunConfig c = load_run_config(config, set);
-    // Bytes are tokens there; a row needs one more than its length.
-    if (c.data.tokenizer == "byte" && static_cast<int64_t>(corpus.text(Split::train).size()) > c.train.context) {
+    const auto tokens = corpus.tokenize(*corpus.tokenizer(c.data.tokenizer), Split::train).tokens.size();
+    if (static_cast<int64_t>(tokens) > c.train.context) {  // a row needs one more than its length
       std::string command = fmt::format("next:  {} train -c {}", shell_word(common.program), config);
       for (const std::string& s : set) command += " --set " + shell_word(s);
       return command + "\n";
@@ -82,14 +82,14 @@ ExitCode prepare_data(const Common& common, const PrepareArgs& args) {
 ExitCode show_data(const Common& common, const std::string& name) {
   const Corpus corpus = Corpus::open(name);
   const Manifest& m = corpus.manifest();
-  const auto chars = build_tokenizer("byte", corpus.text());
+  const auto any = corpus.tokenizer(DataOptions().tokenizer);
   std::vector<std::vector<std::string>> rows = {{"split", "bytes", "documents"}};
   nlohmann::json j = {{"name", m.name},       {"title", m.title},   {"license", m.license},
                       {"sources", m.sources}, {"sha256", m.sha256}, {"bytes", m.bytes}};
   j.update(text_json(corpus));
   for (Split s : {Split::train, Split::val, Split::test}) {
     if (corpus.text(s).empty()) continue;
-    const TokenizedText t = corpus.tokenize(*chars, s);
+    const TokenizedText t = corpus.tokenize(*any, s);
     rows.push_back(
         {std::string(to_string(s)), fmt::format("{}", t.bytes), fmt::format("{}", t.document_starts.size())});
     j["splits"][std::string(to_string(s))] = {{"bytes", t.bytes}, {"documents", t.document_starts.size()}};

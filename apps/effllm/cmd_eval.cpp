@@ -64,12 +64,10 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   if (!m.earlier_data.empty() && !common.quiet)
     print_stderr(fmt::format("the run was trained on other data before:\n{}", m.earlier_data));
   EvalOptions o = evaluation_of(m.config);
-  if (!args.protocol.empty()) o.protocol = args.protocol;
+  const std::string_view name = args.protocol.empty() ? o.protocol.name() : args.protocol;
+  if (args.stride || name != o.protocol.name()) o.protocol = protocol(name, args.stride);
   if (args.tokens) o.tokens = *args.tokens;
-  if (args.stride) o.stride = *args.stride;
   o.max_tokens = args.max_tokens;
-  if (args.stride && o.protocol != "sliding")
-    throw ConfigError("--stride belongs to --protocol sliding; `{}` has none", o.protocol);
   const EvalTarget target = args.text.empty()
                                 ? split_target(m, parse_split(args.split), args.corpus, args.allow_other_data)
                                 : file_target(m, args.text);

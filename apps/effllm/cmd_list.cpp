@@ -119,9 +119,9 @@ nlohmann::json details(const LayerInfo& m) {
 }
 
 template <class Info>
-Rows names(std::span<const Info> all) {
+Rows names(const List<Info>& all) {
   Rows rows = {{"name", "what"}};
-  for (const Info& i : all) rows.push_back({std::string(i.name), std::string(i.summary)});
+  for (const Info* i : all) rows.push_back({std::string(i->name), std::string(i->title)});
   return rows;
 }
 
@@ -168,12 +168,12 @@ const std::vector<Kind>& kinds() {
       {"mixers", "sequence mixers (model.layers[].mixer)", [] { return mechanisms(all_mixers); }, &all_mixers},
       {"ffns", "channel mixers (model.layers[].ffn)", [] { return mechanisms(all_ffns); }, &all_ffns},
       {"options", "the keys of every other section of a configuration", [] { return Rows(); }},
-      {"objectives", "what is optimised (objective.type)", [] { return names(all_objectives()); }},
+      {"objectives", "what is optimised (objective.type)", [] { return Rows{{"name", "what"}, {"next_token", "cross-entropy of the next token"}}; }},
       {"optimizers", "optim.type", [] { return optimizers(); }},
-      {"schedules", "learning-rate schedules (optim.schedule.type)", [] { return names(all_schedules()); }},
-      {"orders", "which tokens a step sees (data.order)", [] { return names(all_orders()); }},
-      {"tokenizers", "data.tokenizer", [] { return names(all_tokenizers()); }},
-      {"protocols", "how a split is evaluated (eval.protocol)", [] { return names(all_protocols()); }},
+      {"schedules", "learning-rate schedules (optim.schedule.type)", [] { return names(all_schedules); }},
+      {"orders", "which tokens a step sees (data.order)", [] { return names(all_orders); }},
+      {"tokenizers", "data.tokenizer", [] { return names(all_tokenizers); }},
+      {"protocols", "how a split is evaluated (eval.protocol)", [] { return names(all_protocols); }},
   };
   return all;
 }

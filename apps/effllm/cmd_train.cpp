@@ -42,11 +42,11 @@ void dry_run(const Common& common, RunRequest request) {
     return;
   }
   fmt::print("{}", yaml);
-  print_stderr(
-      fmt::format("would train {} on {} ({}, {} a step in {}, {} FLOPs a token), about {} of {} memory\n",
-                  human_counted(static_cast<double>(cost.total.parameters), "parameter"), run.corpus().manifest().name,
-                  c.data.order, counted(c.train.batch * c.train.context, "token"), counted(c.train.lanes, "lane"),
-                  human_count(cost.total.train_flops), human_bytes(run.memory().total()), human_bytes(memory_limit())));
+  print_stderr(fmt::format(
+      "would train {} on {} ({}, {} a step in {}, {} FLOPs a token), about {} of {} memory\n",
+      human_counted(static_cast<double>(cost.total.parameters), "parameter"), run.corpus().manifest().name,
+      c.data.order.name(), counted(c.train.batch * c.train.context, "token"), counted(c.train.lanes, "lane"),
+      human_count(cost.total.train_flops), human_bytes(run.memory().total()), human_bytes(memory_limit())));
 }
 
 }  // namespace

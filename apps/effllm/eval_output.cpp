@@ -6,6 +6,7 @@
 
 #include "base/terminal.h"
 #include "base/text.h"
+#include "eval/eval_plan.h"
 #include "json_output.h"
 #include "store/file.h"
 
@@ -31,10 +32,12 @@ nlohmann::json data_json(const LoadedModel& m, const EvalTarget& target) {
 
 std::string result_file_name(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o) {
   const EvalOptions own = fitted(evaluation_of(m.config), static_cast<int64_t>(target.tokens.tokens.size()));
+  EvalOptions usual = o;  // with the run's stride, or the protocol's where the run has another
+  usual.protocol = own.protocol.name() == o.protocol.name() ? own.protocol : protocol(o.protocol.name());
   std::string name =
-      fmt::format("{}-{}", target.split ? target.name : "text_" + target.file_sha256.substr(0, 12), o.protocol);
+      fmt::format("{}-{}", target.split ? target.name : "text_" + target.file_sha256.substr(0, 12), o.protocol.name());
   if (o.tokens != own.tokens) name += fmt::format("-tokens_{}", o.tokens);
-  if (o.stride != own.stride) name += fmt::format("-stride_{}", o.stride);
+  if (stride_of(o) != stride_of(usual)) name += fmt::format("-stride_{}", stride_of(o));
   if (o.max_tokens) name += fmt::format("-max_tokens_{}", o.max_tokens);
   if (target.split && (!m.corpus.complete() || !target.other_than_trained_on.empty()))
     name += fmt::format("-corpus_{}", target.corpus->identity().hash().substr(0, 12));

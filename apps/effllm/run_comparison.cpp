@@ -11,7 +11,11 @@ namespace {
 
 std::string number(const std::optional<int64_t>& n) { return n ? fmt::format("{}", *n) : ""; }
 
-bool has_windows(const RunSummary& r) { return r.protocol != "carried"; }  // there they are pieces of one pass
+// False where they are pieces of one pass.
+bool has_windows(const RunSummary& r) {
+  const ProtocolInfo* p = all_protocols.find_if_any(r.protocol);
+  return !p || !p->carried;
+}
 
 struct Aspect {
   std::string_view name;
@@ -51,9 +55,9 @@ std::vector<std::string_view> differing(const std::vector<RunSummary>& all) {
 }
 
 std::optional<int64_t> stride_of(const RunSummary& r) {
-  if (r.protocol != "sliding" || !r.eval_tokens) return std::nullopt;
-  return effllm::stride_of(
-      EvalOptions{.protocol = r.protocol, .tokens = *r.eval_tokens, .stride = r.eval_stride.value_or(0)});
+  const ProtocolInfo* p = all_protocols.find_if_any(r.protocol);
+  if (!p || describe(*p->options()).empty() || !r.eval_tokens) return std::nullopt;
+  return protocol(r.protocol, r.eval_stride).build()->stride(*r.eval_tokens);
 }
 
 std::string evaluated_on(const RunSummary& r, const std::vector<std::string_view>& differ) {

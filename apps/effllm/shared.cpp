@@ -34,7 +34,7 @@ RunConfig load_run_config(const std::string& file, const std::vector<std::string
 }
 
 int64_t vocab_of(const RunConfig& c) {
-  if (c.data.tokenizer == "byte") return 256;
+  if (const int64_t n = c.data.tokenizer.info().vocab_size) return n;
   return Corpus::open(c.data.corpus, c.folder).tokenizer(c.data.tokenizer)->vocab_size();
 }
 

@@ -51,6 +51,22 @@ void AnyChoice::read(const ConfigNode& given, Diagnostics& found) {
   options_ = std::move(options);
 }
 
+void AnyChoice::visit_name(OptionVisitor& v, std::string_view key, std::string_view help) {
+  std::string chosen(name());
+  v(key, chosen, help, known());
+  if (chosen != name()) options_ = take(chosen);
+}
+
+void AnyChoice::visit_options(OptionVisitor& v, std::string_view key, const Mark& mark) {
+  std::shared_ptr<Options> own = copied_options();  // configurations share what is there
+  own->mark = mark;
+  own->visit(v);
+  options_ = std::move(own);
+  for (const std::string_view other : known())
+    if (other != name())
+      for (const OptionInfo& o : describe(*options_of(other))) v.elsewhere(o.name, key, other);
+}
+
 ConfigNode AnyChoice::write() const {
   ConfigNode out = ConfigNode::map();
   out.set("type", name());

@@ -23,13 +23,19 @@ class AnyChoice {
   // such entry, it is left as it was.
   void read(const ConfigNode& node, Diagnostics& found);
   ConfigNode write() const;  // the type and all options
+  // As keys of a section (`optim: {type: muon, momentum: 0.9}`): `key` holds the name, as a text, and the options of
+  // what it names stand beside it. `mark` is the section's.
+  void visit_name(OptionVisitor& v, std::string_view key, std::string_view help);
+  void visit_options(OptionVisitor& v, std::string_view key, const Mark& mark);
   virtual std::unique_ptr<Options> copied_options() const = 0;
   void set_options(std::shared_ptr<const Options> o) { options_ = std::move(o); }
 
  protected:
   virtual std::string_view kind() const = 0;  // of the list
   virtual std::vector<std::string_view> known() const = 0;
-  // Takes the entry of that name; its options, with their defaults. Null where the list has none such.
+  // With their defaults; null where the list has none such.
+  virtual std::unique_ptr<Options> options_of(std::string_view name) const = 0;
+  // Takes the entry of that name, if there is one; its options.
   virtual std::unique_ptr<Options> take(std::string_view name) = 0;
 
   std::shared_ptr<const Options> options_;

@@ -12,25 +12,33 @@
 
 namespace effllm {
 
-// Facts: what an entry says of itself, at least `name` and `title`. It is built, as a T, of its options and Args.
+// Facts: what an entry says of itself, at least `name` and `title`. It is built, as a T, of its options and Args, or of
+// Args alone.
 template <class T, class Facts, class... Args>
 struct Entry : Facts {
-  std::unique_ptr<Options> (*options)() = nullptr;             // with their defaults
-  std::unique_ptr<Options> (*copy)(const Options&) = nullptr;  // null where they are those of another entry
+  std::unique_ptr<Options> (*options)() = nullptr;  // with their defaults
+  std::unique_ptr<Options> (*copy)(const Options&) = nullptr;
   std::unique_ptr<T> (*build)(const Options&, Args...) = nullptr;
 
-  // Fills in what follows from the type: M::Options and M(Options, Args...).
+  // Fills in what follows from the type: M::Options and M(Options, Args...); without Options, M(Args...).
   template <class M>
   static constexpr Entry of(const Facts& facts) {
-    using O = typename M::Options;
+    if constexpr (requires { typename M::Options; })
+      return with<typename M::Options>(
+          facts, +[](const Options& o, Args... args) -> std::unique_ptr<T> {
+            return std::make_unique<M>(static_cast<const typename M::Options&>(o), args...);
+          });
+    else
+      return with<NoOptions>(
+          facts, +[](const Options&, Args... args) -> std::unique_ptr<T> { return std::make_unique<M>(args...); });
+  }
+
+ private:
+  template <class O>
+  static constexpr Entry with(const Facts& facts, std::unique_ptr<T> (*build)(const Options&, Args...)) {
     return {facts, +[]() -> std::unique_ptr<Options> { return std::make_unique<O>(); },
-            +[](const Options& o) -> std::unique_ptr<Options> {
-              const O* own = dynamic_cast<const O*>(&o);
-              return own ? std::make_unique<O>(*own) : nullptr;
-            },
-            +[](const Options& o, Args... args) -> std::unique_ptr<T> {
-              return std::make_unique<M>(static_cast<const O&>(o), args...);
-            }};
+            +[](const Options& o) -> std::unique_ptr<Options> { return std::make_unique<O>(static_cast<const O&>(o)); },
+            build};
   }
 };
 
@@ -94,16 +102,21 @@ class Choice<Entry<T, Facts, Args...>> final : public AnyChoice {
  private:
   std::string_view kind() const override { return list_->kind; }
   std::vector<std::string_view> known() const override { return list_->names(); }
-  std::unique_ptr<Options> take(std::string_view name) override {
+  std::unique_ptr<Options> options_of(std::string_view name) const override {
     const Info* info = list_->find_if_any(name);
-    if (!info) return nullptr;
-    info_ = info;
-    return info->options();
+    return info ? info->options() : nullptr;
+  }
+  std::unique_ptr<Options> take(std::string_view name) override {
+    if (const Info* info = list_->find_if_any(name)) info_ = info;
+    return options_of(name);
   }
 
   const List<Info>* list_;
   const Info* info_ = nullptr;
 };
+
+template <class Info>
+Choice(const List<Info>&, std::string_view) -> Choice<Info>;
 
 template <class Info>
 class Choices final : public AnyChoices {

@@ -45,6 +45,8 @@ class OptionVisitor {
   // Pieces that another part reads.
   virtual void operator()(std::string_view name, ConfigNode& field, std::string_view help) = 0;
   virtual void operator()(std::string_view name, std::vector<ConfigNode>& field, std::string_view help) = 0;
+  // There would be an option of this name beside, if `key` chose `entry`.
+  virtual void elsewhere(std::string_view /*name*/, std::string_view /*key*/, std::string_view /*entry*/) {}
 };
 
 struct Options {

@@ -104,7 +104,8 @@ class Reader final : public OptionVisitor {
   }
   void operator()(std::string_view name, std::string& field, std::string_view,
                   std::vector<std::string_view> choices) override {
-    one(name, field, choices);
+    const ConfigNode* node = given(name);
+    if (node && !value(*node, name, field, choices)) wrong_.push_back(name);
   }
   void operator()(std::string_view name, std::vector<std::string>& field, std::string_view) override {
     many(name, field, std::vector<std::string_view>{});
@@ -131,11 +132,20 @@ class Reader final : public OptionVisitor {
     if (const ConfigNode* node = list(name)) field = node->items();
   }
 
+  void elsewhere(std::string_view name, std::string_view key, std::string_view entry) override {
+    elsewhere_.push_back({std::string(name), key, entry});
+  }
+
   // To be called after the visit: keys that no field has.
   void refuse_unknown() {
     size_t count = 0;
     for (const ConfigNode::Entry& entry : node_.entries()) {
       if (entry.key == "type" || std::ranges::find(names_, entry.key) != names_.end()) continue;
+      if (const auto e = std::ranges::find(elsewhere_, entry.key, &Elsewhere::name); e != elsewhere_.end()) {
+        if (std::ranges::find(wrong_, e->key) == wrong_.end())  // else nobody knows what it belongs to
+          found_.error(entry.key_mark, fmt::format("{}.{} belongs to {}: {}", owner_, e->name, e->key, e->entry));
+        continue;
+      }
       // Suggestions cost an edit distance per field, and only the first errors are shown.
       const std::string suggestion = ++count <= kMostSuggestions ? did_you_mean(entry.key, names_) : "";
       const std::string known =
@@ -145,6 +155,11 @@ class Reader final : public OptionVisitor {
   }
 
  private:
+  struct Elsewhere {
+    std::string name;
+    std::string_view key, entry;
+  };
+
   // The value under `name`; null where it is missing, or written without a value (an error).
   const ConfigNode* given(std::string_view name) {
     names_.push_back(name);
@@ -236,7 +251,8 @@ class Reader final : public OptionVisitor {
   std::string_view owner_;
   Diagnostics& found_;
   std::vector<std::string_view>& given_;
-  std::vector<std::string_view> names_;
+  std::vector<std::string_view> names_, wrong_;  // of all fields, and of texts that could not be read
+  std::vector<Elsewhere> elsewhere_;
 };
 
 }  // namespace

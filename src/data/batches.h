@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/list.h"
 #include "data/corpus.h"
 
 namespace effllm {
@@ -34,16 +35,26 @@ class BatchOrder {
 
 struct BatchShape {
   int64_t batch, tokens;
-  // Rows of a step when the run began, where that was another number: random_windows numbers its draws by them.
+  // Rows of a step when the run began, where that was another number: who numbers draws by them goes on with it.
   int64_t first_batch = 0;
 };
 
-// `order`: random_windows (starts drawn uniformly, with replacement: nanoGPT's), shuffled_windows (non-overlapping
-// windows from a random offset per epoch, each once per epoch, in the order of a counter-based permutation), streams
-// (row b reads its own contiguous part; rows continue from step to step, all wrap together). With `reset_documents`,
-// targets that begin a document carry no loss and `segments` is filled. `text` must outlive the order. ConfigError for
-// another order or an empty shape, DataError where the split is shorter than one step of the order needs.
-std::unique_ptr<BatchOrder> build_order(std::string_view order, const TokenizedText& text, BatchShape shape,
-                                        uint64_t seed, bool reset_documents);
+struct OrderArgs {
+  const TokenizedText& text;  // must outlive the order
+  BatchShape shape;
+  uint64_t seed;
+  bool reset_documents;  // targets that begin a document carry no loss, and `segments` is filled
+};
+
+struct OrderFacts {
+  std::string_view name, title;
+  bool has_place = true;   // false: draws with replacement, so that no row is the next
+  bool seeded = true;      // the seed changes it
+  bool continues = false;  // rows go on from batch to batch
+};
+
+// ConfigError for an empty shape, DataError where the text is shorter than one step of the order needs.
+using OrderInfo = Entry<BatchOrder, OrderFacts, const OrderArgs&>;
+extern const List<OrderInfo> all_orders;
 
 }  // namespace effllm

@@ -117,9 +117,9 @@ Corpus Corpus::open(const std::string& name, const fs::path& near) {
   return corpus;
 }
 
-std::unique_ptr<Tokenizer> Corpus::tokenizer(std::string_view kind) const {
+std::unique_ptr<Tokenizer> Corpus::tokenizer(const Choice<TokenizerInfo>& kind) const {
   try {
-    return build_tokenizer(kind, text_);
+    return kind.build(text_);
   } catch (const DataError& e) {
     throw DataError("{}: {}", text_file_.string(), e.what());
   }

@@ -53,7 +53,7 @@ class Corpus {
   CorpusIdentity identity() const;
   const std::filesystem::path& file() const { return file_; }  // the manifest, absolute
   // That of this kind with the symbols of the text. DataError, which names the text, where it has none.
-  std::unique_ptr<Tokenizer> tokenizer(std::string_view kind) const;
+  std::unique_ptr<Tokenizer> tokenizer(const Choice<TokenizerInfo>& kind) const;
   std::string_view text() const { return text_; }
   const TextFacts& facts() const { return facts_; }
   bool separator_found() const;  // false also where there is no separator

@@ -9,10 +9,7 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-int64_t stride_of(const EvalOptions& o) {
-  if (o.protocol != "sliding") return o.tokens;
-  return o.stride ? o.stride : std::max<int64_t>(1, o.tokens / 2);
-}
+int64_t stride_of(const EvalOptions& o) { return o.protocol.build()->stride(o.tokens); }
 
 int64_t scored_inputs(const EvalOptions& o, int64_t tokens) {
   return o.max_tokens ? std::min(tokens - 1, o.max_tokens) : tokens - 1;
@@ -22,8 +19,8 @@ EvalPlan::EvalPlan(const EvalOptions& o, int64_t inputs)
     : inputs_(inputs),
       length_(std::min(o.tokens, inputs)),
       stride_(stride_of(o)),
-      batch_(o.protocol == "carried" ? 1 : o.batch),
-      carried_(o.protocol == "carried"),
+      batch_(o.protocol.info().carried ? 1 : o.batch),
+      carried_(o.protocol.info().carried),
       windows_(1 + ceil_div(inputs - length_, stride_)),
       full_(1 + (inputs - length_) / stride_),
       tasks_(ceil_div(full_, batch_) + windows_ - full_) {}

@@ -48,7 +48,7 @@ class EvalPlan {
 
 // Inputs that are scored of a text of so many tokens.
 int64_t scored_inputs(const EvalOptions& options, int64_t tokens);
-// Inputs from one window of `sliding` to the next.
+// Inputs from one window to the next.
 int64_t stride_of(const EvalOptions& options);
 
 }  // namespace effllm

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -20,12 +19,6 @@
 
 namespace effllm {
 namespace {
-
-constexpr std::array<ProtocolInfo, 3> kProtocols = {{
-    {"windows", "windows side by side, each from nothing; every target counts"},
-    {"sliding", "windows that overlap; only targets with much context count, each once"},
-    {"carried", "one pass over the split, the state carried from chunk to chunk"},
-}};
 
 constexpr Metric kPerplexity{"ppl", "1", "perplexity per token"},
     kStandardError{"stderr", "nats/token", "standard error of the cross entropy"},
@@ -95,7 +88,7 @@ class Evaluation {
       pieces[static_cast<size_t>(plan_.window(i).scored / options_.tokens)] += s;
     }
     if (total.tokens == 0) throw DataError("every target of the split begins a document: nothing to score");
-    EvalResult r{.protocol = options_.protocol,
+    EvalResult r{.protocol = std::string(options_.protocol.name()),
                  .kind = text_.kind,
                  .nats = total.nats,
                  .tokens = total.tokens,
@@ -182,25 +175,15 @@ std::vector<Measured> EvalResult::measured() const {
   return all;
 }
 
-std::span<const ProtocolInfo> all_protocols() { return kProtocols; }
-
 void require_options(const LanguageModel& model, const Tokenizer& tokenizer, const EvalOptions& o) {
-  if (std::ranges::none_of(kProtocols, [&](const ProtocolInfo& p) { return p.name == o.protocol; })) {
-    std::array<std::string_view, kProtocols.size()> names;
-    std::ranges::transform(kProtocols, names.begin(), &ProtocolInfo::name);
-    throw ConfigError("unknown evaluation protocol `{}`; choose windows, sliding or carried.{}", o.protocol,
-                      did_you_mean(o.protocol, names));
-  }
-  if (o.tokens < 1 || o.batch < 1 || o.max_tokens < 0 || o.stride < 0)
+  if (o.tokens < 1 || o.batch < 1 || o.max_tokens < 0)
     throw ConfigError(
-        "evaluation with tokens {}, batch {}, max_tokens {}, stride {}: tokens and batch must be at least 1, "
-        "max_tokens and stride at least 0",
-        o.tokens, o.batch, o.max_tokens, o.stride);
-  if (o.protocol == "sliding" && o.stride > o.tokens)
-    throw ConfigError("a stride of {} skips targets between windows of {}; choose a stride of at most {}", o.stride,
-                      counted(o.tokens, "token"), o.tokens);
+        "evaluation with tokens {}, batch {}, max_tokens {}: tokens and batch must be at least 1, max_tokens at least "
+        "0",
+        o.tokens, o.batch, o.max_tokens);
+  o.protocol.build()->require(o.tokens);
   const bool learned = model.longest() < std::numeric_limits<int64_t>::max();
-  if (learned && o.protocol == "carried")
+  if (learned && o.protocol.info().carried)
     throw ConfigError(
         "a model with learned positions for {} can't be carried over a whole split; choose `windows` or "
         "`sliding` with at most {}",
@@ -215,23 +198,21 @@ void require_options(const LanguageModel& model, const Tokenizer& tokenizer, con
 EvalOptions fitted(EvalOptions o, int64_t tokens) {
   const int64_t targets = std::max<int64_t>(1, tokens - 1);
   if (o.max_tokens >= targets) o.max_tokens = 0;
-  o.tokens = std::min(o.tokens, targets);
-  o.stride = std::min(o.stride, o.tokens);
+  if (o.tokens <= targets) return o;
+  o.tokens = targets;
+  o.protocol = Choice(all_protocols, o.protocol.name());  // one window has no stride
   return o;
 }
 
 std::string describe(const EvalOptions& o) {
-  std::string text = o.protocol == "sliding"
-                         ? fmt::format("sliding windows of {}, stride {}", counted(o.tokens, "token"), stride_of(o))
-                     : o.protocol == "carried" ? "one pass, state carried"
-                                               : fmt::format("{} of {}", o.protocol, counted(o.tokens, "token"));
+  std::string text = o.protocol.build()->describe(o.tokens);
   if (o.reset_documents) text += ", reset at documents";
   if (o.max_tokens) text += ", first " + counted(o.max_tokens, "target");
   return text;
 }
 
 std::string beyond_training(const LanguageModel& model, int64_t trained, const EvalOptions& o) {
-  const bool carried = o.protocol == "carried";
+  const bool carried = o.protocol.info().carried;
   if ((!carried && o.tokens <= trained) || !model.long_text(trained).unseen) return "";
   return fmt::format(
       "the model learned on {} at a time, and has mechanisms that can't follow more than that: {} "

@@ -1,20 +1,14 @@
-// How well a model predicts a text, by named protocols that say exactly which tokens are scored, and from what context.
+// How well a model predicts a text, by protocols (protocol.h) that say exactly which tokens are scored, from what
+// context.
 //
 // Of n tokens x_0 .. x_{n-1} the first is context only; every other is scored once: n - 1 targets in every protocol.
-// T is `tokens`, s is `stride`.
-//   windows  Inputs [0, T), [T, 2T) ..., each from nothing, targets one further (nanoGPT's). The last may be shorter.
-//            The first target of a window has one token of context.
-//   sliding  Inputs [0, T), [s, s + T), [2s, 2s + T) ..., each from nothing. The first window scores all its targets,
-//            every later one the last s: targets after the first window have T - s + 1 to T tokens of context.
-//   carried  Chunks of T inputs in order, the state carried from one to the next: all that came before is context.
+// T is `tokens`.
 #pragma once
 #include <cstdint>
 #include <functional>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "config/named.h"
 #include "data/corpus.h"
 #include "eval/eval_options.h"
 #include "eval/metrics.h"
@@ -39,11 +33,8 @@ struct EvalResult {
   std::vector<Measured> measured() const;
 };
 
-using ProtocolInfo = NamedInfo;
-std::span<const ProtocolInfo> all_protocols();
-
-// ConfigError where the options fit no text, or not this model: an unknown protocol, sizes out of range, windows longer
-// than learned positions reach, and `carried` with learned positions.
+// ConfigError where the options fit no text, or not this model: sizes out of range, windows longer than learned
+// positions reach, and a carried state with learned positions.
 void require_options(const LanguageModel& model, const Tokenizer& tokenizer, const EvalOptions& options);
 
 // The same evaluation of a text of `tokens` tokens, with what is beyond it cut down to it: windows and chunks that are

@@ -52,7 +52,7 @@ void AdamwPass::operator()(const Slab& gradient, double scale, double lr_factor,
   });
 }
 
-AdamW::AdamW(const Options&, const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store)
+AdamW::AdamW(const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store)
     : Optimizer(optimizers::adamw, o, groups, store), pass_(o, store, [](const Parameter&) { return true; }) {}
 
 namespace optimizers {

@@ -38,9 +38,7 @@ extern const OptimizerInfo adamw;
 
 class AdamW final : public Optimizer {
  public:
-  using Options = NoOptions;
-
-  AdamW(const Options&, const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store);
+  AdamW(const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store);
 
  private:
   void update(const Slab& gradient, double scale, double lr_factor) override {

@@ -145,7 +145,7 @@ class Muon final : public Optimizer {
 };
 
 double lr_of(const OptimOptions& o, const Parameter& p) {
-  const auto* own = dynamic_cast<const MuonOptions*>(o.own.get());
+  const auto* own = dynamic_cast<const MuonOptions*>(&o.type.options());
   return own && !is_matrix(p) ? own->adamw_lr.value_or(o.lr) : o.lr;
 }
 

@@ -2,16 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "optim/optimizer.h"
+#include "nn/param_store.h"
 
 namespace effllm {
-namespace {
-
-void visit_type(OptionVisitor& v, std::string& type) {
-  v("type", type, "Chooses the optimizer.", all_optimizers.names());
-}
-
-}  // namespace
 
 void GroupOptions::visit(OptionVisitor& v) {
   v("match", match, "Says by name which parameters these are: * stands for any text, ? for one character.");
@@ -19,10 +12,8 @@ void GroupOptions::visit(OptionVisitor& v) {
   v("weight_decay", weight_decay, "Sets the weight decay of these; without it they keep theirs.", at_least(0));
 }
 
-void OptimType::visit(OptionVisitor& v) { visit_type(v, type); }
-
 void OptimOptions::visit(OptionVisitor& v) {
-  visit_type(v, type);
+  type.visit_name(v, "type", "Chooses the optimizer.");
   v("lr", lr, "Sets the learning rate, which the schedule scales.", between(0, 100));
   v("beta1", beta1, "Sets the decay of the mean of gradients, a factor a step.", between(0, 0.99999));
   v("beta2", beta2, "Sets the decay of the mean of squared gradients, a factor a step.", between(0, 0.9999999));
@@ -32,9 +23,7 @@ void OptimOptions::visit(OptionVisitor& v) {
   v("clip", clip, "Sets the largest norm of the whole gradient; 0 switches clipping off.", at_least(0));
   v("schedule", schedule, "Describes the learning rate over the run: {type, warmup, final_lr}.");
   v("groups", groups, "Makes exceptions by name: [{match: \"*.bias\", lr: 1e-4, weight_decay: 0}].");
-  auto mine = own_options(all_optimizers.find(type, mark), *this);  // a copy: configurations share what is there
-  mine->visit(v);
-  own = std::move(mine);
+  type.visit_options(v, "type", mark);
 }
 
 bool matches(std::string_view pattern, std::string_view name) {
@@ -58,10 +47,10 @@ bool matches(std::string_view pattern, std::string_view name) {
 
 std::vector<ParameterSetting> group_settings(const OptimOptions& o, const std::vector<GroupOptions>& groups,
                                              const ParamStore& store) {
-  const OptimizerInfo& info = all_optimizers.find(o.type, o.mark);
+  const auto lr_of = o.type.info().lr;
   std::vector<ParameterSetting> settings;
   for (const Parameter* p : store.sorted())
-    settings.push_back({info.lr(o, *p) * p->traits.lr_scale, p->traits.decay ? o.weight_decay : 0});
+    settings.push_back({(lr_of ? lr_of(o, *p) : o.lr) * p->traits.lr_scale, p->traits.decay ? o.weight_decay : 0});
   for (const GroupOptions& g : groups) {
     bool any = false;
     for (size_t i = 0; i < settings.size(); ++i) {

@@ -1,4 +1,4 @@
-// The options of optimizers, and groups of parameters that depart from them by name.
+// The optimizers: their list, their options, and groups of parameters that depart from these by name.
 #pragma once
 #include <memory>
 #include <optional>
@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "config/options.h"
-#include "nn/param_store.h"
+#include "config/list.h"
+#include "optim/slots.h"
 
 namespace effllm {
 
@@ -19,18 +19,32 @@ struct GroupOptions final : Options {
   void visit(OptionVisitor& v) override;
 };
 
-// The optimizer by name. Which keys are beside it follows from it.
-struct OptimType final : Options {
-  std::string type = "adamw";
-  void visit(OptionVisitor& v) override;
+class Optimizer;
+struct OptimOptions;
+
+struct OptimizerFacts {
+  std::string_view name, title, paper;
+  // The code that it follows, "owner/repository@commit". What is not as there stands in `deviations`.
+  std::string_view source;
+  std::string_view deviations = "";
+  // Memory plans ask, before there is an optimizer: what it keeps of a parameter, and numbers that it works with
+  // beside.
+  SlotNames slots;
+  int64_t (*workspace)(const ParamStore&) = +[](const ParamStore&) { return int64_t{0}; };
+  // Learning rate of a parameter, before its own scale and groups; null: OptimOptions::lr.
+  double (*lr)(const OptimOptions&, const Parameter&) = nullptr;
 };
 
+// Its options are those beside OptimOptions.
+using OptimizerInfo =
+    Entry<Optimizer, OptimizerFacts, const OptimOptions&, const std::vector<GroupOptions>&, ParamStore&>;
+extern const List<OptimizerInfo> all_optimizers;
+
 struct OptimOptions final : Options {
-  std::string type = "adamw";
+  Choice<OptimizerInfo> type{all_optimizers, "adamw"};
   double lr = 1e-3, beta1 = 0.9, beta2 = 0.99, eps = 1e-8, weight_decay = 0.1, clip = 1;
   ConfigNode schedule;
   std::vector<ConfigNode> groups;
-  std::shared_ptr<const Options> own;  // of the optimizer, beside those above; null: its defaults
   void visit(OptionVisitor& v) override;
 };
 

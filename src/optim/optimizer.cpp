@@ -2,16 +2,9 @@
 
 namespace effllm {
 
-std::unique_ptr<Options> own_options(const OptimizerInfo& info, const OptimOptions& o) {
-  std::unique_ptr<Options> own = o.own ? info.copy(*o.own) : nullptr;
-  return own ? std::move(own) : info.options();
-}
-
 std::unique_ptr<Optimizer> build_optimizer(const OptimOptions& o, const std::vector<GroupOptions>& groups,
                                            ParamStore& store) {
-  const OptimizerInfo& info = all_optimizers.find(o.type, o.mark);
-  const std::unique_ptr<Options> own = own_options(info, o);
-  return info.build(*own, o, groups, store);
+  return o.type.build(o, groups, store);
 }
 
 Optimizer::Optimizer(const OptimizerInfo& info, const OptimOptions& o, const std::vector<GroupOptions>& groups,

@@ -1,38 +1,15 @@
-// What turns a gradient into new weights: the interface, the list, and how one is built from a configuration.
+// What turns a gradient into new weights: the interface, and how one is built from a configuration.
 #pragma once
 #include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
 
-#include "config/list.h"
 #include "optim/optim_options.h"
 #include "optim/slots.h"
 
 namespace effllm {
 
-class Optimizer;
-
-struct OptimizerFacts {
-  std::string_view name, title, paper;
-  // The code that it follows, "owner/repository@commit". What is not as there stands in `deviations`.
-  std::string_view source;
-  std::string_view deviations = "";
-  // Memory plans ask, before there is an optimizer: what it keeps of a parameter, and numbers that it works with
-  // beside.
-  SlotNames slots;
-  int64_t (*workspace)(const ParamStore&) = +[](const ParamStore&) { return int64_t{0}; };
-  // Learning rate of a parameter, before its own scale and groups.
-  double (*lr)(const OptimOptions&, const Parameter&) = +[](const OptimOptions& o, const Parameter&) { return o.lr; };
-};
-
-// Its options are those beside OptimOptions.
-using OptimizerInfo =
-    Entry<Optimizer, OptimizerFacts, const OptimOptions&, const std::vector<GroupOptions>&, ParamStore&>;
-extern const List<OptimizerInfo> all_optimizers;
-
-// Those of `o` that are this optimizer's own.
-std::unique_ptr<Options> own_options(const OptimizerInfo& info, const OptimOptions& o);
 // The one that `o.type` names. ConfigError where a group matches no parameter.
 std::unique_ptr<Optimizer> build_optimizer(const OptimOptions& o, const std::vector<GroupOptions>& groups,
                                            ParamStore& store);

@@ -1,24 +1,42 @@
 // The learning rate as a pure function of how far the run is.
 #pragma once
-#include <span>
-
-#include "config/named.h"
-#include "config/options.h"
+#include "config/list.h"
 
 namespace effllm {
 
-struct ScheduleOptions final : Options {
-  std::string type = "cosine";
-  int64_t warmup = 100;
-  double final_lr = 0.1;
-  void visit(OptionVisitor& v) override;
+class Schedule {
+ public:
+  explicit Schedule(int64_t warmup) : warmup_(warmup) {}
+  virtual ~Schedule() = default;
+  // The factor on the base learning rate at `step` (from 0), with `progress` in [0, 1) of the horizon done. During
+  // warm-up (steps, linear from lr/(warmup+1)) the schedule's own shape waits.
+  double factor(int64_t step, double progress) const;
+  int64_t warmup() const { return warmup_; }
+
+ private:
+  virtual double shape(double p) const = 0;  // with p in [0, 1] of what is left after warm-up done
+  int64_t warmup_;
 };
 
-// The factor on the base learning rate at `step` (from 0), with `progress` in [0, 1) of the horizon done. During
-// warm-up (steps, linear from lr/(warmup+1)) the schedule's own shape waits; cosine then falls from 1 to final_lr over
-// what is left of the horizon, as in nanoGPT (Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts).
-double schedule_factor(const ScheduleOptions& o, int64_t step, double progress);
+struct ScheduleFacts {
+  std::string_view name, title;
+};
+using ScheduleInfo = Entry<Schedule, ScheduleFacts>;
+extern const List<ScheduleInfo> all_schedules;
 
-std::span<const NamedInfo> all_schedules();
+// What most schedules ask for.
+struct WarmupOptions : Options {
+  int64_t warmup = 100;
+  void visit(OptionVisitor& v) override { v("warmup", warmup, "Sets the steps of linear warm-up.", at_least(0)); }
+};
+
+// The section `optim.schedule`.
+struct ScheduleSection final : Options {
+  Choice<ScheduleInfo> type{all_schedules, "cosine"};
+  void visit(OptionVisitor& v) override {
+    type.visit_name(v, "type", "Chooses the shape after warm-up.");
+    type.visit_options(v, "type", mark);
+  }
+};
 
 }  // namespace effllm

@@ -41,8 +41,10 @@ void Experiment::use_defaults_of(int version) {
 
 void Experiment::build(int64_t first_batch, bool trains) {
   const Activity activity("building the model", "choose a smaller model.d_model");
-  order = build_order(config.data.order, train, {config.train.batch, config.train.context, first_batch},
-                      static_cast<uint64_t>(config.data.seed), config.data.reset == "document");
+  order = config.data.order.build({.text = train,
+                                   .shape = {config.train.batch, config.train.context, first_batch},
+                                   .seed = static_cast<uint64_t>(config.data.seed),
+                                   .reset_documents = config.data.reset == "document"});
   if (trains) build_trainer();
   const ShardPlan plan = trainer ? trainer->plan() : plan_shards(config.train, *model);
   config.train.lanes = static_cast<int64_t>(plan.lanes.size());  // what was chosen stands in the resolved file

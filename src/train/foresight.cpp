@@ -46,12 +46,13 @@ std::optional<double> expected_steps(const RunConfig& c, double flops_per_token,
 }
 
 std::string warmup_doubt(const RunConfig& c, std::optional<double> steps) {
-  if (!steps || static_cast<double>(c.schedule.warmup) <= *steps) return "";
+  const int64_t warmup = c.schedule.type.build()->warmup();
+  if (!steps || static_cast<double>(warmup) <= *steps) return "";
   return fmt::format(
       "optim.schedule.warmup is {}, but the run has {:.0f}: the learning rate would never reach optim.lr; lower "
       "it "
       "(a tenth of the run is usual)",
-      counted(c.schedule.warmup, "step"), *steps);
+      counted(warmup, "step"), *steps);
 }
 
 std::string long_step_note(const RunConfig& c, double flops_per_token) {

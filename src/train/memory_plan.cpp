@@ -27,7 +27,7 @@ double weight_bytes(const RunConfig& config, Rehearsal& r) {
     for (const Parameter* p : r.model().params().sorted())
       transposed += p->traits.dense ? static_cast<double>(p->extent) : 0;
   double slots = 0;
-  const OptimizerInfo& optimizer = all_optimizers.find(config.optim.type);
+  const OptimizerInfo& optimizer = config.optim.type.info();
   const SlotLayout kept(r.model().params(), optimizer.slots);
   for (const int64_t n : kept.elements) slots += slab_bytes(4 * static_cast<double>(n));
   slots += slab_bytes(4 * static_cast<double>(optimizer.workspace(r.model().params())));
@@ -114,7 +114,7 @@ MemoryPlan plan_memory(const RunConfig& c, LanguageModel& model, int workers, co
     alone.evaluate(eval.sizes()[0], eval.carried() ? eval.inputs() : 0, true);
     evaluation += (scorers - trainers) * alone.taken();
   }
-  const OptimizerInfo& optimizer = all_optimizers.find(c.optim.type);
+  const OptimizerInfo& optimizer = c.optim.type.info();
   const int64_t rows = c.train.batch;
   // What rows remember from step to step, and what they did before a step that may be left out.
   const double carried =

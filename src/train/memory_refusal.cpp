@@ -26,7 +26,7 @@ struct Taker {
 Taker heaviest(const RunConfig& c, int64_t vocab) {
   const auto model = model_on_shapes(c.model, vocab);
   Rehearsal r(c, *model);
-  const OptimizerInfo& optimizer = all_optimizers.find(c.optim.type);
+  const OptimizerInfo& optimizer = c.optim.type.info();
   std::map<std::string, double> taken;  // by site: "layers.3.mixer"
   for (const Parameter* p : r.model().params().sorted()) {
     const size_t end = p->name.find('.', p->name.find('.', p->name.find('.') + 1) + 1);
@@ -81,7 +81,7 @@ void require_memory(const RunConfig& c, int64_t vocab, const MemoryPlan& plan, d
 }
 
 void require_evaluation(const RunConfig& c, int64_t vocab, const EvalOptions& options, int64_t tokens) {
-  if (options.tokens < 1 || options.batch < 1 || options.stride < 0 || options.max_tokens < 0) return;  // refused later
+  if (options.tokens < 1 || options.batch < 1 || options.max_tokens < 0) return;  // refused later
   const double need = evaluation_bytes(c, vocab, options, tokens, threads());
   if (const double have = memory_limit(); need > kMostOfLimit * have)
     throw MemoryError(

@@ -33,8 +33,10 @@ void check_evaluation(const RunConfig& config, const Preflight& p) {
 // A row that is longer than the text is the configuration's fault, which says how long it is.
 std::unique_ptr<BatchOrder> order_of(const RunConfig& config, const TokenizedText& train) {
   try {
-    return build_order(config.data.order, train, {config.train.batch, config.train.context},
-                       static_cast<uint64_t>(config.data.seed), config.data.reset == "document");
+    return config.data.order.build({.text = train,
+                                    .shape = {config.train.batch, config.train.context},
+                                    .seed = static_cast<uint64_t>(config.data.seed),
+                                    .reset_documents = config.data.reset == "document"});
   } catch (const DataError& e) {
     throw_at(config.mark_of("train", "context"), fmt::format("train.context: {}", e.what()));
   }

@@ -20,7 +20,7 @@ class ProgressLine final : public Observer {
 class GuessWarning final : public Observer {
  public:
   explicit GuessWarning(LiveRun& run)
-      : run_(run), watch_(run.x.tokenizer->vocab_size(), run.x.config.schedule.warmup) {}
+      : run_(run), watch_(run.x.tokenizer->vocab_size(), run.x.config.schedule.type.build()->warmup()) {}
   void after_step(const StepReport&) override {
     if (const auto text = watch_.after(run_.at.step, run_.at.shown_loss); !text.empty())
       run_.log.warn(run_.at.step, run_.at.seconds, text);

@@ -13,18 +13,18 @@ namespace {
 
 // Whether the rows that follow are those that the run would have seen. Draws with replacement know no place.
 bool decides_place(const std::string& key, const RunConfig& before, const RunConfig& after) {
-  const std::string& order = after.data.order;
-  if (key == "data.order") return order != "random_windows";
-  if (order != before.data.order || order == "random_windows") return false;
-  if (key == "data.seed") return order != "streams";
-  if (key == "train.batch") return order == "streams";
+  const OrderInfo& order = after.data.order.info();
+  if (key == "data.order") return order.has_place;
+  if (&order != &before.data.order.info() || !order.has_place) return false;
+  if (key == "data.seed") return order.seeded;
+  if (key == "train.batch") return order.continues;
   if (key == "train.context") return true;
   return key == "train.carry_state" && after.train.carry_state;
 }
 
 bool of_the_model(const std::string& key, const RunConfig& after) {
   if (key.ends_with(".dropout")) return false;
-  if (key == "data.seed" && after.data.order == "streams") return false;  // which has no random numbers
+  if (key == "data.seed" && !after.data.order.info().seeded) return false;
   return key.starts_with("model.") || key.starts_with("objective.") || key == "data.tokenizer" || key == "data.reset" ||
          key == "data.order" || key == "data.seed";
 }
@@ -65,7 +65,7 @@ RunChanges changes_between(const RunConfig& before, const RunConfig& after) {
 
 std::string lr_jump(const RunConfig& before, const RunConfig& after, const Spent& spent) {
   const auto rate = [&](const RunConfig& c) {
-    return c.optim.lr * schedule_factor(c.schedule, spent.steps, std::min(1.0, c.progress(spent)));
+    return c.optim.lr * c.schedule.type.build()->factor(spent.steps, std::min(1.0, c.progress(spent)));
   };
   const double old = rate(before), next = rate(after);
   if (std::abs(next - old) <= 0.01 * old) return "";

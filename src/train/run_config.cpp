@@ -14,15 +14,6 @@
 namespace effllm {
 namespace {
 
-constexpr NamedInfo kObjectives[] = {{"next_token", "cross-entropy of the next token"}};
-constexpr NamedInfo kOrders[] = {
-    {"random_windows", "windows at uniform random places, with replacement (nanoGPT's)"},
-    {"shuffled_windows", "every window once an epoch, in a counter-based permutation"},
-    {"streams", "each row of the batch reads on where it stopped; with train.carry_state, truncated backpropagation"},
-};
-constexpr NamedInfo kTokenizers[] = {{"byte", "the 256 byte values"},
-                                     {"char", "the characters that occur in the corpus"}};
-
 struct Root final : Options {
   std::string name;
   int64_t version = kCheckpointVersion;
@@ -48,15 +39,6 @@ bool read_section(Options& o, const ConfigNode& node, std::string_view name, Dia
   read(o, node, name, own);
   if (!own.empty()) read(o, node, name, found);
   return own.empty();
-}
-
-// Which keys there are follows from the type: where that is wrong, it is the only error.
-void read_optim(OptimOptions& o, const ConfigNode& node, Diagnostics& found) {
-  if (const ConfigNode* type = node.is_map() ? node.find("type") : nullptr) {
-    OptimType alone;
-    if (!read_section(alone, ConfigNode::map(node.mark()).with("type", *type), "optim", found)) return;
-  }
-  read_section(o, node, "optim", found);
 }
 
 constexpr std::string_view kHorizons[] = {"max_steps", "max_tokens", "max_epochs", "max_flops", "max_time"};
@@ -89,27 +71,43 @@ struct Sections {
 };
 
 void check_together(const RunConfig& c, Sections read, const Mark& name, Diagnostics& found) {
-  if (read.data && c.train.carry_state && c.data.order != "streams")
+  if (read.data && c.train.carry_state && !c.data.order.info().continues) {
+    std::vector<std::string_view> able;
+    for (const OrderInfo* o : all_orders)
+      if (o->continues) able.push_back(o->name);
     found.error(c.train.mark,
-                "train.carry_state continues rows from step to step, which only data.order: streams does");
+                fmt::format("train.carry_state continues rows from step to step, which only data.order: {} does",
+                            fmt::join(able, ", ")));
+  }
   if (!safe_name(c.name))
     found.error(name, fmt::format("the name `{}` can't be a folder: letters, digits and ._-+ only (`name:`, or --name)",
                                   c.name));
-  if (read.eval && c.eval.stride && c.eval.protocol != "sliding")
-    found.error(c.eval.mark, "eval.stride belongs to protocol: sliding");
-  if (read.eval && read.train && c.eval.stride && *c.eval.stride > c.eval.tokens.value_or(c.train.context))
-    found.error(c.eval.mark, "eval.stride is longer than eval.tokens: tokens would be left out");
+  if (read.eval && read.train)
+    found.collect([&] { return c.eval.protocol.build()->require(c.eval.tokens.value_or(c.train.context)), true; });
+}
+
+// What each of the list has beside in the section, but the usual one, whose options are shown with the section's.
+template <class Info>
+void add_own(std::vector<ConfigSection>& all, std::string_view path, std::string_view key, const List<Info>& list,
+             const Choice<Info>& usual) {
+  for (const Info* entry : list)
+    if (auto own = entry->options(); entry != &usual.info() && !describe(*own).empty())
+      all.push_back({fmt::format("{} ({}: {})", path, key, entry->name),
+                     fmt::format("Of this {}, beside those that all have: {}.", list.kind, entry->title),
+                     std::move(own)});
 }
 
 }  // namespace
 
 void DataOptions::visit(OptionVisitor& v) {
   v("corpus", corpus, "Gives the name of a manifest (data/<name>.yaml) or a path to one.");
-  v("tokenizer", tokenizer, "Says how text becomes tokens.", {"byte", "char"});
-  v("order", order, "Says which tokens a step sees.", {"random_windows", "shuffled_windows", "streams"});
+  tokenizer.visit_name(v, "tokenizer", "Says how text becomes tokens.");
+  order.visit_name(v, "order", "Says which tokens a step sees.");
   v("reset", reset, "With document, carries nothing over a document's start, whose first token carries no loss.",
     {"none", "document"});
   v("seed", seed, "Seeds the order.", at_least(0));
+  tokenizer.visit_options(v, "tokenizer", mark);
+  order.visit_options(v, "order", mark);
 }
 
 void ObjectiveOptions::visit(OptionVisitor& v) { v("type", type, "Chooses what is optimised.", {"next_token"}); }
@@ -150,10 +148,10 @@ void TrainOptions::visit(OptionVisitor& v) {
 }
 
 void EvalSection::visit(OptionVisitor& v) {
-  v("protocol", protocol, "Says how the split is cut up (`effllm list protocols`).", {"windows", "sliding", "carried"});
+  protocol.visit_name(v, "protocol", "Says how the split is cut up (`effllm list protocols`).");
   v("split", split, "Chooses the split of the corpus.", {"train", "val", "test"});
   v("tokens", tokens, "Sets the tokens of a window; default: train.context.", between(1, kMostTokens));
-  v("stride", stride, "Sets the tokens between windows of `sliding`; default: half a window.", between(1, kMostTokens));
+  protocol.visit_options(v, "protocol", mark);
   v("max_tokens", max_tokens, "Evaluates only so many tokens of the split; 0: all of it.", at_least(0));
   v("prompt", prompt, "Begins the samples; default: a line break where the vocabulary has one, else its first symbol.");
   v("sample_tokens", sample_tokens, "Sets the tokens of a sample; 0: none are written.", between(0, 1 << 24));
@@ -166,16 +164,17 @@ std::vector<ConfigSection> all_sections() {
   for (ConfigSection& s : model_sections()) all.push_back(std::move(s));
   all.push_back(section<ObjectiveOptions>("objective", "What is optimised."));
   all.push_back(section<DataOptions>("data", "The corpus, and the order in which training reads it."));
+  add_own(all, "data", "tokenizer", all_tokenizers, DataOptions().tokenizer);
+  add_own(all, "data", "order", all_orders, DataOptions().order);
   all.push_back(section<OptimOptions>("optim", "The optimizer."));
-  for (const OptimizerInfo* o : all_optimizers)
-    if (auto own = o->options(); !describe(*own).empty())
-      all.push_back({fmt::format("optim (type: {})", o->name), fmt::format("Beside those of `optim`: {}.", o->title),
-                     std::move(own)});
-  all.push_back(section<ScheduleOptions>("optim.schedule", "The learning rate over the run."));
+  add_own(all, "optim", "type", all_optimizers, OptimOptions().type);
+  all.push_back(section<ScheduleSection>("optim.schedule", "The learning rate over the run."));
+  add_own(all, "optim.schedule", "type", all_schedules, ScheduleSection().type);
   all.push_back(section<GroupOptions>("optim.groups[]", "Parameters that depart from the settings of `optim`."));
   all.push_back(section<TrainOptions>("train", "Batch, horizon (exactly one of the max_ keys) and intervals."));
   all.push_back(section<EvalSection>(
       "eval", "Evaluation and samples while training; protocol, tokens and stride are those of `effllm eval` too."));
+  add_own(all, "eval", "protocol", all_protocols, EvalSection().protocol);
   return all;
 }
 
@@ -205,7 +204,7 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   read_section(c.objective, r.objective, "objective", found);
   Sections good{};
   good.data = read_section(c.data, r.data, "data", found);
-  read_optim(c.optim, r.optim, found);
+  read_section(c.optim, r.optim, "optim", found);
   if (!c.optim.schedule.is_null()) read_section(c.schedule, c.optim.schedule, "schedule", found);
   for (const ConfigNode& g : c.optim.groups) {
     read_section(c.groups.emplace_back(), g, "group", found);
@@ -225,8 +224,9 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   if (c.model.learned_positions && c.train.carry_state)
     found.error(c.train.mark, "train.carry_state: rows would soon be longer than the model's learned positions");
   const int64_t window = c.eval.tokens.value_or(c.train.context);
-  if (good.eval && c.model.learned_positions && c.eval.protocol == "carried")
-    found.error(c.eval.mark, "eval.protocol: carried needs a model without learned positions");
+  if (good.eval && c.model.learned_positions && c.eval.protocol.info().carried)
+    found.error(c.eval.mark,
+                fmt::format("eval.protocol: {} needs a model without learned positions", c.eval.protocol.name()));
   else if (good.eval && good.train && c.model.learned_positions && window > c.model.max_tokens)
     found.error(c.eval.mark, fmt::format("eval.tokens is {}, but the model has learned positions for {}", window,
                                          c.model.max_tokens));
@@ -254,7 +254,6 @@ ConfigNode write_run_config(const RunConfig& config) {
 EvalOptions evaluation_of(const RunConfig& c) {
   return {.protocol = c.eval.protocol,
           .tokens = c.eval.tokens.value_or(c.train.context),
-          .stride = c.eval.stride.value_or(0),
           .max_tokens = c.eval.max_tokens,
           .reset_documents = c.data.reset == "document"};
 }
@@ -273,9 +272,5 @@ std::string experiment_hash(const RunConfig& c) {
     n.find("train")->erase(key);
   return sha256(to_yaml(n));
 }
-
-std::span<const NamedInfo> all_objectives() { return kObjectives; }
-std::span<const NamedInfo> all_orders() { return kOrders; }
-std::span<const NamedInfo> all_tokenizers() { return kTokenizers; }
 
 }  // namespace effllm

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "config/named.h"
+#include "data/batches.h"
 #include "eval/evaluator.h"
 #include "model/model_config.h"
 #include "optim/optim_options.h"
@@ -15,7 +15,9 @@
 namespace effllm {
 
 struct DataOptions final : Options {
-  std::string corpus = "kjv", tokenizer = "byte", order = "shuffled_windows", reset = "none";
+  std::string corpus = "kjv", reset = "none";
+  Choice<TokenizerInfo> tokenizer{all_tokenizers, "byte"};
+  Choice<OrderInfo> order{all_orders, "shuffled_windows"};
   int64_t seed = 1;
   void visit(OptionVisitor& v) override;
 };
@@ -38,8 +40,9 @@ struct TrainOptions final : Options {
 };
 
 struct EvalSection final : Options {
-  std::string protocol = "windows", split = "val";
-  std::optional<int64_t> tokens, stride;
+  Choice<ProtocolInfo> protocol{all_protocols, "windows"};
+  std::string split = "val";
+  std::optional<int64_t> tokens;
   int64_t max_tokens = 0;
   std::string prompt;  // empty: a line break, or the vocabulary's first symbol where it has none
   int64_t sample_tokens = 200;
@@ -59,7 +62,7 @@ struct RunConfig {
   ObjectiveOptions objective;
   DataOptions data;
   OptimOptions optim;
-  ScheduleOptions schedule;
+  ScheduleSection schedule;
   std::vector<GroupOptions> groups;
   TrainOptions train;
   EvalSection eval;
@@ -87,9 +90,5 @@ int64_t trained_context(const RunConfig& c);
 // SHA-256 of what decides the numbers: the resolved configuration without the run's name, intervals and horizon, and
 // the corpus by its name alone.
 std::string experiment_hash(const RunConfig& c);
-
-std::span<const NamedInfo> all_objectives();
-std::span<const NamedInfo> all_orders();
-std::span<const NamedInfo> all_tokenizers();
 
 }  // namespace effllm

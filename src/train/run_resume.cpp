@@ -64,7 +64,7 @@ void forget_other_best(LiveRun& run, const RunConfig& then, Resumed& resumed) {
 
 // What one optimizer remembers is nothing to another: it begins as in a new run.
 void load_optimizer(LiveRun& run, const StoredRun& newest) {
-  if (newest.record.config.optim.type == run.x.config.optim.type)
+  if (&newest.record.config.optim.type.info() == &run.x.config.optim.type.info())
     load_moments(newest.file, newest.path.string(), *run.x.optimizer);
   else
     run.at.optimizer_steps = 0;
@@ -139,7 +139,7 @@ Resumed resume_from(LiveRun& run, const StoredRun& newest, bool writes) {
   Resumed resumed{.other_model = !changes.model.empty(),
                   .other_data = run.lineage.earlier_data != newest.record.earlier_data};
   tell_changes(run, before, changes);
-  if (before.optim.type != x.config.optim.type)
+  if (&before.optim.type.info() != &x.config.optim.type.info())
     run.log.note("warning: another optimizer from here on: it begins with nothing remembered");
   forget_other_best(run, before, resumed);
   if (!resumed.other_model) load_carried(run, newest);  // else states of another function: rows start from nothing

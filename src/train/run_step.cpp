@@ -22,7 +22,7 @@ std::optional<StepReport> Steps::next() {
   const double before = at.seconds;
   const Batch batch = x.order->at(at.samples);
   const bool continues = at.samples == 0 || x.order->continues(at.samples);
-  const double factor = schedule_factor(x.config.schedule, at.step, run_.progress());
+  const double factor = schedule_->factor(at.step, run_.progress());
   const Interrupt interrupt(
       [this] { return Signals::stop_requested() && patience_.over(Signals::stop_requested_at(), seconds_now()); });
   const std::optional<StepResult> r = take(batch, factor, continues);

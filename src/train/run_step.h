@@ -9,7 +9,8 @@ namespace effllm {
 
 class Steps {
  public:
-  Steps(LiveRun& run, double patience) : run_(run), patience_(patience) {}
+  Steps(LiveRun& run, double patience)
+      : run_(run), schedule_(run.x.config.schedule.type.build()), patience_(patience) {}
   // Unset: it was given up, because somebody asked the run to stop. NumericalError after too many in a row that were
   // not finite.
   std::optional<StepReport> next();
@@ -19,6 +20,7 @@ class Steps {
   void skip(const Batch& batch);  // after a step that was not finite: says where, ends the run after too many
 
   LiveRun& run_;
+  std::unique_ptr<Schedule> schedule_;
   StepPatience patience_;
 };
 

@@ -9,6 +9,7 @@
 #include "eval/ngram.h"
 #include "store/journal.h"
 #include "store/safetensors.h"
+#include "support/named.h"
 
 using namespace effllm::test;
 using nlohmann::json;

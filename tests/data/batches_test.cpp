@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "data/permutation.h"
+#include "support/named.h"
 
 using namespace effllm;
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "data/test_folder.h"
+#include "support/named.h"
 #include "support/paths.h"
 
 using namespace effllm;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "data/utf8.h"
+#include "support/named.h"
 
 using namespace effllm;
 

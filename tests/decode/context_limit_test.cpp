@@ -7,6 +7,7 @@
 #include "config/yaml.h"
 #include "decode/generator.h"
 #include "support/models.h"
+#include "support/named.h"
 
 using namespace effllm;
 using namespace effllm::test;

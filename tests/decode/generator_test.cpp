@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "support/named.h"
 #include "support/tensors.h"
 
 using namespace effllm;

@@ -12,6 +12,7 @@
 #include "eval/baseline_table.h"
 #include "eval/ngram.h"
 #include "store/temp_folder.h"
+#include "support/named.h"
 
 using namespace effllm;
 

@@ -22,15 +22,16 @@ std::vector<Window> laid_out(int64_t inputs, int64_t tokens, int64_t stride) {
 }  // namespace
 
 TEST_CASE("eval plan: each input is scored once, by windows of the protocol, in tasks of one length") {
-  for (const char* protocol : {"windows", "sliding", "carried"})
+  for (const char* name : {"windows", "sliding", "carried"})
     for (const int64_t tokens : {1, 4, 7})
       for (int64_t stride = 1; stride <= tokens; stride += 2)
         for (const int64_t batch : {1, 3})
           for (int64_t inputs = 1; inputs < 31; ++inputs) {
-            const bool sliding = std::string_view(protocol) == "sliding", carried = *protocol == 'c';
-            const EvalPlan p({.protocol = protocol, .tokens = tokens, .stride = stride, .batch = batch}, inputs);
+            const bool sliding = std::string_view(name) == "sliding", carried = *name == 'c';
+            const auto cut = sliding ? protocol(name, stride) : protocol(name);
+            const EvalPlan p({.protocol = cut, .tokens = tokens, .batch = batch}, inputs);
             const auto want = laid_out(inputs, tokens, sliding ? stride : tokens);
-            CAPTURE(protocol);
+            CAPTURE(name);
             CAPTURE(tokens);
             CAPTURE(stride);
             CAPTURE(inputs);
@@ -61,8 +62,8 @@ TEST_CASE("eval plan: what is scored of a text, and the stride of half a window"
   CHECK(scored_inputs({}, 100) == 99);
   CHECK(scored_inputs({.max_tokens = 40}, 100) == 40);
   CHECK(scored_inputs({.max_tokens = 400}, 100) == 99);
-  CHECK(stride_of({.protocol = "sliding", .tokens = 9}) == 4);
-  CHECK(stride_of({.protocol = "sliding", .tokens = 1}) == 1);
-  CHECK(stride_of({.protocol = "windows", .tokens = 9, .stride = 2}) == 9);
+  CHECK(stride_of({.protocol = protocol("sliding"), .tokens = 9}) == 4);
+  CHECK(stride_of({.protocol = protocol("sliding"), .tokens = 1}) == 1);
+  CHECK(stride_of({.protocol = protocol("windows"), .tokens = 9}) == 9);
   CHECK(EvalPlan({.tokens = 1}, int64_t{1} << 40).windows() == int64_t{1} << 40);
 }

@@ -8,7 +8,9 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "eval/eval_plan.h"
 #include "kernels/parallel.h"
+#include "support/named.h"
 #include "support/tensors.h"
 
 using namespace effllm;
@@ -73,7 +75,7 @@ TEST_CASE("evaluator: windows score every token but the first, each from the sta
     double expected = 0;
     for (int64_t t = 1; t < 45; ++t) expected += s.nats((t - 1) / 7 * 7, t);
     for (const int64_t batch : {1, 3, 8}) {
-      const EvalResult r = s.run({.protocol = "windows", .tokens = 7, .batch = batch});
+      const EvalResult r = s.run({.protocol = protocol("windows"), .tokens = 7, .batch = batch});
       check_near(r.nats, expected);
       CHECK(r.tokens == 44);  // six windows of 7 and one of 2
       CHECK(r.bytes == s.bytes(1, 45));
@@ -88,7 +90,7 @@ TEST_CASE("evaluator: sliding with stride 1 scores each token after exactly T to
     const Setup s(yaml, 30);
     double expected = 0;
     for (int64_t t = 1; t < 30; ++t) expected += s.nats(std::max<int64_t>(0, t - 8), t);
-    const EvalResult r = s.run({.protocol = "sliding", .tokens = 8, .stride = 1});
+    const EvalResult r = s.run({.protocol = protocol("sliding", 1), .tokens = 8});
     check_near(r.nats, expected);
     CHECK(r.tokens == 29);
   }
@@ -103,15 +105,15 @@ TEST_CASE("evaluator: sliding scores each token once, after at least T - s + 1 t
       if (t > 8) REQUIRE(t - window >= 8 - stride + 1);
       expected += s.nats(window, t);
     }
-    const EvalResult r = s.run({.protocol = "sliding", .tokens = 8, .stride = stride, .batch = 4});
+    const EvalResult r = s.run({.protocol = protocol("sliding", stride), .tokens = 8, .batch = 4});
     check_near(r.nats, expected);
     CHECK(r.tokens == 44);
     CHECK(r.bytes == s.bytes(1, 45));
   }
   // A stride of T is `windows`; 0 is half of T.
-  CHECK(s.run({.protocol = "sliding", .tokens = 8, .stride = 8}).nats == s.run({.tokens = 8}).nats);
-  CHECK(s.run({.protocol = "sliding", .tokens = 8}).nats ==
-        s.run({.protocol = "sliding", .tokens = 8, .stride = 4}).nats);
+  CHECK(s.run({.protocol = protocol("sliding", 8), .tokens = 8}).nats == s.run({.tokens = 8}).nats);
+  CHECK(s.run({.protocol = protocol("sliding"), .tokens = 8}).nats ==
+        s.run({.protocol = protocol("sliding", 4), .tokens = 8}).nats);
 }
 
 TEST_CASE("evaluator: carried is one whole forward, however it is cut") {
@@ -120,7 +122,7 @@ TEST_CASE("evaluator: carried is one whole forward, however it is cut") {
     double expected = 0;
     for (int64_t t = 1; t < 45; ++t) expected += s.nats(0, t);
     for (const int64_t tokens : {1, 7, 44, 100}) {
-      const EvalResult r = s.run({.protocol = "carried", .tokens = tokens});
+      const EvalResult r = s.run({.protocol = protocol("carried"), .tokens = tokens});
       check_near(r.nats, expected);
       CHECK(r.tokens == 44);
     }
@@ -145,24 +147,24 @@ TEST_CASE("evaluator: documents end the context, and their first tokens are not 
     windows += s.nats(std::max(start_of(t), (t - 1) / 7 * 7), t);
   }
   CHECK(counted == 40);
-  for (const std::string protocol : {"carried", "windows"}) {
-    const EvalResult r = s.run({.protocol = protocol, .tokens = 7, .reset_documents = true});
-    check_near(r.nats, protocol == "carried" ? carried : windows);
+  for (const std::string name : {"carried", "windows"}) {
+    const EvalResult r = s.run({.protocol = protocol(name), .tokens = 7, .reset_documents = true});
+    check_near(r.nats, name == "carried" ? carried : windows);
     CHECK(r.tokens == counted);
     CHECK(r.bytes == bytes);
   }
-  CHECK(s.run({.protocol = "sliding", .tokens = 7, .stride = 3, .reset_documents = true}).tokens == counted);
+  CHECK(s.run({.protocol = protocol("sliding", 3), .tokens = 7, .reset_documents = true}).tokens == counted);
 }
 
 TEST_CASE("evaluator: max_tokens scores the first so many targets") {
   const Setup s(kGru);
-  for (const std::string protocol : {"windows", "sliding", "carried"}) {
+  for (const std::string name : {"windows", "sliding", "carried"}) {
     Setup shorter = Setup(kGru);
     shorter.text.tokens.resize(21);
-    const EvalResult r = s.run({.protocol = protocol, .tokens = 8, .max_tokens = 20});
+    const EvalResult r = s.run({.protocol = protocol(name), .tokens = 8, .max_tokens = 20});
     CHECK(r.tokens == 20);
-    CHECK(r.nats == shorter.run({.protocol = protocol, .tokens = 8}).nats);
-    CHECK(s.run({.protocol = protocol, .tokens = 8, .max_tokens = 1000}).tokens == 44);
+    CHECK(r.nats == shorter.run({.protocol = protocol(name), .tokens = 8}).nats);
+    CHECK(s.run({.protocol = protocol(name), .tokens = 8, .max_tokens = 1000}).tokens == 44);
   }
 }
 
@@ -170,8 +172,8 @@ TEST_CASE("evaluator: the number of threads changes no bit") {
   const int before = threads();
   for (const DType type : {DType::f32, DType::f64}) {
     const Setup s(kAttention, 700, type);
-    for (const std::string protocol : {"windows", "sliding", "carried"}) {
-      const EvalOptions o{.protocol = protocol, .tokens = 16, .stride = protocol == "sliding" ? 5 : 0, .batch = 3};
+    for (const std::string name : {"windows", "sliding", "carried"}) {
+      const EvalOptions o{.protocol = name == "sliding" ? protocol(name, 5) : protocol(name), .tokens = 16, .batch = 3};
       set_threads(1);
       const EvalResult one = s.run(o);
       for (const int n : {2, 3, 5}) {
@@ -239,21 +241,22 @@ TEST_CASE("evaluator: nothing is recorded, though the caller's tape records") {
   Tape tape;
   const Tape::Recording recording(tape);
   s.run({.tokens = 7, .batch = 100});
-  s.run({.protocol = "carried", .tokens = 7});
+  s.run({.protocol = protocol("carried"), .tokens = 7});
   CHECK(tape.size() == 0);
 }
 
 TEST_CASE("evaluator: bad protocols, sizes and splits are refused with advice") {
   const Setup s(kGru), learned(kLearned);
-  CHECK_THROWS_WITH_AS(s.run({.protocol = "slidng"}),
-                       doctest::Contains("choose windows, sliding or carried. Did you mean `sliding`?"), ConfigError);
+  CHECK_THROWS_WITH_AS(protocol("slidng"), doctest::Contains("Did you mean `sliding`?"), ConfigError);
+  CHECK_THROWS_WITH_AS(protocol("windows", 3), doctest::Contains("protocol `windows` has no option `stride`"),
+                       ConfigError);
   CHECK_THROWS_AS(s.run({.tokens = 0}), ConfigError);
   CHECK_THROWS_AS(s.run({.batch = 0}), ConfigError);
   CHECK_THROWS_AS(s.run({.max_tokens = -1}), ConfigError);
-  CHECK_THROWS_AS(s.run({.protocol = "sliding", .tokens = 8, .stride = 9}), ConfigError);
-  CHECK_THROWS_AS(s.run({.protocol = "sliding", .tokens = 8, .stride = -1}), ConfigError);
-  CHECK_THROWS_WITH_AS(learned.run({.protocol = "carried", .tokens = 8}), doctest::Contains("choose `windows`"),
-                       ConfigError);
+  CHECK_THROWS_AS(s.run({.protocol = protocol("sliding", 9), .tokens = 8}), ConfigError);
+  CHECK_THROWS_AS(protocol("sliding", 0), ConfigError);
+  CHECK_THROWS_WITH_AS(learned.run({.protocol = protocol("carried"), .tokens = 8}),
+                       doctest::Contains("choose `windows`"), ConfigError);
   CHECK_THROWS_WITH_AS(learned.run({.tokens = 17}), doctest::Contains("at most 16 tokens"), ConfigError);
   CHECK_NOTHROW(learned.run({.tokens = 16}));
   CHECK_THROWS_AS(evaluate(s.model, s.text, *build_tokenizer("byte", ""), {}), ConfigError);
@@ -275,31 +278,30 @@ TEST_CASE("evaluator: what is beyond the text is cut down to it, and the result 
   const Setup s(kGru);
   const auto n = static_cast<int64_t>(s.text.tokens.size());
   for (const EvalOptions& asked : {EvalOptions{.tokens = 1 << 20, .max_tokens = 1 << 30},
-                                   EvalOptions{.protocol = "sliding", .tokens = n + 5, .stride = n},
-                                   EvalOptions{.protocol = "carried", .tokens = n, .max_tokens = n - 1}}) {
+                                   EvalOptions{.protocol = protocol("sliding", n), .tokens = n + 5},
+                                   EvalOptions{.protocol = protocol("carried"), .tokens = n, .max_tokens = n - 1}}) {
     const EvalOptions o = fitted(asked, n);
     CHECK(o.tokens == n - 1);
     CHECK(o.max_tokens == 0);
-    CHECK(o.stride <= o.tokens);
+    CHECK(stride_of(o) <= o.tokens);
     const EvalResult a = evaluate(s.model, s.text, *s.tokenizer, asked), b = evaluate(s.model, s.text, *s.tokenizer, o);
     CHECK(a.nats == b.nats);
     CHECK(a.tokens == b.tokens);
     CHECK(describe(o).find("first") == std::string::npos);
   }
-  const EvalOptions within = {.protocol = "sliding", .tokens = n - 1, .stride = 2, .max_tokens = n - 2};
+  const EvalOptions within = {.protocol = protocol("sliding", 2), .tokens = n - 1, .max_tokens = n - 2};
   CHECK(describe(fitted(within, n)) == describe(within));
   CHECK(describe(EvalOptions{.tokens = 1, .max_tokens = 1}) == "windows of 1 token, first 1 target");
 }
 
 TEST_CASE("evaluator: protocols are listed, and a setting reads as a sentence") {
-  REQUIRE(all_protocols().size() == 3);
   const Setup s(kGru);
-  for (const ProtocolInfo& p : all_protocols()) {
-    CHECK(!p.summary.empty());
-    CHECK(s.run({.protocol = std::string(p.name), .tokens = 8}).protocol == p.name);
+  for (const ProtocolInfo* p : all_protocols) {
+    CHECK(!p->title.empty());
+    CHECK(s.run({.protocol = protocol(p->name), .tokens = 8}).protocol == p->name);
   }
   CHECK(describe({.tokens = 64}) == "windows of 64 tokens");
-  CHECK(describe({.protocol = "sliding", .tokens = 64}) == "sliding windows of 64 tokens, stride 32");
-  CHECK(describe({.protocol = "carried", .max_tokens = 5, .reset_documents = true}) ==
+  CHECK(describe({.protocol = protocol("sliding"), .tokens = 64}) == "sliding windows of 64 tokens, stride 32");
+  CHECK(describe({.protocol = protocol("carried"), .max_tokens = 5, .reset_documents = true}) ==
         "one pass, state carried, reset at documents, first 5 targets");
 }

@@ -14,13 +14,6 @@
 #include "mixers/mixer.h"
 #include "support/tensors.h"
 
-// The descriptors by their names: mixers::gla.
-namespace effllm::mixers {
-#define ENTRY(name) extern const LayerInfo name;
-#include "lists/mixers.def"
-#undef ENTRY
-}  // namespace effllm::mixers
-
 namespace effllm::test {
 
 struct BuiltMixer {
@@ -48,6 +41,8 @@ struct BuiltMixer {
                        Scope(store));
     store.materialize(3, DType::f64);
   }
+  BuiltMixer(std::string_view name, std::string_view yaml, int64_t width, int64_t layer = 0, int64_t layers = 1)
+      : BuiltMixer(all_mixers.find(name), yaml, width, layer, layers) {}
 
   const Parameter& operator[](std::string_view name) const {
     const Parameter* p = store.find(name);

@@ -8,7 +8,7 @@ using namespace effllm;
 using namespace effllm::test;
 
 TEST_CASE("delta_net: parameters and how they start") {
-  const BuiltMixer m(mixers::delta_net, "{}", 64);
+  const BuiltMixer m("delta_net", "{}", 64);
   CHECK(m.store.count() == 3 * 64 * 64 + 4 * 3 * 64 + 4 * 64 + 16 + 64 * 64);  // qkv, conv, beta, norm, out
   CHECK(m.store.find("qkv.weight")->shape == Shape{192, 64});
   CHECK(m.store.find("conv.weight")->shape == Shape{4, 192});
@@ -26,7 +26,7 @@ TEST_CASE("delta_net: parameters and how they start") {
 }
 
 TEST_CASE("delta_net: a state of fixed size, its FLOPs in closed form") {
-  const BuiltMixer m(mixers::delta_net, "{heads: 2, expand_k: 0.5, expand_v: 2}", 64);
+  const BuiltMixer m("delta_net", "{heads: 2, expand_k: 0.5, expand_v: 2}", 64);
   for (int64_t tokens : {1, 1000}) CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * (2 * 16 * 64 + 3 * 192));
   Meter meter;
   const MetaMode meta;
@@ -38,7 +38,7 @@ TEST_CASE("delta_net: a state of fixed size, its FLOPs in closed form") {
 }
 
 TEST_CASE("delta_net: what is written under a key is read back, and a second value replaces the first") {
-  const BuiltMixer m(mixers::delta_net, "{heads: 1, conv: 0}", 8);
+  const BuiltMixer m("delta_net", "{heads: 1, conv: 0}", 8);
   // A token that writes with beta near 1; the same token again finds its value there already and changes nothing.
   const Tensor& beta = m.store.find("beta.weight")->value;
   for (int64_t c = 0; c < 8; ++c) put(beta, 0, c, 50);
@@ -58,8 +58,8 @@ TEST_CASE("delta_net: what is written under a key is read back, and a second val
 
 TEST_CASE("delta_net: negative eigenvalues double beta, heads must divide the widths") {
   const Tensor x = random({1, 1, 8}, 2);
-  const BuiltMixer plain(mixers::delta_net, "{heads: 2}", 8),
-      twice(mixers::delta_net, "{heads: 2, negative_eigenvalues: true}", 8);
+  const BuiltMixer plain("delta_net", "{heads: 2}", 8),
+      twice("delta_net", "{heads: 2, negative_eigenvalues: true}", 8);
   State a = plain.mixer->make_state(1, 1, DType::f64), b = a.clone();
   Context ca, cb;
   ca.state = &a;
@@ -69,12 +69,12 @@ TEST_CASE("delta_net: negative eigenvalues double beta, heads must divide the wi
   for (int64_t r = 0; r < 8; ++r)
     for (int64_t c = 0; c < 4; ++c)
       CHECK(at(b.field(b.root(), "s"), r, c) == doctest::Approx(2 * at(a.field(a.root(), "s"), r, c)));
-  CHECK_THROWS_WITH_AS(BuiltMixer(mixers::delta_net, "{heads: 4}", 10), doctest::Contains("4 heads don't divide"),
+  CHECK_THROWS_WITH_AS(BuiltMixer("delta_net", "{heads: 4}", 10), doctest::Contains("4 heads don't divide"),
                        ConfigError);
 }
 
 TEST_CASE("delta_net: the filter of the values starts at nothing and remembers taps - 1 values") {
-  const BuiltMixer m(mixers::delta_net, "{augment: dwconv, augment_taps: 5}", 64), plain(mixers::delta_net, "{}", 64);
+  const BuiltMixer m("delta_net", "{augment: dwconv, augment_taps: 5}", 64), plain("delta_net", "{}", 64);
   const Parameter* w = m.store.find("augment.weight");
   REQUIRE(w);
   CHECK(w->shape == Shape{4, 5});

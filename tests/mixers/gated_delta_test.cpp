@@ -8,7 +8,7 @@ using namespace effllm;
 using namespace effllm::test;
 
 TEST_CASE("gated_delta: parameters and how they start") {
-  const BuiltMixer m(mixers::gated_delta, "{}", 64);
+  const BuiltMixer m("gated_delta", "{}", 64);
   // qkvg, conv, gates, a_log, dt_bias, norm, out
   CHECK(m.store.count() == (48 + 48 + 96 + 96) * 64 + 4 * 192 + 8 * 64 + 4 + 4 + 24 + 64 * 96);
   CHECK(m.store.find("qkvg.weight")->shape == Shape{288, 64});
@@ -30,7 +30,7 @@ TEST_CASE("gated_delta: parameters and how they start") {
 }
 
 TEST_CASE("gated_delta: exp(a_log) is uniform in (0, 16), softplus(dt_bias) log-uniform in [0.001, 0.1]") {
-  const BuiltMixer m(mixers::gated_delta, "{heads: 256, expand_k: 1, expand_v: 1}", 256);
+  const BuiltMixer m("gated_delta", "{heads: 256, expand_k: 1, expand_v: 1}", 256);
   double mean_a = 0, mean_log_dt = 0, smallest = 1, largest = 0;
   for (int64_t h = 0; h < 256; ++h) {
     const double a = std::exp(at(m.store.find("a_log")->value, 0, h)),
@@ -51,7 +51,7 @@ TEST_CASE("gated_delta: exp(a_log) is uniform in (0, 16), softplus(dt_bias) log-
 }
 
 TEST_CASE("gated_delta: a state of fixed size, its FLOPs in closed form") {
-  const BuiltMixer m(mixers::gated_delta, "{}", 64);
+  const BuiltMixer m("gated_delta", "{}", 64);
   for (int64_t tokens : {1, 1000}) CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * (4 * 12 * 24 + 3 * 192));
   Meter meter;
   const MetaMode meta;
@@ -65,7 +65,7 @@ TEST_CASE("gated_delta: a state of fixed size, its FLOPs in closed form") {
 }
 
 TEST_CASE("gated_delta: decays of one and no decay at all are two ends of the same layer") {
-  const BuiltMixer m(mixers::gated_delta, "{heads: 2, conv: 0}", 8);
+  const BuiltMixer m("gated_delta", "{heads: 2, conv: 0}", 8);
   const Tensor& a_log = m.store.find("a_log")->value;
   const Tensor x = random({1, 6, 8}, 2), last = tokens(x, 5, 6);
   const auto run = [&](double log_a, const Tensor& in) {
@@ -75,13 +75,13 @@ TEST_CASE("gated_delta: decays of one and no decay at all are two ends of the sa
   // With a = 0 a token sees itself alone.
   CHECK(max_diff(tokens(run(20, x), 5, 6), run(20, last)) < 1e-12);
   CHECK(max_diff(tokens(run(-50, x), 5, 6), run(-50, last)) > 1e-3);
-  CHECK_THROWS_WITH_AS(BuiltMixer(mixers::gated_delta, "{heads: 4}", 10), doctest::Contains("4 heads don't divide"),
+  CHECK_THROWS_WITH_AS(BuiltMixer("gated_delta", "{heads: 4}", 10), doctest::Contains("4 heads don't divide"),
                        ConfigError);
 }
 
 TEST_CASE("gated_delta: the filter of the values starts at nothing and remembers taps - 1 values") {
-  const BuiltMixer m(mixers::gated_delta, "{augment: dwconv, augment_taps: 5}", 64),
-      plain(mixers::gated_delta, "{}", 64);
+  const BuiltMixer m("gated_delta", "{augment: dwconv, augment_taps: 5}", 64),
+      plain("gated_delta", "{}", 64);
   const Parameter* w = m.store.find("augment.weight");
   REQUIRE(w);
   CHECK(w->shape == Shape{4, 5});

@@ -7,7 +7,7 @@ using namespace effllm::test;
 
 TEST_CASE("gla: everything starts N(0, 0.02), the convolution too, at any depth") {
   for (int64_t layers : {1, 12}) {
-    const BuiltMixer key(mixers::gla, "{conv: 4}", 128, 0, layers), head(mixers::gla, "{gate: head, heads: 32}", 128);
+    const BuiltMixer key("gla", "{conv: 4}", 128, 0, layers), head("gla", "{gate: head, heads: 32}", 128);
     for (const char* name : {"qkvg.weight", "conv.weight", "decay_down.weight", "decay_up.weight", "out.weight"}) {
       CAPTURE(name);
       CHECK(key.deviation(name) == doctest::Approx(0.02).epsilon(0.06));
@@ -23,7 +23,7 @@ TEST_CASE("gla: everything starts N(0, 0.02), the convolution too, at any depth"
 
 TEST_CASE("gla: at its start the norm's eps is not small beside what is read: it must be the right one") {
   // One token: o = (q . k) v / sqrt(dk) with entries of a few thousandths, whose square is near 1e-5.
-  const BuiltMixer right(mixers::gla, "{}", 128), other(mixers::gla, "{norm_eps: 1e-5}", 128);
+  const BuiltMixer right("gla", "{}", 128), other("gla", "{norm_eps: 1e-5}", 128);
   const Tensor x = random({1, 1, 128}, 1), a = right.mixer->forward(x, {}), b = other.mixer->forward(x, {});
   CHECK(max_diff(a, b) > 0.005 * max_abs(a));
 }

@@ -9,7 +9,7 @@ using namespace effllm::test;
 TEST_CASE("hgrn2: init, parameters, state and cost are those of the formulas") {
   constexpr int64_t kD = 64, kN = 16, kT = 10;
   for (int64_t layers : {1, 3}) {
-    const BuiltMixer m(mixers::hgrn2, "{head_dim: 16}", kD, layers - 1, layers);
+    const BuiltMixer m("hgrn2", "{head_dim: 16}", kD, layers - 1, layers);
     for (const char* name : {"in.weight", "out.weight"})
       CHECK(m.deviation(name) == doctest::Approx(0.02).epsilon(0.05));
     CHECK(m.all("hgrn2_floor", 0));
@@ -18,10 +18,10 @@ TEST_CASE("hgrn2: init, parameters, state and cost are those of the formulas") {
     for (int64_t n : {1, 100, 100000}) CHECK(site_of(*m.mixer)->bytes(n, DType::f32) == 4 * kD * kN);
     CHECK(m.forward_cost(random({1, kT, kD}, 1)).dense_flops == 2 * kT * 4 * kD * kD);
   }
-  CHECK((*site_of(*BuiltMixer(mixers::hgrn2, "{}", 256).mixer))("s").shape == Shape{2, 128, 128});
-  CHECK((*site_of(*BuiltMixer(mixers::hgrn2, "{}", 32).mixer))("s").shape == Shape{1, 32, 32});
-  CHECK_THROWS_WITH_AS(BuiltMixer(mixers::hgrn2, "{head_dim: 7}", 32), doctest::Contains("head_dim 7"), ConfigError);
-  CHECK_THROWS_WITH_AS(BuiltMixer(mixers::hgrn2, "{}", 192), doctest::Contains("head_dim 128"), ConfigError);
+  CHECK((*site_of(*BuiltMixer("hgrn2", "{}", 256).mixer))("s").shape == Shape{2, 128, 128});
+  CHECK((*site_of(*BuiltMixer("hgrn2", "{}", 32).mixer))("s").shape == Shape{1, 32, 32});
+  CHECK_THROWS_WITH_AS(BuiltMixer("hgrn2", "{head_dim: 7}", 32), doctest::Contains("head_dim 7"), ConfigError);
+  CHECK_THROWS_WITH_AS(BuiltMixer("hgrn2", "{}", 192), doctest::Contains("head_dim 128"), ConfigError);
 }
 
 TEST_CASE("hgrn2: layers share one floor, 0 in the first and growing with depth") {
@@ -46,7 +46,7 @@ TEST_CASE("hgrn2: layers share one floor, 0 in the first and growing with depth"
 
 TEST_CASE("hgrn2: a head of width one is HGRN's recurrence with silu as a factor behind it") {
   // The same gates and inputs: S is one number a column. HGRN has silu on its input, HGRN2 on its output.
-  const BuiltMixer m(mixers::hgrn2, "{head_dim: 1}", 8, 1, 3);
+  const BuiltMixer m("hgrn2", "{head_dim: 1}", 8, 1, 3);
   const Tensor x = random({1, 6, 8}, 2), y = m.mixer->forward(x, {}), &w = m["in.weight"].value;
   const auto product = [&](int64_t row, int64_t t) {
     double sum = 0;

@@ -10,8 +10,8 @@ using namespace effllm::test;
 
 TEST_CASE("linear_attention: parameters, state and work in closed form") {
   constexpr int64_t D = 8, H = 2, n = 4;
-  const BuiltMixer sum(mixers::linear_attention, "{heads: 2}", D),
-      norm(mixers::linear_attention, "{heads: 2, normalize: false}", D);
+  const BuiltMixer sum("linear_attention", "{heads: 2}", D),
+      norm("linear_attention", "{heads: 2, normalize: false}", D);
   CHECK(sum.store.count() == 4 * D * D);
   CHECK(sum.undecayed().empty());
   CHECK(norm.store.count() == 4 * D * D + n);
@@ -23,11 +23,11 @@ TEST_CASE("linear_attention: parameters, state and work in closed form") {
   constexpr int64_t shared = 8 * D * D + 8 * 2 * D + 4 * H * n * n;  // projections, features, core
   CHECK(sum.forward_flops(2, 6, D) == 12.0 * (shared + 4 * D));
   CHECK(norm.forward_flops(2, 6, D) == 12.0 * (shared + 4 * D));
-  CHECK_THROWS_AS(BuiltMixer(mixers::linear_attention, "{heads: 3}", D), ConfigError);
+  CHECK_THROWS_AS(BuiltMixer("linear_attention", "{heads: 3}", D), ConfigError);
 }
 
 TEST_CASE("linear_attention: equal values come out as they are, for the weights add up to one") {
-  const BuiltMixer m(mixers::linear_attention, "{heads: 2}", 8);
+  const BuiltMixer m("linear_attention", "{heads: 2}", 8);
   // x has a constant last column, and v and out look at it alone.
   const Tensor qkv = m["qkv.weight"].value, out = m["out.weight"].value;
   for (int64_t r = 16; r < 24; ++r)

@@ -9,7 +9,7 @@ using namespace effllm;
 using namespace effllm::test;
 
 TEST_CASE("mamba2: steps, rates and direct paths start as published and do not decay") {
-  const BuiltMixer m(mixers::mamba2, "{head_dim: 2}", 64);
+  const BuiltMixer m("mamba2", "{head_dim: 2}", 64);
   const auto [least_step, largest_step] = m.range("dt_bias", [](double b) { return std::log1p(std::exp(b)); });
   CHECK(least_step >= 1e-3 - 1e-12);
   CHECK(least_step < 2e-3);
@@ -27,7 +27,7 @@ TEST_CASE("mamba2: steps, rates and direct paths start as published and do not d
 
 TEST_CASE("mamba2: parameters, state and work in closed form") {
   constexpr int64_t D = 8, I = 16, H = 4, P = 4, N = 5, G = 2, W = 3;
-  const BuiltMixer m(mixers::mamba2, "{head_dim: 4, state: 5, groups: 2, conv: 3}", D);
+  const BuiltMixer m("mamba2", "{head_dim: 4, state: 5, groups: 2, conv: 3}", D);
   CHECK(m.store.count() == D * (2 * I + 2 * G * N + H) + (W + 1) * (I + 2 * G * N) + 3 * H + I + I * D);
   for (int64_t tokens : {1, 100, 100000})
     CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * (H * N * P + (W - 1) * (I + 2 * G * N)));
@@ -39,7 +39,6 @@ TEST_CASE("mamba2: parameters, state and work in closed form") {
 }
 
 TEST_CASE("mamba2: options that don't fit are refused") {
-  CHECK_THROWS_WITH_AS(BuiltMixer(mixers::mamba2, "{head_dim: 5}", 8), doctest::Contains("head_dim 5"), ConfigError);
-  CHECK_THROWS_WITH_AS(BuiltMixer(mixers::mamba2, "{head_dim: 8, groups: 3}", 8), doctest::Contains("3 groups"),
-                       ConfigError);
+  CHECK_THROWS_WITH_AS(BuiltMixer("mamba2", "{head_dim: 5}", 8), doctest::Contains("head_dim 5"), ConfigError);
+  CHECK_THROWS_WITH_AS(BuiltMixer("mamba2", "{head_dim: 8, groups: 3}", 8), doctest::Contains("3 groups"), ConfigError);
 }

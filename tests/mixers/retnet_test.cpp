@@ -9,7 +9,7 @@ using namespace effllm;
 using namespace effllm::test;
 
 TEST_CASE("retnet: starts as in torchscale, and nothing is free of decay") {
-  const BuiltMixer m(mixers::retnet, "{heads: 2}", 64);
+  const BuiltMixer m("retnet", "{heads: 2}", 64);
   const double qk = std::exp2(-2.5) * std::sqrt(6.0 / 128), vg = std::exp2(-2.5) * std::sqrt(6.0 / 192),
                out = 0.5 * std::sqrt(6.0 / 192);
   const auto [least, largest] = m.range("out.weight");
@@ -30,17 +30,17 @@ TEST_CASE("retnet: starts as in torchscale, and nothing is free of decay") {
 
 TEST_CASE("retnet: parameters, state and work in closed form") {
   constexpr int64_t D = 8, V = 16, H = 2;
-  const BuiltMixer m(mixers::retnet, "{heads: 2}", D);
+  const BuiltMixer m("retnet", "{heads: 2}", D);
   CHECK(m.store.count() == D * (2 * D + 2 * V) + D * V);
   for (int64_t tokens : {1, 100, 100000}) CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * D * V / H);
   constexpr int64_t token = 2 * D * (2 * D + 2 * V) + 3 * 2 * D + D + 4 * D * V / H + 4 * V + 8 * V + V + 2 * D * V;
   CHECK(m.forward_flops(2, 6, D) == 12.0 * token);
-  CHECK_THROWS_AS(BuiltMixer(mixers::retnet, "{heads: 8}", D), ConfigError);  // an odd number of rotated columns
+  CHECK_THROWS_AS(BuiltMixer("retnet", "{heads: 8}", D), ConfigError);  // an odd number of rotated columns
 }
 
 TEST_CASE("retnet: where what is read is small the norm sees its eps, so rows are scaled before it") {
-  const BuiltMixer scaled(mixers::retnet, "{heads: 1}", 64),
-      unscaled(mixers::retnet, "{heads: 1, row_scale: false}", 64);
+  const BuiltMixer scaled("retnet", "{heads: 1}", 64),
+      unscaled("retnet", "{heads: 1, row_scale: false}", 64);
   const auto last = [](const BuiltMixer& m, int64_t n) {
     return tokens(m.mixer->forward(random({1, n, 64}, 1), {}), n - 1, n);
   };
@@ -49,7 +49,7 @@ TEST_CASE("retnet: where what is read is small the norm sees its eps, so rows ar
 }
 
 TEST_CASE("retnet: head h keeps 1 - 2^(-5-h) of its state a token") {
-  const BuiltMixer m(mixers::retnet, "{heads: 2}", 8);
+  const BuiltMixer m("retnet", "{heads: 2}", 8);
   State s = m.mixer->make_state(1, 4, DType::f64);
   Context cx;
   cx.state = &s;

@@ -8,7 +8,7 @@ using namespace effllm::test;
 TEST_CASE("rg_lru: init is that of recurrentgemma, parameters, state and cost are those of the formulas") {
   constexpr int64_t kD = 64, kW = 128, kT = 10, kBlock = 32;
   constexpr int64_t kLayers = 6;
-  const BuiltMixer m(mixers::rg_lru, "{expand: 2}", kD, 1, kLayers);
+  const BuiltMixer m("rg_lru", "{expand: 2}", kD, 1, kLayers);
   const auto near = [&](const char* name, double variance) {
     CHECK(m.deviation(name) == doctest::Approx(std::sqrt(variance)).epsilon(0.1));
     CHECK(m[name].traits.decay);

@@ -12,7 +12,7 @@ using namespace effllm::test;
 TEST_CASE("rwkv6: ramps over channels and depth are RWKV-LM's") {
   constexpr int64_t D = 64, layers = 4;
   for (int64_t layer = 0; layer < layers; ++layer) {
-    const BuiltMixer m(mixers::rwkv6, "{}", D, layer, layers);
+    const BuiltMixer m("rwkv6", "{}", D, layer, layers);
     const double deep = static_cast<double>(layer) / 3, shallow = 1 - static_cast<double>(layer) / 4;
     const auto value = [&](std::string_view name, int64_t r, int64_t c) { return at(m[name].value, r, c); };
     for (int64_t c = 0; c < D; ++c) {
@@ -30,7 +30,7 @@ TEST_CASE("rwkv6: ramps over channels and depth are RWKV-LM's") {
 }
 
 TEST_CASE("rwkv6: what starts at zero, what is small, what does not decay, what learns faster") {
-  const BuiltMixer m(mixers::rwkv6, "{}", 64);
+  const BuiltMixer m("rwkv6", "{}", 64);
   for (const char* name : {"mix_down.weight", "decay_down.weight", "group_norm.bias", "out.weight"})
     CHECK(m.all(name, 0));
   for (const char* name : {"mix_up.weight", "decay_up.weight"}) {
@@ -54,7 +54,7 @@ TEST_CASE("rwkv6: what starts at zero, what is small, what does not decay, what 
 
 TEST_CASE("rwkv6: parameters, state and work in closed form") {
   constexpr int64_t D = 8, n = 4, R = 3, Rd = 2;
-  const BuiltMixer m(mixers::rwkv6, "{head_dim: 4, shift_rank: 3, decay_rank: 2}", D);
+  const BuiltMixer m("rwkv6", "{head_dim: 4, shift_rank: 3, decay_rank: 2}", D);
   CHECK(m.store.count() == 5 * D * D + 10 * R * D + 2 * Rd * D + (1 + 5 + 1 + 1 + 2) * D);
   for (int64_t tokens : {1, 100, 100000}) CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * (D * n + D));
   constexpr int64_t token = 3 * D + 2 * D * 5 * R + 8 * 5 * R + 2 * 5 * R * D  // what the shift depends on
@@ -63,7 +63,7 @@ TEST_CASE("rwkv6: parameters, state and work in closed form") {
                             + 4 * D * n + 5 * D + 7 * D                        // core, bonus, norm
                             + 8 * D + D + 2 * D * D;                           // gate, output
   CHECK(m.forward_flops(2, 6, D) == 12.0 * token);
-  CHECK_THROWS_AS(BuiltMixer(mixers::rwkv6, "{head_dim: 3}", D), ConfigError);
+  CHECK_THROWS_AS(BuiltMixer("rwkv6", "{head_dim: 3}", D), ConfigError);
 }
 
 TEST_CASE("rwkv_channel_mix: starts as RWKV-LM's, with parameters, state and work in closed form") {

@@ -63,12 +63,12 @@ TEST_CASE("adamw: traits, then groups in order, make each parameter's settings, 
     FAIL("no such parameter");
     return ParameterSetting{};
   };
-  const AdamW plain({}, options(), {}, s.params);
+  const AdamW plain(options(), {}, s.params);
   CHECK(setting(plain, "a.weight").lr == 0.01);
   CHECK(setting(plain, "a.weight").weight_decay == 0.1);
   CHECK(setting(plain, "a.bias").weight_decay == 0);
   CHECK(setting(plain, "b.gain").lr == doctest::Approx(0.001));
-  const AdamW grouped({}, options(),
+  const AdamW grouped(options(),
                       groups_of("[{match: '*', lr: 0.5}, {match: 'a.*', lr: 0.25, weight_decay: 0.3}, {match: "
                                 "'*.bias', weight_decay: 0.7}]"),
                       s.params);
@@ -83,7 +83,7 @@ TEST_CASE("adamw: traits, then groups in order, make each parameter's settings, 
 TEST_CASE("adamw: a group that matches nothing is an error with its place") {
   Store s;
   const std::string message =
-      config_error([&] { AdamW({}, options(), groups_of("- match: 'a.*'\n- match: '*.gian'\n"), s.params); });
+      config_error([&] { AdamW(options(), groups_of("- match: 'a.*'\n- match: '*.gian'\n"), s.params); });
   INFO(message);
   CHECK(has(message, "g.yaml:2:3"));
   CHECK(has(message, "`*.gian`"));
@@ -94,7 +94,7 @@ TEST_CASE("adamw: three steps are those of the equations, with each group's rate
   for (const DType type : {DType::f64, DType::f32}) {
     Store s(type);
     const OptimOptions o = options();
-    AdamW optimizer({}, o, groups_of("[{match: a.weight, lr: 0.02, weight_decay: 0.5}]"), s.params);
+    AdamW optimizer(o, groups_of("[{match: a.weight, lr: 0.02, weight_decay: 0.5}]"), s.params);
     const Slab gradient(s.params.slab_elements(), type);
     std::vector<std::vector<double>> want, m, v;
     for (const Parameter* p : s.params.sorted()) {
@@ -141,7 +141,7 @@ TEST_CASE("adamw: three steps are those of the equations, with each group's rate
 
 TEST_CASE("adamw: a rate of zero leaves a group as it was, the others move") {
   Store s;
-  AdamW optimizer({}, options(), groups_of("[{match: 'a.*', lr: 0}]"), s.params);
+  AdamW optimizer(options(), groups_of("[{match: 'a.*', lr: 0}]"), s.params);
   const Tensor weight = s.params.find("a.weight")->value, gain = s.params.find("b.gain")->value;
   const Tensor weight_before = weight.clone(), gain_before = gain.clone();
   const Slab gradient(s.params.slab_elements(), DType::f64);

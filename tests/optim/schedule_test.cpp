@@ -1,9 +1,12 @@
 #include "optim/schedule.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <cmath>
 #include <numbers>
+
+#include "config/yaml.h"
 
 using namespace effllm;
 
@@ -16,55 +19,54 @@ double nanogpt(int64_t it, int64_t warmup, int64_t horizon, double floor) {
   return floor + 0.5 * (1 + std::cos(std::numbers::pi * ratio)) * (1 - floor);
 }
 
-ScheduleOptions options(std::string type, int64_t warmup, double final_lr) {
-  ScheduleOptions o;
-  o.type = std::move(type), o.warmup = warmup, o.final_lr = final_lr;
-  return o;
+std::unique_ptr<Schedule> schedule(std::string_view name, int64_t warmup, double final_lr) {
+  const std::string yaml = fmt::format("{{type: {}, warmup: {}, final_lr: {}}}", name, warmup, final_lr);
+  return all_schedules.read(parse_config(yaml, "test")).build();
 }
 
 }  // namespace
 
 TEST_CASE("schedule: cosine with warm-up is nanoGPT's, step by step") {
   for (const int64_t warmup : {0, 1, 10, 99, 100, 150}) {
-    const ScheduleOptions o = options("cosine", warmup, 0.1);
+    const auto s = schedule("cosine", warmup, 0.1);
     for (int64_t step = 0; step < 100; ++step) {
       INFO("warm-up " << warmup << ", step " << step);
-      CHECK(schedule_factor(o, step, static_cast<double>(step) / 100) ==
+      CHECK(s->factor(step, static_cast<double>(step) / 100) ==
             doctest::Approx(nanogpt(step, warmup, 100, 0.1)).epsilon(1e-12));
     }
   }
 }
 
 TEST_CASE("schedule: known values") {
-  const ScheduleOptions o = options("cosine", 4, 0.2);
-  CHECK(schedule_factor(o, 0, 0) == doctest::Approx(0.2));
-  CHECK(schedule_factor(o, 3, 0.03) == doctest::Approx(0.8));
-  CHECK(schedule_factor(o, 4, 0.04) == doctest::Approx(1));
-  CHECK(schedule_factor(o, 52, 0.52) == doctest::Approx(0.6));  // half of what is left
-  CHECK(schedule_factor(o, 100, 1) == doctest::Approx(0.2));
-  CHECK(schedule_factor(o, 120, 1.2) == doctest::Approx(0.2));  // past the horizon it stays
-  CHECK(schedule_factor(options("cosine", 0, 0), 0, 0) == 1);
+  const auto s = schedule("cosine", 4, 0.2);
+  CHECK(s->factor(0, 0) == doctest::Approx(0.2));
+  CHECK(s->factor(3, 0.03) == doctest::Approx(0.8));
+  CHECK(s->factor(4, 0.04) == doctest::Approx(1));
+  CHECK(s->factor(52, 0.52) == doctest::Approx(0.6));  // half of what is left
+  CHECK(s->factor(100, 1) == doctest::Approx(0.2));
+  CHECK(s->factor(120, 1.2) == doctest::Approx(0.2));  // past the horizon it stays
+  CHECK(schedule("cosine", 0, 0)->factor(0, 0) == 1);
 }
 
 TEST_CASE("schedule: warm-up leads into the shape without a jump, however the horizon is counted") {
   // A horizon in time: the 10 steps of warm-up took 30 % of it.
-  const ScheduleOptions o = options("cosine", 10, 0.1);
-  CHECK(schedule_factor(o, 9, 0.27) == doctest::Approx(10.0 / 11));
-  CHECK(schedule_factor(o, 10, 0.3) == doctest::Approx(1));
-  CHECK(schedule_factor(o, 20, 0.65) < 0.8);
+  const auto s = schedule("cosine", 10, 0.1);
+  CHECK(s->factor(9, 0.27) == doctest::Approx(10.0 / 11));
+  CHECK(s->factor(10, 0.3) == doctest::Approx(1));
+  CHECK(s->factor(20, 0.65) < 0.8);
 }
 
 TEST_CASE("schedule: constant stays at the base rate after warm-up") {
-  const ScheduleOptions o = options("constant", 3, 0.1);
-  CHECK(schedule_factor(o, 0, 0) == doctest::Approx(0.25));
-  for (int64_t step : {3, 50, 99}) CHECK(schedule_factor(o, step, static_cast<double>(step) / 100) == 1);
+  const auto s = schedule("constant", 3, 0.1);
+  CHECK(s->factor(0, 0) == doctest::Approx(0.25));
+  for (int64_t step : {3, 50, 99}) CHECK(s->factor(step, static_cast<double>(step) / 100) == 1);
 }
 
 TEST_CASE("schedule: never above the base rate, never below the floor after warm-up, and falling") {
-  const ScheduleOptions o = options("cosine", 20, 0.05);
+  const auto s = schedule("cosine", 20, 0.05);
   double before = 1;
   for (int64_t step = 20; step <= 200; ++step) {
-    const double f = schedule_factor(o, step, static_cast<double>(step) / 200);
+    const double f = s->factor(step, static_cast<double>(step) / 200);
     CHECK(f <= before + 1e-15);
     CHECK(f >= 0.05 - 1e-15);
     before = f;

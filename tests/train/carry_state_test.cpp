@@ -51,7 +51,7 @@ OptimOptions still() {
 
 struct Rig {
   std::unique_ptr<LanguageModel> model = build_model(kModel, kVocab, kTokens);
-  AdamW optimizer{{}, still(), {}, model->params()};
+  AdamW optimizer{still(), {}, model->params()};
   Trainer trainer;
   explicit Rig(int64_t lanes = 2, bool carry = true)
       : trainer(*model, optimizer, plan_shards(kRows, kTokens, lanes, kTokens, 1000),
@@ -177,7 +177,7 @@ TEST_CASE("carry_state: rows that start from nothing in a step that is left out 
 TEST_CASE("carry_state: a state that grows with every token is refused") {
   const Threads one(1);
   const auto model = build_model("{d_model: 8, layers: [{mixer: {type: attention, heads: 2}}]}", kVocab);
-  AdamW optimizer({}, still(), {}, model->params());
+  AdamW optimizer(still(), {}, model->params());
   CHECK_THROWS_WITH_AS(Trainer(*model, optimizer, plan_shards(kRows, kTokens, 1, 0, 1000), {.carry_state = true}),
                        "train.carry_state: the state `k` grows with every token; give attention a `window`",
                        ConfigError);

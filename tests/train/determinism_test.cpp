@@ -3,6 +3,7 @@
 #include "checkpoint/checkpoint.h"
 #include "data/batches.h"
 #include "support/models.h"
+#include "support/named.h"
 #include "train/trainer.h"
 
 using namespace effllm;
@@ -33,7 +34,7 @@ std::string train(int threads, int64_t steps, int64_t lanes, int64_t shard_token
   const TokenizedText source = text();
   const auto order = build_order(carry ? "streams" : "shuffled_windows", source, {8, 12}, 1, true);
   OptimOptions o;
-  o.type = optimizer_name;
+  o.type = Choice(all_optimizers, optimizer_name);
   const auto optimizer = build_optimizer(o, {}, model->params());
   Trainer trainer(*model, *optimizer, plan_shards(8, 12, lanes, shard_tokens, model->params().count()),
                   {.seed = 3, .clip = 1, .carry_state = carry});

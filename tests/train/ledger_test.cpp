@@ -106,7 +106,7 @@ TEST_CASE("ledger: an auxiliary loss has its gradient and its row, however a bat
     for (const int64_t shard_tokens : {1, 1000})
       for (const bool recompute : {false, true}) {
         INFO("lanes " << lanes << ", shards of " << shard_tokens << ", recompute " << recompute);
-        AdamW optimizer({}, still, {}, model->params());
+        AdamW optimizer(still, {}, model->params());
         Trainer trainer(*model, optimizer, plan_shards(kRows, kTokens, lanes, shard_tokens, 1000),
                         {.clip = 0, .recompute = recompute});
         const StepResult step = trainer.step(batch, 0, 1);

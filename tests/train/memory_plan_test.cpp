@@ -96,7 +96,7 @@ TEST_CASE("memory: the optimizer's slots are counted, not assumed") {
   CHECK(part(planned(c, 61, 1), "checkpoints") == 12 * static_cast<double>(params.count()));
   // Muon: no second moment of matrices, but room for the iteration of the largest.
   RunConfig with_muon = c;
-  with_muon.optim.type = "muon";
+  with_muon.optim.type = Choice(all_optimizers, "muon");
   double matrices = 0, extent = 0;
   for (const Parameter* p : params.sorted())
     if (!p->traits.matrices.empty()) {

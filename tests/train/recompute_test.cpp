@@ -9,6 +9,7 @@
 #include "mixers/mixer.h"
 #include "optim/adamw.h"
 #include "support/models.h"
+#include "support/named.h"
 #include "support/tensors.h"
 #include "train/trainer.h"
 
@@ -39,7 +40,7 @@ Trained train(const std::string& model_yaml, bool recompute, bool carry, int64_t
   const auto model = build_model(model_yaml, kVocab, kTokens, DType::f32);
   const TokenizedText source = text();
   const auto order = build_order(carry ? "streams" : "shuffled_windows", source, {kRows, kTokens}, 1, true);
-  AdamW optimizer({}, OptimOptions(), {}, model->params());
+  AdamW optimizer(OptimOptions(), {}, model->params());
   Trainer trainer(*model, optimizer, plan_shards(kRows, kTokens, lanes, kTokens, model->params().count()),
                   {.seed = 3, .carry_state = carry, .recompute = recompute});
   Trained t;
@@ -75,7 +76,7 @@ size_t peak(bool recompute) {
         "{d_model: 32, dropout: 0.1, block: {ffn: {type: swiglu}}, layers: [{repeat: 8, of: [{mixer: {type: gla, "
         "heads: 2}}]}]}",
         kVocab, 64, DType::f32);
-    AdamW optimizer({}, OptimOptions(), {}, model->params());
+    AdamW optimizer(OptimOptions(), {}, model->params());
     Trainer trainer(*model, optimizer, plan_shards(4, 64, 1, 256, model->params().count()), {.recompute = recompute});
     Batch batch{.batch = 4, .tokens = 64, .inputs = {}, .targets = {}, .segments = {}};
     batch.inputs.assign(256, 1);

@@ -46,7 +46,7 @@ TEST_CASE("run config: what isn't said has defaults, the name is the file's") {
   CHECK(c.data.corpus == "kjv");
   CHECK(c.train.batch == 16);
   CHECK(c.model.max_tokens == 256);
-  CHECK(c.schedule.type == "cosine");
+  CHECK(c.schedule.type.name() == "cosine");
   CHECK(c.optim.lr == 1e-3);
   CHECK(read_run("name: other\n" + kMinimal).name == "other");
   CHECK(read_run(kMinimal, "").name == "run");
@@ -100,8 +100,10 @@ TEST_CASE("run config: what doesn't go together is an error with its place") {
   const std::string learned = "model: {positions: learned, max_tokens: 300, layers: [{mixer: gla}]}\n";
   const Case cases[] = {
       {kModel + "train: {max_steps: 1, carry_state: true}\n", {"c.yaml:2:8", "carry_state", "streams"}},
-      {kModel + "train: {max_steps: 1}\neval: {stride: 4}\n", {"c.yaml:3:7", "stride", "sliding"}},
-      {kModel + "train: {max_steps: 1}\neval: {protocol: sliding, tokens: 8, stride: 9}\n", {"c.yaml:3:7", "longer"}},
+      {kModel + "train: {max_steps: 1}\neval: {stride: 4}\n",
+       {"c.yaml:3:8", "eval.stride belongs to protocol: sliding"}},
+      {kModel + "train: {max_steps: 1}\neval: {protocol: sliding, tokens: 8, stride: 9}\n",
+       {"c.yaml:3:7", "a stride of 9 skips targets"}},
       {"name: a/b\n" + kMinimal, {"c.yaml:1:7", "`a/b`", "folder"}},
       {"name: .hidden\n" + kMinimal, {"c.yaml:1:7", "`.hidden`"}},
       {"name: -rf\n" + kMinimal, {"c.yaml:1:7", "`-rf`"}},
@@ -110,7 +112,7 @@ TEST_CASE("run config: what doesn't go together is an error with its place") {
       {kMinimal + "optim: {schedule: {warm_up: 3}}\n", {"c.yaml:3:20", "`warm_up`", "`warmup`"}},
       {kMinimal + "optim: {type: sgd}\n", {"c.yaml:3:15", "sgd", "adamw"}},
       {kMinimal + "optim: {type: muno, momentum: 0.9}\n", {"c.yaml:3:15", "`muno`", "Did you mean `muon`?"}},
-      {kMinimal + "optim: {momentum: 0.9}\n", {"c.yaml:3:9", "optim has no option `momentum`"}},
+      {kMinimal + "optim: {momentum: 0.9}\n", {"c.yaml:3:9", "optim.momentum belongs to type: muon"}},
       {kMinimal + "optim: {type: muon, momentun: 0.9}\n", {"c.yaml:3:21", "Did you mean `momentum`?"}},
       {kMinimal + "objective: {type: next}\n", {"c.yaml:3:19", "next_token"}},
       {kMinimal + "data: {order: shuffled}\n", {"c.yaml:3:15", "shuffled_windows"}},

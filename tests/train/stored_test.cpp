@@ -9,6 +9,7 @@
 
 #include "eval/evaluator.h"
 #include "support/models.h"
+#include "support/named.h"
 #include "support/paths.h"
 #include "support/run_calls.h"
 #include "train/loaded_model.h"
@@ -88,16 +89,17 @@ TEST_CASE("stored: a tiny hybrid learns along the curve on file") {
   const TinyFolder t("stored_losses");
   const RunConfig c = read_run_config(load_config(t / "c.yaml"), t / "c.yaml");
   const Corpus corpus = Corpus::open((t / "data/tiny.yaml").string());
-  const auto tokenizer = build_tokenizer(c.data.tokenizer, corpus.text());
+  const auto tokenizer = corpus.tokenizer(c.data.tokenizer);
   const TokenizedText text = corpus.tokenize(*tokenizer, Split::train);
-  const auto order = build_order(c.data.order, text, {c.train.batch, c.train.context}, 1, false);
+  const auto order = build_order(c.data.order.name(), text, {c.train.batch, c.train.context}, 1, false);
   LanguageModel model(c.model, tokenizer->vocab_size());
   model.params().materialize(1, DType::f64);
   const auto optimizer = build_optimizer(c.optim, c.groups, model.params());
   Trainer trainer(model, *optimizer, plan_shards(c.train.batch, c.train.context, 2, 0, model.params().count()), {});
   std::vector<double> losses;
   for (int64_t step = 0; step < 30; ++step)
-    losses.push_back(trainer.step(order->at(step * c.train.batch), step, schedule_factor(c.schedule, step, 0)).loss);
+    losses.push_back(
+        trainer.step(order->at(step * c.train.batch), step, c.schedule.type.build()->factor(step, 0)).loss);
 
   const fs::path file = kGolden / "tiny_run.losses.txt";
   if (kStore) {

@@ -1,16 +1,24 @@
-#include "data/batches.h"
+#include "data/row_order.h"
 
 #include <algorithm>
-#include <array>
 
 #include "base/error.h"
 #include "base/text.h"
-#include "data/orders.h"
 
 namespace effllm {
 
 int64_t Batch::counted() const {
   return std::ranges::count_if(targets, [](int32_t t) { return t != kIgnoredTarget; });
+}
+
+RowOrder::RowOrder(const OrderArgs& args)
+    : text_(args.text), shape_(args.shape), seed_(args.seed), reset_documents_(args.reset_documents) {
+  if (shape_.batch < 1 || shape_.tokens < 1)
+    throw ConfigError("a batch of {} of {}: both must be at least 1", counted(shape_.batch, "row"),
+                      counted(shape_.tokens, "token"));
+  if (size() <= shape_.tokens)
+    throw DataError("a row of {} needs a split of at least {} tokens; this one has {}", counted(shape_.tokens, "token"),
+                    shape_.tokens + 1, size());
 }
 
 Batch RowOrder::at(int64_t samples) const {
@@ -43,22 +51,6 @@ void RowOrder::fill_row(int64_t start, int64_t b, Batch& batch) const {
     batch.segments.push_back(segment);
     if (document != text_.document_starts.end() && *document == start + t + 1) targets[t] = kIgnoredTarget;
   }
-}
-
-std::unique_ptr<BatchOrder> build_order(std::string_view order, const TokenizedText& text, BatchShape shape,
-                                        uint64_t seed, bool reset_documents) {
-  if (shape.batch < 1 || shape.tokens < 1)
-    throw ConfigError("a batch of {} of {}: both must be at least 1", counted(shape.batch, "row"),
-                      counted(shape.tokens, "token"));
-  if (static_cast<int64_t>(text.tokens.size()) <= shape.tokens)
-    throw DataError("a row of {} needs a split of at least {} tokens; this one has {}", counted(shape.tokens, "token"),
-                    shape.tokens + 1, text.tokens.size());
-  if (order == "random_windows") return random_windows(text, shape, seed, reset_documents);
-  if (order == "shuffled_windows") return shuffled_windows(text, shape, seed, reset_documents);
-  if (order == "streams") return streams(text, shape, seed, reset_documents);
-  static constexpr std::array<std::string_view, 3> kOrders = {"random_windows", "shuffled_windows", "streams"};
-  throw ConfigError("unknown data order `{}`; choose random_windows, shuffled_windows or streams.{}", order,
-                    did_you_mean(order, kOrders));
 }
 
 }  // namespace effllm
