@@ -28,18 +28,18 @@ constexpr std::chrono::seconds kSilence(1);  // before progress is shown: what i
 // The first window of the split and what the model makes of it, for programs that check the numbers. Where documents
 // are told apart, "segments" numbers them.
 void save_logits(const LoadedModel& m, const TokenizedText& text, const EvalOptions& o, const std::string& file) {
-  const int64_t n = std::min<int64_t>(o.tokens, static_cast<int64_t>(text.tokens.size()));
-  const Tensor ids = Tensor::view_of(std::span(text.tokens).first(static_cast<size_t>(n)), {1, n});
-  std::vector<int64_t> segments;
-  auto document = text.document_starts.begin();
-  for (int64_t i = 0, segment = 0; o.reset_documents && i < n; ++i) {
-    if (document != text.document_starts.end() && *document == i) ++segment, ++document;
-    segments.push_back(segment);
-  }
-  const Tensor documents = segments.empty() ? Tensor() : Tensor::view_of(std::span(segments), {1, n});
+  const int64_t n = o.tokens;
+  Batch batch = batch_for(1, n);
+  m.config.objective.type.build()->cut({.text = text.tokens,
+                                        .begin = 0,
+                                        .end = n,
+                                        .scored = 0,
+                                        .document_starts = o.reset_documents ? &text.document_starts : nullptr},
+                                       batch);
+  const BatchRows rows = batch.rows(0, 1);
   Context cx;
-  if (documents.defined()) cx.segments = &documents;
-  const Tensor logits = m.model->logits(ids, cx);
+  if (rows.segments.defined()) cx.segments = &rows.segments;
+  const Tensor logits = m.model->logits(rows.inputs, cx);
   std::vector<float> dense;
   for (int64_t r = 0; r < n; ++r)
     dense.insert(dense.end(), logits.view<float>().row(r), logits.view<float>().row(r) + logits.cols());
@@ -48,9 +48,10 @@ void save_logits(const LoadedModel& m, const TokenizedText& text, const EvalOpti
     return StoredTensor{name, type, std::move(shape), reinterpret_cast<const std::byte*>(data), count * sizeof *data};
   };
   std::vector<StoredTensor> all = {
-      stored("tokens", StoredType::i32, {1, n}, text.tokens.data(), static_cast<size_t>(n)),
+      stored("tokens", StoredType::i32, {1, n}, batch.inputs.data(), batch.inputs.size()),
       stored("logits", StoredType::f32, {1, n, logits.cols()}, dense.data(), dense.size())};
-  if (!segments.empty()) all.push_back(stored("segments", StoredType::i64, {1, n}, segments.data(), segments.size()));
+  if (!batch.segments.empty())
+    all.push_back(stored("segments", StoredType::i64, {1, n}, batch.segments.data(), batch.segments.size()));
   write_safetensors(file, std::move(all), {{"checkpoint", path_text(m.checkpoint)}});
 }
 
@@ -84,7 +85,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   const auto show = [&, start = std::chrono::steady_clock::now()](const std::string& what) {
     if (std::chrono::steady_clock::now() - start > kSilence) status.update(what);
   };
-  const EvalResult r = evaluate(*m.model, target.tokens, *m.tokenizer, o,
+  const EvalResult r = evaluate(*m.model, *m.config.objective.type.build(), target.tokens, *m.tokenizer, o,
                                 [&](double done) { show(fmt::format("evaluating {:3.0f}%", 100 * done)); });
   status.clear();
   if (!args.save_logits.empty()) save_logits(m, target.tokens, o, args.save_logits);

@@ -168,7 +168,7 @@ const std::vector<Kind>& kinds() {
       {"mixers", "sequence mixers (model.layers[].mixer)", [] { return mechanisms(all_mixers); }, &all_mixers},
       {"ffns", "channel mixers (model.layers[].ffn)", [] { return mechanisms(all_ffns); }, &all_ffns},
       {"options", "the keys of every other section of a configuration", [] { return Rows(); }},
-      {"objectives", "what is optimised (objective.type)", [] { return Rows{{"name", "what"}, {"next_token", "cross-entropy of the next token"}}; }},
+      {"objectives", "what is optimised (objective.type)", [] { return names(all_objectives); }},
       {"optimizers", "optim.type", [] { return optimizers(); }},
       {"schedules", "learning-rate schedules (optim.schedule.type)", [] { return names(all_schedules); }},
       {"orders", "which tokens a step sees (data.order)", [] { return names(all_orders); }},

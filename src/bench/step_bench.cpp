@@ -48,8 +48,9 @@ StepBench::StepBench(const RunConfig& config, int64_t vocab)
       flops_(tokens() * model_flops_per_token(config.model, vocab, config.train.context)) {
   const TrainOptions& t = config_.train;
   model_.params().materialize(static_cast<uint64_t>(t.seed), DType::f32);
+  objective_ = config.objective.type.build();
   optimizer_ = build_optimizer(config.optim, config.groups, model_.params());
-  trainer_ = std::make_unique<Trainer>(model_, *optimizer_, plan_shards(t, model_),
+  trainer_ = std::make_unique<Trainer>(model_, *objective_, *optimizer_, plan_shards(t, model_),
                                        StepOptions{.seed = static_cast<uint64_t>(t.seed),
                                                    .clip = config.optim.clip,
                                                    .carry_state = t.carry_state,

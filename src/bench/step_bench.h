@@ -34,6 +34,7 @@ class StepBench {
  private:
   RunConfig config_;
   LanguageModel model_;
+  std::unique_ptr<Objective> objective_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Trainer> trainer_;
   std::vector<Batch> batches_;

@@ -6,23 +6,10 @@
 #include <string_view>
 #include <vector>
 
-#include "config/list.h"
 #include "data/corpus.h"
+#include "objectives/objective.h"
 
 namespace effllm {
-
-inline constexpr int32_t kIgnoredTarget = -1;
-
-// Inputs and next-token targets, row-major [batch, tokens].
-struct Batch {
-  int64_t batch = 0, tokens = 0;
-  int64_t first_sample = 0;              // number of its first row among all rows of the run
-  std::vector<int32_t> inputs, targets;  // a target of kIgnoredTarget carries no loss
-  // Number of document starts in the row up to and including each token, where the order resets at documents (else
-  // empty). 0: still the document that an earlier call began.
-  std::vector<int64_t> segments;
-  int64_t counted() const;  // targets that carry a loss
-};
 
 class BatchOrder {
  public:
@@ -40,7 +27,8 @@ struct BatchShape {
 };
 
 struct OrderArgs {
-  const TokenizedText& text;  // must outlive the order
+  const TokenizedText& text;  // these two must outlive the order
+  const Objective& objective;
   BatchShape shape;
   uint64_t seed;
   bool reset_documents;  // targets that begin a document carry no loss, and `segments` is filled

@@ -4,8 +4,8 @@
 namespace effllm {
 namespace {
 
-// Every start s with s + T < n is equally likely in every row. Row g is draw g mod B of stream g / B, with B the rows
-// of a step when the run began.
+// Every start s with s + T <= inputs is equally likely in every row. Row g is draw g mod B of stream g / B, with B the
+// rows of a step when the run began.
 class RandomWindows final : public RowOrder {
  public:
   explicit RandomWindows(const OrderArgs& args)
@@ -18,7 +18,7 @@ class RandomWindows final : public RowOrder {
   int64_t row_start(int64_t sample) const override {
     const RandomStream random(seed_, "data.random_windows", static_cast<uint64_t>(sample / draws_));
     return static_cast<int64_t>(
-        random.below(static_cast<uint64_t>(sample % draws_), static_cast<uint64_t>(size() - shape_.tokens)));
+        random.below(static_cast<uint64_t>(sample % draws_), static_cast<uint64_t>(inputs() - shape_.tokens + 1)));
   }
   int64_t draws_;  // B
 };

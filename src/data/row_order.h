@@ -11,15 +11,16 @@ class RowOrder : public BatchOrder {
   Batch at(int64_t samples) const override;
 
  protected:
-  // Index of the first input of a row; it and the T tokens after it are in the text.
+  // Index of the first input of a row; its T inputs are among the first inputs() tokens.
   virtual int64_t row_start(int64_t sample) const = 0;
   int64_t size() const { return static_cast<int64_t>(text_.tokens.size()); }
+  int64_t inputs() const { return size() - objective_.lookahead(); }  // those that have all their targets
   const TokenizedText& text_;
+  const Objective& objective_;
   const BatchShape shape_;
   const uint64_t seed_;
 
  private:
-  void fill_row(int64_t start, int64_t b, Batch& batch) const;
   const bool reset_documents_;
 };
 

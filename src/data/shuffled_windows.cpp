@@ -15,8 +15,8 @@ class ShuffledWindows final : public RowOrder {
  public:
   explicit ShuffledWindows(const OrderArgs& args)
       : RowOrder(args),
-        windows_(std::max<int64_t>(1, size() / shape_.tokens - 1)),
-        offsets_(std::min(shape_.tokens, size() - windows_ * shape_.tokens)) {}
+        windows_(std::max<int64_t>(1, (inputs() + 1) / shape_.tokens - 1)),
+        offsets_(std::min(shape_.tokens, inputs() + 1 - windows_ * shape_.tokens)) {}
   double epochs(int64_t samples) const override { return static_cast<double>(samples) / static_cast<double>(windows_); }
 
  private:

@@ -9,11 +9,11 @@ namespace {
 // than B T + 1) are not read. Sample g is row g mod B of step g / B, so that a batch begins at a multiple of B.
 class Streams final : public RowOrder {
  public:
-  explicit Streams(const OrderArgs& args) : RowOrder(args), steps_((size() - 1) / (shape_.batch * shape_.tokens)) {
+  explicit Streams(const OrderArgs& args) : RowOrder(args), steps_(inputs() / (shape_.batch * shape_.tokens)) {
     if (steps_ < 1)
       throw DataError("{} of {} need a split of {} tokens; this one has {}. Lower train.batch or train.context",
                       counted(shape_.batch, "stream"), counted(shape_.tokens, "token"),
-                      shape_.batch * shape_.tokens + 1, size());
+                      shape_.batch * shape_.tokens + objective_.lookahead(), size());
   }
   Batch at(int64_t samples) const override {
     require(samples % shape_.batch == 0, "streams of {} rows do not go on after {} samples", shape_.batch, samples);

@@ -11,8 +11,8 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t stride_of(const EvalOptions& o) { return o.protocol.build()->stride(o.tokens); }
 
-int64_t scored_inputs(const EvalOptions& o, int64_t tokens) {
-  return o.max_tokens ? std::min(tokens - 1, o.max_tokens) : tokens - 1;
+int64_t scored_inputs(const EvalOptions& o, int64_t inputs) {
+  return o.max_tokens ? std::min(inputs, o.max_tokens) : inputs;
 }
 
 EvalPlan::EvalPlan(const EvalOptions& o, int64_t inputs)

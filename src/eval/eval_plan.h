@@ -46,8 +46,8 @@ class EvalPlan {
   int64_t tasks_;
 };
 
-// Inputs that are scored of a text of so many tokens.
-int64_t scored_inputs(const EvalOptions& options, int64_t tokens);
+// Inputs that are scored of a text of so many that could be.
+int64_t scored_inputs(const EvalOptions& options, int64_t inputs);
 // Inputs from one window to the next.
 int64_t stride_of(const EvalOptions& options);
 

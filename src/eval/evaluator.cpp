@@ -12,10 +12,8 @@
 
 #include "base/out_of_memory.h"
 #include "base/text.h"
-#include "data/batches.h"
 #include "eval/eval_plan.h"
 #include "kernels/parallel.h"
-#include "ops/loss.h"
 
 namespace effllm {
 namespace {
@@ -31,12 +29,13 @@ struct Score {
 };
 
 // The plan of a text that can be scored.
-EvalPlan plan_of(const LanguageModel& model, const TokenizedText& text, const EvalOptions& o) {
-  const int64_t inputs = scored_inputs(o, static_cast<int64_t>(text.tokens.size()));
+EvalPlan plan_of(const LanguageModel& model, const Objective& objective, const TokenizedText& text,
+                 const EvalOptions& o) {
+  const int64_t inputs = scored_inputs(o, static_cast<int64_t>(text.tokens.size()) - objective.lookahead());
   if (inputs < 1)
-    throw DataError("a split of {} has nothing to predict; two are needed",
-                    counted(static_cast<int64_t>(text.tokens.size()), "token"));
-  for (int64_t i = 0; i <= inputs; ++i)
+    throw DataError("a split of {} has nothing to predict; {} are needed",
+                    counted(static_cast<int64_t>(text.tokens.size()), "token"), 1 + objective.lookahead());
+  for (int64_t i = 0; i < inputs + objective.lookahead(); ++i)
     if (const int32_t id = text.tokens[static_cast<size_t>(i)]; id < 0 || id >= model.vocab())
       throw DataError("token {} is {}, outside the model's vocabulary of {}", i, id, model.vocab());
   return {o, inputs};
@@ -44,12 +43,14 @@ EvalPlan plan_of(const LanguageModel& model, const TokenizedText& text, const Ev
 
 class Evaluation {
  public:
-  Evaluation(const LanguageModel& model, const TokenizedText& text, const Tokenizer& tokenizer, const EvalOptions& o)
+  Evaluation(const LanguageModel& model, const Objective& objective, const TokenizedText& text,
+             const Tokenizer& tokenizer, const EvalOptions& o)
       : model_(model),
+        objective_(objective),
         text_(text),
         tokenizer_(tokenizer),
         options_(o),
-        plan_(plan_of(model, text, o)),
+        plan_(plan_of(model, objective, text, o)),
         scores_(static_cast<size_t>(plan_.windows())) {}
 
   void run(const std::function<void(double)>& progress) {
@@ -107,50 +108,27 @@ class Evaluation {
  private:
   // Fills the scores of the windows of one task, which are of one length T.
   void score(EvalPlan::Task task, State* state) {
-    const int64_t batch = task.last - task.first, tokens = plan_.window(task.first).length();
-    const auto n = static_cast<size_t>(batch * tokens);
-    std::vector<int32_t> inputs, targets;  // [batch, tokens]
-    std::vector<int64_t> segments;         // the same, or empty
-    inputs.reserve(n), targets.reserve(n);
+    const int64_t rows = task.last - task.first, tokens = plan_.window(task.first).length();
+    Batch batch = batch_for(rows, tokens);
     for (int64_t i = task.first; i < task.last; ++i) {
-      fill_row(plan_.window(i), inputs, targets, segments);
-      for (auto t = targets.end() - tokens; t != targets.end(); ++t)
+      const Window w = plan_.window(i);
+      objective_.cut({.text = text_.tokens,
+                      .begin = w.begin,
+                      .end = w.end,
+                      .scored = w.scored,
+                      .document_starts = options_.reset_documents ? &text_.document_starts : nullptr},
+                     batch);
+      for (auto t = batch.targets.end() - tokens; t != batch.targets.end(); ++t)
         if (*t != kIgnoredTarget)
           scores_[static_cast<size_t>(i)] +=
               {.tokens = 1, .bytes = tokenizer_.bytes_of(*t), .characters = tokenizer_.characters_of(*t)};
     }
-    const Shape shape = {batch, tokens};
-    const Tensor documents = segments.empty() ? Tensor() : Tensor::view_of(std::span(segments), shape);
-    Context cx;
-    if (documents.defined()) cx.segments = &documents;
-    const Tensor logits = model_.logits(Tensor::view_of(std::span(inputs), shape), cx, state);
-    for (int64_t b = 0; b < batch; ++b) {
-      const auto row = std::span(targets).subspan(static_cast<size_t>(b * tokens), static_cast<size_t>(tokens));
-      const Tensor nats =
-          cross_entropy(logits.row_range(b * tokens, {tokens, model_.vocab()}), Tensor::view_of(row, {tokens}), 1);
-      scores_[static_cast<size_t>(task.first + b)].nats = *nats.data<double>();
-    }
-  }
-
-  // Appends one window.
-  void fill_row(const Window& w, std::vector<int32_t>& inputs, std::vector<int32_t>& targets,
-                std::vector<int64_t>& segments) const {
-    auto document = std::ranges::lower_bound(text_.document_starts, w.begin);
-    const auto starts = [&](int64_t i) { return document != text_.document_starts.end() && *document == i; };
-    int64_t segment = 0;
-    for (int64_t i = w.begin; i < w.end; ++i) {
-      bool counts = i >= w.scored;
-      if (options_.reset_documents) {
-        if (starts(i)) ++segment, ++document;
-        segments.push_back(segment);
-        counts = counts && !starts(i + 1);
-      }
-      inputs.push_back(text_.tokens[static_cast<size_t>(i)]);
-      targets.push_back(counts ? text_.tokens[static_cast<size_t>(i) + 1] : kIgnoredTarget);
-    }
+    const std::vector<double> nats = objective_.score(model_, batch.rows(0, rows), state);
+    for (size_t i = 0; i < nats.size(); ++i) scores_[static_cast<size_t>(task.first) + i].nats = nats[i];
   }
 
   const LanguageModel& model_;
+  const Objective& objective_;
   const TokenizedText& text_;
   const Tokenizer& tokenizer_;
   const EvalOptions& options_;
@@ -220,13 +198,14 @@ std::string beyond_training(const LanguageModel& model, int64_t trained, const E
       counted(trained, "token"), carried ? "a carried state" : fmt::format("a window of {}", o.tokens));
 }
 
-EvalResult evaluate(const LanguageModel& model, const TokenizedText& text, const Tokenizer& tokenizer,
-                    const EvalOptions& options, const std::function<void(double)>& progress) {
+EvalResult evaluate(const LanguageModel& model, const Objective& objective, const TokenizedText& text,
+                    const Tokenizer& tokenizer, const EvalOptions& options,
+                    const std::function<void(double)>& progress) {
   require_options(model, tokenizer, options);
   const Activity activity("evaluating", "take shorter windows (eval.tokens, --tokens)");
   const Tape::Paused paused;
   const auto before = std::chrono::steady_clock::now();
-  Evaluation evaluation(model, text, tokenizer, options);
+  Evaluation evaluation(model, objective, text, tokenizer, options);
   evaluation.run(progress);
   EvalResult result = evaluation.summarise();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();

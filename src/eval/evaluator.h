@@ -12,7 +12,7 @@
 #include "data/corpus.h"
 #include "eval/eval_options.h"
 #include "eval/metrics.h"
-#include "model/language_model.h"
+#include "objectives/objective.h"
 
 namespace effllm {
 
@@ -50,7 +50,8 @@ std::string beyond_training(const LanguageModel& model, int64_t trained, const E
 // Scores `text`. The bits of the result don't depend on the number of threads. ConfigError as require_options;
 // DataError for a split with nothing to score or tokens outside the model's vocabulary. `progress` is told, on the
 // caller's thread, which part of the work has been taken on.
-EvalResult evaluate(const LanguageModel& model, const TokenizedText& text, const Tokenizer& tokenizer,
-                    const EvalOptions& options, const std::function<void(double)>& progress = nullptr);
+EvalResult evaluate(const LanguageModel& model, const Objective& objective, const TokenizedText& text,
+                    const Tokenizer& tokenizer, const EvalOptions& options,
+                    const std::function<void(double)>& progress = nullptr);
 
 }  // namespace effllm

@@ -11,7 +11,7 @@
 
 namespace effllm {
 
-Experiment::Experiment(RunConfig wanted) : config(std::move(wanted)) {
+Experiment::Experiment(RunConfig wanted) : config(std::move(wanted)), objective(config.objective.type.build()) {
   const Activity activity("reading the corpus and building the model", "choose a smaller corpus or model.d_model");
   Preflight ready = preflight(config);
   static_cast<RunText&>(*this) = std::move(static_cast<RunText&>(ready));
@@ -42,6 +42,7 @@ void Experiment::use_defaults_of(int version) {
 void Experiment::build(int64_t first_batch, bool trains) {
   const Activity activity("building the model", "choose a smaller model.d_model");
   order = config.data.order.build({.text = train,
+                                   .objective = *objective,
                                    .shape = {config.train.batch, config.train.context, first_batch},
                                    .seed = static_cast<uint64_t>(config.data.seed),
                                    .reset_documents = config.data.reset == "document"});
@@ -54,7 +55,7 @@ void Experiment::build_trainer() {
   model->params().materialize(static_cast<uint64_t>(config.train.seed), DType::f32);
   const auto train_tokens = static_cast<int64_t>(train.tokens.size());
   optimizer = build_optimizer(config.optim, config.groups, model->params());
-  trainer = std::make_unique<Trainer>(*model, *optimizer, plan_shards(config.train, *model),
+  trainer = std::make_unique<Trainer>(*model, *objective, *optimizer, plan_shards(config.train, *model),
                                       StepOptions{.seed = static_cast<uint64_t>(config.train.seed),
                                                   .clip = config.optim.clip,
                                                   .carry_state = config.train.carry_state,

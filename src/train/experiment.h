@@ -23,6 +23,7 @@ struct Experiment : RunText {
   MemoryPlan memory;
   std::vector<std::string> notes;  // what the user should know of it
   std::unique_ptr<LanguageModel> model;
+  std::unique_ptr<Objective> objective;
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<Trainer> trainer;
   std::unique_ptr<BatchOrder> order;

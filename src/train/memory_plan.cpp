@@ -37,7 +37,7 @@ double weight_bytes(const RunConfig& config, Rehearsal& r) {
 
 // That of a text of so many tokens; 0: of one batch of whole windows.
 EvalPlan plan_of(const EvalOptions& o, int64_t tokens) {
-  return {o, scored_inputs(o, tokens > 1 ? tokens : o.tokens * o.batch + 1)};
+  return {o, scored_inputs(o, tokens > 1 ? tokens - 1 : o.tokens * o.batch)};
 }
 
 // On top of what the rehearsal has taken: on each of the workers a batch, on one of them what is left over, and beside

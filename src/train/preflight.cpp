@@ -31,9 +31,10 @@ void check_evaluation(const RunConfig& config, const Preflight& p) {
 }
 
 // A row that is longer than the text is the configuration's fault, which says how long it is.
-std::unique_ptr<BatchOrder> order_of(const RunConfig& config, const TokenizedText& train) {
+std::unique_ptr<BatchOrder> order_of(const RunConfig& config, const Objective& objective, const TokenizedText& train) {
   try {
     return config.data.order.build({.text = train,
+                                    .objective = objective,
                                     .shape = {config.train.batch, config.train.context},
                                     .seed = static_cast<uint64_t>(config.data.seed),
                                     .reset_documents = config.data.reset == "document"});
@@ -81,7 +82,8 @@ Preflight preflight(const RunConfig& config) {
   }
   require_memory(config, model.vocab(), p.plan, memory_limit());
   check_evaluation(config, p);
-  const auto order = order_of(config, p.train);
+  const auto objective = config.objective.type.build();
+  const auto order = order_of(config, *objective, p.train);
   group_settings(config.optim, config.groups, model.params());
   p.flops_per_token = train_flops_per_token(model, config.train.context);
   if (const auto doubt = warmup_doubt(config, expected_steps(config, p.flops_per_token, 1 / order->epochs(1)));

@@ -5,7 +5,6 @@
 
 #include "decode/generator.h"
 #include "kernels/parallel.h"
-#include "ops/loss.h"
 
 namespace effllm {
 namespace {
@@ -23,6 +22,7 @@ Rehearsal::Rehearsal(const RunConfig& config, LanguageModel& model, int64_t carr
       model_(model),
       plan_(plan_shards(config.train, model)),
       pool_(BufferPool::local()),
+      objective_(config.objective.type.build()),
       carried_(carried) {
   pool_.forget_meta();
 }
@@ -54,7 +54,7 @@ void Rehearsal::shard(int64_t sequences, const Taps* taps, Ledger& ledger) {
   Tensor loss;
   {
     const Tape::Recording recording(tape);
-    loss = model_.loss(ids, ids, 1, cx, carried_ > 0 ? &state : nullptr);
+    loss = objective_->loss(model_, {ids, ids, {}}, 1, cx, carried_ > 0 ? &state : nullptr);
   }
   tape.backward(loss, Tensor::dense({1}, DType::f64));
 }
@@ -64,9 +64,8 @@ void Rehearsal::evaluate(EvalPlan::Size size, int64_t room, bool worker) {
     const MetaMode meta;
     State state;
     if (room > 0) state = model_.make_state(size.windows, room);
-    const Tensor logits =
-        model_.logits(Tensor::dense({size.windows, size.tokens}, DType::i32), {}, room > 0 ? &state : nullptr);
-    cross_entropy(logits.row_range(0, {size.tokens, model_.vocab()}), Tensor::dense({size.tokens}, DType::i32), 1);
+    const Tensor ids = Tensor::dense({size.windows, size.tokens}, DType::i32);
+    objective_->score(model_, {ids, ids, {}}, room > 0 ? &state : nullptr);
   });
 }
 

@@ -42,6 +42,7 @@ class Rehearsal {
   LanguageModel& model_;
   ShardPlan plan_;
   BufferPool& pool_;
+  std::unique_ptr<Objective> objective_;
   int64_t carried_;
 };
 

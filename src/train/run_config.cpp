@@ -110,8 +110,6 @@ void DataOptions::visit(OptionVisitor& v) {
   order.visit_options(v, "order", mark);
 }
 
-void ObjectiveOptions::visit(OptionVisitor& v) { v("type", type, "Chooses what is optimised.", {"next_token"}); }
-
 void TrainOptions::visit(OptionVisitor& v) {
   v("batch", batch, "Sets the sequences of a step.", between(1, 1 << 20));
   v("context", context, "Sets the tokens of a sequence.", between(1, 1 << 24));
@@ -162,7 +160,8 @@ std::vector<ConfigSection> all_sections() {
   std::vector<ConfigSection> all;
   all.push_back(section<Root>("", "The file. `base:` names another file, or several, that it builds on."));
   for (ConfigSection& s : model_sections()) all.push_back(std::move(s));
-  all.push_back(section<ObjectiveOptions>("objective", "What is optimised."));
+  all.push_back(section<ObjectiveSection>("objective", "What is optimised."));
+  add_own(all, "objective", "type", all_objectives, ObjectiveSection().type);
   all.push_back(section<DataOptions>("data", "The corpus, and the order in which training reads it."));
   add_own(all, "data", "tokenizer", all_tokenizers, DataOptions().tokenizer);
   add_own(all, "data", "order", all_orders, DataOptions().order);
@@ -220,7 +219,7 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   else
     c.model = found.collect([&] { return read_model_config(r.model, good.train ? c.train.context : 1); });
   use_defaults_of(static_cast<int>(r.version), c.model);
-  require_causal(c.model, c.objective.type, found);
+  if (c.objective.type.build()->causal()) require_causal(c.model, c.objective.type.name(), found);
   if (c.model.learned_positions && c.train.carry_state)
     found.error(c.train.mark, "train.carry_state: rows would soon be longer than the model's learned positions");
   const int64_t window = c.eval.tokens.value_or(c.train.context);

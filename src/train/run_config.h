@@ -22,11 +22,6 @@ struct DataOptions final : Options {
   void visit(OptionVisitor& v) override;
 };
 
-struct ObjectiveOptions final : Options {
-  std::string type = "next_token";
-  void visit(OptionVisitor& v) override;
-};
-
 struct TrainOptions final : Options {
   int64_t batch = 16, context = 256, seed = 1;
   std::optional<int64_t> max_steps, max_tokens;
@@ -59,7 +54,7 @@ struct Spent {
 struct RunConfig {
   std::string name;
   ModelConfig model;
-  ObjectiveOptions objective;
+  ObjectiveSection objective;
   DataOptions data;
   OptimOptions optim;
   ScheduleSection schedule;

@@ -15,8 +15,10 @@
 
 namespace effllm {
 
-Trainer::Trainer(LanguageModel& model, Optimizer& optimizer, ShardPlan plan, const StepOptions& options)
+Trainer::Trainer(LanguageModel& model, const Objective& objective, Optimizer& optimizer, ShardPlan plan,
+                 const StepOptions& options)
     : model_(model),
+      objective_(objective),
       optimizer_(optimizer),
       plan_(std::move(plan)),
       options_(options),
@@ -26,18 +28,11 @@ Trainer::Trainer(LanguageModel& model, Optimizer& optimizer, ShardPlan plan, con
 }
 
 void Trainer::run_shard(const Batch& batch, const Shard& shard, int64_t step, double weight, LaneSums& sums) {
-  const auto from = static_cast<size_t>(shard.first * batch.tokens),
-             n = static_cast<size_t>(shard.sequences * batch.tokens);
-  const Shape shape{shard.sequences, batch.tokens};
-  const Tensor ids = Tensor::view_of(std::span(batch.inputs).subspan(from, n), shape);
-  const Tensor targets = Tensor::view_of(std::span(batch.targets).subspan(from, n), shape);
-  Tensor segments;
-  if (!batch.segments.empty()) segments = Tensor::view_of(std::span(batch.segments).subspan(from, n), shape);
+  const BatchRows rows = batch.rows(shard.first, shard.sequences);
   Context cx;
   cx.phase = Phase::train;
   cx.recompute = options_.recompute;
   cx.when = {.seed = options_.seed, .step = step, .first_sample = batch.first_sample + shard.first};
-  cx.segments = segments.defined() ? &segments : nullptr;
   cx.ledger = &sums.ledger;
 
   State state;
@@ -45,7 +40,7 @@ void Trainer::run_shard(const Batch& batch, const Shard& shard, int64_t step, do
   Tape tape;
   {
     const Tape::Recording recording(tape);
-    const Tensor y = model_.loss(ids, targets, weight, cx, carried_ ? &state : nullptr);
+    const Tensor y = objective_.loss(model_, rows, weight, cx, carried_ ? &state : nullptr);
     sums.loss += *y.data<double>();
     Tensor one = Tensor::full({1}, DType::f64, 1);
     tape.backward(y, std::move(one));

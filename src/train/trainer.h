@@ -32,7 +32,8 @@ struct StepResult {
 class Trainer {
  public:
   // The model is materialized already. ConfigError where a state can't be carried.
-  Trainer(LanguageModel& model, Optimizer& optimizer, ShardPlan plan, const StepOptions& options);
+  Trainer(LanguageModel& model, const Objective& objective, Optimizer& optimizer, ShardPlan plan,
+          const StepOptions& options);
 
   // `step` counts from 0; it and the numbers of the batch's samples key the random numbers.
   // Where rows don't go on from the batch before (`continues`), they start from nothing. Where it throws, Interrupted
@@ -54,6 +55,7 @@ class Trainer {
   void run_shard(const Batch& batch, const Shard& shard, int64_t step, double weight, LaneSums& sums);
 
   LanguageModel& model_;
+  const Objective& objective_;
   Optimizer& optimizer_;
   ShardPlan plan_;
   StepOptions options_;

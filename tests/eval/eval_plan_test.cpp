@@ -59,9 +59,9 @@ TEST_CASE("eval plan: each input is scored once, by windows of the protocol, in 
 }
 
 TEST_CASE("eval plan: what is scored of a text, and the stride of half a window") {
-  CHECK(scored_inputs({}, 100) == 99);
-  CHECK(scored_inputs({.max_tokens = 40}, 100) == 40);
-  CHECK(scored_inputs({.max_tokens = 400}, 100) == 99);
+  CHECK(scored_inputs({}, 99) == 99);
+  CHECK(scored_inputs({.max_tokens = 40}, 99) == 40);
+  CHECK(scored_inputs({.max_tokens = 400}, 99) == 99);
   CHECK(stride_of({.protocol = protocol("sliding"), .tokens = 9}) == 4);
   CHECK(stride_of({.protocol = protocol("sliding"), .tokens = 1}) == 1);
   CHECK(stride_of({.protocol = protocol("windows"), .tokens = 9}) == 9);

@@ -41,7 +41,7 @@ struct Setup {
       text.tokens.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(i), 6)));
     text.document_starts = {0};
   }
-  EvalResult run(const EvalOptions& o) const { return evaluate(model, text, *tokenizer, o); }
+  EvalResult run(const EvalOptions& o) const { return evaluate(model, next_token(), text, *tokenizer, o); }
 
   // -log p(token `target`) after the tokens [from, target), by one forward pass over them alone.
   double nats(int64_t from, int64_t target) const {
@@ -211,7 +211,7 @@ TEST_CASE("evaluator: bits per character are those of the text, whether a token 
   TokenizedText text;
   text.tokens = bytes->encode("abé€de€é");  // after the first, 7 characters of 13 bytes
   text.document_starts = {0};
-  const EvalResult r = evaluate(model, text, *bytes, {.tokens = 5});
+  const EvalResult r = evaluate(model, next_token(), text, *bytes, {.tokens = 5});
   CHECK(r.tokens == 13);
   CHECK(r.bytes == 13);
   CHECK(r.characters == 7);
@@ -259,7 +259,7 @@ TEST_CASE("evaluator: bad protocols, sizes and splits are refused with advice") 
                        doctest::Contains("choose `windows`"), ConfigError);
   CHECK_THROWS_WITH_AS(learned.run({.tokens = 17}), doctest::Contains("at most 16 tokens"), ConfigError);
   CHECK_NOTHROW(learned.run({.tokens = 16}));
-  CHECK_THROWS_AS(evaluate(s.model, s.text, *build_tokenizer("byte", ""), {}), ConfigError);
+  CHECK_THROWS_AS(evaluate(s.model, next_token(), s.text, *build_tokenizer("byte", ""), {}), ConfigError);
 
   Setup bad(kGru);
   bad.text.tokens = {3};
@@ -284,7 +284,8 @@ TEST_CASE("evaluator: what is beyond the text is cut down to it, and the result 
     CHECK(o.tokens == n - 1);
     CHECK(o.max_tokens == 0);
     CHECK(stride_of(o) <= o.tokens);
-    const EvalResult a = evaluate(s.model, s.text, *s.tokenizer, asked), b = evaluate(s.model, s.text, *s.tokenizer, o);
+    const EvalResult a = evaluate(s.model, next_token(), s.text, *s.tokenizer, asked),
+                     b = evaluate(s.model, next_token(), s.text, *s.tokenizer, o);
     CHECK(a.nats == b.nats);
     CHECK(a.tokens == b.tokens);
     CHECK(describe(o).find("first") == std::string::npos);

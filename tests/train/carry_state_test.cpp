@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "optim/adamw.h"
 #include "support/models.h"
+#include "support/named.h"
 #include "support/tensors.h"
 #include "train/trainer.h"
 
@@ -54,7 +55,7 @@ struct Rig {
   AdamW optimizer{still(), {}, model->params()};
   Trainer trainer;
   explicit Rig(int64_t lanes = 2, bool carry = true)
-      : trainer(*model, optimizer, plan_shards(kRows, kTokens, lanes, kTokens, 1000),
+      : trainer(*model, next_token(), optimizer, plan_shards(kRows, kTokens, lanes, kTokens, 1000),
                 {.seed = 1, .clip = 0, .carry_state = carry}) {}
 };
 
@@ -178,7 +179,7 @@ TEST_CASE("carry_state: a state that grows with every token is refused") {
   const Threads one(1);
   const auto model = build_model("{d_model: 8, layers: [{mixer: {type: attention, heads: 2}}]}", kVocab);
   AdamW optimizer(still(), {}, model->params());
-  CHECK_THROWS_WITH_AS(Trainer(*model, optimizer, plan_shards(kRows, kTokens, 1, 0, 1000), {.carry_state = true}),
-                       "train.carry_state: the state `k` grows with every token; give attention a `window`",
-                       ConfigError);
+  CHECK_THROWS_WITH_AS(
+      Trainer(*model, next_token(), optimizer, plan_shards(kRows, kTokens, 1, 0, 1000), {.carry_state = true}),
+      "train.carry_state: the state `k` grows with every token; give attention a `window`", ConfigError);
 }

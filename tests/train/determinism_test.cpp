@@ -36,7 +36,7 @@ std::string train(int threads, int64_t steps, int64_t lanes, int64_t shard_token
   OptimOptions o;
   o.type = Choice(all_optimizers, optimizer_name);
   const auto optimizer = build_optimizer(o, {}, model->params());
-  Trainer trainer(*model, *optimizer, plan_shards(8, 12, lanes, shard_tokens, model->params().count()),
+  Trainer trainer(*model, next_token(), *optimizer, plan_shards(8, 12, lanes, shard_tokens, model->params().count()),
                   {.seed = 3, .clip = 1, .carry_state = carry});
   double first = 0, last = 0;
   for (int64_t step = 0; step < steps; ++step) {

@@ -9,6 +9,7 @@
 #include "ops/loss.h"
 #include "optim/adamw.h"
 #include "support/models.h"
+#include "support/named.h"
 #include "support/run_calls.h"
 #include "support/tensors.h"
 #include "train/trainer.h"
@@ -107,7 +108,7 @@ TEST_CASE("ledger: an auxiliary loss has its gradient and its row, however a bat
       for (const bool recompute : {false, true}) {
         INFO("lanes " << lanes << ", shards of " << shard_tokens << ", recompute " << recompute);
         AdamW optimizer(still, {}, model->params());
-        Trainer trainer(*model, optimizer, plan_shards(kRows, kTokens, lanes, shard_tokens, 1000),
+        Trainer trainer(*model, next_token(), optimizer, plan_shards(kRows, kTokens, lanes, shard_tokens, 1000),
                         {.clip = 0, .recompute = recompute});
         const StepResult step = trainer.step(batch, 0, 1);
         CHECK(std::abs(step.grad_norm - std::sqrt(norm)) < 1e-12);

@@ -41,7 +41,7 @@ Trained train(const std::string& model_yaml, bool recompute, bool carry, int64_t
   const TokenizedText source = text();
   const auto order = build_order(carry ? "streams" : "shuffled_windows", source, {kRows, kTokens}, 1, true);
   AdamW optimizer(OptimOptions(), {}, model->params());
-  Trainer trainer(*model, optimizer, plan_shards(kRows, kTokens, lanes, kTokens, model->params().count()),
+  Trainer trainer(*model, next_token(), optimizer, plan_shards(kRows, kTokens, lanes, kTokens, model->params().count()),
                   {.seed = 3, .carry_state = carry, .recompute = recompute});
   Trained t;
   for (int64_t step = 0; step < steps; ++step) {
@@ -77,7 +77,8 @@ size_t peak(bool recompute) {
         "heads: 2}}]}]}",
         kVocab, 64, DType::f32);
     AdamW optimizer(OptimOptions(), {}, model->params());
-    Trainer trainer(*model, optimizer, plan_shards(4, 64, 1, 256, model->params().count()), {.recompute = recompute});
+    Trainer trainer(*model, next_token(), optimizer, plan_shards(4, 64, 1, 256, model->params().count()),
+                    {.recompute = recompute});
     Batch batch{.batch = 4, .tokens = 64, .inputs = {}, .targets = {}, .segments = {}};
     batch.inputs.assign(256, 1);
     batch.targets.assign(256, 2);

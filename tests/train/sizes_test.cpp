@@ -26,14 +26,14 @@ void train_once(const RunConfig& c, const Preflight& p) {
   LanguageModel model(c.model, p.tokenizer->vocab_size());
   model.params().materialize(1, DType::f32);
   const auto optimizer = build_optimizer(c.optim, c.groups, model.params());
-  Trainer trainer(model, *optimizer, plan_shards(c.train, model),
+  Trainer trainer(model, next_token(), *optimizer, plan_shards(c.train, model),
                   {.carry_state = c.train.carry_state,
                    .carried_tokens = carried_tokens(c, static_cast<int64_t>(p.train.tokens.size()))});
   const auto order = build_order(c.data.order.name(), p.train, {c.train.batch, c.train.context}, 1, false);
   for (int64_t step : {0, 1}) CHECK(std::isfinite(trainer.step(order->at(step * c.train.batch), step, 1).loss));
   EvalOptions o = evaluation_of(c);
   if (o.max_tokens == 0 || o.max_tokens > 200) o.max_tokens = 200;
-  CHECK(std::isfinite(evaluate(model, p.val, *p.tokenizer, o).nats));
+  CHECK(std::isfinite(evaluate(model, next_token(), p.val, *p.tokenizer, o).nats));
   GenerateOptions g;
   g.tokens = std::min<int64_t>(c.eval.sample_tokens, 40);
   generate(model, *p.tokenizer, c.eval.prompt, g);

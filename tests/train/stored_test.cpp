@@ -32,7 +32,7 @@ double nats_on_validation(const TinyFolder& t, const fs::path& checkpoint) {
   const LoadedModel m = load_model(checkpoint, DType::f64);
   const Corpus corpus = Corpus::open((t / "data/tiny.yaml").string());
   const EvalOptions o{.tokens = 16, .max_tokens = 400};
-  return evaluate(*m.model, corpus.tokenize(*m.tokenizer, Split::val), *m.tokenizer, o).nats_per_token();
+  return evaluate(*m.model, next_token(), corpus.tokenize(*m.tokenizer, Split::val), *m.tokenizer, o).nats_per_token();
 }
 
 // Numbers of a file, one a line.
@@ -95,7 +95,8 @@ TEST_CASE("stored: a tiny hybrid learns along the curve on file") {
   LanguageModel model(c.model, tokenizer->vocab_size());
   model.params().materialize(1, DType::f64);
   const auto optimizer = build_optimizer(c.optim, c.groups, model.params());
-  Trainer trainer(model, *optimizer, plan_shards(c.train.batch, c.train.context, 2, 0, model.params().count()), {});
+  Trainer trainer(model, next_token(), *optimizer,
+                  plan_shards(c.train.batch, c.train.context, 2, 0, model.params().count()), {});
   std::vector<double> losses;
   for (int64_t step = 0; step < 30; ++step)
     losses.push_back(

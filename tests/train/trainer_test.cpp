@@ -6,6 +6,7 @@
 
 #include "base/random.h"
 #include "support/models.h"
+#include "support/named.h"
 #include "support/tensors.h"
 
 using namespace effllm;
@@ -56,7 +57,7 @@ struct Rig {
   Rig(ShardPlan plan, const StepOptions& o, std::string_view yaml = kModel, DType type = DType::f64)
       : model(build_model(yaml, kVocab, 16, type)),
         optimizer(model->params()),
-        trainer(*model, optimizer, std::move(plan), o) {}
+        trainer(*model, next_token(), optimizer, std::move(plan), o) {}
 };
 
 double difference(const Slab& a, const Slab& b) {

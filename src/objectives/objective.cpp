@@ -1,0 +1,52 @@
+#include "objectives/objective.h"
+
+#include <algorithm>
+
+#include "ops/loss.h"
+
+namespace effllm {
+namespace {
+
+Context with_documents(const Context& cx, const BatchRows& rows) {
+  Context with = cx;
+  with.segments = rows.segments.defined() ? &rows.segments : nullptr;
+  return with;
+}
+
+}  // namespace
+
+void Objective::cut(const Stretch& s, Batch& batch) const {
+  const auto first = s.text.begin() + s.begin, last = s.text.begin() + s.end;
+  batch.inputs.insert(batch.inputs.end(), first, last);
+  batch.targets.insert(batch.targets.end(), first + 1, last + 1);
+  const auto targets = batch.targets.end() - (s.end - s.begin);
+  std::fill_n(targets, std::clamp<int64_t>(s.scored - s.begin, 0, s.end - s.begin), kIgnoredTarget);
+  if (!s.document_starts) return;
+  auto document = std::ranges::lower_bound(*s.document_starts, s.begin);
+  const auto starts = [&](int64_t i) { return document != s.document_starts->end() && *document == i; };
+  int64_t segment = 0;
+  for (int64_t i = s.begin; i < s.end; ++i) {
+    if (starts(i)) ++segment, ++document;
+    batch.segments.push_back(segment);
+    if (starts(i + 1)) targets[i - s.begin] = kIgnoredTarget;
+  }
+}
+
+Tensor Objective::loss(const LanguageModel& model, const BatchRows& rows, double weight, const Context& cx,
+                       State* state) const {
+  return model.loss(rows.inputs, rows.targets, weight, with_documents(cx, rows), state);
+}
+
+std::vector<double> Objective::score(const LanguageModel& model, const BatchRows& rows, State* state) const {
+  const Tensor logits = model.logits(rows.inputs, with_documents({}, rows), state);
+  const int64_t tokens = rows.inputs.dim(1);
+  std::vector<double> all;
+  for (int64_t b = 0; b < rows.inputs.dim(0); ++b) {
+    const Tensor nats =
+        cross_entropy(logits.row_range(b * tokens, {tokens, model.vocab()}), rows.targets.row_range(b, {tokens}), 1);
+    all.push_back(nats.is_meta() ? 0 : *nats.data<double>());
+  }
+  return all;
+}
+
+}  // namespace effllm
