@@ -58,8 +58,7 @@ TEST_CASE("delta_net: what is written under a key is read back, and a second val
 
 TEST_CASE("delta_net: negative eigenvalues double beta, heads must divide the widths") {
   const Tensor x = random({1, 1, 8}, 2);
-  const BuiltMixer plain("delta_net", "{heads: 2}", 8),
-      twice("delta_net", "{heads: 2, negative_eigenvalues: true}", 8);
+  const BuiltMixer plain("delta_net", "{heads: 2}", 8), twice("delta_net", "{heads: 2, negative_eigenvalues: true}", 8);
   State a = plain.mixer->make_state(1, 1, DType::f64), b = a.clone();
   Context ca, cb;
   ca.state = &a;

@@ -80,8 +80,7 @@ TEST_CASE("gated_delta: decays of one and no decay at all are two ends of the sa
 }
 
 TEST_CASE("gated_delta: the filter of the values starts at nothing and remembers taps - 1 values") {
-  const BuiltMixer m("gated_delta", "{augment: dwconv, augment_taps: 5}", 64),
-      plain("gated_delta", "{}", 64);
+  const BuiltMixer m("gated_delta", "{augment: dwconv, augment_taps: 5}", 64), plain("gated_delta", "{}", 64);
   const Parameter* w = m.store.find("augment.weight");
   REQUIRE(w);
   CHECK(w->shape == Shape{4, 5});

@@ -39,8 +39,7 @@ TEST_CASE("retnet: parameters, state and work in closed form") {
 }
 
 TEST_CASE("retnet: where what is read is small the norm sees its eps, so rows are scaled before it") {
-  const BuiltMixer scaled("retnet", "{heads: 1}", 64),
-      unscaled("retnet", "{heads: 1, row_scale: false}", 64);
+  const BuiltMixer scaled("retnet", "{heads: 1}", 64), unscaled("retnet", "{heads: 1, row_scale: false}", 64);
   const auto last = [](const BuiltMixer& m, int64_t n) {
     return tokens(m.mixer->forward(random({1, n, 64}, 1), {}), n - 1, n);
   };
