@@ -23,7 +23,6 @@ ROOT = Path(__file__).resolve().parent.parent
 BY_OTHERS = {"main", "begin", "end", "what", "format", "parse", "DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN"}
 # What tests alone read, and why it stands in the program.
 FOR_TESTS = {
-    "set_isa": "every instruction set is tested in one process",
     "misses": "that nothing is allocated once a step is warm",
     "reserved_bytes": "what a pool took, which the foreseen peak is held against",
     "period": "where a mechanism's own description says that sequences are to be cut",

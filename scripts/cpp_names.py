@@ -162,6 +162,9 @@ class File:
         if not is_name(text):
             return
         before, after = self.at(i - 1), self.at(i + 1)
+        if before == "(" and self.at(i - 2) == "EFFLLM_KERNEL":
+            self.declare("method", i)  # kernel::name
+            return
         words = [t.text for t in self.tokens[statement:i]]
         depth = words.count("(") - words.count(")")
         typed = before in (">", "&", "*", "&&", "]") or ((before[:1].isalpha() or before[:1] == "_") and
@@ -189,7 +192,8 @@ class File:
             elif not (before == "::" and text == self.at(i - 2)) and "extern" not in plain:
                 self.declare("method" if scope == "type" or before == "::" else "function", i)
         elif depth == 0 and after == "(" and not plain:
-            pass  # a constructor, or a macro that declares
+            if text.isupper():  # a macro that declares; else a constructor
+                self.read(i)
         elif depth == 0 and typed and after in (";", "=", "{", "[", ",", ":") and "=" not in plain and before != "operator":
             if not any("lock" in w.lower() for w in plain):  # which is held, not read
                 self.declare("member" if scope == "type" and not {"constexpr", "static"} & set(plain) else "constant", i)

@@ -25,7 +25,7 @@ EFFLLM = os.environ.get("EFFLLM", str(ROOT / "build" / "release" / "effllm"))
 CORES: dict[str, tuple[str, dict[str, str]]] = {
     "K1 scan": (
         "h = a h + b, each column by itself",
-        {"gated_scan": "", "fused_scan": "gates inside", "selective_scan": "states of each column"},
+        {"fused_scan": "gates inside", "selective_scan": "states of each column"},
     ),
     "K2 gla": (
         "S = diag(a) S + k v^T, o = S^T q",
@@ -135,7 +135,7 @@ def ops() -> str:
             text = header.read_text()
             names = list(dict.fromkeys(FUNCTION.findall(text)))
             if header.stem == "pointwise":
-                kinds = re.search(r"enum class Pointwise \{(.*?)\};", (SOURCE / "kernels/table.h").read_text(), re.S)
+                kinds = re.search(r"enum class Pointwise \{(.*?)\};", (SOURCE / "kernels/pointwise.h").read_text(), re.S)
                 kinds_text = re.sub(r"//.*", "", kinds.group(1)) if kinds else ""
                 names[0] += " (" + ", ".join(re.findall(r"\w+", kinds_text)) + ")"
             if names:

@@ -11,10 +11,13 @@
 #include "cores/conv/modal.h"
 #include "cores/delta/delta.h"
 #include "cores/gla/gla.h"
-#include "cores/scan/gated_scan.h"
+#include "cores/scan/fused_scan.h"
 #include "cores/scan/selective_scan.h"
 #include "cores/ttt/ttt.h"
-#include "kernels/table.h"
+#include "kernels/gla.h"
+#include "kernels/optimizer.h"
+#include "kernels/pointwise.h"
+#include "kernels/probe.h"
 #include "nn/param_store.h"
 #include "ops/arithmetic.h"
 #include "ops/columns.h"
@@ -213,9 +216,9 @@ void run_adamw(int64_t n, float* gradient, float* value, float* m, float* v) {
   args.beta2 = 0.99;
   args.eps = 1e-8;
   args.grad_scale = args.bias1 = args.bias2 = 0.5;
-  kernels<float>().adamw(args, n, gradient, value, m, v);
+  kernel::adamw<float>(args, n, gradient, value, m, v);
 }
-void run_triad(int64_t n, float* a, float* b, float* c, float*) { kernels<float>().triad(b, c, 0.5F, a, n); }
+void run_triad(int64_t n, float* a, float* b, float* c, float*) { kernel::triad<float>(b, c, 0.5F, a, n); }
 
 }  // namespace
 
@@ -246,7 +249,7 @@ std::vector<BenchCase> op_cases() {
   for (int64_t width : {32, 64}) all.push_back(ttt_case(width));
   all.push_back(of_input("gated_scan, 256 columns", {2, 256, 512}, [](const Tensor& x) {
     const auto p = split_columns(x, {256, 256});
-    return gated_scan(p[0], p[1], Candidate::g).h;
+    return gated_scan(p[0], p[1], Candidate::positive).h;
   }));
   all.push_back(with_weight("lstm_cell, 256 columns", {8, 256, 1024}, {1024, 256},
                             [](const Tensor& x, const Tensor& r) { return lstm_cell(x, r).h; }));

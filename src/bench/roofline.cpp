@@ -6,8 +6,9 @@
 #include <functional>
 
 #include "kernels/gemm.h"
+#include "kernels/isa.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
+#include "kernels/probe.h"
 
 namespace effllm {
 namespace {
@@ -68,7 +69,7 @@ double measure_read(const Tensor& memory, int64_t bytes, double seconds) {
   const auto run = [&] {
     run_workers(threads(), [&](int worker) {
       float s = 0;
-      for (int64_t i = 0; i < repeats; ++i) s += kernels<float>().read_all(memory.data<float>() + worker * n, n);
+      for (int64_t i = 0; i < repeats; ++i) s += kernel::read_all<float>(memory.data<float>() + worker * n, n);
       sums[static_cast<size_t>(worker) * 16] = s;
     });
   };
@@ -80,7 +81,7 @@ double measure_triad(const Tensor& memory, double seconds) {
   float* x = memory.data<float>();
   return 1e-9 * best_rate(12.0 * static_cast<double>(third), seconds, [&] {
            parallel_for(third, (third + threads() - 1) / threads(), [&](int64_t from, int64_t to) {
-             kernels<float>().triad(x + third + from, x + 2 * third + from, 0.5F, x + from, to - from);
+             kernel::triad<float>(x + third + from, x + 2 * third + from, 0.5F, x + from, to - from);
            });
          });
 }
@@ -99,17 +100,20 @@ Quantiles measure_barrier() {
 
 double fma_peak(double seconds) {
   constexpr int64_t kRounds = 100'000;
-  const Kernels<float>& machine = best_kernels();  // whatever EFFLLM_ISA says: the dense products don't follow it
+  const std::string chosen(isa());
+  set_isa(isas().front());  // whatever EFFLLM_ISA says: the dense products don't follow it
   double operations = 0;
   const auto run = [&] {
     run_workers(threads(), [&](int worker) {
       alignas(64) float sink[16];
-      const double n = machine.fma_chains(kRounds, sink);
+      const double n = kernel::fma_chains<float>(kRounds, sink);
       if (worker == 0) operations = n * threads();
     });
   };
   run();
-  return 1e-9 * best_rate(operations, seconds, run);
+  const double rate = 1e-9 * best_rate(operations, seconds, run);
+  set_isa(chosen);
+  return rate;
 }
 
 GemmProbe::GemmProbe()

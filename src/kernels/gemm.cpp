@@ -6,9 +6,9 @@
 
 #include "base/limits.h"
 #include "base/out_of_memory.h"
+#include "kernels/dense.h"
 #include "kernels/isa.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
 #ifdef EFFLLM_ONEDNN
 #include <dnnl.h>
 
@@ -44,7 +44,7 @@ void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, c
       if (status == dnnl_out_of_memory) throw OutOfMemory("oneDNN has no memory for a product {} x {} x {}", m, n, k);
     }
 #endif
-  kernels<T>().gemm({transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, add});
+  kernel::gemm<T>({transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc, add});
 }
 
 template <class T>
@@ -84,8 +84,8 @@ void prepare_gemm() {
   const float f = 1;
   double to_d;
   float to_f;
-  kernels<double>().gemm({false, false, 1, 1, 1, &d, 1, &d, 1, &to_d, 1, false});
-  kernels<float>().gemm({false, false, 1, 1, 1, &f, 1, &f, 1, &to_f, 1, false});
+  kernel::gemm<double>({false, false, 1, 1, 1, &d, 1, &d, 1, &to_d, 1, false});
+  kernel::gemm<float>({false, false, 1, 1, 1, &f, 1, &f, 1, &to_f, 1, false});
   // The library compiles a kernel for each kind of product when it meets the first.
   constexpr int64_t n = 96;
   const std::vector<float> a(n * n, 1), b(n * n, 1);

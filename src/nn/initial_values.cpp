@@ -4,8 +4,8 @@
 #include <array>
 
 #include "base/random.h"
+#include "kernels/normals.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
 
 namespace effllm {
 namespace {
@@ -34,7 +34,7 @@ void fill_normal(const RandomStream& numbers, double stddev, uint64_t first, flo
   while (c < n) {
     const uint64_t i = first + static_cast<uint64_t>(c), pair = i / 2 / 8 * 8;
     const auto skipped = static_cast<int64_t>(i - 2 * pair), count = std::min(n - c, 2 * kPairs - skipped);
-    kernels<float>().normals(key.data(), stream.data(), pair, (skipped + count + 1) / 2, z.data());
+    kernel::normals(key.data(), stream.data(), pair, (skipped + count + 1) / 2, z.data());
     for (int64_t j = 0; j < count; ++j) {
       const double x = stddev * z[static_cast<size_t>(skipped + j)];
       const auto low = static_cast<float>(x * kLess), high = static_cast<float>(x * kMore);

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/dense.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
 
 namespace effllm {
 namespace {
@@ -39,8 +39,8 @@ TransposedWeights::Fresh::Fresh(TransposedWeights& all) : all_(all) {
     const Piece& piece = all.pieces_[static_cast<size_t>(i)];
     const Copy& c = all.copies_[piece.copy];
     dispatch_float(c.into.dtype(), [&]<class T>() {
-      kernels<T>().transpose(c.of->value.template view<T>().part(piece.from, piece.to - piece.from),
-                             c.into.template view<T>().columns(piece.from, piece.to - piece.from));
+      kernel::transpose<T>(c.of->value.template view<T>().part(piece.from, piece.to - piece.from),
+                           c.into.template view<T>().columns(piece.from, piece.to - piece.from));
     });
   });
   for (const Copy& c : all.copies_) c.of->transposed = c.into;

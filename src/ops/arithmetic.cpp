@@ -1,5 +1,7 @@
 #include "ops/arithmetic.h"
 
+#include "kernels/groups.h"
+#include "kernels/pointwise.h"
 #include "ops/rows.h"
 
 namespace effllm {
@@ -25,7 +27,7 @@ class AddOp final : public Op {
     dispatch_float(c.in(0).dtype(), [&]<class T>() {
       const View<const T> a = c.in(0).view<T>(), b = c.in(1).view<T>();
       const auto y = c.out(0).view<T>();
-      for_row_blocks(a.rows, [&](int64_t r, int64_t n) { kernels<T>().sum(a.part(r, n), b.part(r, n), y.part(r, n)); });
+      for_row_blocks(a.rows, [&](int64_t r, int64_t n) { kernel::sum<T>(a.part(r, n), b.part(r, n), y.part(r, n)); });
     });
   }
   void backward(Backward& c) override {  // both inputs share one gradient
@@ -64,7 +66,7 @@ class MultiplyOp final : public Op {
     const View<const T> p = a.view<T>(), q = b.view<T>();
     const auto o = y.view<T>();
     for_row_blocks(p.rows, [&](int64_t r, int64_t n) {
-      kernels<T>().multiply(T(1), p.part(r, n), q.part(r, n), o.part(r, n), add);
+      kernel::multiply<T>(T(1), p.part(r, n), q.part(r, n), o.part(r, n), add);
     });
   }
 };
@@ -83,7 +85,7 @@ class AffineOp final : public Op {
       const bool shift = offset_ != 0;
       if (shift) fill(c.out(0), offset_);
       for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
-        kernels<T>().scale(static_cast<T>(factor_), x.part(r, n), y.part(r, n), shift);
+        kernel::scale<T>(static_cast<T>(factor_), x.part(r, n), y.part(r, n), shift);
       });
     });
   }
@@ -94,7 +96,7 @@ class AffineOp final : public Op {
       const View<const T> g = c.grad(0).view<T>();
       const auto d = s.into.view<T>();
       for_row_blocks(g.rows, [&](int64_t r, int64_t n) {
-        kernels<T>().scale(static_cast<T>(factor_), g.part(r, n), d.part(r, n), s.accumulate);
+        kernel::scale<T>(static_cast<T>(factor_), g.part(r, n), d.part(r, n), s.accumulate);
       });
     });
   }
@@ -127,9 +129,9 @@ class AffineColumnsOp final : public Op {
       const T *w = c.in(1).defined() ? c.in(1).data<T>() : nullptr,
               *b = c.in(2).defined() ? c.in(2).data<T>() : nullptr;
       for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
-        if (w) return kernels<T>().scale_columns(x.part(r, n), w, b, y.part(r, n), false);
-        if (b) return kernels<T>().add_row(x.part(r, n), b, y.part(r, n));
-        kernels<T>().scale(T(1), x.part(r, n), y.part(r, n), false);
+        if (w) return kernel::scale_columns<T>(x.part(r, n), w, b, y.part(r, n), false);
+        if (b) return kernel::add_row<T>(x.part(r, n), b, y.part(r, n));
+        kernel::scale<T>(T(1), x.part(r, n), y.part(r, n), false);
       });
     });
   }
@@ -140,12 +142,12 @@ class AffineColumnsOp final : public Op {
       if (const Sink s = c.in(1).defined() ? c.sink(0) : Sink{}; s.into.defined()) {
         const auto d = s.into.view<T>();
         for_row_blocks(g.rows, [&](int64_t r, int64_t n) {
-          kernels<T>().scale_columns(g.part(r, n), c.in(1).data<T>(), nullptr, d.part(r, n), s.accumulate);
+          kernel::scale_columns<T>(g.part(r, n), c.in(1).data<T>(), nullptr, d.part(r, n), s.accumulate);
         });
       }
       if (const Sink s = c.sink(1); s.into.defined())
-        kernels<T>().column_dot(g, c.in(0).view<T>(), s.into.data<T>(), s.accumulate);
-      if (const Sink s = c.sink(2); s.into.defined()) kernels<T>().column_sum(g, s.into.data<T>(), s.accumulate);
+        kernel::column_dot<T>(g, c.in(0).view<T>(), s.into.data<T>(), s.accumulate);
+      if (const Sink s = c.sink(2); s.into.defined()) kernel::column_sum<T>(g, s.into.data<T>(), s.accumulate);
     });
   }
 };

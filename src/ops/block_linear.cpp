@@ -1,6 +1,7 @@
 #include "ops/block_linear.h"
 
 #include "kernels/gemm.h"
+#include "kernels/pointwise.h"
 #include "ops/rows.h"
 
 namespace effllm {
@@ -45,7 +46,7 @@ class BlockLinearOp final : public Op {
       });
       if (!c.in(2).defined()) return;
       const T* bias = c.in(2).data<T>();
-      for_row_blocks(y.rows, [&](int64_t r, int64_t n) { kernels<T>().add_row(y.part(r, n), bias, y.part(r, n)); });
+      for_row_blocks(y.rows, [&](int64_t r, int64_t n) { kernel::add_row<T>(y.part(r, n), bias, y.part(r, n)); });
     });
   }
 
@@ -70,7 +71,7 @@ class BlockLinearOp final : public Op {
           parallel_gemm<T>(true, false, n, d.cols, x.rows, a, lda, b, ldb, d.data, d.stride, true);
         }
       });
-      if (db.into.defined()) kernels<T>().column_sum(g, db.into.data<T>(), db.accumulate);
+      if (db.into.defined()) kernel::column_sum<T>(g, db.into.data<T>(), db.accumulate);
     });
   }
 
@@ -90,7 +91,7 @@ class BlockLinearOp final : public Op {
 
   template <class T>
   void carry(View<const T> from, int64_t column, View<T> to, int64_t at, bool add) const {
-    if (f_.carry) kernels<T>().scale(T(1), from.columns(column, f_.carry), to.columns(at, f_.carry), add);
+    if (f_.carry) kernel::scale<T>(T(1), from.columns(column, f_.carry), to.columns(at, f_.carry), add);
   }
 
   BlockForm f_;

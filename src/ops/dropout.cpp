@@ -1,5 +1,6 @@
 #include "ops/dropout.h"
 
+#include "kernels/position.h"
 #include "ops/rows.h"
 
 namespace effllm {
@@ -34,8 +35,8 @@ class DropoutOp final : public Op {
       const int64_t steps = x.dim(1);
       parallel_for(x.dim(0), 1, [&](int64_t from, int64_t to) {
         for (int64_t b = from; b < to; ++b)
-          kernels<T>().dropout(a.part(b * steps, steps), p_, key0_, key1_, first_sample_ + b, 0, steps,
-                               o.part(b * steps, steps), add);
+          kernel::dropout<T>(a.part(b * steps, steps), p_, key0_, key1_, first_sample_ + b, 0, steps,
+                             o.part(b * steps, steps), add);
       });
     });
   }

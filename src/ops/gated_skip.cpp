@@ -1,5 +1,6 @@
 #include "ops/gated_skip.h"
 
+#include "kernels/gated_skip.h"
 #include "ops/rows.h"
 
 namespace effllm {
@@ -31,8 +32,8 @@ class GatedSkipOp final : public Op {
       const View<const T> o = c.in(kO).view<T>(), x = c.in(kX).view<T>(), z = c.in(kZ).view<T>();
       const auto y = c.out(0).view<T>();
       for_row_blocks(o.rows, [&](int64_t r, int64_t n) {
-        kernels<T>().gated_skip(o.part(r, n), x.part(r, n), z.part(r, n), c.in(kD).data<T>(), c.in(kD).numel(),
-                                y.part(r, n));
+        kernel::gated_skip<T>(o.part(r, n), x.part(r, n), z.part(r, n), c.in(kD).data<T>(), c.in(kD).numel(),
+                              y.part(r, n));
       });
     });
   }
@@ -54,7 +55,7 @@ class GatedSkipOp final : public Op {
                                .add_z = s_z.accumulate,
                                .d_d = s_d.into.defined() ? s_d.into.data<T>() : nullptr,
                                .add_d = s_d.accumulate};
-      if (in_parallel()) return kernels<T>().gated_skip_backward(all);
+      if (in_parallel()) return kernel::gated_skip_backward<T>(all);
       const auto part = [](auto v, int64_t r, int64_t n) { return v ? v.part(r, n) : v; };
       if (all.d_o || all.d_x || all.d_z)
         for_row_blocks(all.o.rows, [&](int64_t r, int64_t n) {
@@ -67,11 +68,11 @@ class GatedSkipOp final : public Op {
           rows.d_x = part(all.d_x, r, n);
           rows.d_z = part(all.d_z, r, n);
           rows.d_d = nullptr;
-          kernels<T>().gated_skip_backward(rows);
+          kernel::gated_skip_backward<T>(rows);
         });
       if (!all.d_d) return;
       all.d_o = all.d_x = all.d_z = {};
-      kernels<T>().gated_skip_backward(all);
+      kernel::gated_skip_backward<T>(all);
     });
   }
 };

@@ -1,5 +1,6 @@
 #include "ops/groups.h"
 
+#include "kernels/groups.h"
 #include "ops/rows.h"
 
 namespace effllm {
@@ -17,11 +18,11 @@ void on_blocks(const Tensor& a, const Tensor& b, const Tensor& y, F&& f) {
 }
 template <class T>
 void scale(const Tensor& x, const Tensor& g, const Tensor& y, bool add) {
-  on_blocks<T>(x, g, y, [&](auto p, auto q, auto o) { kernels<T>().scale_groups(p, q, o, add); });
+  on_blocks<T>(x, g, y, [&](auto p, auto q, auto o) { kernel::scale_groups<T>(p, q, o, add); });
 }
 template <class T>
 void dot(const Tensor& a, const Tensor& b, const Tensor& y, bool add) {
-  on_blocks<T>(a, b, y, [&](auto p, auto q, auto o) { kernels<T>().group_dot(p, q, o, add); });
+  on_blocks<T>(a, b, y, [&](auto p, auto q, auto o) { kernel::group_dot<T>(p, q, o, add); });
 }
 
 class MultiplyGroupsOp final : public Op {

@@ -1,5 +1,6 @@
 #include "ops/latent_heads.h"
 
+#include "kernels/pointwise.h"
 #include "ops/rows.h"
 
 namespace effllm {
@@ -33,9 +34,9 @@ class LatentHeadsOp final : public Op {
         for (int64_t h = 0; h < heads_; ++h) {
           const View<const T> from = kv.part(r, n).columns(h * (own_ + value), own_ + value);
           const View<T> to = k.part(r, n).columns(h * (own_ + share), own_ + share);
-          kernels<T>().scale(T(1), from.columns(0, own_), to.columns(0, own_), false);
-          kernels<T>().scale(T(1), shared.part(r, n), to.columns(own_, share), false);
-          kernels<T>().scale(T(1), from.columns(own_, value), v.part(r, n).columns(h * value, value), false);
+          kernel::scale<T>(T(1), from.columns(0, own_), to.columns(0, own_), false);
+          kernel::scale<T>(T(1), shared.part(r, n), to.columns(own_, share), false);
+          kernel::scale<T>(T(1), from.columns(own_, value), v.part(r, n).columns(h * value, value), false);
         }
       });
     });
@@ -56,11 +57,11 @@ class LatentHeadsOp final : public Op {
           const View<const T> k = gk.part(r, n).columns(h * (own + share), own + share);
           if (to_kv) {
             const View<T> d = to_kv.part(r, n).columns(h * (own + value), own + value);
-            kernels<T>().scale(T(1), k.columns(0, own), d.columns(0, own), d_kv.accumulate);
-            kernels<T>().scale(T(1), gv.part(r, n).columns(h * value, value), d.columns(own, value), d_kv.accumulate);
+            kernel::scale<T>(T(1), k.columns(0, own), d.columns(0, own), d_kv.accumulate);
+            kernel::scale<T>(T(1), gv.part(r, n).columns(h * value, value), d.columns(own, value), d_kv.accumulate);
           }
           if (to_shared)
-            kernels<T>().scale(T(1), k.columns(own, share), to_shared.part(r, n), h > 0 || d_shared.accumulate);
+            kernel::scale<T>(T(1), k.columns(own, share), to_shared.part(r, n), h > 0 || d_shared.accumulate);
         }
       });
     });

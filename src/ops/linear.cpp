@@ -1,6 +1,7 @@
 #include "ops/linear.h"
 
 #include "kernels/gemm.h"
+#include "kernels/pointwise.h"
 #include "ops/rows.h"
 
 namespace effllm {
@@ -62,7 +63,7 @@ class LinearOp final : public Op {
       Multiplier{c.in(1), c.in(3)}(View<const T>(c.in(0).view<T>()), y);
       if (c.in(2).defined()) {
         const T* bias = c.in(2).data<T>();
-        for_row_blocks(y.rows, [&](int64_t r, int64_t n) { kernels<T>().add_row(y.part(r, n), bias, y.part(r, n)); });
+        for_row_blocks(y.rows, [&](int64_t r, int64_t n) { kernel::add_row<T>(y.part(r, n), bias, y.part(r, n)); });
       }
     });
   }
@@ -72,7 +73,7 @@ class LinearOp final : public Op {
       multiply_backward<T>(c, x, w, g);
       if (c.wants(2)) {
         const Sink s = c.sink(2);
-        kernels<T>().column_sum(g, s.into.data<T>(), s.accumulate);
+        kernel::column_sum<T>(g, s.into.data<T>(), s.accumulate);
       }
     });
   }

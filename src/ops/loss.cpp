@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "kernels/loss.h"
+#include "kernels/pointwise.h"
 #include "ops/linear.h"
 #include "ops/rows.h"
 
@@ -39,7 +41,7 @@ class CrossEntropyOp final : public Op {
       const auto d = c.recording() ? c.out(1).view<T>() : View<T>{};
       std::vector<double> partial(static_cast<size_t>((z.rows + kRowBlock - 1) / kRowBlock));
       for_row_blocks(z.rows, [&](int64_t r, int64_t n) {
-        partial[static_cast<size_t>(r / kRowBlock)] = kernels<T>().cross_entropy(
+        partial[static_cast<size_t>(r / kRowBlock)] = kernel::cross_entropy<T>(
             z.part(r, n), targets + r, static_cast<T>(weight_), d ? d.part(r, n) : View<T>{}, nullptr);
       });
       double total = 0;
@@ -53,7 +55,7 @@ class CrossEntropyOp final : public Op {
     const Tensor& d = c.out(1);
     if (g != 1)
       dispatch_float(d.dtype(),
-                     [&]<class T>() { kernels<T>().scale(static_cast<T>(g), d.view<T>(), d.view<T>(), false); });
+                     [&]<class T>() { kernel::scale<T>(static_cast<T>(g), d.view<T>(), d.view<T>(), false); });
     c.give(0, d);
   }
 
@@ -93,7 +95,7 @@ class LinearCrossEntropyOp final : public Op {
       parallel_for(rows.rows, kBlock, [&](int64_t from, int64_t to) {
         const View<T> block = z.part(from, to - from);
         Multiplier{w, c.in(2)}(rows.part(from, to - from), block);
-        partial[static_cast<size_t>(from / kBlock)] = kernels<T>().cross_entropy(
+        partial[static_cast<size_t>(from / kBlock)] = kernel::cross_entropy<T>(
             block, targets + from, static_cast<T>(weight_), c.recording() ? block : View<T>{}, nullptr);
       });
       double total = 0;
@@ -106,7 +108,7 @@ class LinearCrossEntropyOp final : public Op {
     dispatch_float(c.dtype(), [&]<class T>() {
       const auto d = c.out(1).view<T>();
       const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>();
-      if (g != 1) kernels<T>().scale(static_cast<T>(g), d, d, false);
+      if (g != 1) kernel::scale<T>(static_cast<T>(g), d, d, false);
       multiply_backward<T>(c, x, w, d);
     });
   }

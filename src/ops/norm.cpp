@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/norm.h"
 #include "ops/rows.h"
 
 namespace effllm {
@@ -33,8 +34,8 @@ class RmsNormOp final : public Op {
       if (!c.out(1).defined()) unrecorded = Tensor::dense({x.rows * groups}, c.in(0).dtype());
       T* rstd = (c.out(1).defined() ? c.out(1) : unrecorded).data<T>();
       for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
-        kernels<T>().rms_norm(x.part(r, n), weight.data<T>(), width, static_cast<T>(eps_), y.part(r, n),
-                              rstd + r * groups);
+        kernel::rms_norm<T>(x.part(r, n), weight.data<T>(), width, static_cast<T>(eps_), y.part(r, n),
+                            rstd + r * groups);
       });
     });
   }
@@ -48,15 +49,15 @@ class RmsNormOp final : public Op {
       const auto dx = sx.into.defined() ? sx.into.view<T>() : View<T>{};
       T* dw = sw.into.defined() ? sw.into.data<T>() : nullptr;
       if (in_parallel()) {
-        kernels<T>().rms_norm_backward(x, w, width, rstd, g, dx, sx.accumulate, dw, sw.accumulate);
+        kernel::rms_norm_backward<T>(x, w, width, rstd, g, dx, sx.accumulate, dw, sw.accumulate);
         return;
       }
       if (dx)
         for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
-          kernels<T>().rms_norm_backward(x.part(r, n), w, width, rstd + r * groups, g.part(r, n), dx.part(r, n),
-                                         sx.accumulate, nullptr, false);
+          kernel::rms_norm_backward<T>(x.part(r, n), w, width, rstd + r * groups, g.part(r, n), dx.part(r, n),
+                                       sx.accumulate, nullptr, false);
         });
-      if (dw) kernels<T>().rms_norm_backward(x, w, width, rstd, g, {}, false, dw, sw.accumulate);
+      if (dw) kernel::rms_norm_backward<T>(x, w, width, rstd, g, {}, false, dw, sw.accumulate);
     });
   }
 
@@ -98,8 +99,8 @@ class LayerNormOp final : public Op {
       T* rstd = c.out(1).defined() ? c.out(2).data<T>() : unrecorded.data<T>() + x.rows * groups_;
       const T* bias = c.in(2).defined() ? c.in(2).data<T>() : nullptr;
       for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
-        kernels<T>().layer_norm(x.part(r, n), c.in(1).data<T>(), bias, x.cols / groups_, static_cast<T>(eps_),
-                                y.part(r, n), mean + r * groups_, rstd + r * groups_);
+        kernel::layer_norm<T>(x.part(r, n), c.in(1).data<T>(), bias, x.cols / groups_, static_cast<T>(eps_),
+                              y.part(r, n), mean + r * groups_, rstd + r * groups_);
       });
     });
   }
@@ -113,17 +114,17 @@ class LayerNormOp final : public Op {
       T* dw = sw.into.defined() ? sw.into.data<T>() : nullptr;
       T* db = sb.into.defined() ? sb.into.data<T>() : nullptr;
       if (in_parallel()) {
-        kernels<T>().layer_norm_backward(x, w, width, mean, rstd, g, dx, sx.accumulate, dw, sw.accumulate, db,
-                                         sb.accumulate);
+        kernel::layer_norm_backward<T>(x, w, width, mean, rstd, g, dx, sx.accumulate, dw, sw.accumulate, db,
+                                       sb.accumulate);
         return;
       }
       if (dx)
         for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
-          kernels<T>().layer_norm_backward(x.part(r, n), w, width, mean + r * groups_, rstd + r * groups_, g.part(r, n),
-                                           dx.part(r, n), sx.accumulate, nullptr, false, nullptr, false);
+          kernel::layer_norm_backward<T>(x.part(r, n), w, width, mean + r * groups_, rstd + r * groups_, g.part(r, n),
+                                         dx.part(r, n), sx.accumulate, nullptr, false, nullptr, false);
         });
       if (dw || db)
-        kernels<T>().layer_norm_backward(x, w, width, mean, rstd, g, {}, false, dw, sw.accumulate, db, sb.accumulate);
+        kernel::layer_norm_backward<T>(x, w, width, mean, rstd, g, {}, false, dw, sw.accumulate, db, sb.accumulate);
     });
   }
 

@@ -1,5 +1,7 @@
 #include "ops/offset_scale.h"
 
+#include "kernels/groups.h"
+#include "kernels/pointwise.h"
 #include "ops/rows.h"
 
 namespace effllm {
@@ -29,7 +31,7 @@ class OffsetScaleOp final : public Op {
       const View<T> y = c.out(0).view<T>();
       for_row_blocks(z.rows, [&](int64_t r, int64_t n) {
         for (int64_t i = 0; i < w.rows; ++i)
-          kernels<T>().scale_columns(z.part(r, n), w.row(i), b.row(i), y.part(r, n).columns(i * z.cols, z.cols), false);
+          kernel::scale_columns<T>(z.part(r, n), w.row(i), b.row(i), y.part(r, n).columns(i * z.cols, z.cols), false);
       });
     });
   }
@@ -41,13 +43,13 @@ class OffsetScaleOp final : public Op {
       if (dz.into.defined())
         for_row_blocks(z.rows, [&](int64_t r, int64_t n) {
           for (int64_t i = 0; i < w.rows; ++i)
-            kernels<T>().scale_columns(g.part(r, n).columns(i * z.cols, z.cols), w.row(i), nullptr,
-                                       dz.into.view<T>().part(r, n), dz.accumulate || i > 0);
+            kernel::scale_columns<T>(g.part(r, n).columns(i * z.cols, z.cols), w.row(i), nullptr,
+                                     dz.into.view<T>().part(r, n), dz.accumulate || i > 0);
         });
       for (int64_t i = 0; i < w.rows; ++i) {
         const View<const T> part = g.columns(i * z.cols, z.cols);
-        if (dw.into.defined()) kernels<T>().column_dot(part, z, dw.into.view<T>().row(i), dw.accumulate);
-        if (db.into.defined()) kernels<T>().column_sum(part, db.into.view<T>().row(i), db.accumulate);
+        if (dw.into.defined()) kernel::column_dot<T>(part, z, dw.into.view<T>().row(i), dw.accumulate);
+        if (db.into.defined()) kernel::column_sum<T>(part, db.into.view<T>().row(i), db.accumulate);
       }
     });
   }

@@ -1,10 +1,10 @@
-// Activations, one function of one element each (the list is kernels/table.h's Pointwise), and the gated unit.
+// Activations, one function of one element each (the list is kernels/pointwise.h's Pointwise), and the gated unit.
 #pragma once
 #include <string_view>
 #include <vector>
 
 #include "autodiff/op.h"
-#include "kernels/table.h"
+#include "kernels/pointwise.h"
 
 namespace effllm {
 

@@ -7,6 +7,8 @@
 #include <map>
 #include <tuple>
 
+#include "kernels/pointwise.h"
+#include "kernels/position.h"
 #include "ops/rows.h"
 
 namespace effllm {
@@ -118,16 +120,16 @@ class RotaryOp final : public Op {
         table_->rows(p + r, n, cosines + r * half, sines + r * half);
         const int64_t width = a.cols / heads_, dim = table_->dim();
         if (first_ == 0) {
-          kernels<T>().rotate(a.part(r, n), heads_, width, dim, cosines + r * half, sines + r * half, inverse,
-                              o.part(r, n), add);
+          kernel::rotate<T>(a.part(r, n), heads_, width, dim, cosines + r * half, sines + r * half, inverse,
+                            o.part(r, n), add);
           return;
         }
         for (int64_t h = 0; h < heads_; ++h) {
           const View<const T> from = a.part(r, n).columns(h * width, width);
           const View<T> to = o.part(r, n).columns(h * width, width);
-          kernels<T>().scale(T(1), from.columns(0, first_), to.columns(0, first_), add);
-          kernels<T>().rotate(from.columns(first_, width - first_), 1, width - first_, dim, cosines + r * half,
-                              sines + r * half, inverse, to.columns(first_, width - first_), add);
+          kernel::scale<T>(T(1), from.columns(0, first_), to.columns(0, first_), add);
+          kernel::rotate<T>(from.columns(first_, width - first_), 1, width - first_, dim, cosines + r * half,
+                            sines + r * half, inverse, to.columns(first_, width - first_), add);
         }
       });
     });

@@ -1,7 +1,6 @@
 // How an op runs a row kernel: over blocks of rows, on several threads where nothing above is parallel already.
 #pragma once
 #include "kernels/parallel.h"
-#include "kernels/table.h"
 #include "tensor/tensor.h"
 
 namespace effllm {

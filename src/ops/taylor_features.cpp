@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/linear_attention.h"
 #include "ops/rows.h"
 
 namespace effllm {
@@ -27,7 +28,7 @@ class TaylorFeaturesOp final : public Op {
       const View<const T> x = c.in(0).view<T>();
       const auto y = c.out(0).view<T>();
       each<T>(x, y, [&](int64_t r, int64_t n, int64_t h, const Factors<T>& k) {
-        kernels<T>().taylor_features(part(x, r, n, h), k.a, k.b, k.half, part(y, r, n, h));
+        kernel::taylor_features<T>(part(x, r, n, h), k.a, k.b, k.half, part(y, r, n, h));
       });
     });
   }
@@ -38,8 +39,8 @@ class TaylorFeaturesOp final : public Op {
       const View<const T> x = c.in(0).view<T>(), dy = c.grad(0).view<T>();
       const auto dx = s.into.view<T>();
       each<T>(x, dy, [&](int64_t r, int64_t n, int64_t h, const Factors<T>& k) {
-        kernels<T>().taylor_features_backward(part(x, r, n, h), k.a, k.b, k.half, part(dy, r, n, h), part(dx, r, n, h),
-                                              s.accumulate);
+        kernel::taylor_features_backward<T>(part(x, r, n, h), k.a, k.b, k.half, part(dy, r, n, h), part(dx, r, n, h),
+                                            s.accumulate);
       });
     });
   }

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/optimizer.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
 
 namespace effllm {
 namespace {
@@ -45,8 +45,8 @@ void AdamwPass::operator()(const Slab& gradient, double scale, double lr_factor,
         AdamwArgs args = common;
         args.lr = settings[b.parameter].lr * lr_factor;
         args.weight_decay = settings[b.parameter].weight_decay;
-        kernels<T>().adamw(args, b.n, gradient.data<T>() + at, store_.values().data<T>() + at,
-                           slots.data<T>(0, b.parameter) + b.from, slots.data<T>(1, b.parameter) + b.from);
+        kernel::adamw<T>(args, b.n, gradient.data<T>() + at, store_.values().data<T>() + at,
+                         slots.data<T>(0, b.parameter) + b.from, slots.data<T>(1, b.parameter) + b.from);
       }
     });
   });

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "kernels/gemm.h"
+#include "kernels/optimizer.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
 
 namespace effllm {
 namespace {
@@ -64,7 +64,7 @@ T* Orthogonal::operator()(T* x, int64_t rows, int64_t columns, T* scratch) const
   const int64_t n = rows * columns, least = std::min(rows, columns);
   const bool wide = rows <= columns;
   T *y = scratch, *gram = scratch + n, *square = gram + least * least;
-  const double norm = std::sqrt(kernels<T>().sum_of_squares(x, n));
+  const double norm = std::sqrt(kernel::sum_of_squares<T>(x, n));
   const T shrink = static_cast<T>(1 / (clamp_ ? std::max(norm, eps_) : widen_ * norm + eps_));
   each(n, [&](int64_t i) { x[i] *= shrink; });
   for (const Quintic& q : steps_) {

@@ -4,8 +4,9 @@
 #include <vector>
 
 #include "autodiff/profile.h"
+#include "kernels/optimizer.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
+#include "kernels/pointwise.h"
 
 namespace effllm {
 namespace {
@@ -31,13 +32,12 @@ double Exchange::add_gradients() {
   const Profile::Span span("add lanes, norm", "", Way::phase, 0,
                            static_cast<double>(static_cast<size_t>(n) * lanes() * sizeof(T)));
   std::vector<double> squares(static_cast<size_t>((n + kBlock - 1) / kBlock));
-  const auto& k = kernels<T>();
   parallel_for(n, kBlock, [&](int64_t from, int64_t to) {
     const auto part = [&](size_t lane) {
       return View<T>{sums_[lane].gradient.template data<T>() + from, 1, to - from, to - from};
     };
-    add_in_tree(lanes(), [&](size_t i, size_t j) { k.sum(part(i), part(j), part(i)); });
-    squares[static_cast<size_t>(from / kBlock)] = k.sum_of_squares(part(0).data, to - from);
+    add_in_tree(lanes(), [&](size_t i, size_t j) { kernel::sum<T>(part(i), part(j), part(i)); });
+    squares[static_cast<size_t>(from / kBlock)] = kernel::sum_of_squares<T>(part(0).data, to - from);
   });
   double total = 0;
   for (double s : squares) total += s;

@@ -11,7 +11,6 @@
 #include "autodiff/meter.h"
 #include "autodiff/profile.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
 
 namespace effllm {
 

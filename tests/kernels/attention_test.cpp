@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cores/attention/reference_attention.h"
+#include "kernels/attention.h"
 #include "kernels/rows.h"
 
 using namespace effllm;
@@ -58,12 +59,12 @@ struct Run {
     g.add_q = g.add_k = g.add_v = add;
   }
   void compute() {
-    const int64_t size = kernels<T>().attention_scratch(a.q.rows, a.k.rows, a.q.cols, a.v.cols, a.strip);
+    const int64_t size = kernel::attention_scratch<T>(a.q.rows, a.k.rows, a.q.cols, a.v.cols, a.strip);
     scratch.assign(static_cast<size_t>(size), kNan);
     a.scratch = scratch.data();
-    kernels<T>().attention(a);
+    kernel::attention<T>(a);
     std::fill(scratch.begin(), scratch.end(), kNan);
-    kernels<T>().attention_backward(a, g);
+    kernel::attention_backward<T>(a, g);
   }
 };
 

@@ -6,7 +6,15 @@
 
 #include <functional>
 
+#include "kernels/dense.h"
+#include "kernels/gated_skip.h"
+#include "kernels/groups.h"
+#include "kernels/loss.h"
+#include "kernels/norm.h"
+#include "kernels/optimizer.h"
+#include "kernels/pointwise.h"
 #include "kernels/rows.h"
+#include "kernels/scan.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -26,63 +34,64 @@ template <class T>
 std::vector<RowKernel<T>> row_kernels() {
   static Rows<T> b(kInner, kInner, {1, 3}, 11, 0.3), w(1, kCols, {1, 0}, 12), bias(1, kCols, {3, 0}, 13);
   static std::vector<T> packed;
-  const Kernels<T>& k = kernels<T>();
   const View<const T> weight{b.view().data, kCols, 41, b.view().stride};
-  packed.assign(static_cast<size_t>(k.packed_size(kCols, 41)), T(0));
-  k.pack(false, weight, packed.data());
+  packed.assign(static_cast<size_t>(kernel::packed_size<T>(kCols, 41)), T(0));
+  kernel::pack<T>(false, weight, packed.data());
   std::vector<RowKernel<T>> all = {
       {"gemm", 41, 0,
-       [&k](auto x, auto, auto y) {
-         k.gemm(
+       [](auto x, auto, auto y) {
+         kernel::gemm<T>(
              {false, false, x.rows, 41, kCols, x.data, x.stride, b.data(), b.view().stride, y.data, y.stride, false});
        }},
       {"gemm transposed b, few rows", 41, 8,
-       [&k](auto x, auto, auto y) {
-         k.gemm({false, true, x.rows, 41, kCols, x.data, x.stride, b.data(), b.view().stride, y.data, y.stride, false});
+       [](auto x, auto, auto y) {
+         kernel::gemm<T>(
+             {false, true, x.rows, 41, kCols, x.data, x.stride, b.data(), b.view().stride, y.data, y.stride, false});
        }},
-      {"packed product", 41, 0, [&k](auto x, auto, auto y) { k.multiply_packed(x, packed.data(), y, false); }},
-      {"multiply", kCols, 0, [&k](auto x, auto g, auto y) { k.multiply(T(0.7), x, g, y, true); }},
-      {"scale", kCols, 0, [&k](auto x, auto, auto y) { k.scale(T(0.7), x, y, true); }},
-      {"scale_columns", kCols, 0, [&k](auto x, auto, auto y) { k.scale_columns(x, w.data(), bias.data(), y, false); }},
-      {"swiglu", kCols / 2, 0, [&k](auto x, auto, auto y) { k.swiglu(x, y); }},
+      {"packed product", 41, 0, [](auto x, auto, auto y) { kernel::multiply_packed<T>(x, packed.data(), y, false); }},
+      {"multiply", kCols, 0, [](auto x, auto g, auto y) { kernel::multiply<T>(T(0.7), x, g, y, true); }},
+      {"scale", kCols, 0, [](auto x, auto, auto y) { kernel::scale<T>(T(0.7), x, y, true); }},
+      {"scale_columns", kCols, 0,
+       [](auto x, auto, auto y) { kernel::scale_columns<T>(x, w.data(), bias.data(), y, false); }},
+      {"swiglu", kCols / 2, 0, [](auto x, auto, auto y) { kernel::swiglu<T>(x, y); }},
       {"swiglu backward", kCols, 0,
-       [&k](auto x, auto g, auto y) {
-         k.swiglu_backward(x, {g.data, g.rows, kCols / 2, g.stride}, y, true);
+       [](auto x, auto g, auto y) {
+         kernel::swiglu_backward<T>(x, {g.data, g.rows, kCols / 2, g.stride}, y, true);
        }},
       {"rms_norm", kCols, 0,
-       [&k](auto x, auto, auto y) {
+       [](auto x, auto, auto y) {
          std::vector<T> rstd(static_cast<size_t>(2 * x.rows));
-         k.rms_norm(x, w.data(), kCols / 2, T(1e-5), y, rstd.data());
+         kernel::rms_norm<T>(x, w.data(), kCols / 2, T(1e-5), y, rstd.data());
        }},
       {"rms_norm backward", kCols, 0,
-       [&k](auto x, auto g, auto y) {
+       [](auto x, auto g, auto y) {
          const std::vector<T> rstd(static_cast<size_t>(x.rows), T(0.9));
-         k.rms_norm_backward(x, w.data(), kCols, rstd.data(), g, y, true, nullptr, false);
+         kernel::rms_norm_backward<T>(x, w.data(), kCols, rstd.data(), g, y, true, nullptr, false);
        }},
       {"layer_norm", kCols, 0,
-       [&k](auto x, auto, auto y) {
+       [](auto x, auto, auto y) {
          std::vector<T> mean(static_cast<size_t>(x.rows)), rstd(mean);
-         k.layer_norm(x, w.data(), bias.data(), kCols, T(1e-5), y, mean.data(), rstd.data());
+         kernel::layer_norm<T>(x, w.data(), bias.data(), kCols, T(1e-5), y, mean.data(), rstd.data());
        }},
       {"layer_norm backward", kCols, 0,
-       [&k](auto x, auto g, auto y) {
+       [](auto x, auto g, auto y) {
          const std::vector<T> mean(static_cast<size_t>(x.rows), T(0.1)), rstd(static_cast<size_t>(x.rows), T(0.9));
-         k.layer_norm_backward(x, w.data(), kCols, mean.data(), rstd.data(), g, y, true, nullptr, false, nullptr,
-                               false);
+         kernel::layer_norm_backward<T>(x, w.data(), kCols, mean.data(), rstd.data(), g, y, true, nullptr, false,
+                                        nullptr, false);
        }},
       {"cross_entropy", kCols, 0,
-       [&k](auto x, auto, auto y) {
+       [](auto x, auto, auto y) {
          const std::vector<int32_t> targets(static_cast<size_t>(x.rows), 5);
-         k.cross_entropy(x, targets.data(), T(0.3), y, nullptr);
+         kernel::cross_entropy<T>(x, targets.data(), T(0.3), y, nullptr);
        }},
-      {"group_dot", 2, 0, [&k](auto x, auto g, auto y) { k.group_dot(x, g, y, false); }},
-      {"gated_skip", kCols, 0, [&k](auto x, auto g, auto y) { k.gated_skip(x, g, x, w.data(), 2, y); }}};
+      {"group_dot", 2, 0, [](auto x, auto g, auto y) { kernel::group_dot<T>(x, g, y, false); }},
+      {"gated_skip", kCols, 0, [](auto x, auto g, auto y) { kernel::gated_skip<T>(x, g, x, w.data(), 2, y); }}};
   for (int f = 0; f <= static_cast<int>(Pointwise::log); ++f) {
     const auto which = static_cast<Pointwise>(f);
-    all.push_back(
-        {"pointwise " + std::to_string(f), kCols, 0, [&k, which](auto x, auto, auto y) { k.pointwise(which, x, y); }});
+    all.push_back({"pointwise " + std::to_string(f), kCols, 0,
+                   [which](auto x, auto, auto y) { kernel::pointwise<T>(which, x, y); }});
     all.push_back({"pointwise backward " + std::to_string(f), kCols, 0,
-                   [&k, which](auto x, auto g, auto y) { k.pointwise_backward(which, x, g, y, true); }});
+                   [which](auto x, auto g, auto y) { kernel::pointwise_backward<T>(which, x, g, y, true); }});
   }
   return all;
 }
@@ -136,7 +145,6 @@ TEST_CASE_TEMPLATE("kernel bits: a row is the same whatever rows stand beside it
 
 TEST_CASE_TEMPLATE("kernel bits: an element of independent columns is the same wherever it stands", T, float, double) {
   for_each_isa([] {
-    const Kernels<T>& k = kernels<T>();
     const Rows<T> x(3, kCols, {0, 0}, 1), g(3, kCols, {1, 3}, 2), z(3, kCols, {3, 1}, 3);
     const auto from = [](const Rows<T>& r, int64_t c) { return r.view().columns(c, kCols - c); };
     // f(c, y): columns [c, kCols) into y.
@@ -152,15 +160,17 @@ TEST_CASE_TEMPLATE("kernel bits: an element of independent columns is the same w
     };
     for (int f = 0; f <= static_cast<int>(Pointwise::log); ++f)
       check("pointwise " + std::to_string(f), [&](int64_t c, View<T> y) {
-        k.pointwise_backward(static_cast<Pointwise>(f), from(x, c), from(g, c), y, true);
+        kernel::pointwise_backward<T>(static_cast<Pointwise>(f), from(x, c), from(g, c), y, true);
       });
-    check("multiply", [&](int64_t c, View<T> y) { k.multiply(T(0.7), from(x, c), from(g, c), y, true); });
-    for (const Candidate kind : {Candidate::linear, Candidate::g})
-      check("gated_scan",
-            [&](int64_t c, View<T> y) { k.gated_scan(kind, from(x, c), from(g, c), z.view().data + c, nullptr, y); });
+    check("multiply", [&](int64_t c, View<T> y) { kernel::multiply<T>(T(0.7), from(x, c), from(g, c), y, true); });
+    for (const Candidate candidate : {Candidate::linear, Candidate::positive})
+      check("gated_scan", [&](int64_t c, View<T> y) {
+        kernel::gated_scan<T>({{from(x, c), from(g, c)}, nullptr, z.view().data + c, nullptr, candidate}, y, nullptr);
+      });
     check("adamw", [&](int64_t c, View<T> y) {
       std::vector<T> m(kCols, T(0.1)), v(kCols, T(0.2));
-      k.adamw({1e-3, 0.9, 0.99, 1e-8, 0.1, 0.5, 0.1, 0.01}, kCols - c, x.view().data + c, y.data, m.data(), v.data());
+      kernel::adamw<T>({1e-3, 0.9, 0.99, 1e-8, 0.1, 0.5, 0.1, 0.01}, kCols - c, x.view().data + c, y.data, m.data(),
+                       v.data());
     });
   });
 }

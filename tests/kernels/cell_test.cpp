@@ -3,6 +3,8 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/cell.h"
+#include "kernels/dense.h"
 #include "kernels/rows.h"
 
 using namespace effllm;
@@ -19,9 +21,9 @@ void check_packed(int64_t m, int64_t k, int64_t n, bool transposed, bool add, La
   CAPTURE(n);
   const Rows<T> a(m, k, at, 1), w(transposed ? n : k, transposed ? k : n, at, 2);
   Rows<T> c(m, n, at, 3);
-  std::vector<T> packed(static_cast<size_t>(kernels<T>().packed_size(k, n)), std::numeric_limits<T>::quiet_NaN());
-  kernels<T>().pack(transposed, w.view(), packed.data());
-  kernels<T>().multiply_packed(a.view(), packed.data(), c.view(), add);
+  std::vector<T> packed(static_cast<size_t>(kernel::packed_size<T>(k, n)), std::numeric_limits<T>::quiet_NaN());
+  kernel::pack<T>(transposed, w.view(), packed.data());
+  kernel::multiply_packed<T>(a.view(), packed.data(), c.view(), add);
   const double error = c.error([&](int64_t r, int64_t x) {
     double sum = add ? c.before(r, x) : 0;
     for (int64_t i = 0; i < k; ++i) sum += a.at(r, i) * (transposed ? w.at(x, i) : w.at(i, x));
@@ -36,7 +38,7 @@ void check_lstm(int64_t n, Layout at, bool first) {
   Rows<T> h(1, n, at, 4), c(1, n, at, 5), gates(1, 4 * n, at, 6);
   LstmStep<T> s{n, in.view().data, nullptr, nullptr, h.data(), c.data(), gates.data()};
   if (!first) s.recurrent = sum.view().data, s.c_before = before.view().data;
-  kernels<T>().lstm_cell(s);
+  kernel::lstm_cell<T>(s);
   const auto gate = [&](int64_t g, int64_t x) {
     const double y = in.at(0, g * n + x) + (first ? 0 : sum.at(0, g * n + x));
     return g == 2 ? std::tanh(y) : logistic(y);
@@ -50,13 +52,13 @@ void check_lstm(int64_t n, Layout at, bool first) {
   Rows<T> again(1, n, at, 4), running(1, n, at, 3);
   s.h = again.data(), s.c = running.data(), s.gates = nullptr;
   if (!first) s.c_before = running.data();
-  kernels<T>().lstm_cell(s);
+  kernel::lstm_cell<T>(s);
   CHECK(again.error([&](int64_t, int64_t x) { return h.at(0, x); }) < kTolerance<T>);
   CHECK(running.error([&](int64_t, int64_t x) { return c.at(0, x); }) < kTolerance<T>);
 
   const Rows<T> d_h(1, n, at, 7);
   Rows<T> d_c(1, n, at, 8), d(1, 4 * n, at, 9);
-  kernels<T>().lstm_cell_backward(
+  kernel::lstm_cell_backward<T>(
       {n, gates.data(), c.data(), s.c_before ? before.view().data : nullptr, d_h.view().data, d_c.data(), d.data()});
   const auto through = [&](int64_t x) {
     const double y = std::tanh(cell(x));
@@ -78,7 +80,7 @@ void check_gru(int64_t n, Layout at, bool first) {
   Rows<T> h(1, n, at, 5), gates(1, 4 * n, at, 6);
   GruStep<T> s{n, in.view().data, nullptr, bias.view().data, nullptr, h.data(), gates.data()};
   if (!first) s.recurrent = sum.view().data, s.h_before = before.view().data;
-  kernels<T>().gru_cell(s);
+  kernel::gru_cell<T>(s);
   const auto state = [&](int64_t x) { return first ? 0 : before.at(0, x); };
   const auto recurrent = [&](int64_t i) { return first ? 0 : sum.at(0, i); };
   const auto gate = [&](int64_t g, int64_t x) { return logistic(in.at(0, g * n + x) + recurrent(g * n + x)); };
@@ -93,11 +95,11 @@ void check_gru(int64_t n, Layout at, bool first) {
   Rows<T> running(1, n, at, 4);
   s.h = running.data(), s.gates = nullptr;
   if (!first) s.h_before = running.data();
-  kernels<T>().gru_cell(s);
+  kernel::gru_cell<T>(s);
   CHECK(running.error([&](int64_t, int64_t x) { return h.at(0, x); }) < kTolerance<T>);
 
   Rows<T> d_h(1, n, at, 7), d(1, 3 * n, at, 8), dq(1, n, at, 9);
-  kernels<T>().gru_cell_backward(
+  kernel::gru_cell_backward<T>(
       {n, gates.data(), first ? nullptr : before.view().data, d_h.data(), d.data(), dq.data()});
   const auto du = [&](int64_t x) { return d_h.before(0, x) * (1 - gate(1, x)) * (1 - candidate(x) * candidate(x)); };
   CHECK(d_h.error([&](int64_t, int64_t x) { return first ? 0 : d_h.before(0, x) * gate(1, x); }) < 2 * bound);

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "kernels/delta.h"
 #include "kernels/rows.h"
 
 using namespace effllm;
@@ -93,7 +94,7 @@ double error_of_forward(Problem<T> x) {
   const DeltaPass<T> p = x.forward();
   const int64_t rows = p.q.cols, columns = p.v.cols;
   std::vector<double> m = doubles(p.state, rows * columns);
-  kernels<T>().delta(p);
+  kernel::delta<T>(p);
   Worst worst;
   for (int64_t t = 0; t < p.steps; ++t)
     for (int64_t j = 0; j < columns; ++j) {
@@ -120,7 +121,7 @@ double error_of_values(Problem<T> problem) {
   const DeltaValuesPass<T> p = problem.values();
   const int64_t rows = p.q.cols, columns = p.d_o.cols;
   std::vector<double> m = doubles(p.state, rows * columns);
-  kernels<T>().delta_values(p);
+  kernel::delta_values<T>(p);
   Worst worst;
   for (int64_t t = 0; t < p.steps; ++t)
     for (int64_t j = 0; j < columns; ++j) {
@@ -160,7 +161,7 @@ double error_of_keys(Problem<T> problem) {
                            x.state.view().data,
                            x.scratch.data()};
   std::vector<double> m = doubles(p.state, rows * columns);
-  kernels<T>().delta_keys(p);
+  kernel::delta_keys<T>(p);
   Worst worst;
   const auto number = [](const View<const T>& view, int64_t t, int64_t i) {
     return static_cast<double>(view.row(t)[i]);
@@ -234,7 +235,7 @@ TEST_CASE("delta kernel: no bit of an output depends on later tokens, nor on how
       for (Decays kind : kKinds) {
         constexpr int64_t kSteps = 21;
         Problem<float> whole(kSteps, size[0], size[1], kind);
-        kernels<float>().delta(whole.forward());
+        kernel::delta<float>(whole.forward());
         int64_t changed = 0;
         for (int64_t t = 0; t + 1 < kSteps; ++t)
           for (double factor : {1e-30, 0.0, 0.5, 1.0}) {
@@ -246,7 +247,7 @@ TEST_CASE("delta kernel: no bit of an output depends on later tokens, nor on how
             }
             DeltaPass<float> p = other.forward();
             if (factor == 1.0) p.steps = t + 1;
-            kernels<float>().delta(p);
+            kernel::delta<float>(p);
             for (int64_t s = 0; s <= t; ++s)
               changed += std::memcmp(whole.o.view().row(s), other.o.view().row(s),
                                      sizeof(float) * static_cast<size_t>(size[1])) != 0;

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "kernels/rows.h"
+#include "kernels/short_conv.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -20,14 +21,14 @@ void check(int64_t rows, int64_t cols, int64_t width, Layout layout, bool docume
   }
   for (bool add : {false, true}) {
     Rows<T> y(rows, cols, layout, 3);
-    kernels<T>().filter(x.view(), w.view().data, width, from.data(), y.view(), add);
+    kernel::filter<T>(x.view(), w.view().data, width, from.data(), y.view(), add);
     CHECK(y.error([&](int64_t t, int64_t c) {
       double sum = add ? y.before(t, c) : 0;
       for (int64_t s = from[static_cast<size_t>(t)]; s <= t; ++s) sum += w.at(0, width - 1 - t + s) * x.at(s, c);
       return sum;
     }) < 4 * kTolerance<T>);
     Rows<T> z(rows, cols, layout, 3);  // backwards in time
-    kernels<T>().filter(x.in_order(true), w.view().data, width, from.data(), z.in_order(true), add);
+    kernel::filter<T>(x.in_order(true), w.view().data, width, from.data(), z.in_order(true), add);
     CHECK(z.error([&](int64_t r, int64_t c) {
       const int64_t t = rows - 1 - r;
       double sum = add ? z.before(r, c) : 0;

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "kernels/dense.h"
 #include "kernels/rows.h"
 #include "support/tensors.h"
 
@@ -69,7 +70,7 @@ struct Product {
     return worst;
   }
   double kernel_error() const {
-    return error([&](T* to) { kernels<T>().gemm({ta, tb, m, n, k, a.data(), lda, b.data(), ldb, to, ldc, add}); });
+    return error([&](T* to) { kernel::gemm<T>({ta, tb, m, n, k, a.data(), lda, b.data(), ldb, to, ldc, add}); });
   }
   double front_error() const {
     return error([&](T* to) { gemm<T>(ta, tb, m, n, k, a.data(), lda, b.data(), ldb, to, ldc, add); });

@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "kernels/gla.h"
 #include "kernels/rows.h"
 
 using namespace effllm;
@@ -86,7 +87,7 @@ double error_of(const Case& c, int64_t offset) {
   const T* state = p.state;
   std::vector<double> m(state, state + c.rows * c.columns);
   const std::vector<T> y_before = y.data;
-  kernels<T>().gla(p);
+  kernel::gla<T>(p);
 
   double worst = 0, largest = 1;
   const auto compare = [&](double got, double want) {
@@ -122,7 +123,7 @@ template <class T>
 int64_t changed_by_future(const Case& c, const std::vector<int64_t>& tokens) {
   const Problem<T> start(c, 1);
   Problem<T> now(c, 1), other(c, 1);
-  kernels<T>().gla(now.pass);
+  kernel::gla<T>(now.pass);
   int64_t changed = 0;
   for (int64_t t : tokens)
     for (double factor : {1e-30, 0.0, 0.5, 1.0}) {
@@ -136,7 +137,7 @@ int64_t changed_by_future(const Case& c, const std::vector<int64_t>& tokens) {
         for (int64_t i = u % 2; i < other.a.view.cols; i += 2) other.a.view.row(u)[i] *= static_cast<T>(factor);
       }
       other.pass.steps = factor == 1.0 ? t + 1 : c.steps;
-      kernels<T>().gla(other.pass);
+      kernel::gla<T>(other.pass);
       for (int64_t u = 0; u <= t; ++u)
         changed += std::memcmp(now.y.view.row(u), other.y.view.row(u), sizeof(T) * static_cast<size_t>(c.columns)) != 0;
     }
@@ -229,13 +230,13 @@ TEST_CASE("gla kernel: without outputs the state moves on all the same, and no s
     Rows<double> x1(9, 5, 0, 1), x2(9, 5, 0, 2), x3(9, 7, 0, 3), y(9, 7, 0, 4);
     std::vector<double> one(35, 1.0), two = one;
     GlaPass<double> p{9, x1.view, x2.view, x3.view, {}, Decay::none, false, y.view, false, one.data()};
-    kernels<double>().gla(p);
+    kernel::gla<double>(p);
     p.y = {};
     p.state = two.data();
-    kernels<double>().gla(p);
+    kernel::gla<double>(p);
     CHECK(one == two);
     p.steps = 0;
-    kernels<double>().gla(p);
+    kernel::gla<double>(p);
     CHECK(one == two);
   });
 }

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "kernels/linear_attention.h"
 #include "kernels/rows.h"
 
 using namespace effllm;
@@ -56,14 +57,14 @@ TEST_CASE_TEMPLATE("linear attention kernels: the sum of keys at every width", T
     Numbers<T> last(first.data(), first.data() + n), before = last, d_z(static_cast<size_t>(n), T(0.5)),
                                                      scratch(kSteps);
     const Normaliser<T> p{q.view(), k.view(), o.view(), kStarts, T(kEps), inverse.view()};
-    kernels<T>().normaliser(p, y.view(), last.data());
+    kernel::normaliser<T>(p, y.view(), last.data());
     CHECK(y.error([&](int64_t t, int64_t c) { return o.at(t, c) * r[static_cast<size_t>(t)]; }) < 4 * kTolerance<T>);
     CHECK(std::abs(static_cast<double>(last[0]) - z[kSteps - 1][0]) < 4 * kTolerance<T>);
     for (bool add : {false, true}) {
       Rows<T> dq(kSteps, n, at, 7), dk(kSteps, n, at, 9), d_out(kSteps, n + 1, at, 10);
       Numbers<T> z0 = before, gradient = d_z;
-      kernels<T>().normaliser_backward(p, {dy.view(), dq.view(), dk.view(), d_out.view(), add, add, add, z0.data(),
-                                           gradient.data(), scratch.data()});
+      kernel::normaliser_backward<T>(p, {dy.view(), dq.view(), dk.view(), d_out.view(), add, add, add, z0.data(),
+                                         gradient.data(), scratch.data()});
       CHECK(d_out.error([&](int64_t t, int64_t c) {
         return (add ? d_out.before(t, c) : 0) + dy.at(t, c) * r[static_cast<size_t>(t)];
       }) < 4 * kTolerance<T>);
@@ -93,11 +94,11 @@ TEST_CASE_TEMPLATE("linear attention kernels: the bonus at every width", T, floa
       return s;
     };
     const Bonus<T> p{q.view(), k.view(), v.view(), u.data()};
-    kernels<T>().bonus(p, o.view(), y.view());
+    kernel::bonus<T>(p, o.view(), y.view());
     CHECK(y.error([&](int64_t r, int64_t c) { return o.at(r, c) + weight(r) * v.at(r, c); }) < 20 * kTolerance<T>);
     for (bool add : {false, true}) {
       Rows<T> d_q(3, n, at, 8), d_k(3, n, at, 9), d_v(3, n + 1, at, 10), d_u(1, n, at, 11);
-      kernels<T>().bonus_backward(p, {dy.view(), d_q.view(), d_k.view(), d_v.view(), add, add, add, d_u.data()});
+      kernel::bonus_backward<T>(p, {dy.view(), d_q.view(), d_k.view(), d_v.view(), add, add, add, d_u.data()});
       const auto e = [&](int64_t r) { return dot_of(dy, r, v, r, n + 1); };
       CHECK(d_q.error([&](int64_t r, int64_t c) {
         return (add ? d_q.before(r, c) : 0) + e(r) * u.at(0, c) * k.at(r, c);
@@ -125,7 +126,7 @@ TEST_CASE_TEMPLATE("linear attention kernels: Taylor features at every width", T
     std::vector<std::pair<int64_t, int64_t>> pairs;
     for (int64_t i = 0; i < f; ++i)
       for (int64_t j = i; j < f; ++j) pairs.emplace_back(i, j);
-    kernels<T>().taylor_features(x.view(), T(kA), T(kB), T(kHalf), y.view());
+    kernel::taylor_features<T>(x.view(), T(kA), T(kB), T(kHalf), y.view());
     CHECK(y.error([&](int64_t r, int64_t c) {
       if (c == 0) return 1.0;
       if (c <= f) return kA * x.at(r, c - 1);
@@ -134,7 +135,7 @@ TEST_CASE_TEMPLATE("linear attention kernels: Taylor features at every width", T
     }) < kTolerance<T>);
     for (bool add : {false, true}) {
       Rows<T> dx(2, f, at, 4);
-      kernels<T>().taylor_features_backward(x.view(), T(kA), T(kB), T(kHalf), dy.view(), dx.view(), add);
+      kernel::taylor_features_backward<T>(x.view(), T(kA), T(kB), T(kHalf), dy.view(), dx.view(), add);
       CHECK(dx.error([&](int64_t r, int64_t c) {
         double s = (add ? dx.before(r, c) : 0) + kA * dy.at(r, 1 + c);
         for (size_t n = 0; n < pairs.size(); ++n) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernels/pointwise.h"
 #include "kernels/rows.h"
 #define EFFLLM_ISA compiled_here
 #include "kernels/isa/math.h"
@@ -57,7 +58,7 @@ constexpr Bound kBounds[] = {
 
 float apply(Pointwise f, float x) {
   float y;
-  kernels<float>().pointwise(f, {&x, 1, 1, 1}, {&y, 1, 1, 1});
+  kernel::pointwise<float>(f, {&x, 1, 1, 1}, {&y, 1, 1, 1});
   return y;
 }
 
@@ -72,7 +73,7 @@ TEST_CASE("math: f32 functions stay within their bounds over the whole range, wi
     std::vector<double> exact(x.begin(), x.end());
     for (double& v : exact) v = b.exact(v);
     for_each_isa([&] {
-      kernels<float>().pointwise(b.f, {x.data(), 1, n, n}, {y.data(), 1, n, n});
+      kernel::pointwise<float>(b.f, {x.data(), 1, n, n}, {y.data(), 1, n, n});
       double worst = 0;
       float where = 0;
       for (size_t i = 0; i < x.size(); ++i)
@@ -114,8 +115,8 @@ TEST_CASE("math: the f32 normal distribution and density are within 3e-7, gelu's
   dy.assign(x.size(), 1);
   const auto n = static_cast<int64_t>(x.size());
   for_each_isa([&] {
-    kernels<float>().pointwise_backward(Pointwise::gelu, {x.data(), 1, n, n}, {dy.data(), 1, n, n},
-                                        {dx.data(), 1, n, n}, false);
+    kernel::pointwise_backward<float>(Pointwise::gelu, {x.data(), 1, n, n}, {dy.data(), 1, n, n}, {dx.data(), 1, n, n},
+                                      false);
     double off = 0;
     for (size_t i = 0; i < x.size(); ++i) {
       const double v = x[i];
@@ -181,7 +182,7 @@ TEST_CASE("math: f64 functions agree with long doubles, with every instruction s
   const auto n = static_cast<int64_t>(x.size());
   for_each_isa([&] {
     const auto worst = [&](Pointwise f, auto exact) {
-      kernels<double>().pointwise(f, {x.data(), 1, n, n}, {y.data(), 1, n, n});
+      kernel::pointwise<double>(f, {x.data(), 1, n, n}, {y.data(), 1, n, n});
       long double w = 0;
       for (size_t i = 0; i < x.size(); ++i) {
         const long double e = exact(static_cast<long double>(x[i]));

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "kernels/norm.h"
 #include "kernels/rows.h"
 
 using namespace effllm;
@@ -30,12 +31,12 @@ TEST_CASE_TEMPLATE("norm kernels: rms_norm over two groups at every width", T, f
                          kEps);
       };
       Rows<T> y(3, 2 * width, at, 4), rstd(1, 6, at, 5);
-      kernels<T>().rms_norm(x.view(), weight, width, T(kEps), y.view(), rstd.data());
+      kernel::rms_norm<T>(x.view(), weight, width, T(kEps), y.view(), rstd.data());
       CHECK(y.error([&](int64_t r, int64_t c) { return x.at(r, c) / rms(r, c) * gain(c); }) < kTolerance<T>);
       CHECK(rstd.error([&](int64_t, int64_t i) { return 1 / rms(i / 2, i % 2 * width); }) < 4 * kTolerance<T>);
       for (bool add : {false, true}) {
         Rows<T> dx(3, 2 * width, at, 6), dw(1, width, at, 7);
-        kernels<T>().rms_norm_backward(x.view(), weight, width, rstd.data(), dy.view(), dx.view(), add, dw.data(), add);
+        kernel::rms_norm_backward<T>(x.view(), weight, width, rstd.data(), dy.view(), dx.view(), add, dw.data(), add);
         CHECK(dx.error([&](int64_t r, int64_t c) {
           const double s = 1 / rms(r, c);
           const double m =
@@ -64,7 +65,7 @@ TEST_CASE_TEMPLATE("norm kernels: layer_norm at every width", T, float, double) 
     }
     const auto normed = [&](int64_t r, int64_t c) { return (x.at(r, c) - mu[r]) * scale[r]; };
     for (T* bias : {b.data(), static_cast<T*>(nullptr)}) {
-      kernels<T>().layer_norm(x.view(), w.data(), bias, x.view().cols, T(kEps), y.view(), mean.data(), rstd.data());
+      kernel::layer_norm<T>(x.view(), w.data(), bias, x.view().cols, T(kEps), y.view(), mean.data(), rstd.data());
       CHECK(y.error([&](int64_t r, int64_t c) { return normed(r, c) * w.at(0, c) + (bias ? b.at(0, c) : 0); }) <
             20 * kTolerance<T>);
     }
@@ -72,8 +73,8 @@ TEST_CASE_TEMPLATE("norm kernels: layer_norm at every width", T, float, double) 
     CHECK(rstd.error([&](int64_t, int64_t r) { return scale[r]; }) < 20 * kTolerance<T>);
     for (bool add : {false, true}) {
       Rows<T> dx(3, n, at, 8), dw(1, n, at, 9), db(1, n, at, 10);
-      kernels<T>().layer_norm_backward(x.view(), w.data(), x.view().cols, mean.data(), rstd.data(), dy.view(),
-                                       dx.view(), add, dw.data(), add, db.data(), add);
+      kernel::layer_norm_backward<T>(x.view(), w.data(), x.view().cols, mean.data(), rstd.data(), dy.view(), dx.view(),
+                                     add, dw.data(), add, db.data(), add);
       CHECK(dx.error([&](int64_t r, int64_t c) {
         const auto g = [&](int64_t i) { return w.at(0, i) * dy.at(r, i); };
         const double m = mean_over(0, n, g), mn = mean_over(0, n, [&](int64_t i) { return g(i) * normed(r, i); });
@@ -93,11 +94,11 @@ TEST_CASE_TEMPLATE("norm kernels: gradients that nobody wants are not written", 
   for_each_isa([] {
     const Rows<T> x(2, 5, {0, 0}, 1), dy(2, 5, {0, 0}, 2);
     Rows<T> w(1, 5, {0, 0}, 3), y(2, 5, {0, 0}, 4), mean(1, 2, {0, 0}, 5), rstd(1, 2, {0, 0}, 6);
-    kernels<T>().layer_norm(x.view(), w.data(), nullptr, x.view().cols, T(kEps), y.view(), mean.data(), rstd.data());
+    kernel::layer_norm<T>(x.view(), w.data(), nullptr, x.view().cols, T(kEps), y.view(), mean.data(), rstd.data());
     Rows<T> both(2, 5, {0, 0}, 7), alone(2, 5, {0, 0}, 7), dw(1, 5, {0, 0}, 8), dw_alone(1, 5, {0, 0}, 8);
     const auto run = [&](View<T> dx, T* d_weight) {
-      kernels<T>().layer_norm_backward(x.view(), w.data(), x.view().cols, mean.data(), rstd.data(), dy.view(), dx,
-                                       false, d_weight, false, nullptr, false);
+      kernel::layer_norm_backward<T>(x.view(), w.data(), x.view().cols, mean.data(), rstd.data(), dy.view(), dx, false,
+                                     d_weight, false, nullptr, false);
     };
     run(both.view(), dw.data());
     run(alone.view(), nullptr);

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "kernels/table.h"
+#include "kernels/normals.h"
 
 using namespace effllm;
 
@@ -14,7 +14,7 @@ namespace {
 double error_of(const RandomStream& numbers, uint64_t first, int64_t pairs) {
   std::vector<double> z(static_cast<size_t>(2 * pairs));
   const auto key = numbers.key(), stream = numbers.stream();
-  kernels<float>().normals(key.data(), stream.data(), first, pairs, z.data());
+  kernel::normals(key.data(), stream.data(), first, pairs, z.data());
   double worst = 0;
   for (size_t i = 0; i < z.size(); ++i) {
     const double exact = numbers.normal(2 * first + i);

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "kernels/optimizer.h"
 #include "kernels/rows.h"
 
 using namespace effllm;
@@ -29,7 +30,7 @@ TEST_CASE_TEMPLATE("optimizer kernels: adamw follows the paper at every size", T
     for (int64_t i = 0; i < n; ++i) plain.push_back({kLr, kBeta1, kBeta2, kEps, kDecay, value.at(0, i)});
     for (int t = 1; t <= 5; ++t) {
       Rows<T> grad(1, n, at, static_cast<uint64_t>(10 + t));
-      kernels<T>().adamw(
+      kernel::adamw<T>(
           {kLr, kBeta1, kBeta2, kEps, kDecay, kGradScale, 1 - std::pow(kBeta1, t), 1 - std::pow(kBeta2, t)}, n,
           grad.data(), value.data(), m.data(), v.data());
       for (int64_t i = 0; i < n; ++i) plain[static_cast<size_t>(i)].step(kGradScale * grad.at(0, i), t);
@@ -47,7 +48,7 @@ TEST_CASE_TEMPLATE("optimizer kernels: adamw follows the paper at every size", T
 TEST_CASE_TEMPLATE("optimizer kernels: the first adamw step has length lr whatever the gradient", T, float, double) {
   for_each_isa([] {
     T grad[] = {T(1e-3), T(-1), T(1e3)}, value[] = {0, 0, 0}, m[] = {0, 0, 0}, v[] = {0, 0, 0};
-    kernels<T>().adamw({0.01, 0.9, 0.999, 1e-15, 0, 1, 1 - 0.9, 1 - 0.999}, 3, grad, value, m, v);
+    kernel::adamw<T>({0.01, 0.9, 0.999, 1e-15, 0, 1, 1 - 0.9, 1 - 0.999}, 3, grad, value, m, v);
     const double expected[] = {-0.01, 0.01, -0.01};
     for (int i = 0; i < 3; ++i)
       CHECK(std::abs(static_cast<double>(value[i]) - expected[i]) < (sizeof(T) == 4 ? 1e-8 : 1e-11));
@@ -59,11 +60,11 @@ TEST_CASE_TEMPLATE("optimizer kernels: sums of squares are accumulated in f64", 
     Rows<T> x(1, n, at, 1);
     double expected = 0;
     for (int64_t i = 0; i < n; ++i) expected += x.at(0, i) * x.at(0, i);
-    CHECK(kernels<T>().sum_of_squares(x.data(), n) == doctest::Approx(expected).epsilon(1e-14));
+    CHECK(kernel::sum_of_squares<T>(x.data(), n) == doctest::Approx(expected).epsilon(1e-14));
   });
   const std::vector<T> tenths(1 << 20, T(0.1));
   const double square = static_cast<double>(tenths[0]) * static_cast<double>(tenths[0]);
   for_each_isa([&] {
-    CHECK(kernels<T>().sum_of_squares(tenths.data(), 1 << 20) == doctest::Approx((1 << 20) * square).epsilon(1e-10));
+    CHECK(kernel::sum_of_squares<T>(tenths.data(), 1 << 20) == doctest::Approx((1 << 20) * square).epsilon(1e-10));
   });
 }

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "kernels/pointwise.h"
 #include "kernels/rows.h"
 
 using namespace effllm;
@@ -33,8 +34,6 @@ constexpr Function kFunctions[] = {
     {Pointwise::softplus, [](double x) { return std::log1p(std::exp(x)); }, logistic},
     {Pointwise::log_sigmoid, [](double x) { return -std::log1p(std::exp(-x)); }, [](double x) { return logistic(-x); }},
     {Pointwise::exp, [](double x) { return std::exp(x); }, [](double x) { return std::exp(x); }},
-    {Pointwise::min_gru_g, [](double x) { return x >= 0 ? x + 0.5 : logistic(x); },
-     [](double x) { return x >= 0 ? 1.0 : logistic(x) * logistic(-x); }},
     {Pointwise::elu1, [](double x) { return x > 0 ? x + 1 : std::exp(x); },
      [](double x) { return x > 0 ? 1.0 : std::exp(x); }},
     {Pointwise::laplace, [](double x) { return 0.5 * std::erfc((M_SQRT1_2 - x) * std::sqrt(2 * M_PI)); },
@@ -45,7 +44,7 @@ constexpr Function kFunctions[] = {
 
 TEST_CASE_TEMPLATE("pointwise kernels: elu1 of what is not a number is none", T, float, double) {
   T x[] = {std::numeric_limits<T>::quiet_NaN(), 0, -1, 2}, y[4];
-  kernels<T>().pointwise(Pointwise::elu1, {x, 1, 4, 4}, {y, 1, 4, 4});
+  kernel::pointwise<T>(Pointwise::elu1, {x, 1, 4, 4}, {y, 1, 4, 4});
   CHECK(std::isnan(y[0]));
   CHECK(y[1] == 1);
 }
@@ -54,8 +53,8 @@ TEST_CASE_TEMPLATE("pointwise kernels: log of what has none is that of the small
                    float, double) {
   constexpr T kLeast = std::numeric_limits<T>::min();
   T x[] = {0, -1, kLeast / 2, kLeast, 2 * kLeast, T(0.3), 7}, dy[] = {1, 1, 1, 1, 1, 1, 1}, y[7], dx[7];
-  kernels<T>().pointwise(Pointwise::log, {x, 1, 7, 7}, {y, 1, 7, 7});
-  kernels<T>().pointwise_backward(Pointwise::log, {x, 1, 7, 7}, {dy, 1, 7, 7}, {dx, 1, 7, 7}, false);
+  kernel::pointwise<T>(Pointwise::log, {x, 1, 7, 7}, {y, 1, 7, 7});
+  kernel::pointwise_backward<T>(Pointwise::log, {x, 1, 7, 7}, {dy, 1, 7, 7}, {dx, 1, 7, 7}, false);
   for (int i = 0; i < 7; ++i) {
     CHECK(y[i] == doctest::Approx(std::log(std::max(x[i], kLeast))).epsilon(1e-6));
     CHECK(dx[i] == doctest::Approx(x[i] > kLeast ? 1 / x[i] : 0).epsilon(1e-6));
@@ -68,9 +67,9 @@ TEST_CASE_TEMPLATE("pointwise kernels: every function and derivative at every si
     double worst = 0;
     for (const Function& f : kFunctions) {
       Rows<T> y(2, cols, {at.pad, at.offset}, 3), dx(2, cols, at, 4), added(2, cols, at, 5);
-      kernels<T>().pointwise(f.kind, x.view(), y.view());
-      kernels<T>().pointwise_backward(f.kind, x.view(), dy.view(), dx.view(), false);
-      kernels<T>().pointwise_backward(f.kind, x.view(), dy.view(), added.view(), true);
+      kernel::pointwise<T>(f.kind, x.view(), y.view());
+      kernel::pointwise_backward<T>(f.kind, x.view(), dy.view(), dx.view(), false);
+      kernel::pointwise_backward<T>(f.kind, x.view(), dy.view(), added.view(), true);
       const auto d = [&](int64_t r, int64_t c) { return f.df(x.at(r, c)) * dy.at(r, c); };
       worst = std::max(worst, y.error([&](int64_t r, int64_t c) { return f.f(x.at(r, c)); }));
       worst = std::max(worst, dx.error(d));
@@ -95,20 +94,19 @@ TEST_CASE_TEMPLATE("pointwise kernels: products, sums and rows at every size", T
       }
       return worst;
     };
-    const auto& k = kernels<T>();
-    CHECK(worst_of([&](View<T> y, bool add) { k.multiply(alpha, a.view(), b.view(), y, add); },
+    CHECK(worst_of([&](View<T> y, bool add) { kernel::multiply<T>(alpha, a.view(), b.view(), y, add); },
                    [&](int64_t r, int64_t c) { return 0.75 * a.at(r, c) * b.at(r, c); }) < kTolerance<T>);
-    CHECK(worst_of([&](View<T> y, bool add) { k.scale(alpha, a.view(), y, add); },
+    CHECK(worst_of([&](View<T> y, bool add) { kernel::scale<T>(alpha, a.view(), y, add); },
                    [&](int64_t r, int64_t c) { return 0.75 * a.at(r, c); }) < kTolerance<T>);
     Rows<T> sum(3, cols, at, 6), shifted(3, cols, at, 7);
-    k.sum(a.view(), b.view(), sum.view());
-    k.add_row(a.view(), row.data(), shifted.view());
+    kernel::sum<T>(a.view(), b.view(), sum.view());
+    kernel::add_row<T>(a.view(), row.data(), shifted.view());
     CHECK(sum.error([&](int64_t r, int64_t c) { return a.at(r, c) + b.at(r, c); }) < kTolerance<T>);
     CHECK(shifted.error([&](int64_t r, int64_t c) { return a.at(r, c) + row.at(0, c); }) < kTolerance<T>);
     const auto total = [&](int64_t, int64_t c) { return a.at(0, c) + a.at(1, c) + a.at(2, c); };
-    k.column_sum(a.view(), column.data(), true);
+    kernel::column_sum<T>(a.view(), column.data(), true);
     CHECK(column.error([&](int64_t r, int64_t c) { return column.before(r, c) + total(r, c); }) < kTolerance<T>);
-    k.column_sum(a.view(), column.data(), false);
+    kernel::column_sum<T>(a.view(), column.data(), false);
     CHECK(column.error(total) < kTolerance<T>);
   });
 }
@@ -117,11 +115,11 @@ TEST_CASE_TEMPLATE("pointwise kernels: swiglu and its gradient at every size", T
   for_each_size(0, [](int64_t cols, Layout at) {
     const Rows<T> x(2, 2 * cols, at, 1), dy(2, cols, at, 2);
     Rows<T> y(2, cols, at, 3);
-    kernels<T>().swiglu(x.view(), y.view());
+    kernel::swiglu<T>(x.view(), y.view());
     double worst = y.error([&](int64_t r, int64_t c) { return x.at(r, c) * logistic(x.at(r, c)) * x.at(r, c + cols); });
     for (bool add : {false, true}) {
       Rows<T> dx(2, 2 * cols, at, 4);
-      kernels<T>().swiglu_backward(x.view(), dy.view(), dx.view(), add);
+      kernel::swiglu_backward<T>(x.view(), dy.view(), dx.view(), add);
       worst = std::max(worst, dx.error([&](int64_t r, int64_t c) {
         const double gate = x.at(r, c % cols), s = logistic(gate), g = dy.at(r, c % cols);
         const double d = c < cols ? g * x.at(r, c + cols) * (s + gate * s * (1 - s)) : g * gate * s;

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "kernels/position.h"
 #include "kernels/rows.h"
 
 using namespace effllm;
@@ -20,7 +21,7 @@ TEST_CASE_TEMPLATE("position kernels: rotate turns pairs of every head at every 
     for (bool inverse : {false, true})
       for (bool add : {false, true}) {
         Rows<T> y(2, heads * head_dim, {at.pad, at.offset}, 4);
-        kernels<T>().rotate(x.view(), heads, head_dim, dim, cosines.data(), sines.data(), inverse, y.view(), add);
+        kernel::rotate<T>(x.view(), heads, head_dim, dim, cosines.data(), sines.data(), inverse, y.view(), add);
         CHECK(y.error([&](int64_t r, int64_t c) {
           return expected(r, c, inverse ? -1 : 1) + (add ? y.before(r, c) : 0);
         }) < kTolerance<T>);
@@ -38,7 +39,7 @@ TEST_CASE_TEMPLATE("position kernels: dropout follows Philox' words at every siz
         const Rows<T> x(5, cols, at, 1);
         for (bool add : {false, true}) {
           Rows<T> y(5, cols, {at.pad, at.offset}, 2);
-          kernels<T>().dropout(x.view(), kP, 11, 12, kSample, kRow, kRowsPerSample, y.view(), add);
+          kernel::dropout<T>(x.view(), kP, 11, 12, kSample, kRow, kRowsPerSample, y.view(), add);
           CHECK(y.error([&](int64_t r, int64_t c) {
             const auto sample = static_cast<uint64_t>(kSample + r / kRowsPerSample);
             const auto words =

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "base/random.h"
-#include "kernels/table.h"
+#include "kernels/isa.h"
+#include "tensor/view.h"
 
 namespace effllm::test {
 

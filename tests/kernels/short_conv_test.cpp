@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "kernels/rows.h"
+#include "kernels/short_conv.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -34,14 +35,14 @@ void check(int64_t tokens, int64_t cols, int64_t width, int64_t offset, bool wit
         if (const int64_t s = t - (width - 1) + j; sees(starts, t, s)) sum += f(t, j, s);
     return sum;
   };
-  kernels<T>().short_conv(x.view(), w.view(), past, starts, y.view());
+  kernel::short_conv<T>(x.view(), w.view(), past, starts, y.view());
   CHECK(y.error([&](int64_t r, int64_t c) {
     return sum_of_taps([&](int64_t t, int64_t j, int64_t s) { return t == r ? w.at(j, c) * source(s, c) : 0; });
   }) < tolerance);
   for (bool add : {true, false}) {
     Rows<T> dx(tokens, cols, {1, 3}, 6), dw(width, cols, at, 7), dh(width - 1, cols, {2, 3}, 8);
-    kernels<T>().short_conv_backward(x.view(), w.view(), past, starts, dy.view(), dx.view(), add, dw.view(), add,
-                                     dh.view(), add);
+    kernel::short_conv_backward<T>(x.view(), w.view(), past, starts, dy.view(), dx.view(), add, dw.view(), add,
+                                   dh.view(), add);
     const auto of_source = [&](int64_t at_s, int64_t c) {
       return sum_of_taps([&](int64_t t, int64_t j, int64_t s) { return s == at_s ? dy.at(t, c) * w.at(j, c) : 0; });
     };

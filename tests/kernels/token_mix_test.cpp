@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "kernels/rows.h"
+#include "kernels/token_mix.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -23,22 +24,22 @@ TEST_CASE_TEMPLATE("token_mix kernels: two parts at every width", T, float, doub
                           .parts = 2,
                           .step = n};
       Rows<T> y(kSteps, 2 * n, at, 7);
-      kernels<T>().token_mix(p, y.view().columns(0, n));
+      kernel::token_mix<T>(p, y.view().columns(0, n));
       CHECK(y.error([&](int64_t t, int64_t c) {
         return x.at(t, c % n) + (before(t, c % n) - x.at(t, c % n)) * w(t, c / n, c % n);
       }) < 2 * kTolerance<T>);
       for (bool add : {false, true}) {
         Rows<T> d_x(kSteps, n, at, 8), d_m(kSteps, 2 * n, at, 9), d_mix(2, n, at, 10), d_first(1, n, at, 11);
-        kernels<T>().token_mix_backward(p, {.dy = dy.view().columns(0, n),
-                                            .d_last = d_last.data(),
-                                            .d_x = d_x.view(),
-                                            .d_m = d_m.view().columns(0, n),
-                                            .d_mix = d_mix.data(),
-                                            .d_mix_stride = d_mix.view().stride,
-                                            .d_before = d_first.data(),
-                                            .add_x = add,
-                                            .add_m = add,
-                                            .add_before = add});
+        kernel::token_mix_backward<T>(p, {.dy = dy.view().columns(0, n),
+                                          .d_last = d_last.data(),
+                                          .d_x = d_x.view(),
+                                          .d_m = d_m.view().columns(0, n),
+                                          .d_mix = d_mix.data(),
+                                          .d_mix_stride = d_mix.view().stride,
+                                          .d_before = d_first.data(),
+                                          .add_x = add,
+                                          .add_m = add,
+                                          .add_before = add});
         const auto moved = [&](int64_t t, int64_t c) {
           return dy.at(t, c) * w(t, 0, c) + dy.at(t, n + c) * w(t, 1, c);
         };

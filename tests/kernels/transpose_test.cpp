@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "kernels/dense.h"
 #include "kernels/rows.h"
 #include "nn/transposed.h"
 #include "support/tensors.h"
@@ -13,7 +14,7 @@ TEST_CASE("transpose: every remainder, padded rows, with every instruction set")
       for (int64_t cols : {1, 8, 17, 128}) {
         const Tensor x = random({rows, cols}, 1, type), y = Tensor::full({cols, rows}, type, 7);
         for_each_isa([&] {
-          dispatch_float(type, [&]<class T>() { kernels<T>().transpose(x.view<T>(), y.view<T>()); });
+          dispatch_float(type, [&]<class T>() { kernel::transpose<T>(x.view<T>(), y.view<T>()); });
           double worst = 0;
           for (int64_t r = 0; r < rows; ++r)
             for (int64_t c = 0; c < cols; ++c) worst = std::max(worst, std::abs(at(x, r, c) - at(y, c, r)));

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "kernels/rows.h"
+#include "kernels/ttt.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -65,7 +66,7 @@ TEST_CASE_TEMPLATE("ttt kernel: the inner gradient is that of the loss", T, floa
   for_each_size(1, [](int64_t n, Layout at) {
     Problem<T> p(3, n, at);
     Rows<T> a(3, n, at, 9);
-    kernels<T>().ttt_gradient(p.rows(), a.view());
+    kernel::ttt_gradient<T>(p.rows(), a.view());
     CHECK(a.error([&](int64_t t, int64_t i) { return step_of(p, t, n)[static_cast<size_t>(i)]; }) < 10 * kTolerance<T>);
   });
 }
@@ -78,7 +79,7 @@ TEST_CASE("ttt kernel: the gradient's own gradient is that of differences, f64, 
       Problem<double> p(kRows, n, at);
       Rows<double> dz(kRows, n, at, 10), de(kRows, n, at, 11), d_eta(kRows, 1, at, 12), d_weight(1, n, at, 13),
           d_bias(1, n, at, 14);
-      kernels<double>().ttt_gradient_backward(
+      kernel::ttt_gradient_backward<double>(
           p.rows(), {p.d_a.view(), dz.view(), de.view(), d_eta.view(), true, d_weight.data(), d_bias.data()});
       constexpr double kBound = 1e-6;
       CHECK(dz.error([&](int64_t t, int64_t i) { return slope_of(p, t, n, p.z.view().row(t)[i]); }) < kBound);
@@ -98,7 +99,7 @@ TEST_CASE("ttt kernel: the gradient's own gradient is that of differences, f64, 
 
       Problem<float> f(kRows, n, at);
       Rows<float> fz(kRows, n, at, 10), fe(kRows, n, at, 11), f_weight(1, n, at, 13), f_bias(1, n, at, 14);
-      kernels<float>().ttt_gradient_backward(
+      kernel::ttt_gradient_backward<float>(
           f.rows(), {f.d_a.view(), fz.view(), fe.view(), {}, false, f_weight.data(), f_bias.data()});
       CHECK(fz.error([&](int64_t t, int64_t i) { return dz.at(t, i); }) < 1e-4);
       CHECK(fe.error([&](int64_t t, int64_t i) { return de.at(t, i); }) < 1e-4);
@@ -116,7 +117,7 @@ TEST_CASE_TEMPLATE("ttt kernel: tokens read the steps up to their own", T, float
           const Layout at{1, 3};
           const Rows<T> scores(rows, rows, at, 1), a(rows, n, at, 2), sum(rows, n, at, 3);
           Rows<T> bias(1, n, at, 4), tau(1, rows, at, 5), y(rows, n, at, 6);
-          kernels<T>().ttt_read(
+          kernel::ttt_read<T>(
               {scores.view(), a.view(), with_sum ? sum.view() : View<const T>{}, bias.data(), tau.data(), y.view()});
           CHECK(y.error([&](int64_t i, int64_t c) {
             double s = with_sum ? sum.at(i, c) : 0;

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "kernels/gated_skip.h"
 #include "kernels/rows.h"
 #include "ops/op_checks.h"
 
@@ -24,12 +25,12 @@ TEST_CASE_TEMPLATE("gated_skip kernels: at every width", T, float, double) {
     Rows<T> d(1, 2, at, 5), y(3, 2 * width, at, 6);
     const auto sum = [&](int64_t r, int64_t c) { return o.at(r, c) + d.at(0, c / width) * x.at(r, c); };
     const auto silu = [&](int64_t r, int64_t c) { return z.at(r, c) * sigmoid_of(z.at(r, c)); };
-    kernels<T>().gated_skip(o.view(), x.view(), z.view(), d.data(), 2, y.view());
+    kernel::gated_skip<T>(o.view(), x.view(), z.view(), d.data(), 2, y.view());
     CHECK(y.error([&](int64_t r, int64_t c) { return sum(r, c) * silu(r, c); }) < kTolerance<T>);
     for (bool add : {false, true}) {
       Rows<T> d_o(3, 2 * width, at, 7), d_x(3, 2 * width, at, 8), d_z(3, 2 * width, at, 9), d_d(1, 2, at, 10);
-      kernels<T>().gated_skip_backward({o.view(), x.view(), z.view(), dy.view(), d.data(), 2, d_o.view(), d_x.view(),
-                                        d_z.view(), add, add, add, d_d.data(), add});
+      kernel::gated_skip_backward<T>({o.view(), x.view(), z.view(), dy.view(), d.data(), 2, d_o.view(), d_x.view(),
+                                      d_z.view(), add, add, add, d_d.data(), add});
       const auto before = [&](const Rows<T>& m, int64_t r, int64_t c) { return add ? m.before(r, c) : 0; };
       CHECK(d_o.error([&](int64_t r, int64_t c) { return before(d_o, r, c) + dy.at(r, c) * silu(r, c); }) <
             kTolerance<T>);

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "autodiff/op.h"
+#include "kernels/attention.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
 
 namespace effllm {
 namespace {
@@ -61,8 +61,8 @@ class AttentionOp : public Op {
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const Shape &q = in[0].shape, &k = in[1].shape, &v = in[2].shape;
     const int64_t pieces = in_parallel() ? 1 : std::min<int64_t>(q[0] * o_.heads, threads());
-    const int64_t n = pieces * kernels<float>().attention_scratch(q[1], few_sizes(k[1], 256), q[2] / o_.heads,
-                                                                  v[2] / o_.kv_heads, o_.chunk);
+    const int64_t n = pieces * kernel::attention_scratch<float>(q[1], few_sizes(k[1], 256), q[2] / o_.heads,
+                                                                v[2] / o_.kv_heads, o_.chunk);
     return scratch_of(n, n, in[0].dtype);
   }
 
@@ -74,7 +74,7 @@ class AttentionOp : public Op {
         AttentionArgs<T> a = args<T>(call, c.in(0), c.in(1), c.in(2), b, h, scratch);
         a.o = c.out(0).view<T>().part(b * call.queries, call.queries).columns(h * a.v.cols, a.v.cols);
         a.lse = c.recording() ? c.out(1).view<T>().row(item) : nullptr;
-        kernels<T>().attention(a);
+        kernel::attention<T>(a);
       });
     });
   }
@@ -102,7 +102,7 @@ class AttentionOp : public Op {
           if (c.wants(2)) g.dv = head(sinks[2].into, call.keys, kv * dv, dv), g.add_v = later || sinks[2].accumulate;
           keep_rows(g.dk, a.k.rows, g.add_k);
           keep_rows(g.dv, a.k.rows, g.add_v);
-          kernels<T>().attention_backward(a, g);
+          kernel::attention_backward<T>(a, g);
         }
       });
     });
@@ -123,7 +123,7 @@ class AttentionOp : public Op {
     if (pieces == 0) return;
     const int64_t piece = (items + pieces - 1) / pieces;
     const int64_t keys = few_sizes(c.keys, 256);
-    const int64_t size = kernels<T>().attention_scratch(c.queries, keys, c.dk, c.dv, o_.chunk);
+    const int64_t size = kernel::attention_scratch<T>(c.queries, keys, c.dk, c.dv, o_.chunk);
     const Tensor memory = Tensor::dense({pieces, size}, dtype_of<T>);
     const View<T> scratch = memory.view<T>();
     parallel_for(items, piece, [&](int64_t from, int64_t to) {

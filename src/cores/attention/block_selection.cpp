@@ -5,8 +5,9 @@
 #include <vector>
 
 #include "cores/common/segments.h"
+#include "kernels/groups.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
+#include "kernels/pointwise.h"
 
 namespace effllm {
 namespace {
@@ -65,7 +66,7 @@ class BlockMeansOp final : public Op {
       for_blocks(k, block_, tokens_, c.in(1), c.in(2), [&](int64_t b, int64_t first) {
         const T* g = c.grad(0).view<T>().row(b * means[1] + first / block_);
         const View<const T> same{g, block_, k[2], 0};
-        kernels<T>().scale(T(1) / static_cast<T>(block_), same, dk.into.view<T>().part(b * k[1] + first, block_), true);
+        kernel::scale<T>(T(1) / static_cast<T>(block_), same, dk.into.view<T>().part(b * k[1] + first, block_), true);
       });
     });
   }
@@ -121,7 +122,7 @@ class NearestBlocksOp final : public Op {
           int64_t n = own;
           T margin = std::numeric_limits<T>::infinity();
           if (own >= top_k_) {  // otherwise all of them
-            kernels<T>().group_dot(query, rows.part(first / block_, own), {score.data(), own, 1, 1}, false);
+            kernel::group_dot<T>(query, rows.part(first / block_, own), {score.data(), own, 1, 1}, false);
             n = largest(score.data(), own, top_k_ - 1, list);
             margin = margin_of(score.data(), own, list, n);
           } else {
@@ -146,7 +147,7 @@ class NearestBlocksOp final : public Op {
 void block_mean(const Tensor& k, int64_t b, int64_t first, int64_t block, const Tensor& means, int64_t to) {
   dispatch_float(k.dtype(), [&]<class T>() {
     T* mean = means.view<T>().row(b * means.dim(1) + to);
-    kernels<T>().column_sum(k.view<T>().part(b * k.dim(1) + first, block), mean, false);
+    kernel::column_sum<T>(k.view<T>().part(b * k.dim(1) + first, block), mean, false);
     for (int64_t c = 0; c < k.cols(); ++c) mean[c] /= static_cast<T>(block);
   });
 }

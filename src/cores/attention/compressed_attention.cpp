@@ -7,8 +7,10 @@
 
 #include "cores/attention/attention.h"
 #include "cores/attention/block_selection.h"
+#include "kernels/attention.h"
+#include "kernels/groups.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
+#include "kernels/pointwise.h"
 
 namespace effllm {
 namespace {
@@ -71,8 +73,8 @@ class CompressedAttentionOp final : public Op {
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const Shape &q = in[kQ].shape, &k = in[kK].shape;
     const int64_t pieces = in_parallel() ? 1 : std::min<int64_t>(q[0] * o_.heads, threads());
-    const int64_t n = pieces * kernels<float>().attention_scratch(q[1], few_sizes(k[1] / o_.kv_heads, 64), k[2],
-                                                                  in[kV].shape[2], strip());
+    const int64_t n = pieces * kernel::attention_scratch<float>(q[1], few_sizes(k[1] / o_.kv_heads, 64), k[2],
+                                                                in[kV].shape[2], strip());
     return scratch_of(n, n, in[kQ].dtype);
   }
 
@@ -82,7 +84,7 @@ class CompressedAttentionOp final : public Op {
         AttentionArgs<T> a = args<T>(c, item / o_.heads, item % o_.heads, scratch);
         a.o = head<T>(c.out(0), item / o_.heads, item % o_.heads);
         a.lse = c.recording() ? c.out(1).view<T>().row(item) : nullptr;
-        kernels<T>().attention(a);
+        kernel::attention<T>(a);
       });
     });
   }
@@ -103,7 +105,7 @@ class CompressedAttentionOp final : public Op {
           if (c.wants(kQ)) g.dq = head<T>(dq.into, b, h), g.add_q = dq.accumulate;
           if (c.wants(kK)) g.dk = rows_of<T>(dk.into, b, kv, groups), g.add_k = later || dk.accumulate;
           if (c.wants(kV)) g.dv = rows_of<T>(dv.into, b, kv, groups), g.add_v = later || dv.accumulate;
-          kernels<T>().attention_backward(a, g);
+          kernel::attention_backward<T>(a, g);
         }
       });
     });
@@ -139,8 +141,7 @@ class CompressedAttentionOp final : public Op {
     if (pieces == 0) return;
     const int64_t piece = (items + pieces - 1) / pieces, summaries = c.in(kK).dim(1) / o_.kv_heads;
     const int64_t keys = few_sizes(summaries, 64);
-    const int64_t size =
-        kernels<T>().attention_scratch(c.in(kQ).dim(1), keys, c.in(kK).cols(), c.in(kV).cols(), strip());
+    const int64_t size = kernel::attention_scratch<T>(c.in(kQ).dim(1), keys, c.in(kK).cols(), c.in(kV).cols(), strip());
     const Tensor memory = Tensor::dense({pieces, size}, dtype_of<T>);
     parallel_for(items, piece, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; ++i) f(i, memory.view<T>().row(from / piece));
@@ -221,10 +222,10 @@ class ImportantBlocksOp final : public Op {
     for (int64_t h = g * group; h < (g + 1) * group && n > 0; ++h) {
       const View<const T> query{q.view<T>().row(row) + h * keys.cols, n, keys.cols, 0};
       T* const s = room.score.data();
-      kernels<T>().group_dot(query, keys, {s, n, 1, 1}, false);
+      kernel::group_dot<T>(query, keys, {s, n, 1, 1}, false);
       const T most = *std::max_element(s, s + n);
       for (int64_t i = 0; i < n; ++i) s[i] = scale * (s[i] - most);
-      kernels<T>().pointwise(Pointwise::exp, {s, 1, n, n}, {s, 1, n, n});
+      kernel::pointwise<T>(Pointwise::exp, {s, 1, n, n}, {s, 1, n, n});
       T sum = 0;
       for (int64_t i = 0; i < n; ++i) sum += s[i];
       for (int64_t i = 0; i < n; ++i) room.weight[static_cast<size_t>(i)] += s[i] / sum;

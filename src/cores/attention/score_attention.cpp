@@ -6,6 +6,7 @@
 #include "cores/common/head_product.h"
 #include "cores/common/segments.h"
 #include "kernels/parallel.h"
+#include "kernels/pointwise.h"
 
 namespace effllm {
 namespace {
@@ -117,11 +118,11 @@ class ScoreAttentionOp final : public Op {
           for (int64_t r = 0; r < s.count; ++r) {
             const int64_t seen = s.first + r + 1;
             const View<T> dr{d.row(r), 1, seen, d.stride};
-            kernels<T>().pointwise_backward(o_.score, {raw.row(r), 1, seen, raw.stride}, dr, dr, false);
+            kernel::pointwise_backward<T>(o_.score, {raw.row(r), 1, seen, raw.stride}, dr, dr, false);
             std::fill(d.row(r) + seen, d.row(r) + s.keys(), T(0));
             if (bias) {
               const View<T> to{bias + far - seen, 1, seen, seen};
-              kernels<T>().sum(to, dr, to);
+              kernel::sum<T>(to, dr, to);
             }
           }
           if (dv) product<T>(a.columns(cached, own), true, go, false, dv.part(from, own), true);
@@ -186,7 +187,7 @@ class ScoreAttentionOp final : public Op {
   void activate(const Strip<T>& s, View<const T> raw, View<T> to) const {
     for (int64_t r = 0; r < s.count; ++r) {
       const int64_t seen = s.first + r + 1;
-      kernels<T>().pointwise(o_.score, {raw.row(r), 1, seen, raw.stride}, {to.row(r), 1, seen, to.stride});
+      kernel::pointwise<T>(o_.score, {raw.row(r), 1, seen, raw.stride}, {to.row(r), 1, seen, to.stride});
       std::fill(to.row(r) + seen, to.row(r) + s.keys(), T(0));
     }
   }

@@ -3,7 +3,7 @@
 // laplace), Ramapuram et al. 2024 (arXiv:2409.04431: sigmoid).
 #pragma once
 #include "autodiff/op.h"
-#include "kernels/table.h"
+#include "kernels/pointwise.h"
 
 namespace effllm {
 

@@ -8,8 +8,8 @@
 #include "cores/attention/attention.h"
 #include "cores/attention/selected_by_block.h"
 #include "cores/common/segments.h"
+#include "kernels/attention.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
 
 namespace effllm {
 namespace {
@@ -26,7 +26,7 @@ struct Gathered {
   T* scratch;
 
   static int64_t size(int64_t most, int64_t dk, int64_t dv, int64_t group, bool backward) {
-    return (backward ? 2 : 1) * most * (dk + dv) + kernels<T>().attention_scratch(group, most, dk, dv, group);
+    return (backward ? 2 : 1) * most * (dk + dv) + kernel::attention_scratch<T>(group, most, dk, dv, group);
   }
   Gathered(int64_t most, int64_t dk_width, int64_t dv_width, int64_t group, bool backward)
       : memory_(Tensor::dense({size(most, dk_width, dv_width, group, backward)}, dtype_of<T>)) {
@@ -113,7 +113,7 @@ class SelectedAttentionOp final : public Op {
         AttentionArgs<T> a = args<T>(c.in(kQ), keys, row, group);
         a.o = heads_of<T>(c.out(0), row, group, c.in(kV).cols() / o_.kv_heads);
         a.lse = c.recording() ? lse_of<T>(c.out(1), row, group) : nullptr;
-        kernels<T>().attention(a);
+        kernel::attention<T>(a);
       });
     });
   }
@@ -135,7 +135,7 @@ class SelectedAttentionOp final : public Op {
         if (c.wants(kQ)) g.dq = heads_of<T>(dq.into, row, group, a.q.cols), g.add_q = dq.accumulate;
         if (c.wants(kK)) g.dk = keys.dk.part(0, n);
         if (c.wants(kV)) g.dv = keys.dv.part(0, n);
-        kernels<T>().attention_backward(a, g);
+        kernel::attention_backward<T>(a, g);
         const auto scatter = [&](View<const T> from, const Tensor& into) {
           const int64_t first = row / queries * keys_in_all;
           for (int64_t i = 0; from && i < n; ++i) {

@@ -7,8 +7,8 @@
 
 #include "cores/attention/block_queries.h"
 #include "cores/common/segments.h"
+#include "kernels/attention.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
 
 namespace effllm {
 namespace {
@@ -18,7 +18,7 @@ constexpr int64_t kMostRows = 128;  // that read a block in one call of the kern
 constexpr int64_t kLeastRows = 4;   // fewer are filled up: the kernel sums in another order for them
 
 int64_t rows_size(int64_t most, int64_t block, int64_t dk, int64_t dv, bool backward) {
-  return most * ((backward ? 2 : 1) * (dk + dv) + 1) + kernels<float>().attention_scratch(most, block, dk, dv, kStrip);
+  return most * ((backward ? 2 : 1) * (dk + dv) + 1) + kernel::attention_scratch<float>(most, block, dk, dv, kStrip);
 }
 
 // Queries that read one block, one after another, each head of a group a row.
@@ -150,7 +150,7 @@ void selected_forward_by_block(const SelectedCall& c, const Tensor& o, const Ten
       std::fill_n(to.data, group * to.cols, T(0));
     }
     each([&](const AttentionArgs<T>& a, QueryRows<T>& rows, const int64_t* token, int64_t count, int64_t) {
-      kernels<T>().attention(a);
+      kernel::attention<T>(a);
       for (int64_t i = 0; i < count; ++i)
         merge<T>(rows, i * group, sums(token[i]), heads_of<T>(c.options, o, b * tokens + token[i], g));
     });
@@ -179,7 +179,7 @@ void selected_backward_by_block(const SelectedCall& c, const SelectedGradients& 
       if (s.dq.into.defined()) d.dq = rows.dq.part(0, a.q.rows);
       if (s.dk.into.defined()) d.dk = part(s.dk, dk);
       if (s.dv.into.defined()) d.dv = part(s.dv, dv);
-      kernels<T>().attention_backward(a, d);
+      kernel::attention_backward<T>(a, d);
       for (int64_t i = 0; d.dq && i < count; ++i) {
         T* to = heads_of<T>(c.options, s.dq.into, b * tokens + token[i], g).data;
         for (int64_t k = 0; k < group * dk; ++k) to[k] += d.dq.row(i * group)[k];

@@ -4,9 +4,10 @@
 
 #include "autodiff/op.h"
 #include "cores/common/segments.h"
+#include "kernels/dense.h"
 #include "kernels/gemm.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
+#include "kernels/pointwise.h"
 #include "tensor/tensor.h"
 
 namespace effllm {
@@ -19,12 +20,12 @@ class StepProduct {
   StepProduct(View<const T> w, bool transposed, int64_t steps) : w_(w), transposed_(transposed) {
     if (steps < kWorthPacking) return;
     const int64_t k = transposed ? w.cols : w.rows, n = transposed ? w.rows : w.cols;
-    packed_ = Tensor::dense({kernels<T>().packed_size(k, n)}, dtype_of<T>);
+    packed_ = Tensor::dense({kernel::packed_size<T>(k, n)}, dtype_of<T>);
     memory_ = packed_.data<T>();
-    kernels<T>().pack(transposed, w, memory_);
+    kernel::pack<T>(transposed, w, memory_);
   }
   void operator()(View<const T> x, View<T> y, bool add = false) const {
-    if (memory_) return kernels<T>().multiply_packed(x, memory_, y, add);
+    if (memory_) return kernel::multiply_packed<T>(x, memory_, y, add);
     parallel_gemm<T>(false, transposed_, x.rows, y.cols, x.cols, x.data, x.stride, w_.data, w_.stride, y.data, y.stride,
                      add);
   }
@@ -90,7 +91,7 @@ void weight_gradient(View<const T> d, const Tensor& before, View<T> into, bool a
 template <class T>
 void put_gradient(const Tensor& g, const Sink& s) {
   if (!s.into.defined()) return;
-  s.accumulate ? kernels<T>().sum(g.view<T>(), s.into.view<T>(), s.into.view<T>()) : copy(g, s.into);
+  s.accumulate ? kernel::sum<T>(g.view<T>(), s.into.view<T>(), s.into.view<T>()) : copy(g, s.into);
 }
 
 // The running gradient of a state, [B, W]: that of the last state, or zeros.

@@ -1,5 +1,8 @@
 #include "cores/cell/cell.h"
 #include "cores/cell/cell_steps.h"
+#include "kernels/cell.h"
+#include "kernels/dense.h"
+#include "kernels/pointwise.h"
 
 namespace effllm {
 namespace {
@@ -41,7 +44,7 @@ class GruCellOp final : public Op {
   // The weight laid out for products and the sums of a step; backwards also the states that tokens saw.
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const Shape &x = in[kIn].shape, &w = in[kWeight].shape;
-    const int64_t packed = kernels<float>().packed_size(w[1], w[0]);
+    const int64_t packed = kernel::packed_size<float>(w[1], w[0]);
     return scratch_of(packed + x[0] * w[0], packed + x.rows() * w[1] + 2 * x[0] * w[1], in[kIn].dtype);
   }
 
@@ -62,15 +65,15 @@ class GruCellOp final : public Op {
           for (int64_t b = from; b < from + n; ++b) {
             const int64_t row = b * tokens + t;
             const bool more = any && goes_on(starts, b, t);
-            kernels<T>().gru_cell({.width = width,
-                                   .in = in.row(row),
-                                   .recurrent = more ? sums.view<T>().row(b) : nullptr,
-                                   .bias = c.in(kBias).data<T>(),
-                                   .h_before = !more   ? nullptr
-                                               : t > 0 ? h.row(row - 1)
-                                                       : c.in(kH0).view<T>().row(b),
-                                   .h = h.row(row),
-                                   .gates = c.recording() ? c.out(kActivated).view<T>().row(row) : nullptr});
+            kernel::gru_cell<T>({.width = width,
+                                 .in = in.row(row),
+                                 .recurrent = more ? sums.view<T>().row(b) : nullptr,
+                                 .bias = c.in(kBias).data<T>(),
+                                 .h_before = !more   ? nullptr
+                                             : t > 0 ? h.row(row - 1)
+                                                     : c.in(kH0).view<T>().row(b),
+                                 .h = h.row(row),
+                                 .gates = c.recording() ? c.out(kActivated).view<T>().row(row) : nullptr});
           }
         }
         for (int64_t b = from; b < from + n; ++b)
@@ -96,16 +99,16 @@ class GruCellOp final : public Op {
       of_gates.for_sequences(batch, [&](int64_t from, int64_t n) {
         const View<T> some = dh.part(from, n);
         for (int64_t t = tokens - 1; t >= 0; --t) {
-          if (c.grad(kH).defined()) kernels<T>().sum(some, rows_of_step<T>(c.grad(kH), from, n, t), some);
+          if (c.grad(kH).defined()) kernel::sum<T>(some, rows_of_step<T>(c.grad(kH), from, n, t), some);
           for (int64_t b = from; b < from + n; ++b) {
             const int64_t row = b * tokens + t;
             const T* before = t > 0 ? h.row(row - 1) : c.in(kH0).defined() ? c.in(kH0).view<T>().row(b) : nullptr;
-            kernels<T>().gru_cell_backward({.width = width,
-                                            .gates = gates.row(row),
-                                            .h_before = goes_on(starts, b, t) ? before : nullptr,
-                                            .d_h = dh.row(b),
-                                            .d_in = d.view<T>().row(row),
-                                            .d_recurrent = dq.view<T>().row(row)});
+            kernel::gru_cell_backward<T>({.width = width,
+                                          .gates = gates.row(row),
+                                          .h_before = goes_on(starts, b, t) ? before : nullptr,
+                                          .d_h = dh.row(b),
+                                          .d_in = d.view<T>().row(row),
+                                          .d_recurrent = dq.view<T>().row(row)});
           }
           if (t == 0 && !d_h0.into.defined()) break;
           of_gates(rows_of_step<T>(d, from, n, t).columns(0, 2 * width), some, true);
@@ -124,7 +127,7 @@ class GruCellOp final : public Op {
       }
       if (c.wants(kBias)) {
         const Sink to = c.sink(kBias);
-        kernels<T>().column_sum(dq.view<T>(), to.into.data<T>(), to.accumulate);
+        kernel::column_sum<T>(dq.view<T>(), to.into.data<T>(), to.accumulate);
       }
     });
     c.give(kIn, d);

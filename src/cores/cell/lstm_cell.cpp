@@ -1,5 +1,8 @@
 #include "cores/cell/cell.h"
 #include "cores/cell/cell_steps.h"
+#include "kernels/cell.h"
+#include "kernels/dense.h"
+#include "kernels/pointwise.h"
 
 namespace effllm {
 namespace {
@@ -46,7 +49,7 @@ class LstmCellOp final : public Op {
   // The weight laid out for products and the sums of a step; backwards also the states that tokens saw.
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const Shape &x = in[kGates].shape, &w = in[kWeight].shape;
-    const int64_t packed = kernels<float>().packed_size(w[1], w[0]);
+    const int64_t packed = kernel::packed_size<float>(w[1], w[0]);
     return scratch_of(packed + x[0] * w[0], packed + x.rows() * w[1] + 2 * x[0] * w[1], in[kGates].dtype);
   }
 
@@ -82,7 +85,7 @@ class LstmCellOp final : public Op {
               s.recurrent = sums.view<T>().row(b);
               s.c_before = t == 0 ? c.in(kC0).view<T>().row(b) : keeps_all ? s.c - c.out(kCells).stride() : s.c;
             }
-            kernels<T>().lstm_cell(s);
+            kernel::lstm_cell<T>(s);
           }
         }
         for (int64_t b = from; b < from + n; ++b) {
@@ -109,17 +112,17 @@ class LstmCellOp final : public Op {
       product.for_sequences(batch, [&](int64_t from, int64_t n) {
         const View<T> some = dh.part(from, n);
         for (int64_t t = tokens - 1; t >= 0; --t) {
-          if (c.grad(kH).defined()) kernels<T>().sum(some, rows_of_step<T>(c.grad(kH), from, n, t), some);
+          if (c.grad(kH).defined()) kernel::sum<T>(some, rows_of_step<T>(c.grad(kH), from, n, t), some);
           for (int64_t b = from; b < from + n; ++b) {
             const int64_t row = b * tokens + t;
             const T* before = t > 0 ? cells.row(row - 1) : c.in(kC0).defined() ? c.in(kC0).view<T>().row(b) : nullptr;
-            kernels<T>().lstm_cell_backward({.width = width,
-                                             .gates = gates.row(row),
-                                             .c = cells.row(row),
-                                             .c_before = goes_on(starts, b, t) ? before : nullptr,
-                                             .d_h = dh.row(b),
-                                             .d_c = dc.row(b),
-                                             .d_gates = d.view<T>().row(row)});
+            kernel::lstm_cell_backward<T>({.width = width,
+                                           .gates = gates.row(row),
+                                           .c = cells.row(row),
+                                           .c_before = goes_on(starts, b, t) ? before : nullptr,
+                                           .d_h = dh.row(b),
+                                           .d_c = dc.row(b),
+                                           .d_gates = d.view<T>().row(row)});
           }
           if (t == 0 && !d_h0.into.defined()) break;
           product(rows_of_step<T>(d, from, n, t), some);

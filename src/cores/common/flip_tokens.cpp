@@ -1,6 +1,7 @@
 #include "cores/common/flip_tokens.h"
 
 #include "cores/common/segments.h"
+#include "kernels/pointwise.h"
 #include "ops/rows.h"
 
 namespace effllm {
@@ -38,7 +39,7 @@ class FlipTokensOp final : public Op {
         for (int64_t begin = 0; begin < tokens;) {
           const int64_t end = document_end(starts.row(b), begin, tokens);
           const View<const T> backwards{from.row(end - 1), end - begin, from.cols, -from.stride};
-          kernels<T>().scale(T(1), backwards, to.part(begin, end - begin), add);
+          kernel::scale<T>(T(1), backwards, to.part(begin, end - begin), add);
           begin = end;
         }
       });

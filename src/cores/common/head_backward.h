@@ -2,7 +2,7 @@
 #pragma once
 #include <algorithm>
 
-#include "kernels/table.h"
+#include "kernels/pointwise.h"
 #include "tensor/tensor.h"
 
 namespace effllm {
@@ -28,7 +28,7 @@ View<T> destination(const GradientView<T>& g, Tensor& own, int64_t rows, int64_t
 // Adds what went to `own` where the gradient is wanted.
 template <class T>
 void deliver(const Tensor& own, const GradientView<T>& g) {
-  if (own.defined() && g.into) kernels<T>().scale(T(1), own.view<T>(), g.into, true);
+  if (own.defined() && g.into) kernel::scale<T>(T(1), own.view<T>(), g.into, true);
 }
 
 // The state [dk, dv] of the pass that runs, dense, as it is or transposed.

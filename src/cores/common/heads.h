@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kernels/parallel.h"
-#include "kernels/table.h"
+#include "kernels/pointwise.h"
 #include "tensor/tensor.h"
 
 namespace effllm {
@@ -52,14 +52,14 @@ Tensor linear_decays(View<const T> log_decay, int64_t tokens) {
   const Tensor a = Tensor::dense({tokens + 1, n}, dtype_of<T>);
   const View<T> y = a.view<T>();
   if (log_decay.rows < tokens) {
-    kernels<T>().pointwise(Pointwise::exp, log_decay, y.part(0, 1));
+    kernel::pointwise<T>(Pointwise::exp, log_decay, y.part(0, 1));
     std::fill_n(y.data, tokens, *y.data);
   } else if (n == 1) {
     for (int64_t t = 0; t < tokens; ++t) y.data[t] = *log_decay.row(t);
     const View<T> row{y.data, 1, tokens, tokens};
-    kernels<T>().pointwise(Pointwise::exp, row, row);
+    kernel::pointwise<T>(Pointwise::exp, row, row);
   } else {
-    kernels<T>().pointwise(Pointwise::exp, log_decay, y.part(0, tokens));
+    kernel::pointwise<T>(Pointwise::exp, log_decay, y.part(0, tokens));
   }
   std::fill_n(y.row(tokens), n, T(1));
   return a;

@@ -7,8 +7,8 @@
 #include <numbers>
 
 #include "cores/common/segments.h"
+#include "kernels/fourier.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
 
 namespace effllm {
 namespace {
@@ -90,7 +90,7 @@ class FftConvOp final : public Op {
 
   // Transforms of the columns that fill the lanes of a vector.
   Scratch scratch(std::span<const TensorSpec> in) const override {
-    const int64_t size = transform_length(in[kU].shape[1]) * 2 * kernels<float>().lanes;
+    const int64_t size = transform_length(in[kU].shape[1]) * 2 * kernel::lanes<float>();
     return scratch_of(2 * size, 4 * size, in[kU].dtype);
   }
 
@@ -101,16 +101,16 @@ class FftConvOp final : public Op {
         const View<const T> k = c.in(kK).view<T>().columns(column, n);
         const auto u = [&](const Run& r) { return rows_of<T>(c.in(kU), r, column, n); };
         const auto y = [&](const Run& r) { return rows_of<T>(c.out(0), r, column, n); };
-        for (const Run& r : runs.direct) kernels<T>().direct_conv(u(r), k, y(r));
+        for (const Run& r : runs.direct) kernel::direct_conv<T>(u(r), k, y(r));
         T* const spectrum = x + size;
         for (const auto& [length, list] : runs.by_length) {
           const T* const turn = turns<T>(length);
-          kernels<T>().to_spectrum(k.part(0, std::min(k.rows, length / 2)), {}, length, turn, spectrum);
+          kernel::to_spectrum<T>(k.part(0, std::min(k.rows, length / 2)), {}, length, turn, spectrum);
           for (size_t i = 0; i < list.size(); i += 2) {
             const bool two = i + 1 < list.size();
-            kernels<T>().to_spectrum(u(list[i]), two ? u(list[i + 1]) : View<T>{}, length, turn, x);
-            kernels<T>().multiply_spectra(x, spectrum, false, length);
-            kernels<T>().from_spectrum(x, length, turn, y(list[i]), two ? y(list[i + 1]) : View<T>{}, false);
+            kernel::to_spectrum<T>(u(list[i]), two ? u(list[i + 1]) : View<T>{}, length, turn, x);
+            kernel::multiply_spectra<T>(x, spectrum, false, length);
+            kernel::from_spectrum<T>(x, length, turn, y(list[i]), two ? y(list[i + 1]) : View<T>{}, false);
           }
         }
       });
@@ -130,24 +130,24 @@ class FftConvOp final : public Op {
         const auto u = [&](const Run& r) { return rows_of<T>(c.in(kU), r, column, n); };
         const auto dy = [&](const Run& r) { return rows_of<T>(c.grad(0), r, column, n); };
         const auto du = [&](const Run& r) { return rows_of<T>(d_u.into, r, column, n); };
-        for (const Run& r : runs.direct) kernels<T>().direct_conv_backward(u(r), k, dy(r), du(r), d_u.accumulate, to_k);
+        for (const Run& r : runs.direct) kernel::direct_conv_backward<T>(u(r), k, dy(r), du(r), d_u.accumulate, to_k);
         T *const spectrum = x + size, *const other = spectrum + size, *const sum = other + size;
         for (const auto& [length, list] : runs.by_length) {
           const T* const turn = turns<T>(length);
           const int64_t taps = std::min(k.rows, length / 2);
-          kernels<T>().to_spectrum(k.part(0, taps), {}, length, turn, spectrum);
+          kernel::to_spectrum<T>(k.part(0, taps), {}, length, turn, spectrum);
           for (size_t i = 0; i < list.size(); i += 2) {
             const bool two = i + 1 < list.size();
-            kernels<T>().to_spectrum(dy(list[i]), two ? dy(list[i + 1]) : View<T>{}, length, turn, x);
+            kernel::to_spectrum<T>(dy(list[i]), two ? dy(list[i + 1]) : View<T>{}, length, turn, x);
             if (to_k) {
-              kernels<T>().to_spectrum(u(list[i]), two ? u(list[i + 1]) : View<T>{}, length, turn, other);
-              kernels<T>().correlate_spectra(other, x, sum, i > 0, length);
+              kernel::to_spectrum<T>(u(list[i]), two ? u(list[i + 1]) : View<T>{}, length, turn, other);
+              kernel::correlate_spectra<T>(other, x, sum, i > 0, length);
             }
             if (!d_u.into.defined()) continue;
-            kernels<T>().multiply_spectra(x, spectrum, true, length);
-            kernels<T>().from_spectrum(x, length, turn, du(list[i]), two ? du(list[i + 1]) : View<T>{}, d_u.accumulate);
+            kernel::multiply_spectra<T>(x, spectrum, true, length);
+            kernel::from_spectrum<T>(x, length, turn, du(list[i]), two ? du(list[i + 1]) : View<T>{}, d_u.accumulate);
           }
-          if (to_k) kernels<T>().from_spectrum(sum, length, turn, to_k.part(0, taps), {}, true);
+          if (to_k) kernel::from_spectrum<T>(sum, length, turn, to_k.part(0, taps), {}, true);
         }
       });
     });
@@ -157,7 +157,7 @@ class FftConvOp final : public Op {
   // f(column, n, buffers, size of one) for groups of columns that fill the lanes of a vector.
   template <class T, class F>
   static void for_groups(const Shape& s, int64_t buffers, F&& f) {
-    const int64_t lanes = kernels<T>().lanes, columns = s[2], size = transform_length(s[1]) * 2 * lanes;
+    const int64_t lanes = kernel::lanes<T>(), columns = s[2], size = transform_length(s[1]) * 2 * lanes;
     parallel_for((columns + lanes - 1) / lanes, 1 + (1 << 12) / (s[0] * s[1] + 1), [&](int64_t first, int64_t last) {
       const Tensor memory = Tensor::dense({buffers * size}, dtype_of<T>);
       for (int64_t g = first; g < last; ++g) f(g * lanes, std::min(lanes, columns - g * lanes), memory.data<T>(), size);

@@ -3,7 +3,9 @@
 #include <complex>
 
 #include "cores/scan/column_blocks.h"
-#include "kernels/table.h"
+#include "kernels/fourier.h"
+#include "kernels/modal.h"
+#include "kernels/pointwise.h"
 
 namespace effllm {
 namespace {
@@ -139,7 +141,7 @@ class ModalKernelOp final : public Op {
   // Of a group of columns, and in backward both gradients before they are added to what is there.
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const Shape& decay = in[kDecay].shape;
-    const int64_t group = kernels<float>().modal_kernel_scratch(decay[0] / 2, tokens_);
+    const int64_t group = kernel::modal_kernel_scratch<float>(decay[0] / 2, tokens_);
     return scratch_of(group, group + 2 * decay.numel(), in[kDecay].dtype);
   }
 
@@ -147,7 +149,7 @@ class ModalKernelOp final : public Op {
     dispatch_float(c.in(kDecay).dtype(), [&]<class T>() {
       for_groups<T>(c.in(kDecay), [&](int64_t from, int64_t n, T* scratch) {
         const View<T> k = c.out(0).view<T>().columns(from, n);
-        kernels<T>().modal_kernel(columns<T>(c.in(kDecay), from, n), columns<T>(c.in(kRead), from, n), k, scratch);
+        kernel::modal_kernel<T>(columns<T>(c.in(kDecay), from, n), columns<T>(c.in(kRead), from, n), k, scratch);
         if (!c.in(kSkip).defined()) return;
         for (int64_t i = 0; i < n; ++i) k.data[i] += c.in(kSkip).view<T>().data[from + i];
       });
@@ -158,14 +160,14 @@ class ModalKernelOp final : public Op {
     const Tensor w = Tensor::empty(c.in(kDecay).shape(), c.dtype()), e = Tensor::empty(w.shape(), c.dtype());
     dispatch_float(c.dtype(), [&]<class T>() {
       for_groups<T>(c.in(kDecay), [&](int64_t from, int64_t n, T* scratch) {
-        kernels<T>().modal_kernel_backward(columns<T>(c.in(kDecay), from, n), columns<T>(c.in(kRead), from, n),
-                                           columns<T>(c.grad(0), from, n), columns<T>(w, from, n),
-                                           columns<T>(e, from, n), scratch);
+        kernel::modal_kernel_backward<T>(columns<T>(c.in(kDecay), from, n), columns<T>(c.in(kRead), from, n),
+                                         columns<T>(c.grad(0), from, n), columns<T>(w, from, n), columns<T>(e, from, n),
+                                         scratch);
       });
-      if (d_w.into.defined()) kernels<T>().scale(T(1), w.view<T>(), d_w.into.view<T>(), d_w.accumulate);
-      if (d_e.into.defined()) kernels<T>().scale(T(1), e.view<T>(), d_e.into.view<T>(), d_e.accumulate);
+      if (d_w.into.defined()) kernel::scale<T>(T(1), w.view<T>(), d_w.into.view<T>(), d_w.accumulate);
+      if (d_e.into.defined()) kernel::scale<T>(T(1), e.view<T>(), d_e.into.view<T>(), d_e.accumulate);
       if (d_skip.into.defined())
-        kernels<T>().scale(T(1), c.grad(0).view<T>().part(0, 1), d_skip.into.view<T>(), d_skip.accumulate);
+        kernel::scale<T>(T(1), c.grad(0).view<T>().part(0, 1), d_skip.into.view<T>(), d_skip.accumulate);
     });
   }
 
@@ -176,9 +178,9 @@ class ModalKernelOp final : public Op {
   }
   template <class T, class F>
   void for_groups(const Tensor& decay, F&& f) {
-    const int64_t all = decay.dim(1), lanes = kernels<T>().lanes, pairs = decay.dim(0) / 2;
+    const int64_t all = decay.dim(1), lanes = kernel::lanes<T>(), pairs = decay.dim(0) / 2;
     parallel_for((all + lanes - 1) / lanes, 1 + (1 << 13) / (tokens_ * pairs + 1), [&](int64_t first, int64_t last) {
-      const Tensor scratch = Tensor::dense({kernels<T>().modal_kernel_scratch(pairs, tokens_)}, dtype_of<T>);
+      const Tensor scratch = Tensor::dense({kernel::modal_kernel_scratch<T>(pairs, tokens_)}, dtype_of<T>);
       for (int64_t g = first; g < last; ++g) f(g * lanes, std::min(lanes, all - g * lanes), scratch.data<T>());
     });
   }

@@ -1,7 +1,8 @@
 #include "cores/common/segments.h"
 #include "cores/conv/modal.h"
 #include "cores/scan/column_blocks.h"
-#include "kernels/table.h"
+#include "kernels/modal.h"
+#include "kernels/pointwise.h"
 
 namespace effllm {
 namespace {
@@ -9,7 +10,7 @@ namespace {
 enum Input { kU, kDecay, kRead, kSkip, kState0, kSegments };
 enum Output { kY, kLast, kCheckpoints };
 
-int64_t spans(int64_t tokens) { return (tokens + kSelectiveSpan - 1) / kSelectiveSpan; }
+int64_t spans(int64_t tokens) { return (tokens + kModalSpan - 1) / kModalSpan; }
 
 class ModalScanOp final : public Op {
  public:
@@ -55,13 +56,13 @@ class ModalScanOp final : public Op {
     const DocumentStarts starts(c.in(kSegments));
     dispatch_float(c.in(kU).dtype(), [&]<class T>() {
       for_column_blocks(c.in(kU).shape(), [&](int64_t b, int64_t from, int64_t n) {
-        const Tensor scratch = Tensor::dense({kernels<T>().modal_scan_scratch(rows / 2, n)}, dtype_of<T>);
+        const Tensor scratch = Tensor::dense({kernel::modal_scan_scratch<T>(rows / 2, n)}, dtype_of<T>);
         ModalScan<T> pass = pass_of<T>(c, starts, scratch, b, from, n);
         pass.h0 = part_or_null<T>(c.in(kState0), b, rows, from, n);
         pass.y = part_or_null<T>(c.out(kY), b, c.in(kU).dim(1), from, n);
         pass.last = part_or_null<T>(c.out(kLast), b, rows, from, n);
         if (c.recording()) pass.checkpoints = checkpoints_of<T>(c.out(kCheckpoints), b, from, n);
-        kernels<T>().modal_scan(pass);
+        kernel::modal_scan<T>(pass);
       });
     });
   }
@@ -78,10 +79,10 @@ class ModalScanOp final : public Op {
                  parts_skip = Tensor::empty({s[0], s[2]}, c.dtype());
     dispatch_float(c.dtype(), [&]<class T>() {
       for_column_blocks(s, [&](int64_t b, int64_t from, int64_t n) {
-        const Tensor scratch = Tensor::dense({kernels<T>().modal_scan_scratch(rows / 2, n)}, dtype_of<T>);
+        const Tensor scratch = Tensor::dense({kernel::modal_scan_scratch<T>(rows / 2, n)}, dtype_of<T>);
         ModalScan<T> pass = pass_of<T>(c, starts, scratch, b, from, n);
         pass.checkpoints = checkpoints_of<T>(c.out(kCheckpoints), b, from, n);
-        kernels<T>().modal_scan_backward(
+        kernel::modal_scan_backward<T>(
             pass, {part_or_null<T>(c.grad(kY), b, tokens, from, n), part_or_null<T>(c.grad(kLast), b, rows, from, n),
                    part_or_null<T>(d_u.into, b, tokens, from, n), part_or_null<T>(d_h0.into, b, rows, from, n),
                    d_u.accumulate, d_h0.accumulate, part_or_null<T>(parts_w, b, rows, from, n),
@@ -116,7 +117,7 @@ class ModalScanOp final : public Op {
     if (!to.into.defined()) return;
     const View<const T> p = parts.view<T>();
     for (int64_t b = 0; b * rows < p.rows; ++b)
-      kernels<T>().scale(T(1), p.part(b * rows, rows), to.into.view<T>(), to.accumulate || b > 0);
+      kernel::scale<T>(T(1), p.part(b * rows, rows), to.into.view<T>(), to.accumulate || b > 0);
   }
 };
 

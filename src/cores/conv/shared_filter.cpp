@@ -7,7 +7,8 @@
 #include "cores/scan/column_blocks.h"
 #include "kernels/gemm.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
+#include "kernels/pointwise.h"
+#include "kernels/short_conv.h"
 
 namespace effllm {
 namespace {
@@ -94,9 +95,9 @@ class SharedFilterOp final : public Op {
         const T* w = c.in(kWeight).view<T>().row(h);
         const Sight& sight = sights[static_cast<size_t>(b)];
         for (int64_t t = 0; base && t < z.tokens; ++t) std::copy_n(base.row(t), n, y.row(t));
-        kernels<T>().filter(x, w, z.width, sight.from.data(), y, static_cast<bool>(base));
+        kernel::filter<T>(x, w, z.width, sight.from.data(), y, static_cast<bool>(base));
         for_history(before, sight, z.width, [&](int64_t tap, int64_t row, int64_t rows) {
-          kernels<T>().scale(w[tap], before.part(row, rows), y.part(0, rows), true);
+          kernel::scale<T>(w[tap], before.part(row, rows), y.part(0, rows), true);
         });
         keep_history<T>(starts.row(b), x, before, now);
       });
@@ -118,12 +119,12 @@ class SharedFilterOp final : public Op {
         const T* w = c.in(kWeight).view<T>().row(h);
         const Sight& sight = sights[static_cast<size_t>(b)];
         if (x_sink)
-          kernels<T>().filter(reversed<const T>(g), w, z.width, sight.reversed(starts.row(b), z.width).data(),
-                              reversed<T>(x_sink), dx.accumulate);
+          kernel::filter<T>(reversed<const T>(g), w, z.width, sight.reversed(starts.row(b), z.width).data(),
+                            reversed<T>(x_sink), dx.accumulate);
         for (int64_t r = 0; before_sink && !d_before.accumulate && r < z.width - 1; ++r)
           std::fill_n(before_sink.row(r), n, T(0));
         for_history(before_sink, sight, z.width, [&](int64_t tap, int64_t row, int64_t rows) {
-          kernels<T>().scale(w[tap], g.part(0, rows), before_sink.part(row, rows), true);
+          kernel::scale<T>(w[tap], g.part(0, rows), before_sink.part(row, rows), true);
         });
         if (d_now) add_history_gradient<T>(starts.row(b), z.tokens, d_now, x_sink, before_sink);
       });

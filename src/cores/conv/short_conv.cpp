@@ -3,7 +3,8 @@
 #include "autodiff/meter.h"
 #include "cores/conv/conv_history.h"
 #include "cores/scan/column_blocks.h"
-#include "kernels/table.h"
+#include "kernels/pointwise.h"
+#include "kernels/short_conv.h"
 
 namespace effllm {
 namespace {
@@ -60,9 +61,9 @@ class ShortConvOp final : public Op {
                       now = part_or_null<T>(c.out(1), b, width - 1, from, n),
                       before = part_or_null<T>(c.in(kHistory), b, width - 1, from, n);
         const View<T> y = part_or_null<T>(c.out(0), b, tokens, from, n);
-        kernels<T>().short_conv(x, part_or_null<T>(c.in(kWeight), 0, width, from, n), before, starts.row(b), y);
+        kernel::short_conv<T>(x, part_or_null<T>(c.in(kWeight), 0, width, from, n), before, starts.row(b), y);
         add_bias(c, y, from);
-        if (silu_) kernels<T>().pointwise(Pointwise::silu, y, y);
+        if (silu_) kernel::pointwise<T>(Pointwise::silu, y, y);
         keep_history<T>(starts.row(b), x, before, now);
       };
       parallel_for(batch * blocks, 1 + kWorth / (tokens * std::min(kColumns, columns) + 1),
@@ -88,14 +89,14 @@ class ShortConvOp final : public Op {
           const View<T> x_sink = part_or_null<T>(dx.into, b, tokens, from, n),
                         before_sink = part_or_null<T>(d_before.into, b, width - 1, from, n),
                         d_now = part_or_null<T>(c.grad(1), b, width - 1, from, n);
-          kernels<T>().short_conv_backward(
+          kernel::short_conv_backward<T>(
               part_or_null<T>(c.in(kX), b, tokens, from, n), part_or_null<T>(c.in(kWeight), 0, width, from, n),
               part_or_null<T>(c.in(kHistory), b, width - 1, from, n), starts.row(b),
               part_or_null<T>(dy, b, tokens, from, n), x_sink, dx.accumulate,
               part_or_null<T>(dw.into, 0, width, from, n), dw.accumulate || b > 0, before_sink, d_before.accumulate);
           if (d_bias.into.defined())
-            kernels<T>().column_sum(part_or_null<T>(dy, b, tokens, from, n), d_bias.into.data<T>() + from,
-                                    d_bias.accumulate || b > 0);
+            kernel::column_sum<T>(part_or_null<T>(dy, b, tokens, from, n), d_bias.into.data<T>() + from,
+                                  d_bias.accumulate || b > 0);
           if (d_now) add_history_gradient<T>(starts.row(b), tokens, d_now, x_sink, before_sink);
         }
       });
@@ -105,7 +106,7 @@ class ShortConvOp final : public Op {
  private:
   template <class T, class Pass>
   static void add_bias(const Pass& c, const View<T>& y, int64_t from) {
-    if (c.in(kBias).defined()) kernels<T>().add_row(y, c.in(kBias).template data<T>() + from, y);
+    if (c.in(kBias).defined()) kernel::add_row<T>(y, c.in(kBias).template data<T>() + from, y);
   }
   // The gradient of what went into silu, which is computed again.
   Tensor before_silu(const Backward& c, const DocumentStarts& starts, const Tensor& dy) const {
@@ -116,11 +117,11 @@ class ShortConvOp final : public Op {
       parallel_for(c.in(kX).dim(0) * blocks, 1, [&](int64_t item, int64_t) {
         const int64_t b = item / blocks, from = item % blocks * kColumns, n = std::min(kColumns, columns - from);
         const View<T> y = part_or_null<T>(d, b, tokens, from, n);
-        kernels<T>().short_conv(part_or_null<T>(c.in(kX), b, tokens, from, n),
-                                part_or_null<T>(c.in(kWeight), 0, width, from, n),
-                                part_or_null<T>(c.in(kHistory), b, width - 1, from, n), starts.row(b), y);
+        kernel::short_conv<T>(part_or_null<T>(c.in(kX), b, tokens, from, n),
+                              part_or_null<T>(c.in(kWeight), 0, width, from, n),
+                              part_or_null<T>(c.in(kHistory), b, width - 1, from, n), starts.row(b), y);
         add_bias(c, y, from);
-        kernels<T>().pointwise_backward(Pointwise::silu, y, part_or_null<T>(dy, b, tokens, from, n), y, false);
+        kernel::pointwise_backward<T>(Pointwise::silu, y, part_or_null<T>(dy, b, tokens, from, n), y, false);
       });
     });
     return d;

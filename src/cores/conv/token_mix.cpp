@@ -2,7 +2,7 @@
 
 #include "cores/common/segments.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
+#include "kernels/token_mix.h"
 
 namespace effllm {
 namespace {
@@ -41,7 +41,7 @@ class TokenMixOp final : public Op {
     dispatch_float(c.in(kX).dtype(), [&]<class T>() {
       for_blocks(batch, tokens, columns, [&](int64_t b, int64_t from, int64_t n) {
         const TokenMix<T> p = of<T>(c, starts, b, from, n);
-        kernels<T>().token_mix(p, c.out(0).view<T>().part(b * tokens, tokens).columns(from, n));
+        kernel::token_mix<T>(p, c.out(0).view<T>().part(b * tokens, tokens).columns(from, n));
         std::copy_n(p.x.row(tokens - 1), n, c.out(1).view<T>().row(b) + from);
       });
     });
@@ -63,7 +63,7 @@ class TokenMixOp final : public Op {
       // Threads share out columns: the gradient of mix adds up over sequences in order.
       for_blocks(1, batch * tokens, columns, [&](int64_t, int64_t from, int64_t n) {
         for (int64_t b = 0; b < batch; ++b)
-          kernels<T>().token_mix_backward(
+          kernel::token_mix_backward<T>(
               of<T>(c, starts, b, from, n),
               {rows(dy, b, from, n), row(c.grad(1), b, from), rows(dx.into, b, from, n), rows(dm.into, b, from, n),
                row(d_mix.into, 0, from), d_mix.into.stride(), row(d_before.into, b, from), dx.accumulate, dm.accumulate,

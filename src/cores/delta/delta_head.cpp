@@ -9,6 +9,7 @@
 #include "cores/delta/delta_head.h"
 
 #include "cores/common/heads.h"
+#include "kernels/delta.h"
 
 namespace effllm {
 namespace {
@@ -70,9 +71,9 @@ class HeadBackward {
     for (auto p = pieces_.rbegin(); p != pieces_.rend(); ++p) {
       if (p->closes) state_.clear();
       const auto part = [&](const auto& x) { return cut(x, p->from, p->to, true); };
-      kernels<T>().delta_values({p->to - p->from, part(x_.q), part(x_.k), part(g_.d_o), part(g_.e), part(next_a_),
-                                 part(x_.beta), part(x_rows_.view<T>()), part(y_), part(u_rows_.view<T>()),
-                                 state_.data(), scratch_.data<T>()});
+      kernel::delta_values<T>({p->to - p->from, part(x_.q), part(x_.k), part(g_.d_o), part(g_.e), part(next_a_),
+                               part(x_.beta), part(x_rows_.view<T>()), part(y_), part(u_rows_.view<T>()), state_.data(),
+                               scratch_.data<T>()});
     }
     if (!g_.d_state0.into) return;
     if (!continues(x_.starts)) state_.clear();
@@ -104,7 +105,7 @@ class HeadBackward {
     int64_t anchor = 0;
     for (const Piece& p : pieces_) {
       if (p.fresh) state_.clear();
-      kernels<T>().delta_keys(keys_pass(p, false));
+      kernel::delta_keys<T>(keys_pass(p, false));
       if (anchored(p)) std::copy_n(state_.data(), state_.size(), anchors_.view<T>().row(anchor++));
     }
   }
@@ -117,7 +118,7 @@ class HeadBackward {
     for (auto p = pieces_.rbegin(); p != pieces_.rend(); ++p) {
       if (p->closes) state_.clear();
       if (decay_wanted()) c = anchored(*p) ? at_anchor(anchors_.view<T>().row(--anchor), p->to) : T(0);
-      kernels<T>().delta_keys(keys_pass(*p, true));
+      kernel::delta_keys<T>(keys_pass(*p, true));
       finish(*p, c);
     }
   }
@@ -128,9 +129,9 @@ class HeadBackward {
   void finish(const Piece& p, T c) const {
     const auto part = [&](const auto& x) { return cut(x, p.from, p.to); };
     const auto own = [&](const Tensor& x) { return x.defined() ? part(x.view<T>()) : View<T>{}; };
-    kernels<T>().delta_gradients({p.to - p.from, part(x_.q), part(x_.k), part(dq_), own(read_rows_), own(decayed_rows_),
-                                  own(x_rows_), part(g_.e), part(g_.dk.into), part(g_.d_beta.into),
-                                  part(g_.d_log_decay.into), g_.dk.add, g_.d_beta.add, g_.d_log_decay.add, p.fresh, c});
+    kernel::delta_gradients<T>({p.to - p.from, part(x_.q), part(x_.k), part(dq_), own(read_rows_), own(decayed_rows_),
+                                own(x_rows_), part(g_.e), part(g_.dk.into), part(g_.d_beta.into),
+                                part(g_.d_log_decay.into), g_.dk.add, g_.d_beta.add, g_.d_log_decay.add, p.fresh, c});
   }
 
   const DeltaHead<T>& x_;
@@ -159,8 +160,8 @@ void delta_head_forward(const DeltaHead<T>& head, View<T> o, View<T> e, T* state
   for (const Piece& p : pieces_of(head.starts, tokens, head.chunk > 0 ? head.chunk : tokens)) {
     if (p.fresh) std::fill_n(state, keys * head.v.cols, T(0));
     const auto part = [&](const auto& x) { return cut(x, p.from, p.to); };
-    kernels<T>().delta({p.to - p.from, part(head.q), part(head.k), part(head.v), part(a), part(head.beta), part(o),
-                        part(e), state, scratch.data<T>()});
+    kernel::delta<T>({p.to - p.from, part(head.q), part(head.k), part(head.v), part(a), part(head.beta), part(o),
+                      part(e), state, scratch.data<T>()});
   }
 }
 

@@ -1,7 +1,7 @@
 #include "cores/gla/bonus.h"
 
+#include "kernels/linear_attention.h"
 #include "kernels/parallel.h"
-#include "kernels/table.h"
 
 namespace effllm {
 namespace {
@@ -32,7 +32,7 @@ class BonusOp final : public Op {
   void forward(Forward& c) override {
     dispatch_float(c.in(kO).dtype(), [&]<class T>() {
       for_heads(c.in(kO).rows(),
-                [&](int64_t h) { kernels<T>().bonus(head<T>(c, h), of<T>(c.in(kO), h), of<T>(c.out(0), h)); });
+                [&](int64_t h) { kernel::bonus<T>(head<T>(c, h), of<T>(c.in(kO), h), of<T>(c.out(0), h)); });
     });
   }
   void backward(Backward& c) override {
@@ -41,9 +41,8 @@ class BonusOp final : public Op {
     dispatch_float(c.dtype(), [&]<class T>() {
       for_heads(c.grad(0).rows(), [&](int64_t h) {
         T* d_u = du.into.defined() ? of<T>(du.into, h).data : nullptr;
-        kernels<T>().bonus_backward(
-            head<T>(c, h), {of<T>(c.grad(0), h), of<T>(dq.into, h), of<T>(dk.into, h), of<T>(dv.into, h), dq.accumulate,
-                            dk.accumulate, dv.accumulate, d_u});
+        kernel::bonus_backward<T>(head<T>(c, h), {of<T>(c.grad(0), h), of<T>(dq.into, h), of<T>(dk.into, h),
+                                                  of<T>(dv.into, h), dq.accumulate, dk.accumulate, dv.accumulate, d_u});
       });
     });
     c.give(kO, c.grad(0));

@@ -3,7 +3,7 @@
 // Dao and Gu 2024 (Mamba-2, arXiv:2405.21060).
 #pragma once
 #include "autodiff/op.h"
-#include "kernels/table.h"
+#include "kernels/gla.h"
 
 namespace effllm {
 

@@ -9,6 +9,7 @@
 #include "cores/gla/gla_head.h"
 
 #include "cores/common/heads.h"
+#include "kernels/gla.h"
 
 namespace effllm {
 namespace {
@@ -23,7 +24,7 @@ void run_tokens(GlaPass<T> pass, int64_t from, int64_t to, bool reverse) {
   take(pass.x3);
   take(pass.a);
   take(pass.y);
-  kernels<T>().gla(pass);
+  kernel::gla<T>(pass);
 }
 
 template <class T>

@@ -2,7 +2,7 @@
 #pragma once
 #include "cores/common/head_backward.h"
 #include "cores/common/segments.h"
-#include "kernels/table.h"
+#include "kernels/gla.h"
 
 namespace effllm {
 

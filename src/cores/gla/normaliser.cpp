@@ -2,6 +2,7 @@
 
 #include "cores/common/heads.h"
 #include "cores/common/segments.h"
+#include "kernels/linear_attention.h"
 
 namespace effllm {
 namespace {
@@ -49,7 +50,7 @@ class NormaliserOp final : public Op {
         const int64_t n = c.in(kQ).cols() / heads_;
         T* z = c.out(1).data<T>() + (b * heads_ + h) * n;
         start<T>(c.in(kZ0), b, h, n, z);
-        kernels<T>().normaliser(head<T>(c, inverse, starts, b, h), part<T>(c.out(0), b, h), z);
+        kernel::normaliser<T>(head<T>(c, inverse, starts, b, h), part<T>(c.out(0), b, h), z);
       });
     });
   }
@@ -65,7 +66,7 @@ class NormaliserOp final : public Op {
         T *z = scratch.data<T>(), *d_z = z + n;
         start<T>(c.in(kZ0), b, h, n, z);
         start<T>(c.grad(1), b, h, n, d_z);
-        kernels<T>().normaliser_backward(
+        kernel::normaliser_backward<T>(
             head<T>(c, c.out(2), starts, b, h),
             {part<T>(dy, b, h), part<T>(dq.into, b, h), part<T>(dk.into, b, h), part<T>(d_o.into, b, h), dq.accumulate,
              dk.accumulate, d_o.accumulate, z, d_z, d_z + n});

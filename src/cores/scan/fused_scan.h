@@ -1,15 +1,25 @@
-// Scans whose coefficients are gates of the input, computed in one pass over memory (core K1): minLSTM, HGRN, RG-LRU.
+// Elementwise scans whose coefficients are gates of the input, computed in one pass over memory (core K1).
 #pragma once
 #include "cores/scan/scan_result.h"
-#include "kernels/table.h"
+#include "kernels/scan.h"
 
 namespace effllm {
 
-// h_t = a_t h_{t-1} + b_t with the coefficients of `form` (kernels/table.h). x0, x1, x2: [B, T, C], T >= 1, x2
-// undefined for hgrn; row: [C] where the form has one; h0: [B, C] or undefined, then the first token begins a document;
-// segments as in segments.h. Keeps inputs and h; coefficients are computed again backwards. Gradients for all float
-// inputs, through both results.
-ScanResult fused_scan(ScanForm form, const Tensor& x0, const Tensor& x1, const Tensor& x2, const Tensor& row,
-                      const Tensor& h0 = {}, const Tensor& segments = {});
+// h_t = a_t h_{t-1} + b_t, with s the sigmoid, c the candidate of u (kernels/scan.h):
+//   gated_scan     a = 1 - s(z)               b = s(z) c
+//   ratio_scan     a = s(f) / (s(f) + s(i))   b = (1 - a) c
+//   floored_scan   a = l + (1 - l) s(f)       b = (1 - a) silu(u)
+//   power_scan     a = exp(-8 rate s(r))      b = sqrt(1 - a^2) s(i) u, and s(i) u where a document starts
+// z, f, i, r, u: [B, T, C], T >= 1; floor l, rate: [C]; h0: [B, C] or undefined, then the first token begins a
+// document; segments: see segments.h. Keeps inputs and h; coefficients are computed again backwards. Gradients for all
+// float inputs, through both results. ShapeError where shapes don't fit.
+ScanResult gated_scan(const Tensor& z, const Tensor& u, Candidate candidate, const Tensor& h0 = {},
+                      const Tensor& segments = {});
+ScanResult ratio_scan(const Tensor& f, const Tensor& i, const Tensor& u, Candidate candidate, const Tensor& h0 = {},
+                      const Tensor& segments = {});
+ScanResult floored_scan(const Tensor& f, const Tensor& u, const Tensor& floor, const Tensor& h0 = {},
+                        const Tensor& segments = {});
+ScanResult power_scan(const Tensor& r, const Tensor& i, const Tensor& u, const Tensor& rate, const Tensor& h0 = {},
+                      const Tensor& segments = {});
 
 }  // namespace effllm

@@ -2,7 +2,9 @@
 
 #include "cores/common/segments.h"
 #include "cores/scan/column_blocks.h"
-#include "kernels/table.h"
+#include "kernels/dense.h"
+#include "kernels/pointwise.h"
+#include "kernels/selective_scan.h"
 
 namespace effllm {
 namespace {
@@ -19,8 +21,8 @@ int64_t spans(int64_t tokens) { return (tokens + kSelectiveSpan - 1) / kSelectiv
 template <class T>
 Tensor rates(const Tensor& a_log) {
   const Tensor rate = Tensor::empty({a_log.dim(1), a_log.dim(0)}, dtype_of<T>);
-  kernels<T>().transpose(a_log.view<T>(), rate.view<T>());
-  kernels<T>().pointwise(Pointwise::exp, rate.view<T>(), rate.view<T>());
+  kernel::transpose<T>(a_log.view<T>(), rate.view<T>());
+  kernel::pointwise<T>(Pointwise::exp, rate.view<T>(), rate.view<T>());
   return rate;
 }
 
@@ -28,7 +30,7 @@ Tensor rates(const Tensor& a_log) {
 template <class T>
 void add_parts(const Tensor& parts, int64_t count, View<T> y, bool add) {
   const View<const T> p = parts.view<T>();
-  for (int64_t i = 0; i < count; ++i) kernels<T>().scale(T(1), p.part(i * y.rows, y.rows), y, add || i > 0);
+  for (int64_t i = 0; i < count; ++i) kernel::scale<T>(T(1), p.part(i * y.rows, y.rows), y, add || i > 0);
 }
 
 class SelectiveScanOp final : public Op {
@@ -81,12 +83,12 @@ class SelectiveScanOp final : public Op {
     dispatch_float(c.in(kX).dtype(), [&]<class T>() {
       const Tensor rate = rates<T>(c.in(kALog));
       for_blocks(c.in(kX).shape(), states, [&](int64_t b, int64_t from, int64_t n) {
-        const Tensor scratch = Tensor::dense({kernels<T>().selective_scan_scratch(states, n)}, dtype_of<T>);
+        const Tensor scratch = Tensor::dense({kernel::selective_scan_scratch<T>(states, n)}, dtype_of<T>);
         SelectiveScan<T> pass = pass_of<T>(c, rate, starts, scratch, b, from, n);
         pass.y = part_or_null<T>(c.out(kY), b, c.in(kX).dim(1), from, n);
         pass.last = part_or_null<T>(c.out(kLast), b, states, from, n);
         if (c.recording()) pass.checkpoints = checkpoints_of<T>(c.out(kCheckpoints), b, from, n);
-        kernels<T>().selective_scan(pass);
+        kernel::selective_scan<T>(pass);
       });
     });
   }
@@ -105,11 +107,11 @@ class SelectiveScanOp final : public Op {
     dispatch_float(c.dtype(), [&]<class T>() {
       const Tensor rate = rates<T>(c.in(kALog));
       for_blocks(s, states, [&](int64_t b, int64_t from, int64_t n) {
-        const Tensor scratch = Tensor::dense({kernels<T>().selective_scan_scratch(states, n)}, dtype_of<T>);
+        const Tensor scratch = Tensor::dense({kernel::selective_scan_scratch<T>(states, n)}, dtype_of<T>);
         SelectiveScan<T> pass = pass_of<T>(c, rate, starts, scratch, b, from, n);
         pass.checkpoints = checkpoints_of<T>(c.out(kCheckpoints), b, from, n);
         const int64_t block = from / kColumns * s[0] + b;
-        kernels<T>().selective_scan_backward(
+        kernel::selective_scan_backward<T>(
             pass,
             {part_or_null<T>(c.grad(kY), b, tokens, from, n), part_or_null<T>(c.grad(kLast), b, states, from, n),
              part_or_null<T>(d_x.into, b, tokens, from, n), part_or_null<T>(d_delta.into, b, tokens, from, n),
@@ -120,7 +122,7 @@ class SelectiveScanOp final : public Op {
       if (d_b.into.defined()) add_parts<T>(parts_b, blocks, d_b.into.view<T>(), d_b.accumulate);
       if (d_c.into.defined()) add_parts<T>(parts_c, blocks, d_c.into.view<T>(), d_c.accumulate);
       if (d_skip.into.defined())
-        kernels<T>().column_sum(parts_skip.view<T>(), d_skip.into.view<T>().data, d_skip.accumulate);
+        kernel::column_sum<T>(parts_skip.view<T>(), d_skip.into.view<T>().data, d_skip.accumulate);
       if (d_a.into.defined()) rate_to_log<T>(parts_rate, rate, d_a);
     });
   }
@@ -163,9 +165,9 @@ class SelectiveScanOp final : public Op {
     const Tensor sum = Tensor::empty(rate.shape(), rate.dtype()),
                  turned = Tensor::empty({columns, states}, rate.dtype());
     add_parts<T>(parts, parts.dim(0), sum.view<T>(), false);
-    kernels<T>().multiply(T(1), sum.view<T>(), rate.view<T>(), sum.view<T>(), false);
-    kernels<T>().transpose(sum.view<T>(), turned.view<T>());
-    kernels<T>().scale(T(1), turned.view<T>(), d_a.into.view<T>(), d_a.accumulate);
+    kernel::multiply<T>(T(1), sum.view<T>(), rate.view<T>(), sum.view<T>(), false);
+    kernel::transpose<T>(sum.view<T>(), turned.view<T>());
+    kernel::scale<T>(T(1), turned.view<T>(), d_a.into.view<T>(), d_a.accumulate);
   }
 };
 

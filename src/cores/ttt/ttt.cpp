@@ -2,6 +2,7 @@
 
 #include "cores/common/heads.h"
 #include "cores/ttt/ttt_head.h"
+#include "kernels/pointwise.h"
 
 namespace effllm {
 namespace {
@@ -192,7 +193,7 @@ class TttOp final : public Op {
     const Tensor sum = Tensor::empty(shape, c.dtype());
     const int64_t rows = shape.rows();
     for (int64_t from = 0; from < parts.rows(); from += rows)
-      kernels<T>().scale(T(1), parts.view<T>().part(from, rows), sum.view<T>(), from > 0);
+      kernel::scale<T>(T(1), parts.view<T>().part(from, rows), sum.view<T>(), from > 0);
     c.give(input, sum);
   }
 

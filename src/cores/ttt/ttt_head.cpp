@@ -1,4 +1,8 @@
 #include "cores/ttt/ttt_head.h"
+#include "kernels/dense.h"
+#include "kernels/norm.h"
+#include "kernels/pointwise.h"
+#include "kernels/ttt.h"
 
 #include <algorithm>
 
@@ -20,7 +24,7 @@ namespace {
 
 template <class T>
 void assign(View<const T> from, View<T> to) {
-  kernels<T>().scale(T(1), from, to, false);
+  kernel::scale<T>(T(1), from, to, false);
 }
 template <class T>
 void clear(View<T> x) {
@@ -31,7 +35,7 @@ template <class T>
 class HeadForward {
  public:
   HeadForward(const TttHead<T>& head, const TttMemory<T>& memory, View<T> o, View<T> z, View<T> read)
-      : x_(head), m_(memory), o_(o), z_(z), read_(read), k_(kernels<T>()) {
+      : x_(head), m_(memory), o_(o), z_(z), read_(read) {
     const int64_t rows = std::min(x_.mini_batch, x_.q.rows), n = x_.q.cols;
     const auto make = [](int64_t r, int64_t c) { return Tensor::empty({r, c}, dtype_of<T>); };
     a_ = make(rows, n), sums_ = make(rows, n), scores_ = make(rows, rows), keys_ = make(n, rows),
@@ -63,20 +67,20 @@ class HeadForward {
     const View<T> read = z_ ? read_.part(m.from, rows) : scratch_read_.view<T>().part(0, rows);
     const View<T> a = a_.view<T>().part(0, rows), o = o_.part(m.from, rows), sums = sums_.view<T>().part(0, rows);
     ttt_product<T>(false, false, k, m_.w, z, false);
-    k_.add_row(z, m_.b.data, z);
-    k_.ttt_gradient({z, k, x_.v.part(m.from, rows), x_.eta.part(m.from, rows), x_.weight, x_.bias, x_.eps}, a);
+    kernel::add_row<T>(z, m_.b.data, z);
+    kernel::ttt_gradient<T>({z, k, x_.v.part(m.from, rows), x_.eta.part(m.from, rows), x_.weight, x_.bias, x_.eps}, a);
     ttt_product<T>(false, false, q, m_.w, read, false);
     // The scores by way of k^T: a product with a transposed operand may take another order where rows are few.
     const View<T> keys = keys_.view<T>().columns(0, rows), scores = scores_.view<T>().part(0, rows).columns(0, rows);
-    k_.transpose(k, keys);
+    kernel::transpose<T>(k, keys);
     ttt_product<T>(false, false, q, keys, scores, false);
     if (open) {
       ttt_product<T>(false, false, q, m_.sum_w, sums, false);
-      k_.add_row(sums, m_.sum_b.data, sums);
+      kernel::add_row<T>(sums, m_.sum_b.data, sums);
     }
-    k_.ttt_read({scores, a, open ? sums : View<T>{}, m_.b.data, x_.tau + m.place, read});
-    k_.layer_norm(read, x_.weight, x_.bias, n, x_.eps, o, stats_.view<T>().row(0), stats_.view<T>().row(1));
-    k_.sum(o, q, o);
+    kernel::ttt_read<T>({scores, a, open ? sums : View<T>{}, m_.b.data, x_.tau + m.place, read});
+    kernel::layer_norm<T>(read, x_.weight, x_.bias, n, x_.eps, o, stats_.view<T>().row(0), stats_.view<T>().row(1));
+    kernel::sum<T>(o, q, o);
   }
 
   void learn(const MiniBatch& m, bool open) {
@@ -85,22 +89,21 @@ class HeadForward {
     const View<T> a = a_.view<T>().part(0, rows);
     const T last = -x_.tau[x_.mini_batch - 1];
     if (m.closes && !open) {  // nobody needs the sum
-      k_.scale(last, a, a, false);
+      kernel::scale<T>(last, a, a, false);
       ttt_product<T>(true, false, k, a, m_.w, true);
-      k_.column_sum(a, m_.b.data, true);
+      kernel::column_sum<T>(a, m_.b.data, true);
       return;
     }
     ttt_product<T>(true, false, k, a, m_.sum_w, open);
-    k_.column_sum(a, m_.sum_b.data, open);
+    kernel::column_sum<T>(a, m_.sum_b.data, open);
     if (!m.closes) return;
-    k_.scale(last, m_.sum_w, m_.w, true);
-    k_.scale(last, m_.sum_b, m_.b, true);
+    kernel::scale<T>(last, m_.sum_w, m_.w, true);
+    kernel::scale<T>(last, m_.sum_b, m_.b, true);
   }
 
   const TttHead<T>& x_;
   const TttMemory<T>& m_;
   View<T> o_, z_, read_;
-  const Kernels<T>& k_;
   Tensor a_, sums_, scores_, keys_, stats_, scratch_z_, scratch_read_;
 };
 

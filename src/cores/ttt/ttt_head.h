@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "cores/common/head_backward.h"
-#include "kernels/table.h"
+#include "kernels/dense.h"
 #include "tensor/tensor.h"
 
 namespace effllm {
@@ -57,8 +57,8 @@ void ttt_head_backward(const TttHead<T>& head, const TttHeadGradients<T>& gradie
 // C (+)= op(A) op(B), whatever their sizes a row of C by the same arithmetic where B is not transposed.
 template <class T>
 void ttt_product(bool transpose_a, bool transpose_b, View<const T> a, View<const T> b, View<T> c, bool add) {
-  kernels<T>().gemm({transpose_a, transpose_b, c.rows, c.cols, transpose_a ? a.rows : a.cols, a.data, a.stride, b.data,
-                     b.stride, c.data, c.stride, add});
+  kernel::gemm<T>({transpose_a, transpose_b, c.rows, c.cols, transpose_a ? a.rows : a.cols, a.data, a.stride, b.data,
+                   b.stride, c.data, c.stride, add});
 }
 
 }  // namespace effllm

@@ -11,6 +11,10 @@
 #include <algorithm>
 
 #include "cores/ttt/ttt_head.h"
+#include "kernels/groups.h"
+#include "kernels/norm.h"
+#include "kernels/pointwise.h"
+#include "kernels/ttt.h"
 
 namespace effllm {
 namespace {
@@ -19,7 +23,7 @@ template <class T>
 class HeadBackward {
  public:
   HeadBackward(const TttHead<T>& head, const TttHeadGradients<T>& gradients)
-      : x_(head), g_(gradients), k_(kernels<T>()), n_(head.q.cols) {
+      : x_(head), g_(gradients), n_(head.q.cols) {
     const int64_t tokens = x_.q.rows, rows = std::min(x_.mini_batch, tokens);
     batches_ = mini_batches(x_.positions, tokens, x_.mini_batch, static_cast<bool>(x_.before.w));
     const auto make = [](int64_t r, int64_t c) { return Tensor::empty({r, c}, dtype_of<T>); };
@@ -45,8 +49,8 @@ class HeadBackward {
         if (m.from > 0) --start_;
         continue;
       }
-      k_.scale(T(1), g_.d_before.w, g_.d_w0, true);
-      k_.scale(T(1), g_.d_before.b, g_.d_b0, true);
+      kernel::scale<T>(T(1), g_.d_before.w, g_.d_w0, true);
+      kernel::scale<T>(T(1), g_.d_before.b, g_.d_b0, true);
       clear(g_.d_before.w);
       clear(g_.d_before.b);
     }
@@ -57,7 +61,7 @@ class HeadBackward {
   static void clear(View<T> x) {
     for (int64_t r = 0; r < x.rows; ++r) std::fill_n(x.row(r), x.cols, T(0));
   }
-  void take(View<const T> from, View<T> to) { from ? k_.scale(T(1), from, to, false) : clear(to); }
+  void take(View<const T> from, View<T> to) { from ? kernel::scale<T>(T(1), from, to, false) : clear(to); }
   View<T> block(Rows which, int64_t rows) const { return rows_[which].template view<T>().part(0, rows); }
   View<T> start(int64_t i) const { return starts_.view<T>().part(i * n_, n_); }
   bool open(const MiniBatch& m) const { return !m.fresh && m.from == 0 && m.place > 0; }
@@ -81,14 +85,14 @@ class HeadBackward {
       const MiniBatch& m = batches_[i];
       const int64_t rows = m.to - m.from;
       const View<T> a = steps_.view<T>().part(m.from, rows);
-      k_.ttt_gradient(rows_of(m), a);
+      kernel::ttt_gradient<T>(rows_of(m), a);
       if (i + 1 == batches_.size() || batches_[i + 1].fresh) continue;
       const T last = -x_.tau[x_.mini_batch - 1];
       const View<T> next = start(start_), scaled = block(kScaled, rows);
-      k_.scale(T(1), start_of(m), next, false);
+      kernel::scale<T>(T(1), start_of(m), next, false);
       ++start_;
-      if (open(m)) k_.scale(last, x_.before.sum_w, next, true);
-      k_.scale(last, a, scaled, false);
+      if (open(m)) kernel::scale<T>(last, x_.before.sum_w, next, true);
+      kernel::scale<T>(last, a, scaled, false);
       ttt_product<T>(true, false, x_.k.part(m.from, rows), scaled, next, true);
     }
   }
@@ -112,7 +116,7 @@ class HeadBackward {
     T sum = 0;
     for (int64_t from = 0; from < a.rows; from += dots_.rows()) {
       const int64_t rows = std::min(dots_.rows(), a.rows - from);
-      k_.group_dot(a.part(from, rows), b.part(from, rows), dots_.view<T>().part(0, rows), false);
+      kernel::group_dot<T>(a.part(from, rows), b.part(from, rows), dots_.view<T>().part(0, rows), false);
       for (int64_t r = 0; r < rows; ++r) sum += *dots_.view<T>().row(r);
     }
     return sum;
@@ -132,9 +136,10 @@ class HeadBackward {
     const View<T> scores = squares_[0].view<T>().part(0, rows).columns(0, rows),
                   products = squares_[1].view<T>().part(0, rows).columns(0, rows);
     T *mean = stats_.view<T>().row(0), *rstd = stats_.view<T>().row(1);
-    k_.layer_norm(readings, x_.weight, x_.bias, n_, x_.eps, dr, mean, rstd);
-    k_.layer_norm_backward(readings, x_.weight, n_, mean, rstd, d_o, dr, false, g_.d_weight, true, g_.d_bias, true);
-    k_.scale_groups(dr, View<const T>{x_.tau + m.place, rows, 1, 1}, u, false);
+    kernel::layer_norm<T>(readings, x_.weight, x_.bias, n_, x_.eps, dr, mean, rstd);
+    kernel::layer_norm_backward<T>(readings, x_.weight, n_, mean, rstd, d_o, dr, false, g_.d_weight, true, g_.d_bias,
+                                   true);
+    kernel::scale_groups<T>(dr, View<const T>{x_.tau + m.place, rows, 1, 1}, u, false);
     ttt_product<T>(false, true, q, k, scores, false);
     ttt_product<T>(false, true, dr, a, products, false);
     triangle(m, scores, products);
@@ -146,35 +151,36 @@ class HeadBackward {
     ttt_product<T>(true, false, scores, u, da, false);
     if (followed) {
       ttt_product<T>(false, false, k, d_sum_w, of_sum, false);
-      k_.add_row(of_sum, d_sum_b.data, of_sum);
-      k_.scale(c, of_sum, da, true);
+      kernel::add_row<T>(of_sum, d_sum_b.data, of_sum);
+      kernel::scale<T>(c, of_sum, da, true);
       ttt_product<T>(false, true, a, d_sum_w, into_sum, false);
       if (m.closes) g_.d_tau[x_.mini_batch - 1] -= dot(of_sum, a);
     }
-    k_.ttt_gradient_backward(rows_of(m), {da, dz, de, rows_of(g_.d_eta, m), g_.d_eta.add, g_.d_weight, g_.d_bias});
+    kernel::ttt_gradient_backward<T>(rows_of(m),
+                                     {da, dz, de, rows_of(g_.d_eta, m), g_.d_eta.add, g_.d_weight, g_.d_bias});
 
     if (const View<T> dq = rows_of(g_.dq, m)) {
-      k_.scale(T(1), d_o, dq, g_.dq.add);
+      kernel::scale<T>(T(1), d_o, dq, g_.dq.add);
       ttt_product<T>(false, true, dr, w, dq, true);
       ttt_product<T>(false, false, products, k, dq, true);
       if (open(m)) {
         const View<T> back = block(kScratch, rows);
         ttt_product<T>(false, true, u, x_.before.sum_w, back, false);
-        k_.scale(T(-1), back, dq, true);
+        kernel::scale<T>(T(-1), back, dq, true);
       }
     }
     if (const View<T> dk = rows_of(g_.dk, m)) {
       ttt_product<T>(true, false, products, q, dk, g_.dk.add);
       ttt_product<T>(false, true, dz, w, dk, true);
-      k_.scale(T(1), de, dk, true);
-      if (followed) k_.scale(c, into_sum, dk, true);
+      kernel::scale<T>(T(1), de, dk, true);
+      if (followed) kernel::scale<T>(c, into_sum, dk, true);
     }
-    if (const View<T> dv = rows_of(g_.dv, m)) k_.scale(T(-1), de, dv, g_.dv.add);
+    if (const View<T> dv = rows_of(g_.dv, m)) kernel::scale<T>(T(-1), de, dv, g_.dv.add);
     pass_to_sum(m, d_sum_w, d_sum_b, followed ? c : T(0), dr, u);
     ttt_product<T>(true, false, q, dr, g_.d_before.w, true);
     ttt_product<T>(true, false, k, dz, g_.d_before.w, true);
-    k_.column_sum(dr, g_.d_before.b.data, true);
-    k_.column_sum(dz, g_.d_before.b.data, true);
+    kernel::column_sum<T>(dr, g_.d_before.b.data, true);
+    kernel::column_sum<T>(dz, g_.d_before.b.data, true);
   }
 
   // The gradient of the sum that was there before the mini-batch's first token here.
@@ -188,20 +194,19 @@ class HeadBackward {
     const View<const T> q = x_.q.part(m.from, rows);
     const View<T> sums = block(kScratch, rows);
     ttt_product<T>(false, false, q, x_.before.sum_w, sums, false);
-    k_.add_row(sums, x_.before.sum_b.data, sums);
+    kernel::add_row<T>(sums, x_.before.sum_b.data, sums);
     for (int64_t i = 0; i < rows; ++i) g_.d_tau[m.place + i] -= dot(sums.part(i, 1), dr.part(i, 1));
     if (m.closes) g_.d_tau[x_.mini_batch - 1] -= dot(x_.before.sum_w, d_sum_w) + dot(x_.before.sum_b, d_sum_b);
     const View<T> minus = u;
-    k_.scale(T(-1), u, minus, false);
-    k_.scale(c, d_sum_w, g_.d_before.sum_w, false);
-    k_.scale(c, d_sum_b, g_.d_before.sum_b, false);
+    kernel::scale<T>(T(-1), u, minus, false);
+    kernel::scale<T>(c, d_sum_w, g_.d_before.sum_w, false);
+    kernel::scale<T>(c, d_sum_b, g_.d_before.sum_b, false);
     ttt_product<T>(true, false, q, minus, g_.d_before.sum_w, true);
-    k_.column_sum(minus, g_.d_before.sum_b.data, true);
+    kernel::column_sum<T>(minus, g_.d_before.sum_b.data, true);
   }
 
   const TttHead<T>& x_;
   const TttHeadGradients<T>& g_;
-  const Kernels<T>& k_;
   int64_t n_, start_ = 0;
   std::vector<MiniBatch> batches_;
   Tensor starts_, steps_, rows_[kRowBlocks], squares_[2], stats_, dots_;

@@ -194,13 +194,10 @@ void attention(const AttentionArgs<T>& a) noexcept {
 
 }  // namespace
 
-void fill_attention(Kernels<float>& f, Kernels<double>& d) {
-  f.attention_scratch = scratch<float>;
-  f.attention = attention<float>;
-  f.attention_backward = attention_backward<float>;
-  d.attention_scratch = scratch<double>;
-  d.attention = attention<double>;
-  d.attention_backward = attention_backward<double>;
+void fill_attention() {
+  EFFLLM_SET(attention_scratch, scratch);
+  EFFLLM_SET(attention, attention);
+  EFFLLM_SET(attention_backward, attention_backward);
 }
 
 }  // namespace effllm::EFFLLM_ISA

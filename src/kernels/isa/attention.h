@@ -2,6 +2,7 @@
 // a strip of rows are kept as panels of kTileCols keys, [panel][row][kTileCols], so that the register tiles address
 // rows by constants.
 #pragma once
+#include "kernels/attention.h"
 #include "kernels/isa/math.h"
 #include "kernels/isa/random.h"
 #include "kernels/isa/tile.h"

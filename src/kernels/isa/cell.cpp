@@ -1,4 +1,5 @@
 // The elementwise part of a step of LSTM and GRU, of one sequence: gates from their sums, the new state, and back.
+#include "kernels/cell.h"
 #include "kernels/isa/math.h"
 #include "kernels/isa/simd.h"
 
@@ -102,19 +103,13 @@ void gru_cell_backward(const GruStepBackward<T>& s) noexcept {
   s.h_before ? gru_back<false>(s) : gru_back<true>(s);
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.lstm_cell = lstm_cell<T>;
-  k.lstm_cell_backward = lstm_cell_backward<T>;
-  k.gru_cell = gru_cell<T>;
-  k.gru_cell_backward = gru_cell_backward<T>;
-}
-
 }  // namespace
 
-void fill_cell(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_cell() {
+  EFFLLM_SET(lstm_cell, lstm_cell);
+  EFFLLM_SET(lstm_cell_backward, lstm_cell_backward);
+  EFFLLM_SET(gru_cell, gru_cell);
+  EFFLLM_SET(gru_cell_backward, gru_cell_backward);
 }
 
 }  // namespace effllm::EFFLLM_ISA

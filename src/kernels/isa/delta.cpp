@@ -3,6 +3,7 @@
 // tile do to each other needs products of their q and k only, so the errors e follow in registers:
 //   e_t = v_t - p_t (M^T k_t + sum_s (k_s.k_t) u_s),   u_t = beta_t e_t / p_t,   o_t = p_t (M^T q_t + sum_s (k_s.q_t)
 //   u_s)
+#include "kernels/delta.h"
 #include "kernels/isa/delta_tile.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -169,11 +170,9 @@ void delta_values(const DeltaValuesPass<T>& p) noexcept {
 
 }  // namespace
 
-void fill_delta(Kernels<float>& f, Kernels<double>& d) {
-  f.delta = delta<float>;
-  d.delta = delta<double>;
-  f.delta_values = delta_values<float>;
-  d.delta_values = delta_values<double>;
+void fill_delta() {
+  EFFLLM_SET(delta, delta);
+  EFFLLM_SET(delta_values, delta_values);
 }
 
 }  // namespace effllm::EFFLLM_ISA

@@ -1,5 +1,6 @@
 // The two passes of the delta rule's backward that run over transposed states, where all updates are known beforehand:
 // a tile of two tokens reads and updates a panel in one sweep, token after token. Then what follows from their results.
+#include "kernels/delta.h"
 #include "kernels/isa/delta_tile.h"
 #include "kernels/isa/sums.h"
 
@@ -133,11 +134,9 @@ void delta_gradients(const DeltaGradients<T>& g) noexcept {
 
 }  // namespace
 
-void fill_delta_backward(Kernels<float>& f, Kernels<double>& d) {
-  f.delta_keys = delta_keys<float>;
-  d.delta_keys = delta_keys<double>;
-  f.delta_gradients = delta_gradients<float>;
-  d.delta_gradients = delta_gradients<double>;
+void fill_delta_backward() {
+  EFFLLM_SET(delta_keys, delta_keys);
+  EFFLLM_SET(delta_gradients, delta_gradients);
 }
 
 }  // namespace effllm::EFFLLM_ISA

@@ -1,5 +1,6 @@
 // One causal filter shared by all columns of a sequence: y_t = sum of w[W-1-(t-s)] x_s over the sources s that t sees.
 #include "kernels/isa/simd.h"
+#include "kernels/short_conv.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
@@ -79,9 +80,6 @@ void filter(View<const T> x, const T* w, int64_t width, const int64_t* from, Vie
 
 }  // namespace
 
-void fill_filter(Kernels<float>& f, Kernels<double>& d) {
-  f.filter = filter<float>;
-  d.filter = filter<double>;
-}
+void fill_filter() { EFFLLM_SET(filter, filter); }
 
 }  // namespace effllm::EFFLLM_ISA

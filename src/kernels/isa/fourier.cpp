@@ -1,6 +1,7 @@
 // Convolutions along time by Fourier transforms, kLanes columns side by side: every butterfly is a vector operation.
 // Forward, radix 4 (and one radix 2 where log2 n is odd) leaves the spectrum in the order of its reversed digits, which
 // the mirrored inverse takes in: nothing is ever put in order.
+#include "kernels/fourier.h"
 #include "kernels/isa/complex.h"
 #include "kernels/isa/lanes.h"
 
@@ -164,21 +165,20 @@ void direct_conv_backward(View<const T> u, View<const T> k, View<const T> d_y, V
 }
 
 template <class T>
-void fill_one(Kernels<T>& k) {
-  k.lanes = kLanes<T>;
-  k.to_spectrum = to_spectrum<T>;
-  k.from_spectrum = from_spectrum<T>;
-  k.multiply_spectra = multiply_spectra<T>;
-  k.correlate_spectra = correlate_spectra<T>;
-  k.direct_conv = direct_conv<T>;
-  k.direct_conv_backward = direct_conv_backward<T>;
+int64_t lanes() noexcept {
+  return kLanes<T>;
 }
 
 }  // namespace
 
-void fill_fourier(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_fourier() {
+  EFFLLM_SET(lanes, lanes);
+  EFFLLM_SET(to_spectrum, to_spectrum);
+  EFFLLM_SET(from_spectrum, from_spectrum);
+  EFFLLM_SET(multiply_spectra, multiply_spectra);
+  EFFLLM_SET(correlate_spectra, correlate_spectra);
+  EFFLLM_SET(direct_conv, direct_conv);
+  EFFLLM_SET(direct_conv_backward, direct_conv_backward);
 }
 
 }  // namespace effllm::EFFLLM_ISA

@@ -1,4 +1,5 @@
 // y = (o + d x) silu(z) with a number d for each group of columns, and its gradients.
+#include "kernels/gated_skip.h"
 #include "kernels/isa/math.h"
 #include "kernels/isa/sums.h"
 
@@ -65,17 +66,11 @@ void gated_skip_backward(const GatedSkipBackward<T>& p) noexcept {
     }
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.gated_skip = gated_skip<T>;
-  k.gated_skip_backward = gated_skip_backward<T>;
-}
-
 }  // namespace
 
-void fill_gated_skip(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_gated_skip() {
+  EFFLLM_SET(gated_skip, gated_skip);
+  EFFLLM_SET(gated_skip_backward, gated_skip_backward);
 }
 
 }  // namespace effllm::EFFLLM_ISA

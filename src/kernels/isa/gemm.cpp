@@ -2,6 +2,7 @@
 // over k of an entry of C runs in one order that its size alone sets.
 #include <cstdlib>
 
+#include "kernels/dense.h"
 #include "kernels/isa/tile.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -123,9 +124,6 @@ void multiply(const GemmArgs<T>& g) noexcept {
 
 }  // namespace
 
-void fill_gemm(Kernels<float>& f, Kernels<double>& d) {
-  f.gemm = multiply<float>;
-  d.gemm = multiply<double>;
-}
+void fill_gemm() { EFFLLM_SET(gemm, multiply); }
 
 }  // namespace effllm::EFFLLM_ISA

@@ -4,6 +4,7 @@
 // kept without the factor p_u, which x1_u or y_u takes up, and the last token's p goes into the next tile's a_1. A
 // token joins a tile while its p can be divided by, and starts the next one otherwise: a_1 is only multiplied by, so
 // any decay is exact, 0 among them. No token's arithmetic depends on a later token.
+#include "kernels/gla.h"
 #include "kernels/isa/gla_tile.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -255,9 +256,6 @@ void gla(const GlaPass<T>& p) noexcept {
 
 }  // namespace
 
-void fill_gla(Kernels<float>& f, Kernels<double>& d) {
-  f.gla = gla<float>;
-  d.gla = gla<double>;
-}
+void fill_gla() { EFFLLM_SET(gla, gla); }
 
 }  // namespace effllm::EFFLLM_ISA

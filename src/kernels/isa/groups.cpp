@@ -1,4 +1,5 @@
 // Rows in groups of equal width, a factor or a product for each group; factors for each column.
+#include "kernels/groups.h"
 #include "kernels/isa/sums.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -63,19 +64,13 @@ void column_dot(View<const T> a, View<const T> b, T* sum, bool add) noexcept {
   }
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.scale_groups = scale_groups<T>;
-  k.group_dot = group_dot<T>;
-  k.scale_columns = scale_columns<T>;
-  k.column_dot = column_dot<T>;
-}
-
 }  // namespace
 
-void fill_groups(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_groups() {
+  EFFLLM_SET(scale_groups, scale_groups);
+  EFFLLM_SET(group_dot, group_dot);
+  EFFLLM_SET(scale_columns, scale_columns);
+  EFFLLM_SET(column_dot, column_dot);
 }
 
 }  // namespace effllm::EFFLLM_ISA

@@ -1,5 +1,6 @@
 // What surrounds the recurrence of linear attention, for one head of one sequence: the sum of keys that normalises, the
 // bonus of the current token, and Taylor features.
+#include "kernels/linear_attention.h"
 #include "kernels/isa/sums.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -142,21 +143,15 @@ void taylor_features_backward(View<const T> x, T a, T b, T half, View<const T> d
   }
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.normaliser = normaliser<T>;
-  k.normaliser_backward = normaliser_backward<T>;
-  k.bonus = bonus<T>;
-  k.bonus_backward = bonus_backward<T>;
-  k.taylor_features = taylor_features<T>;
-  k.taylor_features_backward = taylor_features_backward<T>;
-}
-
 }  // namespace
 
-void fill_linear_attention(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_linear_attention() {
+  EFFLLM_SET(normaliser, normaliser);
+  EFFLLM_SET(normaliser_backward, normaliser_backward);
+  EFFLLM_SET(bonus, bonus);
+  EFFLLM_SET(bonus_backward, bonus_backward);
+  EFFLLM_SET(taylor_features, taylor_features);
+  EFFLLM_SET(taylor_features_backward, taylor_features_backward);
 }
 
 }  // namespace effllm::EFFLLM_ISA

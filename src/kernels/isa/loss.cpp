@@ -1,4 +1,5 @@
 // Cross-entropy of rows of logits, with the gradient formed in the same pass.
+#include "kernels/loss.h"
 #include "kernels/isa/math.h"
 #include "kernels/isa/sums.h"
 
@@ -51,9 +52,6 @@ double cross_entropy(View<const T> logits, const int32_t* targets, T scale, View
 
 }  // namespace
 
-void fill_loss(Kernels<float>& f, Kernels<double>& d) {
-  f.cross_entropy = cross_entropy<float>;
-  d.cross_entropy = cross_entropy<double>;
-}
+void fill_loss() { EFFLLM_SET(cross_entropy, cross_entropy); }
 
 }  // namespace effllm::EFFLLM_ISA

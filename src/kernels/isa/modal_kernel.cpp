@@ -2,6 +2,7 @@
 // sum_p Re((e w^(aS)) w^b): two tables of powers, each of about sqrt(T) rows, and a product between them.
 #include "kernels/isa/complex.h"
 #include "kernels/isa/lanes.h"
+#include "kernels/modal.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
@@ -145,18 +146,12 @@ void kernel_backward(View<const T> w, View<const T> e, View<const T> d_k, View<T
   }
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.modal_kernel_scratch = kernel_scratch<T>;
-  k.modal_kernel = kernel<T>;
-  k.modal_kernel_backward = kernel_backward<T>;
-}
-
 }  // namespace
 
-void fill_modal_kernel(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_modal_kernel() {
+  EFFLLM_SET(modal_kernel_scratch, kernel_scratch);
+  EFFLLM_SET(modal_kernel, kernel);
+  EFFLLM_SET(modal_kernel_backward, kernel_backward);
 }
 
 }  // namespace effllm::EFFLLM_ISA

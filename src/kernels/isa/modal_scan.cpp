@@ -2,11 +2,12 @@
 // by one multiplication a token, so that no angle adds up.
 #include "kernels/isa/complex.h"
 #include "kernels/isa/lanes.h"
+#include "kernels/modal.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
 
-constexpr int64_t kSpan = kSelectiveSpan;
+constexpr int64_t kSpan = kModalSpan;
 
 template <class T>
 int64_t scan_scratch(int64_t pairs, int64_t columns) noexcept {
@@ -106,18 +107,12 @@ void scan_backward(const ModalScan<T>& a, const ModalScanBackward<T>& g) noexcep
   }
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.modal_scan_scratch = scan_scratch<T>;
-  k.modal_scan = scan<T>;
-  k.modal_scan_backward = scan_backward<T>;
-}
-
 }  // namespace
 
-void fill_modal_scan(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_modal_scan() {
+  EFFLLM_SET(modal_scan_scratch, scan_scratch);
+  EFFLLM_SET(modal_scan, scan);
+  EFFLLM_SET(modal_scan_backward, scan_backward);
 }
 
 }  // namespace effllm::EFFLLM_ISA

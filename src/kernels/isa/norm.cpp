@@ -1,4 +1,5 @@
 // Normalisation of rows: root mean square (Zhang and Sennrich 2019) and layer norm (Ba et al. 2016).
+#include "kernels/norm.h"
 #include "kernels/isa/sums.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -133,19 +134,13 @@ void layer_norm_backward(View<const T> x, const T* weight, int64_t width, const 
     }
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.rms_norm = rms_norm<T>;
-  k.rms_norm_backward = rms_norm_backward<T>;
-  k.layer_norm = layer_norm<T>;
-  k.layer_norm_backward = layer_norm_backward<T>;
-}
-
 }  // namespace
 
-void fill_norm(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_norm() {
+  EFFLLM_SET(rms_norm, rms_norm);
+  EFFLLM_SET(rms_norm_backward, rms_norm_backward);
+  EFFLLM_SET(layer_norm, layer_norm);
+  EFFLLM_SET(layer_norm_backward, layer_norm_backward);
 }
 
 }  // namespace effllm::EFFLLM_ISA

@@ -1,6 +1,8 @@
 // Standard normals of base/random.h, many at a time: Philox, then Box and Muller with log, sin and cos in plain
 // arithmetic, good to a few units in the last place of f64. Reductions, polynomials and their coefficients are fdlibm's
 // (Sun 1993: e_log.c, k_sin.c, k_cos.c, e_rem_pio2.c).
+#include "kernels/normals.h"
+
 #include "kernels/isa/random.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -83,6 +85,6 @@ void normals(const uint32_t key[2], const uint32_t stream[2], uint64_t first, in
 
 }  // namespace
 
-void fill_normals(Kernels<float>& f, Kernels<double>& d) { f.normals = d.normals = normals; }
+void fill_normals() { kernel::normals.run = normals; }
 
 }  // namespace effllm::EFFLLM_ISA

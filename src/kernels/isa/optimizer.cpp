@@ -1,4 +1,5 @@
 // One pass over slabs: the norm of a gradient, and AdamW (Loshchilov and Hutter 2019).
+#include "kernels/optimizer.h"
 #include "kernels/isa/sums.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -40,17 +41,11 @@ void adamw(const AdamwArgs& args, int64_t n, const T* grad, T* value, T* m, T* v
   }
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.sum_of_squares = sum_of_squares<T>;
-  k.adamw = adamw<T>;
-}
-
 }  // namespace
 
-void fill_optimizer(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_optimizer() {
+  EFFLLM_SET(sum_of_squares, sum_of_squares);
+  EFFLLM_SET(adamw, adamw);
 }
 
 }  // namespace effllm::EFFLLM_ISA

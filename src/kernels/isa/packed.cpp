@@ -1,5 +1,6 @@
 // Products of few rows with one weight, again and again: the weight is laid out once in panels that are read from front
 // to back, block of k by block of k. An entry's sum runs over k in one order, whatever rows stand beside it.
+#include "kernels/dense.h"
 #include "kernels/isa/tile.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -54,18 +55,12 @@ void multiply_packed(View<const T> a, const T* b, View<T> c, bool add) noexcept 
   }
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.packed_size = packed_size<T>;
-  k.pack = pack<T>;
-  k.multiply_packed = multiply_packed<T>;
-}
-
 }  // namespace
 
-void fill_packed(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_packed() {
+  EFFLLM_SET(packed_size, packed_size);
+  EFFLLM_SET(pack, pack);
+  EFFLLM_SET(multiply_packed, multiply_packed);
 }
 
 }  // namespace effllm::EFFLLM_ISA

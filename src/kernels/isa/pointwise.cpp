@@ -1,4 +1,5 @@
 // Elementwise kernels: activations and their derivatives, sums, products, the gated unit.
+#include "kernels/pointwise.h"
 #include "kernels/isa/math.h"
 #include "kernels/isa/simd.h"
 
@@ -115,19 +116,6 @@ struct Exp {
     return fast_exp(x);
   }
 };
-struct MinGruG {  // x + 1/2 for x >= 0, sigmoid(x) below: positive and continuous (Feng et al. 2024, appendix B)
-  template <class T>
-  static T f(T x) {
-    const T s = sigmoid(x);
-    return x >= 0 ? x + T(0.5) : s;
-  }
-  template <class T>
-  static T df(T x) {
-    const T s = sigmoid(x), d = s * (T(1) - s);
-    return x >= 0 ? T(1) : d;
-  }
-};
-
 struct Elu1 {  // elu(x) + 1, positive (Katharopoulos et al. 2020)
   template <class T>
   static T f(T x) {
@@ -231,8 +219,6 @@ void with_function(Pointwise f, Visit visit) {
       return visit(LogSigmoid{});
     case Pointwise::exp:
       return visit(Exp{});
-    case Pointwise::min_gru_g:
-      return visit(MinGruG{});
     case Pointwise::elu1:
       return visit(Elu1{});
     case Pointwise::reciprocal:
@@ -344,24 +330,18 @@ void swiglu_backward(View<const T> gate_up, View<const T> dy, View<T> d_gate_up,
   }
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.pointwise = pointwise<T>;
-  k.pointwise_backward = pointwise_backward<T>;
-  k.multiply = multiply<T>;
-  k.scale = scale<T>;
-  k.sum = sum<T>;
-  k.add_row = add_row<T>;
-  k.column_sum = column_sum<T>;
-  k.swiglu = swiglu<T>;
-  k.swiglu_backward = swiglu_backward<T>;
-}
-
 }  // namespace
 
-void fill_pointwise(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_pointwise() {
+  EFFLLM_SET(pointwise, pointwise);
+  EFFLLM_SET(pointwise_backward, pointwise_backward);
+  EFFLLM_SET(multiply, multiply);
+  EFFLLM_SET(scale, scale);
+  EFFLLM_SET(sum, sum);
+  EFFLLM_SET(add_row, add_row);
+  EFFLLM_SET(column_sum, column_sum);
+  EFFLLM_SET(swiglu, swiglu);
+  EFFLLM_SET(swiglu_backward, swiglu_backward);
 }
 
 }  // namespace effllm::EFFLLM_ISA

@@ -1,4 +1,5 @@
 // What depends on where an element stands: rotary embedding (Su et al. 2021) and dropout from counters.
+#include "kernels/position.h"
 #include "kernels/isa/random.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -55,17 +56,11 @@ void dropout(View<const T> x, double p, uint32_t key0, uint32_t key1, int64_t sa
   }
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.rotate = rotate<T>;
-  k.dropout = dropout<T>;
-}
-
 }  // namespace
 
-void fill_position(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_position() {
+  EFFLLM_SET(rotate, rotate);
+  EFFLLM_SET(dropout, dropout);
 }
 
 }  // namespace effllm::EFFLLM_ISA

@@ -1,4 +1,5 @@
 // What the roofline is measured with: multiply-adds in registers, and reading and writing memory as fast as it goes.
+#include "kernels/probe.h"
 #include "kernels/isa/simd.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -44,18 +45,12 @@ void triad(const T* b, const T* c, T s, T* a, int64_t n) noexcept {
   for (int64_t i = 0; i < n; ++i) a[i] = mul_add(s, c[i], b[i]);
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.fma_chains = fma_chains<T>;
-  k.read_all = read_all<T>;
-  k.triad = triad<T>;
-}
-
 }  // namespace
 
-void fill_probe(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_probe() {
+  EFFLLM_SET(fma_chains, fma_chains);
+  EFFLLM_SET(read_all, read_all);
+  EFFLLM_SET(triad, triad);
 }
 
 }  // namespace effllm::EFFLLM_ISA

@@ -2,6 +2,7 @@
 // first-level cache; decays are computed where they are used. Backward takes kSelectiveSpan tokens at a time from the
 // end: states and decays of the span are computed again from its checkpoint, and what every channel adds to the
 // gradients of b and c is summed over groups before lanes are folded.
+#include "kernels/selective_scan.h"
 #include "kernels/isa/exp2.h"
 #include "kernels/isa/lanes.h"
 #include "kernels/isa/tile.h"
@@ -167,18 +168,12 @@ void backward(const SelectiveScan<T>& a, const SelectiveScanBackward<T>& g) noex
     }
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.selective_scan_scratch = scratch<T>;
-  k.selective_scan = forward<T>;
-  k.selective_scan_backward = backward<T>;
-}
-
 }  // namespace
 
-void fill_selective_scan(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_selective_scan() {
+  EFFLLM_SET(selective_scan_scratch, scratch);
+  EFFLLM_SET(selective_scan, forward);
+  EFFLLM_SET(selective_scan_backward, backward);
 }
 
 }  // namespace effllm::EFFLLM_ISA

@@ -1,5 +1,6 @@
 // Short causal depthwise convolution of one sequence, y_t = sum_j w[j] x_{t-(W-1)+j}, and its gradients. A token sees
 // the tokens of its own document alone; those before the first row stand in `history`.
+#include "kernels/short_conv.h"
 #include "kernels/isa/simd.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -122,17 +123,11 @@ void short_conv_backward(View<const T> x, View<const T> w, View<const T> history
   weight_gradient(x, history, starts, dy, dw);
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.short_conv = short_conv<T>;
-  k.short_conv_backward = short_conv_backward<T>;
-}
-
 }  // namespace
 
-void fill_short_conv(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_short_conv() {
+  EFFLLM_SET(short_conv, short_conv);
+  EFFLLM_SET(short_conv_backward, short_conv_backward);
 }
 
 }  // namespace effllm::EFFLLM_ISA

@@ -5,7 +5,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "kernels/table.h"
+#include "tensor/view.h"
 
 #if defined(__AVX512F__)
 #define EFFLLM_VECTOR_BYTES 64
@@ -99,33 +99,8 @@ template <class T>
   return a < b ? b : a;
 }
 
-void fill_gemm(Kernels<float>&, Kernels<double>&);
-void fill_pointwise(Kernels<float>&, Kernels<double>&);
-void fill_groups(Kernels<float>&, Kernels<double>&);
-void fill_norm(Kernels<float>&, Kernels<double>&);
-void fill_loss(Kernels<float>&, Kernels<double>&);
-void fill_position(Kernels<float>&, Kernels<double>&);
-void fill_normals(Kernels<float>&, Kernels<double>&);
-void fill_optimizer(Kernels<float>&, Kernels<double>&);
-void fill_gated_scan(Kernels<float>&, Kernels<double>&);
-void fill_fused_scan(Kernels<float>&, Kernels<double>&);
-void fill_selective_scan(Kernels<float>&, Kernels<double>&);
-void fill_modal_scan(Kernels<float>&, Kernels<double>&);
-void fill_modal_kernel(Kernels<float>&, Kernels<double>&);
-void fill_fourier(Kernels<float>&, Kernels<double>&);
-void fill_short_conv(Kernels<float>&, Kernels<double>&);
-void fill_filter(Kernels<float>&, Kernels<double>&);
-void fill_linear_attention(Kernels<float>&, Kernels<double>&);
-void fill_token_mix(Kernels<float>&, Kernels<double>&);
-void fill_gated_skip(Kernels<float>&, Kernels<double>&);
-void fill_gla(Kernels<float>&, Kernels<double>&);
-void fill_delta(Kernels<float>&, Kernels<double>&);
-void fill_delta_backward(Kernels<float>&, Kernels<double>&);
-void fill_ttt(Kernels<float>&, Kernels<double>&);
-void fill_attention(Kernels<float>&, Kernels<double>&);
-void fill_packed(Kernels<float>&, Kernels<double>&);
-void fill_cell(Kernels<float>&, Kernels<double>&);
-void fill_transpose(Kernels<float>&, Kernels<double>&);
-void fill_probe(Kernels<float>&, Kernels<double>&);
+// Sets the kernel of a name to this function, for both types.
+#define EFFLLM_SET(name, function) \
+  (kernel::name<float>.run = function<float>, kernel::name<double>.run = function<double>)
 
 }  // namespace effllm::EFFLLM_ISA

@@ -1,5 +1,6 @@
 // Each token mixed with the one before it: y_i = x_t + (x_{t-1} - x_t) (mix_i + m_i,t) for several i, and its
 // gradients.
+#include "kernels/token_mix.h"
 #include "kernels/isa/simd.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -87,17 +88,11 @@ void token_mix_backward(const TokenMix<T>& p, const TokenMixBackward<T>& g) noex
   for (int64_t c = 0; c < n; ++c) g.d_before[c] = (g.add_before ? g.d_before[c] : T(0)) + carry[c];
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.token_mix = token_mix<T>;
-  k.token_mix_backward = token_mix_backward<T>;
-}
-
 }  // namespace
 
-void fill_token_mix(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_token_mix() {
+  EFFLLM_SET(token_mix, token_mix);
+  EFFLLM_SET(token_mix_backward, token_mix_backward);
 }
 
 }  // namespace effllm::EFFLLM_ISA

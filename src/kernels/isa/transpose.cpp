@@ -1,4 +1,5 @@
 // A matrix transposed, tile by tile in registers.
+#include "kernels/dense.h"
 #include "kernels/isa/tile.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -27,9 +28,6 @@ void transpose_matrix(View<const T> x, View<T> y) noexcept {
 
 }  // namespace
 
-void fill_transpose(Kernels<float>& f, Kernels<double>& d) {
-  f.transpose = transpose_matrix<float>;
-  d.transpose = transpose_matrix<double>;
-}
+void fill_transpose() { EFFLLM_SET(transpose, transpose_matrix); }
 
 }  // namespace effllm::EFFLLM_ISA

@@ -1,6 +1,7 @@
 // Test-time training of a linear model through LayerNorm, rows of one head: the inner gradient, its own gradient, and
 // the lower triangle by which tokens of a mini-batch read one another. A row's arithmetic depends on no later row and
 // not on how many rows there are.
+#include "kernels/ttt.h"
 #include "kernels/isa/sums.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -140,18 +141,12 @@ void read(const TttRead<T>& x) noexcept {
     }
 }
 
-template <class T>
-void fill_one(Kernels<T>& k) {
-  k.ttt_gradient = gradient<T>;
-  k.ttt_gradient_backward = gradient_backward<T>;
-  k.ttt_read = read<T>;
-}
-
 }  // namespace
 
-void fill_ttt(Kernels<float>& f, Kernels<double>& d) {
-  fill_one(f);
-  fill_one(d);
+void fill_ttt() {
+  EFFLLM_SET(ttt_gradient, gradient);
+  EFFLLM_SET(ttt_gradient_backward, gradient_backward);
+  EFFLLM_SET(ttt_read, read);
 }
 
 }  // namespace effllm::EFFLLM_ISA

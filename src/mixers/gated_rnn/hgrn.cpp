@@ -50,8 +50,8 @@ class Hgrn final : public Layer {
  protected:
   Tensor run(const Tensor& x, const Call& call) const override {
     const auto parts = split_columns(in_(x), {width_, width_, width_});
-    auto [h, last] = fused_scan(ScanForm::hgrn, parts[1], parts[0], {}, gate_floor(floor_->value, layer_),
-                                call.read("h"), call.segments());
+    auto [h, last] =
+        floored_scan(parts[1], parts[0], gate_floor(floor_->value, layer_), call.read("h"), call.segments());
     call.write("h", last);
     return out_(multiply(norm_(h), silu(parts[2])));
   }

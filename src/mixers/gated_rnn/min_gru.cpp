@@ -8,7 +8,7 @@
 // candidate without g is the paper's "vanilla" form (its section 3.1).
 #include <cmath>
 
-#include "cores/scan/gated_scan.h"
+#include "cores/scan/fused_scan.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/short_conv.h"
@@ -35,7 +35,7 @@ class MinGru final : public Layer {
 
   MinGru(const Options& o, const LayerArgs& args, const Scope& s)
       : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
-        linear_candidate_(o.candidate == "linear"),
+        candidate_(o.candidate == "linear" ? Candidate::linear : Candidate::positive),
         in_(s / "in", args.d_model, {width_, width_}, Init::torch_linear(args.d_model)) {
     if (o.conv > 0) conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, args.d_model);
     if (width_ != args.d_model)
@@ -51,15 +51,14 @@ class MinGru final : public Layer {
   Tensor run(const Tensor& x, const Call& call) const override {
     const Tensor u = conv_ ? (*conv_)(x, call) : x;
     const auto parts = split_columns(in_(u), {width_, width_});
-    auto [h, last] = gated_scan(parts[0], parts[1], linear_candidate_ ? Candidate::linear : Candidate::g,
-                                call.read("h"), call.segments());
+    auto [h, last] = gated_scan(parts[0], parts[1], candidate_, call.read("h"), call.segments());
     call.write("h", last);
     return out_ ? (*out_)(h) : h;
   }
 
  private:
   int64_t width_;
-  bool linear_candidate_;
+  Candidate candidate_;
   std::unique_ptr<ShortConv> conv_;
   Linear in_;
   std::unique_ptr<Linear> out_;

@@ -36,7 +36,7 @@ class MinLstm final : public Layer {
 
   MinLstm(const Options& o, const LayerArgs& args, const Scope& s)
       : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
-        form_(o.candidate == "linear" ? ScanForm::min_lstm : ScanForm::min_lstm_g),
+        candidate_(o.candidate == "linear" ? Candidate::linear : Candidate::positive),
         in_(s / "in", args.d_model, {width_, width_, width_}, Init::torch_linear(args.d_model)) {
     if (o.conv > 0) conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, args.d_model);
     if (width_ != args.d_model)
@@ -52,14 +52,14 @@ class MinLstm final : public Layer {
   Tensor run(const Tensor& x, const Call& call) const override {
     const Tensor u = conv_ ? (*conv_)(x, call) : x;
     const auto parts = split_columns(in_(u), {width_, width_, width_});
-    auto [h, last] = fused_scan(form_, parts[0], parts[1], parts[2], {}, call.read("h"), call.segments());
+    auto [h, last] = ratio_scan(parts[0], parts[1], parts[2], candidate_, call.read("h"), call.segments());
     call.write("h", last);
     return out_ ? (*out_)(h) : h;
   }
 
  private:
   int64_t width_;
-  ScanForm form_;
+  Candidate candidate_;
   std::unique_ptr<ShortConv> conv_;
   Linear in_;
   std::unique_ptr<Linear> out_;

@@ -98,8 +98,8 @@ class RgLru final : public Layer {
   Tensor run(const Tensor& x, const Call& call) const override {
     const auto parts = split_columns(in_(x), {width_, width_});
     const Tensor u = conv_(parts[1], call);
-    auto [h, last] = fused_scan(ScanForm::rg_lru, recurrence_(u), input_(u), u,
-                                pointwise(Pointwise::softplus, lambda_->value), call.read("h"), starts_of(call, x));
+    auto [h, last] = power_scan(recurrence_(u), input_(u), u, pointwise(Pointwise::softplus, lambda_->value),
+                                call.read("h"), starts_of(call, x));
     call.write("h", last);
     return out_(multiply(pointwise(Pointwise::gelu_tanh, parts[0]), h));
   }

@@ -1,7 +1,7 @@
 // Attention by plain loops in f64: what the fast kernels are compared with.
 #pragma once
 #include "cores/attention/attention.h"
-#include "kernels/table.h"
+#include "kernels/attention.h"
 
 namespace effllm {
 

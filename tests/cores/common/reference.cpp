@@ -14,23 +14,6 @@ double& set(const Tensor& t, int64_t row, int64_t col) { return t.view<double>()
 
 }  // namespace
 
-ScanResult reference_scan(const Tensor& a, const Tensor& b, const Tensor& h0, const Tensor& segments) {
-  const int64_t batch = a.dim(0), tokens = a.dim(1), columns = a.cols();
-  const Tensor h = Tensor::empty(a.shape(), DType::f64), last = Tensor::empty({batch, columns}, DType::f64);
-  for (int64_t s = 0; s < batch; ++s)
-    for (int64_t c = 0; c < columns; ++c) {
-      double state = h0.defined() ? at(h0, s, c) : 0;
-      for (int64_t t = 0; t < tokens; ++t) {
-        const int64_t row = s * tokens + t;
-        if (starts(segments, s, t)) state = 0;
-        state = at(a, row, c) * state + at(b, row, c);
-        set(h, row, c) = state;
-      }
-      set(last, s, c) = state;
-    }
-  return {h, last};
-}
-
 GlaResult reference_gla(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& log_decay,
                         const Tensor& state0, const Tensor& segments, const GlaOptions& options) {
   const int64_t batch = q.dim(0), tokens = q.dim(1), heads = options.heads,

@@ -1,7 +1,6 @@
-// What the kernels of test-time training take. See table.h.
+// Kernels of test-time training.
 #pragma once
-#include <cstdint>
-
+#include "kernels/kernel.h"
 #include "tensor/view.h"
 
 namespace effllm {
@@ -30,5 +29,9 @@ struct TttRead {
   const T *bias, *tau;           // [n], [rows]
   View<T> y;
 };
+
+EFFLLM_KERNEL(ttt_gradient, void(const TttRows<T>&, View<T> a));  // a = eta * d loss / d z
+EFFLLM_KERNEL(ttt_gradient_backward, void(const TttRows<T>&, const TttRowGradients<T>&));
+EFFLLM_KERNEL(ttt_read, void(const TttRead<T>&));
 
 }  // namespace effllm

@@ -1,7 +1,6 @@
-// What the kernels of softmax attention take. See table.h.
+// Kernels of softmax attention.
 #pragma once
-#include <cstdint>
-
+#include "kernels/kernel.h"
 #include "tensor/view.h"
 
 namespace effllm {
@@ -36,5 +35,9 @@ struct AttentionBackwardArgs {
   View<T> dq, dk, dv;  // like q, k, v; each (+)= by its flag
   bool add_q = false, add_k = false, add_v = false;
 };
+
+EFFLLM_KERNEL(attention_scratch, int64_t(int64_t queries, int64_t keys, int64_t dk, int64_t dv, int64_t strip));
+EFFLLM_KERNEL(attention, void(const AttentionArgs<T>&));
+EFFLLM_KERNEL(attention_backward, void(const AttentionArgs<T>&, const AttentionBackwardArgs<T>&));
 
 }  // namespace effllm

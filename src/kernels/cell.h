@@ -1,7 +1,6 @@
-// What the kernels of sequential cells take. See table.h.
+// Kernels of sequential cells.
 #pragma once
-#include <cstdint>
-
+#include "kernels/kernel.h"
 #include "tensor/view.h"
 
 namespace effllm {
@@ -40,5 +39,10 @@ struct GruStepBackward {
   T* d_in;         // [3W]; its first 2W are those of the recurrent sums too
   T* d_recurrent;  // [W] of R_n h + bias
 };
+
+EFFLLM_KERNEL(lstm_cell, void(const LstmStep<T>&));
+EFFLLM_KERNEL(lstm_cell_backward, void(const LstmStepBackward<T>&));
+EFFLLM_KERNEL(gru_cell, void(const GruStep<T>&));
+EFFLLM_KERNEL(gru_cell_backward, void(const GruStepBackward<T>&));
 
 }  // namespace effllm

@@ -1,7 +1,6 @@
-// What the kernels of the delta rule take. See table.h.
+// Kernels of the delta rule.
 #pragma once
-#include <cstdint>
-
+#include "kernels/kernel.h"
 #include "tensor/view.h"
 
 namespace effllm {
@@ -47,5 +46,10 @@ struct DeltaGradients {
   bool add_dk, add_beta, add_decay, fresh;
   T c;
 };
+
+EFFLLM_KERNEL(delta, void(const DeltaPass<T>&));
+EFFLLM_KERNEL(delta_values, void(const DeltaValuesPass<T>&));
+EFFLLM_KERNEL(delta_keys, void(const DeltaKeysPass<T>&));
+EFFLLM_KERNEL(delta_gradients, void(const DeltaGradients<T>&));
 
 }  // namespace effllm

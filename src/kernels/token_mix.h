@@ -1,7 +1,6 @@
-// What the kernels take that mix a token with the one before it. See table.h.
+// Kernels that mix a token with the one before it.
 #pragma once
-#include <cstdint>
-
+#include "kernels/kernel.h"
 #include "tensor/view.h"
 
 namespace effllm {
@@ -29,5 +28,8 @@ struct TokenMixBackward {
   T* d_before;
   bool add_x, add_m, add_before;
 };
+
+EFFLLM_KERNEL(token_mix, void(const TokenMix<T>&, View<T> y));
+EFFLLM_KERNEL(token_mix_backward, void(const TokenMix<T>&, const TokenMixBackward<T>&));
 
 }  // namespace effllm

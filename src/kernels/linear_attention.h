@@ -1,26 +1,9 @@
-// What the kernels of linear attention take: the recurrence, and what surrounds it. See table.h.
+// Kernels of what surrounds the recurrence of linear attention.
 #pragma once
-#include <cstdint>
-
+#include "kernels/kernel.h"
 #include "tensor/view.h"
 
 namespace effllm {
-
-enum class Decay { none, scalar, key, value };
-
-// M_t = decay(a_t) M_{t-1} + x2_t x3_t^T ;  y_t (+)= M_t^T x1_t  (exclusive: y_t reads M_{t-1}).
-// x1, x2: [T, rows of M]; x3, y: [T, columns of M]; a: linear decays in [0, 1]: [T,1] scalar, [T, rows] key,
-// [T, columns] value. Strides may be negative: time runs backwards then. a = 0 is legal (a document starts).
-template <class T>
-struct GlaPass {
-  int64_t steps;
-  View<const T> x1, x2, x3, a;  // `a` unused for Decay::none
-  Decay decay;
-  bool exclusive = false;
-  View<T> y;  // null data: only the state is wanted
-  bool add = false;
-  T* state;  // [rows][columns] dense, in and out
-};
 
 // One head of one sequence of linear attention. y_t = o_t / (q_t . z_t + eps), z_t = z_{t-1} + k_t.
 template <class T>
@@ -52,5 +35,14 @@ struct BonusBackward {
   bool add_q, add_k, add_v;
   T* d_u;  // [dk], added to
 };
+
+EFFLLM_KERNEL(normaliser, void(const Normaliser<T>&, View<T> y, T* z));  // z: [dk] in and out
+EFFLLM_KERNEL(normaliser_backward, void(const Normaliser<T>&, const NormaliserBackward<T>&));
+EFFLLM_KERNEL(bonus, void(const Bonus<T>&, View<const T> o, View<T> y));
+EFFLLM_KERNEL(bonus_backward, void(const Bonus<T>&, const BonusBackward<T>&));
+// y: [rows, 1 + f + f (f + 1) / 2] = (1, a x, the products b x_i x_j of i <= j in order of i, i = j times `half`)
+EFFLLM_KERNEL(taylor_features, void(View<const T> x, T a, T b, T half, View<T> y));
+EFFLLM_KERNEL(taylor_features_backward,
+              void(View<const T> x, T a, T b, T half, View<const T> dy, View<T> dx, bool add));
 
 }  // namespace effllm
