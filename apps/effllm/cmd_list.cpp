@@ -6,7 +6,9 @@
 #include "base/json.h"
 #include "base/terminal.h"
 #include "base/text.h"
+#include "blocks/block.h"
 #include "commands.h"
+#include "config/yaml.h"
 #include "eval/evaluator.h"
 #include "ffn/ffn.h"
 #include "json_output.h"
@@ -34,6 +36,7 @@ std::string state_of(const LayerInfo& m) {
   ParamStore store;
   const LayerArgs args{.d_model = kWidth, .layer = 0, .layers = 1, .max_tokens = 256};
   const auto options = m.options();
+  read(*options, parse_config(m.needs, "needs"), m.name);
   const auto built = m.build(*options, args, Scope(store));
   std::string all;
   const auto site = site_of(*built);
@@ -167,6 +170,7 @@ const std::vector<Kind>& kinds() {
   static const std::vector<Kind> all = {
       {"mixers", "sequence mixers (model.layers[].mixer)", [] { return mechanisms(all_mixers); }, &all_mixers},
       {"ffns", "channel mixers (model.layers[].ffn)", [] { return mechanisms(all_ffns); }, &all_ffns},
+      {"blocks", "what a model is a list of (model.layers[].type)", [] { return mechanisms(all_blocks); }, &all_blocks},
       {"options", "the keys of every other section of a configuration", [] { return Rows(); }},
       {"objectives", "what is optimised (objective.type)", [] { return names(all_objectives); }},
       {"optimizers", "optim.type", [] { return optimizers(); }},

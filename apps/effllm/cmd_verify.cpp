@@ -84,14 +84,12 @@ Subject subject_of(const VerifyArgs& args, DType type) {
 nlohmann::json to_json(const Finding& f, DType type) {
   nlohmann::json j = {{"check", f.check}, {"type", to_string(type)}, {"passed", f.passed}, {"worst", f.worst},
                       {"bound", f.bound}, {"where", f.where},        {"flips", f.flips},   {"compared", f.compared}};
-  if (!f.skipped.empty()) j["skipped"] = f.skipped;
   if (f.flips) j["margin"] = f.margin;
   if (!f.notes.empty()) j["notes"] = f.notes;
   return j;
 }
 
 std::vector<std::string> to_row(const Finding& f, DType type) {
-  if (!f.skipped.empty()) return {f.check, std::string(to_string(type)), "skipped", "", "", f.skipped};
   std::string where = f.worst > 0 ? f.where : f.check == "finite numbers" ? "all are" : "every bit is the same";
   if (f.flips)
     where += fmt::format("; {} of {} chose otherwise, smallest margin {:.1e}", f.flips, counted(f.compared, "token"),

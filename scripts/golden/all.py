@@ -2,7 +2,7 @@
 
     python3 scripts/golden/all.py [FOLDER] [--only NAME ...]
 
-FOLDER is tests/golden by default; without --only, every mechanism of src/mixers/mixers.def and src/ffn/ffns.def.
+FOLDER is tests/golden by default; without --only, every mechanism of the lists mixers.def, ffns.def and blocks.def.
 
 A golden file holds one mechanism with one set of options, all in float64: "x" [B,T,D], "y" [B,T,D], "param.<name>",
 optionally "segments" [B,T] (document number of each token), and text metadata.

@@ -123,3 +123,16 @@ def previous_token(x: Array, positions: Array) -> Array:
             if positions[b, t] > 0:
                 y[b, t] = x[b, t - 1]
     return y
+
+
+def normalize(x: Array, params: Params, name: str, norm: Config | None) -> Array:
+    """Applies layer_norm or rms_norm with the weights "<name>.weight" and, where stored, "<name>.bias"."""
+    if norm is None:
+        return x
+    weight, bias, eps = params[f"{name}.weight"], params.get(f"{name}.bias"), float(norm["eps"])
+    if norm["type"] == "layer_norm":
+        return layer_norm(x, weight, bias, eps)
+    if norm["type"] == "rms_norm":
+        y = rms_norm(x, weight, eps)
+        return y if bias is None else y + bias
+    raise ValueError(f"norm {norm['type']} is none of layer_norm, rms_norm, none")

@@ -2,7 +2,7 @@
 
 A module scripts/golden/<name>.py holds PAPER, VARIANTS, shapes(options, d_model) and the equation <name>(x, params,
 options, ...), which may take segments, direction (else it is causal only) and layer, the number of layers of its kind
-before this one. It may hold KIND ("ffn"), MODEL_WIDE, parameters that belong to the whole model and of which shapes()
+before this one. It may hold KIND ("ffn", "block"), MODEL_WIDE, parameters that belong to the whole model and of which shapes()
 makes as many rows as `layers` says, start(params), what is done to all that are drawn, and check(x, params, options,
 segments), which raises where a case is not fit for a golden file.
 """
@@ -21,8 +21,8 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 
 def listed() -> list[str]:
-    """Returns the names of all mixers and channel mixers of the program, sorted."""
-    lists = (SOURCE / "mixers" / "mixers.def", SOURCE / "ffn" / "ffns.def")
+    """Returns the names of all mixers, channel mixers and blocks of the program, sorted."""
+    lists = (SOURCE / "mixers" / "mixers.def", SOURCE / "ffn" / "ffns.def", SOURCE / "blocks" / "blocks.def")
     return sorted(name for path in lists for name in re.findall(r"^ENTRY\((\w+)\)", path.read_text(), re.M))
 
 
@@ -37,7 +37,7 @@ def module(name: str) -> Any:
 
 
 def kind(name: str) -> str:
-    """Returns "mixer" or "ffn"."""
+    """Returns "mixer", "ffn" or "block"."""
     return getattr(module(name), "KIND", "mixer")
 
 
@@ -47,7 +47,7 @@ def run(
     """Returns the mechanism's y [B,T,D]; ValueError where a mixer that is causal only has another direction."""
     equation = getattr(module(name), name)
     takes = inspect.signature(equation).parameters
-    if kind(name) == "mixer" and direction != "causal" and "direction" not in takes:
+    if kind(name) != "ffn" and direction != "causal" and "direction" not in takes:
         raise ValueError(f"{name}: causal only")
     more = {"segments": segments, "direction": direction, "layer": layer}
     return equation(x, params, options, **{key: value for key, value in more.items() if key in takes})
@@ -59,10 +59,10 @@ def branch_shapes(options: Options, d_model: int, prefix: str) -> Shapes:
 
 
 def _model_wide(options: Options) -> list[str]:
-    """Returns the model-wide parameters of the mixer and of those inside it."""
+    """Returns the model-wide parameters of the mechanism and of those inside it."""
     inner = [part for value in options.values() for part in (value if isinstance(value, list) else [value])]
     names = list(getattr(module(options["type"]), "MODEL_WIDE", ()))
-    return names + [name for part in inner if isinstance(part, dict) and "type" in part for name in _model_wide(part)]
+    return names + [name for part in inner if isinstance(part, dict) and part.get("type") in listed() for name in _model_wide(part)]
 
 
 def _below(params: Params, prefix: str) -> Params:

@@ -22,8 +22,8 @@ except ImportError as error:
     sys.exit(2)
 
 from common import Array, Params
-from equations import document_positions, layer_norm, linear, rms_norm
-from mechanisms import run, run_branch
+from equations import document_positions, linear, normalize
+from mechanisms import run_branch
 from tensor_file import read_safetensors
 
 Config = dict[str, Any]
@@ -34,7 +34,7 @@ TOLERANCE = 1e-5
 # of a checkpoint that are no weights.
 MODEL_KEYS = {"d_model", "tie_embeddings", "positions", "max_tokens", "final_norm", "embedding_scale", "layers"}
 TRAINING_KEYS = {"dropout", "init"}
-LAYER_KEYS = {"mixer", "ffn", "norm", "id", "weights"}
+LAYER_KEYS = {"type", "mixer", "ffn", "norm", "dropout", "rate", "depth", "id", "weights"}
 NOT_WEIGHTS = ("opt.", "state.", "train.")
 
 
@@ -93,21 +93,8 @@ def read_norm(value: Any, otherwise: Config | None) -> Config | None:
     return dict(value)
 
 
-def normalize(x: Array, params: Params, name: str, norm: Config | None) -> Array:
-    """Applies layer_norm or rms_norm with the weights "<name>.weight" and, where stored, "<name>.bias"."""
-    if norm is None:
-        return x
-    weight, bias, eps = params[f"{name}.weight"], params.get(f"{name}.bias"), float(norm["eps"])
-    if norm["type"] == "layer_norm":
-        return layer_norm(x, weight, bias, eps)
-    if norm["type"] == "rms_norm":
-        y = rms_norm(x, weight, eps)
-        return y if bias is None else y + bias
-    raise ValueError(f"norm {norm['type']} is none of layer_norm, rms_norm, none")
-
-
 def model_logits(model: Config, params: ReadLog, tokens: Array, segments: Array | None, direction: str) -> Array:
-    """Returns the logits [B,T,Q]: x += mixer(norm(x)), x += ffn(norm(x)) for each layer, then norm and head."""
+    """Returns the logits [B,T,Q]: the embedding, each layer's block, then norm and head."""
     layers = read_layers(model)
     x = params["embedding.weight"][tokens] * float(model.get("embedding_scale") or 1.0)
     positions = model.get("positions") or "none"
@@ -116,15 +103,9 @@ def model_logits(model: Config, params: ReadLog, tokens: Array, segments: Array 
     if positions == "learned":
         x = x + params["positions.weight"][document_positions(segments, *tokens.shape)]
     for layer in layers:
-        name, norm = f"layers.{layer['weights']}", read_norm(layer.get("norm"), None)
-        normed = normalize(x, params, f"{name}.mixer_norm", norm)
-        options = layer["mixer"]
-        index = sum(own["mixer"]["type"] == options["type"] for own in layers[: int(layer["weights"])])
-        x = x + run_branch(normed, params, f"{name}.mixer", options, segments, direction, index)
-        options = layer.get("ffn")
-        if options not in (None, False, "none") and options["type"] != "none":
-            normed = normalize(x, params, f"{name}.ffn_norm", norm)
-            x = x + run(options["type"], normed, params.below(f"{name}.ffn"), options, segments, direction)
+        index = sum(own["mixer"]["type"] == layer["mixer"]["type"] for own in layers[: int(layer["weights"])])
+        block = {"type": "residual"} | layer
+        x = run_branch(x, params, f"layers.{layer['weights']}", block, segments, direction, index)
     x = normalize(x, params, "final_norm", read_norm(model.get("final_norm", True), layers[-1].get("norm")))
     return linear(x, params["embedding.weight" if model.get("tie_embeddings") else "head.weight"])
 

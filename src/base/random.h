@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <numbers>
 #include <string_view>
+#include <vector>
 
 #include "base/hash.h"
 
@@ -71,6 +72,18 @@ class RandomStream {
 
  private:
   uint32_t k0_, k1_, c2_, c3_;
+};
+
+// Which sample of the run each sequence at hand is: from `first` on, or those of a list.
+class Samples {
+ public:
+  Samples(int64_t first = 0) : first_(first) {}
+  explicit Samples(std::vector<int64_t> each) : each_(std::move(each)) {}
+  int64_t operator[](int64_t b) const { return each_.empty() ? first_ + b : each_[static_cast<size_t>(b)]; }
+
+ private:
+  int64_t first_ = 0;
+  std::vector<int64_t> each_;
 };
 
 }  // namespace effllm

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "bench/op_bench.h"
+#include "blocks/block.h"
 #include "config/yaml.h"
 #include "ffn/ffn.h"
 #include "mixers/mixer.h"
@@ -60,13 +61,14 @@ void add(std::vector<BenchCase>& cases, const List<LayerInfo>& list, const Bench
                      static_cast<double>(s.batch * s.tokens), [=] { return prepare(mechanism, s); }});
   };
   for (const LayerInfo* info : list) {
-    one(std::string(info->name), {list, info->name});
-    if (!variants) continue;
-    for (std::string_view v : info->variants) {
-      ConfigNode options = merge(parse_config(info->tiny, "tiny"), parse_config(v, "variant"));
+    const auto with = [&](const std::string& name, ConfigNode options) {
       options.set("type", info->name);
-      one(fmt::format("{} {}", info->name, v), list.read(options));
-    }
+      one(name, list.read(options));
+    };
+    with(std::string(info->name), parse_config(info->needs, "needs"));
+    if (!variants) continue;
+    for (std::string_view v : info->variants)
+      with(fmt::format("{} {}", info->name, v), merge(parse_config(info->tiny, "tiny"), parse_config(v, "variant")));
   }
 }
 
@@ -76,6 +78,7 @@ std::vector<BenchCase> mechanism_cases(const BenchShape& shape, bool variants) {
   std::vector<BenchCase> cases;
   add(cases, all_mixers, shape, variants);
   add(cases, all_ffns, shape, variants);
+  add(cases, all_blocks, shape, variants);
   return cases;
 }
 

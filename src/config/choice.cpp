@@ -9,12 +9,15 @@ namespace {
 
 class Collector final : public OptionVisitor {
  public:
-  std::vector<AnyChoice*> choices;
+  std::vector<Nested<AnyChoice>> choices;
 
-  void operator()(std::string_view, AnyChoice& field, std::string_view) override { choices.push_back(&field); }
-  void operator()(std::string_view, AnyChoices& field, std::string_view) override {
-    for (AnyChoice* c : field.each()) choices.push_back(c);
+  void operator()(std::string_view name, AnyChoice& field, std::string_view) override {
+    choices.push_back({name, &field});
   }
+  void operator()(std::string_view name, AnyChoices& field, std::string_view) override {
+    for (AnyChoice* c : field.each()) choices.push_back({name, c});
+  }
+  void operator()(std::string_view, Options& field, std::string_view) override { field.visit(*this); }
   void operator()(std::string_view, bool&, std::string_view) override {}
   void operator()(std::string_view, int64_t&, std::string_view, Range) override {}
   void operator()(std::string_view, double&, std::string_view, Range) override {}
@@ -41,14 +44,19 @@ void AnyChoice::read(const ConfigNode& given, Diagnostics& found) {
     found.error(node.mark(), fmt::format("this {0} has no `type`; `effllm list {0}s` shows them all", kind()));
     return;
   }
-  std::unique_ptr<Options> options = take(type->text());
-  if (!options) {
-    const std::string meant = suggestion(type->text(), known());
-    found.error(type->mark(), unknown_name(type->text(), kind()) + (meant.empty() ? "" : "." + meant));
-    return;
-  }
+  if (or_none_ && type->text() == "none") return options_.reset();
+  std::unique_ptr<Options> options = named(*type, found);
+  if (!options) return;
   effllm::read(*options, node, fmt::format("{} `{}`", kind(), name()), found);
   options_ = std::move(options);
+}
+
+std::unique_ptr<Options> AnyChoice::named(const ConfigNode& type, Diagnostics& found) {
+  std::unique_ptr<Options> options = take(type.text());
+  if (options) return options;
+  const std::string meant = suggestion(type.text(), known());
+  found.error(type.mark(), unknown_name(type.text(), kind()) + (meant.empty() ? "" : "." + meant));
+  return nullptr;
 }
 
 void AnyChoice::visit_name(OptionVisitor& v, std::string_view key, std::string_view help) {
@@ -68,6 +76,7 @@ void AnyChoice::visit_options(OptionVisitor& v, std::string_view key, const Mark
 }
 
 ConfigNode AnyChoice::write() const {
+  if (!options_) return ConfigNode::scalar("none");
   ConfigNode out = ConfigNode::map();
   out.set("type", name());
   const ConfigNode written = effllm::write(*options_);
@@ -75,15 +84,17 @@ ConfigNode AnyChoice::write() const {
   return out;
 }
 
-std::vector<AnyChoice*> nested_choices(Options& options) {
+std::vector<Nested<AnyChoice>> nested_choices(Options& options) {
   Collector collector;
   options.visit(collector);
   return std::move(collector.choices);
 }
 
-std::vector<const AnyChoice*> nested_choices(const Options& options) {
-  const std::vector<AnyChoice*> all = nested_choices(const_cast<Options&>(options));  // of which nothing is changed
-  return {all.begin(), all.end()};
+std::vector<Nested<const AnyChoice>> nested_choices(const Options& options) {
+  std::vector<Nested<const AnyChoice>> all;
+  for (const auto& [field, choice] : nested_choices(const_cast<Options&>(options)))  // of which nothing is changed
+    all.push_back({field, choice});
+  return all;
 }
 
 }  // namespace effllm

@@ -15,6 +15,7 @@ class AnyChoice {
   virtual ~AnyChoice() = default;
   // False where nothing has been chosen.
   explicit operator bool() const { return options_ != nullptr; }
+  bool may_be_none() const { return or_none_; }
   virtual std::string_view name() const = 0;
   const Options& options() const { return *options_; }
   const Mark& mark() const { return options_->mark; }
@@ -22,7 +23,9 @@ class AnyChoice {
   // What `node` names in its `type`, with the options beside it; `gla` stands for {type: gla}. Where there is no
   // such entry, it is left as it was.
   void read(const ConfigNode& node, Diagnostics& found);
-  ConfigNode write() const;  // the type and all options
+  // Takes the entry called `type`, an error of `found` where there is none: its options, to be filled and set.
+  std::unique_ptr<Options> named(const ConfigNode& type, Diagnostics& found);
+  ConfigNode write() const;  // the type and all options, or none
   // As keys of a section (`optim: {type: muon, momentum: 0.9}`): `key` holds the name, as a text, and the options of
   // what it names stand beside it. `mark` is the section's.
   void visit_name(OptionVisitor& v, std::string_view key, std::string_view help);
@@ -39,7 +42,12 @@ class AnyChoice {
   virtual std::unique_ptr<Options> take(std::string_view name) = 0;
 
   std::shared_ptr<const Options> options_;
+  bool or_none_ = false;
 };
+
+// A choice that is left out at first, and where `none` is written.
+inline constexpr struct OrNone {
+} kOrNone;
 
 // Several from one list.
 class AnyChoices {
@@ -49,8 +57,14 @@ class AnyChoices {
   virtual std::vector<AnyChoice*> resized(size_t count) = 0;  // to so many, nothing chosen yet
 };
 
-// Those among the fields of `options`, in the order of visit().
-std::vector<AnyChoice*> nested_choices(Options& options);
-std::vector<const AnyChoice*> nested_choices(const Options& options);
+// A choice among the fields of options, under the field's name.
+template <class C>
+struct Nested {
+  std::string_view field;
+  C* choice;
+};
+// All of them, in the order of visit().
+std::vector<Nested<AnyChoice>> nested_choices(Options& options);
+std::vector<Nested<const AnyChoice>> nested_choices(const Options& options);
 
 }  // namespace effllm

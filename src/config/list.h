@@ -90,6 +90,7 @@ class Choice<Entry<T, Facts, Args...>> final : public AnyChoice {
  public:
   using Info = Entry<T, Facts, Args...>;
   explicit Choice(const List<Info>& list) : list_(&list) {}
+  Choice(const List<Info>& list, OrNone) : list_(&list) { or_none_ = true; }
   // With its defaults.
   Choice(const List<Info>& list, std::string_view name) : Choice(list) { options_ = take(list.find(name).name); }
 
@@ -142,12 +143,20 @@ class Choices final : public AnyChoices {
   std::vector<Choice<Info>> all_;
 };
 
-// f() of a choice, and of those from the same list inside it.
+// The choices from lists of the same kind of entry among the options of one.
+template <class Info>
+std::vector<Nested<const Choice<Info>>> parts(const Choice<Info>& choice) {
+  std::vector<Nested<const Choice<Info>>> all;
+  for (const auto& [field, inner] : nested_choices(choice.options()))
+    if (const auto* c = dynamic_cast<const Choice<Info>*>(inner); c && *c) all.push_back({field, c});
+  return all;
+}
+
+// f() of a choice, and of those inside it.
 template <class Info, class F>
 void for_all_inside(const Choice<Info>& choice, F&& f) {
   f(choice);
-  for (const AnyChoice* inner : nested_choices(choice.options()))
-    if (const auto* c = dynamic_cast<const Choice<Info>*>(inner)) for_all_inside(*c, f);
+  for (const auto& part : parts(choice)) for_all_inside(*part.choice, f);
 }
 
 }  // namespace effllm

@@ -42,11 +42,17 @@ class Writer final : public OptionVisitor {
     list(name, field);
   }
   void operator()(std::string_view name, AnyChoice& field, std::string_view) override {
-    if (field) out_.set(name, field.write());
+    if (field || field.may_be_none()) out_.set(name, field.write());
   }
   void operator()(std::string_view name, AnyChoices& field, std::string_view) override {
     ConfigNode result = ConfigNode::list();
     for (const AnyChoice* c : field.each()) result.items().push_back(c->write());
+    out_.set(name, std::move(result));
+  }
+  void operator()(std::string_view name, Options& field, std::string_view) override {
+    ConfigNode result = ConfigNode::map();
+    Writer inner(result, number_);
+    field.visit(inner);
     out_.set(name, std::move(result));
   }
   void operator()(std::string_view name, ConfigNode& field, std::string_view) override {
@@ -111,13 +117,16 @@ class Describer final : public OptionVisitor {
   }
   // A choice is shown by its name: it has the defaults that are shown with it.
   void operator()(std::string_view name, AnyChoice& field, std::string_view help) override {
-    ConfigNode type = field ? mechanism(field.name()) : ConfigNode();
+    ConfigNode type = field ? mechanism(field.name()) : field.may_be_none() ? field.write() : ConfigNode();
     add("map", "", name, help, type);
   }
   void operator()(std::string_view name, AnyChoices& field, std::string_view help) override {
     std::vector<ConfigNode> types;
     for (const AnyChoice* c : field.each()) types.push_back(mechanism(c->name()));
     add("list of maps", "", name, help, types);
+  }
+  void operator()(std::string_view name, Options& field, std::string_view help) override {
+    add("map", "", name, help, field);
   }
   void operator()(std::string_view name, ConfigNode& field, std::string_view help) override {
     add("map", "", name, help, field);

@@ -23,6 +23,7 @@ std::string describe(Range);  // "at least 1", "0 to 1"; "" for all numbers
 
 class AnyChoice;
 class AnyChoices;
+struct Options;
 
 class OptionVisitor {
  public:
@@ -42,6 +43,8 @@ class OptionVisitor {
   // Choices from a list, read and written out in full with the options of theirs (config/list.h).
   virtual void operator()(std::string_view name, AnyChoice& field, std::string_view help) = 0;
   virtual void operator()(std::string_view name, AnyChoices& field, std::string_view help) = 0;
+  // Options with a heading of their own; a bare scalar is their `type`.
+  virtual void operator()(std::string_view name, Options& field, std::string_view help) = 0;
   // Pieces that another part reads.
   virtual void operator()(std::string_view name, ConfigNode& field, std::string_view help) = 0;
   virtual void operator()(std::string_view name, std::vector<ConfigNode>& field, std::string_view help) = 0;

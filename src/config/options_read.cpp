@@ -125,6 +125,9 @@ class Reader final : public OptionVisitor {
     const std::vector<AnyChoice*> choices = field.resized(node->items().size());
     for (size_t i = 0; i < choices.size(); ++i) choices[i]->read(node->items()[i], found_);
   }
+  void operator()(std::string_view name, Options& field, std::string_view) override {
+    if (const ConfigNode* node = given(name)) read(field, as_map(*node), name, found_);
+  }
   void operator()(std::string_view name, ConfigNode& field, std::string_view) override {
     if (const ConfigNode* node = given(name)) field = *node;
   }

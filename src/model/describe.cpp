@@ -44,6 +44,15 @@ int64_t parameters_under(const ParamStore& store, std::string_view prefix) {
 
 Tensor ids(int64_t tokens) { return Tensor::dense({1, tokens}, DType::i32); }
 
+// "gla + swiglu", "layer_drop: gla".
+std::string parts_of(const Choice<LayerInfo>& block) {
+  std::string names = block.name() == kDefaultBlock ? "" : fmt::format("{}: ", block.name());
+  std::string_view between;
+  for (const auto& part : parts(block))
+    names += fmt::format("{}{}", std::exchange(between, " + "), part.choice->name());
+  return names;
+}
+
 double decode_flops_after(const LanguageModel& model, int64_t tokens) {
   return metered([&] {
            State s = model.make_state(1, tokens + 1);
@@ -106,8 +115,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
       [&] { model.embed(ids(1), {}, nullptr); });
   for (int64_t i = 0; i < model.layers(); ++i) {
     const LayerSpec& spec = config.layers[static_cast<size_t>(i)];
-    LayerCost row{.what = fmt::format("layers.{} {}{}{}", i, spec.mixer.name(),
-                                      spec.ffn ? fmt::format(" + {}", spec.ffn.name()) : "",
+    LayerCost row{.what = fmt::format("layers.{} {}{}", i, parts_of(spec.block),
                                       spec.same_as ? fmt::format(" (as {})", *spec.same_as) : ""),
                   .parameters = spec.same_as ? 0 : parameters_under(store, fmt::format("layers.{}.", i)),
                   .state_bytes = model.layer_site(i).bytes(context, DType::f32)};

@@ -19,18 +19,22 @@ namespace {
 
 constexpr double kEmbeddingStd = 0.02;  // GPT-2's, where neither the mechanism nor `init` says otherwise
 
-// For each layer, how many with the same kind of mixer stand before it, and how many there are; a layer that uses
-// another one's weights is no layer of its own.
+// For each layer, how many with the same kind of mixer (the first part of its block) stand before it, and how many
+// there are; a layer that uses another one's weights is no layer of its own.
 struct PlaceAmongKind {
   int64_t index = 0, count = 0;
 };
 std::vector<PlaceAmongKind> places_among_kind(const ModelConfig& config) {
+  const auto kind = [](const LayerSpec& l) {
+    const auto inside = parts(l.block);
+    return inside.empty() ? l.block.name() : inside.front().choice->name();
+  };
   std::vector<PlaceAmongKind> places(config.layers.size());
   std::map<std::string_view, int64_t> count;
   for (size_t i = 0; i < places.size(); ++i)
-    if (!config.layers[i].same_as) places[i].index = count[config.layers[i].mixer.name()]++;
+    if (!config.layers[i].same_as) places[i].index = count[kind(config.layers[i])]++;
   for (size_t i = 0; i < places.size(); ++i)
-    if (!config.layers[i].same_as) places[i].count = count[config.layers[i].mixer.name()];
+    if (!config.layers[i].same_as) places[i].count = count[kind(config.layers[i])];
   return places;
 }
 
@@ -41,7 +45,7 @@ Context with_state(Context cx, State* state) {
 
 // block(x), of which the tape keeps x alone. Backward runs it again from the state that it started from; what it adds
 // up was counted the first time, and its auxiliary losses have their gradients from the second.
-Tensor recomputed(const ResidualBlock& block, const Tensor& x, const Call& call) {
+Tensor recomputed(const Layer& block, const Tensor& x, const Call& call) {
   State* const state = call.pass().state;
   const auto held = [](const Tensor* t) { return t ? *t : Tensor(); };
   const auto run = [&block, call, first = true, before = state ? state->at(call.site()) : State(),
@@ -87,10 +91,8 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
                          .max_tokens = config.max_tokens,
                          .index_of_kind = index,
                          .layers_of_kind = count,
-                         .with_ffn = static_cast<bool>(spec.ffn)};
-    const Scope layer = root / fmt::format("layers.{}", i);
-    blocks_.push_back(
-        found.collect([&] { return std::make_shared<ResidualBlock>(spec, config.dropout, args, layer); }));
+                         .dropout = config.dropout};
+    blocks_.push_back(found.collect([&] { return spec.block.build(args, root / fmt::format("layers.{}", i)); }));
   }
   final_norm_ =
       found.collect([&] { return std::make_unique<Norm>(config.final_norm, root / "final_norm", config.d_model); });
@@ -101,11 +103,8 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
                                               {.role = Role::hidden, .dense = true});
   site_->count_tokens();
   site_->child("embedding");
-  for (const auto& b : blocks_) {
-    Site& place = site_->child(fmt::format("layers.{}", layer_sites_.size()));
-    b->declare(place);
-    layer_sites_.push_back(&place);
-  }
+  for (const auto& b : blocks_)
+    layer_sites_.push_back(&site_->child(fmt::format("layers.{}", layer_sites_.size()), *b));
 }
 
 Tensor LanguageModel::embed(const Tensor& ids, const Context& cx, State* state) const {
@@ -126,7 +125,8 @@ Tensor LanguageModel::embed(const Tensor& ids, const Context& cx, State* state) 
   }
   const Call here = call.child("embedding");
   x = here.tap("out", x);
-  return cx.phase == Phase::train ? dropout(x, config_.dropout, here.random("dropout"), cx.when.first_sample) : x;
+  const double rate = here.left_out(config_.dropout);
+  return rate > 0 ? dropout(x, rate, here.random("dropout"), cx.when.samples) : x;
 }
 
 Tensor LanguageModel::run(Tensor x, int64_t from, int64_t to, const Context& cx, State* state) const {
@@ -134,7 +134,7 @@ Tensor LanguageModel::run(Tensor x, int64_t from, int64_t to, const Context& cx,
   const Context pass = with_state(cx, state);
   for (int64_t i = from; i < to; ++i) {
     const Call call(pass, layer_site(i));
-    x = recompute ? recomputed(block(i), x, call) : block(i).forward(std::move(x), call);
+    x = recompute ? recomputed(block(i), x, call) : block(i).forward(x, call);
   }
   return x;
 }
@@ -172,17 +172,13 @@ State LanguageModel::make_state(int64_t batch, int64_t capacity, const State::Ma
 
 int64_t LanguageModel::sequences_together() const {
   int64_t n = 1;
-  for (const auto& b : blocks_)
-    n = std::max({n, b->mixer().sequences_together(), b->ffn() ? b->ffn()->sequences_together() : 1});
+  for (const auto& b : blocks_) n = std::max(n, b->sequences_together());
   return n;
 }
 
 LongText LanguageModel::long_text(int64_t trained) const {
   LongText all{.unseen = config_.learned_positions, .anew = config_.learned_positions};
-  for (const auto& b : blocks_) {
-    all |= b->mixer().long_text(trained);
-    if (b->ffn()) all |= b->ffn()->long_text(trained);
-  }
+  for (const auto& b : blocks_) all |= b->long_text(trained);
   return all;
 }
 

@@ -5,27 +5,8 @@
 #include <vector>
 
 #include "model/model_config.h"
-#include "nn/layer.h"
 
 namespace effllm {
-
-// x += dropout(mixer(norm(x))); x += dropout(ffn(norm(x))): the pre-norm residual block (Xiong et al. 2020).
-class ResidualBlock {
- public:
-  ResidualBlock(const LayerSpec& spec, double dropout, const LayerArgs& args, const Scope& scope);
-  void declare(Site& site) const;  // its places "mixer" and "ffn", which count tokens
-  Tensor forward(Tensor x, const Call& call) const;
-  const Layer& mixer() const { return *mixer_; }
-  const Layer* ffn() const { return ffn_.get(); }
-
- private:
-  Tensor add_branch(const Tensor& x, const Norm& norm, const Layer& layer, const Call& call) const;
-  double dropout_;
-  std::unique_ptr<Norm> mixer_norm_;
-  std::unique_ptr<Layer> mixer_;
-  std::unique_ptr<Norm> ffn_norm_;
-  std::unique_ptr<Layer> ffn_;
-};
 
 class LanguageModel {
  public:
@@ -37,7 +18,7 @@ class LanguageModel {
   const ModelConfig& config() const { return config_; }
   int64_t vocab() const { return vocab_; }
   int64_t layers() const { return static_cast<int64_t>(blocks_.size()); }
-  const ResidualBlock& block(int64_t i) const { return *blocks_[static_cast<size_t>(i)]; }
+  const Layer& block(int64_t i) const { return *blocks_[static_cast<size_t>(i)]; }
 
   // Where each layer is used: "layers.3.mixer", "layers.3.ffn", and the embedding.
   const Site& site() const { return *site_; }
@@ -69,7 +50,7 @@ class LanguageModel {
   ParamStore store_;
   Parameter* embedding_;
   Parameter* positions_ = nullptr;
-  std::vector<std::shared_ptr<ResidualBlock>> blocks_;
+  std::vector<std::shared_ptr<const Layer>> blocks_;
   std::unique_ptr<Norm> final_norm_;
   Parameter* head_;
   std::shared_ptr<Site> site_ = std::make_shared<Site>();

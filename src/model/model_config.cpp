@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "config/yaml.h"
+#include "mixers/mixer.h"
 
 namespace effllm {
 
@@ -28,20 +29,29 @@ void ModelOptions::visit(OptionVisitor& v) {
     between(1, kMostTokens));
   v("final_norm", final_norm, "Describes the norm before the head; default: that of the layers.");
   v("init", init, "Says how all hidden weights start: {std: 0.02} is GPT-2's.");
-  v("block", block, "Holds the defaults of every layer: norm, mixer, ffn.");
-  v("layers", layers, "Lists the layers in order: {mixer, ffn, norm, id}, {repeat, of}, or {use: id}.");
+  v("block", block, "Holds the defaults of every layer: type, norm, mixer, ffn.");
+  v("layers", layers,
+    "Lists the layers in order: {mixer, ffn, norm, id}, {type: layer_drop, ...}, {repeat, of}, or {use: id}.");
 }
 
 namespace {
 
-struct LayerOptions final : Options {
-  ConfigNode mixer, ffn, norm, of;
+// A block as it is written: its type, and the options of that.
+struct BlockOptions : Options {
+  std::string type{kDefaultBlock};
+  std::unique_ptr<Options> block = all_blocks.find(kDefaultBlock).options();
+  void visit(OptionVisitor& v) override {
+    v("type", type, "Names the block; those of other types than residual have options of their own.");
+    block->visit(v);
+  }
+};
+
+struct LayerOptions final : BlockOptions {
+  ConfigNode of;
   std::string id, use;
   std::optional<int64_t> repeat;
   void visit(OptionVisitor& v) override {
-    v("mixer", mixer, "Chooses the sequence mixer.");
-    v("ffn", ffn, "Chooses the channel mixer; `none` leaves it out.");
-    v("norm", norm, "Describes the norm before each of them.");
+    BlockOptions::visit(v);
     v("id", id, "Names the layer, for `use`.");
     v("use", use, "Names an earlier layer by its id; this one shares its weights.");
     v("repeat", repeat, "Says how many times the layers of `of` stand here.", between(1, 10000));
@@ -53,21 +63,54 @@ void read_norm(const ConfigNode& node, NormOptions& norm, Diagnostics& found) {
   if (!node.is_null()) read(norm, as_map(node), "norm", found);
 }
 
-// `none` leaves it out.
-void read_ffn(const ConfigNode& node, Choice<LayerInfo>& ffn, Diagnostics& found) {
-  if (node.is_null()) return;
-  const ConfigNode map = as_map(node);
-  if (const ConfigNode* t = map.is_map() ? map.find("type") : nullptr; t && t->text() == "none")
-    ffn = Choice<LayerInfo>(all_ffns);
-  else
-    ffn.read(map, found);
+// Reads `node` over the options of `block`, of the type that it has already, and what else `o` has.
+void read_over(Choice<LayerInfo>& block, const ConfigNode& node, BlockOptions& o, std::string_view owner,
+               Diagnostics& found) {
+  o.block = block.copied_options();
+  read(o, node, owner, found);
+  o.block->mark = node.mark();
+  o.block->given.insert(o.block->given.end(), o.given.begin(), o.given.end());
+  block.set_options(std::move(o.block));
 }
+
+// What `block:` says of the layers.
+class BlockDefaults {
+ public:
+  BlockDefaults(const ConfigNode& node, Diagnostics& found) : node_(node) {
+    if (node.is_null()) return;
+    BlockOptions o;
+    if (choose(block_, node, found)) read_over(block_, node, o, "block", found);
+  }
+  bool has(std::string_view key) const { return node_.is_map() && node_.find(key); }
+  // That of a layer at `node`, before its own options are read; nothing, with an error, where there is none such.
+  std::optional<Choice<LayerInfo>> at(const ConfigNode& node, Diagnostics& found) const {
+    Choice<LayerInfo> block = block_;
+    if (!choose(block, node, found)) return {};
+    if (block.name() == block_.name() || !node_.is_map()) return block;
+    Diagnostics known;  // all but what the other type has no option for
+    BlockOptions o;
+    read_over(block, node_, o, "block", known);
+    return block;
+  }
+
+ private:
+  // Takes the type that the node names, with its defaults, if it isn't the same; false with an error.
+  static bool choose(Choice<LayerInfo>& block, const ConfigNode& node, Diagnostics& found) {
+    const ConfigNode* type = node.is_map() ? node.find("type") : nullptr;
+    if (!type || !type->is_scalar() || type->text() == block.name()) return true;
+    std::unique_ptr<Options> options = block.named(*type, found);
+    if (!options) return false;
+    block.set_options(std::move(options));
+    return true;
+  }
+
+  ConfigNode node_;
+  Choice<LayerInfo> block_{all_blocks, kDefaultBlock};
+};
 
 class LayerReader {
  public:
-  // `mixer`: the defaults were to have one, which may have been in error.
-  LayerReader(const LayerSpec& defaults, bool mixer, Diagnostics& found)
-      : defaults_(defaults), default_mixer_(mixer), found_(found) {}
+  LayerReader(const BlockDefaults& defaults, Diagnostics& found) : defaults_(defaults), found_(found) {}
 
   void read_list(const std::vector<ConfigNode>& nodes, int depth) {
     for (const ConfigNode& n : nodes) read_one(n, depth);
@@ -80,8 +123,10 @@ class LayerReader {
       found_.error(node.mark(), "a layer is a map: {mixer: {...}, ffn: {...}}, {repeat: 3, of: [...]} or {use: id}");
       return;
     }
+    std::optional<Choice<LayerInfo>> block = defaults_.at(node, found_);
+    if (!block) return;
     LayerOptions o;
-    read(o, node, "layer", found_);
+    read_over(*block, node, o, "layer", found_);
     if (depth > 16) {
       found_.error(node.mark(), "the layers nest deeper than 16");
       return;
@@ -89,12 +134,12 @@ class LayerReader {
     if (o.repeat || !o.of.is_null()) {
       if (!o.repeat || !o.of.is_list())
         found_.error(node.mark(), "`repeat` takes a count, and `of` a list of layers");
-      else if (none_of(node, {"mixer", "ffn", "norm", "id", "use"}, "`repeat` and `of`"))
+      else if (alone(node, o, {"repeat", "of"}, "`repeat` and `of`"))
         repeat(*o.repeat, o.of, depth);
       return;
     }
     if (node.find("use")) {
-      if (!none_of(node, {"mixer", "ffn", "norm", "id"}, "`use`, which takes over a whole layer")) return;
+      if (!alone(node, o, {"use"}, "`use`, which takes over a whole layer")) return;
       if (const auto known = ids_.find(o.use); known != ids_.end()) {
         LayerSpec copy = layers[known->second];
         copy.same_as = known->second;
@@ -105,30 +150,30 @@ class LayerReader {
       found_.error(node.mark(), fmt::format("no earlier layer has the id `{}`", o.use));
       return;
     }
-    LayerSpec spec = defaults_;
-    if (!o.mixer.is_null()) spec.mixer.read(o.mixer, found_);
-    read_ffn(o.ffn, spec.ffn, found_);
-    read_norm(o.norm, spec.norm, found_);
-    spec.id = o.id;
+    LayerSpec spec{.block = std::move(*block), .id = o.id, .same_as = {}};
     if (!spec.id.empty() && ids_.contains(spec.id))
       found_.error(node.mark(), fmt::format("the id `{}` is taken by an earlier layer", spec.id));
-    if (o.mixer.is_null() && !default_mixer_) {
-      found_.error(node.mark(), "this layer has no `mixer`");
-      return;
-    }
+    bool whole = true;
+    for (const auto& [field, part] : nested_choices(spec.block.options()))
+      if (!*part && !part->may_be_none() && !node.find(field) && !defaults_.has(field)) {
+        found_.error(node.mark(), fmt::format("this layer has no `{}`", field));
+        whole = false;
+      }
+    if (!whole) return;
     if (!spec.id.empty()) ids_.emplace(spec.id, layers.size());
     layers.push_back(std::move(spec));
   }
 
-  // False, with an error at each, where the layer has one of these keys: beside `what` they would do nothing.
-  bool none_of(const ConfigNode& node, std::initializer_list<std::string_view> keys, std::string_view what) {
-    bool none = true;
+  // False, with an error at each, where the layer has other options than these: beside `what` they would do nothing.
+  bool alone(const ConfigNode& node, const Options& o, std::initializer_list<std::string_view> keys,
+             std::string_view what) {
+    bool alone = true;
     for (const auto& e : node.entries()) {
-      if (std::ranges::find(keys, e.key) == keys.end()) continue;
+      if (std::ranges::find(keys, e.key) != keys.end() || std::ranges::find(o.given, e.key) == o.given.end()) continue;
       found_.error(e.key_mark, fmt::format("`{}` does nothing beside {}", e.key, what));
-      none = false;
+      alone = false;
     }
-    return none;
+    return alone;
   }
 
   // Reads the layers once, so that their errors are reported once, and copies them.
@@ -151,19 +196,9 @@ class LayerReader {
   }
 
   static constexpr size_t kMostLayers = 10000;
-  const LayerSpec& defaults_;
-  const bool default_mixer_;
+  const BlockDefaults& defaults_;
   Diagnostics& found_;
   std::unordered_map<std::string, size_t> ids_;  // the layer that has each
-};
-
-struct BlockOptions final : Options {
-  ConfigNode norm, ffn, mixer;
-  void visit(OptionVisitor& v) override {
-    v("norm", norm, "Describes the norm before each mixer and channel mixer.");
-    v("mixer", mixer, "Chooses the mixer of layers that name none.");
-    v("ffn", ffn, "Chooses the channel mixer of layers that name none.");
-  }
 };
 
 }  // namespace
@@ -192,19 +227,11 @@ ModelConfig read_model_config(const ConfigNode& node, int64_t context) {
                 .init = {},
                 .layers = {}};
   if (!o.init.is_null()) read(c.init, o.init, "init", found);
-  LayerSpec defaults;
-  bool default_mixer = false;
-  if (!o.block.is_null()) {
-    BlockOptions b;
-    read(b, o.block, "block", found);
-    read_norm(b.norm, defaults.norm, found);
-    read_ffn(b.ffn, defaults.ffn, found);
-    default_mixer = !b.mixer.is_null();
-    if (default_mixer) defaults.mixer.read(b.mixer, found);
-  }
-  c.final_norm = defaults.norm;
+  const BlockDefaults defaults(o.block, found);
+  Diagnostics told;
+  if (defaults.has("norm")) read_norm(*o.block.find("norm"), c.final_norm, told);
   read_norm(o.final_norm, c.final_norm, found);
-  LayerReader reader(defaults, default_mixer, found);
+  LayerReader reader(defaults, found);
   reader.read_list(o.layers, 0);
   c.layers = std::move(reader.layers);
   if (c.layers.empty() && found.empty()) found.error(node.mark(), "the model has no `layers`");
@@ -217,10 +244,11 @@ ModelConfig read_model_config(const ConfigNode& node, int64_t context) {
 
 void require_causal(const ModelConfig& c, std::string_view objective, Diagnostics& found) {
   for (const LayerSpec& l : c.layers)
-    if (!l.same_as && !has_causal_form(l.mixer))
-      found.error(l.mixer.mark(),
-                  fmt::format("the objective {} needs causal mixers; `{}` lets a token see those after it", objective,
-                              l.mixer.name()));
+    for (const auto& part : parts(l.block))
+      if (!l.same_as && !has_causal_form(*part.choice))
+        found.error(part.choice->mark(),
+                    fmt::format("the objective {} needs causal mixers; `{}` lets a token see those after it", objective,
+                                part.choice->name()));
 }
 
 ConfigNode write_model_config(const ModelConfig& c) {
@@ -239,9 +267,9 @@ ConfigNode write_model_config(const ModelConfig& c) {
     if (l.same_as) {
       layer.set("use", fmt::format("layer_{}", *l.same_as));
     } else {
-      layer.set("mixer", l.mixer.write());
-      layer.set("ffn", l.ffn ? l.ffn.write() : ConfigNode::scalar("none"));
-      layer.set("norm", write(l.norm));
+      if (l.block.name() != kDefaultBlock) layer.set("type", l.block.name());
+      const ConfigNode options = write(l.block.options());
+      for (const auto& e : options.entries()) layer.set(e.key, e.value);
       layer.set("id", fmt::format("layer_{}", i));
     }
     layers.items().push_back(std::move(layer));

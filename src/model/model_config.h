@@ -4,9 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "blocks/block.h"
 #include "config/options.h"
-#include "ffn/ffn.h"
-#include "mixers/mixer.h"
 #include "nn/norm.h"
 
 namespace effllm {
@@ -30,9 +29,7 @@ struct ModelOptions final : Options {
 
 // One layer after `repeat`, `use` and the defaults of `block` have been worked in.
 struct LayerSpec {
-  Choice<LayerInfo> mixer{all_mixers};
-  Choice<LayerInfo> ffn{all_ffns};  // none chosen: the layer has none
-  NormOptions norm;
+  Choice<LayerInfo> block{all_blocks, kDefaultBlock};
   std::string id;
   std::optional<size_t> same_as;  // weights of that layer (`use: id`), a state of its own
 };

@@ -19,7 +19,8 @@ void complete(AnyChoice& part, int version, std::span<const OldDefault> changed)
     if (version < d.changed_in && part.name() == d.mechanism &&
         std::ranges::find(options->given, d.key) == options->given.end())
       read(*options, ConfigNode::map(part.mark()).with(d.key, ConfigNode::scalar(std::string(d.value))), part.name());
-  for (AnyChoice* inner : nested_choices(*options)) complete(*inner, version, changed);
+  for (const auto& inner : nested_choices(*options))
+    if (*inner.choice) complete(*inner.choice, version, changed);
   part.set_options(std::move(options));
 }
 
@@ -29,10 +30,7 @@ std::span<const OldDefault> old_defaults() { return kChanged; }
 
 void use_defaults_of(int version, ModelConfig& config, std::span<const OldDefault> changed) {
   if (std::ranges::none_of(changed, [&](const OldDefault& d) { return version < d.changed_in; })) return;
-  for (LayerSpec& layer : config.layers) {
-    complete(layer.mixer, version, changed);
-    if (layer.ffn) complete(layer.ffn, version, changed);
-  }
+  for (LayerSpec& layer : config.layers) complete(layer.block, version, changed);
 }
 
 }  // namespace effllm

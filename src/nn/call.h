@@ -44,7 +44,9 @@ class Call {
   void loss(const Metric& metric, const Tensor& sum, double weight) const {
     if (pass_.ledger) pass_.ledger->loss(site_->path(), metric, sum, weight);
   }
-  // The numbers of this place at this step, for dropout.
+  // What this run leaves out at random of something that training leaves out at `rate`.
+  double left_out(double rate) const { return pass_.phase == Phase::train && pass_.leave_out ? rate : 0; }
+  // The numbers of this place at this step, for that.
   RandomStream random(std::string_view purpose) const;
 
  private:

@@ -15,10 +15,11 @@ class State;
 enum class Phase { train, infer };
 enum class Direction { causal, bidirectional };
 
-// Keys of the random numbers: which step of which run, and the global index of the first sample of this call.
+// Keys of the random numbers: which step of which run, and which samples of it are at hand.
 struct StepInfo {
   uint64_t seed = 0;
-  int64_t step = 0, first_sample = 0;
+  int64_t step = 0;
+  Samples samples = {};
 };
 
 // May look at a value, or put another of the same shape in its place. Names such as "layers.3.mixer.out".
@@ -31,7 +32,8 @@ struct Context {
   // in all calls of a state. 0: no limit.
   int64_t reach = 0;
   bool recompute = false;      // the tape keeps of each block its input alone, and backward runs the block again
-  Phase phase = Phase::infer;  // train: dropout, and the training form where a mechanism has two
+  Phase phase = Phase::infer;  // train: the training form where a mechanism has two
+  bool leave_out = true;       // in training what dropout and its like leave out at random
   Direction direction = Direction::causal;
   StepInfo when;
   // Document starts in the row up to and including each token, i64 [B, T]; 0: still the state's document. Null: none.

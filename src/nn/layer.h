@@ -39,6 +39,7 @@ class Layer {
   State make_state(int64_t batch, int64_t capacity, DType t) const { return {site_of(*this), batch, capacity, t}; }
 
  protected:
+  virtual std::string_view output_name() const { return "out"; }  // what taps call it
   virtual Tensor run(const Tensor& x, const Call& call) const = 0;
 };
 
@@ -47,6 +48,7 @@ struct LayerArgs {
   int64_t max_tokens;                             // the longest sequence that training will see
   int64_t index_of_kind = 0, layers_of_kind = 1;  // among the layers whose mixer has this one's `type`
   bool with_ffn = true;                           // the layer has a channel mixer too
+  double dropout = 0;                             // of what layers add to the stream, where they don't say
 };
 
 // What a mechanism does not promise, each with its mathematical reason: printed by the tests and by `effllm list`.
@@ -61,9 +63,10 @@ struct LayerFacts {
   std::string_view deviations = "";
   bool causal_form = true;  // false: it follows Direction::bidirectional alone, and continues from no state
   Waivers waivers = {};
-  std::string_view unseen = "";  // which options meet what in a longer text than training's: LongText::unseen
-  std::string_view tiny = "{}";  // options for D = 8 whose boundaries a short test crosses
-  int64_t period = 4;            // the largest block, window or chunk of `tiny`
+  std::string_view unseen = "";   // which options meet what in a longer text than training's: LongText::unseen
+  std::string_view needs = "{}";  // options without a default, as lists and benchmarks have them
+  std::string_view tiny = "{}";   // options for D = 8 whose boundaries a short test crosses
+  int64_t period = 4;             // the largest block, window or chunk of `tiny`
   std::span<const std::string_view> variants = {};  // option sets on top of `tiny` that the tests run too
 };
 

@@ -40,6 +40,25 @@ void State::put(const State& values) const {
     if (fields_[i].raw() != values.fields_[i].raw()) copy(values.fields_[i], fields_[i]);
 }
 
+State State::take(const Sequences& sequences) const {
+  State s = *this;
+  for (Tensor& f : s.fields_) f = take_sequences(f, sequences);
+  return s;
+}
+
+void State::put(const Sequences& sequences, const State& part) {
+  for (size_t i = 0; i < part.fields_.size(); ++i) {
+    Tensor& f = fields_[part.first_ - first_ + i];
+    f = put_sequences(f, sequences, part.fields_[i]);
+  }
+}
+
+State State::nothing(int64_t batch) const {
+  State s = *this;
+  for (Tensor& f : s.fields_) f = Tensor::zeros(f.shape().with(0, batch), f.dtype());
+  return s;
+}
+
 void State::each(const std::function<void(const StateField&, const Tensor&)>& f) const {
   if (!root_) return;
   const auto declared = root_->all();

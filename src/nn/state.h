@@ -1,6 +1,7 @@
 // What a model remembers between calls at all of its sites: the only place it can, since methods of layers are const.
 #pragma once
 #include "nn/site.h"
+#include "ops/sequences.h"
 
 namespace effllm {
 
@@ -21,6 +22,10 @@ class State {
   State at(const Site& site) const;               // what is remembered there and inside, the same tensors
   State rows(int64_t from, int64_t batch) const;  // of these sequences, views that count nothing: workers may hold them
   void put(const State& values) const;            // of the same sites and sequences, into this one's memory
+  // Some sequences by themselves, and back, by ops that a tape follows; `part` may be of fewer sites.
+  State take(const Sequences& sequences) const;
+  void put(const Sequences& sequences, const State& part);
+  State nothing(int64_t batch) const;  // of the same sites, of sequences that nothing has been seen of
   void each(const std::function<void(const StateField&, const Tensor&)>& f) const;
 
  private:

@@ -8,8 +8,8 @@ namespace {
 
 class DropoutOp final : public Op {
  public:
-  DropoutOp(double p, uint32_t key0, uint32_t key1, int64_t first_sample)
-      : p_(p), key0_(key0), key1_(key1), first_sample_(first_sample) {}
+  DropoutOp(double p, uint32_t key0, uint32_t key1, const Samples& samples)
+      : p_(p), key0_(key0), key1_(key1), samples_(samples) {}
   std::string_view name() const override { return "dropout"; }
   Outputs infer(std::span<const Tensor> in) const override {
     require(p_ < 1, "dropout: a probability below 1 is needed, not {}", p_);
@@ -35,7 +35,7 @@ class DropoutOp final : public Op {
       const int64_t steps = x.dim(1);
       parallel_for(x.dim(0), 1, [&](int64_t from, int64_t to) {
         for (int64_t b = from; b < to; ++b)
-          kernel::dropout<T>(a.part(b * steps, steps), p_, key0_, key1_, first_sample_ + b, 0, steps,
+          kernel::dropout<T>(a.part(b * steps, steps), p_, key0_, key1_, samples_[b], 0, steps,
                              o.part(b * steps, steps), add);
       });
     });
@@ -43,14 +43,14 @@ class DropoutOp final : public Op {
 
   double p_;
   uint32_t key0_, key1_;
-  int64_t first_sample_;
+  Samples samples_;
 };
 
 }  // namespace
 
-Tensor dropout(const Tensor& x, double p, const RandomStream& stream, int64_t first_sample) {
+Tensor dropout(const Tensor& x, double p, const RandomStream& stream, const Samples& samples) {
   if (p <= 0) return x;
-  return run(std::make_unique<DropoutOp>(p, stream.key0(), stream.key1(), first_sample), {x});
+  return run(std::make_unique<DropoutOp>(p, stream.key0(), stream.key1(), samples), {x});
 }
 
 }  // namespace effllm

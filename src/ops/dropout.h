@@ -8,7 +8,7 @@
 namespace effllm {
 
 // Zeroes each element with probability p and scales the others by 1/(1-p). x: [B, T, C]. Which ones depends on the
-// stream (seed, site, step), the global index of the sample (first_sample + b), and the element: on no partition.
-Tensor dropout(const Tensor& x, double p, const RandomStream& stream, int64_t first_sample);
+// stream (seed, site, step), the number of the sample, and the element: on no partition.
+Tensor dropout(const Tensor& x, double p, const RandomStream& stream, const Samples& samples);
 
 }  // namespace effllm

@@ -18,11 +18,12 @@ constexpr double kMostOfLimit = 0.9;  // the rest is for what nobody counts
 
 struct Taker {
   double bytes = 0;
-  int64_t layer = -1;
-  bool ffn = false;
+  int64_t layer = 0;
+  const Choice<LayerInfo>* part = nullptr;
 };
 
-// The mixer or channel mixer that takes the most: its parameters in all slabs, and what it keeps for backward.
+// The part of a block, a mixer or a channel mixer, that takes the most: its parameters in all slabs, and what it keeps
+// for backward.
 Taker heaviest(const RunConfig& c, int64_t vocab) {
   const auto model = model_on_shapes(c.model, vocab);
   Rehearsal r(c, *model);
@@ -37,17 +38,18 @@ Taker heaviest(const RunConfig& c, int64_t vocab) {
   size_t before = BufferPool::local().live_bytes();
   const Taps watch = [&](std::string_view name, const Tensor& value) {
     const size_t now = BufferPool::local().live_bytes();
-    if (name.ends_with(".mixer.out") || name.ends_with(".ffn.out"))
+    if (name.starts_with("layers.") && name.ends_with(".out"))
       taken[std::string(name.substr(0, name.size() - 4))] += static_cast<double>(now) - static_cast<double>(before);
     before = now;
     return value;
   };
   r.step(&watch);
   Taker most;
-  for (int64_t i = 0; i < r.model().layers(); ++i)
-    for (const bool ffn : {false, true}) {
-      const auto found = taken.find(fmt::format("layers.{}.{}", i, ffn ? "ffn" : "mixer"));
-      if (found != taken.end() && found->second > most.bytes) most = {found->second, i, ffn};
+  for (size_t i = 0; i < c.model.layers.size(); ++i)
+    for (const auto& part : parts(c.model.layers[i].block)) {
+      const auto found = taken.find(fmt::format("layers.{}.{}", i, part.field));
+      if (found != taken.end() && found->second > most.bytes)
+        most = {found->second, static_cast<int64_t>(i), part.choice};
     }
   return most;
 }
@@ -67,11 +69,9 @@ void require_memory(const RunConfig& c, int64_t vocab, const MemoryPlan& plan, d
   const bool of_model = most == "weights, gradients and moments" || most == "training steps";
   if (of_model || where.line == 0) {
     const Taker t = heaviest(c, vocab);
-    if (t.layer >= 0 && (2 * t.bytes > plan.total() || where.line == 0)) {
-      const LayerSpec& layer = c.model.layers[static_cast<size_t>(t.layer)];
-      const Choice<LayerInfo>& part = t.ffn ? layer.ffn : layer.mixer;
-      where = part.mark();
-      who = fmt::format("; `{}` of layer {} takes {} in a step", part.name(), t.layer, human_bytes(t.bytes));
+    if (t.part && (2 * t.bytes > plan.total() || where.line == 0)) {
+      where = t.part->mark();
+      who = fmt::format("; `{}` of layer {} takes {} in a step", t.part->name(), t.layer, human_bytes(t.bytes));
     }
   }
   throw MemoryError(

@@ -75,7 +75,7 @@ class Run {
   ProgressLine line_{run_};
   TrainRows rows_{run_};
   Evaluations evaluations_{run_, guess_.watch()};
-  Samples samples_{run_};
+  SampleTexts samples_{run_};
   Checkpoints checkpoints_{run_, files_, evaluations_};
   const std::array<Observer*, 6> observers_{&guess_, &line_, &rows_, &evaluations_, &samples_, &checkpoints_};
 };

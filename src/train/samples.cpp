@@ -7,7 +7,7 @@
 
 namespace effllm {
 
-void Samples::write() {
+void SampleTexts::write() {
   const Experiment& x = run_.x;
   const EvalSection& eval = x.config.eval;
   if (eval.sample_tokens == 0) return;

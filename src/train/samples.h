@@ -4,9 +4,9 @@
 
 namespace effllm {
 
-class Samples final : public Observer {
+class SampleTexts final : public Observer {
  public:
-  explicit Samples(LiveRun& run) : run_(run) {}
+  explicit SampleTexts(LiveRun& run) : run_(run) {}
   void after_step(const StepReport&) override {
     if (due(run_.at.step, run_.x.config.train.sample_every)) write();
   }

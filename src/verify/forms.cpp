@@ -67,6 +67,7 @@ Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way) {
   Context cx;
   cx.chunk = way.chunk;
   cx.phase = way.phase;
+  cx.leave_out = false;
   cx.taps = &taps;
   if (way.cuts.empty()) {
     cx.segments = way.segments;

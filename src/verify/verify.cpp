@@ -15,9 +15,9 @@
 namespace effllm {
 namespace {
 
-// What a mixer and those inside it say of looking ahead.
-void collect_waivers(const Choice<LayerInfo>& mixer, std::set<std::string>& causal) {
-  for_all_inside(mixer, [&](const Choice<LayerInfo>& m) {
+// What a block and those inside it say of looking ahead.
+void collect_waivers(const Choice<LayerInfo>& block, std::set<std::string>& causal) {
+  for_all_inside(block, [&](const Choice<LayerInfo>& m) {
     if (!m.info().waivers.causal.empty()) causal.insert(fmt::format("{}: {}", m.name(), m.info().waivers.causal));
   });
 }
@@ -34,7 +34,7 @@ class Verifier {
         numbers_(options.seed, "verify"),
         whole_(run(model, ids)) {
     require(batch_ >= 1 && tokens_ >= 4, "verify: ids{} are too few", ids.shape().str());
-    for (const LayerSpec& l : model.config().layers) collect_waivers(l.mixer, waived_causality_);
+    for (const LayerSpec& l : model.config().layers) collect_waivers(l.block, waived_causality_);
   }
 
   std::vector<Finding> all() {
@@ -99,10 +99,6 @@ class Verifier {
 
   void training_form() {
     Finding& f = begin("training form", bound());
-    if (model_.config().dropout > 0) {
-      f.skipped = "dropout is part of the training form";
-      return;
-    }
     compare(f, run(model_, ids_, {.phase = Phase::train}), 0, whole_, "training form");
     end();
   }

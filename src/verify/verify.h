@@ -17,13 +17,12 @@ struct VerifyOptions {
 struct Finding {
   std::string check = {};  // "single tokens"
   bool passed = true;
-  std::string skipped = {};  // why it could not be checked, or means nothing for this model
-  double worst = 0;          // largest |difference| of a logit, over the largest |logit| (at least 1)
-  double bound = 0;          // what is allowed; 0: every bit
-  std::string where = {};    // of the worst: "cut 17, sequence 1, token 40"
-  int64_t compared = 0;      // tokens that were compared
-  int64_t flips = 0;         // tokens where a mechanism chose otherwise in another form
-  double margin = 0;         // the smallest distance between chosen and not chosen among them
+  double worst = 0;        // largest |difference| of a logit, over the largest |logit| (at least 1)
+  double bound = 0;        // what is allowed; 0: every bit
+  std::string where = {};  // of the worst: "cut 17, sequence 1, token 40"
+  int64_t compared = 0;    // tokens that were compared
+  int64_t flips = 0;       // tokens where a mechanism chose otherwise in another form
+  double margin = 0;       // the smallest distance between chosen and not chosen among them
   std::vector<std::string> notes = {};
 };
 

@@ -7,6 +7,7 @@
 #include "bench/op_bench.h"
 #include "bench/roofline.h"
 #include "bench/step_bench.h"
+#include "blocks/block.h"
 #include "ffn/ffn.h"
 #include "mixers/mixer.h"
 #include "store/safetensors.h"
@@ -26,7 +27,7 @@ TEST_CASE("bench: every mixer and channel mixer has its case, and with variants 
   std::set<std::string> names;
   size_t expected = 0;
   for (const BenchCase& c : mechanism_cases({}, true)) names.insert(c.name);
-  for (const auto& list : {all_mixers, all_ffns})
+  for (const auto& list : {all_mixers, all_ffns, all_blocks})
     for (const LayerInfo* m : list) {
       CHECK(names.contains(std::string(m->name)));
       expected += 1 + m->variants.size();

@@ -3,6 +3,7 @@
 
 #include <regex>
 
+#include "blocks/block.h"
 #include "ffn/ffn.h"
 #include "mixers/mixer.h"
 #include "support/contract.h"
@@ -22,7 +23,7 @@ using namespace effllm::test;
 
 TEST_CASE("mixers and channel mixers name the code they follow, with its commit, or why there is none") {
   const std::regex named("[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+@[0-9a-f]{7,}(, .+|; .+)?"), none("none: .+");
-  for (const auto& list : {all_mixers, all_ffns})
+  for (const auto& list : {all_mixers, all_ffns, all_blocks})
     for (const LayerInfo* m : list) {
       CAPTURE(m->name);
       const std::string source(m->source);

@@ -31,13 +31,11 @@ TEST_CASE("hgrn2: layers share one floor, 0 in the first and growing with depth"
   CHECK(model->params().find("hgrn2_floor")->shape == Shape{3, 8});  // HGRN2 layers alone count
   double before = 0;
   for (int64_t l : {0, 2, 3}) {  // without input f = lb + (1 - lb) / 2, and nothing comes in
-    const Layer& m = model->block(l).mixer();
-    State s = m.make_state(1, 4, DType::f64);
-    fill(s.field(s.root(), "s"), 1);
-    Context cx;
-    cx.state = &s;
-    m.forward(Tensor::zeros({1, 1, 8}, DType::f64), cx);
-    const double decay = at(s.field(s.root(), "s"), 0, 0), index = l == 0 ? 0.0 : static_cast<double>(l - 1);
+    const Site& mixer = model->layer_site(l)["mixer"];
+    State s = model->make_state(1, 4);
+    fill(s.field(mixer, "s"), 1);
+    model->run(Tensor::zeros({1, 1, 8}, DType::f64), l, l + 1, {}, &s);
+    const double decay = at(s.field(mixer, "s"), 0, 0), index = l == 0 ? 0.0 : static_cast<double>(l - 1);
     CHECK(decay == doctest::Approx(index / 3 + (1 - index / 3) / 2).epsilon(1e-13));
     CHECK(decay > before);
     before = decay;

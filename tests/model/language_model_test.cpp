@@ -127,7 +127,7 @@ TEST_CASE("language model: the gradient of the loss agrees with differences, tie
     y.data<int32_t>()[3] = -1;  // carries no loss
     Context cx;
     cx.phase = Phase::train;
-    cx.when = {.seed = 3, .step = 7, .first_sample = 5};
+    cx.when = {.seed = 3, .step = 7, .samples = 5};
     const auto loss = [&] { return model->loss(x, y, 1.0 / 17, cx); };
     ParamStore& params = model->params();
     const Slab gradient(params.slab_elements(), DType::f64);
@@ -192,7 +192,7 @@ TEST_CASE("language model: layers that share weights have taps, dropout masks an
   };
   Context cx;
   cx.phase = Phase::train;
-  cx.when = {.seed = 3, .step = 4, .first_sample = 0};
+  cx.when = {.seed = 3, .step = 4, .samples = 0};
   cx.taps = &taps;
   Profile profile;
   const Tensor x = Tensor::zeros({1, 9, 8}, DType::f64);

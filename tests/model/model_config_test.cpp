@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "blocks/residual.h"
 #include "config/expect.h"
 #include "model/language_model.h"
 
@@ -15,11 +16,15 @@ ModelConfig read_model(std::string_view yaml, int64_t context = 64) {
   return read_model_config(parse_config(yaml, "m.yaml"), context);
 }
 
+const ResidualOptions& options(const LayerSpec& l) { return dynamic_cast<const ResidualOptions&>(l.block.options()); }
+
 std::string types(const ModelConfig& c) {
   std::string s;
   for (const LayerSpec& l : c.layers) {
     if (!s.empty()) s += ' ';
-    s += fmt::format("{}+{}", l.mixer.name(), l.ffn ? l.ffn.name() : "none");
+    const ResidualOptions& o = options(l);
+    s += fmt::format("{}+{}", o.mixer.name(), o.ffn ? o.ffn.name() : "none");
+    if (l.block.name() != kDefaultBlock) s += fmt::format(":{}", l.block.name());
     if (l.same_as) s += "=" + std::to_string(*l.same_as);
   }
   return s;
@@ -45,12 +50,12 @@ TEST_CASE("model config: defaults of `block` hold where a layer says nothing") {
       "  - {ffn: {type: none}}\n"
       "  - {mixer: {type: min_gru}, ffn: swiglu, norm: {eps: 0.001}}\n");
   CHECK(types(c) == "gla+mlp attention+mlp gla+none gla+none min_gru+swiglu");
-  CHECK(c.layers[0].norm.type == "layer_norm");
-  CHECK(c.layers[0].norm.bias);
-  CHECK(c.layers[1].norm.type == "rms_norm");
-  CHECK(c.layers[4].norm.type == "layer_norm");
-  CHECK(c.layers[4].norm.eps == 0.001);
-  CHECK(c.layers[0].ffn.write().find("expand")->text() == "2.0");
+  CHECK(options(c.layers[0]).norm.type == "layer_norm");
+  CHECK(options(c.layers[0]).norm.bias);
+  CHECK(options(c.layers[1]).norm.type == "rms_norm");
+  CHECK(options(c.layers[4]).norm.type == "layer_norm");
+  CHECK(options(c.layers[4]).norm.eps == 0.001);
+  CHECK(options(c.layers[0]).ffn.write().find("expand")->text() == "2.0");
   CHECK(c.final_norm.type == "layer_norm");
   CHECK(read_model("{block: {norm: layer_norm}, final_norm: rms_norm, layers: [{mixer: gla}]}").final_norm.type ==
         "rms_norm");

@@ -179,10 +179,10 @@ TEST_CASE("call: random numbers of a place depend on seed, place, purpose and st
   Site root;
   const Site &a = root.child("a"), &b = root.child("b");
   Context cx;
-  cx.when = {.seed = 1, .step = 2, .first_sample = 3};
+  cx.when = {.seed = 1, .step = 2, .samples = 3};
   const uint64_t first = Call(cx, a).random("dropout").bits(0);
   Context same = cx, step = cx, seed = cx;
-  same.when.first_sample = 4;  // where the shard begins doesn't count
+  same.when.samples = 4;  // where the shard begins doesn't count
   step.when.step = 3;
   seed.when.seed = 2;
   CHECK(Call(same, a).random("dropout").bits(0) == first);

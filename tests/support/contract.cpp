@@ -54,7 +54,7 @@ void check_contract(const LayerInfo& info) {
     check_threads(m, info);
     check_learns(info, node);
   }
-  const Built defaults(info, ConfigNode::map(), 64, DType::f64);
+  const Built defaults(info, parse_config(info.needs, "needs"), 64, DType::f64);
   INFO(std::string(info.name), " at its defaults");
   check_splits(defaults, info, 2 * info.period + 3, 64, 1e-10);
   check_gradients(defaults, info, Phase::train, false, false, 64);

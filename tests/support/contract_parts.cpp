@@ -27,6 +27,7 @@ Tensor Built::forward(const Tensor& x, State* s, const Tensor* segments, int64_t
   cx.segments = segments;
   cx.chunk = chunk;
   cx.phase = phase;
+  cx.when.step = step;
   cx.direction = direction;
   return mixer->forward(x, cx);
 }

@@ -14,6 +14,7 @@ struct Built {
   std::unique_ptr<Options> options;
   std::unique_ptr<Layer> mixer;
   Direction direction;
+  int64_t step = 0;  // of training, for what it leaves out at random
   Built(const LayerInfo& info, const ConfigNode& node, int64_t width, DType type, uint64_t seed = 3);
   // Larger weights than the initial ones, so that every path matters in a comparison.
   void shake(double scale);

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "base/random.h"
+#include "blocks/residual.h"
 #include "ops/loss.h"
 #include "optim/adamw.h"
 #include "support/models.h"
@@ -43,12 +44,18 @@ constexpr LayerInfo kBalanced = LayerInfo::of<Balanced>(
 constexpr const LayerInfo* kAll[] = {&kBalanced};
 constexpr List<LayerInfo> kLayers{"ffn", kAll};
 
+void balance(LayerSpec& layer) {
+  auto options = layer.block.copied_options();
+  dynamic_cast<ResidualOptions&>(*options).ffn = Choice<LayerInfo>(kLayers, "balanced");
+  layer.block.set_options(std::move(options));
+}
+
 std::unique_ptr<LanguageModel> model_with_losses() {
   ModelConfig c = read_model_config(
       parse_config("{d_model: 8, init: {std: 0.4}, layers: [{mixer: min_gru}, {mixer: {type: retnet, heads: 2}}]}",
                    "test.yaml"),
       kTokens);
-  for (LayerSpec& layer : c.layers) layer.ffn = Choice<LayerInfo>(kLayers, "balanced");
+  for (LayerSpec& layer : c.layers) balance(layer);
   auto model = std::make_unique<LanguageModel>(c, kVocab);
   model->params().materialize(5, DType::f64);
   return model;
@@ -124,7 +131,7 @@ TEST_CASE("ledger: a run's journal names what layers add up before the first ste
   const Threads one(1);
   const TinyFolder t("ledger_run");
   RunRequest r = request(t, {"train.max_steps=20"});
-  r.config.model.layers[1].ffn = Choice<LayerInfo>(kLayers, "balanced");
+  balance(r.config.model.layers[1]);
   Balanced::built = 0;
   const std::filesystem::path folder = Run(std::move(r)).train().folder;
   CHECK(Balanced::built == 1);

@@ -132,6 +132,14 @@ TEST_CASE("memory: a step takes what was foreseen, with every mechanism of the l
   set_threads(before);
 }
 
+TEST_CASE("memory: what samples skip at random is foreseen as if none did") {
+  const Threads one(1);
+  for (const char* rate : {"0", "0.3", "0.9"}) {
+    const RunConfig c = read_run(configuration(fmt::format("gla, type: layer_drop, rate: {}", rate), "swiglu", "", 3));
+    CHECK(taken_by_step(c, 61) < 1.03 * part(planned(c, 61, 1), "training steps") + 20e3);
+  }
+}
+
 TEST_CASE("memory: blocks that are run again keep less, as foreseen") {
   const Threads one(1);
   for (const char* mixer : {"{type: attention, heads: 4}", "{type: gla, heads: 1, expand_k: 4, expand_v: 4}",

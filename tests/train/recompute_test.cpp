@@ -107,7 +107,9 @@ TEST_CASE("recompute: the same bits where rows carry their state, where layers s
   const std::string carried =
       "{mixer: {type: attention, heads: 2, window: 9, sinks: 1, dropout: 0.1}, ffn: mlp}, {id: a, mixer: {type: gla, "
       "heads: 2, gate_rank: 3, conv: 3}}, {mixer: {type: parallel, branches: [{type: rwkv6, head_dim: 4}, {type: "
-      "lstm}]}, ffn: {type: rwkv_channel_mix, expand: 2}}, {use: a}, {mixer: hgrn}";
+      "lstm}]}, ffn: {type: rwkv_channel_mix, expand: 2}}, {use: a}, {mixer: hgrn}, {type: layer_drop, rate: 0.5, "
+      "mixer: {type: gla, heads: 2}, ffn: "
+      "{type: rwkv_channel_mix}}";
   for (const int threads : {1, 2}) {
     const Threads n(threads);
     for (const int64_t lanes : {1, 4}) compare(model_of(carried), true, lanes);

@@ -42,7 +42,6 @@ TEST_CASE("verify: every check holds on a hybrid, in both types") {
       CAPTURE(f.worst);
       CAPTURE(f.where);
       CHECK(f.passed);
-      CHECK(f.skipped.empty());
       CHECK(f.compared >= 21);
     }
   }
@@ -71,10 +70,12 @@ TEST_CASE("verify: mechanisms that choose show what they chose, the same in ever
   for (const Finding& f : verify(*model, ids, {})) CHECK(f.passed);
 }
 
-TEST_CASE("verify: what dropout makes of the training form is not compared") {
-  const auto model = build_model("{d_model: 8, dropout: 0.5, layers: [{mixer: {type: min_gru}}]}", kVocab, 32);
-  for (const Finding& f : verify(*model, random_ids(1, 9, kVocab, 3), {}))
-    CHECK(f.skipped.empty() == (f.check != "training form"));
+TEST_CASE("verify: the training form is compared without what it leaves out at random") {
+  const auto model = build_model(
+      "{d_model: 8, dropout: 0.5, block: {type: layer_drop, rate: 0.9}, layers: [{mixer: {type: min_gru}}, {mixer: "
+      "{type: attention, heads: 2, dropout: 0.5}}]}",
+      kVocab, 32);
+  for (const Finding& f : verify(*model, random_ids(2, 9, kVocab, 3), {})) CHECK(f.passed);
 }
 
 TEST_CASE("verify: a difference is found, measured and placed") {

@@ -174,7 +174,7 @@ class AttentionOp : public Op {
     a.drop_key0 = o_.drop_key[0];
     a.drop_key1 = o_.drop_key[1];
     a.drop_c2 = static_cast<uint32_t>(h);
-    a.drop_c3 = static_cast<uint32_t>(o_.first_sample + b);
+    a.drop_c3 = static_cast<uint32_t>(o_.samples[b]);
     a.drop_scale = 1 / (1 - o_.dropout);
     a.strip = o_.chunk;
     a.scratch = scratch;

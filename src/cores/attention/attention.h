@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "base/random.h"
 #include "tensor/tensor.h"
 
 namespace effllm {
@@ -15,8 +16,8 @@ struct AttentionOptions {
   bool alibi = false;  // scores lose alibi_slope(h, heads) * distance
   double dropout = 0;  // of the probabilities, each entry a function of (key, sample, head, query, key)
   uint32_t drop_key[2] = {0, 0};
-  int64_t first_sample = 0;  // number of the first sequence here among all sequences
-  int64_t chunk = 32;        // query rows at a time: how, never what
+  Samples samples = {};  // that the sequences here are among all of the run
+  int64_t chunk = 32;    // query rows at a time: how, never what
 };
 
 // Where the sequences of a call stand among the keys; undefined tensors count as what is said.

@@ -130,11 +130,11 @@ class Attention final : public Layer {
                        .window = window,
                        .sinks = sinks,
                        .alibi = alibi_,
-                       .first_sample = call.pass().when.first_sample};
+                       .dropout = call.left_out(dropout_),
+                       .samples = call.pass().when.samples};
     if (call.pass().chunk > 0) o.chunk = call.pass().chunk;
-    if (call.pass().phase == Phase::train && dropout_ > 0) {
+    if (o.dropout > 0) {
       const RandomStream numbers = call.random("attention");
-      o.dropout = dropout_;
       o.drop_key[0] = numbers.key0();
       o.drop_key[1] = numbers.key1();
     }

@@ -30,9 +30,7 @@ std::vector<Setting> settings() {
       {"documents", {.heads = 4, .kv_heads = 2}, {offsets, {}, segments}},
       {"bidirectional documents", {.heads = 4, .kv_heads = 2, .causal = false}, {offsets, {}, segments}},
       {"bidirectional", {.heads = 4, .kv_heads = 4, .causal = false, .window = 3}, {offsets, {}, {}}},
-      {"dropout",
-       {.heads = 4, .kv_heads = 2, .dropout = 0.4, .drop_key = {5, 6}, .first_sample = 9},
-       {offsets, {}, {}}},
+      {"dropout", {.heads = 4, .kv_heads = 2, .dropout = 0.4, .drop_key = {5, 6}, .samples = 9}, {offsets, {}, {}}},
   };
 }
 
@@ -152,7 +150,7 @@ TEST_CASE("attention: dropout keeps 1 - p of the probabilities and depends on th
   double mean = 0;
   for (int64_t r = 0; r < 128; ++r) mean += at(y, r, 0) / 128;
   CHECK(mean == doctest::Approx(1).epsilon(0.03));
-  o.first_sample = 1;
+  o.samples = 1;
   const Tensor next = attention(zero, zero, one, o);
   CHECK(same_bits(next.row_range(0, {1, 64, 1}), y.row_range(64, {1, 64, 1})));
 }

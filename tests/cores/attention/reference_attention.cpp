@@ -121,7 +121,7 @@ Tensor reference_attention(const Tensor& q, const Tensor& k, const Tensor& v, co
       a.drop_key0 = o.drop_key[0];
       a.drop_key1 = o.drop_key[1];
       a.drop_c2 = static_cast<uint32_t>(h);
-      a.drop_c3 = static_cast<uint32_t>(o.first_sample + b);
+      a.drop_c3 = static_cast<uint32_t>(o.samples[b]);
       a.drop_scale = 1 / (1 - o.dropout);
       reference_attention(a);
     }

@@ -1,0 +1,127 @@
+#include <doctest/doctest.h>
+
+#include "blocks/block.h"
+#include "mixers/built_mixer.h"
+#include "support/models.h"
+
+using namespace effllm;
+using namespace effllm::test;
+
+namespace {
+
+constexpr int64_t kD = 8;
+constexpr const char* kInside = "mixer: {type: attention, heads: 2, window: 5, dropout: 0.2}, ffn: mlp, dropout: 0.3";
+
+struct Block : BuiltMixer {
+  explicit Block(const std::string& options, int64_t layer = 0, int64_t layers = 1,
+                 std::string_view name = "layer_drop")
+      : BuiltMixer(all_blocks.find(name), "{" + options + "}", kD, layer, layers) {
+    shake(0.3);
+  }
+};
+
+Context training(int64_t first, State* state = nullptr, const Tensor* segments = nullptr) {
+  Context cx;
+  cx.phase = Phase::train;
+  cx.when = {.seed = 5, .step = 2, .samples = first};
+  cx.state = state;
+  cx.segments = segments;
+  return cx;
+}
+
+Tensor sequences(const Tensor& x, int64_t from, int64_t n) {
+  const int64_t each = x.rows() / x.dim(0);
+  return x.row_range(from * each, x.shape().with(0, n)).clone();
+}
+
+bool skipped(const Tensor& x, const Tensor& y, int64_t b) { return same_bits(sequences(x, b, 1), sequences(y, b, 1)); }
+
+}  // namespace
+
+TEST_CASE("layer_drop: samples skip it at the rate, which grows from 0 in the first layer where asked") {
+  constexpr int64_t kSamples = 4000;
+  const Tensor x = random({kSamples, 1, kD}, 1);
+  const auto share = [&](const std::string& options, int64_t layer, int64_t layers) {
+    const Block m("mixer: min_gru, " + options, layer, layers);
+    const Tensor y = m.mixer->forward(x, training(0));
+    int64_t n = 0;
+    for (int64_t b = 0; b < kSamples; ++b) n += skipped(x, y, b);
+    return static_cast<double>(n) / kSamples;
+  };
+  CHECK(share("rate: 0.4", 0, 3) == doctest::Approx(0.4).epsilon(0.06));
+  CHECK(share("rate: 0.4, depth: exp", 0, 3) == 0);
+  CHECK(share("rate: 0.4, depth: exp", 1, 3) == doctest::Approx(0.4 * (std::sqrt(2.0) - 1)).epsilon(0.1));
+  CHECK(share("rate: 0.4, depth: exp", 2, 3) == doctest::Approx(0.4).epsilon(0.06));
+  CHECK(share("rate: 0.4, depth: exp", 0, 1) == doctest::Approx(0.4).epsilon(0.06));
+}
+
+TEST_CASE("layer_drop: which samples skip it, and what is dropped of the others, is their number's matter alone") {
+  const Block m(std::string("rate: 0.5, ") + kInside);
+  constexpr int64_t kBatch = 9;
+  const Tensor x = random({kBatch, 7, kD}, 1), y = m.mixer->forward(x, training(20));
+  int64_t n = 0;
+  for (int64_t b = 0; b < kBatch; ++b) {
+    n += skipped(x, y, b);
+    const Tensor own = sequences(x, b, 1), alone = m.mixer->forward(own, training(20 + b));
+    CHECK(skipped(own, alone, 0) == skipped(x, y, b));
+    CHECK(max_diff(alone, sequences(y, b, 1)) < 1e-12);
+  }
+  CHECK(n > 0);
+  CHECK(n < kBatch);
+  Context other = training(20);
+  other.when.step = 3;
+  CHECK(max_diff(m.mixer->forward(x, other), y) > 0);
+}
+
+TEST_CASE("layer_drop: what a sample remembers stays as it was while it skips, up to the next document") {
+  const Block m("rate: 0.5, mixer: {type: gla, heads: 2, conv: 3}, ffn: rwkv_channel_mix");
+  constexpr int64_t kBatch = 6, kTokens = 5;
+  const Tensor x = random({kBatch, kTokens, kD}, 1), more = random(x.shape(), 2);
+  State before = m.mixer->make_state(kBatch, 3 * kTokens, DType::f64);
+  Context first;
+  first.state = &before;
+  m.mixer->forward(x, first);
+  const Tensor segments = Tensor::zeros({kBatch, kTokens}, DType::i64);
+  for (int64_t b = kBatch / 2; b < kBatch; ++b)
+    for (int64_t t = 2; t < kTokens; ++t) put(segments, b, t, 1);
+  State after = before.clone();
+  const Tensor y = m.mixer->forward(more, training(0, &after, &segments));
+  int64_t kept = 0, begun = 0;
+  after.each([&](const StateField& f, const Tensor& t) {
+    CAPTURE(f.path);
+    before.each([&](const StateField& g, const Tensor& old) {
+      if (f.path != g.path || f.path == "seen") return;
+      for (int64_t b = 0; b < kBatch; ++b) {
+        const Tensor now = take_sequences(t, {b}), then = take_sequences(old, {b});
+        if (!skipped(more, y, b)) {
+          CHECK_FALSE(same_bits(now, then));
+          continue;
+        }
+        ++(b < kBatch / 2 ? kept : begun);
+        CHECK(same_bits(now, b < kBatch / 2 ? then : Tensor::zeros(now.shape(), now.dtype())));
+      }
+    });
+  });
+  CHECK(kept > 0);
+  CHECK(begun > 0);
+}
+
+TEST_CASE("layer_drop: outside training it is the residual block, with the same parameters") {
+  const std::string inside = kInside;
+  const Block m("rate: 0.9, " + inside);
+  const Block plain(inside, 0, 1, "residual");
+  const Tensor x = random({3, 7, kD}, 1);
+  CHECK(same_bits(m.mixer->forward(x, {}), plain.mixer->forward(x, {})));
+  CHECK(m.store.sorted().size() == plain.store.sorted().size());
+  for (const Parameter* p : plain.store.sorted()) CHECK(same_bits(m[p->name].value, p->value));
+}
+
+TEST_CASE("layer_drop: a layer may have another rate than `block:` says, or another block") {
+  const auto model = build_model(
+      "{d_model: 8, block: {type: layer_drop, rate: 0.99, mixer: min_gru}, layers: [{}, {rate: 0}, {type: residual}]}",
+      11);
+  const Tensor x = random({1, 4, kD}, 1);
+  CHECK(same_bits(model->run(x, 0, 1, training(0), nullptr), x));
+  CHECK_FALSE(same_bits(model->run(x, 1, 2, training(0), nullptr), x));
+  CHECK_FALSE(same_bits(model->run(x, 2, 3, training(0), nullptr), x));
+}
