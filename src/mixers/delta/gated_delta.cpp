@@ -8,23 +8,13 @@
 // Remembers S, [H, dk, dv] per sequence, and the tail of the convolution. Yang, Kautz and Hatamizadeh 2024,
 // arXiv:2412.06464, as in the authors' code.
 #include <algorithm>
-#include <cmath>
 
-#include "cores/delta/delta.h"
-#include "mixers/mixer.h"
-#include "nn/augment.h"
-#include "nn/linear.h"
-#include "nn/norm.h"
-#include "nn/short_conv.h"
-#include "ops/arithmetic.h"
-#include "ops/columns.h"
-#include "ops/norm.h"
-#include "ops/pointwise.h"
+#include "mixers/delta/delta_rule.h"
 
 namespace effllm::mixers {
 namespace {
 
-constexpr double kNormEps = 1e-5, kUnitEps = 1e-6;
+constexpr double kNormEps = 1e-5;
 
 // exp(a_log) uniform in (0, 16).
 double start_of_a_log(double u, int64_t, int64_t) { return std::log(16 * std::max(u, 1e-9)); }
@@ -34,79 +24,38 @@ double start_of_dt_bias(double u, int64_t, int64_t) {
   return std::log(std::expm1(dt));
 }
 
-struct GatedDeltaOptions final : Options {
-  int64_t heads = 4, conv = 4;
-  double expand_k = 0.75, expand_v = 1.5;
-  bool negative_eigenvalues = false;
-  AugmentOptions augment;
+struct GatedDeltaOptions final : DeltaRuleOptions {
+  GatedDeltaOptions() { expand_k = 0.75, expand_v = 1.5; }
   void visit(OptionVisitor& v) override {
-    v("heads", heads, "Sets the number of heads; they share out key and value width.", between(1, 1024));
-    v("expand_k", expand_k, "Sets the key width, as a multiple of the model width.", between(0.01, 16));
-    v("expand_v", expand_v, "Sets the value width, as a multiple of the model width.", between(0.01, 16));
-    v("conv", conv, "Sets the width of a causal depthwise convolution over q, k and v, in tokens; 0 leaves it out.",
-      between(0, 64));
-    v("negative_eigenvalues", negative_eigenvalues,
-      "Lets beta reach 2 instead of 1: a key may turn what it held around.");
+    DeltaRuleOptions::visit(v);
     augment.visit(v);
   }
 };
 
-class GatedDelta final : public Layer {
+class GatedDelta final : public DeltaRule {
  public:
   using Options = GatedDeltaOptions;
 
   GatedDelta(const Options& o, const LayerArgs& args, const Scope& s)
-      : heads_(o.heads),
-        keys_(width(o.expand_k, args.d_model)),
-        values_(width(o.expand_v, args.d_model)),
-        beta_scale_(o.negative_eigenvalues ? 2 : 1),
+      : DeltaRule(o, "gated_delta", args, s, kNormEps),
         qkvg_(s / "qkvg", args.d_model, {keys_, keys_, values_, values_}, Init::torch_linear(args.d_model)),
         gates_(s / "gates", args.d_model, {heads_, heads_}, Init::torch_linear(args.d_model)),
         out_(s / "out", values_, args.d_model, Init::torch_linear(values_), Role::residual),
-        norm_(s / "norm", values_ / o.heads, kNormEps),
-        augment_(o.augment, s, heads_, values_),
         a_log_(&s.param("a_log", {heads_}, Init::mapped(start_of_a_log), {.decay = false})),
-        dt_bias_(&s.param("dt_bias", {heads_}, Init::mapped(start_of_dt_bias), {.decay = false})) {
-    if (keys_ % heads_ || values_ % heads_)
-      throw_at(o.mark, fmt::format("gated_delta: {} heads don't divide key width {} and value width {}", heads_, keys_,
-                                   values_));
-    if (o.conv > 0) conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, 2 * keys_ + values_, true);
-  }
-
-  void declare(Site& site) const override {
-    site.field("s", {heads_, keys_ / heads_, values_ / heads_});
-    if (conv_) conv_->declare(site);
-    augment_.declare(site);
-  }
+        dt_bias_(&s.param("dt_bias", {heads_}, Init::mapped(start_of_dt_bias), {.decay = false})) {}
 
  protected:
   Tensor run(const Tensor& x, const Call& call) const override {
     const auto gates = split_columns(gates_(x), {heads_, heads_});
-    Tensor beta = sigmoid(gates[0]);
-    if (beta_scale_ != 1) beta = scale(beta, beta_scale_);
     const Tensor dt = pointwise(Pointwise::softplus, affine_columns(gates[1], {}, dt_bias_->value));
     const Tensor log_decay = affine_columns(dt, scale(pointwise(Pointwise::exp, a_log_->value), -1));
-
     const auto qkv_g = split_columns(qkvg_(x), {2 * keys_ + values_, values_});
-    const Tensor qkv = conv_ ? (*conv_)(qkv_g[0], call) : silu(qkv_g[0]);
-    const auto parts = split_columns(qkv, {2 * keys_, values_});
-    const int64_t head_keys = keys_ / heads_;
-    const auto qk = split_columns(l2_norm(parts[0], head_keys, kUnitEps), {keys_, keys_});
-    auto [o, after] = delta(scale(qk[0], 1 / std::sqrt(static_cast<double>(head_keys))), qk[1], parts[1], beta,
-                            log_decay, call.read("s"), call.segments(), {.heads = heads_, .chunk = call.pass().chunk});
-    call.write("s", after);
-    return out_(multiply(norm_(augment_(o, parts[1], call)), silu(qkv_g[1])));
+    return out_(multiply(read(qkv_g[0], gates[0], log_decay, call), silu(qkv_g[1])));
   }
 
  private:
-  static int64_t width(double expand, int64_t d) { return std::llround(expand * static_cast<double>(d)); }
-  int64_t heads_, keys_, values_;
-  double beta_scale_;
   Linear qkvg_, gates_, out_;
-  RmsNorm norm_;
-  Augment augment_;
   Parameter *a_log_, *dt_bias_;
-  std::unique_ptr<ShortConv> conv_;
 };
 
 constexpr std::string_view kVariants[] = {"{negative_eigenvalues: true}", "{conv: 0}",
