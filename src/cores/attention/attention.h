@@ -20,19 +20,21 @@ struct AttentionOptions {
   int64_t chunk = 32;    // query rows at a time: how, never what
 };
 
-// Where the sequences of a call stand among the keys; undefined tensors count as what is said.
+// Where the sequences of a call stand among the keys. Only keys of a query's own document are seen, none from
+// q_offset + T on.
+//   q_offset  i64 [B]     index among the keys of query 0's own token; undefined: S - T
+//   gap       i64 [B]     tokens forgotten between the sinks and the keys that follow; undefined: 0
+//   segments  i64 [B, T]
 struct AttentionPlaces {
-  Tensor q_offset;  // i64 [B]: index among the keys of the token of query 0 (S - T). Keys from q_offset + T on are
-                    // never seen
-  Tensor gap;       // i64 [B]: tokens forgotten between the sinks and the keys that follow them (0)
-  // i64 [B,T]: document starts in the row up to and including the token (0: all belong to the document of the keys
-  // before the call). Only keys of a query's own document are seen.
-  Tensor segments;
+  Tensor q_offset, gap, segments;
 };
 
-// o [B,T,H*dv] = dropout(softmax(scale q k^T - bias)) v of q [B,T,H*dk], k [B,S,G*dk], v [B,S,G*dv]; a query that sees
-// nothing gives zero. Backward recomputes the probabilities: no buffer holds T x S of anything. ShapeError where shapes
-// or offsets don't fit.
+// o = dropout(softmax(scale q k^T - alibi distance)) v for each head; a query that sees nothing gives zero. Backward
+// recomputes the probabilities: no buffer holds T x S of anything.
+//   q        [B, T, H*dk]
+//   k        [B, S, G*dk]  G = kv_heads
+//   v        [B, S, G*dv]
+//   returns  [B, T, H*dv]
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
                  const AttentionPlaces& places = {});
 

@@ -9,19 +9,25 @@ namespace effllm {
 // A block of `block` keys of a document that is complete is kept under number floor(its first key / block): those of
 // one document follow each other, from floor(the document's first key / block) on.
 
-// Means of the complete blocks of k [B, S, C], of which q_offset + tokens keys exist: [B, ceil(S / block), C], zero
-// where no block is kept. q_offset: i64 [B] or undefined for S - tokens; segments: i64 [B, tokens] or undefined.
-// Gradient for k.
+// Means of the complete blocks of k, of which q_offset + T keys exist; zero where no block is kept. T is `tokens`.
+//   k         [B, S, C]
+//   q_offset  i64 [B]                  undefined: S - T
+//   segments  i64 [B, T]
+//   returns   [B, ceil(S / block), C]
 Tensor block_means(const Tensor& k, int64_t block, int64_t tokens, const Tensor& q_offset = {},
                    const Tensor& segments = {});
 // The mean of one block, as block_means takes it: keys [first, first + block) of sequence b of k [B, S, C] into row
 // `to` of means [B, N, C].
 void block_mean(const Tensor& k, int64_t b, int64_t first, int64_t block, const Tensor& means, int64_t to);
 
-// Lu et al. 2025 (MoBA, arXiv:2502.13189). For each token and head of q [B, T, H*n]: its own block, and the top_k - 1
-// blocks before it whose mean has the largest product with q. means: [B, N, H*n] as above; q_offset: i64 [B], the key
-// of the first token. i64 [B, T, H*top_k], ascending, filled up with -1. margin: where given, becomes [B, T, H], how
-// far the last block that was chosen lies above the first that was not; infinite where all were taken.
+// Lu et al. 2025 (MoBA, arXiv:2502.13189). For each token and head its own block, and the top_k - 1 blocks before it
+// whose mean has the largest product with q.
+//   q         [B, T, H*n]
+//   means     [B, N, H*n]          of block_means
+//   q_offset  i64 [B]              key of the first token
+//   segments  i64 [B, T]
+//   margin    [B, T, H]            written: last chosen score less the first that was not; infinite: all were taken
+//   returns   i64 [B, T, H*top_k]  ascending, filled up with -1
 Tensor nearest_blocks(const Tensor& q, const Tensor& means, int64_t heads, int64_t block, int64_t top_k,
                       const Tensor& q_offset, const Tensor& segments = {}, Tensor* margin = nullptr);
 

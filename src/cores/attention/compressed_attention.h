@@ -12,23 +12,25 @@ struct CompressedOptions {
   int64_t chunk = 0;                 // query rows at a time, 0: the core's own choice. How, never what
 };
 
-// What a token sees: summaries [first, last) of all, of which `first` is the first of its document, and where it
-// stands.
+// What a token sees: summaries [first, last), of which `first` is the first of its document, and its position there.
 struct SummaryRanges {
   Tensor first, last, position;  // i64 [B, T]
 };
 
-// o [B,T,H*dv] = softmax(q k^T / sqrt(dk)) v of q [B,T,H*dk], k [B,N*G,dk], v [B,N*G,dv] (row i*G + g: summary i of
-// key-value head g) over each token's range; an empty one gives zero. Gradients for q, k and v.
+// o = softmax(q k^T / sqrt(dk)) v over each token's range; an empty one gives zero.
+//   q        [B, T, H*dk]
+//   k        [B, N*G, dk]  row i*G + g: summary i of key-value head g
+//   v        [B, N*G, dv]
+//   returns  [B, T, H*dv]
 Tensor compressed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const SummaryRanges& ranges,
                             const CompressedOptions& options);
 
 // For each token and key-value head the first block of the document, the token's own and the one before it, and as many
-// others up to `select` as are most important, ties to the lowest: i64 [B, T, G*select], ascending, filled up with -1.
-// Importance of a block: the probabilities of compressed_attention, summed over the heads of the group, of the
-// summaries that overlap it, each as often as they share a piece of `stride` tokens with it. No gradient. margin: where
-// given, becomes [B, T, G], how far the least important that was chosen lies above the first that was not; infinite
-// where there was no choice.
+// others up to `select` as are most important, ties to the lowest. Importance of a block: the probabilities of
+// compressed_attention, summed over the heads of the group, of the summaries that overlap it, each as often as they
+// share a piece of `stride` tokens with it. No gradient.
+//   margin   [B, T, G]             written: least chosen importance less the first that was not; infinite: no choice
+//   returns  i64 [B, T, G*select]  ascending, filled up with -1
 Tensor important_blocks(const Tensor& q, const Tensor& k, const SummaryRanges& ranges, const CompressedOptions& options,
                         Tensor* margin = nullptr);
 

@@ -23,10 +23,13 @@ struct GroupCache {
   Tensor before;  // i64 [B] how many rows are in use
 };
 
-// o_t = sum over the tokens s <= t of t's group of f(q_t . k_s + scale bias[at[t - s]]) v_s, for each head. q, k:
-// [B, T, H*dk]; v: [B, T, H*dv]; bias: [n] or undefined; segments: i64 [B, T] or undefined (see segments.h). Gradients
-// for q, k, v, the cache and bias; no buffer holds more than a strip of one group's scores. ShapeError where shapes
-// don't fit.
+// o_t = sum over the tokens s <= t of t's group of f(q_t . k_s + scale bias[at[t - s]]) v_s, for each head. No buffer
+// holds more than a strip of one group's scores.
+//   q, k      [B, T, H*dk]
+//   v         [B, T, H*dv]
+//   bias      [n]           undefined: none
+//   segments  i64 [B, T]
+//   returns   [B, T, H*dv]
 Tensor score_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
                        const ScoreAttentionOptions& options, const GroupCache& cache = {}, const Tensor& segments = {});
 

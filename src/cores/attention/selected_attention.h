@@ -13,12 +13,16 @@ struct SelectedAttentionOptions {
   double scale = 0;                 // of q.k; 0: 1 / sqrt(dk)
 };
 
-// o [B,T,H*dv] = softmax(scale q k^T) v of q [B,T,H*dk], k [B,S,G*dk], v [B,S,G*dv] over the keys of the blocks in
-// `blocks`, i64 [B,T,G*n], n for each token and key-value head; a number below 0 names none, one that is there twice
-// counts twice. Blocks are counted from the first key of the token's document, which is key 0 where the document began
-// before the call. A token never sees keys after its own, q_offset + t; what sees nothing gives zero. q_offset: i64 [B]
-// or undefined for S - T; segments: see segments.h. The work follows the lists: keys are gathered, no T x S of anything
-// is held. ShapeError where shapes don't fit or a block lies beyond the keys.
+// o = softmax(scale q k^T) v over the keys of the listed blocks, counted from the first key of the token's document:
+// key 0 where it began before the call. A token never sees keys after its own, q_offset + t; what sees nothing gives
+// zero. The work follows the lists: keys are gathered, no T x S of anything is held.
+//   q         [B, T, H*dk]
+//   k         [B, S, G*dk]     G = kv_heads
+//   v         [B, S, G*dv]
+//   blocks    i64 [B, T, G*n]  n for each token and key-value head; below 0: none; twice there counts twice
+//   q_offset  i64 [B]          undefined: S - T
+//   segments  i64 [B, T]
+//   returns   [B, T, H*dv]
 Tensor selected_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& blocks,
                           const SelectedAttentionOptions& options, const Tensor& q_offset = {},
                           const Tensor& segments = {});

@@ -21,11 +21,13 @@ struct WindowCache {
   Tensor before;  // i64 [B] how many rows are in use
 };
 
-// The windows that become complete: x[s + j] + position[j], j < length, one after another, for each group of columns:
-// [B, rows*G, length*n], row i*G + g window i of group g. Window i is the one that starts at token s of the cache and x
-// put together with floor(s / stride) = i: those of a document follow each other. Rows of no window are zero. x:
-// [B, T, G*n]; position: [length, n]; segments: i64 [B, T] or undefined (see segments.h). Gradients for x, position and
-// the cache. ShapeError where shapes don't fit or `rows` are too few.
+// The windows that become complete: x[s + j] + position[j], j < length, one after another, for each group of columns.
+// Window i is the one that starts at token s of the cache and x put together with floor(s / stride) = i: those of a
+// document follow each other. Rows of no window are zero. ShapeError where `rows` are too few.
+//   x         [B, T, G*n]
+//   position  [length, n]
+//   segments  i64 [B, T]
+//   returns   [B, rows*G, length*n]  row i*G + g: window i of group g
 Tensor token_windows(const Tensor& x, const Tensor& position, const TokenWindowsOptions& options,
                      const WindowCache& cache = {}, const Tensor& segments = {});
 

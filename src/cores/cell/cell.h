@@ -10,10 +10,11 @@ struct LstmResult {
   Tensor h;               // [B, T, W]
   Tensor last_h, last_c;  // [B, W] after the last token
 };
-// gates: [B, T, 4W], W x_t + b for i, f, g, o; recurrent: R [4W, W], so that
-//   i, f, o = sigmoid(.), g = tanh(.) of gates_t + R h_{t-1};  c_t = f c_{t-1} + i g;  h_t = o tanh(c_t)
-// h0, c0: [B, W], both undefined for zeros; segments: i64 [B, T] or undefined (see segments.h). Gradients for all float
-// inputs, through all results. ShapeError where shapes don't fit.
+// i, f, o = sigmoid(.), g = tanh(.) of gates_t + R h_{t-1};  c_t = f c_{t-1} + i g;  h_t = o tanh(c_t)
+//   gates      [B, T, 4W]  W x_t + b for i, f, g, o
+//   recurrent  [4W, W]     R
+//   h0, c0     [B, W]      given together
+//   segments   i64 [B, T]
 LstmResult lstm_cell(const Tensor& gates, const Tensor& recurrent, const Tensor& h0 = {}, const Tensor& c0 = {},
                      const Tensor& segments = {});
 
@@ -21,9 +22,12 @@ struct GruResult {
   Tensor h;     // [B, T, W]
   Tensor last;  // [B, W]
 };
-// in: [B, T, 3W] for r, z, n; recurrent: R [3W, W]; bias: b [W]; so that
-//   r, z = sigmoid(in + R h_{t-1});  n = tanh(in_n + r (R_n h_{t-1} + b));  h_t = (1 - z) n + z h_{t-1}
-// The rest as for lstm_cell.
+// r, z = sigmoid(in + R h_{t-1});  n = tanh(in_n + r (R_n h_{t-1} + b));  h_t = (1 - z) n + z h_{t-1}
+//   in         [B, T, 3W]  W x_t + b for r, z, n
+//   recurrent  [3W, W]     R
+//   bias       [W]         b
+//   h0         [B, W]
+//   segments   i64 [B, T]
 GruResult gru_cell(const Tensor& in, const Tensor& recurrent, const Tensor& bias, const Tensor& h0 = {},
                    const Tensor& segments = {});
 

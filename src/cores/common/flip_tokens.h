@@ -4,8 +4,10 @@
 
 namespace effllm {
 
-// Each document of a row with its tokens in reverse order; documents stay where they are. x: [B, T, C]; segments as in
-// segments.h, undefined: one document.
+// Each document of a row with its tokens in reverse order; documents stay where they are.
+//   x         [B, T, C]
+//   segments  i64 [B, T]
+//   returns   [B, T, C]
 Tensor flip_tokens(const Tensor& x, const Tensor& segments = {});
 
 }  // namespace effllm

@@ -10,10 +10,11 @@ struct SharedFilterResult {
   Tensor history;  // [B, W-1, H*n] last inputs of the running document, zeros where it is shorter
 };
 
-// y_t = base_t + sum_j weight[h, j] x_{t-(W-1)+j} in the columns of head h. x, base: [B, T, H*n], T >= 1; base
-// undefined for nothing; weight: [H, W], the last tap for the newest token; history: [B, W-1, H*n] inputs before the
-// first token, undefined for zeros; segments: i64 [B, T] or undefined (see segments.h). Gradients for all but segments,
-// through both results. ShapeError where shapes don't fit.
+// y_t = base_t + sum_j weight[h, j] x_{t-(W-1)+j} in the columns of head h.
+//   x, base   [B, T, H*n]    base undefined: none
+//   weight    [H, W]         the last tap for the newest token
+//   history   [B, W-1, H*n]  inputs before the first token
+//   segments  i64 [B, T]
 SharedFilterResult shared_filter(const Tensor& x, const Tensor& weight, const Tensor& history = {},
                                  const Tensor& segments = {}, const Tensor& base = {});
 

@@ -9,9 +9,10 @@ struct ShiftColumnsResult {
   Tensor last;  // [B, 1, n] the shifted columns of the last token
 };
 
-// The first n columns of y_t are those of x_{t-1}, zero at a document's start; the others are x_t's. x: [B, T, C],
-// T >= 1; before: [B, 1, n], the columns of the token before the first, undefined for zeros; segments: i64 [B, T] or
-// undefined (see segments.h). Gradients for x and before, through both results. ShapeError where shapes don't fit.
+// The first n columns of y_t are those of x_{t-1}, zero at a document's start; the others are x_t's.
+//   x         [B, T, C]
+//   before    [B, 1, n]   the columns of the token before the first
+//   segments  i64 [B, T]
 ShiftColumnsResult shift_columns(const Tensor& x, int64_t n, const Tensor& before = {}, const Tensor& segments = {});
 
 }  // namespace effllm

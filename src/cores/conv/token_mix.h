@@ -10,9 +10,12 @@ struct TokenMixResult {
   Tensor last;  // [B, 1, D] the last token
 };
 
-// y_i,t = x_t + (x_{t-1} - x_t) (mix_i + m_i,t), i < n, side by side. x: [B, T, D], T >= 1; before: [B, 1, D], the
-// token before the first, undefined for zero; segments: i64 [B, T] or undefined (see segments.h); mix: [n, D], or [D]
-// for n = 1; m: [B, T, n*D] or undefined. Gradients for all but segments.
+// y_i,t = x_t + (x_{t-1} - x_t) (mix_i + m_i,t), i < n, side by side.
+//   x         [B, T, D]
+//   before    [B, 1, D]    the token before the first
+//   segments  i64 [B, T]
+//   mix       [n, D]       or [D] for n = 1
+//   m         [B, T, n*D]  undefined: none
 TokenMixResult token_mix(const Tensor& x, const Tensor& before, const Tensor& segments, const Tensor& mix,
                          const Tensor& m = {});
 

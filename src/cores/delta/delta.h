@@ -16,11 +16,14 @@ struct DeltaResult {
 };
 
 // S' = a_t S_{t-1},  e_t = v_t - S'^T k_t,  S_t = S' + beta_t k_t e_t^T,  o_t = S_t^T q_t, a = exp(log_decay), for each
-// head. q, k: [B, T, H*dk]; v: [B, T, H*dv]; beta: [B, T, H]; log_decay <= 0: [B, T, H], undefined for none; state0:
-// [B, H, dk, dv], undefined for zero; segments: i64 [B, T] or undefined (see segments.h). T >= 1. No value of log_decay
-// overflows, -infinity included; the state stays bounded where beta |k|^2 is in [0, 2]. Gradients for all but segments,
-// through both results; that of log_decay is taken without dividing by a. Kept are the inputs and the errors e.
-// ShapeError where shapes don't fit.
+// head. No value of log_decay overflows, -infinity included, and its gradient is taken without dividing by a; the state
+// stays bounded where beta |k|^2 is in [0, 2]. Kept are the inputs and the errors e.
+//   q, k       [B, T, H*dk]
+//   v          [B, T, H*dv]
+//   beta       [B, T, H]
+//   log_decay  [B, T, H]       <= 0; undefined: none
+//   state0     [B, H, dk, dv]
+//   segments   i64 [B, T]
 DeltaResult delta(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& beta, const Tensor& log_decay,
                   const Tensor& state0, const Tensor& segments, const DeltaOptions& options);
 

@@ -21,12 +21,15 @@ struct GlaResult {
 };
 
 // S_t = D(a_t) S_{t-1} + k_t v_t^T,  o_t = S_t^T q_t (exclusive: S_{t-1}^T q_t), for each head, a = exp(log_decay), one
-// number for all rows where the decay is scalar. q, k: [B, T, key_heads*dk]; v: [B, T, H*dv]; log_decay <= 0: undefined
-// (none), [B, T, H] (scalar), [H] (scalar, a constant, without a gradient) or [B, T, H*dk] (key); state0:
-// [B, H, dk, dv], undefined for zero; segments: i64 [B, T] or undefined (see segments.h). T >= 1. No value of log_decay
-// overflows, -infinity included. Gradients for all but segments, through both results; those of decays are taken
-// without dividing by one, those of shared q and k add up in the order of heads. Nothing is kept but the inputs.
-// ShapeError where shapes don't fit.
+// number for all rows where the decay is scalar. No value of log_decay overflows, -infinity included, and its gradient
+// is taken without dividing by a; gradients of shared q and k add up in the order of heads. Only inputs are kept.
+//   q, k       [B, T, G*dk]    G = key_heads
+//   v          [B, T, H*dv]
+//   log_decay  undefined       Decay::none; else <= 0:
+//              [B, T, H]       Decay::scalar; [H]: a constant, without a gradient
+//              [B, T, H*dk]    Decay::key
+//   state0     [B, H, dk, dv]
+//   segments   i64 [B, T]
 GlaResult gla(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& log_decay, const Tensor& state0,
               const Tensor& segments, const GlaOptions& options);
 

@@ -11,11 +11,13 @@ struct GroupMemoryResult {
   Tensor state;  // [B, H, dk, dv] of the groups that the running document has completed
 };
 
-// o_t = S^T q_t, S = sum of k_s v_s^T over the groups that were complete before t's own, for each head. q, k:
-// [B, T, H*dk]; v: [B, T, H*dv]; state0: [B, H, dk, dv], undefined for zero; cache: the running document's last group
-// as far as earlier calls have seen it; segments: i64 [B, T] or undefined (see segments.h). Gradients for all but
-// segments, through both results. Where no group ends and no document starts, `state` is state0 itself. ShapeError
-// where shapes don't fit.
+// o_t = S^T q_t, S = sum of k_s v_s^T over the groups that were complete before t's own, for each head. Where no group
+// ends and no document starts, `state` is state0 itself.
+//   q, k      [B, T, H*dk]
+//   v         [B, T, H*dv]
+//   state0    [B, H, dk, dv]
+//   cache                     the running document's last group as far as earlier calls have seen it
+//   segments  i64 [B, T]
 GroupMemoryResult group_memory(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, int64_t group,
                                const Tensor& state0 = {}, const GroupCache& cache = {}, const Tensor& segments = {});
 

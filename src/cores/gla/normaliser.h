@@ -10,8 +10,11 @@ struct NormaliserResult {
   Tensor z;  // [B, H, dk] after the last token, dense
 };
 
-// y_t = o_t / (q_t . z_t + eps), z_t = z_{t-1} + k_t, for each head. o: [B, T, H*dv]; q, k: [B, T, H*dk]; z0: [B, H,
-// dk], undefined for zero; segments: i64 [B, T] or undefined (see segments.h). Gradients for all but segments.
+// y_t = o_t / (q_t . z_t + eps), z_t = z_{t-1} + k_t, for each head.
+//   o         [B, T, H*dv]
+//   q, k      [B, T, H*dk]
+//   z0        [B, H, dk]
+//   segments  i64 [B, T]
 NormaliserResult normalise_by_keys(const Tensor& o, const Tensor& q, const Tensor& k, const Tensor& z0,
                                    const Tensor& segments, int64_t heads, double eps);
 

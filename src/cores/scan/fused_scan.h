@@ -10,9 +10,11 @@ namespace effllm {
 //   ratio_scan     a = s(f) / (s(f) + s(i))   b = (1 - a) c
 //   floored_scan   a = l + (1 - l) s(f)       b = (1 - a) silu(u)
 //   power_scan     a = exp(-8 rate s(r))      b = sqrt(1 - a^2) s(i) u, and s(i) u where a document starts
-// z, f, i, r, u: [B, T, C], T >= 1; floor l, rate: [C]; h0: [B, C] or undefined, then the first token begins a
-// document; segments: see segments.h. Keeps inputs and h; coefficients are computed again backwards. Gradients for all
-// float inputs, through both results. ShapeError where shapes don't fit.
+// Keeps inputs and h; coefficients are computed again backwards.
+//   z, f, i, r, u  [B, T, C]
+//   floor l, rate  [C]
+//   h0             [B, C]      undefined: the first token begins a document
+//   segments       i64 [B, T]
 ScanResult gated_scan(const Tensor& z, const Tensor& u, Candidate candidate, const Tensor& h0 = {},
                       const Tensor& segments = {});
 ScanResult ratio_scan(const Tensor& f, const Tensor& i, const Tensor& u, Candidate candidate, const Tensor& h0 = {},

@@ -6,12 +6,12 @@
 namespace effllm {
 
 struct SelectiveScanInputs {
-  Tensor x, delta;  // [B, T, C]; delta >= 0: step sizes
+  Tensor x, delta;  // [B, T, C]      delta >= 0: step sizes
   Tensor a_log;     // [C, N]
   Tensor b, c;      // [B, T, N]
-  Tensor skip;      // [C] or undefined
-  Tensor state0;    // [B, N, C], undefined for zero
-  Tensor segments;  // i64 [B, T] or undefined (see segments.h)
+  Tensor skip;      // [C]            undefined: none
+  Tensor state0;    // [B, N, C]
+  Tensor segments;  // i64 [B, T]
 };
 struct SelectiveScanResult {
   Tensor y;     // [B, T, C]
@@ -20,8 +20,7 @@ struct SelectiveScanResult {
 
 // h[n,c] = exp(-delta_c exp(a_log[c,n])) h[n,c] + delta_c x_c b_n,  y_c = sum_n c_n h[n,c] + skip_c x_c. Channels are
 // the rows' inner dimension of states, so that they fill vectors at every length. Keeps the inputs and a state every 16
-// tokens; [B, T, C, N] is never in memory. Gradients for all but segments, through both results. T >= 1. ShapeError
-// where shapes don't fit.
+// tokens; [B, T, C, N] is never in memory.
 SelectiveScanResult selective_scan(const SelectiveScanInputs& in);
 
 }  // namespace effllm

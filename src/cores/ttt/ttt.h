@@ -32,10 +32,11 @@ struct TttResult {
 // For each head, with W_0, b_0 the model at the start of token i's mini-batch and i counted from 1 in it:
 //   g_j = gradient with respect to (W, b) of 1/2 |LN(k_j W + b) - (v_j - k_j)|^2 at W_0, b_0
 //   (W_i, b_i) = (W_0, b_0) - tau_i sum_{j <= i} eta_j g_j,   o_i = q_i + LN(q_i W_i + b_i)
-// and the next mini-batch starts from W_M, b_M. q, k, v: [B, T, H*n]; eta: [B, T, H]; before: all undefined, or the
-// state that the first token goes on from; positions: i64 [B, T] in the document, one more from token to token and 0
-// where a document starts, which resets the model; undefined: 0, 1, ... T >= 1. Gradients for all but positions,
-// through o and the state after. ShapeError where shapes don't fit.
+// and the next mini-batch starts from W_M, b_M.
+//   q, k, v    [B, T, H*n]
+//   eta        [B, T, H]    learning rates of the tokens
+//   before                  the state that the first token goes on from, or all undefined
+//   positions  i64 [B, T]   in the document: 0 at its start, which resets the model; undefined: 0, 1, ...
 TttResult ttt(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& eta, const TttModel& model,
               const TttState& before, const Tensor& positions, const TttOptions& options);
 
