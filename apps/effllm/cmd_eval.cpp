@@ -38,7 +38,7 @@ void save_logits(const LoadedModel& m, const TokenizedText& text, const EvalOpti
                                        batch);
   const BatchRows rows = batch.rows(0, 1);
   Context cx;
-  if (rows.segments.defined()) cx.segments = &rows.segments;
+  cx.segments = rows.segments;
   const Tensor logits = m.model->logits(rows.inputs, cx);
   std::vector<float> dense;
   for (int64_t r = 0; r < n; ++r)

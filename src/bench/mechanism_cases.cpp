@@ -15,6 +15,7 @@ constexpr int64_t kDecoded = 256;  // tokens before the one that is timed
 struct Mechanism {
   ParamStore store;
   std::unique_ptr<Layer> mixer;
+  std::shared_ptr<const Site> site;  // whose path the records of a tape name
   std::unique_ptr<Slab> gradients;
 };
 
@@ -23,6 +24,7 @@ BenchWork prepare(const Choice<LayerInfo>& mechanism, const BenchShape& s) {
   const auto m = std::make_shared<Mechanism>();
   m->mixer = mechanism.build({.d_model = s.width, .layer = 0, .layers = 4, .max_tokens = s.tokens + kDecoded},
                              Scope(m->store) / "m");
+  m->site = site_of(*m->mixer);
   m->store.materialize(1, DType::f32);
   m->gradients = std::make_unique<Slab>(m->store.slab_elements(), DType::f32);
   BenchWork w;
@@ -36,7 +38,7 @@ BenchWork prepare(const Choice<LayerInfo>& mechanism, const BenchShape& s) {
     Context cx;
     cx.phase = Phase::train;
     if (!causal) cx.direction = Direction::bidirectional;
-    return m->mixer->forward(x, cx);
+    return m->mixer->forward(x, Call(cx, *m->site));
   };
   if (!causal) return w;  // no token can be decoded
   const auto state = std::make_shared<State>(m->mixer->make_state(1, kDecoded + 128, DType::f32));

@@ -38,7 +38,7 @@ class LayerDrop final : public Residual {
     const RandomStream numbers = call.random("drop");
     Sequences stay;
     for (int64_t b = 0; b < x.dim(0); ++b)  // on shapes alone all stay: none needs more memory
-      if (x.is_meta() || numbers.uniform(static_cast<uint64_t>(call.pass().when.samples[b])) >= rate) stay.push_back(b);
+      if (x.is_meta() || numbers.uniform(static_cast<uint64_t>(call.tokens().samples[b])) >= rate) stay.push_back(b);
     return run_picked(x, call, stay, [this](const Tensor& in, const Call& c) { return Residual::run(in, c); });
   }
 

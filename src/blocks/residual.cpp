@@ -49,8 +49,9 @@ Residual::Residual(const Options& o, LayerArgs args, const Scope& scope) : dropo
 }
 
 void Residual::declare(Site& site) const {
-  site.child("mixer", *mixer_).count_tokens();
-  if (ffn_) site.child("ffn", *ffn_).count_tokens();
+  site.count_tokens();
+  site.child("mixer", *mixer_);
+  if (ffn_) site.child("ffn", *ffn_);
 }
 
 int64_t Residual::sequences_together() const {
@@ -66,12 +67,14 @@ Tensor Residual::add_branch(const Tensor& x, const Norm& norm, const Layer& laye
   const LayerName name(call.site().path());
   const Tensor y = layer.forward(norm(x), call);
   const double rate = call.left_out(dropout_);
-  return add(x, rate > 0 ? dropout(y, rate, call.random("dropout"), call.pass().when.samples) : y);
+  return add(x, rate > 0 ? dropout(y, rate, call.random("dropout"), call.tokens().samples) : y);
 }
 
 Tensor Residual::run(const Tensor& in, const Call& call) const {
-  const Tensor x = add_branch(in, *mixer_norm_, *mixer_, call.child("mixer"));
-  return ffn_ ? add_branch(x, *ffn_norm_, *ffn_, call.child("ffn")) : x;
+  Tensor x = add_branch(in, *mixer_norm_, *mixer_, call.child("mixer"));
+  if (ffn_) x = add_branch(x, *ffn_norm_, *ffn_, call.child("ffn"));
+  call.advance(in.dim(1));
+  return x;
 }
 
 namespace blocks {

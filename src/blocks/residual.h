@@ -19,6 +19,7 @@ class Residual : public Layer {
   // Parameters and places "mixer", "ffn"; a norm before each.
   Residual(const Options& o, LayerArgs args, const Scope& scope);
   void declare(Site& site) const override;
+  bool counts_tokens() const override { return true; }
   int64_t sequences_together() const override;
   LongText long_text(int64_t trained) const override;
 

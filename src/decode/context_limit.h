@@ -10,7 +10,7 @@ namespace effllm {
 
 struct ContextLimit {
   int64_t tokens = 0;  // 0: all of the text
-  // false: states go on, attention sees the last `tokens` (Context::reach). true: where the state holds `tokens`, it is
+  // false: states go on, attention sees the last `tokens` (Pass::reach). true: where the state holds `tokens`, it is
   // forgotten, and the last half of them read again.
   bool anew = false;
 

@@ -19,7 +19,7 @@ void check(const LanguageModel& model, const Tokenizer& tokenizer, const Generat
     throw ConfigError("a tokenizer of {} for a model of {}", counted(tokenizer.vocab_size(), "symbol"), model.vocab());
 }
 
-// A text that grows by tokens, with the model's state after all of them.
+// A text that grows by tokens, with the model's state after all of them. A copy branches off.
 class Continuation {
  public:
   Continuation(const LanguageModel& model, std::vector<int32_t> prompt, int64_t new_tokens, const ContextLimit& limit)
@@ -31,11 +31,6 @@ class Continuation {
     const auto length = static_cast<int64_t>(tokens_.size());
     capacity_ = std::min(length + new_tokens, limit.tokens ? std::min(longest_, limit.tokens) : longest_);
     prefill(std::min(length, longest_));
-  }
-  Continuation branch() const {
-    Continuation c = *this;
-    c.state_ = state_.clone();
-    return c;
   }
   void append(int32_t token) {
     tokens_.push_back(token);
@@ -149,8 +144,7 @@ std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& t
   const Tape::Paused paused;
   const Continuation start(model, prompt_tokens(tokenizer, prompt), options.tokens, options.context);
   std::vector<std::string> texts;
-  for (int64_t i = 0; i < options.samples; ++i)
-    texts.push_back(continue_text(start.branch(), tokenizer, options, i, on_text));
+  for (int64_t i = 0; i < options.samples; ++i) texts.push_back(continue_text(start, tokenizer, options, i, on_text));
   return texts;
 }
 

@@ -36,7 +36,7 @@ struct ModelCost {
   std::vector<LengthCost> lengths;
 };
 
-// recompute: as Context::recompute; what is kept is less then, and training does more.
+// recompute: as Pass::recompute; what is kept is less then, and training does more.
 ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, bool recompute = false);
 // Forward and backward FLOPs of one token in training sequences of `context`. The parameters may be on shapes alone.
 double train_flops_per_token(const LanguageModel& model, int64_t context, bool recompute = false);

@@ -46,18 +46,15 @@ Context with_state(Context cx, State* state) {
 // block(x), of which the tape keeps x alone. Backward runs it again from the state that it started from; what it adds
 // up was counted the first time, and its auxiliary losses have their gradients from the second.
 Tensor recomputed(const Layer& block, const Tensor& x, const Call& call) {
-  State* const state = call.pass().state;
-  const auto held = [](const Tensor* t) { return t ? *t : Tensor(); };
-  const auto run = [&block, call, first = true, before = state ? state->at(call.site()) : State(),
-                    segments = held(call.pass().segments),
-                    positions = held(call.pass().positions)](const Tensor& in) mutable {
-    if (std::exchange(first, false)) return block.forward(in, call);
-    Context again = with_state(call.pass(), call.has_state() ? &before : nullptr);
-    Ledger unread(again.ledger ? again.ledger->targets() : 0);
-    if (again.ledger) again.ledger = &unread;
-    again.segments = segments.defined() ? &segments : nullptr;
-    again.positions = positions.defined() ? &positions : nullptr;
-    return block.forward(in, call.with(again));
+  const State* const state = call.pass().state;
+  const auto run = [&block, &site = call.site(), pass = call.pass(), tokens = call.tokens(), first = true,
+                    before = state ? state->at(call.site()) : State()](const Tensor& in) mutable {
+    if (std::exchange(first, false)) return block.forward(in, Call(pass, tokens, site));
+    Ledger unread(pass.ledger ? pass.ledger->targets() : 0);
+    Pass again = pass;
+    if (pass.state) again.state = &before;
+    if (pass.ledger) again.ledger = &unread;
+    return block.forward(in, Call(again, tokens, site));
   };
   return checkpoint(run, x);
 }
@@ -107,8 +104,9 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
     layer_sites_.push_back(&site_->child(fmt::format("layers.{}", layer_sites_.size()), *b));
 }
 
-Tensor LanguageModel::embed(const Tensor& ids, const Context& cx, State* state) const {
-  const Call call(with_state(cx, state), *site_);
+Tensor LanguageModel::embed(const Tensor& ids, const Context& given, State* state) const {
+  const Context cx = with_state(given, state);
+  const Call call(cx, *site_);
   Tensor x = embedding(ids, embedding_->value);
   if (positions_) {
     const Tensor where = call.positions(ids);
@@ -126,7 +124,7 @@ Tensor LanguageModel::embed(const Tensor& ids, const Context& cx, State* state) 
   const Call here = call.child("embedding");
   x = here.tap("out", x);
   const double rate = here.left_out(config_.dropout);
-  return rate > 0 ? dropout(x, rate, here.random("dropout"), cx.when.samples) : x;
+  return rate > 0 ? dropout(x, rate, here.random("dropout"), cx.samples) : x;
 }
 
 Tensor LanguageModel::run(Tensor x, int64_t from, int64_t to, const Context& cx, State* state) const {
@@ -148,10 +146,10 @@ Tensor LanguageModel::head_loss(const Tensor& x, const Tensor& targets, double w
 }
 
 Tensor LanguageModel::body(const Tensor& ids, const Context& cx, State* state) const {
-  const Call call(with_state(cx, state), *site_);
-  const Tensor positions = call.positions(ids);
-  Context with = cx;
-  with.positions = &positions;
+  const Context before = with_state(cx, state);
+  const Call call(before, *site_);
+  Context with = before;
+  with.positions = call.positions(ids);
   const Tensor y = run(embed(ids, with, state), 0, layers(), with, state);
   call.advance(ids.dim(1));
   return y;

@@ -8,32 +8,39 @@
 
 namespace effllm {
 
+// Three references, copied for nothing: what they refer to outlives it.
 class Call {
  public:
-  Call(const Context& pass, const Site& site) : pass_(pass), site_(&site) {}
+  Call(const Pass& pass, const Tokens& tokens, const Site& site) : pass_(&pass), tokens_(&tokens), site_(&site) {}
+  Call(const Context& cx, const Site& site) : Call(cx, cx, site) {}
+  Call(const Context&&, const Site&) = delete;
 
   // At a place inside this one.
-  Call child(std::string_view name) const { return {pass_, (*site_)[name]}; }
-  Call with(const Context& pass) const { return {pass, *site_}; }
+  Call child(std::string_view name) const { return {*pass_, *tokens_, (*site_)[name]}; }
+  Call with(const Pass& pass, const Tokens& tokens) const { return {pass, tokens, *site_}; }
   const Site& site() const { return *site_; }
-  const Context& pass() const { return pass_; }
+  const Pass& pass() const { return *pass_; }
+  const Tokens& tokens() const { return *tokens_; }
 
-  bool has_state() const { return pass_.state; }
+  bool has_state() const { return pass_->state; }
   // A field of the site, [B, ...]: undefined where there is no state; a write replaces it, or does nothing. Both throw
-  // an Error where the site has declared none of this name.
+  // an Error where the site has declared none of this name. What somebody else still holds, a copy of the state or a
+  // reader, is never written into.
   Tensor read(std::string_view field) const;
   void write(std::string_view field, const Tensor& value) const;
+  // The field to be written in place, and then to write(): its memory where nobody else holds that, or else a copy.
+  // While a tape records it is what read() gives.
+  Tensor own(std::string_view field) const;
   // Tokens of the running document before this call, and after `tokens` of it, i64 [B]; undefined where there is no
   // state.
   Tensor seen() const;
   Tensor seen_after(int64_t tokens) const;
-  // Counts them where the site does; Layer::forward() does.
+  // Counts them, where the site does.
   void advance(int64_t tokens) const;
 
-  // Document starts up to and including each token, i64 [B, T]; 0: still the state's document. Undefined: none.
-  Tensor segments() const { return pass_.segments ? *pass_.segments : Tensor(); }
-  // Places of the tokens of x, [B, T, ..], in their documents: those of the pass, or after the tokens that the state
-  // has seen and from 0 at each document start. i64 [B, T].
+  const Tensor& segments() const { return tokens_->segments; }
+  // Places of the tokens of x, [B, T, ..], in their documents: those given, or after the tokens that the state has seen
+  // and from 0 at each document start. i64 [B, T].
   Tensor positions(const Tensor& x) const;
   // Offers a value to the tap under "<site>.<name>"; free where nothing taps.
   Tensor tap(std::string_view name, const Tensor& value) const;
@@ -42,15 +49,19 @@ class Call {
   void tap_choice(const Tensor& selected, const Tensor& margin) const;
   // An auxiliary loss of this place, see Ledger::loss.
   void loss(const Metric& metric, const Tensor& sum, double weight) const {
-    if (pass_.ledger) pass_.ledger->loss(site_->path(), metric, sum, weight);
+    if (pass_->ledger) pass_->ledger->loss(site_->path(), metric, sum, weight);
   }
   // What this run leaves out at random of something that training leaves out at `rate`.
-  double left_out(double rate) const { return pass_.phase == Phase::train && pass_.leave_out ? rate : 0; }
+  double left_out(double rate) const { return pass_->phase == Phase::train && pass_->leave_out ? rate : 0; }
   // The numbers of this place at this step, for that.
   RandomStream random(std::string_view purpose) const;
 
  private:
-  Context pass_;
+  Tensor read(const Site& site, std::string_view field) const;
+  void write(const Site& site, std::string_view field, const Tensor& value) const;
+
+  const Pass* pass_;
+  const Tokens* tokens_;
   const Site* site_;
 };
 

@@ -1,11 +1,11 @@
-// What travels beside the activations, one for a run of the model. A new field reaches every mixer without touching one
-// of them.
+// What travels beside the activations, by how often it changes: a Pass is one for a run of the model, Tokens change
+// where sequences are picked. A new field reaches every mixer without touching one of them.
 #pragma once
 #include <functional>
 #include <string_view>
 
 #include "base/random.h"
-#include "tensor/tensor.h"
+#include "ops/sequences.h"
 
 namespace effllm {
 
@@ -15,17 +15,11 @@ class State;
 enum class Phase { train, infer };
 enum class Direction { causal, bidirectional };
 
-// Keys of the random numbers: which step of which run, and which samples of it are at hand.
-struct StepInfo {
-  uint64_t seed = 0;
-  int64_t step = 0;
-  Samples samples = {};
-};
-
 // May look at a value, or put another of the same shape in its place. Names such as "layers.3.mixer.out".
 using Taps = std::function<Tensor(std::string_view name, const Tensor& value)>;
 
-struct Context {
+// The same for every layer of a run of the model.
+struct Pass {
   State* state = nullptr;  // null: start from nothing, forget at the end
   int64_t chunk = 0;       // how to compute, never what; 0: the core's own choice
   // Tokens that attention sees at most, the own one included, where it says that it keeps to this (LongText); the same
@@ -35,12 +29,25 @@ struct Context {
   Phase phase = Phase::infer;  // train: the training form where a mechanism has two
   bool leave_out = true;       // in training what dropout and its like leave out at random
   Direction direction = Direction::causal;
-  StepInfo when;
-  // Document starts in the row up to and including each token, i64 [B, T]; 0: still the state's document. Null: none.
-  const Tensor* segments = nullptr;
-  const Tensor* positions = nullptr;  // i64 [B, T], within the document; null: computed from state and segments
+  uint64_t seed = 0;  // of random numbers, which step and samples key too
+  int64_t step = 0;
   const Taps* taps = nullptr;
   Ledger* ledger = nullptr;  // null: nobody adds up, and auxiliary losses are left out
 };
+
+// Which tokens a layer is given: those of B sequences.
+struct Tokens {
+  // Document starts in the row up to and including each token, i64 [B, T]; 0: still the state's document. Undefined:
+  // none.
+  Tensor segments = {};
+  Tensor positions = {};     // i64 [B, T], within the document; undefined: computed from state and segments
+  Samples samples = {};      // that they are among all of the run
+  Sequences sequences = {};  // that they are in the state; empty: all of it, in order
+
+  Tokens pick(const Sequences& picked) const;  // those of some of the sequences
+};
+
+// What a run of the model is given.
+struct Context : Pass, Tokens {};
 
 }  // namespace effllm

@@ -4,15 +4,20 @@ namespace effllm {
 
 Tensor Layer::forward(const Tensor& x, const Call& call) const {
   require(x.shape().rank() == 3, "a layer takes [B, T, D], not {}", x.shape().str());
-  require(!call.has_state() || call.pass().state->batch() == x.dim(0), "a state of {} sequences for x{}",
-          call.has_state() ? call.pass().state->batch() : 0, x.shape().str());
-  Tensor y = call.tap(output_name(), run(x, call));
-  call.advance(x.dim(1));
-  return y;
+  if (call.has_state()) {
+    const auto picked = static_cast<int64_t>(call.tokens().sequences.size());
+    const int64_t batch = picked ? picked : call.pass().state->batch();
+    require(batch == x.dim(0), "a state of {} sequences for x{}", batch, x.shape().str());
+  }
+  return call.tap(output_name(), run(x, call));
 }
 
-Tensor Layer::forward(const Tensor& x, const Context& pass) const {
-  return pass.state ? forward(x, Call(pass, pass.state->root())) : forward(x, Call(pass, *site_of(*this)));
+Tensor Layer::forward(const Tensor& x, const Context& cx) const {
+  const auto site = cx.state ? nullptr : site_of(*this);
+  const Call call(cx, cx.state ? cx.state->root() : *site);
+  Tensor y = forward(x, call);
+  if (!counts_tokens()) call.advance(x.dim(1));
+  return y;
 }
 
 }  // namespace effllm

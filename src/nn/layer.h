@@ -13,7 +13,7 @@ namespace effllm {
 // How a mechanism reads a text that is longer than the sequences it was trained on. A mixer of parts joins theirs.
 struct LongText {
   bool unseen = false;  // some of it then meets distances, or numbers of tokens, that training has not shown it
-  bool reach = false;   // some of it keeps to Context::reach
+  bool reach = false;   // some of it keeps to Pass::reach
   bool anew = false;    // some of it meets what is unseen and doesn't keep to reach: only a new start helps
   LongText& operator|=(const LongText& o) {
     return *this = {.unseen = unseen || o.unseen, .reach = reach || o.reach, .anew = anew || o.anew};
@@ -27,10 +27,12 @@ class Layer {
   // x: [B, T, D] -> [B, T, D]. Continues from the call's state and leaves the final one there: any way of cutting a
   // sequence into calls gives the same result. While a tape records, the state's fields are inputs and outputs of ops.
   Tensor forward(const Tensor& x, const Call& call) const;
-  // The same of a layer by itself, whose state is made by make_state().
-  Tensor forward(const Tensor& x, const Context& pass) const;
+  // The same of a layer by itself, whose state is made by make_state() and counts tokens.
+  Tensor forward(const Tensor& x, const Context& cx) const;
   // What a use of it has: the fields that it remembers, the places of layers inside it.
   virtual void declare(Site&) const {}
+  // True of blocks: their sites count tokens (Site::count_tokens), and run() does so with Call::advance() at its end.
+  virtual bool counts_tokens() const { return false; }
   // How many sequences training should keep in one shard: more than one where they share work, as sequential cells do.
   virtual int64_t sequences_together() const { return 1; }
   // After training on sequences of `trained` tokens. A recurrence follows a text of any length.

@@ -3,7 +3,6 @@
 #include <functional>
 
 #include "nn/call.h"
-#include "ops/sequences.h"
 
 namespace effllm {
 

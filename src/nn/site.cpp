@@ -108,7 +108,7 @@ int64_t Site::bytes(int64_t tokens, DType t) const {
 std::shared_ptr<const Site> site_of(const Layer& layer) {
   const auto site = std::make_shared<Site>();
   layer.declare(*site);
-  site->count_tokens();
+  if (!layer.counts_tokens()) site->count_tokens();
   return site;
 }
 

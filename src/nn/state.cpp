@@ -8,12 +8,6 @@ State::State(std::shared_ptr<const Site> root, int64_t batch, int64_t capacity, 
     fields_.push_back(make(f->shape_for(capacity).with_first(batch), f->count ? DType::i64 : t));
 }
 
-State State::clone() const {
-  State s = *this;
-  for (Tensor& f : s.fields_) f = f.clone();
-  return s;
-}
-
 State State::at(const Site& site) const {
   State s;
   s.root_ = {root_, &site};
@@ -40,23 +34,12 @@ void State::put(const State& values) const {
     if (fields_[i].raw() != values.fields_[i].raw()) copy(values.fields_[i], fields_[i]);
 }
 
-State State::take(const Sequences& sequences) const {
-  State s = *this;
-  for (Tensor& f : s.fields_) f = take_sequences(f, sequences);
-  return s;
-}
-
-void State::put(const Sequences& sequences, const State& part) {
-  for (size_t i = 0; i < part.fields_.size(); ++i) {
-    Tensor& f = fields_[part.first_ - first_ + i];
-    f = put_sequences(f, sequences, part.fields_[i]);
+void State::forget(const Site& site, const Sequences& sequences) {
+  for (const StateField* f : site.all()) {
+    Tensor& t = fields_[f->index - first_];
+    const auto n = static_cast<int64_t>(sequences.size());
+    t = put_sequences(t, sequences, Tensor::zeros(t.shape().with(0, n), t.dtype()));
   }
-}
-
-State State::nothing(int64_t batch) const {
-  State s = *this;
-  for (Tensor& f : s.fields_) f = Tensor::zeros(f.shape().with(0, batch), f.dtype());
-  return s;
 }
 
 void State::each(const std::function<void(const StateField&, const Tensor&)>& f) const {

@@ -5,7 +5,8 @@
 
 namespace effllm {
 
-// Plain named tensors [B, ...]. Copied, it shares their memory; clone() to branch.
+// Plain named tensors [B, ...]. A copy is a mark to go back to, and a branch: it shares their memory, which nobody
+// writes into while another holds it (Call::own).
 class State {
  public:
   using Make = std::function<Tensor(const Shape&, DType)>;
@@ -18,14 +19,10 @@ class State {
   // An Error that lists the names where the site has declared no such field.
   Tensor& field(const Site& site, std::string_view name) { return fields_[site(name).index - first_]; }
   const Tensor& field(const Site& site, std::string_view name) const { return fields_[site(name).index - first_]; }
-  State clone() const;
   State at(const Site& site) const;               // what is remembered there and inside, the same tensors
   State rows(int64_t from, int64_t batch) const;  // of these sequences, views that count nothing: workers may hold them
   void put(const State& values) const;            // of the same sites and sequences, into this one's memory
-  // Some sequences by themselves, and back, by ops that a tape follows; `part` may be of fewer sites.
-  State take(const Sequences& sequences) const;
-  void put(const Sequences& sequences, const State& part);
-  State nothing(int64_t batch) const;  // of the same sites, of sequences that nothing has been seen of
+  void forget(const Site& site, const Sequences& sequences);  // as if they had seen nothing there
   void each(const std::function<void(const StateField&, const Tensor&)>& f) const;
 
  private:

@@ -11,7 +11,7 @@ using Counts = std::vector<int64_t>;
 
 // The last after[b] rows of (the first before[b] rows of field[b], then x[b]), from row 0 on. field: [B, R, C]; x:
 // [B, T, C]; after[b] <= R. While a tape records a new tensor whose other rows are zero; otherwise the field's memory
-// is written in place.
+// is written in place: give it Call::own().
 Tensor keep_tail(const Tensor& field, const Tensor& x, const Counts& before, const Counts& after);
 
 }  // namespace effllm

@@ -9,7 +9,7 @@ namespace {
 
 Context with_documents(const Context& cx, const BatchRows& rows) {
   Context with = cx;
-  with.segments = rows.segments.defined() ? &rows.segments : nullptr;
+  with.segments = rows.segments;
   return with;
 }
 

@@ -79,7 +79,7 @@ void Rehearsal::sample(int64_t prompt, int64_t tokens, const ContextLimit& limit
   State state = model_.make_state(1, room);
   for (int64_t n : {std::min(prompt, kPrefillPiece), prompt % kPrefillPiece})
     if (n > 0) model_.logits(Tensor::dense({1, n}, DType::i32), cx, &state);
-  State own = state.clone();
+  State own = state;
   model_.logits(Tensor::dense({1, 1}, DType::i32), cx, &own);
 }
 

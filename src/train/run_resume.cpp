@@ -74,7 +74,7 @@ void load_optimizer(LiveRun& run, const StoredRun& newest) {
 void load_carried(LiveRun& run, const StoredRun& newest) {
   const std::string path = newest.path.string();
   for (const auto& c : run.x.trainer->carried())
-    if (!load_tensor(newest.file, path, c.name, c.value))
+    if (!load_state_tensor(newest.file, path, c))
       throw CheckpointError("{}: lacks the carried state `{}`", path, c.name);
 }
 

@@ -31,7 +31,9 @@ void Trainer::run_shard(const Batch& batch, const Shard& shard, int64_t step, do
   Context cx;
   cx.phase = Phase::train;
   cx.recompute = options_.recompute;
-  cx.when = {.seed = options_.seed, .step = step, .samples = batch.first_sample + shard.first};
+  cx.seed = options_.seed;
+  cx.step = step;
+  cx.samples = batch.first_sample + shard.first;
   cx.ledger = &sums.ledger;
 
   State state;

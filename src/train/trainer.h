@@ -17,7 +17,7 @@ struct StepOptions {
   uint64_t seed = 1;
   double clip = 1;  // 0: off
   bool carry_state = false;
-  bool recompute = false;            // Context::recompute
+  bool recompute = false;            // Pass::recompute
   int64_t carried_tokens = 1 << 30;  // that a row reads before it starts anew, at most: its state has no more room
 };
 

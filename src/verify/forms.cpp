@@ -70,7 +70,7 @@ Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way) {
   cx.leave_out = false;
   cx.taps = &taps;
   if (way.cuts.empty()) {
-    cx.segments = way.segments;
+    if (way.segments) cx.segments = *way.segments;
     out.logits = model.logits(ids, cx);
     return out;
   }
@@ -82,8 +82,7 @@ Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way) {
   for (int64_t to : ends) {
     choices.from = from;
     const Tensor piece = token_range(ids, from, to);
-    const Tensor segments = way.segments ? segments_of(*way.segments, from, to) : Tensor();
-    cx.segments = way.segments ? &segments : nullptr;
+    if (way.segments) cx.segments = segments_of(*way.segments, from, to);
     put_tokens(model.logits(piece, cx, &state), out.logits, from);
     from = to;
   }

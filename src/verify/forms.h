@@ -18,7 +18,7 @@ struct Outcome {
 
 struct Way {
   std::vector<int64_t> cuts = {};  // tokens before which a new call begins
-  int64_t chunk = 0;               // Context::chunk
+  int64_t chunk = 0;               // Pass::chunk
   Phase phase = Phase::infer;
   const Tensor* segments = nullptr;  // i64 [B, T]
 };

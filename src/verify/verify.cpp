@@ -164,12 +164,12 @@ class Verifier {
     end();
   }
 
-  // A branch that reads something else leaves the state that it was cloned from as it was.
+  // A branch that reads something else leaves the state that it was copied from as it was.
   void rollback() {
     Finding& f = begin("rollback to a clone", 0);
     State state = half();
     State undisturbed = half();
-    State branch = state.clone();
+    State branch = state;
     model_.logits(token_range(ids_, 0, tokens_ - tokens_ / 2), {}, &branch);
     const Outcome right = rest(undisturbed);
     compare(f, rest(state), 0, right, fmt::format("rolled back to {} tokens", tokens_ / 2));

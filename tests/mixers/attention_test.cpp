@@ -1,5 +1,7 @@
 #include "mixers/built_mixer.h"
 
+#include <cmath>
+
 using namespace effllm;
 using namespace effllm::test;
 

@@ -94,17 +94,17 @@ TEST_CASE("language model: documents packed in a row are as if each stood alone,
     const Tensor ids = random_ids(1, 15, kVocab, 3), segments = Tensor::dense({1, 15}, DType::i64);
     for (int64_t t = 0; t < 15; ++t) segments.data<int64_t>()[t] = (t >= 4) + (t >= 5);
     Context cx;
-    cx.segments = &segments;
+    cx.segments = segments;
     const Tensor packed = model->logits(ids, cx);
     for (auto [from, to] : {std::pair<int64_t, int64_t>{0, 4}, {4, 5}, {5, 15}})
       CHECK(max_diff(tokens(packed, from, to), model->logits(columns_of(ids, from, to), {})) < 1e-10);
 
     State state = model->make_state(1, 15);
     const Tensor first_segments = columns_of(segments, 0, 8), none = Tensor::zeros({1, 7}, DType::i64);
-    cx.segments = &first_segments;
+    cx.segments = first_segments;
     CHECK(max_diff(model->logits(columns_of(ids, 0, 8), cx, &state), tokens(packed, 0, 8)) < 1e-10);
     CHECK(state.field(state.root(), "seen").data<int64_t>()[0] == 3);
-    cx.segments = &none;
+    cx.segments = none;
     CHECK(max_diff(model->logits(columns_of(ids, 8, 15), cx, &state), tokens(packed, 8, 15)) < 1e-10);
   }
 }
@@ -127,7 +127,7 @@ TEST_CASE("language model: the gradient of the loss agrees with differences, tie
     y.data<int32_t>()[3] = -1;  // carries no loss
     Context cx;
     cx.phase = Phase::train;
-    cx.when = {.seed = 3, .step = 7, .samples = 5};
+    cx.seed = 3, cx.step = 7, cx.samples = 5;
     const auto loss = [&] { return model->loss(x, y, 1.0 / 17, cx); };
     ParamStore& params = model->params();
     const Slab gradient(params.slab_elements(), DType::f64);
@@ -192,7 +192,7 @@ TEST_CASE("language model: layers that share weights have taps, dropout masks an
   };
   Context cx;
   cx.phase = Phase::train;
-  cx.when = {.seed = 3, .step = 4, .samples = 0};
+  cx.seed = 3, cx.step = 4, cx.samples = 0;
   cx.taps = &taps;
   Profile profile;
   const Tensor x = Tensor::zeros({1, 9, 8}, DType::f64);

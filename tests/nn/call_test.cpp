@@ -88,7 +88,7 @@ TEST_CASE("call: tokens are counted where the site counts, and a count that is h
   Place p;
   p.seen().data<int64_t>()[1] = 10;
   const Tensor before = p.seen(), segments = numbers({2, 3}, {0, 1, 1, 0, 0, 0});
-  p.cx.segments = &segments;
+  p.cx.segments = segments;
   const Call call = p.call();
   CHECK(call.segments().raw() == segments.raw());
   call.child("part").advance(3);
@@ -101,12 +101,42 @@ TEST_CASE("call: tokens are counted where the site counts, and a count that is h
   CHECK(values(before) == Numbers{0, 10});
 }
 
+TEST_CASE("call: a field to be written in place is copied where another state holds it") {
+  Place p;
+  const std::byte* memory = p.call().own("h").raw();
+  CHECK(p.call().own("h").raw() == memory);
+  const State mark = p.state;
+  fill(p.call().own("h"), 1);
+  CHECK(p.state.field(*p.site, "h").raw() != memory);
+  CHECK(test::max_abs(mark.field(*p.site, "h")) == 0);
+  CHECK(test::max_abs(p.state.field(*p.site, "h")) == 1);
+}
+
+TEST_CASE("call: of picked sequences it reads, replaces and counts theirs, with their documents and samples") {
+  Place p(3);
+  p.state.field(*p.site, "h") = test::random({3, 3}, 1);
+  const Tensor before = p.state.field(*p.site, "h");
+  p.cx.segments = numbers({3, 2}, {0, 0, 0, 1, 1, 1});
+  p.cx.samples = 10;
+  const Tokens picked = p.cx.pick({0, 1, 2}).pick({1, 2}), last = picked.pick({1});
+  CHECK(last.sequences == Sequences{2});
+  CHECK(last.samples[0] == 12);
+  const Call call(p.cx, last, *p.site);
+  CHECK(test::max_diff(call.read("h"), before.row_range(2, {1, 3})) == 0);
+  call.write("h", Tensor::zeros({1, 3}, DType::f64));
+  call.advance(2);
+  const Tensor& after = p.state.field(*p.site, "h");
+  CHECK(test::max_diff(after.row_range(0, {2, 3}), before.row_range(0, {2, 3})) == 0);
+  CHECK(test::max_abs(after.row_range(2, {1, 3})) == 0);
+  CHECK(values(p.seen()) == Numbers{0, 0, 2});
+}
+
 TEST_CASE("call: the count is of the running document") {
   Place p(4);
   p.call().advance(3);
   CHECK(values(p.seen()) == Numbers{3, 3, 3, 3});
   const Tensor segments = numbers({4, 3}, {0, 0, 0, 1, 1, 1, 0, 1, 2, 0, 1, 1});
-  p.cx.segments = &segments;
+  p.cx.segments = segments;
   p.call().advance(3);
   CHECK(values(p.seen()) == Numbers{6, 3, 1, 2});
 }
@@ -116,13 +146,13 @@ TEST_CASE("call: positions count from 0, or on from what the state has seen, and
   p.seen() = numbers({2}, {5, 10});
   CHECK(values(p.positions(2, 3)) == Numbers{5, 6, 7, 10, 11, 12});
   const Tensor segments = numbers({2, 4}, {0, 0, 1, 1, 1, 2, 3, 3}), given = numbers({1, 2}, {40, 7});
-  p.cx.segments = &segments;
+  p.cx.segments = segments;
   CHECK(values(p.positions(2, 4)) == Numbers{5, 6, 0, 1, 0, 0, 0, 1});
   p.cx.state = nullptr;
   CHECK(values(p.positions(2, 4)) == Numbers{0, 1, 0, 1, 0, 0, 0, 1});
-  p.cx.segments = nullptr;
+  p.cx.segments = Tensor();
   CHECK(values(p.positions(2, 3)) == Numbers{0, 1, 2, 0, 1, 2});
-  p.cx.positions = &given;
+  p.cx.positions = given;
   CHECK(p.positions(1, 2).raw() == given.raw());
 }
 
@@ -130,7 +160,7 @@ TEST_CASE("call: any cut of a sequence with documents gives the same positions")
   const Numbers s = {0, 0, 1, 1, 1, 2, 3, 3, 3};
   const Tensor whole = numbers({1, 9}, s);
   Place p(1);
-  p.cx.segments = &whole;
+  p.cx.segments = whole;
   const Numbers expected = values(p.positions(1, 9));
   for (int64_t cut = 0; cut <= 9; ++cut) {
     Place q(1);
@@ -141,7 +171,7 @@ TEST_CASE("call: any cut of a sequence with documents gives the same positions")
       for (int64_t t = from; t < to; ++t)
         part.push_back(s[static_cast<size_t>(t)] - (from ? s[static_cast<size_t>(from - 1)] : 0));
       const Tensor segments = numbers({1, to - from}, part);
-      q.cx.segments = &segments;
+      q.cx.segments = segments;
       for (int64_t position : values(q.positions(1, to - from))) joined.push_back(position);
       q.call().advance(to - from);
     }
@@ -179,12 +209,12 @@ TEST_CASE("call: random numbers of a place depend on seed, place, purpose and st
   Site root;
   const Site &a = root.child("a"), &b = root.child("b");
   Context cx;
-  cx.when = {.seed = 1, .step = 2, .samples = 3};
+  cx.seed = 1, cx.step = 2, cx.samples = 3;
   const uint64_t first = Call(cx, a).random("dropout").bits(0);
   Context same = cx, step = cx, seed = cx;
-  same.when.samples = 4;  // where the shard begins doesn't count
-  step.when.step = 3;
-  seed.when.seed = 2;
+  same.samples = 4;  // where the shard begins doesn't count
+  step.step = 3;
+  seed.seed = 2;
   CHECK(Call(same, a).random("dropout").bits(0) == first);
   CHECK(RandomStream(1, "a.dropout", 2).bits(0) == first);
   for (const Context& c : {step, seed}) CHECK(Call(c, a).random("dropout").bits(0) != first);

@@ -20,12 +20,11 @@ std::shared_ptr<const Site> two_places() {
 
 }  // namespace
 
-TEST_CASE("state: zeros of the shapes that sites declare, and a clone is independent") {
+TEST_CASE("state: zeros of the shapes that sites declare") {
   const auto root = two_places();
   State state(root, 5, 7, DType::f64);
   CHECK(state.batch() == 5);
-  Tensor& h = state.field((*root)["a"], "h");
-  CHECK(h.shape() == Shape{5, 2, 3});
+  CHECK(state.field((*root)["a"], "h").shape() == Shape{5, 2, 3});
   CHECK(state.field((*root)["b"], "k").shape() == Shape{5, 7, 4});
   CHECK(state.field((*root)["b"], "h").dtype() == DType::f64);
   CHECK(state.field(*root, "seen").shape() == Shape{5});
@@ -33,11 +32,6 @@ TEST_CASE("state: zeros of the shapes that sites declare, and a clone is indepen
   state.each([](const StateField&, const Tensor& t) {
     for (size_t i = 0; i < t.bytes(); ++i) CHECK(t.raw()[i] == std::byte{0});
   });
-  const State branch = state.clone();
-  fill(h, 1);
-  state.field(*root, "seen").data<int64_t>()[0] = 2;
-  CHECK(test::max_abs(branch.field((*root)["a"], "h")) == 0);
-  CHECK(branch.field(*root, "seen").data<int64_t>()[0] == 0);
 }
 
 TEST_CASE("state: the part of one place has the same tensors, and moves on alone") {
@@ -68,4 +62,19 @@ TEST_CASE("state: rows are views of some sequences, and take values") {
   CHECK(test::max_abs(h.row_range(0, {2, 3})) == 0);
   CHECK(test::max_abs(h.row_range(6, {2, 3})) == 0);
   CHECK(all.field(*root, "seen").data<int64_t>()[2] == 9);
+}
+
+TEST_CASE("state: sequences that forget at a place remember nothing there, and all elsewhere") {
+  const auto root = two_places();
+  const Site &a = (*root)["a"], &b = (*root)["b"];
+  State state(root, 3, 2, DType::f64);
+  state.field(a, "h") = test::random({3, 2, 3}, 1);
+  state.field(b, "h") = test::random({3, 1}, 2);
+  const State before = state;
+  state.forget(a, {0, 2});
+  const Tensor h = state.field(a, "h"), had = before.field(a, "h");
+  CHECK(test::max_abs(h.row_range(0, {2, 3})) + test::max_abs(h.row_range(4, {2, 3})) == 0);
+  CHECK(test::max_diff(h.row_range(2, {2, 3}), had.row_range(2, {2, 3})) == 0);
+  CHECK(test::max_abs(had.row_range(0, {2, 3})) > 0);
+  CHECK(state.field(b, "h").raw() == before.field(b, "h").raw());
 }

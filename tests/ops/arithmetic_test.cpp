@@ -1,5 +1,7 @@
 #include "ops/arithmetic.h"
 
+#include <doctest/doctest.h>
+
 #include "ops/op_checks.h"
 
 using namespace effllm;

@@ -1,5 +1,7 @@
 #include "ops/block_linear.h"
 
+#include <doctest/doctest.h>
+
 #include "ops/linear.h"
 #include "ops/op_checks.h"
 

@@ -1,5 +1,7 @@
 #include "ops/columns.h"
 
+#include <doctest/doctest.h>
+
 #include "ops/arithmetic.h"
 #include "ops/op_checks.h"
 #include "ops/pointwise.h"

@@ -1,5 +1,7 @@
 #include "ops/linear.h"
 
+#include <doctest/doctest.h>
+
 #include "autodiff/meter.h"
 #include "ops/op_checks.h"
 

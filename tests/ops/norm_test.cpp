@@ -1,5 +1,9 @@
 #include "ops/norm.h"
 
+#include <doctest/doctest.h>
+
+#include <cmath>
+
 #include "ops/op_checks.h"
 
 using namespace effllm;

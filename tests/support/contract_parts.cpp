@@ -24,10 +24,10 @@ void Built::shake(double scale) {
 Tensor Built::forward(const Tensor& x, State* s, const Tensor* segments, int64_t chunk, Phase phase) const {
   Context cx;
   cx.state = s;
-  cx.segments = segments;
+  if (segments) cx.segments = *segments;
   cx.chunk = chunk;
   cx.phase = phase;
-  cx.when.step = step;
+  cx.step = step;
   cx.direction = direction;
   return mixer->forward(x, cx);
 }

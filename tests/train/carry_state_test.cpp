@@ -140,8 +140,9 @@ TEST_CASE("carry_state: what is carried has names, and put back it continues the
     CHECK(from[i].name == to[i].name);
     copy(from[i].value, to[i].value);
   }
-  CHECK(names.find("state.seen state.layers.0.mixer.k state.layers.0.mixer.v state.layers.0.mixer.seen") == 0);
-  CHECK(names.find("state.layers.3.mixer.s state.layers.3.mixer.seen state.layers.3.ffn.shift") != names.npos);
+  CHECK(names.find(
+            "state.seen state.layers.0.seen state.layers.0.mixer.k state.layers.0.mixer.v state.layers.1.seen") == 0);
+  CHECK(names.find("state.layers.3.seen state.layers.3.mixer.s state.layers.3.ffn.shift") != names.npos);
   CHECK(names.find("state.layers.4.mixer.s state.layers.4.mixer.conv") != names.npos);
   CHECK(rig.trainer.step(streams.step(1), 1, 1).loss == other.trainer.step(streams.step(1), 1, 1).loss);
 }

@@ -92,8 +92,8 @@ TEST_CASE("trainer: the gradient and loss of a sharded step are those of the who
                segments = Tensor::view_of(std::span(batch.segments), {6, 7});
   Context cx;
   cx.phase = Phase::train;
-  cx.segments = &segments;
-  cx.when = {.seed = 9, .step = kStep, .samples = 20};
+  cx.segments = segments;
+  cx.seed = 9, cx.step = kStep, cx.samples = 20;
   REQUIRE(batch.counted() < 6 * 7 - 12);
   const double loss = loss_gradient(
       *model, [&] { return model->loss(ids, targets, 1.0 / static_cast<double>(batch.counted()), cx); }, whole);
@@ -124,7 +124,7 @@ TEST_CASE("trainer: a step long enough for transposed copies of weights has the 
                targets = Tensor::view_of(std::span(batch.targets), {20, 16});
   Context cx;
   cx.phase = Phase::train;
-  cx.when = {.seed = 9, .step = 0, .samples = 0};
+  cx.seed = 9, cx.step = 0, cx.samples = 0;
   const double loss = loss_gradient(
       *model, [&] { return model->loss(ids, targets, 1.0 / 320, cx); }, whole);
   Rig rig(plan_shards(20, 16, 2, 64, 1000), {.seed = 9, .clip = 0});

@@ -131,7 +131,7 @@ class Attention final : public Layer {
                        .sinks = sinks,
                        .alibi = alibi_,
                        .dropout = call.left_out(dropout_),
-                       .samples = call.pass().when.samples};
+                       .samples = call.tokens().samples};
     if (call.pass().chunk > 0) o.chunk = call.pass().chunk;
     if (o.dropout > 0) {
       const RandomStream numbers = call.random("attention");

@@ -63,8 +63,13 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, const Call& call, b
     require(keeps <= capacity, "attention: {} tokens don't fit a state with room for {}", keeps, capacity);
   }
   if (!window_ && !Tape::recording() && !segments.defined() && !compact) {
-    out.k = written_in_place(k, call.read(keys_), before);
-    if (value_width_) out.v = written_in_place(v, call.read(values_), before);
+    const auto moved_on = [&](std::string_view field, const Tensor& fresh) {
+      const Tensor all = written_in_place(fresh, call.own(field), before);
+      call.write(field, all);
+      return all;
+    };
+    out.k = moved_on(keys_, k);
+    if (value_width_) out.v = moved_on(values_, v);
     return out;
   }
 

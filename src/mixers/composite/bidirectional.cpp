@@ -41,12 +41,13 @@ class Bidirectional final : public Layer {
   Tensor run(const Tensor& x, const Call& call) const override {
     require(call.pass().direction == Direction::bidirectional && !call.has_state(),
             "bidirectional: a token's output needs the tokens after it: there is no causal form and no state");
-    Context pass = call.pass();
+    Pass pass = call.pass();
     pass.direction = Direction::causal;
-    const Tensor segments = call.segments();
-    const Tensor ahead = forward_->forward(x, call.child("forward").with(pass));
-    pass.positions = nullptr;  // counted from the end of each document
-    const Tensor back = backward_->forward(flip_tokens(x, segments), call.child("backward").with(pass));
+    Tokens flipped = call.tokens();
+    flipped.positions = Tensor();  // counted from the end of each document
+    const Tensor& segments = call.segments();
+    const Tensor ahead = forward_->forward(x, call.child("forward").with(pass, call.tokens()));
+    const Tensor back = backward_->forward(flip_tokens(x, segments), call.child("backward").with(pass, flipped));
     return add(ahead, flip_tokens(back, segments));
   }
 

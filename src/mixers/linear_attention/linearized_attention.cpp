@@ -178,7 +178,7 @@ class LinearizedAttention final : public Layer {
   }
   static void keep(std::string_view field, const Tensor& x, const Counts& before, const Counts& after,
                    const Call& call) {
-    call.write(field, keep_tail(call.read(field), x, before, after));
+    call.write(field, keep_tail(call.own(field), x, before, after));
   }
 
   int64_t values_, keys_, group_, taps_, shifted_;

@@ -82,13 +82,16 @@ class Moba final : public Layer {
  private:
   // The means of the blocks that are complete after the call; moves the state's on.
   Tensor extend_means(const CachedKeys& keys, const Call& call, int64_t tokens) const {
-    const Tensor field = call.read("means"), segments = call.segments(), before = call.seen();
+    const Tensor segments = call.segments(), before = call.seen();
+    const bool in_place = !Tape::recording() && !segments.defined();
+    const Tensor field = in_place ? call.own("means") : call.read("means");
     const int64_t batch = keys.k.dim(0), rows = field.dim(1);
     const int64_t* seen = before.data<int64_t>();
-    if (!Tape::recording() && !segments.defined()) {
+    if (in_place) {
       for (int64_t b = 0; !MetaMode::on() && b < batch; ++b)
         for (int64_t c = seen[b] / block_; c < (seen[b] + tokens) / block_; ++c)
           block_mean(keys.k, b, c * block_, block_, field, c);
+      call.write("means", field);
       return field.untracked();
     }
     const Tensor all = block_means(keys.k, block_, tokens, keys.places.q_offset, segments);
