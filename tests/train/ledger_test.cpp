@@ -127,7 +127,7 @@ TEST_CASE("ledger: an auxiliary loss has its gradient and its row, however a bat
       }
 }
 
-TEST_CASE("ledger: a run's journal names what layers add up before the first step; the model is built once") {
+TEST_CASE("ledger: a run's journal names what layers add up before the first step, and the model is built once") {
   const Threads one(1);
   const TinyFolder t("ledger_run");
   RunRequest r = request(t, {"train.max_steps=20"});
