@@ -130,7 +130,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
       {.what = config.tie_embeddings ? "head (tied)" : "head",
        .parameters = parameters_under(store, "head.") + parameters_under(store, "final_norm.")},
       [&](const Context& cx) {
-        return cx.phase == Phase::train ? model.head_loss(stream(context), ids(context), 1)
+        return cx.phase == Phase::train ? model.head_loss(stream(context), ids(context), 1).loss
                                         : model.head(stream(context));
       },
       [&] {

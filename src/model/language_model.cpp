@@ -12,7 +12,6 @@
 #include "ops/dropout.h"
 #include "ops/embedding.h"
 #include "ops/linear.h"
-#include "ops/loss.h"
 
 namespace effllm {
 namespace {
@@ -141,8 +140,8 @@ Tensor LanguageModel::head(const Tensor& x) const {
   return linear((*final_norm_)(x), head_->value, {}, head_->transposed);
 }
 
-Tensor LanguageModel::head_loss(const Tensor& x, const Tensor& targets, double weight) const {
-  return linear_cross_entropy((*final_norm_)(x), head_->value, head_->transposed, targets, weight);
+LossAndSquares LanguageModel::head_loss(const Tensor& x, const Tensor& targets, double weight, double z_weight) const {
+  return linear_cross_entropy((*final_norm_)(x), head_->value, head_->transposed, targets, weight, z_weight);
 }
 
 Tensor LanguageModel::body(const Tensor& ids, const Context& cx, State* state) const {
@@ -161,7 +160,7 @@ Tensor LanguageModel::logits(const Tensor& ids, const Context& cx, State* state)
 
 Tensor LanguageModel::loss(const Tensor& ids, const Tensor& targets, double weight, const Context& cx,
                            State* state) const {
-  return head_loss(body(ids, cx, state), targets, weight);
+  return head_loss(body(ids, cx, state), targets, weight).loss;
 }
 
 State LanguageModel::make_state(int64_t batch, int64_t capacity, const State::Make& make) const {

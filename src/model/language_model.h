@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/model_config.h"
+#include "ops/loss.h"
 
 namespace effllm {
 
@@ -29,8 +30,8 @@ class LanguageModel {
   // Blocks [from, to) over the residual stream x: [B, T, D].
   Tensor run(Tensor x, int64_t from, int64_t to, const Context& cx, State* state) const;
   Tensor head(const Tensor& x) const;  // final norm and logits, [.., Q]
-  // Final norm and the loss of `targets` under the logits, see `loss`.
-  Tensor head_loss(const Tensor& x, const Tensor& targets, double weight) const;
+  // Final norm and the loss of `targets` under the logits, see `loss`; what `z_weight` adds, see linear_cross_entropy.
+  LossAndSquares head_loss(const Tensor& x, const Tensor& targets, double weight, double z_weight = 0) const;
   // All of it but the head: [B, T, D]. Advances the state.
   Tensor body(const Tensor& ids, const Context& cx, State* state) const;
   // All of it; advances the state.

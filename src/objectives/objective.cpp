@@ -5,15 +5,11 @@
 #include "ops/loss.h"
 
 namespace effllm {
-namespace {
 
-Context with_documents(const Context& cx, const BatchRows& rows) {
-  Context with = cx;
-  with.segments = rows.segments;
-  return with;
+Context with_documents(Context cx, const BatchRows& rows) {
+  cx.segments = rows.segments;
+  return cx;
 }
-
-}  // namespace
 
 void Objective::cut(const Stretch& s, Batch& batch) const {
   const auto first = s.text.begin() + s.begin, last = s.text.begin() + s.end;

@@ -6,6 +6,9 @@
 
 namespace effllm {
 
+// The rows must outlive it.
+Context with_documents(Context cx, const BatchRows& rows);
+
 class Objective {
  public:
   virtual ~Objective() = default;

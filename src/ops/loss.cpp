@@ -42,7 +42,7 @@ class CrossEntropyOp final : public Op {
       std::vector<double> partial(static_cast<size_t>((z.rows + kRowBlock - 1) / kRowBlock));
       for_row_blocks(z.rows, [&](int64_t r, int64_t n) {
         partial[static_cast<size_t>(r / kRowBlock)] = kernel::cross_entropy<T>(
-            z.part(r, n), targets + r, static_cast<T>(weight_), d ? d.part(r, n) : View<T>{}, nullptr);
+            z.part(r, n), targets + r, static_cast<T>(weight_), 0, d ? d.part(r, n) : View<T>{}, nullptr, nullptr);
       });
       double total = 0;
       for (double p : partial) total += p;
@@ -65,7 +65,7 @@ class CrossEntropyOp final : public Op {
 
 class LinearCrossEntropyOp final : public Op {
  public:
-  explicit LinearCrossEntropyOp(double weight) : weight_(weight) {}
+  LinearCrossEntropyOp(double weight, double z_weight) : weight_(weight), z_weight_(z_weight) {}
   std::string_view name() const override { return "linear_cross_entropy"; }
   Outputs infer(std::span<const Tensor> in) const override {
     const Tensor &x = in[0], &w = in[1], &copy = in[2];
@@ -74,7 +74,7 @@ class LinearCrossEntropyOp final : public Op {
             "linear_cross_entropy: x{}, weight{} and its transposed copy{} don't fit", x.shape().str(), w.shape().str(),
             copy.shape().str());
     require_targets(name(), in[3], x.rows());
-    return Outputs({{{1}, DType::f64}, {{x.rows(), w.dim(0)}, x.dtype()}}, 1);
+    return Outputs({{{1}, DType::f64}, {{1}, DType::f64}, {{x.rows(), w.dim(0)}, x.dtype()}}, 1);
   }
   Cost cost(std::span<const Tensor> in) const override {
     const auto rows = static_cast<double>(in[0].rows()), n_in = static_cast<double>(in[0].cols()),
@@ -82,31 +82,38 @@ class LinearCrossEntropyOp final : public Op {
     const double product = 2 * rows * n_in * n_out, traffic = size * (rows * (n_in + n_out) + n_in * n_out);
     return {product + 12 * rows * n_out, 2 * product, traffic, 2 * traffic, product};
   }
-  Keeps keeps() const override { return {.inputs = 3, .outputs = 2}; }
+  Keeps keeps() const override { return {.inputs = 3, .outputs = 4}; }
   void forward(Forward& c) override {
     const Tensor &x = c.in(0), &w = c.in(1);
     check_targets(c.in(3), w.dim(0));
     const int32_t* targets = c.in(3).data<int32_t>();
-    const Tensor logits = c.recording() ? c.out(1) : Tensor::empty({x.rows(), w.dim(0)}, x.dtype());
+    const Tensor logits = c.recording() ? c.out(2) : Tensor::empty({x.rows(), w.dim(0)}, x.dtype());
     dispatch_float(x.dtype(), [&]<class T>() {
       const View<const T> rows = x.view<T>();
       const auto z = logits.view<T>();
-      std::vector<double> partial(static_cast<size_t>((rows.rows + kBlock - 1) / kBlock));
+      std::vector<double> partial(static_cast<size_t>((rows.rows + kBlock - 1) / kBlock)), squares(partial);
       parallel_for(rows.rows, kBlock, [&](int64_t from, int64_t to) {
         const View<T> block = z.part(from, to - from);
         Multiplier{w, c.in(2)}(rows.part(from, to - from), block);
-        partial[static_cast<size_t>(from / kBlock)] = kernel::cross_entropy<T>(
-            block, targets + from, static_cast<T>(weight_), c.recording() ? block : View<T>{}, nullptr);
+        const auto i = static_cast<size_t>(from / kBlock);
+        partial[i] = kernel::cross_entropy<T>(block, targets + from, static_cast<T>(weight_), z_weight_,
+                                              c.recording() ? block : View<T>{}, nullptr,
+                                              z_weight_ != 0 ? &squares[i] : nullptr);
       });
       double total = 0;
       for (double p : partial) total += p;
       *c.out(0).data<double>() = total * weight_;
+      *c.out(1).data<double>() = 0;
+      for (double s : squares) *c.out(1).data<double>() += s;
     });
   }
   void backward(Backward& c) override {
-    const double g = *c.grad(0).data<double>();
+    const auto seed = [&](int i) { return c.grad(i).defined() ? *c.grad(i).data<double>() : 0; };
+    const double g = seed(0);
+    require(seed(1) == g * z_weight_, "linear_cross_entropy: its gradient is that of the loss and {} log^2 Z together",
+            z_weight_);
     dispatch_float(c.dtype(), [&]<class T>() {
-      const auto d = c.out(1).view<T>();
+      const auto d = c.out(2).view<T>();
       const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>();
       if (g != 1) kernel::scale<T>(static_cast<T>(g), d, d, false);
       multiply_backward<T>(c, x, w, d);
@@ -115,14 +122,16 @@ class LinearCrossEntropyOp final : public Op {
 
  private:
   static constexpr int64_t kBlock = 256;  // rows whose logits stay in the cache
-  double weight_;
+  double weight_, z_weight_;
 };
 
 }  // namespace
 
-Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& transposed, const Tensor& targets,
-                            double loss_weight) {
-  return run(std::make_unique<LinearCrossEntropyOp>(loss_weight), {x, weight, transposed, targets});
+LossAndSquares linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& transposed,
+                                    const Tensor& targets, double loss_weight, double z_weight) {
+  const std::vector<Tensor> y =
+      run_many(std::make_unique<LinearCrossEntropyOp>(loss_weight, z_weight), {x, weight, transposed, targets});
+  return {y[0], y[1]};
 }
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& targets, double weight) {

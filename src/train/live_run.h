@@ -43,7 +43,7 @@ struct LiveRun {
   LiveRun(RunConfig config, bool quiet);
   double epochs() const { return x.order->epochs(at.samples); }
   Spent spent() const { return {at.step, at.tokens, epochs(), at.flops, at.seconds}; }
-  double progress() const { return x.config.progress(spent()); }
+  double progress() const { return x.config.train.progress(spent()); }
 
   LapClock clock;
   RunLog log;

@@ -65,7 +65,7 @@ RunChanges changes_between(const RunConfig& before, const RunConfig& after) {
 
 std::string lr_jump(const RunConfig& before, const RunConfig& after, const Spent& spent) {
   const auto rate = [&](const RunConfig& c) {
-    return c.optim.lr * c.schedule.type.build()->factor(spent.steps, std::min(1.0, c.progress(spent)));
+    return c.optim.lr * c.schedule.type.build()->factor(spent.steps, std::min(1.0, c.train.progress(spent)));
   };
   const double old = rate(before), next = rate(after);
   if (std::abs(next - old) <= 0.01 * old) return "";

@@ -183,12 +183,12 @@ Mark RunConfig::mark_of(std::string_view section, std::string_view key) const {
   return value ? value->mark() : map ? map->mark() : root.mark();
 }
 
-double RunConfig::progress(const Spent& spent) const {
-  if (train.max_steps) return static_cast<double>(spent.steps) / static_cast<double>(*train.max_steps);
-  if (train.max_tokens) return static_cast<double>(spent.tokens) / static_cast<double>(*train.max_tokens);
-  if (train.max_epochs) return spent.epochs / *train.max_epochs;
-  if (train.max_flops) return spent.flops / *train.max_flops;
-  return spent.seconds / *train.max_time;
+double Horizon::progress(const Spent& spent) const {
+  if (max_steps) return static_cast<double>(spent.steps) / static_cast<double>(*max_steps);
+  if (max_tokens) return static_cast<double>(spent.tokens) / static_cast<double>(*max_tokens);
+  if (max_epochs) return spent.epochs / *max_epochs;
+  if (max_flops) return spent.flops / *max_flops;
+  return spent.seconds / *max_time;
 }
 
 RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& file) {
@@ -261,6 +261,7 @@ int64_t trained_context(const RunConfig& c) {
   return c.train.carry_state ? std::numeric_limits<int64_t>::max() : c.train.context;
 }
 
+// Without z_loss where there is none: runs have had their hashes since before it.
 std::string experiment_hash(const RunConfig& c) {
   ConfigNode n = write_run_config(c);
   n.erase("name");
@@ -269,6 +270,8 @@ std::string experiment_hash(const RunConfig& c) {
   for (const std::string_view key : kHorizons) n.find("train")->erase(key);
   for (const char* key : {"recompute", "log_every", "eval_every", "save_every", "save_seconds", "keep", "sample_every"})
     n.find("train")->erase(key);
+  if (const ConfigNode* z = n.find("objective")->find("z_loss"); z && z->text() == "0")
+    n.find("objective")->erase("z_loss");
   return sha256(to_yaml(n));
 }
 

@@ -22,14 +22,29 @@ struct DataOptions final : Options {
   void visit(OptionVisitor& v) override;
 };
 
-struct TrainOptions final : Options {
-  int64_t batch = 16, context = 256, seed = 1;
+// What a run has used up of its horizon, whichever that is.
+struct Spent {
+  int64_t steps = 0, tokens = 0;
+  double epochs = 0, flops = 0, seconds = 0;
+};
+
+// Where a run ends: one of these.
+struct Horizon {
   std::optional<int64_t> max_steps, max_tokens;
   std::optional<double> max_epochs, max_flops, max_time;
+  double progress(const Spent& spent) const;  // fraction that is done
+};
+
+// Steps from one to the next, 0: at the end only; seconds; and what is kept of it.
+struct Intervals {
+  int64_t log_every = 10, eval_every = 0, save_every = 0, save_seconds = 300, keep = 2, sample_every = 0;
+};
+
+struct TrainOptions final : Options, Horizon, Intervals {
+  int64_t batch = 16, context = 256, seed = 1;
   int64_t lanes = 0, shard_tokens = 0;
   bool carry_state = false;
   std::string recompute = "none", nonfinite = "skip";
-  int64_t log_every = 10, eval_every = 0, save_every = 0, save_seconds = 300, keep = 2, sample_every = 0;
   bool recomputes() const { return recompute == "block"; }
   void visit(OptionVisitor& v) override;
 };
@@ -43,12 +58,6 @@ struct EvalSection final : Options {
   int64_t sample_tokens = 200;
   double temperature = 0.8;
   void visit(OptionVisitor& v) override;
-};
-
-// What a run has used up of its horizon, whichever that is.
-struct Spent {
-  int64_t steps = 0, tokens = 0;
-  double epochs = 0, flops = 0, seconds = 0;
 };
 
 struct RunConfig {
@@ -66,9 +75,6 @@ struct RunConfig {
 
   // Where `section.key` was written: its value, or the section that lacks it.
   Mark mark_of(std::string_view section, std::string_view key) const;
-
-  // Fraction of the horizon that is done.
-  double progress(const Spent& spent) const;
 };
 
 // Every section that a configuration may have, with the defaults of its keys.

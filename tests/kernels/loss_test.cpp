@@ -23,7 +23,7 @@ TEST_CASE_TEMPLATE("loss kernel: each row's nats, their sum and the gradient at 
     const int32_t targets[] = {0, -1, static_cast<int32_t>(cols - 1), static_cast<int32_t>(cols / 2)};
     Rows<T> d(4, cols, {at.pad, at.offset}, 2);
     double nats[4], total = 0;
-    const double sum = kernel::cross_entropy<T>(z.view(), targets, T(0.5), d.view(), nats);
+    const double sum = kernel::cross_entropy<T>(z.view(), targets, T(0.5), 0, d.view(), nats, nullptr);
     for (int64_t r = 0; r < 4; ++r) {
       const double expected = targets[r] < 0 ? 0 : log_sum_exp(z, r, cols) - z.at(r, targets[r]);
       CHECK(std::abs(nats[r] - expected) < kTolerance<T>);
@@ -36,10 +36,29 @@ TEST_CASE_TEMPLATE("loss kernel: each row's nats, their sum and the gradient at 
     };
     CHECK(d.error(gradient) < kTolerance<T>);
     // Without a gradient the loss is the same; the gradient may take the place of the logits.
-    CHECK(std::abs(kernel::cross_entropy<T>(z.view(), targets, T(0.5), {}, nullptr) - sum) < 4 * kTolerance<T>);
+    CHECK(std::abs(kernel::cross_entropy<T>(z.view(), targets, T(0.5), 0, {}, nullptr, nullptr) - sum) <
+          4 * kTolerance<T>);
     Rows<T> in_place(4, cols, at, 1, 2);
-    CHECK(kernel::cross_entropy<T>(in_place.view(), targets, T(0.5), in_place.view(), nullptr) == sum);
+    CHECK(kernel::cross_entropy<T>(in_place.view(), targets, T(0.5), 0, in_place.view(), nullptr, nullptr) == sum);
     CHECK(in_place.error([&](int64_t r, int64_t c) { return d.at(r, c); }) == 0);
+  });
+}
+
+TEST_CASE_TEMPLATE("loss kernel: log^2 Z of each row, and its gradient beside that of the loss", T, float, double) {
+  test::for_each_size(1, [](int64_t cols, Layout at) {
+    const Rows<T> z(4, cols, at, 1, 2);
+    const int32_t targets[] = {0, -1, static_cast<int32_t>(cols - 1), static_cast<int32_t>(cols / 2)};
+    Rows<T> d(4, cols, {at.pad, at.offset}, 2);
+    double squares = -1, expected = 0;
+    const double sum = kernel::cross_entropy<T>(z.view(), targets, T(0.5), 0.25, d.view(), nullptr, &squares);
+    CHECK(sum == kernel::cross_entropy<T>(z.view(), targets, T(0.5), 0, {}, nullptr, nullptr));
+    for (const int64_t r : {0, 2, 3}) expected += std::pow(log_sum_exp(z, r, cols), 2);
+    CHECK(std::abs(squares - expected) < 10 * kTolerance<T>);
+    CHECK(d.error([&](int64_t r, int64_t c) {
+      if (targets[r] < 0) return 0.0;
+      const double log_z = log_sum_exp(z, r, cols), p = std::exp(z.at(r, c) - log_z);
+      return 0.5 * (p - (c == targets[r])) + 0.25 * 2 * log_z * p;
+    }) < 4 * kTolerance<T>);
   });
 }
 
@@ -48,10 +67,11 @@ TEST_CASE_TEMPLATE("loss kernel: a common shift changes nothing, huge or not", T
     Rows<T> z(1, 5, {0, 0}, 3);
     const int32_t target = 2;
     for (int64_t c = 0; c < 5; ++c) z.view().row(0)[c] = static_cast<T>(c);
-    const double plain = kernel::cross_entropy<T>(z.view(), &target, T(1), {}, nullptr);
+    const double plain = kernel::cross_entropy<T>(z.view(), &target, T(1), 0, {}, nullptr, nullptr);
     for (double shift : {-1e4, 1e4, 1e6}) {
       for (int64_t c = 0; c < 5; ++c) z.view().row(0)[c] = static_cast<T>(static_cast<double>(c) + shift);
-      CHECK(kernel::cross_entropy<T>(z.view(), &target, T(1), {}, nullptr) == doctest::Approx(plain).epsilon(1e-9));
+      CHECK(kernel::cross_entropy<T>(z.view(), &target, T(1), 0, {}, nullptr, nullptr) ==
+            doctest::Approx(plain).epsilon(1e-9));
     }
   });
 }

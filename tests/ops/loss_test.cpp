@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "ops/arithmetic.h"
 #include "ops/linear.h"
 #include "ops/op_checks.h"
 
@@ -60,15 +61,17 @@ TEST_CASE(
       [&](const auto& in) { return std::vector{cross_entropy(linear(in[0], in[1]), to, kWeight)}; }, {x, w});
   for (const Tensor& transposed : {Tensor(), copy}) {
     const auto fused = outputs_and_gradients(
-        [&](const auto& in) { return std::vector{linear_cross_entropy(in[0], in[1], transposed, to, kWeight)}; },
+        [&](const auto& in) { return std::vector{linear_cross_entropy(in[0], in[1], transposed, to, kWeight).loss}; },
         {x, w});
     for (size_t i = 0; i < plain.size(); ++i) CHECK(max_diff(fused[i], plain[i]) < 1e-11);
   }
-  CHECK(max_diff(linear_cross_entropy(x, w, {}, to, kWeight), plain[0]) < 1e-11);  // where nothing records
+  CHECK(max_diff(linear_cross_entropy(x, w, {}, to, kWeight).loss, plain[0]) < 1e-11);  // where nothing records
 }
 
 TEST_CASE("linear_cross_entropy: gradients, costs, precision and threads") {
-  const Function f = [](const Tensors& x) { return std::vector{linear_cross_entropy(x[0], x[1], {}, x[2], kWeight)}; };
+  const Function f = [](const Tensors& x) {
+    return std::vector{linear_cross_entropy(x[0], x[1], {}, x[2], kWeight).loss};
+  };
   expect_sound(f, {random({2, 2, 5}, 2), random({7, 5}, 3), targets({2, 2}, {3, -1, 0, 6})});
   std::vector<int32_t> many(700, 3);
   expect_same_bits_on_threads(f, {random({700, 20}, 5), random({40, 20}, 6), targets({700}, many)});
@@ -85,6 +88,31 @@ TEST_CASE("cross_entropy: an ignored row has no gradient, every other row's adds
     CHECK(std::abs(sum) < 1e-14);
     CHECK((largest == 0) == (r == 1));
   }
+}
+
+TEST_CASE("linear_cross_entropy: log^2 Z is in the gradient in the same pass, and the loss has the same bits") {
+  constexpr double kZ = 0.3;
+  const Tensor x = random({600, 6}, 1), w = random({300, 6}, 2);
+  std::vector<int32_t> t;
+  for (int32_t i = 0; i < 600; ++i) t.push_back(i % 10 - 1);
+  const Tensor to = targets({600}, t), z = linear(x, w);
+  const LossAndSquares both = linear_cross_entropy(x, w, {}, to, kWeight, kZ);
+  CHECK(same_bits(both.loss, linear_cross_entropy(x, w, {}, to, kWeight).loss));
+  double squares = 0;
+  for (int64_t r = 0; r < 600; ++r)
+    if (t[static_cast<size_t>(r)] >= 0) squares += std::pow(nats(z, r, 0) + at(z, r, 0), 2);
+  CHECK(at(both.squares, 0, 0) == doctest::Approx(squares).epsilon(1e-12));
+  const Function f = [](const Tensors& in) {
+    const LossAndSquares y = linear_cross_entropy(in[0], in[1], {}, in[2], kWeight, kZ);
+    return std::vector{add(y.loss, scale(y.squares, kZ))};
+  };
+  expect_sound(f, {random({2, 2, 5}, 2), random({7, 5}, 3), targets({2, 2}, {3, -1, 0, 6})});
+  expect_same_bits_on_threads(f, {x, w, to});
+  CHECK_THROWS_AS(
+      outputs_and_gradients(
+          [&](const Tensors& in) { return std::vector{linear_cross_entropy(in[0], in[1], {}, to, kWeight, kZ).loss}; },
+          {x, w}),
+      ShapeError);  // backward starts from both or it is not theirs
 }
 
 TEST_CASE("cross_entropy: huge logits overflow nothing") {

@@ -63,7 +63,7 @@ TEST_CASE("run config: exactly one horizon") {
   CHECK(has(error_of(kModel), "exactly one"));
   const auto done = [](const char* train) {
     return read_run(kModel + "train: " + train + "\n")
-        .progress({.steps = 5, .tokens = 200, .epochs = 0.75, .flops = 3e6, .seconds = 8});
+        .train.progress({.steps = 5, .tokens = 200, .epochs = 0.75, .flops = 3e6, .seconds = 8});
   };
   CHECK(done("{max_steps: 10}") == 0.5);
   CHECK(done("{max_tokens: 1000}") == 0.2);

@@ -7,10 +7,11 @@ namespace effllm::EFFLLM_ISA {
 namespace {
 
 template <class T>
-double cross_entropy(View<const T> logits, const int32_t* targets, T scale, View<T> d_logits, double* nats) noexcept {
+double cross_entropy(View<const T> logits, const int32_t* targets, T scale, double z_scale, View<T> d_logits,
+                     double* nats, double* squares) noexcept {
   constexpr int64_t kBlock = 256;
   alignas(64) T block[kBlock];
-  double all = 0;
+  double all = 0, all_squares = 0;
   const int64_t n = logits.cols;
   for (int64_t r = 0; r < logits.rows; ++r) {
     const T* z = logits.row(r);
@@ -36,17 +37,19 @@ double cross_entropy(View<const T> logits, const int32_t* targets, T scale, View
       each<T>(count, [&]<class V>(int64_t c) { exponentials.add(get<V>(e + c)); });
     }
     const T sum = exponentials.value();
+    const double log_sum = __builtin_log(static_cast<double>(sum)), log_z = log_sum + static_cast<double>(largest);
     if (d) {
-      const T f = scale / sum;
+      const T f = squares ? static_cast<T>((scale + 2 * z_scale * log_z) / static_cast<double>(sum)) : scale / sum;
 #pragma omp simd
       for (int64_t c = 0; c < n; ++c) d[c] *= f;
       d[target] -= scale;
     }
-    const double loss =
-        __builtin_log(static_cast<double>(sum)) + (static_cast<double>(largest) - static_cast<double>(of_target));
+    const double loss = log_sum + (static_cast<double>(largest) - static_cast<double>(of_target));
     if (nats) nats[r] = loss;
     all += loss;
+    all_squares += log_z * log_z;
   }
+  if (squares) *squares = all_squares;
   return all;
 }
 
