@@ -16,6 +16,13 @@
 namespace effllm {
 namespace {
 
+// What is built and where it runs; `git` is the commit's key.
+std::vector<std::pair<std::string, std::string>> build_facts(const char* git) {
+  const BuildInfo& build = build_info();
+  return {{"effllm_version", build.version}, {git, build.git},           {"build_type", build.build_type},
+          {"compiler", build.compiler},      {"cpu_model", cpu_model()}, {"isa", std::string(isa())}};
+}
+
 nlohmann::json or_null(bool known, double value) { return known ? nlohmann::json(value) : nlohmann::json(); }
 
 }  // namespace
@@ -34,14 +41,7 @@ void RunFiles::write_configuration(const WrittenConfig& written) {
 
 void RunFiles::write_provenance() {
   const Experiment& x = run_.x;
-  const BuildInfo& build = build_info();
   nlohmann::json provenance = {
-      {"effllm_version", build.version},
-      {"git", build.git},
-      {"build_type", build.build_type},
-      {"compiler", build.compiler},
-      {"cpu_model", cpu_model()},
-      {"isa", std::string(isa())},
       {"gemm", gemm_backend()},
       {"threads", threads()},
       {"lanes", x.trainer->plan().lanes.size()},
@@ -54,6 +54,7 @@ void RunFiles::write_provenance() {
       {"parameters", x.model->params().count()},
       {"flops_per_token", x.flops_per_token},
   };
+  for (const auto& [key, value] : build_facts("git")) provenance[key] = value;
   if (const auto& origin = run_.lineage.origin)
     provenance["from"] = {
         {"checkpoint", origin->checkpoint}, {"step", origin->step}, {"parameters_sha256", origin->parameters_sha256}};
@@ -82,18 +83,12 @@ void RunFiles::write_metrics(std::string_view status) {
   run_.clock.lap(run_.at.save_seconds);
   const double start = run_.clock.last();
   const Experiment& x = run_.x;
-  const BuildInfo& build = build_info();
+  auto facts = build_facts("git_sha");
+  facts.emplace_back("status", status);
+  facts.emplace_back("data_sha256", x.corpus.manifest().sha256);
   write_hdf5(
       run_.folder.metrics(),
-      to_hdf5(read_journal(run_.folder.journal()), run_.log.journal->metrics(),
-              {{"effllm_version", build.version},
-               {"git_sha", build.git},
-               {"build_type", build.build_type},
-               {"compiler", build.compiler},
-               {"cpu_model", cpu_model()},
-               {"isa", std::string(isa())},
-               {"status", std::string(status)},
-               {"data_sha256", x.corpus.manifest().sha256}},
+      to_hdf5(read_journal(run_.folder.journal()), run_.log.journal->metrics(), facts,
               {{"seed", x.config.train.seed}, {"threads", threads()}, {"param_count", x.model->params().count()}},
               {{"config_yaml", to_ascii_yaml(resolved_config(x.config, x.corpus.file()))},
                {"provenance_json", provenance_}}));

@@ -8,13 +8,11 @@ using namespace effllm::test;
 
 TEST_CASE("cli: train, eval, generate, plot, describe, export on one run") {
   World w;
-  const Ended dry = w.effllm({"train", "-c", "tiny.yaml", "--dry-run"});
-  CHECK(dry.code == 0);
-  CHECK(dry.out.find("max_steps: 100") != dry.out.npos);
+  const Ended dry = w.ok({"train", "-c", "tiny.yaml", "--dry-run"});
+  CHECK(dry.shows("max_steps: 100"));
   CHECK_FALSE(std::filesystem::exists(w.scratch.path / "runs"));
 
-  const Ended trained = w.effllm({"train", "--config", "tiny.yaml", "--set", "train.eval_every=50", "--json"});
-  REQUIRE_MESSAGE(trained.code == 0, trained.err);
+  const Ended trained = w.ok({"train", "--config", "tiny.yaml", "--set", "train.eval_every=50", "--json"});
   CHECK(json_value(trained.out, "steps") == "100");
   const auto run = w.scratch.path / "runs/tiny";
   for (const char* f : {"config.yaml", "config.resolved.yaml", "overrides.txt", "provenance.json", "metrics.jsonl",
@@ -27,60 +25,51 @@ TEST_CASE("cli: train, eval, generate, plot, describe, export on one run") {
   CHECK(effllm::read_hdf5_series(run / "metrics.h5", "val/step") == std::vector<double>{50, 100});
 
   for (const char* protocol : {"windows", "sliding", "carried"}) {
-    const Ended r = w.effllm({"eval", "runs/tiny", "--protocol", protocol, "--json"});
-    REQUIRE_MESSAGE(r.code == 0, r.err);
+    const Ended r = w.ok({"eval", "runs/tiny", "--protocol", protocol, "--json"});
     const double nats = std::stod(json_value(r.out, "nats_per_token"));
     CHECK(nats > 0.5);
     CHECK(nats < 4);
     CHECK(std::filesystem::exists(run / "eval" / (std::string("val-") + protocol + ".json")));
   }
   const Ended shown = w.effllm({"eval", "runs/tiny", "--split", "test"});
-  CHECK(shown.out.find("Kneser-Ney 5-gram") != shown.out.npos);
-  CHECK(shown.out.find("train + val") != shown.out.npos);
-  CHECK(shown.out.find("gzip -9") != shown.out.npos);
+  CHECK(shown.shows("Kneser-Ney 5-gram"));
+  CHECK(shown.shows("train + val"));
+  CHECK(shown.shows("gzip -9"));
 
   CHECK(w.effllm({"generate", "runs/tiny", "-p", "line", "-n", "30", "--greedy"}).out.size() >= 30);
   const Ended samples =
       w.effllm({"generate", "runs/tiny", "-p", "line", "-n", "10", "--samples", "3", "--top-k", "5", "--top-p", "0.9"});
-  CHECK(samples.out.find("\n---\n") != samples.out.npos);
+  CHECK(samples.shows("\n---\n"));
   const Ended stopped = w.effllm({"generate", "runs/tiny", "-p", "line ", "-n", "300", "--stop", "\n"});
   CHECK(stopped.out.find('\n') == stopped.out.size() - 1);
-  CHECK(w.effllm({"generate", "runs/tiny", "-p", "line", "--json"}).out.find("\"samples\":[") != std::string::npos);
+  CHECK(w.effllm({"generate", "runs/tiny", "-p", "line", "--json"}).shows("\"samples\":["));
 
-  const Ended curve = w.effllm({"plot", "runs/tiny", "-m", "train/loss", "--ascii", "--width", "60"});
-  CHECK(curve.code == 0);
-  CHECK(curve.out.find("train/loss") != curve.out.npos);
-  CHECK(w.effllm({"plot", "runs/tiny", "-m", "train/nothing"}).code == 3);
+  const Ended curve = w.ok({"plot", "runs/tiny", "-m", "train/loss", "--ascii", "--width", "60"});
+  CHECK(curve.shows("train/loss"));
+  w.ends({"plot", "runs/tiny", "-m", "train/nothing"}, 3);
 
   const Ended of_run = w.effllm({"describe", "runs/tiny"}), of_file = w.effllm({"describe", "tiny.yaml"});
   CHECK(of_run.code == 0);
   CHECK(of_run.out == of_file.out);
-  CHECK(w.effllm({"describe", "tiny.yaml", "--parameters"}).out.find("layers.1.mixer.qkvg.weight") !=
-        std::string::npos);
+  CHECK(w.effllm({"describe", "tiny.yaml", "--parameters"}).shows("layers.1.mixer.qkvg.weight"));
 
-  CHECK(w.effllm({"export", "runs/tiny", "-o", "out"}).code == 0);
+  w.ok({"export", "runs/tiny", "-o", "out"});
   CHECK(std::filesystem::exists(w.scratch.path / "out/model.safetensors"));
   CHECK(json_value(read_text(w.scratch.path / "out/effllm.json"), "vocab_size").size() > 0);
 }
 
 TEST_CASE("cli: list, doctor, version, data, check and help") {
   World w;
-  for (const char* kind :
-       {"mixers", "ffns", "objectives", "optimizers", "schedules", "orders", "tokenizers", "protocols"}) {
-    CHECK(w.effllm({"list", kind}).code == 0);
-    CHECK(w.effllm({"list", kind, "--json"}).out.starts_with("["));
-  }
-  CHECK(w.effllm({"list", "mixers", "--long"}).out.find("rope_theta") != std::string::npos);
-  CHECK(w.effllm({"list", "optimizers", "--long"}).out.find("adjust_lr") != std::string::npos);
-  CHECK(w.effllm({"list", "options"}).out.find("optim (type: muon)") != std::string::npos);
-  const Ended doctor = w.effllm({"doctor"});
-  CHECK(doctor.code == 0);
-  CHECK(doctor.out.find("gradient check (f64)  ok") != doctor.out.npos);
+  CHECK(w.effllm({"list", "mixers", "--long"}).shows("rope_theta"));
+  CHECK(w.effllm({"list", "optimizers", "--long"}).shows("adjust_lr"));
+  CHECK(w.effllm({"list", "options"}).shows("optim (type: muon)"));
+  const Ended doctor = w.ok({"doctor"});
+  CHECK(doctor.shows("gradient check (f64)  ok"));
   CHECK(w.effllm({"version"}).out.starts_with("effllm 0."));
-  CHECK(w.effllm({"--help"}).code == 0);
-  CHECK(w.effllm({"train", "--help"}).code == 0);
-  CHECK(w.effllm({"data", "show", "own"}).out.find("train") != std::string::npos);
-  CHECK(w.effllm({"check", "tiny.yaml"}).code == 0);
+  w.ok({"--help"});
+  w.ok({"train", "--help"});
+  CHECK(w.effllm({"data", "show", "own"}).shows("train"));
+  w.ok({"check", "tiny.yaml"});
 }
 
 TEST_CASE("cli check: every configuration of the project is right") {
@@ -88,20 +77,18 @@ TEST_CASE("cli check: every configuration of the project is right") {
   std::string text;
   for (int i = 0; i < 20; ++i) text += read_text(w.scratch.path / "own.txt");
   write_text(w.scratch.path / "long.txt", text);
-  REQUIRE(w.effllm({"data", "prepare", "long.txt"}).code == 0);
+  w.ok({"data", "prepare", "long.txt"});
   for (const auto& e : std::filesystem::recursive_directory_iterator(std::string(kSourceDir) + "/configs")) {
     if (e.path().extension() != ".yaml") continue;
-    std::vector<std::string> words = {"check", e.path().string(), "--set",
-                                      "data.corpus=" + (w.scratch.path / "data/long.yaml").string()};
-    const Ended r = w.effllm(words);
-    CHECK_MESSAGE(r.code == 0, r.err);
+    Words words = {"check", e.path().string(), "--set", "data.corpus=" + (w.scratch.path / "data/long.yaml").string()};
+    w.ok(words);
   }
 }
 
 TEST_CASE("cli check, --dry-run and train end alike where a run can't start") {
   const World w;
   struct Case {
-    std::vector<std::string> set;
+    Words set;
     int code;
     const char* says;
   };
@@ -121,18 +108,15 @@ TEST_CASE("cli check, --dry-run and train end alike where a run can't start") {
         {{"train.context=16777216"}, 7, "training would need"},
         {{"optim.groups=[{match: nobody}]"}, 2, "nobody"},
         {{"model.d_model=65536", "train.context=4096"}, 7, "training would need"}}) {
-    REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "whole", "--train", "0.9", "--val", "0.1"}).code == 0);
-    std::vector<std::string> set;
+    w.ok({"data", "prepare", "own.txt", "--name", "whole", "--train", "0.9", "--val", "0.1"});
+    Words set;
     for (const auto& s : c.set) set.insert(set.end(), {"--set", s});
-    for (const std::vector<std::string>& command : {std::vector<std::string>{"check", "tiny.yaml"},
-                                                    {"train", "tiny.yaml", "--dry-run"},
-                                                    {"train", "tiny.yaml"}}) {
-      std::vector<std::string> words = command;
-      words.insert(words.end(), set.begin(), set.end());
-      const Ended r = w.effllm(words);
+    for (const Words& command :
+         {Words{"check", "tiny.yaml"}, {"train", "tiny.yaml", "--dry-run"}, {"train", "tiny.yaml"}}) {
+      const Ended r = w.effllm(with(command, set));
       INFO(command[0] << " " << c.set[0] << "\n" << r.err);
       CHECK(r.code == c.code);
-      CHECK(r.err.find(c.says) != std::string::npos);
+      CHECK(r.says(c.says));
     }
   }
   CHECK_FALSE(std::filesystem::exists(w.scratch.path / "runs"));

@@ -11,8 +11,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
-
 // Every file with its bytes and time of change.
 std::map<std::string, std::pair<std::string, fs::file_time_type>> contents(const fs::path& folder) {
   std::map<std::string, std::pair<std::string, fs::file_time_type>> all;
@@ -27,16 +25,13 @@ struct Dry : World {
     const Ended r = train({"train.max_steps=40", "train.eval_every=20"});
     REQUIRE_MESSAGE(r.code == 0, r.err);
   }
-  Ended train(const std::vector<std::string>& set, const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> words = {"train", "tiny.yaml", "--resume", "auto", "--name", "r"};
-    for (const auto& s : set) words.insert(words.end(), {"--set", s});
-    words.insert(words.end(), more.begin(), more.end());
-    return effllm(words);
+  Ended train(const Words& set, const Words& more = {}) const {
+    return effllm(with(with({"train", "tiny.yaml", "--resume", "auto", "--name", "r"}, sets(set)), more));
   }
   // What a dry run says, once it has changed nothing and the real run has ended with the same code and said the same
   // before its first step.
-  std::string same_as_real(const std::vector<std::string>& set, int code, std::vector<std::string> more = {}) const {
-    std::vector<std::string> dry_words = more;
+  std::string same_as_real(const Words& set, int code, Words more = {}) const {
+    Words dry_words = more;
     dry_words.emplace_back("--dry-run");
     const auto before = contents(scratch.path / "runs");
     const Ended dry = train(set, dry_words);
@@ -60,9 +55,9 @@ struct Dry : World {
 
 TEST_CASE("cli dry run: of a run that goes on it says and refuses what the run does, and changes nothing") {
   const Dry w;
-  const std::vector<std::string> as_it_was = {"train.max_steps=40", "train.eval_every=20"};
+  const Words as_it_was = {"train.max_steps=40", "train.eval_every=20"};
   const auto with = [&](const std::string& set) {
-    std::vector<std::string> all = as_it_was;
+    Words all = as_it_was;
     all.push_back(set);
     return all;
   };
@@ -90,8 +85,8 @@ TEST_CASE("cli dry run: damage, another corpus and a run that is in use are told
   const auto dry = [&] { return w.train({}, {"--dry-run"}); };
   const Ended older = dry();
   CHECK(older.code == 0);
-  CHECK(has(older.err, "passed over a checkpoint: "));
-  CHECK(has(older.err, "going on from step 20"));
+  CHECK(older.says("passed over a checkpoint: "));
+  CHECK(older.says("going on from step 20"));
   CHECK(read_text(newest).size() == good.size() - 1);
   write_text(newest, good);
   {
@@ -99,10 +94,10 @@ TEST_CASE("cli dry run: damage, another corpus and a run that is in use are told
     const Ended busy = dry();
     CHECK(busy.code == w.train({}).code);
     CHECK(busy.code != 0);
-    CHECK_MESSAGE(has(busy.err, "is in use by process"), busy.err);
+    CHECK_MESSAGE(busy.says("is in use by process"), busy.err);
   }
   write_text(w.scratch.path / "own.txt", read_text(w.scratch.path / "own.txt") + "line 7: the quick brown fox.\n");
-  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "own", "--force"}).code == 0);
+  w.ok({"data", "prepare", "own.txt", "--name", "own", "--force"});
   CHECK(has(w.same_as_real({}, 3), "the run was trained on another corpus than"));
   const std::string allowed = w.same_as_real({"train.max_steps=45"}, 0, {"--allow-data-mismatch"});
   CHECK(has(allowed, "trained on other data from here on; until step 40: "));
@@ -111,12 +106,10 @@ TEST_CASE("cli dry run: damage, another corpus and a run that is in use are told
 
 TEST_CASE("cli dry run: of a run that starts it names the folder that it would have, and what it would start with") {
   const Dry w;
-  const auto dry = [&](std::vector<std::string> more) {
-    std::vector<std::string> words = {"train", "tiny.yaml", "--dry-run"};
-    words.insert(words.end(), more.begin(), more.end());
+  const auto dry = [&](Words more) {
+    Words words = with({"train", "tiny.yaml", "--dry-run"}, more);
     const auto before = contents(w.scratch.path / "runs");
-    const Ended r = w.effllm(words);
-    CHECK_MESSAGE(r.code == 0, r.err);
+    const Ended r = w.ok(words);
     CHECK(contents(w.scratch.path / "runs") == before);
     return r;
   };

@@ -23,7 +23,7 @@ std::string cp866_text() {
   return text;
 }
 
-std::vector<std::string> train_words(const std::string& corpus, const std::string& tokenizer) {
+Words train_words(const std::string& corpus, const std::string& tokenizer) {
   return {"train",  "tiny.yaml",
           "--name", corpus,
           "--set",  "data={corpus: " + corpus + ", tokenizer: " + tokenizer + "}",
@@ -38,20 +38,17 @@ TEST_CASE("cli: a text that is not UTF-8 is told in bits per byte everywhere, an
   std::erase(letters, ' ');
   for (const auto& [name, text] : {std::pair{"words", cp866_text()}, {"letters", letters}}) {
     write_text(w.scratch.path / (std::string(name) + ".txt"), text);
-    const Ended prepared = w.effllm({"data", "prepare", std::string(name) + ".txt"});
-    REQUIRE_MESSAGE(prepared.code == 0, prepared.err);
-    CHECK(prepared.out.find("not UTF-8") != std::string::npos);
-    CHECK(prepared.out.find("bits per byte") != std::string::npos);
-    CHECK(w.effllm({"data", "show", name}).out.find("not UTF-8") != std::string::npos);
+    const Ended prepared = w.ok({"data", "prepare", std::string(name) + ".txt"});
+    CHECK(prepared.shows("not UTF-8"));
+    CHECK(prepared.shows("bits per byte"));
+    CHECK(w.effllm({"data", "show", name}).shows("not UTF-8"));
     const json shown = json::parse(w.effllm({"data", "show", name, "--json"}).out);
     CHECK(shown.at("text") == "bytes");
     CHECK(shown.at("characters").is_null());
 
-    const Ended trained = w.effllm(train_words(name, "byte"));
-    REQUIRE_MESSAGE(trained.code == 0, trained.err);
-    CHECK(trained.err.find("bits/byte") != std::string::npos);
-    CHECK(trained.err.find("bits/char") == std::string::npos);
-    CHECK(trained.err.find("inf") == std::string::npos);
+    const Ended trained = w.ends(train_words(name, "byte"), 0, {"bits/byte"});
+    CHECK_FALSE(trained.says("bits/char"));
+    CHECK_FALSE(trained.says("inf"));
     const auto run = w.scratch.path / "runs" / name;
     CHECK(read_text(run / "log.txt").find("bits/char") == std::string::npos);
     const effllm::JournalData journal = effllm::read_journal(run / "metrics.jsonl");
@@ -72,43 +69,35 @@ TEST_CASE("cli: a text that is not UTF-8 is told in bits per byte everywhere, an
           doctest::Approx(result.at("nats_per_token").get<double>() / std::log(2.0)).epsilon(1e-9));
     CHECK(result.at("bits_per_byte").get<double>() < 8.5);
     const Ended told = w.effllm({"eval", folder, "--no-baselines"});
-    CHECK(told.out.find("bits/byte") != std::string::npos);
-    CHECK(told.out.find("bits/char") == std::string::npos);
-    const Ended curve = w.effllm({"plot", folder, "--ascii"});
-    CHECK(curve.code == 0);
-    CHECK(curve.out.find("bits per byte") != std::string::npos);
-    CHECK(w.effllm({"generate", folder, "-n", "5", "--json"}).code == 0);
+    CHECK(told.shows("bits/byte"));
+    CHECK_FALSE(told.shows("bits/char"));
+    const Ended curve = w.ok({"plot", folder, "--ascii"});
+    CHECK(curve.shows("bits per byte"));
+    w.ok({"generate", folder, "-n", "5", "--json"});
   }
-  const Ended refused = w.effllm(train_words("words", "char"));
-  CHECK(refused.code == 3);
-  CHECK(refused.err.find("data/words.txt: the text is not UTF-8 at byte") != std::string::npos);
+  w.ends(train_words("words", "char"), 3, {"data/words.txt: the text is not UTF-8 at byte"});
 }
 
 TEST_CASE("cli: a byte order mark at the head of a text is told wherever the text goes in") {
   const World w;
   const std::string text = "\xef\xbb\xbf" + read_text(w.scratch.path / "own.txt");
   write_text(w.scratch.path / "marked.txt", text);
-  const Ended prepared = w.effllm({"data", "prepare", "marked.txt"});
-  CHECK(prepared.code == 0);
-  CHECK(prepared.err.find("warning: the text begins with a byte order mark (U+FEFF)") != std::string::npos);
-  CHECK(w.effllm({"data", "show", "marked"}).err.find("byte order mark") != std::string::npos);
+  w.ends({"data", "prepare", "marked.txt"}, 0, {"warning: the text begins with a byte order mark (U+FEFF)"});
+  CHECK(w.effllm({"data", "show", "marked"}).says("byte order mark"));
   CHECK(json::parse(w.effllm({"data", "show", "marked", "--json"}).out).at("byte_order_mark") == true);
   CHECK(json::parse(w.effllm({"data", "show", "own", "--json"}).out).at("byte_order_mark") == false);
   CHECK(w.effllm({"data", "show", "own"}).err.empty());
-  REQUIRE(w.effllm(train_words("own", "byte")).code == 0);
-  const Ended scored = w.effllm({"eval", "runs/own", "--no-baselines", "--text", "marked.txt"});
-  CHECK(scored.code == 0);
-  CHECK(scored.err.find("warning: marked.txt begins with a byte order mark") != std::string::npos);
-  CHECK(w.effllm({"generate", "runs/own", "--prompt-file", "marked.txt", "-n", "1"}).err.find("byte order mark") !=
-        std::string::npos);
+  w.ok(train_words("own", "byte"));
+  w.ends({"eval", "runs/own", "--no-baselines", "--text", "marked.txt"}, 0,
+         {"warning: marked.txt begins with a byte order mark"});
+  CHECK(w.effllm({"generate", "runs/own", "--prompt-file", "marked.txt", "-n", "1"}).says("byte order mark"));
 }
 
 TEST_CASE("cli generate: bytes that are no UTF-8 come out of JSON as they went in") {
   const World w;
-  REQUIRE(w.effllm(train_words("own", "byte")).code == 0);
-  const std::vector<std::string> words = {"generate", "runs/own", "-p", "\xff\xfe",  "-n",
-                                          "64",       "-t",       "3",  "--samples", "2"};
-  std::vector<std::string> as_json = words, raw = words;
+  w.ok(train_words("own", "byte"));
+  const Words words = {"generate", "runs/own", "-p", "\xff\xfe", "-n", "64", "-t", "3", "--samples", "2"};
+  Words as_json = words, raw = words;
   as_json.emplace_back("--json"), raw.emplace_back("--raw");
   const json j = json::parse(w.effllm(as_json).out);
   CHECK(j.at("prompt_base64") == "//4=");
@@ -127,17 +116,16 @@ TEST_CASE("cli generate: bytes that are no UTF-8 come out of JSON as they went i
 TEST_CASE("cli: plots of texts with and without characters share the unit that both have") {
   const World w;
   write_text(w.scratch.path / "words.txt", cp866_text());
-  REQUIRE(w.effllm({"data", "prepare", "words.txt"}).code == 0);
-  REQUIRE(w.effllm(train_words("words", "byte")).code == 0);
-  REQUIRE(w.effllm(train_words("own", "byte")).code == 0);
-  const auto names = [&](const std::vector<std::string>& runs) {
-    std::vector<std::string> words = {"plot", "--json"};
-    words.insert(words.end(), runs.begin(), runs.end());
-    std::vector<std::string> all;
+  w.ok({"data", "prepare", "words.txt"});
+  w.ok(train_words("words", "byte"));
+  w.ok(train_words("own", "byte"));
+  const auto names = [&](const Words& runs) {
+    Words words = with({"plot", "--json"}, runs);
+    Words all;
     for (const auto& s : json::parse(w.effllm(words).out)) all.push_back(s.at("name"));
     return all;
   };
-  using Names = std::vector<std::string>;
+  using Names = Words;
   CHECK(names({"runs/own"}) == Names{"train/bpc", "val/bpc"});
   CHECK(names({"runs/words", "runs/own"}) ==
         Names{"runs/words train/bpb", "runs/words val/bpb", "runs/own train/bpb", "runs/own val/bpb"});
@@ -154,10 +142,8 @@ TEST_CASE("cli: a corpus of characters without a line break trains, and what is 
   }
   for (const auto& [name, text] : {std::pair{"plain", plain}, {"cyrillic", cyrillic}, {"dna", dna}}) {
     write_text(w.scratch.path / (std::string(name) + ".txt"), text);
-    REQUIRE(w.effllm({"data", "prepare", std::string(name) + ".txt"}).code == 0);
-    const Ended trained = w.effllm(train_words(name, "char"));
-    INFO(trained.err);
-    REQUIRE(trained.code == 0);
+    w.ok({"data", "prepare", std::string(name) + ".txt"});
+    const Ended trained = w.ok(train_words(name, "char"));
     const std::string run = std::string("runs/") + name, before = " generate " + run + " -p ";
     const auto at = trained.err.find(before);
     REQUIRE(at != std::string::npos);
@@ -165,22 +151,17 @@ TEST_CASE("cli: a corpus of characters without a line break trains, and what is 
     prompt.erase(prompt.find('\n'));
     if (prompt.starts_with('\'')) prompt = prompt.substr(1, prompt.size() - 2);
     CHECK(text.starts_with(prompt));
-    const Ended quickstart = w.effllm({"check", kSourceDir + std::string("/configs/quickstart.yaml"), "--set",
-                                       "data.corpus=" + (w.scratch.path / "data" / name).string() + ".yaml", "--set",
-                                       "data.tokenizer=char"});
-    CHECK_MESSAGE(quickstart.code == 0, quickstart.err);
-    const Ended generated = w.effllm({"generate", run, "-p", prompt, "-n", "5"});
-    CHECK(generated.code == 0);
+    w.ok({"check", kSourceDir + std::string("/configs/quickstart.yaml"), "--set",
+          "data.corpus=" + (w.scratch.path / "data" / name).string() + ".yaml", "--set", "data.tokenizer=char"});
+    const Ended generated = w.ok({"generate", run, "-p", prompt, "-n", "5"});
     CHECK(generated.out.starts_with(prompt));
-    CHECK(w.effllm({"generate", run, "-n", "5"}).code == 0);
+    w.ok({"generate", run, "-n", "5"});
 
-    std::vector<std::string> given = train_words(name, "char");
+    Words given = train_words(name, "char");
     given.insert(given.end(), {"--set", "eval.prompt=\"Q\\n\""});
-    const Ended refused = w.effllm(given);
-    CHECK(refused.code == 2);
-    CHECK(refused.err.find("eval.prompt: `Q` (U+0051)") != std::string::npos);
-    CHECK(refused.err.find("tokenizer `byte`") == std::string::npos);
-    CHECK(w.effllm({"generate", run, "-p", "\\n"}).err.find("`\\n` (U+000A)") != std::string::npos);
+    const Ended refused = w.ends(given, 2, {"eval.prompt: `Q` (U+0051)"});
+    CHECK_FALSE(refused.says("tokenizer `byte`"));
+    CHECK(w.effllm({"generate", run, "-p", "\\n"}).says("`\\n` (U+000A)"));
   }
 }
 
@@ -191,47 +172,38 @@ TEST_CASE("cli: paths that are not UTF-8 are carried through, as JSON and from a
   for (const char* name : {"data", "tiny.yaml", "own.txt"})
     std::filesystem::copy(w.scratch.path / name, folder / name, std::filesystem::copy_options::recursive);
   const Surroundings inside{.folder = folder, .variables = {}};
-  const std::vector<std::string> few = {"--set", "train.max_steps=3"};
-  const auto with = [&](std::vector<std::string> words, const std::vector<std::string>& more) {
-    words.insert(words.end(), more.begin(), more.end());
-    return words;
-  };
-  const Ended trained = w.effllm(with({"train", "tiny.yaml", "--json", "--runs", "r\xfcns"}, few), &inside);
-  REQUIRE_MESSAGE(trained.code == 0, trained.err);
+  const Words few = {"--set", "train.max_steps=3"};
+  const Ended trained = w.ok(with({"train", "tiny.yaml", "--json", "--runs", "r\xfcns"}, few), &inside);
   CHECK(json::parse(trained.out).at("steps") == 3);
   const std::string run = (folder / "r\xfcns/tiny").string();
   std::filesystem::rename(w.scratch.path / "data", w.scratch.path / "away");  // the recorded place alone is left
-  for (const std::vector<std::string>& words : {std::vector<std::string>{"eval", run, "--no-baselines"},
-                                                {"eval", run, "--no-baselines", "--save-logits", folder / "l.st"},
-                                                {"generate", run, "-p", "line", "-n", "3"},
-                                                {"describe", run},
-                                                {"plot", run, "-m", "train/loss"},
-                                                {"verify", run, "--tokens", "8", "--type", "f64"},
-                                                {"export", run, "-o", folder / "out"},
-                                                {"data", "show", folder / "data/own.yaml"},
-                                                {"data", "prepare", folder / "own.txt", "--data", folder / "more"}}) {
+  for (const Words& words : {Words{"eval", run, "--no-baselines"},
+                             {"eval", run, "--no-baselines", "--save-logits", folder / "l.st"},
+                             {"generate", run, "-p", "line", "-n", "3"},
+                             {"describe", run},
+                             {"plot", run, "-m", "train/loss"},
+                             {"verify", run, "--tokens", "8", "--type", "f64"},
+                             {"export", run, "-o", folder / "out"},
+                             {"data", "show", folder / "data/own.yaml"},
+                             {"data", "prepare", folder / "own.txt", "--data", folder / "more"}}) {
     const Ended r = w.effllm(with(words, {"--json"}));
     INFO(words[0] << " " << r.err);
     CHECK(r.code == 0);
     CHECK(json::accept(r.out));
-    CHECK(r.err.find("json.exception") == std::string::npos);
+    CHECK_FALSE(r.says("json.exception"));
   }
-  const Ended checked = w.effllm({"check", folder / "tiny.yaml", "--json"}, &inside);
-  CHECK_MESSAGE(checked.code == 0, checked.err);
+  const Ended checked = w.ok({"check", folder / "tiny.yaml", "--json"}, &inside);
   CHECK(json::accept(checked.out));
-  const Ended longer = w.effllm(
+  const Ended longer = w.ok(
       {"train", "tiny.yaml", "--runs", "r\xfcns", "--resume", "auto", "--set", "train.max_steps=5", "--json"}, &inside);
-  CHECK_MESSAGE(longer.code == 0, longer.err);
   CHECK(json::parse(longer.out).at("steps") == 5);
 
   // What goes into a configuration must be text, wherever it comes from.
   const auto before = std::filesystem::exists(w.scratch.path / "runs");
   const std::string bad = "data.corpus=" + (folder / "data/own.yaml").string();
-  CHECK(w.effllm({"train", (folder / "tiny.yaml").string(), "--set", bad}).code == 2);
+  w.ends({"train", (folder / "tiny.yaml").string(), "--set", bad}, 2);
   write_text(w.scratch.path / "env.yaml", "base: tiny.yaml\ndata: {corpus: \"${env:PLACE}\"}\n");
   const Surroundings variable{.folder = w.scratch.path, .variables = {{"PLACE", (folder / "data/own.yaml").string()}}};
-  const Ended from_variable = w.effllm({"train", "env.yaml", "--json"}, &variable);
-  CHECK(from_variable.code == 2);
-  CHECK(from_variable.err.find("PLACE") != std::string::npos);
+  w.ends({"train", "env.yaml", "--json"}, 2, {"PLACE"}, &variable);
   CHECK(before == std::filesystem::exists(w.scratch.path / "runs"));
 }

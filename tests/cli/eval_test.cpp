@@ -1,9 +1,7 @@
 // Evaluations that meet trouble, evaluations of a file, and where a run puts its own.
-#include <algorithm>
 #include <set>
 
-#include "base/json.h"
-#include "cli/system.h"
+#include "cli/trained.h"
 #include "data/corpus.h"
 #include "store/hdf5_read.h"
 #include "store/journal.h"
@@ -13,19 +11,8 @@ using nlohmann::json;
 
 namespace {
 
-struct TrainedWorld : World {
-  explicit TrainedWorld(const std::vector<std::string>& more = {}) {
-    std::vector<std::string> words = {"train", "tiny.yaml", "-q", "--set", "train.max_steps=6"};
-    words.insert(words.end(), more.begin(), more.end());
-    const Ended r = effllm(words);
-    REQUIRE_MESSAGE(r.code == 0, r.err);
-  }
-  json read(std::vector<std::string> words, const Surroundings* other = nullptr) const {
-    words.emplace_back("--json");
-    const Ended r = effllm(words, other);
-    REQUIRE_MESSAGE(r.code == 0, r.err);
-    return json::parse(r.out);
-  }
+struct ShortRun : TrainedWorld {
+  explicit ShortRun(const Words& changes = {}) : TrainedWorld(with({"train.max_steps=6"}, changes)) {}
   std::string split(effllm::Split s) const {
     return std::string(effllm::Corpus::open((scratch.path / "data/own.yaml").string()).text(s));
   }
@@ -39,14 +26,13 @@ void program(const std::filesystem::path& file, const std::string& script) {
 }  // namespace
 
 TEST_CASE("cli eval: a baseline that fails costs neither the result nor the others, and is said") {
-  const TrainedWorld w;
+  const ShortRun w;
   const json right = w.read({"eval", "runs/tiny"});
   Surroundings broken = w.in;
   program(w.scratch.path / "bin/7zz", "echo no memory >&2; exit 8");
   program(w.scratch.path / "bin/bzip3", "kill -9 $$");
   broken.variables = {{"PATH", (w.scratch.path / "bin").string() + ":/usr/bin:/bin"}};
-  const Ended shown = w.effllm({"eval", "runs/tiny"}, &broken);
-  CHECK(shown.code == 0);
+  const Ended shown = w.ok({"eval", "runs/tiny"}, &broken);
   const size_t result = shown.out.find("nats/token"), table = shown.out.find("bits/byte after reading"),
                missing = shown.out.find(
                    "left out: PPMd (7-Zip, order 16, 256 MiB): exit code 8: no memory\n"
@@ -62,7 +48,7 @@ TEST_CASE("cli eval: a baseline that fails costs neither the result nor the othe
 }
 
 TEST_CASE("cli eval: where no compressor is installed, the libraries' remain") {
-  const TrainedWorld w;
+  const ShortRun w;
   Surroundings bare = w.in;
   bare.variables = {{"PATH", "/nowhere"}};
   const json j = w.read({"eval", "runs/tiny"}, &bare);
@@ -75,11 +61,11 @@ TEST_CASE("cli eval: where no compressor is installed, the libraries' remain") {
 }
 
 TEST_CASE("cli eval: a training split with symbols that the model lacks leaves out the n-gram models alone") {
-  const TrainedWorld w;
+  const ShortRun w;
   std::string text = read_text(w.scratch.path / "own.txt");
   text.replace(10, 1, "%");
   write_text(w.scratch.path / "other.txt", text);
-  REQUIRE(w.effllm({"data", "prepare", "other.txt"}).code == 0);
+  w.ok({"data", "prepare", "other.txt"});
   const json j = w.read({"eval", "runs/tiny", "--corpus", "other", "--allow-data-mismatch"});
   CHECK(j.at("nats_per_token") == w.read({"eval", "runs/tiny", "--no-baselines"}).at("nats_per_token"));
   REQUIRE(j.at("left_out").size() == 2);
@@ -89,7 +75,7 @@ TEST_CASE("cli eval: a training split with symbols that the model lacks leaves o
 }
 
 TEST_CASE("cli eval --text: a file of the test split's text gives the test split's figures") {
-  const TrainedWorld w;
+  const ShortRun w;
   write_text(w.scratch.path / "held out.txt", w.split(effllm::Split::test));
   const json split = w.read({"eval", "runs/tiny", "--split", "test"}),
              file = w.read({"eval", "runs/tiny", "--text", "held out.txt"});
@@ -98,18 +84,18 @@ TEST_CASE("cli eval --text: a file of the test split's text gives the test split
   CHECK(split.at("baselines").size() == 2 + 5 * 3);
   CHECK(file.at("file") == "held out.txt");
   CHECK_FALSE(file.contains("split"));
-  std::vector<std::string> kept;
+  Words kept;
   for (const auto& e : std::filesystem::directory_iterator(w.scratch.path / "runs/tiny/eval"))
     kept.push_back(e.path().filename().string());
   std::ranges::sort(kept);
   const std::string hash = file.at("file_sha256").get<std::string>().substr(0, 12);
-  CHECK(kept == std::vector<std::string>{"test-windows.json", "text_" + hash + "-windows.json"});
+  CHECK(kept == Words{"test-windows.json", "text_" + hash + "-windows.json"});
   const Ended shown = w.effllm({"eval", "runs/tiny", "--text", "held out.txt", "--max-tokens", "100"});
-  CHECK(shown.out.find(" on held out.txt: windows of 24 tokens, first 100 targets\n") != shown.out.npos);
+  CHECK(shown.shows(" on held out.txt: windows of 24 tokens, first 100 targets\n"));
 }
 
 TEST_CASE("cli eval --text: what can't be scored is an error that names the file and the place") {
-  const TrainedWorld w;
+  const ShortRun w;
   write_text(w.scratch.path / "a.txt", "line 4\xc3\xa9\n");
   write_text(w.scratch.path / "b.txt", "");
   for (const auto& [file, code, says] :
@@ -118,22 +104,16 @@ TEST_CASE("cli eval --text: what can't be scored is an error that names the file
                                                               {"a.txt", 3, "byte 6"},
                                                               {"b.txt", 3, "b.txt: the text is empty"},
                                                               {"c.txt", 3, "there is no file c.txt"}}) {
-    const Ended r = w.effllm({"eval", "runs/tiny", "--text", file});
-    INFO(r.err);
-    CHECK(r.code == code);
-    CHECK(r.err.find(says) != r.err.npos);
+    const Ended r = w.ends({"eval", "runs/tiny", "--text", file}, code, {says});
     CHECK(r.out.empty());
   }
-  for (const std::vector<std::string>& more :
-       {std::vector<std::string>{"--split", "val"}, {"--corpus", "own"}, {"--allow-data-mismatch"}}) {
-    std::vector<std::string> words = {"eval", "runs/tiny", "--text", "own.txt"};
-    words.insert(words.end(), more.begin(), more.end());
-    CHECK(w.effllm(words).code == 2);
+  for (const Words& more : {Words{"--split", "val"}, {"--corpus", "own"}, {"--allow-data-mismatch"}}) {
+    w.ends(with({"eval", "runs/tiny", "--text", "own.txt"}, more), 2);
   }
 }
 
 TEST_CASE("cli eval --text: without the corpus of the training, the model is scored all the same") {
-  const TrainedWorld w;
+  const ShortRun w;
   write_text(w.scratch.path / "t.txt", w.split(effllm::Split::test));
   const json right = w.read({"eval", "runs/tiny", "--text", "t.txt"});
   const auto poor = [&](const char* why) {
@@ -144,14 +124,14 @@ TEST_CASE("cli eval --text: without the corpus of the training, the model is sco
     REQUIRE(j.at("left_out").size() == 1);
     CHECK(j.at("left_out")[0].at("reason").get<std::string>().find(why) != std::string::npos);
   };
-  REQUIRE(w.effllm({"data", "prepare", "t.txt", "--name", "own", "--force"}).code == 0);
+  w.ok({"data", "prepare", "t.txt", "--name", "own", "--force"});
   poor("the model was trained on another corpus than ");
   std::filesystem::remove_all(w.scratch.path / "data");
   poor("own");
 }
 
 TEST_CASE("cli train: evaluations on the training split are rows of their own, resumed or not") {
-  const TrainedWorld w({"--set", "eval.split=train", "--set", "train.eval_every=2", "--set", "train.log_every=1"});
+  const ShortRun w({"eval.split=train", "train.eval_every=2", "train.log_every=1"});
   const auto file = w.scratch.path / "runs/tiny/metrics.jsonl";
   const auto check = [&](int64_t steps) {
     const effllm::JournalData journal = effllm::read_journal(file);
@@ -168,12 +148,11 @@ TEST_CASE("cli train: evaluations on the training split are rows of their own, r
     CHECK(effllm::read_hdf5_series(w.scratch.path / "runs/tiny/metrics.h5", "eval_train/bpc").size() == even.size());
   };
   check(6);
-  REQUIRE(w.effllm({"train", "tiny.yaml", "-q", "--resume", "auto", "--set", "eval.split=train", "--set",
-                    "train.eval_every=2", "--set", "train.log_every=1", "--set", "train.max_steps=8"})
-              .code == 0);
+  w.ok({"train", "tiny.yaml", "-q", "--resume", "auto", "--set", "eval.split=train", "--set", "train.eval_every=2",
+        "--set", "train.log_every=1", "--set", "train.max_steps=8"});
   check(8);
   const json curves = json::parse(w.effllm({"plot", "runs/tiny", "--json"}).out);
   REQUIRE(curves.size() == 2);
   CHECK(curves[1].at("name") == "eval_train/bpc");
-  CHECK(w.effllm({"plot", "runs/tiny", "-m", "eval_train/loss"}).code == 0);
+  w.ok({"plot", "runs/tiny", "-m", "eval_train/loss"});
 }

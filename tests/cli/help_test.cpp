@@ -38,9 +38,8 @@ std::vector<Entry> entries_of(const std::string& help) {
 }
 
 // Checks the help of a command and of those under it; returns how many entries there were.
-int check_help(const World& w, const std::vector<std::string>& command) {
-  std::vector<std::string> words = command;
-  words.emplace_back("--help");
+int check_help(const World& w, const Words& command) {
+  Words words = with(command, {"--help"});
   int count = 0;
   for (const Entry& e : entries_of(w.effllm(words).out)) {
     CAPTURE(e.name);

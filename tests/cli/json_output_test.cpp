@@ -11,9 +11,8 @@ TEST_CASE("cli data and list: sizes add up, every name has a row") {
   for (const char* split : {"train", "val", "test"}) bytes += own.at("splits").at(split).at("bytes").get<int64_t>();
   CHECK(bytes == own.at("bytes"));
   CHECK(bytes == static_cast<int64_t>(read_text(w.scratch.path / "own.txt").size()));
-  const Ended uneven = w.effllm({"data", "prepare", "own.txt", "--name", "b", "--train", "0.5", "--val", "0.25",
-                                 "--separator", "9.\\n", "--json", "-q"});
-  CHECK(uneven.code == 0);
+  w.ok({"data", "prepare", "own.txt", "--name", "b", "--train", "0.5", "--val", "0.25", "--separator", "9.\\n",
+        "--json", "-q"});
   CHECK(json::parse(w.effllm({"data", "show", "b", "--json"}).out).at("splits").at("train").at("documents") > 10);
   CHECK(own.at("sources").empty());
   const std::string manifest = read_text(w.scratch.path / "data/own.yaml");
@@ -21,38 +20,34 @@ TEST_CASE("cli data and list: sizes add up, every name has a row") {
   told.replace(told.find("sources: []"), 11, "sources: [a shelf, a library]");
   write_text(w.scratch.path / "data/told.yaml", told);
   CHECK(json::parse(w.effllm({"data", "show", "told", "--json"}).out).at("sources") == json({"a shelf", "a library"}));
-  CHECK(w.effllm({"data", "show", "told"}).out.find("sources: a shelf, a library\n") != std::string::npos);
-  CHECK(w.effllm({"data", "prepare", "own.txt", "--name", "own"}).code == 0);  // the same again
-  for (const std::vector<std::string>& other :
-       {std::vector<std::string>{"own.txt", "--train", "0.5"}, {"own.txt", "--separator", ":"}, {"tiny.yaml"}}) {
-    std::vector<std::string> words = {"data", "prepare", "--name", "own"};
-    words.insert(words.end(), other.begin(), other.end());
-    const Ended refused = w.effllm(words);
-    CHECK(refused.code == 2);
-    CHECK(refused.err.find("data/own.yaml exists with another ") != std::string::npos);
-    CHECK(refused.err.find("--force") != std::string::npos);
+  CHECK(w.effllm({"data", "show", "told"}).shows("sources: a shelf, a library\n"));
+  w.ok({"data", "prepare", "own.txt", "--name", "own"});  // the same again
+  for (const Words& other : {Words{"own.txt", "--train", "0.5"}, {"own.txt", "--separator", ":"}, {"tiny.yaml"}}) {
+    Words words = with({"data", "prepare", "--name", "own"}, other);
+    w.ends(words, 2, {"data/own.yaml exists with another ", "--force"});
     CHECK(read_text(w.scratch.path / "data/own.yaml") == manifest);
     words.emplace_back("--force");
-    CHECK(w.effllm(words).code == 0);
+    w.ok(words);
     CHECK(read_text(w.scratch.path / "data/own.yaml") != manifest);
-    CHECK(w.effllm({"data", "prepare", "own.txt", "--name", "own", "--force"}).code == 0);
+    w.ok({"data", "prepare", "own.txt", "--name", "own", "--force"});
   }
   write_text(w.scratch.path / "data/notes.txt", "mine");
-  CHECK(w.effllm({"data", "prepare", "own.txt", "--name", "notes"}).code == 2);
+  w.ends({"data", "prepare", "own.txt", "--name", "notes"}, 2);
   CHECK(read_text(w.scratch.path / "data/notes.txt") == "mine");
-  CHECK(w.effllm({"data", "prepare", "nothing.txt"}).code == 3);
-  CHECK(w.effllm({"data", "prepare", "own.txt", "--train", "0.9", "--val", "0.2"}).code == 2);
-  CHECK(w.effllm({"data", "show", "nothing"}).code == 3);
+  w.ends({"data", "prepare", "nothing.txt"}, 3);
+  w.ends({"data", "prepare", "own.txt", "--train", "0.9", "--val", "0.2"}, 2);
+  w.ends({"data", "show", "nothing"}, 3);
   for (const char* kind :
        {"mixers", "ffns", "objectives", "optimizers", "schedules", "orders", "tokenizers", "protocols"}) {
     const json rows = json::parse(w.effllm({"list", kind, "--json"}).out);
-    const Ended markdown = w.effllm({"list", kind, "--markdown"});
+    const Ended markdown = w.ok({"list", kind, "--markdown"});
+    w.ok({"list", kind});
     CHECK(rows.size() >= 1);
     for (const json& row : rows) {
       CHECK_FALSE(row.at("name").get<std::string>().empty());
-      CHECK(markdown.out.find("| " + row.at("name").get<std::string>()) != std::string::npos);
+      CHECK(markdown.shows("| " + row.at("name").get<std::string>()));
     }
-    CHECK(w.effllm({"list"}).out.find(kind) != std::string::npos);
+    CHECK(w.effllm({"list"}).shows(kind));
   }
   for (const json& row : json::parse(w.effllm({"list", "optimizers", "--long", "--json"}).out)) {
     CHECK_FALSE(row.at("source").get<std::string>().empty());
@@ -73,8 +68,7 @@ TEST_CASE("cli: --json gives one document for every command that has results") {
        {checked.at(0), described, w.read({"describe", "runs/tiny"})})  // one number for one configuration
     CHECK(j.at("training_bytes") == ready.at("training_bytes"));
   CHECK(checked.at(0).at("parameters") == described.at("total").at("parameters"));
-  const Ended wrong = w.effllm({"check", "tiny.yaml", "nothing.yaml", "--json"});
-  CHECK(wrong.code == 2);
+  const Ended wrong = w.ends({"check", "tiny.yaml", "nothing.yaml", "--json"}, 2);
   CHECK(json::parse(wrong.out).at(0).at("exit_code") == 0);
   CHECK(json::parse(wrong.out).at(1).at("exit_code") == 2);
   CHECK(json::parse(wrong.out).at(1).at("error").get<std::string>().find("nothing.yaml") != std::string::npos);
@@ -101,16 +95,13 @@ TEST_CASE("cli: numbers of threads that can't be meant are refused or cut down")
   const World w;
   Surroundings odd = w.in;
   odd.variables = {{"EFFLLM_THREADS", "abc"}};
-  const Ended r = w.effllm({"version"}, &odd);
-  CHECK(r.code == 2);
-  CHECK(r.err.find("EFFLLM_THREADS must be an integer above 0, not `abc`") != std::string::npos);
-  CHECK(w.effllm({"version", "--threads", "1"}, &odd).code == 0);
-  const Ended many = w.effllm({"version", "--threads", "1000000"});
-  CHECK(many.code == 0);
+  w.ends({"version"}, 2, {"EFFLLM_THREADS must be an integer above 0, not `abc`"}, &odd);
+  w.ok({"version", "--threads", "1"}, &odd);
+  const Ended many = w.ok({"version", "--threads", "1000000"});
   CHECK(many.err.starts_with("warning: 1000000 threads on "));
-  CHECK(w.effllm({"describe", "tiny.yaml", "--threads", "1"}).out.find(" with 1 thread\n") != std::string::npos);
+  CHECK(w.effllm({"describe", "tiny.yaml", "--threads", "1"}).shows(" with 1 thread\n"));
   odd.variables = {{"OMP_WAIT_POLICY", "active"}};
-  CHECK(w.effllm({"doctor", "--threads", "2"}, &odd).out.find("set OMP_WAIT_POLICY=passive") != std::string::npos);
+  CHECK(w.effllm({"doctor", "--threads", "2"}, &odd).shows("set OMP_WAIT_POLICY=passive"));
   odd.variables = {{"OMP_WAIT_POLICY", "PASSIVE"}};
   CHECK(w.effllm({"doctor"}, &odd).out.find("threads spin") == std::string::npos);
 }

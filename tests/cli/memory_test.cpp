@@ -70,7 +70,7 @@ TEST_CASE("cli: under any limit of address space a run ends with 0 or 7") {
 
 TEST_CASE("cli: under any limit of address space a model is read with 0 or 7") {
   World w;
-  REQUIRE(w.effllm({"train", "tiny.yaml", "-q", "--set", "train.max_steps=2"}).code == 0);
+  w.ok({"train", "tiny.yaml", "-q", "--set", "train.max_steps=2"});
   for (const char* command : {"eval runs/tiny -q --no-baselines --threads 2", "generate runs/tiny -n 20 --threads 2",
                               "check tiny.yaml", "describe runs/tiny"}) {
     CAPTURE(command);
@@ -87,37 +87,33 @@ TEST_CASE("cli: under any limit of address space a model is read with 0 or 7") {
 
 TEST_CASE("cli: evaluation and samples that don't fit are refused with 7") {
   World w;
-  const Ended trained = w.effllm(
+  w.ok(
       {"train", "tiny.yaml", "--set", "train.max_steps=2", "--set", "model.layers[2].mixer.window=0", "--name", "all"});
-  REQUIRE_MESSAGE(trained.code == 0, trained.err);
-  const Ended samples = w.effllm({"generate", "runs/all", "-n", "1000000000", "--context", "0"});
-  CHECK(samples.code == 7);
-  CHECK(samples.err.find("generate fewer") != samples.err.npos);
-  const Ended check = w.effllm({"check", "tiny.yaml", "--set", "train.batch=1048576", "--set", "train.context=16384",
-                                "--set", "data.order=random_windows"});
-  CHECK(check.code == 7);
-  CHECK(check.err.find("train.batch") != check.err.npos);
+  w.ends({"generate", "runs/all", "-n", "1000000000", "--context", "0"}, 7, {"generate fewer"});
+  w.ends({"check", "tiny.yaml", "--set", "train.batch=1048576", "--set", "train.context=16384", "--set",
+          "data.order=random_windows"},
+         7, {"train.batch"});
 }
 
 TEST_CASE("cli: tables and help fit 80 columns where that is asked for") {
   World w;
   Surroundings narrow = w.in;
   narrow.variables.push_back({"COLUMNS", "80"});
-  const std::vector<std::vector<std::string>> commands = {{"describe", "tiny.yaml"},
-                                                          {"describe", "tiny.yaml", "--parameters"},
-                                                          {"list"},
-                                                          {"list", "mixers"},
-                                                          {"list", "mixers", "--long"},
-                                                          {"list", "ffns", "--long"},
-                                                          {"list", "options"},
-                                                          {"list", "protocols"},
-                                                          {"--help"},
-                                                          {"train", "--help"},
-                                                          {"bench", "train", "--help"},
-                                                          {"eval", "--help"},
-                                                          {"data", "prepare", "--help"},
-                                                          {"verify", "--help"},
-                                                          {"doctor"}};
+  const std::vector<Words> commands = {{"describe", "tiny.yaml"},
+                                       {"describe", "tiny.yaml", "--parameters"},
+                                       {"list"},
+                                       {"list", "mixers"},
+                                       {"list", "mixers", "--long"},
+                                       {"list", "ffns", "--long"},
+                                       {"list", "options"},
+                                       {"list", "protocols"},
+                                       {"--help"},
+                                       {"train", "--help"},
+                                       {"bench", "train", "--help"},
+                                       {"eval", "--help"},
+                                       {"data", "prepare", "--help"},
+                                       {"verify", "--help"},
+                                       {"doctor"}};
   for (const auto& c : commands) {
     const Ended r = w.effllm(c, &narrow);
     CAPTURE(c.front());
@@ -134,14 +130,12 @@ TEST_CASE("cli: tables and help fit 80 columns where that is asked for") {
 
 TEST_CASE("cli: every key of a configuration is listed") {
   World w;
-  const Ended r = w.effllm({"list", "options", "--json"});
-  REQUIRE(r.code == 0);
+  const Ended r = w.ok({"list", "options", "--json"});
   for (const char* key : {"warmup", "shard_tokens", "sample_tokens", "corpus", "d_model", "tie_embeddings",
                           "weight_decay", "match", "eps", "scale_residual", "repeat", "version"})
-    CHECK_MESSAGE(r.out.find("\"name\":\"" + std::string(key) + "\"") != r.out.npos, key);
+    CHECK_MESSAGE(r.shows("\"name\":\"" + std::string(key) + "\""), key);
   // What a run resolves to is in the list, section by section.
-  const Ended dry = w.effllm({"train", "tiny.yaml", "--dry-run"});
-  REQUIRE(dry.code == 0);
+  const Ended dry = w.ok({"train", "tiny.yaml", "--dry-run"});
   std::istringstream lines(dry.out);
   std::string section;
   int seen = 0;
@@ -150,7 +144,7 @@ TEST_CASE("cli: every key of a configuration is listed") {
     const std::string key = line.substr(indent, line.find(':') - indent);
     if (indent == 0) section = key;
     if (indent != 2 || (section != "data" && section != "train" && section != "eval" && section != "optim")) continue;
-    CHECK_MESSAGE(r.out.find("\"name\":\"" + key + "\"") != r.out.npos, key);
+    CHECK_MESSAGE(r.shows("\"name\":\"" + key + "\""), key);
     ++seen;
   }
   CHECK(seen > 20);

@@ -15,34 +15,26 @@ TEST_CASE("cli plot: the series are the journal's, over steps, tokens or seconds
   CHECK(series.at(0).at("x").get<std::vector<double>>() == *journal.find("train")->find("tokens"));
   CHECK(w.read({"plot", "runs/tiny", "runs/tiny"}).size() == 4);
   CHECK(w.read({"plot", "runs/tiny", "-m", "val/loss", "-x", "wall_s"}).at(0).at("x").size() == 2);
-  const Ended ascii = w.effllm({"plot", "runs/tiny", "--ascii", "--width", "60", "--height", "8", "--log"});
-  CHECK(ascii.code == 0);
+  const Ended ascii = w.ok({"plot", "runs/tiny", "--ascii", "--width", "60", "--height", "8", "--log"});
   CHECK(std::ranges::all_of(ascii.out, [](char c) { return c == '\n' || (c >= ' ' && c <= '~'); }));
-  CHECK(w.effllm({"plot", "nowhere"}).code == 3);
-  CHECK(w.effllm({"plot", "nowhere"}).err.find("there is no such run folder") != std::string::npos);
-  CHECK(w.effllm({"plot", "runs/tiny", "--width", "-5"}).code == 2);
+  w.ends({"plot", "nowhere"}, 3);
+  CHECK(w.effllm({"plot", "nowhere"}).says("there is no such run folder"));
+  w.ends({"plot", "runs/tiny", "--width", "-5"}, 2);
   CHECK(w.read({"plot", "runs/tiny", "-m", "val/bpc", "-x", "tokens"}).at(0).at("x") == json{30 * 192, 60 * 192});
-  REQUIRE(w.effllm({"train", "tiny.yaml", "-q", "--name", "young", "--set", "train.max_steps=2"}).code == 0);
+  w.ok({"train", "tiny.yaml", "-q", "--name", "young", "--set", "train.max_steps=2"});
   write_text(w.scratch.path / "runs/young/metrics.jsonl", "");
-  const Ended young = w.effllm({"plot", "runs/young"});
-  CHECK(young.code == 3);
-  CHECK(young.err.find("runs/young: no rows of train/bpc or ") != std::string::npos);
-  CHECK(w.effllm({"plot", "runs/tiny", "-m", "loss"}).code == 2);
+  w.ends({"plot", "runs/young"}, 3, {"runs/young: no rows of train/bpc or "});
+  w.ends({"plot", "runs/tiny", "-m", "loss"}, 2);
 }
 
 TEST_CASE("cli plot: several metrics share a panel where they are of one quantity, and have others where not") {
   const TrainedWorld w;
-  const std::vector<std::string> words = {"plot", "runs/tiny", "-m", "train/loss", "-m", "train/lr", "-m", "val/loss"};
+  const Words words = {"plot", "runs/tiny", "-m", "train/loss", "-m", "train/lr", "-m", "val/loss"};
   const json series = w.read(words);
   REQUIRE(series.size() == 3);
   CHECK(series.at(2).at("metric") == "val/loss");
   CHECK(series.at(2).at("run") == "runs/tiny");
-  const auto with = [&](std::vector<std::string> more) {
-    std::vector<std::string> all = words;
-    all.insert(all.end(), more.begin(), more.end());
-    return all;
-  };
-  const std::string out = w.effllm(with({"--ascii", "--width", "60"})).out;
+  const std::string out = w.effllm(with(words, {"--ascii", "--width", "60"})).out;
   const size_t loss = out.find("train/loss, val/loss\n"), lr = out.find("\ntrain/lr\n");
   REQUIRE(loss == 0);
   REQUIRE(lr != out.npos);
@@ -51,22 +43,21 @@ TEST_CASE("cli plot: several metrics share a panel where they are of one quantit
   // Both axes of x end at the same step, though val/loss begins at 30.
   CHECK(w.effllm({"plot", "runs/tiny", "-m", "val/loss", "-m", "train/lr", "--ascii"}).out.find("  20 ") != out.npos);
   CHECK(w.read({"plot", "runs/tiny", "-m", "val/loss", "-m", "val/loss"}).size() == 1);
-  CHECK(w.effllm({"plot", "runs/tiny", "-m", "val/loss", "-m", "val/none"}).code == 3);
+  w.ends({"plot", "runs/tiny", "-m", "val/loss", "-m", "val/none"}, 3);
 }
 
 TEST_CASE("cli plot: colours where they are wanted") {
   const TrainedWorld w;
-  const auto coloured = [&](std::vector<std::string> more, const Surroundings* in = nullptr) {
+  const auto coloured = [&](Words more, const Surroundings* in = nullptr) {
     more.insert(more.begin(), {"plot", "runs/tiny"});
-    const Ended r = w.effllm(more, in);
-    CHECK(r.code == 0);
-    return r.out.find("\x1b[36m") != r.out.npos && r.out.find("\x1b[33m") != r.out.npos;
+    const Ended r = w.ok(more, in);
+    return r.shows("\x1b[36m") && r.shows("\x1b[33m");
   };
   CHECK_FALSE(coloured({}));  // no terminal
   CHECK(coloured({"--color", "always"}));
   CHECK(coloured({"--color", "always", "--ascii"}));
   CHECK_FALSE(coloured({"--color", "never"}));
-  CHECK(w.effllm({"plot", "runs/tiny", "--color", "often"}).code == 2);
+  w.ends({"plot", "runs/tiny", "--color", "often"}, 2);
   // On a terminal, which script(1) makes.
   if (run_command({"/usr/bin/env", "script", "-qec", "true", "/dev/null"}, w.in).code != 0) return;
   Surroundings terminal = w.in;
@@ -75,8 +66,8 @@ TEST_CASE("cli plot: colours where they are wanted") {
     const Ended r = run_command(
         {"/usr/bin/env", "script", "-qec", before + std::string(kBinary) + " plot runs/tiny" + more, "/dev/null"},
         terminal);
-    CHECK(r.out.find("train/bpc") != r.out.npos);
-    return r.out.find("\x1b[36m") != r.out.npos;
+    CHECK(r.shows("train/bpc"));
+    return r.shows("\x1b[36m");
   };
   CHECK(on_terminal(""));
   CHECK_FALSE(on_terminal(" --color never"));

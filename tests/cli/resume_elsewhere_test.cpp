@@ -7,8 +7,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
-
 // A run on the corpus `my`, which a --set names in a configuration that names another; and a folder in which `my` is
 // another text.
 struct SetCorpus : World {
@@ -20,9 +18,7 @@ struct SetCorpus : World {
     prepare("own.txt", in);
     std::string yaml = read_text(scratch.path / "tiny.yaml");
     write_text(scratch.path / "tiny.yaml", yaml.replace(yaml.find("corpus: own"), 11, "corpus: " + other));
-    const Ended r =
-        effllm({"train", "tiny.yaml", "-q", "--name", "r", "--set", "data.corpus=my", "--set", "train.max_steps=20"});
-    REQUIRE_MESSAGE(r.code == 0, r.err);
+    ok({"train", "tiny.yaml", "-q", "--name", "r", "--set", "data.corpus=my", "--set", "train.max_steps=20"});
     elsewhere.folder = scratch.path / "elsewhere";
     fs::create_directories(elsewhere.folder);
     write_text(elsewhere.folder / "text.txt", read_text(scratch.path / "own.txt") + "line 1: another fox.\n");
@@ -32,18 +28,16 @@ struct SetCorpus : World {
     inside.folder = run;
   }
   void prepare(const std::string& text, const Surroundings& where) const {
-    REQUIRE(effllm({"data", "prepare", text, "--name", "my"}, &where).code == 0);
+    ok({"data", "prepare", text, "--name", "my"}, &where);
   }
-  Ended resume(const fs::path& config, const Surroundings& from, const std::vector<std::string>& set = {}) const {
-    std::vector<std::string> words = {"train", config.string(), "--resume", "auto"};
-    for (const auto& s : set) words.insert(words.end(), {"--set", s});
-    return effllm(words, &from);
+  Ended resume(const fs::path& config, const Surroundings& from, const Words& set = {}) const {
+    return effllm(with({"train", config.string(), "--resume", "auto"}, sets(set)), &from);
   }
   void goes_on(const Ended& r) const {
     INFO(r.err);
     CHECK(r.code == 0);
-    CHECK(has(r.err, "going on from step 20"));
-    CHECK_FALSE(has(r.err, "no effect"));
+    CHECK(r.says("going on from step 20"));
+    CHECK_FALSE(r.says("no effect"));
     CHECK(read_text(run / "overrides.txt") == "data.corpus=" + manifest.string() + "\ntrain.max_steps=20\n");
   }
 };
@@ -60,8 +54,8 @@ TEST_CASE("cli resume elsewhere: a corpus that --set named is kept by its full p
   const Ended again = w.effllm({"train", "tiny.yaml", "--name", "r", "--resume", "auto", "--set", "data.corpus=my",
                                 "--set", "train.max_steps=20"});
   w.goes_on(again);
-  CHECK_FALSE(has(again.err, "no longer"));
-  CHECK_FALSE(has(again.err, "new to the run"));
+  CHECK_FALSE(again.says("no longer"));
+  CHECK_FALSE(again.says("new to the run"));
 }
 
 TEST_CASE("cli resume elsewhere: a run of an earlier version, whose overrides have a bare name, reads its own corpus") {
@@ -77,13 +71,12 @@ TEST_CASE("cli resume elsewhere: a run of an earlier version, whose overrides ha
   for (const char* part : {"data", "runs", "own.txt", "tiny.yaml"}) fs::rename(w.scratch.path / part, moved / part);
   Surroundings there = w.in;
   there.folder = moved;
-  const Ended r = w.effllm({"train", "tiny.yaml", "--name", "r", "--resume", "auto"}, &there);
-  CHECK_MESSAGE(r.code == 0, r.err);
+  w.ok({"train", "tiny.yaml", "--name", "r", "--resume", "auto"}, &there);
   CHECK(read_text(moved / "runs/r/overrides.txt") ==
         "data.corpus=" + (moved / "data/my.yaml").string() + "\ntrain.max_steps=20\n");
   // Another text under its name, in its place, is refused as ever.
   write_text(moved / "own.txt", read_text(moved / "own.txt") + "line 1: another fox.\n");
-  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "my", "--force"}, &there).code == 0);
+  w.ok({"data", "prepare", "own.txt", "--name", "my", "--force"}, &there);
   CHECK(w.resume(moved / "runs/r/config.yaml", there).code == 3);
 }
 
@@ -92,16 +85,16 @@ TEST_CASE("cli resume elsewhere: with --set a run keeps its corpus, unless they 
   const std::string own = "data.corpus=" + w.manifest.string();
   const Ended longer = w.resume(w.run / "config.yaml", w.empty, {"train.max_steps=25"});
   CHECK_MESSAGE(longer.code == 0, longer.err);
-  CHECK(has(longer.err, "of " + w.run.string() + "/overrides.txt no longer: --set train.max_steps=20\n"));
-  CHECK(has(longer.err, "new to the run: --set train.max_steps=25\n"));
-  CHECK(has(longer.err, "as " + w.run.string() + "/overrides.txt says: --set " + own + "\n"));
+  CHECK(longer.says("of " + w.run.string() + "/overrides.txt no longer: --set train.max_steps=20\n"));
+  CHECK(longer.says("new to the run: --set train.max_steps=25\n"));
+  CHECK(longer.says("as " + w.run.string() + "/overrides.txt says: --set " + own + "\n"));
   CHECK(read_text(w.run / "overrides.txt") == "train.max_steps=25\n" + own + "\n");
   CHECK(w.resume(w.run / "config.yaml", w.elsewhere, {"data={tokenizer: char}", "train.max_steps=25"}).code == 0);
   // Named ones are those meant, here or there.
   for (const std::string set : {"data.corpus=my", "data={tokenizer: char, corpus: my}"}) {
     const Ended other = w.resume(w.run / "config.yaml", w.elsewhere, {set, "train.max_steps=25"});
     CHECK(other.code == 3);
-    CHECK_MESSAGE(has(other.err, "than " + (w.elsewhere.folder / "data/my.yaml").string()), other.err);
+    CHECK_MESSAGE(other.says("than " + (w.elsewhere.folder / "data/my.yaml").string()), other.err);
   }
   // An edit that loses to what is kept is said.
   std::string yaml = read_text(w.run / "config.yaml");
@@ -109,19 +102,16 @@ TEST_CASE("cli resume elsewhere: with --set a run keeps its corpus, unless they 
   REQUIRE(has(yaml, written));
   write_text(w.scratch.path / "edited.yaml",
              yaml.replace(yaml.find(written), written.size(), (w.elsewhere.folder / "data/my.yaml").string()));
-  const Ended edited =
-      w.effllm({"train", "edited.yaml", "--name", "r", "--resume", "auto", "--set", "train.max_steps=25"});
-  CHECK_MESSAGE(edited.code == 0, edited.err);
-  CHECK(has(edited.err, "in edited.yaml has no effect: runs/r/overrides.txt holds --set " + own));
+  w.ends({"train", "edited.yaml", "--name", "r", "--resume", "auto", "--set", "train.max_steps=25"}, 0,
+         {"in edited.yaml has no effect: runs/r/overrides.txt holds --set " + own});
 }
 
 TEST_CASE("cli resume elsewhere: the configuration in a run's folder trains from there, whatever corpus it named") {
   for (const std::string other : {"own", "nowhere"}) {
     const SetCorpus w(other);
-    const Ended r = w.effllm({"train", (w.run / "config.yaml").string(), "-q", "--runs", w.elsewhere.folder.string(),
-                              "--name", "anew", "--set", "train.max_steps=2"},
-                             &w.empty);
-    CHECK_MESSAGE(r.code == 0, r.err);
+    w.ok({"train", (w.run / "config.yaml").string(), "-q", "--runs", w.elsewhere.folder.string(), "--name", "anew",
+          "--set", "train.max_steps=2"},
+         &w.empty);
     const fs::path expected = other == "own" ? w.scratch.path / "data/own.yaml" : w.manifest;
     CHECK(has(read_text(w.elsewhere.folder / "anew/config.resolved.yaml"), "corpus: " + expected.string() + "\n"));
   }

@@ -14,12 +14,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-std::vector<std::string> train(const std::string& name, const std::vector<std::string>& set = {}) {
-  std::vector<std::string> words = {"train", "tiny.yaml", "--resume", "auto", "--name", name};
-  for (const auto& s : set) words.insert(words.end(), {"--set", s});
-  return words;
+Words train(const std::string& name, const Words& set = {}) {
+  return with({"train", "tiny.yaml", "--resume", "auto", "--name", name}, sets(set));
 }
 
 void flip_bit(const fs::path& file, size_t at) {
@@ -49,8 +45,8 @@ void check_same_rows(const RunFolder& a, const RunFolder& b) {
 
 TEST_CASE("cli resume: killed at any moments and resumed, the run ends with the bits of one that was not") {
   const World w;
-  const std::vector<std::string> set = {"train.eval_every=25", "train.save_every=20", "train.log_every=8"};
-  REQUIRE(w.effllm(train("whole", set)).code == 0);
+  const Words set = {"train.eval_every=25", "train.save_every=20", "train.log_every=8"};
+  w.ok(train("whole", set));
   const RunFolder whole(w.scratch.path / "runs/whole"), part(w.scratch.path / "runs/part");
   int kills = 0;
   for (const auto& [step, milliseconds] : {std::pair{0, 3}, {40, 0}, {40, 13}, {60, 1}, {60, 40}, {80, 5}}) {
@@ -62,8 +58,7 @@ TEST_CASE("cli resume: killed at any moments and resumed, the run ends with the 
     kills += p.wait().code == 128 + SIGKILL;
   }
   CHECK(kills >= 1);
-  const Ended last = w.effllm(train("part", set));
-  CHECK_MESSAGE(last.code == 0, last.err);
+  w.ok(train("part", set));
   CHECK(w.parameters_of("runs/part/ckpt/step_000000100.safetensors") ==
         w.parameters_of("runs/whole/ckpt/step_000000100.safetensors"));
   CHECK(w.parameters_of("runs/part/ckpt/best.safetensors") == w.parameters_of("runs/whole/ckpt/best.safetensors"));
@@ -73,16 +68,15 @@ TEST_CASE("cli resume: killed at any moments and resumed, the run ends with the 
 
 TEST_CASE("cli resume: stopped by signals within rows and resumed, the rows are those of a run that was not") {
   const World w;
-  const std::vector<std::string> set = {"train.max_steps=1000", "train.log_every=150", "train.save_every=0"};
-  REQUIRE(w.effllm(train("whole", set)).code == 0);
+  const Words set = {"train.max_steps=1000", "train.log_every=150", "train.save_every=0"};
+  w.ok(train("whole", set));
   for (const char* after : {"\"step\":150,", "\"step\":450,"}) {
     Process p(w.command(train("part", set)), w.in);
     REQUIRE(await_text(w.scratch.path / "runs/part/metrics.jsonl", after));
     p.signal(SIGTERM);
     CHECK(p.wait().code == 75);
   }
-  const Ended last = w.effllm(train("part", set));
-  CHECK_MESSAGE(last.code == 0, last.err);
+  w.ok(train("part", set));
   CHECK(w.parameters_of("runs/part/ckpt/step_000001000.safetensors") ==
         w.parameters_of("runs/whole/ckpt/step_000001000.safetensors"));
   check_same_rows(RunFolder(w.scratch.path / "runs/part"), RunFolder(w.scratch.path / "runs/whole"));
@@ -91,111 +85,90 @@ TEST_CASE("cli resume: stopped by signals within rows and resumed, the rows are 
 TEST_CASE("cli resume: without --set a run goes on with what it was started with, with --set differences are said") {
   const World w;
   const fs::path run = w.scratch.path / "runs/r";
-  REQUIRE(w.effllm(train("r", {"model.d_model=32", "train.max_steps=40"})).code == 0);
+  w.ok(train("r", {"model.d_model=32", "train.max_steps=40"}));
   const std::string overrides = read_text(run / "overrides.txt"), resolved = read_text(run / "config.resolved.yaml");
-  const Ended again = w.effllm(train("r"));
-  CHECK_MESSAGE(again.code == 0, again.err);
-  CHECK(has(again.err, "as runs/r/overrides.txt says: --set model.d_model=32 --set train.max_steps=40\n"));
-  CHECK(has(again.out, "40 steps"));
+  const Ended again =
+      w.ends(train("r"), 0, {"as runs/r/overrides.txt says: --set model.d_model=32 --set train.max_steps=40\n"});
+  CHECK(again.shows("40 steps"));
   CHECK(read_text(run / "overrides.txt") == overrides);
   CHECK(read_text(run / "config.resolved.yaml") == resolved);
 
-  const Ended other = w.effllm(train("r", {"train.max_steps=60"}));
-  CHECK(other.code == 4);
+  const Ended other = w.ends(train("r", {"train.max_steps=60"}), 4);
   CHECK(has(other.err,
             "of runs/r/overrides.txt no longer: --set model.d_model=32 --set train.max_steps=40\nnew to the "
             "run: --set train.max_steps=60\n"));
-  CHECK_FALSE(has(other.err, "taken over"));
+  CHECK_FALSE(other.says("taken over"));
   CHECK(read_text(run / "overrides.txt") == overrides);
 
-  const Ended longer = w.effllm(train("r", {"model.d_model=32", "train.max_steps=60", "optim.lr=1e-3"}));
-  CHECK_MESSAGE(longer.code == 0, longer.err);
-  CHECK(has(longer.err, "changed: optim.lr: 0.003 -> 0.001\nchanged: train.max_steps: 40 -> 60\n"));
-  CHECK(has(longer.err, "the learning rate of step 40 is "));
-  CHECK(has(longer.out, "60 steps"));
+  const Ended longer = w.ends(
+      train("r", {"model.d_model=32", "train.max_steps=60", "optim.lr=1e-3"}), 0,
+      {"changed: optim.lr: 0.003 -> 0.001\nchanged: train.max_steps: 40 -> 60\n", "the learning rate of step 40 is "});
+  CHECK(longer.shows("60 steps"));
   CHECK(read_text(run / "overrides.txt") == "model.d_model=32\ntrain.max_steps=60\noptim.lr=1e-3\n");
-  CHECK(w.effllm(train("r", {"eval.prompt=\"a\nb\""})).code == 2);
+  w.ends(train("r", {"eval.prompt=\"a\nb\""}), 2);
   CHECK_FALSE(has(w.effllm(train("fresh", {"train.max_steps=5"})).err, "overrides.txt"));
 }
 
 TEST_CASE("cli resume: what was edited in the file is told, another model in it is exit 4") {
   const World w;
-  REQUIRE(w.effllm(train("r")).code == 0);
+  w.ok(train("r"));
   const std::string yaml = read_text(w.scratch.path / "tiny.yaml");
   const auto edited = [&](const std::string& from, const std::string& to) {
     std::string text = yaml;
     write_text(w.scratch.path / "tiny.yaml", text.replace(text.find(from), from.size(), to));
   };
   edited("lr: 3e-3", "lr: 1.5e-3");
-  const Ended told = w.effllm(train("r"));
-  CHECK(told.code == 0);
-  CHECK(has(told.err, "changed: optim.lr: 0.003 -> 0.0015\n"));
-  CHECK(has(told.err, ", 0.5 times as much\n"));
+  w.ends(train("r"), 0, {"changed: optim.lr: 0.003 -> 0.0015\n", ", 0.5 times as much\n"});
   CHECK(has(read_text(w.scratch.path / "runs/r/metrics.jsonl"), "changed: optim.lr: 0.003 -> 0.0015"));
   edited("heads: 2, window: 9", "heads: 4, window: 7");
-  const Ended other = w.effllm(train("r"));
-  CHECK(other.code == 4);
-  CHECK(has(other.err, "\n  model.layers[2].mixer.heads: 2 -> 4\n  model.layers[2].mixer.window: 9 -> 7\n"));
-  std::vector<std::string> allowed = train("r", {"train.max_steps=105"});
-  allowed.emplace_back("--allow-model-change");
-  const Ended meant = w.effllm(allowed);
-  CHECK_MESSAGE(meant.code == 0, meant.err);
-  CHECK(has(meant.err, "the best loss starts anew"));
+  w.ends(train("r"), 4, {"\n  model.layers[2].mixer.heads: 2 -> 4\n  model.layers[2].mixer.window: 9 -> 7\n"});
+  w.ends(with(train("r", {"train.max_steps=105"}), {"--allow-model-change"}), 0, {"the best loss starts anew"});
   CHECK(has(w.effllm(train("r", {"train.max_steps=105"})).err, "nothing to train: step 105 is at the run's horizon"));
   // Its weights start a run of their own.
-  const Ended from =
-      w.effllm({"train", "tiny.yaml", "--name", "tuned", "--from", "runs/r", "--set", "train.max_steps=6"});
-  CHECK_MESSAGE(from.code == 0, from.err);
-  CHECK(has(from.err, "starts with the weights of runs/r/ckpt/best.safetensors (step 105)"));
-  CHECK(w.effllm({"train", "tiny.yaml", "--from", "runs/r", "--dry-run"}).code == 0);
-  CHECK(w.effllm({"train", "tiny.yaml", "--from", "runs/r", "--dry-run", "--set", "model.d_model=32"}).code == 4);
-  CHECK(w.effllm({"train", "tiny.yaml", "--name", "tuned2", "--from", "runs/nothing"}).code == 4);
-  const Ended unfit = w.effllm({"train", "tiny.yaml", "--name", "tuned2", "--from", "runs/r", "--set",
-                                "model.d_model=32", "--allow-model-change"});
-  CHECK(unfit.code == 4);
-  CHECK(has(unfit.err, "its weights do not fit this one: `embedding.weight` is ["));
-  CHECK_FALSE(has(unfit.err, "--allow-model-change"));
+  w.ends({"train", "tiny.yaml", "--name", "tuned", "--from", "runs/r", "--set", "train.max_steps=6"}, 0,
+         {"starts with the weights of runs/r/ckpt/best.safetensors (step 105)"});
+  w.ok({"train", "tiny.yaml", "--from", "runs/r", "--dry-run"});
+  w.ends({"train", "tiny.yaml", "--from", "runs/r", "--dry-run", "--set", "model.d_model=32"}, 4);
+  w.ends({"train", "tiny.yaml", "--name", "tuned2", "--from", "runs/nothing"}, 4);
+  const Ended unfit = w.ends({"train", "tiny.yaml", "--name", "tuned2", "--from", "runs/r", "--set", "model.d_model=32",
+                              "--allow-model-change"},
+                             4, {"its weights do not fit this one: `embedding.weight` is ["});
+  CHECK_FALSE(unfit.says("--allow-model-change"));
   CHECK_FALSE(fs::exists(w.scratch.path / "runs/tuned2"));
 }
 
 TEST_CASE("cli resume: an edited configuration that loses to overrides.txt is said key by key and kept as an event") {
   const World w;
   const fs::path run = w.scratch.path / "runs/r";
-  REQUIRE(w.effllm(train("r", {"optim.lr=1e-3", "train.max_steps=20", "optim.schedule={warmup: 4}", "data.corpus=own"}))
-              .code == 0);
+  w.ok(train("r", {"optim.lr=1e-3", "train.max_steps=20", "optim.schedule={warmup: 4}", "data.corpus=own"}));
   CHECK_FALSE(has(w.effllm(train("r")).err, "no effect"));
   std::string yaml = read_text(w.scratch.path / "tiny.yaml");
   yaml.replace(yaml.find("lr: 3e-3"), 8, "lr: 5e-4");
   yaml.replace(yaml.find("warmup: 5"), 9, "warmup: 2");
   yaml.replace(yaml.find("log_every: 5"), 12, "log_every: 4");
   write_text(w.scratch.path / "tiny.yaml", yaml);
-  const Ended r = w.effllm(train("r"));
-  CHECK_MESSAGE(r.code == 0, r.err);
+  const Ended r = w.ok(train("r"));
   const std::string journal = read_text(run / "metrics.jsonl");
   for (const std::string said :
        {"warning: optim.lr: 3e-3 -> 5e-4 in tiny.yaml has no effect: runs/r/overrides.txt holds --set optim.lr=1e-3",
         "warning: optim.schedule.warmup: 5 -> 2 in tiny.yaml has no effect: runs/r/overrides.txt holds --set "
         "optim.schedule={warmup: 4}"}) {
-    CHECK_MESSAGE(has(r.err, said), r.err);
+    CHECK_MESSAGE(r.says(said), r.err);
     CHECK(has(journal, said));
   }
-  CHECK(has(r.err, "changed: train.log_every: 5 -> 4\n"));
-  CHECK_FALSE(has(r.err, "log_every: 5 -> 4 in tiny.yaml has no effect"));
+  CHECK(r.says("changed: train.log_every: 5 -> 4\n"));
+  CHECK_FALSE(r.says("log_every: 5 -> 4 in tiny.yaml has no effect"));
   CHECK_FALSE(has(w.effllm(train("r")).err, "no effect"));  // said once
   CHECK_FALSE(has(w.effllm(train("r", {"train.max_steps=20"})).err, "no effect"));
 }
 
 TEST_CASE("cli resume: carried states are resumed to the bit too, whatever the number of threads") {
   const World w;
-  const std::vector<std::string> set = {"data.order=streams", "train.carry_state=true", "data.reset=document"};
-  REQUIRE(w.effllm(train("whole", set)).code == 0);
-  REQUIRE(w.effllm(train("part", set)).code == 0);
+  const Words set = {"data.order=streams", "train.carry_state=true", "data.reset=document"};
+  w.ok(train("whole", set));
+  w.ok(train("part", set));
   fs::remove(w.scratch.path / "runs/part/ckpt/step_000000100.safetensors");
-  std::vector<std::string> words = train("part", set);
-  words.insert(words.end(), {"--threads", "3"});
-  const Ended r = w.effllm(words);
-  CHECK(r.code == 0);
-  CHECK(has(r.err, "going on from step 80"));
+  w.ends(with(train("part", set), {"--threads", "3"}), 0, {"going on from step 80"});
   CHECK(w.parameters_of("runs/part/ckpt/step_000000100.safetensors") ==
         w.parameters_of("runs/whole/ckpt/step_000000100.safetensors"));
 }
@@ -208,14 +181,14 @@ TEST_CASE("cli resume: killed before its first checkpoint, a run starts anew in 
     p.signal(SIGKILL);
     p.wait();
   }
-  REQUIRE(w.effllm(train("r", {"train.max_steps=100"})).code == 0);
-  REQUIRE(w.effllm(train("whole")).code == 0);
+  w.ok(train("r", {"train.max_steps=100"}));
+  w.ok(train("whole"));
   check_same_rows(RunFolder(w.scratch.path / "runs/r"), RunFolder(w.scratch.path / "runs/whole"));
 }
 
 TEST_CASE("cli resume: a run's own configuration means that run, from inside, from outside and from elsewhere") {
   const World w;
-  REQUIRE(w.effllm(train("r", {"optim.lr=1e-3", "train.max_steps=20"})).code == 0);
+  w.ok(train("r", {"optim.lr=1e-3", "train.max_steps=20"}));
   const fs::path run = w.scratch.path / "runs/r";
   fs::create_directories(w.scratch.path / "elsewhere");
   Surroundings inside = w.in, samples = w.in, elsewhere = w.in;
@@ -229,28 +202,22 @@ TEST_CASE("cli resume: a run's own configuration means that run, from inside, fr
                                                                   {&w.in, "runs/r/" + file},
                                                                   {&elsewhere, (run / file).string()}}) {
       INFO(config);
-      const Ended r = w.effllm({"train", config, "--resume", "auto"}, in);
-      INFO(r.err);
-      CHECK(r.code == 0);
-      CHECK(has(r.err, "going on from step 20"));
-      CHECK_FALSE(has(r.err, "data.corpus"));  // the same corpus by another name
-      CHECK_FALSE(has(r.err, "changed: "));
-      CHECK_FALSE(has(r.err, "no effect"));
+      const Ended r = w.ends({"train", config, "--resume", "auto"}, 0, {"going on from step 20"}, in);
+      CHECK_FALSE(r.says("data.corpus"));  // the same corpus by another name
+      CHECK_FALSE(r.says("changed: "));
+      CHECK_FALSE(r.says("no effect"));
     }
   CHECK_FALSE(fs::exists(run / "runs"));
   CHECK_FALSE(fs::exists(elsewhere.folder / "runs"));
   // A run that is not resumed, or is another, has no place in the folder of one.
-  for (const std::vector<std::string>& words : {std::vector<std::string>{"train", "config.yaml"},
-                                                {"train", "config.yaml", "--resume", "auto", "--name", "s"},
-                                                {"train", "../../tiny.yaml", "--resume", "auto"}}) {
-    const Ended r = w.effllm(words, &inside);
-    CHECK(r.code == 2);
-    CHECK(has(r.err, run.string() + " is a run's folder: another run would be nested in it"));
+  for (const Words& words : {Words{"train", "config.yaml"},
+                             {"train", "config.yaml", "--resume", "auto", "--name", "s"},
+                             {"train", "../../tiny.yaml", "--resume", "auto"}}) {
+    w.ends(words, 2, {run.string() + " is a run's folder: another run would be nested in it"}, &inside);
   }
   for (const std::string& place : {run.string(), (run / "ckpt/more").string()}) {
-    const Ended r = w.effllm({"train", (w.scratch.path / "tiny.yaml").string(), "--runs", place});
-    CHECK(r.code == 2);
-    CHECK(has(r.err, run.string() + " is a run's folder"));
+    w.ends({"train", (w.scratch.path / "tiny.yaml").string(), "--runs", place}, 2,
+           {run.string() + " is a run's folder"});
   }
   CHECK_FALSE(fs::exists(run / "runs"));
   // A folder that was renamed is resumed, not the one that its configuration names.
@@ -271,47 +238,36 @@ TEST_CASE("cli resume: a run's own configuration means that run, from inside, fr
 
 TEST_CASE("cli resume: a damaged checkpoint is passed over for the one before, without another it is exit 4") {
   const World w;
-  REQUIRE(w.effllm(train("r")).code == 0);
+  w.ok(train("r"));
   const RunFolder run(w.scratch.path / "runs/r");
   const std::string hash = w.parameters_of("runs/r/ckpt/step_000000100.safetensors");
   for (const int part : {2, 3}) {
     flip_bit(run.checkpoint(100),
              fs::file_size(run.checkpoint(100)) * static_cast<size_t>(part - 1) / static_cast<size_t>(part));
-    const Ended back = w.effllm(train("r"));
-    CHECK_MESSAGE(back.code == 0, back.err);
-    CHECK(has(back.err, "passed over a checkpoint"));
-    CHECK(has(back.err, "step_000000100.safetensors"));
-    CHECK(has(back.err, "going on from step 80"));
+    w.ends(train("r"), 0, {"passed over a checkpoint", "step_000000100.safetensors", "going on from step 80"});
     CHECK(w.parameters_of("runs/r/ckpt/step_000000100.safetensors") == hash);
   }
   const std::string good = read_text(run.checkpoint(100));
   for (const size_t length : {size_t{0}, size_t{5}, size_t{500}, good.size() - 1}) {
     write_text(run.checkpoint(80), good.substr(0, length));
     write_text(run.checkpoint(100), good.substr(0, length));
-    const Ended none = w.effllm(train("r"));
-    CHECK(none.code == 4);
-    CHECK(has(none.err, "no checkpoint can be read"));
+    w.ends(train("r"), 4, {"no checkpoint can be read"});
   }
   write_text(run.best(), good.substr(0, 3000));
-  const Ended eval = w.effllm({"eval", "runs/r"});
-  CHECK(eval.code == 4);
-  CHECK(has(eval.err, "best.safetensors"));
+  w.ends({"eval", "runs/r"}, 4, {"best.safetensors"});
 }
 
 TEST_CASE("cli resume: another corpus is exit 3, another vocabulary or model exit 4, and nothing is overwritten") {
   const World w;
-  REQUIRE(w.effllm(train("r")).code == 0);
+  w.ok(train("r"));
   const fs::path run = w.scratch.path / "runs/r";
   const std::string resolved = read_text(run / "config.resolved.yaml"), journal = read_text(run / "metrics.jsonl");
-  const auto refused = [&](const std::vector<std::string>& set, int code, const std::string& part) {
-    const Ended r = w.effllm(train("r", set));
-    INFO(r.err);
-    CHECK(r.code == code);
-    CHECK(has(r.err, part));
+  const auto refused = [&](const Words& set, int code, const std::string& part) {
+    const Ended r = w.ends(train("r", set), code, {part});
     CHECK(read_text(run / "config.resolved.yaml") == resolved);
     CHECK(read_text(run / "metrics.jsonl") == journal);
-    CHECK(has(r.err, "train anew without --resume"));
-    return has(r.err, "--allow-");
+    CHECK(r.says("train anew without --resume"));
+    return r.says("--allow-");
   };
   // What can't help is not offered.
   CHECK_FALSE(refused({"data.tokenizer=byte"}, 4, "data.tokenizer: char -> byte"));
@@ -319,38 +275,30 @@ TEST_CASE("cli resume: another corpus is exit 3, another vocabulary or model exi
   CHECK_FALSE(refused({"model.d_model=32"}, 4, "its weights do not fit: `embedding.weight` is ["));
   CHECK_FALSE(refused({"model.layers[2].mixer={type: gla}"}, 4, "model.layers[2].mixer.type: attention -> gla"));
   CHECK(refused({"model.layers[2].mixer.window=7"}, 4, "model.layers[2].mixer.window: 9 -> 7"));
-  const Ended rows = w.effllm(train("r", {"train.carry_state=true", "data.order=streams"}));
-  CHECK(rows.code == 4);
-  CHECK(has(rows.err, "data.order: shuffled_windows -> streams"));
+  w.ends(train("r", {"train.carry_state=true", "data.order=streams"}), 4, {"data.order: shuffled_windows -> streams"});
   for (const std::string set : {"model.d_model=32", "data.tokenizer=byte"}) {
-    std::vector<std::string> words = train("r", {set});
-    words.emplace_back("--allow-model-change");
-    const Ended r = w.effllm(words);
-    CHECK(r.code == 4);
-    CHECK_MESSAGE(has(r.err, "its weights do not fit: "), r.err);
+    w.ends(with(train("r", {set}), {"--allow-model-change"}), 4, {"its weights do not fit: "});
   }
   write_text(w.scratch.path / "own.txt", read_text(w.scratch.path / "own.txt") + "line 7: the quick brown fox.\n");
-  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "own", "--force"}).code == 0);
+  w.ok({"data", "prepare", "own.txt", "--name", "own", "--force"});
   CHECK(refused({}, 3, "SHA-256"));
   // With another symbol in it, the model has no place for it.
   const std::string longer = read_text(w.scratch.path / "own.txt");
   write_text(w.scratch.path / "own.txt", longer + "%");
-  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "own", "--force"}).code == 0);
+  w.ok({"data", "prepare", "own.txt", "--name", "own", "--force"});
   CHECK_FALSE(refused({}, 3, "this one has other symbols than the model's vocabulary"));
-  const Ended test = w.effllm({"eval", "runs/r", "--split", "test"});
-  CHECK(test.code == 3);
-  CHECK(has(test.err, "`%` (U+0025)"));
-  CHECK_FALSE(has(test.err, "--allow-"));
+  const Ended test = w.ends({"eval", "runs/r", "--split", "test"}, 3, {"`%` (U+0025)"});
+  CHECK_FALSE(test.says("--allow-"));
   write_text(w.scratch.path / "own.txt", longer);
-  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "own", "--force"}).code == 0);
-  CHECK(w.effllm({"eval", "runs/r"}).code == 3);
-  CHECK(w.effllm({"eval", "runs/r", "--allow-data-mismatch"}).code == 0);
+  w.ok({"data", "prepare", "own.txt", "--name", "own", "--force"});
+  w.ends({"eval", "runs/r"}, 3);
+  w.ok({"eval", "runs/r", "--allow-data-mismatch"});
 }
 
 TEST_CASE("cli resume: a full disk is exit 5, the old checkpoint, the journal and the run after it are unharmed") {
   const World w;
-  REQUIRE(w.effllm(train("r", {"train.max_steps=40"})).code == 0);
-  REQUIRE(w.effllm(train("other", {"train.max_steps=40"})).code == 0);
+  w.ok(train("r", {"train.max_steps=40"}));
+  w.ok(train("other", {"train.max_steps=40"}));
   const RunFolder run(w.scratch.path / "runs/r"), other(w.scratch.path / "runs/other");
   const std::string old = read_text(run.checkpoint(40)), best = read_text(run.best());
   const auto size = static_cast<int64_t>(old.size());
@@ -358,15 +306,15 @@ TEST_CASE("cli resume: a full disk is exit 5, the old checkpoint, the journal an
     INFO("limit " << limit);
     Surroundings full = w.in;
     full.file_limit = limit;
-    CHECK(w.effllm(train("r", {"train.max_steps=100"}), &full).code == 5);
+    w.ends(train("r", {"train.max_steps=100"}), 5, {}, &full);
     CHECK(read_text(run.checkpoint(40)) == old);
     CHECK(read_text(run.best()) == best);
     CHECK(run.steps().back() == 40);
     CHECK(temporaries(run.path()) == 0);
     CHECK(effllm::read_journal(run.journal()).bad_lines <= 1);
   }
-  REQUIRE(w.effllm(train("r", {"train.max_steps=100"})).code == 0);
-  REQUIRE(w.effllm(train("other", {"train.max_steps=100"})).code == 0);
+  w.ok(train("r", {"train.max_steps=100"}));
+  w.ok(train("other", {"train.max_steps=100"}));
   check_same_rows(run, other);
   CHECK(read_text(run.checkpoint(100)).size() == read_text(other.checkpoint(100)).size());
 }

@@ -14,7 +14,7 @@ TEST_CASE("cli runs: a table of what the runs' own files say, and what is none o
   const TrainedWorld w;
   const auto runs = w.scratch.path / "runs";
   const json status = json::parse(read_text(runs / "tiny/status.json"));
-  REQUIRE(w.effllm({"train", "tiny.yaml", "-q", "--name", "killed", "--set", "train.max_steps=2"}).code == 0);
+  w.ok({"train", "tiny.yaml", "-q", "--name", "killed", "--set", "train.max_steps=2"});
   json now = json::parse(read_text(runs / "killed/status.json"));
   CHECK(now.at("status") == "done");
   now["status"] = "running", now["progress"] = 0.25;  // as a kill leaves it
@@ -37,26 +37,26 @@ TEST_CASE("cli runs: a table of what the runs' own files say, and what is none o
   for (const json& r : list.at("runs")) by_name[r.at("name")] = r;
   REQUIRE(by_name.size() == 6);
   const json& tiny = by_name.at("tiny");
-  CHECK(tiny.at("status") == "done");
-  CHECK(tiny.at("best_loss") == status.at("best_val"));
-  CHECK(tiny.at("parameters") == w.read({"describe", "tiny.yaml"}).at("total").at("parameters"));
-  CHECK(tiny.at("tokens") == 60 * 8 * 24);
-  CHECK(tiny.at("step") == 60);
-  CHECK(tiny.at("wall_s") == status.at("wall_s"));
+  // What a loss is of, and in which unit: those of other texts, tokens or splits do not compare with it.
+  check_has(tiny, {{"status", "done"},
+                   {"best_loss", status.at("best_val")},
+                   {"parameters", w.read({"describe", "tiny.yaml"}).at("total").at("parameters")},
+                   {"tokens", 60 * 8 * 24},
+                   {"step", 60},
+                   {"wall_s", status.at("wall_s")},
+                   {"unit", "nats/token"},
+                   {"corpus", "own"},
+                   {"data_hash", json::parse(read_text(runs / "tiny/provenance.json")).at("data_hash")},
+                   {"tokenizer", "char"},
+                   {"split", "val"},
+                   {"protocol", "windows"},
+                   {"eval_tokens", 24},
+                   {"eval_stride", nullptr},
+                   {"eval_max_tokens", 0},
+                   {"reset", "none"}});
   CHECK(tiny.at("train_loss").get<double>() > 0);
   CHECK_FALSE(tiny.contains("problem"));
   CHECK(by_name.at("killed").at("status") == "killed");
-  // What a loss is of, and in which unit: those of other texts, tokens or splits do not compare with it.
-  CHECK(tiny.at("unit") == "nats/token");
-  CHECK(tiny.at("corpus") == "own");
-  CHECK(tiny.at("data_hash") == json::parse(read_text(runs / "tiny/provenance.json")).at("data_hash"));
-  CHECK(tiny.at("tokenizer") == "char");
-  CHECK(tiny.at("split") == "val");
-  CHECK(tiny.at("protocol") == "windows");
-  CHECK(tiny.at("eval_tokens") == 24);
-  CHECK(tiny.at("eval_stride").is_null());
-  CHECK(tiny.at("eval_max_tokens") == 0);
-  CHECK(tiny.at("reset") == "none");
   CHECK(by_name.at("cut").at("corpus").is_null());
   for (const char* name : {"cut", "wrong", "bare", "lost"}) {
     INFO(by_name.at(name).dump());
@@ -65,29 +65,26 @@ TEST_CASE("cli runs: a table of what the runs' own files say, and what is none o
           std::string::npos);
   }
   CHECK(by_name.at("cut").at("parameters") == 5);
-  const Ended text = w.effllm({"runs"});
-  CHECK(text.code == 0);
+  const Ended text = w.ok({"runs"});
   CHECK(std::ranges::count(text.out, '\n') == 7);
-  CHECK(text.out.find("killed at 25 %") != text.out.npos);
-  CHECK(text.err.find("notes: no run folder") != text.err.npos);
-  CHECK(text.err.find("cut: runs/cut/status.json is not a JSON object") != text.err.npos);
-  CHECK(text.err.find("wrong: runs/wrong/status.json: `step` is string") != text.err.npos);
+  CHECK(text.shows("killed at 25 %"));
+  CHECK(text.says("notes: no run folder"));
+  CHECK(text.says("cut: runs/cut/status.json is not a JSON object"));
+  CHECK(text.says("wrong: runs/wrong/status.json: `step` is string"));
   CHECK(w.effllm({"runs", "-q"}).err.find("notes") == std::string::npos);
-  CHECK(text.out.find("best loss (nats/token)") != text.out.npos);
-  CHECK(text.err.find("losses compare only") == text.err.npos);
-  REQUIRE(w.effllm({"train", "tiny.yaml", "-q", "--runs", "mixed", "--set", "train.max_steps=2"}).code == 0);
-  REQUIRE(w.effllm({"train", "tiny.yaml", "-q", "--runs", "mixed", "--name", "bytes", "--set", "train.max_steps=2",
-                    "--set", "data.tokenizer=byte", "--set", "eval.split=test"})
-              .code == 0);
-  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--data", "elsewhere", "--train", "0.5"}).code == 0);
-  REQUIRE(w.effllm({"train", "tiny.yaml", "-q", "--runs", "mixed", "--name", "half", "--set", "train.max_steps=2",
-                    "--set", "data.corpus=elsewhere/own.yaml"})
-              .code == 0);
+  CHECK(text.shows("best loss (nats/token)"));
+  CHECK_FALSE(text.says("losses compare only"));
+  w.ok({"train", "tiny.yaml", "-q", "--runs", "mixed", "--set", "train.max_steps=2"});
+  w.ok({"train", "tiny.yaml", "-q", "--runs", "mixed", "--name", "bytes", "--set", "train.max_steps=2", "--set",
+        "data.tokenizer=byte", "--set", "eval.split=test"});
+  w.ok({"data", "prepare", "own.txt", "--data", "elsewhere", "--train", "0.5"});
+  w.ok({"train", "tiny.yaml", "-q", "--runs", "mixed", "--name", "half", "--set", "train.max_steps=2", "--set",
+        "data.corpus=elsewhere/own.yaml"});
   const Ended mixed = w.effllm({"runs", "--runs", "mixed"});
   CHECK(mixed.err ==
         "losses compare only where corpus, tokens and evaluation are the same; these differ in corpus, data.tokenizer, "
         "eval.split\n");
-  CHECK(mixed.out.find("test, windows") != mixed.out.npos);
+  CHECK(mixed.shows("test, windows"));
   for (const json& r : w.read({"runs", "--runs", "mixed"}).at("runs"))  // one name, two corpora
     CHECK(mixed.out.find("own " + r.at("data_hash").get<std::string>().substr(0, 8)) != mixed.out.npos);
   // One that trains holds its lock; to look does not disturb it.
@@ -100,18 +97,16 @@ TEST_CASE("cli runs: a table of what the runs' own files say, and what is none o
   std::filesystem::create_directories(w.scratch.path / "none");
   CHECK(w.effllm({"runs", "--runs", "none"}).out == "none: no runs yet\n");
   CHECK(w.read({"runs", "--runs", "none"}).at("runs").empty());
-  CHECK(w.effllm({"runs", "--runs", "nowhere"}).code == 3);
+  w.ends({"runs", "--runs", "nowhere"}, 3);
 }
 
 TEST_CASE("cli runs: evaluations that measure something else do not compare, and are told by what is no default") {
   const TrainedWorld w;
-  const auto train = [&](const std::string& name, const std::vector<std::string>& set) {
-    std::vector<std::string> words = {"train", "tiny.yaml", "-q", "--runs", "mixed", "--name", name};
-    for (const std::string& s : set) words.insert(words.end(), {"--set", s});
-    words.insert(words.end(), {"--set", "train.max_steps=2"});
-    REQUIRE(w.effllm(words).code == 0);
+  const auto train = [&](const std::string& name, const Words& set) {
+    w.ok(with(with({"train", "tiny.yaml", "-q", "--runs", "mixed", "--name", name}, sets(set)),
+              {"--set", "train.max_steps=2"}));
   };
-  const auto told = [&](std::vector<std::string> names) {  // what differs, after the same sentence
+  const auto told = [&](Words names) {  // what differs, after the same sentence
     const std::string sentence =
         "losses compare only where corpus, tokens and evaluation are the same; these differ in ";
     std::filesystem::remove_all(w.scratch.path / "some");
@@ -124,9 +119,7 @@ TEST_CASE("cli runs: evaluations that measure something else do not compare, and
     CHECK(err.starts_with(sentence));
     return err.substr(std::min(err.size(), sentence.size()));
   };
-  const auto shown = [&](const std::string& part) {
-    return w.effllm({"runs", "--runs", "some"}).out.find(part) != std::string::npos;
-  };
+  const auto shown = [&](const std::string& part) { return w.effllm({"runs", "--runs", "some"}).shows(part); };
   train("plain", {}), train("same", {"eval.tokens=24"}), train("short", {"eval.tokens=8"});
   train("first", {"eval.max_tokens=100"}), train("reset", {"data.reset=document"});
   train("slide", {"eval.protocol=sliding"}), train("half", {"eval.protocol=sliding", "eval.stride=12"});
@@ -147,14 +140,13 @@ TEST_CASE("cli runs: evaluations that measure something else do not compare, and
   CHECK(shown("val, sliding, stride 12"));
   CHECK(shown("val, sliding, stride 3"));
   CHECK(told({"first", "pass"}) == "eval.protocol, eval.max_tokens\n");
-  const json only = w.read({"runs", "--runs", "mixed"});
-  for (const json& r : only.at("runs")) {
-    if (r.at("name") == "slide") CHECK(r.at("eval_stride") == 12);
-    if (r.at("name") == "slow") CHECK(r.at("eval_stride") == 3);
-    if (r.at("name") == "short") CHECK(r.at("eval_tokens") == 8);
-    if (r.at("name") == "first") CHECK(r.at("eval_max_tokens") == 100);
-    if (r.at("name") == "reset") CHECK(r.at("reset") == "document");
-  }
+  const std::map<std::string, json> said = {{"slide", {{"eval_stride", 12}}},
+                                            {"slow", {{"eval_stride", 3}}},
+                                            {"short", {{"eval_tokens", 8}}},
+                                            {"first", {{"eval_max_tokens", 100}}},
+                                            {"reset", {{"reset", "document"}}}};
+  for (const json& r : w.read({"runs", "--runs", "mixed"}).at("runs"))
+    if (said.contains(r.at("name"))) check_has(r, said.at(r.at("name")));
 }
 
 TEST_CASE("cli train: each line of the log has its time") {

@@ -32,10 +32,9 @@ TEST_CASE("cli eval: the loss is the journal's, the same in the file, and protoc
   CHECK(carried.at("nats_per_token") != windows.at("nats_per_token"));
   CHECK(w.read({"eval", "runs/tiny", "--max-tokens", "100"}).at("tokens") == 100);
   CHECK(w.read({"eval", "runs/tiny/ckpt/step_000000060.safetensors", "--split", "test"}).at("split") == "test");
-  CHECK(w.effllm({"eval", "runs/tiny", "--protocol", "slidng"}).err.find("Did you mean `sliding`?") !=
-        std::string::npos);
-  CHECK(w.effllm({"eval", "runs/tiny", "--split", "vla"}).code == 2);
-  CHECK(w.effllm({"eval", "runs/tiny", "--corpus", "nowhere"}).code == 3);
+  CHECK(w.effllm({"eval", "runs/tiny", "--protocol", "slidng"}).says("Did you mean `sliding`?"));
+  w.ends({"eval", "runs/tiny", "--split", "vla"}, 2);
+  w.ends({"eval", "runs/tiny", "--corpus", "nowhere"}, 3);
 }
 
 TEST_CASE("cli eval: rivals are scored on the targets of the model, and are named so") {
@@ -73,9 +72,8 @@ TEST_CASE("cli eval: rivals are scored on the targets of the model, and are name
   CHECK_FALSE(std::filesystem::exists(w.scratch.path / "runs/tiny/eval/val-windows-max_tokens_1000000.json"));
   const json one = w.read({"eval", "runs/tiny", "--tokens", "99999999"});
   CHECK(one.at("protocol") == "windows of " + std::to_string(text.bytes - 1) + " tokens");
-  const Ended beyond = w.effllm({"eval", "runs/tiny", "--tokens", "9999999999"});
-  CHECK(beyond.code == 2);
-  CHECK(beyond.err.find("`--tokens` must be an integer of 1 to 1073741824, not `9999999999`") != std::string::npos);
+  w.ends({"eval", "runs/tiny", "--tokens", "9999999999"}, 2,
+         {"`--tokens` must be an integer of 1 to 1073741824, not `9999999999`"});
   // A few bytes are no measure of a compressor.
   const json few = w.read({"eval", "runs/tiny", "--max-tokens", "20"});
   CHECK(few.at("baselines").size() == 2);
@@ -87,11 +85,11 @@ TEST_CASE("cli eval: a result keeps its name for itself, and one that can't be k
   const TrainedWorld w;
   const auto folder = w.scratch.path / "runs/tiny/eval";
   const json own = w.read({"eval", "runs/tiny", "--no-baselines"});
-  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "twin"}).code == 0);
+  w.ok({"data", "prepare", "own.txt", "--name", "twin"});
   std::string changed = read_text(w.scratch.path / "own.txt");
   write_text(w.scratch.path / "changed.txt", changed.substr(0, changed.size() / 2));
-  REQUIRE(w.effllm({"data", "prepare", "changed.txt"}).code == 0);
-  for (const auto& [more, name] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+  w.ok({"data", "prepare", "changed.txt"});
+  for (const auto& [more, name] : std::vector<std::pair<Words, std::string>>{
            {{"--max-tokens", "100"}, "val-windows-max_tokens_100.json"},
            {{"--tokens", "12"}, "val-windows-tokens_12.json"},
            {{"--tokens", "24"}, "val-windows.json"},  // the run's
@@ -99,9 +97,7 @@ TEST_CASE("cli eval: a result keeps its name for itself, and one that can't be k
            {{"--protocol", "sliding", "--stride", "3"}, "val-sliding-stride_3.json"},
            {{"--corpus", "twin"}, "val-windows.json"},  // the same text
            {{"--corpus", "changed", "--allow-data-mismatch"}, "val-windows-corpus_"}}) {
-    std::vector<std::string> words = {"eval", "runs/tiny", "--no-baselines"};
-    words.insert(words.end(), more.begin(), more.end());
-    const json r = w.read(words);
+    const json r = w.read(with({"eval", "runs/tiny", "--no-baselines"}, more));
     bool found = false;
     for (const auto& e : std::filesystem::directory_iterator(folder))
       found = found || (e.path().filename().string().starts_with(name) && json::parse(read_text(e.path())) == r);
@@ -111,22 +107,21 @@ TEST_CASE("cli eval: a result keeps its name for itself, and one that can't be k
   }
   std::filesystem::remove_all(folder);
   write_text(folder, "in the way");
-  const Ended r = w.effllm({"eval", "runs/tiny", "--no-baselines"});
-  CHECK(r.code == 0);
-  CHECK(r.out.find("nats/token") != std::string::npos);
+  const Ended r = w.ok({"eval", "runs/tiny", "--no-baselines"});
+  CHECK(r.shows("nats/token"));
   CHECK(r.err.starts_with("warning: the result is not kept with the run: "));
 }
 
 TEST_CASE("cli eval: what has no spread or no rivals shows none") {
   const TrainedWorld w;
   const Ended one = w.effllm({"eval", "runs/tiny", "--max-tokens", "20", "--no-baselines"});
-  CHECK(one.out.find("nan") == std::string::npos);
-  CHECK(one.out.find("+-") == std::string::npos);
+  CHECK_FALSE(one.shows("nan"));
+  CHECK_FALSE(one.shows("+-"));
   CHECK(std::ranges::count(one.out, '\n') == 2);
   const Ended many = w.effllm({"eval", "runs/tiny"});
-  CHECK(many.out.find(" +- 0.") != std::string::npos);
-  CHECK(w.effllm({"eval", "runs/tiny", "--stride", "3"}).code == 2);
-  CHECK(w.effllm({"eval", "runs/tiny", "--protocol", "windows", "--stride", "3"}).code == 2);
+  CHECK(many.shows(" +- 0."));
+  w.ends({"eval", "runs/tiny", "--stride", "3"}, 2);
+  w.ends({"eval", "runs/tiny", "--protocol", "windows", "--stride", "3"}, 2);
 }
 
 TEST_CASE("cli train, eval: bits per character count characters, of bytes too") {
@@ -134,10 +129,9 @@ TEST_CASE("cli train, eval: bits per character count characters, of bytes too") 
   std::string text;
   for (int i = 0; i < 900; ++i) text += "über €" + std::to_string(i * 7919 % 1000) + " größer\n";
   write_text(w.scratch.path / "u.txt", text);
-  REQUIRE(w.effllm({"data", "prepare", "u.txt"}).code == 0);
-  REQUIRE(w.effllm({"train", "-q", "tiny.yaml", "--name", "u", "--set", "data={corpus: u, tokenizer: byte}", "--set",
-                    "train.max_steps=10"})
-              .code == 0);
+  w.ok({"data", "prepare", "u.txt"});
+  w.ok({"train", "-q", "tiny.yaml", "--name", "u", "--set", "data={corpus: u, tokenizer: byte}", "--set",
+        "train.max_steps=10"});
   const effllm::Corpus corpus = effllm::Corpus::open((w.scratch.path / "data/u.yaml").string());
   const auto characters = [](std::string_view s) {
     return std::ranges::count_if(s, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
@@ -169,11 +163,10 @@ TEST_CASE(
              "    - mixer: {type: parallel, branches: [hgrn, {type: min_gru}]}\n"
              "data: {corpus: documents, reset: document}\ntrain: {batch: 4, context: 40, max_steps: 5}\n"
              "eval: {sample_tokens: 1}\n");
-  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "documents", "--separator", "3.\\n"}).code == 0);
-  const Ended trained = w.effllm({"train", "-q", "shared.yaml"});
-  REQUIRE_MESSAGE(trained.code == 0, trained.err);
-  REQUIRE(w.effllm({"export", "runs/shared", "-o", "out"}).code == 0);
-  REQUIRE(w.effllm({"eval", "runs/shared", "--no-baselines", "--save-logits", "l.safetensors"}).code == 0);
+  w.ok({"data", "prepare", "own.txt", "--name", "documents", "--separator", "3.\\n"});
+  w.ok({"train", "-q", "shared.yaml"});
+  w.ok({"export", "runs/shared", "-o", "out"});
+  w.ok({"eval", "runs/shared", "--no-baselines", "--save-logits", "l.safetensors"});
   CHECK(effllm::SafetensorsFile(w.scratch.path / "l.safetensors").find("segments"));
   const std::string script = std::string(kSourceDir) + "/scripts/golden/model_logits.py";
   const Ended r = run_command({"/usr/bin/env", "python3", script, "out/model.safetensors", "l.safetensors"}, w.in);

@@ -23,10 +23,8 @@ struct WideWorld : World {
                "train: {batch: 4, context: 64, max_steps: 60, lanes: 2, log_every: 1}\n"
                "eval: {max_tokens: 64, sample_tokens: 1}\n");
   }
-  std::vector<std::string> train(const std::string& name, const std::vector<std::string>& set = {}) const {
-    std::vector<std::string> words = {"train", "-q", "wide.yaml", "--threads", "2", "--name", name};
-    for (const auto& s : set) words.insert(words.end(), {"--set", s});
-    return command(words);
+  Words train(const std::string& name, const Words& set = {}) const {
+    return command(with({"train", "-q", "wide.yaml", "--threads", "2", "--name", name}, sets(set)));
   }
 };
 

@@ -42,13 +42,24 @@ struct World {
             "train: {batch: 8, context: 24, max_steps: 100, lanes: 4, shard_tokens: 48, save_every: 20, log_every: 5}\n"
             "eval: {sample_tokens: 20}\n");
   }
-  Ended effllm(std::vector<std::string> args, const Surroundings* other = nullptr) const {
-    args.insert(args.begin(), kBinary);
-    return run_command(args, other ? *other : in);
+  Words command(const Words& args) const { return with({kBinary}, args); }
+  Ended effllm(const Words& args, const Surroundings* other = nullptr) const {
+    return run_command(command(args), other ? *other : in);
   }
-  std::vector<std::string> command(std::vector<std::string> args) const {
-    args.insert(args.begin(), kBinary);
-    return args;
+  // The same, which must end with this code and say these texts.
+  Ended ends(const Words& args, int code, const Words& says = {}, const Surroundings* other = nullptr) const {
+    Ended r = effllm(args, other);
+    std::string line;
+    for (const auto& a : args) line += a + " ";
+    INFO(line, "\n", r.err);
+    CHECK(r.code == code);
+    for (const auto& text : says) CHECK_MESSAGE(r.says(text), text);
+    return r;
+  }
+  Ended ok(const Words& args, const Surroundings* other = nullptr) const {
+    Ended r = ends(args, 0, {}, other);
+    REQUIRE(r.code == 0);
+    return r;
   }
   // SHA-256 of the parameters in a checkpoint's metadata.
   std::string parameters_of(const std::string& checkpoint) const {

@@ -12,10 +12,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::vector<std::string> kEndless = {
+const Words kEndless = {
     "train", "-q", "tiny.yaml", "--name", "r", "--resume", "auto", "--set", "train.max_steps=100000000"};
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 size_t files_in(const fs::path& folder) {
   size_t n = 0;
@@ -27,10 +25,8 @@ size_t files_in(const fs::path& folder) {
 
 TEST_CASE("cli train: results go to stdout, progress and what comes next to stderr, nothing of it with --quiet") {
   const World w;
-  const Ended r = w.effllm({"train", "tiny.yaml", "--set", "train.max_steps=40"});
-  INFO(r.err);
-  CHECK(r.code == 0);
-  CHECK(has(r.out, "runs/tiny: 40 steps, 7.68 K tokens in "));
+  const Ended r = w.ok({"train", "tiny.yaml", "--set", "train.max_steps=40"});
+  CHECK(r.shows("runs/tiny: 40 steps, 7.68 K tokens in "));
   // A loss is told in both units wherever it is told, and the best is that of the evaluation.
   std::smatch best, evaluated;
   REQUIRE(std::regex_search(r.out, best, std::regex(R"(best val loss (\S+ nats/token, \S+ bits/char)\n)")));
@@ -38,16 +34,15 @@ TEST_CASE("cli train: results go to stdout, progress and what comes next to stde
                             std::regex(R"(step 40  val loss (\S+ nats/token, \S+ bits/char)  \(best\))")));
   CHECK(best[1] == evaluated[1]);
   CHECK_FALSE(has(r.out + r.err, "bits/token"));
-  CHECK(has(r.err, std::string("next:  ") + kBinary + " eval runs/tiny --split test "));
-  CHECK_FALSE(has(r.err, "\x1b"));  // no terminal
-  CHECK_FALSE(has(r.err, "\r"));
+  CHECK(r.says(std::string("next:  ") + kBinary + " eval runs/tiny --split test "));
+  CHECK_FALSE(r.says("\x1b"));  // no terminal
+  CHECK_FALSE(r.says("\r"));
   std::string kept = read_text(w.scratch.path / "tiny.yaml");  // but for the corpus' full path
   kept.replace(kept.find("corpus: own"), 11, "corpus: " + (w.scratch.path / "data/own.yaml").string());
   CHECK(read_text(w.scratch.path / "runs/tiny/config.yaml") == kept);
 
-  const Ended quiet = w.effllm(
+  const Ended quiet = w.ok(
       {"train", "tiny.yaml", "-q", "--json", "--name", "second", "--runs", "elsewhere", "--set", "train.max_steps=40"});
-  CHECK(quiet.code == 0);
   CHECK(quiet.err.empty());
   const auto j = nlohmann::json::parse(quiet.out);
   CHECK(j.at("run") == "elsewhere/second");
@@ -65,9 +60,8 @@ TEST_CASE("cli train: --name is checked as the configuration's is") {
   const World w;
   for (const char* name : {"a/b", "../escaped", ".hid", "my run", "-x"}) {
     INFO(std::string(name));
-    const Ended r = w.effllm({"train", "tiny.yaml", std::string("--name=") + name});
-    CHECK(r.code == 2);
-    CHECK(has(r.err, "--name: error: the name `" + std::string(name) + "` can't be a folder"));
+    w.ends({"train", "tiny.yaml", std::string("--name=") + name}, 2,
+           {"--name: error: the name `" + std::string(name) + "` can't be a folder"});
   }
   CHECK_FALSE(fs::exists(w.scratch.path / "runs"));
   CHECK_FALSE(fs::exists(w.scratch.path / "escaped"));
@@ -75,11 +69,10 @@ TEST_CASE("cli train: --name is checked as the configuration's is") {
 
 TEST_CASE("cli train: eval.sample_tokens 0 writes no samples, and what only they would need may be wrong") {
   const World w;
-  const Ended r = w.effllm({"train", "tiny.yaml", "--set", "train.max_steps=4", "--set", "train.sample_every=1",
-                            "--set", "eval.sample_tokens=0", "--set", "eval.prompt=\"%\""});
-  CHECK_MESSAGE(r.code == 0, r.err);
+  w.ok({"train", "tiny.yaml", "--set", "train.max_steps=4", "--set", "train.sample_every=1", "--set",
+        "eval.sample_tokens=0", "--set", "eval.prompt=\"%\""});
   CHECK(fs::is_empty(w.scratch.path / "runs/tiny/samples"));
-  CHECK(w.effllm({"check", "tiny.yaml", "--set", "eval.sample_tokens=-1"}).code == 2);
+  w.ends({"check", "tiny.yaml", "--set", "eval.sample_tokens=-1"}, 2);
   CHECK(has(w.effllm({"list", "options"}).out, "Sets the tokens of a sample; 0: none are written."));
 }
 
@@ -95,17 +88,14 @@ TEST_CASE("cli train, data prepare: what is suggested next works") {
     CHECK_MESSAGE(r.code == 0, (command + "\n" + r.err));
   };
   // Without a test split, the one that was evaluated while training.
-  REQUIRE(w.effllm({"data", "prepare", "own.txt", "--name", "two", "--train", "0.9", "--val", "0.1"}).code == 0);
+  w.ok({"data", "prepare", "own.txt", "--name", "two", "--train", "0.9", "--val", "0.1"});
   const Ended trained = w.effllm({"train", "tiny.yaml", "--set", "train.max_steps=2", "--set", "data.corpus=two"});
   const std::string commands = next_of(trained), evaluation = commands.substr(0, commands.find("   "));
   CHECK(evaluation.ends_with(" eval runs/tiny --split val"));
   run(evaluation + " --no-baselines");
   // Without configs/quickstart.yaml, with it, without a val split, and of a text that is too short for it.
-  const auto prepare = [&](const std::string& name, const std::vector<std::string>& more,
-                           const std::string& file = "own.txt") {
-    std::vector<std::string> words = {"data", "prepare", file, "--name", name};
-    words.insert(words.end(), more.begin(), more.end());
-    return next_of(w.effllm(words));
+  const auto prepare = [&](const std::string& name, const Words& more, const std::string& file = "own.txt") {
+    return next_of(w.effllm(with({"data", "prepare", file, "--name", name}, more)));
   };
   CHECK(prepare("a", {}) == "a configuration that says data.corpus: a");
   fs::create_directories(w.scratch.path / "configs");
@@ -123,17 +113,16 @@ TEST_CASE("cli train: a name that is taken is said, and another folder is writte
   const World w;
   CHECK_FALSE(has(w.effllm({"train", "tiny.yaml", "--set", "train.max_steps=5"}).err, "exists"));
   const Ended second = w.effllm({"train", "tiny.yaml", "--set", "train.max_steps=5"});
-  CHECK(has(second.err, "runs/tiny exists; writing to runs/tiny-2\n"));
-  CHECK(has(second.out, "runs/tiny-2: 5 steps"));
+  CHECK(second.says("runs/tiny exists; writing to runs/tiny-2\n"));
+  CHECK(second.shows("runs/tiny-2: 5 steps"));
 }
 
 TEST_CASE("cli train: --dry-run writes nothing and shows the whole configuration, which is a configuration") {
   const World w;
-  const Ended dry = w.effllm({"train", "tiny.yaml", "--dry-run", "--set", "train.batch=6"});
-  CHECK(dry.code == 0);
-  CHECK(has(dry.out, "batch: 6"));
-  CHECK(has(dry.out, "eps: "));
-  CHECK(has(dry.err, "would train"));
+  const Ended dry = w.ok({"train", "tiny.yaml", "--dry-run", "--set", "train.batch=6"});
+  CHECK(dry.shows("batch: 6"));
+  CHECK(dry.shows("eps: "));
+  CHECK(dry.says("would train"));
   write_text(w.scratch.path / "again.yaml", dry.out);
   const size_t before = files_in(w.scratch.path);
   const Ended again = w.effllm({"train", "again.yaml", "--dry-run"});
@@ -143,11 +132,8 @@ TEST_CASE("cli train: --dry-run writes nothing and shows the whole configuration
 
 TEST_CASE("cli train: --set overrides and is written down, seeds and nothing else decide the numbers") {
   const World w;
-  const auto train = [&](const std::string& name, const std::vector<std::string>& set) {
-    std::vector<std::string> words = {"train", "tiny.yaml", "-q", "--name", name, "--set", "train.max_steps=20"};
-    for (const auto& s : set) words.insert(words.end(), {"--set", s});
-    const Ended r = w.effllm(words);
-    REQUIRE_MESSAGE(r.code == 0, r.err);
+  const auto train = [&](const std::string& name, const Words& set) {
+    w.ok(with({"train", "tiny.yaml", "-q", "--name", name, "--set", "train.max_steps=20"}, sets(set)));
     return effllm::read_hdf5_series(w.scratch.path / "runs" / name / "metrics.h5", "train/loss");
   };
   const auto first = train("a", {});
@@ -178,7 +164,7 @@ TEST_CASE("cli train: TERM, HUP, USR1 and INT end it with exit 75 and a checkpoi
   fs::remove_all(run);
   Surroundings nohup = w.in;
   nohup.nohup = true;
-  std::vector<std::string> rarely = kEndless;
+  Words rarely = kEndless;
   rarely.insert(rarely.end(), {"--set", "train.save_every=0"});
   Process p(w.command(rarely), nohup);
   REQUIRE(await_text(run / "metrics.jsonl", "\"type\":\"train\""));
@@ -208,10 +194,7 @@ TEST_CASE("cli train: a second process in the same folder ends with exit 8 and n
   const fs::path journal = w.scratch.path / "runs/r/metrics.jsonl";
   Process first(w.command(kEndless), w.in);
   REQUIRE(await_text(journal, "\"type\":\"train\""));
-  const Ended second = w.effllm(kEndless);
-  CHECK(second.code == 8);
-  CHECK(has(second.err, "runs/r is in use by process "));
-  CHECK(has(second.err, "choose another folder"));
+  w.ends(kEndless, 8, {"runs/r is in use by process ", "choose another folder"});
   REQUIRE(await_text(journal, "\"step\":40,"));  // the checkpoint of step 20 is there
   first.signal(SIGKILL);
   CHECK(first.wait().code == 128 + SIGKILL);
@@ -228,18 +211,16 @@ TEST_CASE("cli train: messages that nobody can see stop nothing, results that ca
     INFO(std::string(where));
     Surroundings s = w.in;
     s.err_to = where;
-    CHECK(w.effllm({"train", "tiny.yaml", "--name", "e", "--set", "train.max_steps=20"}, &s).code == 0);
+    w.ok({"train", "tiny.yaml", "--name", "e", "--set", "train.max_steps=20"}, &s);
     CHECK(effllm::read_journal(w.scratch.path / "runs/e/metrics.jsonl").bad_lines == 0);
-    CHECK(w.effllm({"trian"}, &s).code == 2);
+    w.ends({"trian"}, 2, {}, &s);
     s.err_to = "";
     s.out_to = where;
-    CHECK(w.effllm({"train", "tiny.yaml", "--name", "o", "--set", "train.max_steps=20"}, &s).code == 5);
+    w.ends({"train", "tiny.yaml", "--name", "o", "--set", "train.max_steps=20"}, 5, {}, &s);
     CHECK(has(read_text(w.scratch.path / "runs/o/status.json"), "done"));
-    for (const std::vector<std::string>& words : {std::vector<std::string>{"version"},
-                                                  {"list", "mixers", "--long"},
-                                                  {"describe", "tiny.yaml"},
-                                                  {"check", "tiny.yaml"}})
-      CHECK(w.effllm(words, &s).code == 5);
+    for (const Words& words :
+         {Words{"version"}, {"list", "mixers", "--long"}, {"describe", "tiny.yaml"}, {"check", "tiny.yaml"}})
+      w.ends(words, 5, {}, &s);
     fs::remove_all(w.scratch.path / "runs");
   }
 }

@@ -7,16 +7,18 @@
 
 namespace effllm::test {
 
+// Every key of `want` has its value in `got`.
+inline void check_has(const nlohmann::json& got, const nlohmann::json& want) {
+  for (const auto& [key, value] : want.items()) CHECK_MESSAGE(got.at(key) == value, key);
+}
+
 struct TrainedWorld : World {
-  TrainedWorld() {
-    const Ended r = effllm({"train", "tiny.yaml", "-q", "--set", "train.max_steps=60", "--set", "train.eval_every=30"});
-    REQUIRE_MESSAGE(r.code == 0, r.err);
+  explicit TrainedWorld(const Words& changes = {"train.max_steps=60", "train.eval_every=30"}) {
+    ok(with({"train", "tiny.yaml", "-q"}, sets(changes)));
   }
   // The document that a command writes with --json.
-  nlohmann::json read(std::vector<std::string> words) const {
-    words.emplace_back("--json");
-    const Ended r = effllm(words);
-    REQUIRE_MESSAGE(r.code == 0, r.err);
+  nlohmann::json read(const Words& words, const Surroundings* other = nullptr) const {
+    const Ended r = ok(with(words, {"--json"}), other);
     CHECK(std::ranges::count(r.out, '\n') == 1);
     return nlohmann::json::parse(r.out);
   }

@@ -13,29 +13,26 @@ TEST_CASE("cli: a trained model finds its corpus from anywhere, and needs none w
   Surroundings away = w.in;
   away.folder = w.scratch.path / "away";
   std::filesystem::create_directories(away.folder);
-  const Ended far = w.effllm({"eval", run, "--no-baselines", "--json"}, &away);
-  REQUIRE_MESSAGE(far.code == 0, far.err);
+  const Ended far = w.ok({"eval", run, "--no-baselines", "--json"}, &away);
   CHECK(json::parse(far.out).at("nats_per_token") ==
         w.read({"eval", "runs/tiny", "--no-baselines"}).at("nats_per_token"));
   // Another corpus of that name is no reason to take it.
   write_text(away.folder / "t.txt", std::string(500, 'l'));
-  REQUIRE(w.effllm({"data", "prepare", "t.txt", "--name", "own"}, &away).code == 0);
-  CHECK(w.effllm({"eval", run, "--no-baselines"}, &away).code == 0);
+  w.ok({"data", "prepare", "t.txt", "--name", "own"}, &away);
+  w.ok({"eval", run, "--no-baselines"}, &away);
   std::filesystem::remove_all(w.scratch.path / "data");
-  CHECK(w.effllm({"eval", run}, &away).code == 3);
+  w.ends({"eval", run}, 3, {}, &away);
   std::filesystem::remove_all(away.folder / "data");
-  CHECK(w.effllm({"eval", run}, &away).code == 3);
-  CHECK(w.effllm({"describe", run}, &away).code == 0);
-  CHECK(w.effllm({"export", run, "-o", "out"}, &away).code == 0);
-  CHECK(w.effllm({"generate", run, "-p", "line", "-n", "5"}, &away).code == 0);
+  w.ends({"eval", run}, 3, {}, &away);
+  w.ok({"describe", run}, &away);
+  w.ok({"export", run, "-o", "out"}, &away);
+  w.ok({"generate", run, "-p", "line", "-n", "5"}, &away);
 }
 
 TEST_CASE("cli generate: greedy is temperature 0 and top-k 1, and samples are the same texts however many there are") {
   const TrainedWorld w;
-  const auto texts = [&](std::vector<std::string> more) {
-    std::vector<std::string> words = {"generate", "runs/tiny", "-p", "line 4", "-n", "40"};
-    words.insert(words.end(), more.begin(), more.end());
-    return w.read(words).at("samples").get<std::vector<std::string>>();
+  const auto texts = [&](Words more) {
+    return w.read(with({"generate", "runs/tiny", "-p", "line 4", "-n", "40"}, more)).at("samples").get<Words>();
   };
   const auto greedy = texts({"--greedy"});
   CHECK(greedy == texts({"-t", "0"}));
@@ -50,17 +47,17 @@ TEST_CASE("cli generate: greedy is temperature 0 and top-k 1, and samples are th
         "line 4" + three[0] + "\n---\nline 4" + three[1] + "\n---\nline 4" + three[2] + "\n");
   const std::string stop = three[0].substr(10, 2);
   CHECK(texts({"-t", "1", "--stop", stop, "--stop", "never"})[0] == three[0].substr(0, three[0].find(stop)));
-  CHECK(w.effllm({"generate", "runs/tiny", "-p", "\xc3\xa9"}).code == 2);  // no such character in the vocabulary
-  CHECK(w.effllm({"generate", "runs/tiny", "-t", "-1"}).code == 2);
-  CHECK(w.effllm({"generate", "runs/tiny", "--top-p", "2"}).code == 2);
-  CHECK(w.effllm({"generate", "runs/tiny", "--greedy", "-t", "0.5"}).code == 2);
+  w.ends({"generate", "runs/tiny", "-p", "\xc3\xa9"}, 2);  // no such character in the vocabulary
+  w.ends({"generate", "runs/tiny", "-t", "-1"}, 2);
+  w.ends({"generate", "runs/tiny", "--top-p", "2"}, 2);
+  w.ends({"generate", "runs/tiny", "--greedy", "-t", "0.5"}, 2);
 }
 
 TEST_CASE("cli export: the weights alone give the same text, and their sizes are the parameters that describe counts") {
   const TrainedWorld w;
-  REQUIRE(w.effllm({"export", "runs/tiny", "-o", "out"}).code == 0);
-  const std::vector<std::string> how = {"-p", "line", "-n", "30", "-t", "1", "--seed", "4"};
-  std::vector<std::string> a = {"generate", "runs/tiny"}, b = {"generate", "out/model.safetensors"};
+  w.ok({"export", "runs/tiny", "-o", "out"});
+  const Words how = {"-p", "line", "-n", "30", "-t", "1", "--seed", "4"};
+  Words a = {"generate", "runs/tiny"}, b = {"generate", "out/model.safetensors"};
   a.insert(a.end(), how.begin(), how.end()), b.insert(b.end(), how.begin(), how.end());
   CHECK(w.effllm(a).out == w.effllm(b).out);
   const effllm::SafetensorsFile file(w.scratch.path / "out/model.safetensors");
@@ -76,17 +73,14 @@ TEST_CASE("cli export: the weights alone give the same text, and their sizes are
   const json config = json::parse(read_text(w.scratch.path / "out/effllm.json"));
   CHECK(config.at("model").at("d_model") == 16);
   CHECK(config.at("vocab_size") == described.at("vocab"));
-  CHECK(w.effllm({"describe", "runs/tiny", "--set", "model.d_model=8"}).code == 2);
+  w.ends({"describe", "runs/tiny", "--set", "model.d_model=8"}, 2);
   // What is there is replaced only where that is asked for.
   write_text(w.scratch.path / "out/effllm.json", "mine");
-  const Ended again = w.effllm({"export", "runs/tiny", "-o", "out"});
-  CHECK(again.code == 2);
-  CHECK(again.err.find("out/model.safetensors exists: choose another folder (--output), or replace it with --force") !=
-        std::string::npos);
+  w.ends({"export", "runs/tiny", "-o", "out"}, 2,
+         {"out/model.safetensors exists: choose another folder (--output), or replace it with --force"});
   CHECK(read_text(w.scratch.path / "out/effllm.json") == "mine");
-  CHECK(w.effllm({"export", "runs/tiny", "-o", "out", "--force"}).code == 0);
+  w.ok({"export", "runs/tiny", "-o", "out", "--force"});
   CHECK(json::parse(read_text(w.scratch.path / "out/effllm.json")) == config);
-  const Ended place = w.effllm({"export", "runs/tiny", "-o", "tiny.yaml/out"});
-  CHECK(place.code == 5);
-  CHECK(place.err.find("the folder tiny.yaml/out can't be made: Not a directory") != std::string::npos);
+  w.ends({"export", "runs/tiny", "-o", "tiny.yaml/out"}, 5,
+         {"the folder tiny.yaml/out can't be made: Not a directory"});
 }

@@ -1,7 +1,5 @@
 #include "mixers/built_mixer.h"
 
-#include <cmath>
-
 using namespace effllm;
 using namespace effllm::test;
 

@@ -83,20 +83,39 @@ struct BuiltMixer {
     }
   }
 
+  // Uniform within the bound: no number beyond, and the largest near it.
+  void check_uniform(std::string_view name, double bound, double near = 0.9) const {
+    CAPTURE(std::string(name));
+    CHECK(max_abs((*this)[name].value) <= bound);
+    CHECK(max_abs((*this)[name].value) > near * bound);
+  }
+  // All are this, and are not pulled towards zero.
+  void check_free(std::string_view name, double value) const {
+    CAPTURE(std::string(name));
+    CHECK(all(name, value));
+    CHECK_FALSE((*this)[name].traits.decay);
+  }
+
+  Tensor forward(const Tensor& x) const { return mixer->forward(x, {}); }
+  Tensor forward(const Tensor& x, State& s) const {
+    Context cx;
+    cx.state = &s;
+    return mixer->forward(x, cx);
+  }
+  // Bytes of the state of a sequence, in f32.
+  int64_t bytes(int64_t tokens) const { return site_of(*mixer)->bytes(tokens, DType::f32); }
   // What one forward pass counts, and one step after the tokens of a state.
   Cost forward_cost(const Tensor& x) const {
     Meter meter;
-    mixer->forward(x, {});
+    forward(x);
     return meter.total;
   }
   double forward_flops(int64_t batch, int64_t tokens, int64_t width) const {
     return forward_cost(random({batch, tokens, width}, 1)).forward_flops;
   }
   double step_flops(State& s, int64_t width) const {
-    Context cx;
-    cx.state = &s;
     Meter meter;
-    mixer->forward(random({1, 1, width}, 9), cx);
+    forward(random({1, 1, width}, 9), s);
     return meter.total.dense_flops;
   }
 };

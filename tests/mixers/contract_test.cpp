@@ -11,12 +11,8 @@
 using namespace effllm;
 using namespace effllm::test;
 
-#define ENTRY(name) \
-  TEST_CASE("mixer " #name ": keeps the contract") { check_contract(all_mixers.find(#name)); }
-#include "lists/mixers.def"
-#undef ENTRY
-
-#define ENTRY(name) \
+#define ENTRY(name)                                                                            \
+  TEST_CASE("mixer " #name ": keeps the contract") { check_contract(all_mixers.find(#name)); } \
   TEST_CASE("mixer " #name ": golden values") { check_golden(all_mixers.find(#name), "mixer"); }
 #include "lists/mixers.def"
 #undef ENTRY

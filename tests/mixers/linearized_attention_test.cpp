@@ -1,38 +1,11 @@
-#include <doctest/doctest.h>
-
-#include <cmath>
-
-#include "autodiff/meter.h"
-#include "config/node.h"
 #include "cores/attention/reference_groups.h"
 #include "cores/conv/shared_filter.h"
-#include "mixers/mixer.h"
-#include "support/tensors.h"
+#include "mixers/built_mixer.h"
 
 using namespace effllm;
 using namespace effllm::test;
 
 namespace {
-
-struct Built {
-  ParamStore store;
-  std::unique_ptr<Layer> mixer;
-  Built(const char* yaml, int64_t width, DType type = DType::f64) {
-    mixer = all_mixers.read(parse_config(yaml, "test"))
-                .build({.d_model = width, .layer = 0, .layers = 1, .max_tokens = 64}, Scope(store));
-    store.materialize(7, type);
-  }
-  const Tensor& operator[](const char* name) const { return store.find(name)->value; }
-  Tensor operator()(const Tensor& x) const { return mixer->forward(x, {}); }
-};
-
-double deviation(const Tensor& t) {
-  double sum = 0, squares = 0;
-  for (int64_t r = 0; r < t.rows(); ++r)
-    for (int64_t c = 0; c < t.cols(); ++c) sum += at(t, r, c), squares += at(t, r, c) * at(t, r, c);
-  const auto n = static_cast<double>(t.numel());
-  return std::sqrt(squares / n - sum * sum / n / n);
-}
 
 // Adds 1 to token t of every sequence.
 Tensor disturbed(const Tensor& x, int64_t t) {
@@ -45,21 +18,17 @@ Tensor disturbed(const Tensor& x, int64_t t) {
 }  // namespace
 
 TEST_CASE("linearized_attention: initial values") {
-  const Built m("{type: linearized_attention}", 64);
-  CHECK(m["offset_scale.weight"].shape() == Shape{4, 128});
-  CHECK(deviation(m["offset_scale.weight"]) == doctest::Approx(0.02).epsilon(0.1));
-  CHECK(max_abs(m["offset_scale.bias"]) == 0);
-  CHECK(m["position_bias"].shape() == Shape{32});
-  CHECK(deviation(m["position_bias"]) == doctest::Approx(1).epsilon(0.4));
-  CHECK(m["conv.weight"].shape() == Shape{1, 32});
-  CHECK(max_abs(m["conv.weight"]) <= 1 / std::sqrt(63.0));
-  CHECK(max_abs(m["conv.weight"]) > 0.8 / std::sqrt(63.0));
-  CHECK(m["hidden.weight"].shape() == Shape{256, 64});
-  for (const char* name : {"hidden.weight", "hidden.bias", "z.weight", "z.bias"}) {
-    CHECK(max_abs(m[name]) <= 1.0 / 8);
-    CHECK(max_abs(m[name]) > 0.9 / 8);
-  }
-  CHECK(max_abs(m["out.weight"]) <= 1 / std::sqrt(128.0));
+  const BuiltMixer m("{type: linearized_attention}", 64);
+  CHECK(m["offset_scale.weight"].shape == Shape{4, 128});
+  CHECK(m.deviation("offset_scale.weight") == doctest::Approx(0.02).epsilon(0.1));
+  CHECK(max_abs(m["offset_scale.bias"].value) == 0);
+  CHECK(m["position_bias"].shape == Shape{32});
+  CHECK(m.deviation("position_bias") == doctest::Approx(1).epsilon(0.4));
+  CHECK(m["conv.weight"].shape == Shape{1, 32});
+  m.check_uniform("conv.weight", 1 / std::sqrt(63.0), 0.8);
+  CHECK(m["hidden.weight"].shape == Shape{256, 64});
+  for (const char* name : {"hidden.weight", "hidden.bias", "z.weight", "z.bias"}) m.check_uniform(name, 1.0 / 8);
+  CHECK(max_abs(m["out.weight"].value) <= 1 / std::sqrt(128.0));
   for (const char* name :
        {"hidden.bias", "z.bias", "out.bias", "offset_scale.weight", "offset_scale.bias", "position_bias"})
     CHECK_FALSE(m.store.find(name)->traits.decay);
@@ -67,14 +36,13 @@ TEST_CASE("linearized_attention: initial values") {
 
 TEST_CASE("linearized_attention: parameters, state and products in closed form") {
   const int64_t d = 32, e = 64, s = 16, g = 8, taps = 5;
-  const Built m("{type: linearized_attention, query_key_dim: 16, group: 8, taps: 5}", d, DType::f32);
+  const BuiltMixer m("{type: linearized_attention, query_key_dim: 16, group: 8, taps: 5}", d);
   CHECK(m.store.count() == 2 * e * d + 2 * e + s * d + s + 8 * s + 32 + taps + d * e + d);
   for (int64_t n : {1, 100, 100000})  // does not grow
-    CHECK(site_of(*m.mixer)->bytes(n, DType::f32) ==
-          4 * (s * e + std::min(g - 1, n) * (2 * s + e) + (taps - 1) * e + d / 2));
+    CHECK(m.bytes(n) == 4 * (s * e + std::min(g - 1, n) * (2 * s + e) + (taps - 1) * e + d / 2));
   for (int64_t n : {5, 8, 21}) {
     Meter meter;
-    m(random({3, n, d}, 1, DType::f32));
+    m.forward(random({3, n, d}, 1));
     const int64_t rest = n % g, pairs = n / g * (g * (g + 1) / 2) + rest * (rest + 1) / 2;
     const int64_t reads = n - std::min(n, g), writes = n / g * g;
     CHECK(meter.total.dense_flops ==
@@ -84,12 +52,13 @@ TEST_CASE("linearized_attention: parameters, state and products in closed form")
 
 TEST_CASE("linearized_attention: a filter or a group's sum that reach ahead leak, the mixer's do not") {
   constexpr int64_t kT = 13, kGroup = 4, kTaps = 3;
-  const Built m("{type: linearized_attention, query_key_dim: 6, group: 4, taps: 3}", 8);
+  const BuiltMixer m("{type: linearized_attention, query_key_dim: 6, group: 4, taps: 3}", 8);
+  const auto mixer = [&](const Tensor& in) { return m.forward(in); };
   const Tensor x = random({1, kT, 8}, 1);
   const auto past_changes = [](const auto& f, const Tensor& in, int64_t t) {
     return max_diff(tokens(f(disturbed(in, t)), 0, t), tokens(f(in), 0, t));
   };
-  for (int64_t t : {kGroup - 1, kGroup, kGroup + 1, kT - 1}) CHECK(past_changes(m, x, t) == 0);
+  for (int64_t t : {kGroup - 1, kGroup, kGroup + 1, kT - 1}) CHECK(past_changes(mixer, x, t) == 0);
 
   // The symmetric filter of 2 taps - 1 that the causal one is half of.
   const Tensor v = random({1, kT, 8}, 2), half = random({1, kTaps}, 3);
@@ -115,13 +84,8 @@ TEST_CASE("linearized_attention: a filter or a group's sum that reach ahead leak
 }
 
 TEST_CASE("linearized_attention: options that leave nothing are refused") {
-  ParamStore store;
-  CHECK_THROWS_WITH_AS(
-      all_mixers.read(parse_config("{type: linearized_attention, local: false, global: false, taps: 0}", "test"))
-          .build({.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 64}, Scope(store)),
-      doctest::Contains("nothing is left"), ConfigError);
-  ParamStore other;
-  CHECK_THROWS_WITH_AS(all_mixers.read(parse_config("{type: linearized_attention, rotary_dim: 3}", "test"))
-                           .build({.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 64}, Scope(other)),
-                       doctest::Contains("pairs"), ConfigError);
+  for (const auto& [yaml, why] :
+       {std::pair{"{type: linearized_attention, local: false, global: false, taps: 0}", "nothing is left"},
+        {"{type: linearized_attention, rotary_dim: 3}", "pairs"}})
+    CHECK_THROWS_WITH_AS(BuiltMixer(yaml, 8), doctest::Contains(why), ConfigError);
 }

@@ -1,9 +1,6 @@
 // Pass::reach and what mechanisms say of texts longer than those of training, for everything in the list.
-#include <doctest/doctest.h>
-
 #include "ffn/ffn.h"
 #include "mixers/built_mixer.h"
-#include "support/tensors.h"
 
 using namespace effllm;
 using namespace effllm::test;

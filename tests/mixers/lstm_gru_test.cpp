@@ -1,7 +1,4 @@
 // LSTM and GRU: how they start, what they cost.
-#include <doctest/doctest.h>
-
-#include <cmath>
 
 #include "mixers/built_mixer.h"
 #include "model/describe.h"
@@ -80,10 +77,10 @@ TEST_CASE("lstm, gru: parameters, state and FLOPs as written out") {
     CAPTURE(e.yaml);
     const BuiltMixer m(e.yaml, d);
     CHECK(m.store.count() == e.parameters);
-    for (int64_t tokens : {1, 100, 100000}) CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * e.state);
+    for (int64_t tokens : {1, 100, 100000}) CHECK(m.bytes(tokens) == 4 * e.state);
     CHECK(m.mixer->sequences_together() == 8);
     const Meter meter;
-    m.mixer->forward(random({batch, length, d}, 1), {});
+    m.forward(random({batch, length, d}, 1));
     const double products = 2.0 * static_cast<double>(e.gates * w * d + e.gates * w * w + d * w);
     CHECK(meter.total.dense_flops == batch * length * products);
     CHECK(meter.total.forward_flops == batch * length * (products + static_cast<double>(e.gates * w) + e.functions));

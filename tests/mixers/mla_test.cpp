@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "mixers/built_mixer.h"
 #include "ops/linear.h"
 #include "ops/norm.h"
@@ -17,28 +15,18 @@ struct Mla : BuiltMixer {
   explicit Mla(const std::string& more = "}") : BuiltMixer(std::string(kYaml) + more, kD) { shake(0.4); }
 };
 
-Tensor forward(const BuiltMixer& m, const Tensor& x, State& s) {
-  Context cx;
-  cx.state = &s;
-  return m.mixer->forward(x, cx);
-}
-
 }  // namespace
 
 TEST_CASE("mla: init, parameters and state are those of the formulas") {
   const BuiltMixer m(std::string(kYaml) + ", q_rank: 7}", kD);
   for (const char* name : {"q_down.weight", "q_up.weight", "kv_down.weight", "kv_up.weight", "out.weight"})
     CHECK(m.deviation(name) == doctest::Approx(0.006).epsilon(0.15));
-  for (const char* name : {"q_norm.weight", "kv_norm.weight"}) {
-    CHECK(m.least(name) == 1);
-    CHECK(m.most(name) == 1);
-    CHECK_FALSE(m[name].traits.decay);
-  }
+  for (const char* name : {"q_norm.weight", "kv_norm.weight"}) m.check_free(name, 1);
   const int64_t kv = (kRank + kRope) * kD + kRank + kHeads * (kNope + kValue) * kRank, out = kD * kHeads * kValue,
                 queries = kHeads * (kNope + kRope);
   CHECK(m.store.count() == kv + out + kQRank * kD + kQRank + queries * kQRank);
   CHECK(Mla().store.count() == kv + out + queries * kD);
-  for (int64_t n : {0, 1, 77}) CHECK(site_of(*m.mixer)->bytes(n, DType::f32) == 4 * n * (kRank + kRope));
+  for (int64_t n : {0, 1, 77}) CHECK(m.bytes(n) == 4 * n * (kRank + kRope));
   const BuiltMixer defaults("{type: mla}", 64);
   CHECK(defaults["kv_down.weight"].shape == Shape{32 + 8, 64});
   CHECK(defaults["q.weight"].shape == Shape{4 * (16 + 8), 64});
@@ -62,8 +50,8 @@ TEST_CASE("mla: the state is the normed latent vector and the rotated key") {
   const Mla m;
   const Tensor x = random({2, 6, kD}, 1);
   State s = m.mixer->make_state(2, 8, DType::f64);
-  forward(m, tokens(x, 0, 4), s);
-  forward(m, tokens(x, 4, 6), s);
+  m.forward(tokens(x, 0, 4), s);
+  m.forward(tokens(x, 4, 6), s);
   const Tensor down = linear(x, m["kv_down.weight"].value);
   const Tensor c = rms_norm(down.columns(0, kRank).clone(), m["kv_norm.weight"].value, 1e-6);
   const auto table = std::make_shared<const RotaryTable>(kRope, 10000, 8);
@@ -85,18 +73,18 @@ TEST_CASE("mla: absorbed and plain forms agree, at every cut, also for many new 
   constexpr int64_t kT = 40;
   for (const char* more : {"}", ", q_rank: 7}"}) {
     const Mla m(more);
-    const Tensor x = random({2, kT, kD}, 1), whole = m.mixer->forward(x, {});
+    const Tensor x = random({2, kT, kD}, 1), whole = m.forward(x);
     for (int64_t cut : {1, 3, 20, 39}) {
       State s = m.mixer->make_state(2, kT, DType::f64);
-      CHECK(max_diff(forward(m, tokens(x, 0, cut), s), tokens(whole, 0, cut)) < 1e-10);
-      CHECK(max_diff(forward(m, tokens(x, cut, kT), s), tokens(whole, cut, kT)) < 1e-10);
+      CHECK(max_diff(m.forward(tokens(x, 0, cut), s), tokens(whole, 0, cut)) < 1e-10);
+      CHECK(max_diff(m.forward(tokens(x, cut, kT), s), tokens(whole, cut, kT)) < 1e-10);
     }
     State s = m.mixer->make_state(2, kT, DType::f64);
     const Buffer* memory = s.field(s.root(), "latent").buffer();
     for (int64_t t = 0; t < kT; ++t)
-      CHECK(max_diff(forward(m, tokens(x, t, t + 1), s), tokens(whole, t, t + 1)) < 1e-10);
+      CHECK(max_diff(m.forward(tokens(x, t, t + 1), s), tokens(whole, t, t + 1)) < 1e-10);
     CHECK(s.field(s.root(), "latent").buffer() == memory);  // written in place
-    CHECK_THROWS_AS(forward(m, tokens(x, 0, 1), s), ShapeError);
+    CHECK_THROWS_AS(m.forward(tokens(x, 0, 1), s), ShapeError);
   }
 }
 
@@ -105,8 +93,8 @@ TEST_CASE("mla: all see all where the direction allows it, odd widths are refuse
   const Tensor x = random({1, 5, kD}, 1);
   Context cx;
   cx.direction = Direction::bidirectional;
-  CHECK(max_diff(tokens(m.mixer->forward(x, cx), 0, 1), tokens(m.mixer->forward(x, {}), 0, 1)) > 1e-4);
-  CHECK(max_diff(tokens(m.mixer->forward(x, cx), 4, 5), tokens(m.mixer->forward(x, {}), 4, 5)) < 1e-12);
+  CHECK(max_diff(tokens(m.mixer->forward(x, cx), 0, 1), tokens(m.forward(x), 0, 1)) > 1e-4);
+  CHECK(max_diff(tokens(m.mixer->forward(x, cx), 4, 5), tokens(m.forward(x), 4, 5)) < 1e-12);
   CHECK_THROWS_WITH_AS(BuiltMixer("{type: mla, rope_dim: 3}", kD), doctest::Contains("even rope_dim instead of 3"),
                        ConfigError);
   CHECK_THROWS_WITH_AS(BuiltMixer("{type: mla, heads: 5}", kD), doctest::Contains("5 heads don't divide d_model 24"),

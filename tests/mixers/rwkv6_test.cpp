@@ -1,10 +1,5 @@
-#include <doctest/doctest.h>
-
-#include <cmath>
-
 #include "ffn/ffn.h"
 #include "mixers/built_mixer.h"
-#include "mixers/mixer.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -33,30 +28,22 @@ TEST_CASE("rwkv6: what starts at zero, what is small, what does not decay, what 
   const BuiltMixer m("rwkv6", "{}", 64);
   for (const char* name : {"mix_down.weight", "decay_down.weight", "group_norm.bias", "out.weight"})
     CHECK(m.all(name, 0));
-  for (const char* name : {"mix_up.weight", "decay_up.weight"}) {
-    CHECK(m.range(name).second <= 0.01);
-    CHECK(m.range(name).second > 0.0099);
-    CHECK(m.range(name).first >= -0.01);
-  }
+  for (const char* name : {"mix_up.weight", "decay_up.weight"}) m.check_uniform(name, 0.01, 0.99);
   CHECK(m.undecayed() == std::vector<std::string>{"bonus", "decay_base", "decay_down.weight", "decay_up.weight",
                                                   "group_norm.bias", "group_norm.weight", "mix", "mix_down.weight",
                                                   "mix_up.weight", "mix_x"});
   for (const Parameter* p : m.store.sorted()) CHECK(p->traits.lr_scale == (p->name == "decay_base" ? 2 : 1));
-  const auto spread = [&](std::string_view name) {
-    const Tensor& w = m[name].value;
-    return std::sqrt(dot(w, w) / static_cast<double>(w.numel()));
-  };
-  CHECK(spread("r.weight") == doctest::Approx(1.0 / 8).epsilon(0.05));
-  CHECK(spread("v.weight") == doctest::Approx(1.0 / 8).epsilon(0.05));
-  CHECK(spread("k.weight") == doctest::Approx(0.1 / 8).epsilon(0.05));
-  CHECK(spread("g.weight") == doctest::Approx(0.1 / 8).epsilon(0.05));
+  CHECK(m.deviation("r.weight") == doctest::Approx(1.0 / 8).epsilon(0.05));
+  CHECK(m.deviation("v.weight") == doctest::Approx(1.0 / 8).epsilon(0.05));
+  CHECK(m.deviation("k.weight") == doctest::Approx(0.1 / 8).epsilon(0.05));
+  CHECK(m.deviation("g.weight") == doctest::Approx(0.1 / 8).epsilon(0.05));
 }
 
 TEST_CASE("rwkv6: parameters, state and work in closed form") {
   constexpr int64_t D = 8, n = 4, R = 3, Rd = 2;
   const BuiltMixer m("rwkv6", "{head_dim: 4, shift_rank: 3, decay_rank: 2}", D);
   CHECK(m.store.count() == 5 * D * D + 10 * R * D + 2 * Rd * D + (1 + 5 + 1 + 1 + 2) * D);
-  for (int64_t tokens : {1, 100, 100000}) CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * (D * n + D));
+  for (int64_t tokens : {1, 100, 100000}) CHECK(m.bytes(tokens) == 4 * (D * n + D));
   constexpr int64_t token = 3 * D + 2 * D * 5 * R + 8 * 5 * R + 2 * 5 * R * D  // what the shift depends on
                             + 4 * 5 * D + 8 * D * D                            // shifted inputs; r, k, v, g
                             + 4 * Rd * D + 8 * Rd + D + 8 * D + D              // decay
@@ -78,7 +65,7 @@ TEST_CASE("rwkv_channel_mix: starts as RWKV-LM's, with parameters, state and wor
     for (const char* name : {"receptance.weight", "value.weight"}) CHECK(m.all(name, 0));
     CHECK(m.undecayed() == std::vector<std::string>{"mix_k", "mix_r"});
     CHECK(m.store.count() == 2 * D + 2 * D * F + D * D);
-    for (int64_t tokens : {1, 100, 100000}) CHECK(site_of(*m.mixer)->bytes(tokens, DType::f32) == 4 * D);
+    for (int64_t tokens : {1, 100, 100000}) CHECK(m.bytes(tokens) == 4 * D);
     CHECK(m.forward_flops(2, 6, D) == 12.0 * (6 * D + 4 * D * F + 2 * D * D + F + 8 * D + D));
   }
 }

@@ -1,6 +1,3 @@
-#include <doctest/doctest.h>
-
-#include <cmath>
 #include <numbers>
 #include <set>
 
@@ -18,32 +15,23 @@ double mean_square(const Tensor& t) { return dot(t, t) / static_cast<double>(t.n
 TEST_CASE("s4d: starts as S4D-Lin, its step sizes and transitions learn slowly and don't decay") {
   const BuiltMixer m("{type: s4d}", 60);
   CHECK(m["c"].shape == Shape{60, 64});
-  double least = 1, most = 0;
-  for (int64_t k = 0; k < 60; ++k) {
-    const double step = std::exp(at(m["log_dt"].value, 0, k));
-    least = std::min(least, step);
-    most = std::max(most, step);
+  for (int64_t k = 0; k < 60; ++k)
     for (int64_t n = 0; n < 32; ++n) {
       CHECK(std::exp(at(m["log_a_real"].value, k, n)) == doctest::Approx(0.5));
       CHECK(at(m["a_imag"].value, k, n) == doctest::Approx(std::numbers::pi * static_cast<double>(n)));
     }
-  }
+  const auto [least, most] = m.range("log_dt", [](double t) { return std::exp(t); });
   CHECK(least > 1e-3 - 1e-9);
   CHECK(least < 1.5e-3);
   CHECK(most < 0.1 + 1e-9);
   CHECK(most > 0.07);
   CHECK(mean_square(m["c"].value) == doctest::Approx(0.5).epsilon(0.1));
   CHECK(mean_square(m["d"].value) == doctest::Approx(1).epsilon(0.5));
-  for (const char* name : {"out.weight", "out.bias"}) {
-    CHECK(max_abs(m[name].value) <= 1 / std::sqrt(60.0));
-    CHECK(max_abs(m[name].value) > 0.9 / std::sqrt(60.0));
-  }
-  std::set<std::string> free, slow;
-  for (const Parameter* p : m.store.sorted()) {
-    if (!p->traits.decay) free.insert(p->name);
+  for (const char* name : {"out.weight", "out.bias"}) m.check_uniform(name, 1 / std::sqrt(60.0));
+  std::set<std::string> slow;
+  for (const Parameter* p : m.store.sorted())
     if (p->traits.lr_scale == 0.1) slow.insert(p->name);
-  }
-  CHECK(free == std::set<std::string>{"a_imag", "log_a_real", "log_dt", "out.bias"});
+  CHECK(m.undecayed() == std::vector<std::string>{"a_imag", "log_a_real", "log_dt", "out.bias"});
   CHECK(slow == std::set<std::string>{"a_imag", "log_a_real", "log_dt"});
 }
 
@@ -51,7 +39,7 @@ TEST_CASE("s4d: parameters, state and cost in closed form") {
   const int64_t d = 12, n = 6, batch = 3;
   const BuiltMixer m("{type: s4d, state: 6}", d);
   CHECK(m.store.count() == d + d * n + 2 * d * n / 2 + d + 2 * d * d + 2 * d);
-  for (int64_t length : {1, 100, 10000}) CHECK(site_of(*m.mixer)->bytes(length, DType::f32) == 4 * d * n);
+  for (int64_t length : {1, 100, 10000}) CHECK(m.bytes(length) == 4 * d * n);
   const auto flops = [&](int64_t tokens, State* state) {
     Meter meter;
     Context cx;
@@ -79,9 +67,7 @@ TEST_CASE("s4d: refuses a state that is not made of pairs") {
 
 TEST_CASE("s4d: Fourier transforms and recurrence agree over a thousand tokens") {
   const BuiltMixer m("{type: s4d}", 16);
-  const Tensor x = random({2, 1000, 16}, 1), whole = m.mixer->forward(x, {});
+  const Tensor x = random({2, 1000, 16}, 1), whole = m.forward(x);
   State s = m.mixer->make_state(2, 1000, DType::f64);
-  Context cx;
-  cx.state = &s;
-  CHECK(max_diff(m.mixer->forward(x, cx), whole) < 1e-11);
+  CHECK(max_diff(m.forward(x, s), whole) < 1e-11);
 }

@@ -1,7 +1,5 @@
 #include "ops/arithmetic.h"
 
-#include <doctest/doctest.h>
-
 #include "ops/op_checks.h"
 
 using namespace effllm;

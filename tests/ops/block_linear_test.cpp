@@ -1,7 +1,5 @@
 #include "ops/block_linear.h"
 
-#include <doctest/doctest.h>
-
 #include "ops/linear.h"
 #include "ops/op_checks.h"
 

@@ -1,7 +1,5 @@
 #include "ops/columns.h"
 
-#include <doctest/doctest.h>
-
 #include "ops/arithmetic.h"
 #include "ops/op_checks.h"
 #include "ops/pointwise.h"

@@ -1,9 +1,5 @@
 #include "ops/groups.h"
 
-#include <doctest/doctest.h>
-
-#include <cmath>
-
 #include "ops/arithmetic.h"
 #include "ops/norm.h"
 #include "ops/op_checks.h"

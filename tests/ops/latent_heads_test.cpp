@@ -1,7 +1,5 @@
 #include "ops/latent_heads.h"
 
-#include <doctest/doctest.h>
-
 #include "ops/op_checks.h"
 
 using namespace effllm;

@@ -1,7 +1,5 @@
 #include "ops/linear.h"
 
-#include <doctest/doctest.h>
-
 #include "autodiff/meter.h"
 #include "ops/op_checks.h"
 

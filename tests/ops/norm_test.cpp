@@ -1,9 +1,5 @@
 #include "ops/norm.h"
 
-#include <doctest/doctest.h>
-
-#include <cmath>
-
 #include "ops/op_checks.h"
 
 using namespace effllm;

@@ -1,9 +1,5 @@
 #include "ops/taylor_features.h"
 
-#include <doctest/doctest.h>
-
-#include <cmath>
-
 #include "ops/groups.h"
 #include "ops/op_checks.h"
 

@@ -1,5 +1,4 @@
 #include "store/journal.h"
-#include "base/json.h"
 
 #include <doctest/doctest.h>
 
@@ -9,6 +8,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "store/hdf5_read.h"
 #include "store/temp_folder.h"
 
@@ -209,16 +209,15 @@ TEST_CASE("journal: cut anywhere, it gives the whole lines before the cut, and g
 
 TEST_CASE("journal: lines that are no records are counted and skipped") {
   const TempFolder folder("journal_bad");
+  const auto text = [](std::string_view s) { return std::string(s) + "\n"; };
   const std::string deep = std::string(300'000, '[') + std::string(300'000, ']') + "\n";
   for (const std::string& bad :
-       {std::string("nonsense\n"), std::string("[]\n"), std::string("5\n"), std::string("{}\n"), std::string("\0\n", 2),
-        std::string("{\"type\":5,\"step\":1}\n"), std::string("{\"type\":\"train\"}\n"),
-        std::string("{\"type\":\"train\",\"step\":1.5}\n"), std::string("{\"type\":\"train\",\"step\":\"1\"}\n"),
-        std::string("{\"type\":\"train\",\"step\":9223372036854775808}\n"),
-        std::string("{\"type\":\"train\",\"step\":1,\"loss\":1e999}\n"), std::string("{\"type\":\"\",\"step\":1}\n"),
-        std::string("{\"type\":\"../x\",\"step\":1}\n"), std::string("{\"type\":\"resume\",\"step\":1}\n"),
-        std::string("{\"type\":\"header\"}\n"), std::string("{\"type\":\"train\",\"step\":1,\"a\":\"\xFF\"}\n"),
-        "{\"type\":\"" + std::string(2'000'000, 'x') + "\"}\n", deep}) {
+       {text("nonsense"), text("[]"), text("5"), text("{}"), text({"\0", 1}), text(R"({"type":5,"step":1})"),
+        text(R"({"type":"train"})"), text(R"({"type":"train","step":1.5})"), text(R"({"type":"train","step":"1"})"),
+        text(R"({"type":"train","step":9223372036854775808})"), text(R"({"type":"train","step":1,"loss":1e999})"),
+        text(R"({"type":"","step":1})"), text(R"({"type":"../x","step":1})"), text(R"({"type":"resume","step":1})"),
+        text(R"({"type":"header"})"), text("{\"type\":\"train\",\"step\":1,\"a\":\"\xFF\"}"),
+        text("{\"type\":\"" + std::string(2'000'000, 'x') + "\"}"), deep}) {
     CAPTURE(bad.substr(0, 80));
     const JournalData data = parsed(folder, train_row(1) + bad + train_row(2));
     CHECK(data.bad_lines == 1);

@@ -109,10 +109,8 @@ TEST_CASE("run folder: what interrupted writes left is swept wherever runs write
 TEST_CASE("run folder: a user's word means the file, else the best, else the newest") {
   const TempFolder runs("find");
   const RunFolder run = RunFolder::create(runs.path, "r", true);
-  CHECK(message_of<CheckpointError>([&] { find_checkpoint(run.path()); }).find("holds no checkpoint") !=
-        std::string::npos);
-  CHECK(message_of<CheckpointError>([&] { find_checkpoint(runs / "none"); }).find("no such run folder") !=
-        std::string::npos);
+  CHECK_THROWS_WITH_AS(find_checkpoint(run.path()), doctest::Contains("holds no checkpoint"), CheckpointError);
+  CHECK_THROWS_WITH_AS(find_checkpoint(runs / "none"), doctest::Contains("no such run folder"), CheckpointError);
   make_checkpoint(run, 5);
   make_checkpoint(run, 6);
   CHECK(find_checkpoint(run.path()) == run.checkpoint(6));

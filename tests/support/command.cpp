@@ -76,6 +76,19 @@ Ended Process::wait() {
   return {WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_), read_text(out_), read_text(err_)};
 }
 
+Words with(Words a, const Words& more) {
+  a.insert(a.end(), more.begin(), more.end());
+  return a;
+}
+
+Words sets(const Words& changes) {
+  Words all;
+  for (const std::string& c : changes) all.insert(all.end(), {"--set", c});
+  return all;
+}
+
+bool has(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
+
 Ended run_command(const std::vector<std::string>& command, const Surroundings& in) {
   return Process(command, in).wait();
 }

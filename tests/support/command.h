@@ -4,14 +4,22 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace effllm::test {
 
+using Words = std::vector<std::string>;
+Words with(Words a, const Words& more);
+Words sets(const Words& changes);  // "--set" before each
+bool has(const std::string& text, std::string_view part);
+
 struct Ended {
   int code;  // exit code, or 128 + signal
   std::string out, err;
+  bool says(std::string_view text) const { return has(err, text); }
+  bool shows(std::string_view text) const { return has(out, text); }
 };
 
 struct Surroundings {

@@ -7,12 +7,6 @@
 
 namespace effllm::test {
 
-Sets with(const Sets& a, const Sets& b) {
-  Sets all = a;
-  all.insert(all.end(), b.begin(), b.end());
-  return all;
-}
-
 RunRequest request(const TinyFolder& t, const Sets& set, bool resume) {
   ConfigNode root = load_config(t / "c.yaml");
   int index = 0;
@@ -25,8 +19,6 @@ RunRequest request(const TinyFolder& t, const Sets& set, bool resume) {
 }
 
 RunOutcome train(const TinyFolder& t, const Sets& set, bool resume) { return Run(request(t, set, resume)).train(); }
-
-bool has(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
 
 std::string hash_of(const std::filesystem::path& checkpoint) {
   const SafetensorsFile file(checkpoint);

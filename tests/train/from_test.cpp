@@ -42,14 +42,7 @@ TEST_CASE("from: a new run starts with the weights of another, with nothing else
   CHECK(has(events(tuned.folder), "--from does nothing"));
   CHECK(load_model(tuned.folder).origin->step == 100);
 
-  const auto refused = [&](const Sets& set) {
-    try {
-      start(set);
-      return std::string();
-    } catch (const CheckpointError& e) {
-      return std::string(e.what());
-    }
-  };
+  const auto refused = [&](const Sets& set) { return message_of<CheckpointError>([&] { start(set); }); };
   CHECK(has(refused({"name=x", "model.layers[0].mixer.heads=4"}), "model.layers[0].mixer.heads: 2 -> 4"));
   CHECK(has(refused({"name=x", "model.d_model=32"}), "model.d_model: 16 -> 32"));
   CHECK(has(refused({"name=x", "data.tokenizer=byte"}), "data.tokenizer: char -> byte"));

@@ -16,12 +16,7 @@ namespace {
 
 // What a resumption under these settings is refused with; empty where it is not.
 std::string refusal(const TinyFolder& t, const Sets& set) {
-  try {
-    train(t, set, true);
-    return "";
-  } catch (const CheckpointError& e) {
-    return e.what();
-  }
+  return message_of<CheckpointError>([&] { train(t, set, true); });
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
 #include "train/run.h"
-#include "base/json.h"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 #include "store/hdf5_read.h"
 #include "support/models.h"
@@ -76,19 +76,14 @@ TEST_CASE("run: trained to 40, resumed to 100, it is the same run: weights, loss
         {"train.save_every=35", "train.log_every=8", "data.order=streams", "train.carry_state=true",
          "model.layers[0].mixer.window=5", "data.reset=document", "model.dropout=0.1"}}) {
     const TinyFolder t("run_resume");
-    const auto with = [&](std::initializer_list<std::string> own) {
-      std::vector<std::string> all = more;
-      all.insert(all.end(), own);
-      return all;
-    };
-    const RunOutcome whole = train(t, with({"name=whole"}));
+    const RunOutcome whole = train(t, with(more, {"name=whole"}));
     // A run that is stopped by its process being killed: the newest checkpoint is older than its journal.
-    train(t, with({"name=part"}));
+    train(t, with(more, {"name=part"}));
     const RunFolder part(t.runs() / "part");
     const std::vector<int64_t> steps = part.steps();
     REQUIRE(steps.size() == 2);
     fs::remove(part.checkpoint(100));
-    const RunOutcome resumed = train(t, with({"name=part"}), true);
+    const RunOutcome resumed = train(t, with(more, {"name=part"}), true);
     CHECK(resumed.folder == t.runs() / "part");
     CHECK(hash_of(part.checkpoint(100)) == hash_of(RunFolder(whole.folder).checkpoint(100)));
     CHECK(curves(part.path()) == curves(whole.folder));
@@ -193,8 +188,7 @@ TEST_CASE("run: where streams begin again, carried states do too") {
   const auto period = static_cast<size_t>((corpus.text(Split::train).size() - 1) / (8 * 256));
   REQUIRE(period >= 3);
   REQUIRE(2 * period <= 24);
-  const JournalData journal = read_journal(done.folder / "metrics.jsonl");
-  const std::vector<double>& loss = *journal.find("train")->find("loss");
+  const std::vector<double> loss = losses(done.folder);
   for (size_t i = 0; i + period < loss.size(); ++i) CHECK(loss[i] == loss[i + period]);
   CHECK(loss[0] != loss[1]);
 }
@@ -223,13 +217,9 @@ TEST_CASE("run: every kind of horizon ends it") {
 TEST_CASE("run: a row of training is the mean of its steps") {
   const Threads one(1);
   const TinyFolder t("run_rows");
-  const auto losses_of = [&](const char* name) {
-    const JournalData j = read_journal(t.runs() / name / "metrics.jsonl");
-    return *j.find("train")->find("loss");
-  };
   const auto losses_every = [&](int n, const char* name) {
     train(t, {"train.max_steps=12", fmt::format("train.log_every={}", n), std::string("name=") + name});
-    return losses_of(name);
+    return losses(t.runs() / name);
   };
   const std::vector<double> each = losses_every(1, "each"), rows = losses_every(4, "rows");
   REQUIRE(each.size() == 12);
@@ -251,14 +241,11 @@ TEST_CASE("run: steps that are not finite are left out and named, the fourth in 
   const Threads one(1);
   const TinyFolder t("run_nonfinite");
   for (const auto& [policy, steps] : {std::pair{"skip", 4}, std::pair{"abort", 1}}) {
-    std::string message;
-    try {
+    const std::string message = message_of<NumericalError>([&, p = policy] {
       train(t, {"optim.lr=100", "optim.schedule={type: constant, warmup: 0}", "optim.weight_decay=100",
-                "train.max_steps=5000", "train.save_every=2", std::string("train.nonfinite=") + policy,
-                std::string("name=") + policy});
-    } catch (const NumericalError& e) {
-      message = e.what();
-    }
+                "train.max_steps=5000", "train.save_every=2", std::string("train.nonfinite=") + p,
+                std::string("name=") + p});
+    });
     INFO(message);
     CHECK(message.find(steps == 1 ? "after 1 step without finite values" : "after 4 steps without finite values") !=
           message.npos);

@@ -28,6 +28,13 @@ Outcome outcome(const Tensor& logits, const Tensor& chosen = {}, const Tensor& m
   return o;
 }
 
+Finding judged(double bound, const Outcome& form, const Outcome& whole) {
+  Finding f{.bound = bound};
+  compare(f, form, 0, whole, "steps");
+  judge(f, true);
+  return f;
+}
+
 }  // namespace
 
 TEST_CASE("verify: every check holds on a hybrid, in both types") {
@@ -81,23 +88,14 @@ TEST_CASE("verify: the training form is compared without what it leaves out at r
 TEST_CASE("verify: a difference is found, measured and placed") {
   const Tensor right = random({2, 5, 3}, 1), form = right.clone();
   put(form, 7, 1, at(form, 7, 1) + 2e-6);
-  Finding f{.bound = 1e-10};
-  compare(f, outcome(form), 0, outcome(right), "steps");
-  judge(f, true);
+  const Finding f = judged(1e-10, outcome(form), outcome(right));
   CHECK_FALSE(f.passed);
   CHECK(f.worst == doctest::Approx(2e-6 / scale_of(right)).epsilon(1e-6));
   CHECK(f.where == "steps, sequence 1, token 2");
   CHECK(f.compared == 10);
-  Finding loose{.bound = 1e-4};
-  compare(loose, outcome(form), 0, outcome(right), "steps");
-  judge(loose, true);
-  CHECK(loose.passed);
-
+  CHECK(judged(1e-4, outcome(form), outcome(right)).passed);
   put(form, 0, 0, std::numeric_limits<double>::quiet_NaN());
-  Finding broken{.bound = 1e-4};
-  compare(broken, outcome(form), 0, outcome(right), "steps");
-  judge(broken, true);
-  CHECK_FALSE(broken.passed);
+  CHECK_FALSE(judged(1e-4, outcome(form), outcome(right)).passed);
 }
 
 TEST_CASE("verify: tokens after another choice are counted and left out") {
@@ -108,9 +106,7 @@ TEST_CASE("verify: tokens after another choice are counted and left out") {
   put(other, 19'000, 1, 3);
   put(margin, 19'000, 0, 1e-7);
   for (int64_t t = 19'000; t < tokens; ++t) put(form, t, 0, 1);
-  Finding f{.bound = 1e-4};
-  compare(f, outcome(form, other, margin), 0, outcome(right, chosen, margin), "steps");
-  judge(f, true);
+  Finding f = judged(1e-4, outcome(form, other, margin), outcome(right, chosen, margin));
   CHECK(f.passed);
   CHECK(f.flips == 1);
   CHECK(f.margin == doctest::Approx(1e-7));
@@ -118,10 +114,8 @@ TEST_CASE("verify: tokens after another choice are counted and left out") {
   CHECK_FALSE(f.passed);
   put(other, 19'001, 1, 3);
   put(other, 19'002, 1, 3);
-  Finding many{.bound = 1e-4};
-  compare(many, outcome(form, other, margin), 0, outcome(right, chosen, margin), "steps");
-  judge(many, true);
-  CHECK_FALSE(many.passed);  // 3 of 20,001 are more than 1e-4
+  // 3 of 20,001 are more than 1e-4.
+  CHECK_FALSE(judged(1e-4, outcome(form, other, margin), outcome(right, chosen, margin)).passed);
 }
 
 TEST_CASE("state file: what a model remembers comes back to the bit") {

@@ -195,11 +195,8 @@ TEST_CASE("keep_tail: the last rows of what was kept and what is new, in place o
         const Tensor field = random({2, 5, 3}, 1), x = random({2, fresh, 3}, 2);
         const Counts before(2, had), after(2, want);
         Tape tape;
-        Tensor recorded;
-        {
-          const Tape::Recording recording(tape);
-          recorded = keep_tail(tape.leaf(field), tape.leaf(x), before, after);
-        }
+        const Tape::Recording recording(tape);
+        const Tensor recorded = keep_tail(tape.leaf(field), tape.leaf(x), before, after);
         const Tensor kept = keep_tail(field.clone(), x, before, after);
         for (int64_t b = 0; b < 2; ++b)
           for (int64_t r = 0; r < want; ++r) {

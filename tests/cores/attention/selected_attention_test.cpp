@@ -99,16 +99,6 @@ TEST_CASE("selected_attention: gradients of q, k and v") {
   }
 }
 
-TEST_CASE("selected_attention: every block named equals attention over all keys") {
-  const SelectedAttentionOptions o{.heads = 4, .kv_heads = 2, .block = 4};
-  const Tensor q = random({2, 10, 12}, 1), k = random({2, 10, 6}, 2), v = random({2, 10, 10}, 3);
-  std::vector<int64_t> all;
-  for (int i = 0; i < 2 * 10 * 2; ++i)
-    for (int64_t c : {2, 0, 1}) all.push_back(c);
-  CHECK(max_diff(selected_attention(q, k, v, integers({2, 10, 6}, all), o),
-                 attention(q, k, v, {.heads = 4, .kv_heads = 2})) < 1e-13);
-}
-
 TEST_CASE("selected_attention: any split gives the same, any number of threads the same bits") {
   const Setting s = settings()[0];
   const Inputs x(s, DType::f32);

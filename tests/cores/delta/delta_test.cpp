@@ -66,57 +66,6 @@ Tensors everything(const Inputs& in, const Tensor& segments = {}) {
   return outputs_and_gradients(both_results(in.options, segments), in.list());
 }
 
-// The same by chunks (Yang et al. 2024, the UT transform): with g the running product of a chunk's decays, the u of all
-// its tokens solve (I + A) U = diag(beta) (V - diag(g) K S), A_ij = beta_i k_i.k_j g_i / g_j below the diagonal.
-DeltaResult by_chunks(const Inputs& in, int64_t chunk) {
-  const int64_t batch = in.q.dim(0), steps = in.q.dim(1), heads = in.options.heads, dk = in.q.cols() / heads,
-                dv = in.v.cols() / heads;
-  const Tensor o = Tensor::zeros(in.v.shape(), DType::f64), state = in.state0.clone();
-  for (int64_t b = 0; b < batch; ++b)
-    for (int64_t h = 0; h < heads; ++h) {
-      const int64_t s_row = (b * heads + h) * dk;
-      for (int64_t from = 0; from < steps; from += chunk) {
-        const int64_t n = std::min(chunk, steps - from), row = b * steps + from;
-        const auto product = [&](const Tensor& x, int64_t i, const Tensor& y, int64_t j) {
-          double sum = 0;
-          for (int64_t d = 0; d < dk; ++d) sum += at(x, row + i, h * dk + d) * at(y, row + j, h * dk + d);
-          return sum;
-        };
-        const auto held = [&](const Tensor& x, int64_t i, int64_t c) {
-          double sum = 0;
-          for (int64_t d = 0; d < dk; ++d) sum += at(x, row + i, h * dk + d) * at(state, s_row + d, c);
-          return sum;
-        };
-        // exp of the log decays of tokens j+1 .. i; j = -1: from before the chunk.
-        const auto decay = [&](int64_t j, int64_t i) {
-          double sum = 0;
-          for (int64_t t = j + 1; t <= i; ++t) sum += in.log_decay.defined() ? at(in.log_decay, row + t, h) : 0;
-          return std::exp(sum);
-        };
-        const Tensor u = Tensor::dense({n, dv}, DType::f64);
-        for (int64_t i = 0; i < n; ++i)
-          for (int64_t c = 0; c < dv; ++c) {
-            double x = at(in.v, row + i, h * dv + c) - decay(-1, i) * held(in.k, i, c);
-            for (int64_t j = 0; j < i; ++j) x -= decay(j, i) * product(in.k, i, in.k, j) * at(u, j, c);
-            put(u, i, c, at(in.beta, row + i, h) * x);
-          }
-        for (int64_t i = 0; i < n; ++i)
-          for (int64_t c = 0; c < dv; ++c) {
-            double y = decay(-1, i) * held(in.q, i, c);
-            for (int64_t j = 0; j <= i; ++j) y += decay(j, i) * product(in.q, i, in.k, j) * at(u, j, c);
-            put(o, row + i, h * dv + c, y);
-          }
-        for (int64_t d = 0; d < dk; ++d)
-          for (int64_t c = 0; c < dv; ++c) {
-            double s = decay(-1, n - 1) * at(state, s_row + d, c);
-            for (int64_t j = 0; j < n; ++j) s += decay(j, n - 1) * at(in.k, row + j, h * dk + d) * at(u, j, c);
-            put(state, s_row + d, c, s);
-          }
-      }
-    }
-  return {o, state};
-}
-
 }  // namespace
 
 TEST_CASE("delta: the whole, any split and single steps are the reference loop") {
@@ -138,16 +87,6 @@ TEST_CASE("delta: the whole, any split and single steps are the reference loop")
       expect_same_in_parts(part, {in.state0}, kTokens, 1e-13);
       const Tensor zero = Tensor::zeros(in.state0.shape(), DType::f64);
       CHECK(same_bits(in.run(0, kTokens, {}).o, in.run(0, kTokens, zero).o));
-    }
-}
-
-TEST_CASE("delta: the chunked form with its triangular solve agrees") {
-  for (bool decays : {false, true})
-    for (int64_t chunk : {1, 4, 16, 50}) {
-      const Inputs in(decays, 6, 5, 50);
-      const DeltaResult want = by_chunks(in, chunk), got = in.run(0, 50, in.state0);
-      CHECK(max_diff(got.o, want.o) < 1e-12);
-      CHECK(max_diff(got.state, want.state) < 1e-12);
     }
 }
 
