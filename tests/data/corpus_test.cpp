@@ -93,6 +93,21 @@ TEST_CASE("corpus: a manifest gives the text and its splits") {
   CHECK(tokens.document_starts == std::vector<int64_t>{0});
 }
 
+TEST_CASE("corpus: two are the same only with the same text, splits and separator, and what differs is told") {
+  const CorpusIdentity one{"a", 5, 8, "|"};
+  CHECK(differences(one, one).empty());
+  CHECK(differences(one, {"a", {}, {}, {}}).empty());  // what is not recorded is not compared
+  const std::pair<CorpusIdentity, const char*> others[] = {
+      {{"b", 5, 8, "|"}, "the text had the SHA-256 a, now b"},
+      {{"a", 4, 8, "|"}, "train ended at byte 5, now at 4"},
+      {{"a", 5, 9, "|"}, "val ended at byte 8, now at 9"},
+      {{"a", 5, 8, ""}, "the document separator was `|`, now none"}};
+  for (const auto& [other, text] : others) {
+    CHECK(differences(one, other) == std::vector<std::string>{text});
+    CHECK(other.hash() != one.hash());
+  }
+}
+
 TEST_CASE("corpus: names are looked up beside the config and in EFFLLM_DATA_DIR") {
   const TestFolder folder;
   const std::string text = "abcdefghij";

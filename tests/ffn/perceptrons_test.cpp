@@ -29,10 +29,7 @@ TEST_CASE("perceptrons: weights start with 0.02 and decay, mlp's last one as GPT
         const bool weight = p->name.ends_with(".weight");
         CHECK(p->traits.decay == weight);
         CHECK((p->traits.role == Role::residual) == (p->name == "down.weight"));
-        CHECK(m.deviation(p->name) == doctest::Approx(p->name == "down.weight" ? last
-                                                      : weight                 ? 0.02
-                                                                               : 0)
-                                          .epsilon(0.05));
+        m.check_deviation(p->name, p->name == "down.weight" ? last : weight ? 0.02 : 0, 0.05);
       }
     }
 }

@@ -89,6 +89,12 @@ struct BuiltMixer {
     CHECK(max_abs((*this)[name].value) <= bound);
     CHECK(max_abs((*this)[name].value) > near * bound);
   }
+  // Root mean square up to a share; doctest's Approx would allow as much of one and more.
+  void check_deviation(std::string_view name, double want, double share) const {
+    CAPTURE(std::string(name));
+    CHECK(deviation(name) >= want * (1 - share));
+    CHECK(deviation(name) <= want * (1 + share));
+  }
   // All are this, and are not pulled towards zero.
   void check_free(std::string_view name, double value) const {
     CAPTURE(std::string(name));

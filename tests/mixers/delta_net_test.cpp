@@ -12,7 +12,7 @@ TEST_CASE("delta_net: parameters and how they start") {
   CHECK(m.store.find("beta.weight")->shape == Shape{4, 64});
   for (const char* name : {"qkv.weight", "conv.weight", "beta.weight", "out.weight"}) {
     CAPTURE(name);
-    CHECK(m.deviation(name) == doctest::Approx(0.02).epsilon(0.1));
+    m.check_deviation(name, 0.02, 0.1);
     CHECK(m.most(name) > 0.04);  // normal, not uniform of that spread: +- 0.035
   }
   for (int64_t i = 0; i < 16; ++i) CHECK(at(m.store.find("norm.weight")->value, 0, i) == 1);

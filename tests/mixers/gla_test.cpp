@@ -8,10 +8,10 @@ TEST_CASE("gla: everything starts N(0, 0.02), the convolution too, at any depth"
     const BuiltMixer key("gla", "{conv: 4}", 128, 0, layers), head("gla", "{gate: head, heads: 32}", 128);
     for (const char* name : {"qkvg.weight", "conv.weight", "decay_down.weight", "decay_up.weight", "out.weight"}) {
       CAPTURE(name);
-      CHECK(key.deviation(name) == doctest::Approx(0.02).epsilon(0.06));
+      key.check_deviation(name, 0.02, 0.06);
       CHECK(key.most(name) > 0.045);  // normal, not uniform of that spread: +- 0.035
     }
-    CHECK(head.deviation("decay.weight") == doctest::Approx(0.02).epsilon(0.06));
+    head.check_deviation("decay.weight", 0.02, 0.06);
     CHECK(key.all("decay_up.bias", 0));
     CHECK(head.all("decay.bias", 0));
     CHECK(key.all("norm.weight", 1));

@@ -7,8 +7,7 @@ TEST_CASE("hgrn2: init, parameters, state and cost are those of the formulas") {
   constexpr int64_t kD = 64, kN = 16, kT = 10;
   for (int64_t layers : {1, 3}) {
     const BuiltMixer m("hgrn2", "{head_dim: 16}", kD, layers - 1, layers);
-    for (const char* name : {"in.weight", "out.weight"})
-      CHECK(m.deviation(name) == doctest::Approx(0.02).epsilon(0.05));
+    for (const char* name : {"in.weight", "out.weight"}) m.check_deviation(name, 0.02, 0.05);
     CHECK(m.all("hgrn2_floor", 0));
     CHECK(m.undecayed() == std::vector<std::string>{"hgrn2_floor"});
     CHECK(m.store.count() == 4 * kD * kD + layers * kD);

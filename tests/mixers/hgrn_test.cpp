@@ -23,7 +23,7 @@ LayerArgs place(int64_t layer, int64_t layers) {
 TEST_CASE("hgrn: init, parameters, state and cost are those of the formulas") {
   constexpr int64_t kW = 64, kT = 10;
   const BuiltMixer m("{type: hgrn, expand: 2}", kD, place(1, 3));
-  for (const char* name : {"in.weight", "out.weight"}) CHECK(m.deviation(name) == doctest::Approx(0.02).epsilon(0.1));
+  for (const char* name : {"in.weight", "out.weight"}) m.check_deviation(name, 0.02, 0.1);
   CHECK(m.all("norm.weight", 1));
   m.check_free("hgrn_floor", 0);
   CHECK_FALSE(m["norm.weight"].traits.decay);

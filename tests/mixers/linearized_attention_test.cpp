@@ -20,10 +20,10 @@ Tensor disturbed(const Tensor& x, int64_t t) {
 TEST_CASE("linearized_attention: initial values") {
   const BuiltMixer m("{type: linearized_attention}", 64);
   CHECK(m["offset_scale.weight"].shape == Shape{4, 128});
-  CHECK(m.deviation("offset_scale.weight") == doctest::Approx(0.02).epsilon(0.1));
+  m.check_deviation("offset_scale.weight", 0.02, 0.1);
   CHECK(max_abs(m["offset_scale.bias"].value) == 0);
   CHECK(m["position_bias"].shape == Shape{32});
-  CHECK(m.deviation("position_bias") == doctest::Approx(1).epsilon(0.4));
+  m.check_deviation("position_bias", 1, 0.4);
   CHECK(m["conv.weight"].shape == Shape{1, 32});
   m.check_uniform("conv.weight", 1 / std::sqrt(63.0), 0.8);
   CHECK(m["hidden.weight"].shape == Shape{256, 64});

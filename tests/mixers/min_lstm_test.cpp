@@ -10,7 +10,7 @@ TEST_CASE("min_lstm: starts like nn.Linear, parameters, state and cost are those
     const double bound = 1 / std::sqrt(static_cast<double>(fan_in));
     CHECK(m.most(name) <= bound);
     CHECK(m.least(name) >= -bound);
-    CHECK(m.deviation(name) == doctest::Approx(bound / std::sqrt(3.0)).epsilon(0.1));
+    m.check_deviation(name, bound / std::sqrt(3.0), 0.1);
     CHECK(m[name].traits.lr_scale == 1);
   }
   CHECK(m.store.count() == 3 * kW * kD + 4 * kD + kD * kW);

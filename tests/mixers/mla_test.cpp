@@ -20,7 +20,7 @@ struct Mla : BuiltMixer {
 TEST_CASE("mla: init, parameters and state are those of the formulas") {
   const BuiltMixer m(std::string(kYaml) + ", q_rank: 7}", kD);
   for (const char* name : {"q_down.weight", "q_up.weight", "kv_down.weight", "kv_up.weight", "out.weight"})
-    CHECK(m.deviation(name) == doctest::Approx(0.006).epsilon(0.15));
+    m.check_deviation(name, 0.006, 0.15);
   for (const char* name : {"q_norm.weight", "kv_norm.weight"}) m.check_free(name, 1);
   const int64_t kv = (kRank + kRope) * kD + kRank + kHeads * (kNope + kValue) * kRank, out = kD * kHeads * kValue,
                 queries = kHeads * (kNope + kRope);

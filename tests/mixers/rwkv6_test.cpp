@@ -33,10 +33,10 @@ TEST_CASE("rwkv6: what starts at zero, what is small, what does not decay, what 
                                                   "group_norm.bias", "group_norm.weight", "mix", "mix_down.weight",
                                                   "mix_up.weight", "mix_x"});
   for (const Parameter* p : m.store.sorted()) CHECK(p->traits.lr_scale == (p->name == "decay_base" ? 2 : 1));
-  CHECK(m.deviation("r.weight") == doctest::Approx(1.0 / 8).epsilon(0.05));
-  CHECK(m.deviation("v.weight") == doctest::Approx(1.0 / 8).epsilon(0.05));
-  CHECK(m.deviation("k.weight") == doctest::Approx(0.1 / 8).epsilon(0.05));
-  CHECK(m.deviation("g.weight") == doctest::Approx(0.1 / 8).epsilon(0.05));
+  m.check_deviation("r.weight", 1.0 / 8, 0.05);
+  m.check_deviation("v.weight", 1.0 / 8, 0.05);
+  m.check_deviation("k.weight", 0.1 / 8, 0.05);
+  m.check_deviation("g.weight", 0.1 / 8, 0.05);
 }
 
 TEST_CASE("rwkv6: parameters, state and work in closed form") {

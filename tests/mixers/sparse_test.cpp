@@ -20,8 +20,8 @@ TEST_CASE("moba: initial values, parameters, state and products in closed form")
   const int64_t d = 64, block = 8, top_k = 3;
   const BuiltMixer m("moba", "{heads: 4, block: 8, top_k: 3}", d);
   CHECK(m.store.count() == 4 * d * d);
-  CHECK(m.deviation("qkv.weight") == doctest::Approx(0.02).epsilon(0.05));
-  CHECK(m.deviation("out.weight") == doctest::Approx(0.02 / std::sqrt(2.0)).epsilon(0.05));  // one layer
+  m.check_deviation("qkv.weight", 0.02, 0.05);
+  m.check_deviation("out.weight", 0.02 / std::sqrt(2.0), 0.05);  // one layer
   for (int64_t n : {1, 8, 100}) CHECK(m.bytes(n) == 4 * d * (2 * n + (n + 7) / 8));
   for (int64_t n : {5, 24, 50}) {
     int64_t keys = 0;
@@ -50,9 +50,8 @@ TEST_CASE("nsa: initial values, parameters, state and products in closed form") 
       d);
   const int64_t mlp = length * n + hidden * length * n + hidden + n * hidden + n;
   CHECK(m.store.count() == 2 * d * h * n + 6 * g * n * d + 3 * h * d + 2 * mlp);
-  CHECK(m.deviation("out.weight") == doctest::Approx(0.02 / std::sqrt(2.0)).epsilon(0.1));  // one layer
-  for (const char* name : {"q.weight", "kv.weight", "gate.weight"})
-    CHECK(m.deviation(name) == doctest::Approx(0.02).epsilon(0.1));
+  m.check_deviation("out.weight", 0.02 / std::sqrt(2.0), 0.1);  // one layer
+  for (const char* name : {"q.weight", "kv.weight", "gate.weight"}) m.check_deviation(name, 0.02, 0.1);
   CHECK(max_abs(m["compress_k.position"].value) == 0);
   for (const char* name : {"compress_v.up.weight", "compress_v.up.bias"})
     m.check_uniform(name, 1 / std::sqrt(static_cast<double>(length * n)), 0.8);

@@ -6,10 +6,9 @@ using namespace effllm::test;
 TEST_CASE("taylor: starts as in its authors' code, N(0, 0.02), the output's spread falling with depth") {
   for (int64_t layers : {1, 3, 12}) {
     const BuiltMixer m("taylor", "{}", 64, 0, layers);
-    CHECK(m.deviation("qkv.weight") == doctest::Approx(0.02).epsilon(0.05));
+    m.check_deviation("qkv.weight", 0.02, 0.05);
     CHECK(m.most("qkv.weight") > 0.05);  // normal, not uniform of that spread: +- 0.035
-    CHECK(m.deviation("out.weight") ==
-          doctest::Approx(0.02 / std::sqrt(2.0 * static_cast<double>(layers))).epsilon(0.05));
+    m.check_deviation("out.weight", 0.02 / std::sqrt(2.0 * static_cast<double>(layers)), 0.05);
   }
 }
 

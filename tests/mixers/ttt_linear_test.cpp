@@ -9,7 +9,7 @@ TEST_CASE("ttt_linear: init is that of the authors' code, parameters, state and 
     const BuiltMixer m(gate ? "{type: ttt_linear}" : "{type: ttt_linear, gate: false}", kD);
     for (const char* name : {"qk.weight", "v.weight", "out.weight", "lr.weight", "w0", "gate.weight"}) {
       if (!gate && std::string_view(name) == "gate.weight") continue;
-      CHECK(m.deviation(name) == doctest::Approx(0.02).epsilon(0.1));
+      m.check_deviation(name, 0.02, 0.1);
       CHECK(m[name].traits.decay);
     }
     for (const char* name : {"lr.bias", "ln.bias", "b0", "token_scale", "post_norm.bias"}) m.check_free(name, 0);
@@ -17,7 +17,7 @@ TEST_CASE("ttt_linear: init is that of the authors' code, parameters, state and 
     for (const char* name : {"conv_q.weight", "conv_k.weight", "conv_q.bias", "conv_k.bias"}) {
       CHECK(m.least(name) >= -0.5);
       CHECK(m.most(name) < 0.5);
-      CHECK(m.deviation(name) == doctest::Approx(0.5 / std::sqrt(3)).epsilon(0.2));
+      m.check_deviation(name, 0.5 / std::sqrt(3), 0.2);
     }
     CHECK(m.store.count() ==
           (gate ? 4 : 3) * kD * kD + 2 * (kConv + 1) * kD + kH * kD + kH + kM + 4 * kD + kD * kN + kD);
