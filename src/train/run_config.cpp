@@ -270,7 +270,7 @@ std::string experiment_hash(const RunConfig& c) {
   for (const std::string_view key : kHorizons) n.find("train")->erase(key);
   for (const char* key : {"recompute", "log_every", "eval_every", "save_every", "save_seconds", "keep", "sample_every"})
     n.find("train")->erase(key);
-  if (const ConfigNode* z = n.find("objective")->find("z_loss"); z && z->text() == "0")
+  if (const ConfigNode* z = n.find("objective")->find("z_loss"); z && z->text() == "0.0")
     n.find("objective")->erase("z_loss");
   return sha256(to_yaml(n));
 }
