@@ -3,8 +3,8 @@
 scripts/faults.py --check only looks whether each patch still applies.
 
 A fault is tests/faults/<name>.patch: a sentence that says what is wrong, a line `tests: PATTERN` for doctest, and a
-diff of one source file. The patched copy is compiled, linked in place of the original and run; the build folder stays
-as it is. Prints a table; exit code 1 where a fault is not caught, 2 where a patch no longer applies or builds.
+diff of one source file; where that is a header, a line `in: FILE.cpp` says what it is compiled into. The patched copy
+is compiled, linked in place of the original and run; the build folder stays as it is. Prints a table; exit code 1 where a fault is not caught, 2 where a patch no longer applies or builds.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def run(command: list[str], cwd: Path, what: str) -> str:
     return done.stdout
 
 
-def read_fault(path: Path) -> tuple[str, str, str]:
-    """(sentence, doctest pattern, source file) of a patch."""
+def read_fault(path: Path) -> tuple[str, str, str, str]:
+    """(sentence, doctest pattern, patched file, file to compile) of a patch."""
     if not path.exists():
         raise Broken("there is no such patch")
     text = path.read_text()
@@ -47,7 +47,11 @@ def read_fault(path: Path) -> tuple[str, str, str]:
     source = re.search(r"^\+\+\+ b/(\S+)$", text, re.M)
     if not pattern or not source:
         raise Broken("needs a line `tests: PATTERN` and a diff of one file")
-    return text.split("\ntests:")[0].strip().replace("\n", " "), pattern.group(1), source.group(1)
+    compiled = re.search(r"^in: (\S+\.cpp)$", text, re.M)
+    if source.group(1).endswith(".h") and not compiled:
+        raise Broken("needs a line `in: FILE.cpp` that says what the header is compiled into")
+    sentence = text.split("\ntests:")[0].strip().replace("\n", " ")
+    return sentence, pattern.group(1), source.group(1), compiled.group(1) if compiled else source.group(1)
 
 
 def compile_command(build: Path, source: str) -> list[str]:
@@ -64,16 +68,19 @@ def compile_command(build: Path, source: str) -> list[str]:
 
 def plant(path: Path, build: Path, link: list[str]) -> tuple[str, str, list[str]]:
     """(sentence, file, checks that failed) of one fault."""
-    sentence, pattern, source = read_fault(path)
+    sentence, pattern, source, unit = read_fault(path)
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / source
-        copy.parent.mkdir(parents=True)
-        copy.write_text((ROOT / source).read_text())
+        for file in {source, unit}:
+            copy = Path(folder) / file
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text((ROOT / file).read_text())
         run(["patch", "-p1", "--silent", "--input", str(path)], Path(folder), "does not apply")
-        command = compile_command(build, source)
+        command = compile_command(build, unit)
         compiled = Path(folder) / "fault.o"
         command[command.index("-o") + 1] = str(compiled)
-        command[command.index("-c") + 1] = str(copy)
+        command[command.index("-c") + 1] = str(Path(folder) / unit)
+        command.insert(command.index("-c"), f"-I{folder}/src")
+        command.remove(f"-I{ROOT}/src"), command.append(f"-I{ROOT}/src")  # a patched header comes first
         command = [c for c in command if c != "-Werror"]  # a fault may leave something unused
         run(command, build, "does not build")
         program = Path(folder) / "tests"
