@@ -14,9 +14,10 @@ struct AugmentOptions {
   std::string augment = "none";
   int64_t augment_taps = 32;
   void visit(OptionVisitor& v) {
-    v("augment", augment, "Added to the core's output: nothing, or a causal filter of the values per head.",
+    v("augment", augment,
+      "Chooses what is added to the core's output: nothing, or a causal filter of the values per head.",
       {"none", "dwconv"});
-    v("augment_taps", augment_taps, "Tokens that the filter sees, the own one included.", between(2, 1024));
+    v("augment_taps", augment_taps, "Sets how many tokens the filter sees, the own one included.", between(2, 1024));
   }
 };
 

@@ -27,7 +27,7 @@ class Norm {
 
 // The option `norm_eps` of mixers that end in a norm of their own.
 inline void visit_norm_eps(OptionVisitor& v, double& eps) {
-  v("norm_eps", eps, "Added under the root of the norm.", between(0, 1));
+  v("norm_eps", eps, "Sets what is added under the root of the norm.", between(0, 1));
 }
 
 // RMS norm over the columns of each head (or of all), weight [width].
