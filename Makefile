@@ -59,6 +59,7 @@ faults: tests
 golden:
 	@python3 scripts/golden/all.py
 	@python3 scripts/golden/muon.py
+	@python3 scripts/golden/goldfish.py
 
 clean:
 	@rm -rf build
