@@ -128,36 +128,39 @@ Rows names(const List<Info>& all) {
   return rows;
 }
 
-Rows optimizers() {
+// Of lists whose members say what they were made from.
+template <class Info>
+Rows with_papers(const List<Info>& all) {
   Rows rows = {{"name", "what", "paper"}};
-  for (const OptimizerInfo* o : all_optimizers)
-    rows.push_back({std::string(o->name), std::string(o->title), std::string(o->paper)});
+  for (const Info* i : all) rows.push_back({std::string(i->name), std::string(i->title), std::string(i->paper)});
   return rows;
 }
 
-void print_optimizers(bool markdown) {
-  for (const OptimizerInfo* o : all_optimizers) {
-    print_line(fmt::format("{}{}: {} ({})", markdown ? "### " : "", o->name, o->title, o->paper), markdown);
-    for (const auto& [what, text] : {std::pair{"source", o->source}, {"deviations", o->deviations}})
+template <class Info>
+void print_with_papers(const List<Info>& all, bool markdown) {
+  for (const Info* i : all) {
+    print_line(fmt::format("{}{}: {} ({})", markdown ? "### " : "", i->name, i->title, i->paper), markdown);
+    for (const auto& [what, text] : {std::pair{"source", i->source}, {"deviations", i->deviations}})
       if (!text.empty()) print_line(fmt::format("{}{}: {}", markdown ? "- " : "  ", what, text), markdown);
     if (markdown) fmt::print("\n");
-    if (const auto own = o->options(); !describe(*own).empty()) print_options(*own, markdown);
+    if (const auto own = i->options(); !describe(*own).empty()) print_options(*own, markdown);
   }
 }
 
-nlohmann::json optimizers_json() {
-  nlohmann::json all = nlohmann::json::array();
-  for (const OptimizerInfo* o : all_optimizers) {
-    all.push_back({{"name", o->name},
-                   {"what", o->title},
-                   {"paper", o->paper},
-                   {"source", o->source},
-                   {"deviations", o->deviations},
-                   {"options", nlohmann::json::array()}});
-    const auto own = o->options();
-    for (const OptionInfo& option : describe(*own)) all.back()["options"].push_back(to_json(option));
+template <class Info>
+nlohmann::json json_with_papers(const List<Info>& all) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const Info* i : all) {
+    rows.push_back({{"name", i->name},
+                    {"what", i->title},
+                    {"paper", i->paper},
+                    {"source", i->source},
+                    {"deviations", i->deviations},
+                    {"options", nlohmann::json::array()}});
+    const auto own = i->options();
+    for (const OptionInfo& option : describe(*own)) rows.back()["options"].push_back(to_json(option));
   }
-  return all;
+  return rows;
 }
 
 struct Kind {
@@ -172,8 +175,8 @@ const std::vector<Kind>& kinds() {
       {"ffns", "channel mixers (model.layers[].ffn)", [] { return mechanisms(all_ffns); }, &all_ffns},
       {"blocks", "what a model is a list of (model.layers[].type)", [] { return mechanisms(all_blocks); }, &all_blocks},
       {"options", "the keys of every other section of a configuration", [] { return Rows(); }},
-      {"objectives", "what is optimised (objective.type)", [] { return names(all_objectives); }},
-      {"optimizers", "optim.type", [] { return optimizers(); }},
+      {"objectives", "what is optimised (objective.type)", [] { return with_papers(all_objectives); }},
+      {"optimizers", "optim.type", [] { return with_papers(all_optimizers); }},
       {"schedules", "learning-rate schedules (optim.schedule.type)", [] { return names(all_schedules); }},
       {"orders", "which tokens a step sees (data.order)", [] { return names(all_orders); }},
       {"tokenizers", "data.tokenizer", [] { return names(all_tokenizers); }},
@@ -209,10 +212,15 @@ ExitCode list(const Common& common, const ListArgs& args) {
   if (!args.kind.empty() && std::ranges::find(known, args.kind) == known.end())
     throw ConfigError("there is no list of `{}`.{} `effllm list` shows what can be listed", args.kind,
                       did_you_mean(args.kind, known));
+  const auto in_full = [&](const auto& all) {
+    common.json ? app::print_json(json_with_papers(all)) : print_with_papers(all, args.markdown);
+  };
   if (args.kind == "options")
     common.json ? app::print_json(sections_json()) : print_sections(args.markdown);
   else if (args.kind == "optimizers" && args.details)
-    common.json ? app::print_json(optimizers_json()) : print_optimizers(args.markdown);
+    in_full(all_optimizers);
+  else if (args.kind == "objectives" && args.details)
+    in_full(all_objectives);
   else if (common.json)
     print_json(rows, detailed);
   else if (detailed)

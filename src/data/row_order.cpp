@@ -28,7 +28,8 @@ Batch RowOrder::at(int64_t samples) const {
                     .begin = start,
                     .end = start + shape_.tokens,
                     .scored = start,
-                    .document_starts = reset_documents_ ? &text_.document_starts : nullptr},
+                    .document_starts = reset_documents_ ? &text_.document_starts : nullptr,
+                    .training = true},
                    batch);
   }
   return batch;

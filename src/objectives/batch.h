@@ -39,6 +39,7 @@ struct Stretch {
   // Indices into the text, ascending, where nothing is carried over a document's start, whose first token carries no
   // loss; null where documents are not told apart.
   const std::vector<int64_t>* document_starts;
+  bool training = false;  // its loss is minimised; else models are compared by it, and an objective leaves none out
 };
 
 }  // namespace effllm

@@ -37,7 +37,11 @@ class NextToken final : public Objective {
 
 }  // namespace
 
-extern constinit const ObjectiveInfo next_token =
-    ObjectiveInfo::of<NextToken>({.name = "next_token", .title = "cross-entropy of the next token"});
+extern constinit const ObjectiveInfo next_token = ObjectiveInfo::of<NextToken>({
+    .name = "next_token",
+    .title = "cross-entropy of the next token",
+    .paper = "z_loss: Chowdhery et al. 2022, arXiv:2204.02311",
+    .source = "none: PaLM's code is not public",
+});
 
 }  // namespace effllm::objectives

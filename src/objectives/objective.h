@@ -16,8 +16,8 @@ class Objective {
   virtual bool causal() const { return true; }
   // Tokens of the text after the last input that a cut reads.
   virtual int64_t lookahead() const { return 1; }
-  // Appends a row to the batch. A function of the text alone: who cuts, and when, makes no difference. As it is here,
-  // targets are the tokens after the inputs.
+  // Appends a row to the batch. A function of the stretch alone: who cuts, and when, makes no difference. As it is
+  // here, targets are the tokens after the inputs.
   virtual void cut(const Stretch& s, Batch& batch) const;
   // Sum of the losses of the targets that count, times `weight`, [1] f64; advances the state.
   virtual Tensor loss(const LanguageModel& model, const BatchRows& rows, double weight, const Context& cx,
@@ -29,6 +29,7 @@ class Objective {
 
 struct ObjectiveFacts {
   std::string_view name, title;
+  std::string_view paper, source, deviations;
 };
 using ObjectiveInfo = Entry<Objective, ObjectiveFacts>;
 extern const List<ObjectiveInfo> all_objectives;

@@ -219,7 +219,8 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   else
     c.model = found.collect([&] { return read_model_config(r.model, good.train ? c.train.context : 1); });
   use_defaults_of(static_cast<int>(r.version), c.model);
-  if (c.objective.type.build()->causal()) require_causal(c.model, c.objective.type.name(), found);
+  if (found.collect([&] { return c.objective.type.build()->causal(); }))
+    require_causal(c.model, c.objective.type.name(), found);
   if (c.model.learned_positions && c.train.carry_state)
     found.error(c.train.mark, "train.carry_state: rows would soon be longer than the model's learned positions");
   const int64_t window = c.eval.tokens.value_or(c.train.context);

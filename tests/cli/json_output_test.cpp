@@ -53,6 +53,10 @@ TEST_CASE("cli data and list: sizes add up, every name has a row") {
     CHECK_FALSE(row.at("source").get<std::string>().empty());
     CHECK(row.at("options").empty() == (row.at("name") == "adamw"));
   }
+  for (const json& row : json::parse(w.effllm({"list", "objectives", "--long", "--json"}).out)) {
+    CHECK_FALSE(row.at("source").get<std::string>().empty());
+    CHECK_FALSE(row.at("options").empty());
+  }
 }
 
 TEST_CASE("cli: --json gives one document for every command that has results") {

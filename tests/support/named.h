@@ -13,8 +13,9 @@ inline const Objective& next_token() {
   return *one;
 }
 inline std::unique_ptr<BatchOrder> build_order(std::string_view name, const TokenizedText& text, BatchShape shape,
-                                               uint64_t seed, bool reset_documents) {
-  return Choice(all_orders, name).build({text, next_token(), shape, seed, reset_documents});
+                                               uint64_t seed, bool reset_documents,
+                                               const Objective& objective = next_token()) {
+  return Choice(all_orders, name).build({text, objective, shape, seed, reset_documents});
 }
 
 }  // namespace effllm

@@ -26,17 +26,18 @@ TokenizedText text() {
 
 // SHA-256 of the parameters after so many steps.
 std::string train(int threads, int64_t steps, int64_t lanes, int64_t shard_tokens, bool carry,
-                  const std::string& optimizer_name = "adamw") {
+                  std::string_view optimizer_name = "adamw", std::string_view objective_name = "next_token") {
   const test::Threads n(threads);
   const std::string yaml(kModel);
   const auto model = test::build_model(
       carry ? std::string(kModel).replace(yaml.find("heads: 2"), 8, "heads: 2, window: 6") : yaml, 29, 12, DType::f32);
   const TokenizedText source = text();
-  const auto order = build_order(carry ? "streams" : "shuffled_windows", source, {8, 12}, 1, true);
+  const auto objective = Choice(all_objectives, objective_name).build();
+  const auto order = build_order(carry ? "streams" : "shuffled_windows", source, {8, 12}, 1, true, *objective);
   OptimOptions o;
   o.type = Choice(all_optimizers, optimizer_name);
   const auto optimizer = build_optimizer(o, {}, model->params());
-  Trainer trainer(*model, next_token(), *optimizer, plan_shards(8, 12, lanes, shard_tokens, model->params().count()),
+  Trainer trainer(*model, *objective, *optimizer, plan_shards(8, 12, lanes, shard_tokens, model->params().count()),
                   {.seed = 3, .clip = 1, .carry_state = carry});
   double first = 0, last = 0;
   for (int64_t step = 0; step < steps; ++step) {
@@ -50,13 +51,17 @@ std::string train(int threads, int64_t steps, int64_t lanes, int64_t shard_token
 
 }  // namespace
 
-TEST_CASE("determinism: with every optimizer, 1, 2 and 3 threads give the same parameters, and each its own") {
+TEST_CASE(
+    "determinism: with every optimizer and objective, 1, 2 and 3 threads give the same parameters, each its own") {
   std::vector<std::string> all;
-  for (const OptimizerInfo* o : all_optimizers) {
-    CAPTURE(o->name);
-    all.push_back(train(1, 20, 2, 24, false, std::string(o->name)));
-    for (const int threads : {2, 3}) CHECK(train(threads, 20, 2, 24, false, std::string(o->name)) == all.back());
-  }
+  const auto same = [&](std::string_view optimizer, std::string_view objective) {
+    INFO(optimizer, " ", objective);
+    all.push_back(train(1, 20, 2, 24, false, optimizer, objective));
+    for (const int threads : {2, 3}) CHECK(train(threads, 20, 2, 24, false, optimizer, objective) == all.back());
+  };
+  for (const OptimizerInfo* o : all_optimizers) same(o->name, "next_token");
+  for (const ObjectiveInfo* o : all_objectives)
+    if (o->name != "next_token") same("adamw", o->name);
   std::ranges::sort(all);
   CHECK(std::ranges::adjacent_find(all) == all.end());
 }

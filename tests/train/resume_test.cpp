@@ -43,12 +43,16 @@ TEST_CASE("resume: after another batch size the next windows come, none left out
   }
 }
 
-TEST_CASE("resume: with every optimizer, a run that was stopped and goes on has the bits of one that was not") {
+TEST_CASE(
+    "resume: with every optimizer and objective, a run that was stopped and goes on has the bits of one that was not") {
   const Threads one(1);
-  for (const OptimizerInfo* o : all_optimizers) {
-    CAPTURE(o->name);
-    const Sets same = {"optim.type=" + std::string(o->name), "optim.schedule={type: constant}", "train.log_every=1"};
-    const TinyFolder t("resume_optimizer");
+  Sets every;
+  for (const OptimizerInfo* o : all_optimizers) every.push_back("optim.type=" + std::string(o->name));
+  for (const ObjectiveInfo* o : all_objectives) every.push_back("objective.type=" + std::string(o->name));
+  for (const std::string& set : every) {
+    CAPTURE(set);
+    const Sets same = {set, "optim.schedule={type: constant}", "train.log_every=1"};
+    const TinyFolder t("resume_every");
     const RunFolder whole(train(t, with(same, {"name=whole", "train.max_steps=30"})).folder);
     const RunFolder part(train(t, with(same, {"name=part", "train.max_steps=13"})).folder);
     train(t, with(same, {"name=part", "train.max_steps=30"}), true);
