@@ -104,6 +104,9 @@ TEST_CASE("run config: what doesn't go together is an error with its place") {
        {"c.yaml:3:8", "eval.stride belongs to protocol: sliding"}},
       {kModel + "train: {max_steps: 1}\neval: {protocol: sliding, tokens: 8, stride: 9}\n",
        {"c.yaml:3:7", "a stride of 9 skips targets"}},
+      {kModel + "train: {max_steps: 1}\nobjective: {type: goldfish, mask: static, context_width: 4}\neval: {protocol: "
+                "sliding, tokens: 8, stride: 9}\n",
+       {"c.yaml:3:12", "context_width belongs to mask: hashed", "a stride of 9 skips targets"}},
       {"name: a/b\n" + kMinimal, {"c.yaml:1:7", "`a/b`", "folder"}},
       {"name: .hidden\n" + kMinimal, {"c.yaml:1:7", "`.hidden`"}},
       {"name: -rf\n" + kMinimal, {"c.yaml:1:7", "`-rf`"}},
