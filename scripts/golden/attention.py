@@ -1,7 +1,8 @@
 """Softmax attention with shared key-value heads, RoPE or ALiBi, windows and sinks, token by token.
 
 Vaswani et al. 2017 (arXiv:1706.03762), Shazeer 2019 (arXiv:1911.02150), Ainslie et al. 2023 (arXiv:2305.13245),
-Su et al. 2021 (arXiv:2104.09864), Press et al. 2021 (arXiv:2108.12409), Xiao et al. 2023 (arXiv:2309.17453).
+Su et al. 2021 (arXiv:2104.09864), Press et al. 2021 (arXiv:2108.12409), Xiao et al. 2023 (arXiv:2309.17453), Zhou et
+al. 2024 (arXiv:2410.17897).
 """
 
 from __future__ import annotations
@@ -68,9 +69,18 @@ def sees(query: int, key: int, window: int, sinks: int, direction: str) -> bool:
 
 
 def attention(
-    x: Array, params: Params, options: Options, segments: Array | None = None, direction: str = "causal"
+    x: Array,
+    params: Params,
+    options: Options,
+    segments: Array | None = None,
+    direction: str = "causal",
+    shelf: Params | None = None,
 ) -> Array:
-    """y_i = W_o [softmax_j(q_i.k_j / sqrt(dh) + bias_ij) v_j] over the tokens j that i sees; x and y [B,T,D]."""
+    """y_i = W_o [softmax_j(q_i.k_j / sqrt(dh) + bias_ij) v_j] over the tokens j that i sees; x and y [B,T,D].
+
+    With value_residual l, v_j is l v_j of the first layer + (1 - l) v_j (Zhou et al. 2024; l = 0.5 in their code); the
+    first layer's own values are as they are.
+    """
     batch, tokens, d_model = x.shape
     heads, kv_heads, dh = head_sizes(options, d_model)
     window, sinks = int(options.get("window") or 0), int(options.get("sinks") or 0)
@@ -83,6 +93,11 @@ def attention(
     q, k, v = qkv[:, :, :heads].copy(), qkv[:, :, heads : heads + kv_heads].copy(), qkv[:, :, heads + kv_heads :]
     if options.get("qk_norm"):
         q, k = rms_norm(q, params["q_norm.weight"], QK_NORM_EPS), rms_norm(k, params["k_norm.weight"], QK_NORM_EPS)
+    share, shelf = options.get("value_residual"), {} if shelf is None else shelf
+    if share is not None and "values" in shelf:
+        v = float(share) * shelf["values"].reshape(v.shape) + (1.0 - float(share)) * v
+    elif share is not None:
+        shelf["values"] = v.reshape(batch, tokens, kv_heads * dh)
 
     mixed = np.zeros((batch, tokens, heads, dh))
     for b in range(batch):

@@ -42,14 +42,16 @@ def bidirectional(
     segments: Array | None = None,
     direction: str = "bidirectional",
     layer: int = 0,
+    shelf: Params | None = None,
 ) -> Array:
     """y = f(x) + flip(g(flip(x))), f and g causal with different parameters, or the same if tied; x and y [B,T,D]."""
     if direction != "bidirectional":
         raise ValueError("bidirectional: reads tokens to come, so it cannot be causal")
     positions = document_positions(segments, *x.shape[:2])
-    ahead = run_branch(x, params, "forward", options["of"], segments, "causal", layer)
+    ahead = run_branch(x, params, "forward", options["of"], segments, "causal", layer, shelf)
     name = "forward" if options.get("tie") else "backward"
-    back = run_branch(flip(x, positions), params, name, options["of"], segments, "causal", layer)
+    flipped = {key: flip(value, positions) for key, value in (shelf or {}).items()}
+    back = run_branch(flip(x, positions), params, name, options["of"], segments, "causal", layer, flipped)
     return ahead + flip(back, positions)
 
 
@@ -64,6 +66,7 @@ VARIANTS = {
     "gla": Variant({"of": GLA | {"conv": 3}}, direction="bidirectional"),
     "gla_tied": Variant({"of": GLA, "tie": True}, direction="bidirectional"),
     "attention": Variant({"of": ATTENTION}, direction="bidirectional"),
+    "value_residual": Variant({"of": ATTENTION | {"value_residual": 0.5}}, direction="bidirectional"),
     "documents": Variant({"of": GLA | {"conv": 3}, "tie": False}, documents=True, direction="bidirectional"),
     "documents_tied": Variant({"of": MIN_GRU | {"expand": 2}, "tie": True}, documents=True, direction="bidirectional"),
 }

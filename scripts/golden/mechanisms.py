@@ -1,8 +1,8 @@
 """Mechanisms by name, and mixers inside mixers by the "type" of their options.
 
 A module scripts/golden/<name>.py holds PAPER, VARIANTS, shapes(options, d_model) and the equation <name>(x, params,
-options, ...), which may take segments, direction (else it is causal only) and layer, the number of layers of its kind
-before this one. It may hold KIND ("ffn", "block"), MODEL_WIDE, parameters that belong to the whole model and of which shapes()
+options, ...), which may take segments, direction (else it is causal only), layer, the number of layers of its kind
+before this one, and shelf, a dict of what earlier mechanisms leave for later ones. It may hold KIND ("ffn", "block"), MODEL_WIDE, parameters that belong to the whole model and of which shapes()
 makes as many rows as `layers` says, start(params), what is done to all that are drawn, and check(x, params, options,
 segments), which raises where a case is not fit for a golden file.
 """
@@ -42,14 +42,21 @@ def kind(name: str) -> str:
 
 
 def run(
-    name: str, x: Array, params: Params, options: Options, segments: Array | None, direction: str, layer: int = 0
+    name: str,
+    x: Array,
+    params: Params,
+    options: Options,
+    segments: Array | None,
+    direction: str,
+    layer: int = 0,
+    shelf: Params | None = None,
 ) -> Array:
     """Returns the mechanism's y [B,T,D]; ValueError where a mixer that is causal only has another direction."""
     equation = getattr(module(name), name)
     takes = inspect.signature(equation).parameters
     if kind(name) != "ffn" and direction != "causal" and "direction" not in takes:
         raise ValueError(f"{name}: causal only")
-    more = {"segments": segments, "direction": direction, "layer": layer}
+    more = {"segments": segments, "direction": direction, "layer": layer, "shelf": {} if shelf is None else shelf}
     return equation(x, params, options, **{key: value for key, value in more.items() if key in takes})
 
 
@@ -80,9 +87,10 @@ def run_branch(
     segments: Array | None,
     direction: str,
     layer: int = 0,
+    shelf: Params | None = None,
 ) -> Array:
     """Returns the mixer's y [B,T,D] with the parameters named "<prefix>.<name>" and those of the whole model."""
     own = _below(params, prefix)
     for name in _model_wide(options):
         own[name] = params[name]
-    return run(options["type"], x, own, options, segments, direction, layer)
+    return run(options["type"], x, own, options, segments, direction, layer, shelf)

@@ -102,10 +102,11 @@ def model_logits(model: Config, params: ReadLog, tokens: Array, segments: Array 
         positions = positions["type"]
     if positions == "learned":
         x = x + params["positions.weight"][document_positions(segments, *tokens.shape)]
+    shelf: Params = {}
     for layer in layers:
         index = sum(own["mixer"]["type"] == layer["mixer"]["type"] for own in layers[: int(layer["weights"])])
         block = {"type": "residual"} | layer
-        x = run_branch(x, params, f"layers.{layer['weights']}", block, segments, direction, index)
+        x = run_branch(x, params, f"layers.{layer['weights']}", block, segments, direction, index, shelf)
     x = normalize(x, params, "final_norm", read_norm(model.get("final_norm", True), layers[-1].get("norm")))
     return linear(x, params["embedding.weight" if model.get("tie_embeddings") else "head.weight"])
 

@@ -30,11 +30,12 @@ def parallel(
     segments: Array | None = None,
     direction: str = "causal",
     layer: int = 0,
+    shelf: Params | None = None,
 ) -> Array:
     """y = 1/n sum_i RMSNorm_i(branch_i(x)) over the n branches, which have this mixer's direction; x and y [B,T,D]."""
     y, norm_eps = np.zeros_like(x), float(options.get("norm_eps", NORM_EPS))
     for i, branch in enumerate(options["branches"]):
-        mixed = run_branch(x, params, f"branches.{i}", branch, segments, direction, layer)
+        mixed = run_branch(x, params, f"branches.{i}", branch, segments, direction, layer, shelf)
         y = y + rms_norm(mixed, params[f"norms.{i}.weight"], norm_eps)
     return y / len(options["branches"])
 
@@ -46,6 +47,9 @@ GLA: Options = {"type": "gla", "heads": 2, "gate": "key", "gate_rank": 3}
 MIN_GRU: Options = {"type": "min_gru", "expand": 1, "candidate": "g", "conv": 3}
 BOTH_WAYS: Options = {"type": "bidirectional", "of": MIN_GRU, "tie": False}
 
+VALUE_RESIDUAL: Options = ATTENTION | {"value_residual": 0.5}
+OTHER_HEADS: Options = {"type": "attention", "heads": 4, "kv_heads": 4, "value_residual": 0.3}
+
 VARIANTS = {
     "two": Variant({"branches": [ATTENTION, GLA]}),
     "three": Variant({"branches": [MIN_GRU, ATTENTION | {"sinks": 1}, GLA | {"expand_v": 2}]}),
@@ -54,4 +58,6 @@ VARIANTS = {
     "bidirectional": Variant({"branches": [ATTENTION, BOTH_WAYS]}, direction="bidirectional"),
     "large_eps": Variant({"branches": [ATTENTION, GLA], "norm_eps": 0.1}),
     "documents": Variant({"branches": [ATTENTION, GLA | {"conv": 3}, MIN_GRU]}, documents=True),
+    "value_residual": Variant({"branches": [VALUE_RESIDUAL, ATTENTION, OTHER_HEADS, VALUE_RESIDUAL]}),
+    "value_residual_documents": Variant({"branches": [VALUE_RESIDUAL, OTHER_HEADS]}, documents=True),
 }

@@ -36,11 +36,12 @@ def residual(
     segments: Array | None = None,
     direction: str = "causal",
     layer: int = 0,
+    shelf: Params | None = None,
 ) -> Array:
     """x += mixer(norm(x)), then x += ffn(norm(x)); x and y [B,T,D]."""
     for name, branch in branches(options).items():
         normed = normalize(x, params, f"{name}_norm", NORM | options.get("norm", {}))
-        x = x + run_branch(normed, params, name, branch, segments, direction, layer)
+        x = x + run_branch(normed, params, name, branch, segments, direction, layer, shelf)
     return x
 
 

@@ -10,55 +10,71 @@ namespace {
 
 class CheckpointOp final : public Op {
  public:
-  explicit CheckpointOp(std::function<Tensor(const Tensor&)> f) : f_(std::move(f)) {}
+  CheckpointOp(RunAgain f, size_t inputs) : f_(std::move(f)), inputs_(inputs) {}
   std::string_view name() const override { return "checkpoint"; }
 
-  // The inner run needs no second one for its shape: it is done here and its result handed over in forward.
+  // The inner run needs no second one for its shape: it is done here and its results handed over in forward.
   Outputs infer(std::span<const Tensor> in) const override {
     const Meter* meter = Meter::current();
     const Cost before = meter ? meter->total : Cost();
     {
       Tape dropped;
       const Tape::Recording recording(dropped);
-      y_ = f_(dropped.leaf(in[0])).untracked();
+      std::vector<Tensor> x;
+      for (size_t i = 0; i < inputs_; ++i) x.push_back(dropped.leaf(in[i]));
+      y_ = f_(x);
+      // What is beside the first may be a part of larger memory.
+      for (size_t i = 0; i < y_.size(); ++i) y_[i] = i ? y_[i].clone() : y_[i].untracked();
     }
     if (meter) {
       again_.backward_flops = meter->total.forward_flops - before.forward_flops;
       again_.backward_bytes = meter->total.forward_bytes - before.forward_bytes;
     }
-    Outputs made{{y_.shape(), y_.dtype()}};
-    if (MetaMode::on()) y_ = Tensor();  // forward, which would take it, is skipped
-    return made;
+    std::vector<TensorSpec> made;
+    for (const Tensor& y : y_) made.push_back({y.shape(), y.dtype()});
+    if (MetaMode::on()) y_.clear();  // forward, which would take them, is skipped
+    return Outputs(made);
   }
   Cost cost(std::span<const Tensor>) const override { return again_; }  // the first call's ops were counted as they ran
-  Keeps keeps() const override { return {.inputs = 1}; }
-  void forward(Forward& c) override { c.out(0) = std::exchange(y_, Tensor()); }
+  Keeps keeps() const override { return {.inputs = (1U << inputs_) - 1}; }
+  void forward(Forward& c) override {
+    for (size_t i = 0; i < y_.size(); ++i) c.out(static_cast<int>(i)) = std::move(y_[i]);
+    y_.clear();
+  }
   bool runs_ops_backward() const override { return true; }
   void backward(Backward& c) override {
     std::optional<Meter> unheard;  // cost() has told
     if (Meter::current()) unheard.emplace();
     Tape tape;
-    Tensor x = tape.leaf(c.in(0)), y;
+    std::vector<Tensor> x, y;
+    for (int i = 0; i < static_cast<int>(inputs_); ++i) x.push_back(tape.leaf(c.in(i)));
     {
       Tape::Recording recording(tape);
       y = f_(x);
     }
-    tape.backward(y, c.grad(0));
-    if (const Tensor dx = tape.grad(x); dx.defined() && c.wants(0)) c.give(0, dx);
+    std::vector<Tape::Seed> seeds;
+    for (size_t i = 0; i < y.size(); ++i)
+      if (const Tensor& g = c.grad(static_cast<int>(i)); g.defined()) seeds.push_back({y[i], g});
+    tape.backward(seeds);
+    for (int i = 0; i < static_cast<int>(inputs_); ++i)
+      if (const Tensor dx = tape.grad(x[static_cast<size_t>(i)]); dx.defined() && c.wants(i)) c.give(i, dx);
   }
 
  private:
-  std::function<Tensor(const Tensor&)> f_;
-  mutable Tensor y_;
+  RunAgain f_;
+  size_t inputs_;
+  mutable std::vector<Tensor> y_;
   mutable Cost again_;
 };
 
 }  // namespace
 
-Tensor checkpoint(std::function<Tensor(const Tensor&)> f, const Tensor& x) {
+std::vector<Tensor> checkpoint(RunAgain f, const std::vector<Tensor>& x) {
+  require(!x.empty() && x.size() <= kMostInputs, "checkpoint: {} inputs, not 1 to {}", x.size(), kMostInputs);
   // Nothing would lead back to this op from an untracked input, yet f's parameters need their gradients.
-  if (x.slot == kUntracked) return f(x);
-  return run(std::make_unique<CheckpointOp>(std::move(f)), {x});
+  if (x[0].slot == kUntracked) return f(x);
+  const auto at = [&](size_t i) { return i < x.size() ? x[i] : Tensor(); };
+  return run_many(std::make_unique<CheckpointOp>(std::move(f), x.size()), {at(0), at(1), at(2), at(3)});
 }
 
 }  // namespace effllm

@@ -31,6 +31,11 @@ class LayerDrop final : public Residual {
   LayerDrop(const Options& o, const LayerArgs& args, const Scope& s)
       : Residual(o, args, s), rate_(o.rate * (o.depth == "exp" && args.layers > 1 ? share_of(args) : 1)) {}
 
+  void declare(Site& site) const override {
+    if (rate_ > 0) site.may_be_left_out();
+    Residual::declare(site);
+  }
+
  protected:
   Tensor run(const Tensor& x, const Call& call) const override {
     const double rate = call.left_out(rate_);

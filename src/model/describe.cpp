@@ -90,9 +90,15 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
   c.context = context;
   const auto n = static_cast<double>(context);
   const Context train = training(recompute);
-  const auto stream = [&](int64_t tokens) {
-    const Tensor x = Tensor::empty({1, tokens, config.d_model}, DType::f32);
+  const auto values = [](int64_t tokens, int64_t width) {
+    const Tensor x = Tensor::empty({1, tokens, width}, DType::f32);
     return Tape::recording() ? Tape::recording()->leaf(x) : x;
+  };
+  const auto stream = [&](int64_t tokens) { return values(tokens, config.d_model); };
+  const auto layer = [&](int64_t i, int64_t tokens, Context cx, State* state) {
+    cx.shelf = std::make_shared<Shelf>();
+    for (const SharedValue& v : model.layer_site(i).needed()) cx.shelf->emplace(v.name, values(tokens, v.width));
+    return model.run(stream(tokens), i, i + 1, cx, state);
   };
   const auto add = [&](LayerCost row, const std::function<Tensor(const Context&)>& whole,
                        const std::function<void()>& one) {
@@ -120,10 +126,10 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
                   .parameters = spec.same_as ? 0 : parameters_under(store, fmt::format("layers.{}.", i)),
                   .state_bytes = model.layer_site(i).bytes(context, DType::f32)};
     add(
-        std::move(row), [&, i](const Context& cx) { return model.run(stream(context), i, i + 1, cx, nullptr); },
+        std::move(row), [&, i](const Context& cx) { return layer(i, context, cx, nullptr); },
         [&, i] {
           State s = model.make_state(1, context + 1);
-          model.run(stream(1), i, i + 1, {}, &s);
+          layer(i, 1, {}, &s);
         });
   }
   add(

@@ -42,20 +42,31 @@ Context with_state(Context cx, State* state) {
   return cx;
 }
 
-// block(x), of which the tape keeps x alone. Backward runs it again from the state that it started from; what it adds
-// up was counted the first time, and its auxiliary losses have their gradients from the second.
+// block(x), of which the tape keeps x alone, and what the block takes from the shelf. Backward runs it again from the
+// state that it started from; what it adds up was counted the first time, and its auxiliary losses have their gradients
+// from the second.
 Tensor recomputed(const Layer& block, const Tensor& x, const Call& call) {
   const State* const state = call.pass().state;
-  const auto run = [&block, &site = call.site(), pass = call.pass(), tokens = call.tokens(), first = true,
-                    before = state ? state->at(call.site()) : State()](const Tensor& in) mutable {
-    if (std::exchange(first, false)) return block.forward(in, Call(pass, tokens, site));
+  const auto run = [&block, &site = call.site(), pass = call.pass(), given = call.tokens(), first = true,
+                    before = state ? state->at(call.site()) : State()](const std::vector<Tensor>& in) mutable {
+    Tokens tokens = given;
+    tokens.shelf = std::make_shared<Shelf>();
+    for (size_t i = 1; i < in.size(); ++i) tokens.shelf->emplace(site.needed()[i - 1].name, in[i]);
     Ledger unread(pass.ledger ? pass.ledger->targets() : 0);
     Pass again = pass;
-    if (pass.state) again.state = &before;
-    if (pass.ledger) again.ledger = &unread;
-    return block.forward(in, Call(again, tokens, site));
+    if (!std::exchange(first, false)) {
+      if (pass.state) again.state = &before;
+      if (pass.ledger) again.ledger = &unread;
+    }
+    std::vector<Tensor> out = {block.forward(in[0], Call(again, tokens, site))};
+    for (const SharedValue& v : site.given()) out.push_back(tokens.shelf->at(v.name));
+    return out;
   };
-  return checkpoint(run, x);
+  std::vector<Tensor> in = {x};
+  for (const SharedValue& v : call.site().needed()) in.push_back(call.take(v.name));
+  const std::vector<Tensor> out = checkpoint(run, in);
+  for (size_t i = 1; i < out.size(); ++i) call.give(call.site().given()[i - 1].name, out[i]);
+  return out[0];
 }
 
 }  // namespace
@@ -99,8 +110,14 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
                                               {.role = Role::hidden, .dense = true});
   site_->count_tokens();
   site_->child("embedding");
-  for (const auto& b : blocks_)
-    layer_sites_.push_back(&site_->child(fmt::format("layers.{}", layer_sites_.size()), *b));
+  for (const auto& b : blocks_) {
+    const size_t i = layer_sites_.size();
+    try {
+      layer_sites_.push_back(&site_->child(fmt::format("layers.{}", i), *b));
+    } catch (const ConfigError& e) {  // of what layers share
+      throw_at(config.layers[i].block.mark(), e.what());
+    }
+  }
 }
 
 Tensor LanguageModel::embed(const Tensor& ids, const Context& given, State* state) const {
@@ -149,6 +166,7 @@ Tensor LanguageModel::body(const Tensor& ids, const Context& cx, State* state) c
   const Call call(before, *site_);
   Context with = before;
   with.positions = call.positions(ids);
+  with.shelf = std::make_shared<Shelf>();
   const Tensor y = run(embed(ids, with, state), 0, layers(), with, state);
   call.advance(ids.dim(1));
   return y;

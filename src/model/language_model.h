@@ -27,7 +27,7 @@ class LanguageModel {
 
   // ids: i32 [B, T] -> [B, T, D].
   Tensor embed(const Tensor& ids, const Context& cx, State* state) const;
-  // Blocks [from, to) over the residual stream x: [B, T, D].
+  // Blocks [from, to) over the residual stream x: [B, T, D]. What they share is on the context's shelf.
   Tensor run(Tensor x, int64_t from, int64_t to, const Context& cx, State* state) const;
   Tensor head(const Tensor& x) const;  // final norm and logits, [.., Q]
   // Final norm and the loss of `targets` under the logits, see `loss`; what `z_weight` adds, see linear_cross_entropy.

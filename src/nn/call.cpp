@@ -116,6 +116,26 @@ void Call::tap_choice(const Tensor& selected, const Tensor& margin) const {
   tap("margin", margin);
 }
 
+void Call::give(std::string_view name, const Tensor& value) const {
+  const SharedValue* const given = site_->gives(name);
+  require(given && value.cols() == given->width, "`{}` gives no `{}` of {}; name it in declare()", site_->path(), name,
+          value.shape().str());
+  tokens_->shelf->insert_or_assign(std::string(name), value);
+}
+
+Tensor Call::take(std::string_view name) const {
+  const auto at = tokens_->shelf->find(name);
+  require(site_->needs(name) && at != tokens_->shelf->end(), "`{}` takes `{}`, which {}", site_->path(), name,
+          site_->needs(name) ? "nobody gave" : "it doesn't need in declare()");
+  return at->second;
+}
+
+std::shared_ptr<Shelf> Call::shelf_of(const std::function<Tensor(const Tensor&)>& f) const {
+  auto shelf = std::make_shared<Shelf>();
+  for (const SharedValue& v : site_->needed()) shelf->emplace(v.name, f(take(v.name)));
+  return shelf;
+}
+
 RandomStream Call::random(std::string_view purpose) const {
   return RandomStream(pass_->seed, fmt::format("{}.{}", site_->path(), purpose), static_cast<uint64_t>(pass_->step));
 }

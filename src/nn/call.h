@@ -38,6 +38,13 @@ class Call {
   // Counts them, where the site does.
   void advance(int64_t tokens) const;
 
+  // Leaves a value of each token [B, T, width] on the shelf for later places, and takes what an earlier one left. An
+  // Error where the site has declared none of this name.
+  void give(std::string_view name, const Tensor& value) const;
+  Tensor take(std::string_view name) const;
+  // A shelf with what is needed here, f of each: for tokens that are picked or turned.
+  std::shared_ptr<Shelf> shelf_of(const std::function<Tensor(const Tensor&)>& f) const;
+
   const Tensor& segments() const { return tokens_->segments; }
   // Places of the tokens of x, [B, T, ..], in their documents: those given, or after the tokens that the state has seen
   // and from 0 at each document start. i64 [B, T].

@@ -2,6 +2,9 @@
 // where sequences are picked. A new field reaches every mixer without touching one of them.
 #pragma once
 #include <functional>
+#include <map>
+#include <memory>
+#include <string>
 #include <string_view>
 
 #include "base/random.h"
@@ -35,6 +38,9 @@ struct Pass {
   Ledger* ledger = nullptr;  // null: nobody adds up, and auxiliary losses are left out
 };
 
+// Values of tokens, [B, T, ..], that layers leave for later ones, by name (Site::gives).
+using Shelf = std::map<std::string, Tensor, std::less<>>;
+
 // Which tokens a layer is given: those of B sequences.
 struct Tokens {
   // Document starts in the row up to and including each token, i64 [B, T]; 0: still the state's document. Undefined:
@@ -43,8 +49,10 @@ struct Tokens {
   Tensor positions = {};     // i64 [B, T], within the document; undefined: computed from state and segments
   Samples samples = {};      // that they are among all of the run
   Sequences sequences = {};  // that they are in the state; empty: all of it, in order
+  // What earlier layers left for them, and where this one does: one for a run of the model.
+  std::shared_ptr<Shelf> shelf = std::make_shared<Shelf>();
 
-  Tokens pick(const Sequences& picked) const;  // those of some of the sequences
+  Tokens pick(const Sequences& picked) const;  // those of some of the sequences, and nothing on the shelf
 };
 
 // What a run of the model is given.

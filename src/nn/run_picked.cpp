@@ -23,7 +23,8 @@ Tensor run_picked(const Tensor& x, const Call& call, const Sequences& picked, co
     if (const Sequences anew = begun(call, picked, x.dim(0)); !anew.empty())
       call.pass().state->forget(call.site(), call.tokens().pick(anew).sequences);
   if (picked.empty()) return x;
-  const Tokens tokens = call.tokens().pick(picked);
+  Tokens tokens = call.tokens().pick(picked);
+  tokens.shelf = call.shelf_of([&](const Tensor& value) { return take_sequences(value, picked); });
   return put_sequences(x, picked, f(take_sequences(x, picked), call.with(call.pass(), tokens)));
 }
 

@@ -17,6 +17,11 @@ std::string joined(const std::string& path, std::string_view name) {
   return path.empty() ? std::string(name) : fmt::format("{}.{}", path, name);
 }
 
+const SharedValue* find(const std::vector<SharedValue>& values, std::string_view name) {
+  const auto at = std::ranges::find(values, name, [](const SharedValue& v) { return std::string_view(v.name); });
+  return at == values.end() ? nullptr : &*at;
+}
+
 [[noreturn]] void wrong(const std::string& what) { throw Error(ExitCode::internal, what); }
 
 }  // namespace
@@ -27,7 +32,8 @@ Site::Site(Site* parent, std::string path)
       path_(std::move(path)),
       first_(root_->fields_.size()),
       last_(first_),
-      forgets_(parent && parent->forgets_) {}
+      forgets_(parent && parent->forgets_),
+      left_out_(parent && parent->left_out_) {}
 
 Site& Site::child(std::string_view name) {
   return *children_.emplace_back(name, std::unique_ptr<Site>(new Site(this, joined(path_, name)))).second;
@@ -54,6 +60,29 @@ void Site::per_token(std::string_view name, const Shape& row, std::function<int6
 void Site::count_tokens() {
   counts_ = true;
   add({.name = "seen", .count = true});
+}
+
+const SharedValue* Site::gives(std::string_view name) const { return find(given_, name); }
+const SharedValue* Site::needs(std::string_view name) const { return find(needed_, name); }
+
+void Site::gives(std::string_view name, int64_t width) {
+  if (left_out_)
+    throw ConfigError(
+        "{} is the first to give `{}` to later layers, but samples may leave it out: let a layer give them that stands "
+        "before it and that no sample leaves out",
+        path_, name);
+  if (on_shelf(name)) wrong(fmt::format("`{}` of {} is given twice", name, path_));
+  for (Site* s = this; s; s = s->parent_) s->given_.push_back({std::string(name), width});
+}
+
+void Site::needs(std::string_view name, int64_t width) {
+  const SharedValue* const given = root_->gives(name);
+  if (!given)
+    throw ConfigError("{} needs `{}`, which no layer before it gives: put one that does before it", path_, name);
+  if (given->width != width)
+    throw ConfigError("{} needs `{}` of width {}, but they are given with width {}: let both layers have the same",
+                      path_, name, width, given->width);
+  for (Site* s = this; !s->gives(name) && !s->needs(name); s = s->parent_) s->needed_.push_back(*given);
 }
 
 void Site::add(StateField f) {

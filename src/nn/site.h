@@ -29,6 +29,12 @@ struct StateField {
   Shape shape_for(int64_t tokens) const { return rows ? shape.with_first(rows(tokens)) : shape; }
 };
 
+// A value of each token, [B, T, width], that one place gives and later ones need.
+struct SharedValue {
+  std::string name;
+  int64_t width;
+};
+
 class Site {
  public:
   Site() : Site(nullptr, {}) {}  // the root of a tree
@@ -46,6 +52,12 @@ class Site {
   // Counts the tokens of the running document in a field `seen`, for what is inside too.
   void count_tokens();
   void forget() { forgets_ = true; }  // what is inside has no room in a state
+  // Values on the shelf (Call::give, Call::take). A ConfigError where nothing declared before gives what is needed, of
+  // this width, or where samples may leave out what gives.
+  void gives(std::string_view name, int64_t width);
+  void needs(std::string_view name, int64_t width);
+  bool on_shelf(std::string_view name) const { return root_->gives(name); }  // something declared before gives it
+  void may_be_left_out() { left_out_ = true; }                               // by some samples, with what is inside
 
   const std::string& path() const { return path_; }  // "layers.3.mixer"
   const Site& operator[](std::string_view child) const;
@@ -53,6 +65,11 @@ class Site {
   bool forgets() const { return forgets_; }
   bool counts_tokens() const { return counts_; }
   const Site& counter() const;  // the nearest that counts tokens
+  // What this site and those inside give, and what they need of others; null where there is none of the name.
+  const std::vector<SharedValue>& given() const { return given_; }
+  const std::vector<SharedValue>& needed() const { return needed_; }
+  const SharedValue* gives(std::string_view name) const;
+  const SharedValue* needs(std::string_view name) const;
   // Of this site and those inside, in the order of their declaration.
   std::vector<const StateField*> all() const;
   int64_t bytes(int64_t tokens, DType t) const;  // of one sequence after so many tokens at most, without counts
@@ -67,7 +84,8 @@ class Site {
   std::vector<const StateField*> own_;
   std::deque<StateField> fields_;  // the root's: of all sites
   size_t first_, last_;            // this one's and those inside among them
-  bool counts_ = false, forgets_;
+  std::vector<SharedValue> given_, needed_;
+  bool counts_ = false, forgets_, left_out_;
 };
 
 // A layer by itself: the root of a tree, which counts tokens.

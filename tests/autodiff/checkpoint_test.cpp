@@ -7,6 +7,7 @@
 
 #include "autodiff/meter.h"
 #include "ops/arithmetic.h"
+#include "ops/columns.h"
 #include "ops/linear.h"
 #include "ops/pointwise.h"
 #include "support/tensors.h"
@@ -34,6 +35,11 @@ struct Model {
   ParamGrads grads;
 };
 
+// Of one input and one result.
+Tensor again(std::function<Tensor(const Tensor&)> f, const Tensor& x) {
+  return checkpoint([f = std::move(f)](const Tensors& in) { return Tensors{f(in[0])}; }, {x})[0];
+}
+
 struct Result {
   Tensor y, dx, dw;
   size_t kept;
@@ -49,7 +55,7 @@ Result train(bool recompute, bool track_input = true) {
   {
     const Tape::Recording recording(tape);
     r.y = leaf;
-    for (int layer = 0; layer < 3; ++layer) r.y = recompute ? checkpoint(f, r.y) : f(r.y);
+    for (int layer = 0; layer < 3; ++layer) r.y = recompute ? again(f, r.y) : f(r.y);
   }
   r.kept = tape.kept_bytes();
   tape.backward(r.y, random({3, 8}, 3, DType::f32));
@@ -77,7 +83,7 @@ TEST_CASE("checkpoint: parameters get their gradients even where the input needs
 
 TEST_CASE("checkpoint: gradients agree with differences") {
   const auto f = [](const Tensors& x) {
-    return std::vector{checkpoint([](const Tensor& a) { return multiply(sigmoid(a), a); }, scale(x[0], 2))};
+    return std::vector{again([](const Tensor& a) { return multiply(sigmoid(a), a); }, scale(x[0], 2))};
   };
   CHECK(gradient_error(f, {random({3, 4}, 4)}) < 1e-7);
 }
@@ -89,7 +95,7 @@ TEST_CASE("checkpoint: a meta run counts and keeps what a real one does, and hol
     const Meter meter;
     const Tape::Recording recording(tape);
     const size_t live = BufferPool::local().live_bytes();
-    const Tensor y = checkpoint(f, checkpoint(f, tape.leaf(x)));
+    const Tensor y = again(f, again(f, tape.leaf(x)));
     flops = meter.total.forward_flops;
     CHECK(BufferPool::local().live_bytes() == live + 2 * x.bytes());
     return tape.kept_bytes();
@@ -110,7 +116,7 @@ TEST_CASE("checkpoint: the second run counts as backward, once, whether backward
     Tensor y;
     {
       const Tape::Recording recording(tape);
-      y = recompute ? checkpoint(f, x) : f(x);
+      y = recompute ? again(f, x) : f(x);
     }
     if (backward) tape.backward(y, random({5, 8}, 6));
     return meter.total;
@@ -140,7 +146,7 @@ TEST_CASE("checkpoint: on shapes alone backward takes what a real one takes") {
       Tensor y;
       {
         const Tape::Recording recording(tape);
-        y = checkpoint(f, checkpoint(f, x));
+        y = again(f, again(f, x));
       }
       tape.backward(y, made(2));
       peak = BufferPool::local().peak_bytes();
@@ -148,4 +154,38 @@ TEST_CASE("checkpoint: on shapes alone backward takes what a real one takes") {
     return peak;
   };
   CHECK(most(true) == most(false));
+}
+
+TEST_CASE("checkpoint: several inputs and results have the gradients that they have without") {
+  const RunAgain f = [](const Tensors& x) {
+    const Tensors parts = split_columns(multiply(x[0], sigmoid(x[1])), {3, 5});
+    return Tensors{sigmoid(parts[1]), parts[0], add(x[1], x[2])};
+  };
+  const Tensors in = {random({2, 8}, 1), random({2, 8}, 2), random({2, 8}, 3)};
+  const auto results_of = [&](const RunAgain& g, size_t used) {
+    Tape tape;
+    Tensors x, y, all;
+    for (const Tensor& t : in) x.push_back(tape.leaf(t));
+    {
+      const Tape::Recording recording(tape);
+      y = g(x);
+    }
+    std::vector<Tape::Seed> seeds;
+    for (size_t i = 0; i < used; ++i) seeds.push_back({y[i], random(y[i].shape(), 10 + i)});
+    for (const Tensor& t : y) all.push_back(t.clone());
+    tape.backward(seeds);
+    for (const Tensor& t : x) all.push_back(tape.grad(t));
+    return all;
+  };
+  for (const size_t used : {size_t{1}, size_t{2}, size_t{3}}) {
+    const Tensors plain = results_of(f, used),
+                  recomputed = results_of([&](const Tensors&x) { return checkpoint(f, x); }, used);
+    REQUIRE(plain.size() == recomputed.size());
+    for (size_t i = 0; i < plain.size(); ++i) {
+      CAPTURE(i);
+      REQUIRE(plain[i].defined() == recomputed[i].defined());
+      if (plain[i].defined()) CHECK(same_bits(plain[i], recomputed[i]));
+    }
+  }
+  CHECK_THROWS_AS(checkpoint(f, Tensors(5, in[0])), ShapeError);
 }

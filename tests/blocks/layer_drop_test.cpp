@@ -127,3 +127,16 @@ TEST_CASE("layer_drop: a layer may have another rate than `block:` says, or anot
   CHECK_FALSE(same_bits(model->run(x, 1, 2, training(0), nullptr), x));
   CHECK_FALSE(same_bits(model->run(x, 2, 3, training(0), nullptr), x));
 }
+
+TEST_CASE("layer_drop: what earlier layers share goes with its sequence, and who may be left out shares nothing") {
+  const std::string attention = "mixer: {type: attention, heads: 2, value_residual: 0.5}",
+                    drop = "{type: layer_drop, rate: 0.5, " + attention + "}";
+  const auto model = build_model("{d_model: 8, init: {std: 0.4}, layers: [{" + attention + "}, " + drop + "]}", 11);
+  constexpr int64_t kBatch = 16;
+  const Tensor ids = random_ids(kBatch, 5, 11, 1), y = model->body(ids, training(20), nullptr);
+  for (int64_t b = 0; b < kBatch; ++b)
+    CHECK(max_diff(model->body(sequences(ids, b, 1), training(20 + b), nullptr), sequences(y, b, 1)) < 1e-12);
+  const auto first = [&](const std::string& layer) { build_model("{d_model: 8, layers: [" + layer + "]}", 11); };
+  CHECK_THROWS_WITH_AS(first(drop), doctest::Contains("layers.0.mixer is the first to give `values`"), ConfigError);
+  CHECK_NOTHROW(first("{type: layer_drop, rate: 0, " + attention + "}"));
+}

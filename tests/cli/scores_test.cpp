@@ -154,15 +154,16 @@ TEST_CASE(
     MESSAGE("there is no numpy, or no PyYAML, to compare with");
     return;
   }
-  write_text(w.scratch.path / "shared.yaml",
-             "model:\n  d_model: 16\n  dropout: 0.1\n  init: {std: 0.3}\n  layers:\n"
-             "    - repeat: 2\n      of: [{mixer: {type: min_gru, conv: 4}, ffn: mlp}]\n"
-             "    - {id: top, mixer: {type: attention, heads: 4, kv_heads: 1, window: 6, sinks: 2}}\n"
-             "    - use: top\n    - {mixer: {type: gla, heads: 2}, ffn: swiglu}\n    - use: top\n"
-             "    - repeat: 2\n      of: [{mixer: {type: hgrn2, head_dim: 8}}]\n"
-             "    - mixer: {type: parallel, branches: [hgrn, {type: min_gru}]}\n"
-             "data: {corpus: documents, reset: document}\ntrain: {batch: 4, context: 40, max_steps: 5}\n"
-             "eval: {sample_tokens: 1}\n");
+  write_text(
+      w.scratch.path / "shared.yaml",
+      "model:\n  d_model: 16\n  dropout: 0.1\n  init: {std: 0.3}\n  layers:\n"
+      "    - repeat: 2\n      of: [{mixer: {type: min_gru, conv: 4}, ffn: mlp}]\n"
+      "    - {id: top, mixer: {type: attention, heads: 4, kv_heads: 1, window: 6, sinks: 2, value_residual: 0.3}}\n"
+      "    - use: top\n    - {mixer: {type: gla, heads: 2}, ffn: swiglu}\n    - use: top\n"
+      "    - repeat: 2\n      of: [{mixer: {type: hgrn2, head_dim: 8}}]\n"
+      "    - mixer: {type: parallel, branches: [hgrn, {type: min_gru}]}\n"
+      "data: {corpus: documents, reset: document}\ntrain: {batch: 4, context: 40, max_steps: 5}\n"
+      "eval: {sample_tokens: 1}\n");
   w.ok({"data", "prepare", "own.txt", "--name", "documents", "--separator", "3.\\n"});
   w.ok({"train", "-q", "shared.yaml"});
   w.ok({"export", "runs/shared", "-o", "out"});

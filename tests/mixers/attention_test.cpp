@@ -1,4 +1,5 @@
 #include "mixers/built_mixer.h"
+#include "support/models.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -12,4 +13,34 @@ TEST_CASE("attention: starts as GPT-2 does, the output's spread falling with dep
     for (const char* name : {"q_norm.weight", "k_norm.weight"}) CHECK(m.all(name, 1));
     CHECK(m.undecayed() == std::vector<std::string>{"k_norm.weight", "out.bias", "q_norm.weight", "qkv.bias"});
   }
+}
+
+TEST_CASE("attention: value_residual takes the share of the first layer's values that it says, of one width") {
+  const auto values = [](const std::string& first, const std::string& second) {
+    const auto model = build_model("{d_model: 8, layers: [{mixer: {type: attention, heads: 2, " + first +
+                                       "}}, {mixer: {type: attention, heads: 2, " + second + "}}]}",
+                                   11);
+    State s = model->make_state(1, 4);
+    model->logits(random_ids(1, 4, 11, 1), {}, &s);
+    std::vector<Tensor> v;
+    for (int64_t i = 0; i < 2; ++i) v.push_back(s.field(model->layer_site(i)["mixer"], "v"));
+    return v;
+  };
+  const auto plain = values("bias: false", "bias: false"), none = values("value_residual: 0.5", "value_residual: 0"),
+             all = values("value_residual: 0.5", "value_residual: 1");
+  for (size_t i = 0; i < 2; ++i) CHECK(same_bits(plain[i], none[i]));
+  CHECK(max_diff(plain[0], plain[1]) > 0.01);
+  for (const Tensor& v : all) CHECK(same_bits(v, plain[0]));  // what is remembered is what was mixed
+  CHECK_THROWS_WITH_AS(values("value_residual: 0.5", "kv_heads: 1, value_residual: 0.5"),
+                       doctest::Contains("layers.1.mixer needs `values` of width 4"), ConfigError);
+}
+
+TEST_CASE("attention: value_residual is written out only where it is given, so that hashes stay") {
+  const auto written = [](const char* options) {
+    const auto o = all_mixers.find("attention").options();
+    read(*o, parse_config(options, "t"), "attention");
+    return to_yaml(write(*o));
+  };
+  CHECK(written("{}").find("value_residual") == std::string::npos);
+  CHECK(written("{value_residual: 0}").find("value_residual: 0") != std::string::npos);
 }

@@ -91,7 +91,9 @@ TEST_CASE("describe: the layers add up to the model") {
   for (const char* more :
        {"", "dropout: 0.1, positions: learned, tie_embeddings: false, block: {norm: layer_norm}, "}) {
     const ModelConfig config = one_layer(
-        "{id: a, mixer: {type: attention, window: 5}, ffn: mlp}, {mixer: {type: gla, heads: 2}}, {use: a}", more);
+        "{id: a, mixer: {type: attention, window: 5, value_residual: 0.5}, ffn: mlp}, {mixer: {type: gla, heads: 2}}, "
+        "{use: a}",
+        more);
     const ModelCost c = count_cost(config, kVocab, kTokens);
     LanguageModel model(config, kVocab);
     model.params().as_meta(DType::f32);
@@ -113,8 +115,9 @@ TEST_CASE("describe: the layers add up to the model") {
 }
 
 TEST_CASE("describe: blocks that run again cost their forward once more, and keep their inputs alone") {
-  const ModelConfig config =
-      one_layer("{mixer: {type: attention, heads: 4}, ffn: mlp}, {mixer: {type: gla, heads: 2}}");
+  const ModelConfig config = one_layer(
+      "{mixer: {type: attention, heads: 4}, ffn: mlp}, {mixer: {type: gla, heads: 2}}, {mixer: {type: "
+      "attention, value_residual: 0.5}}, {mixer: {type: attention, value_residual: 0.5}}");
   const ModelCost once = count_cost(config, kVocab, kTokens), again = count_cost(config, kVocab, kTokens, true);
   double blocks = 0;
   for (size_t i = 0; i < once.layers.size(); ++i) {

@@ -27,8 +27,8 @@ constexpr std::string_view kHybrids[] = {
     "{type: layer_norm, bias: true}, ffn: {type: mlp, bias: true}}, layers: [{mixer: {type: attention, heads: 2, "
     "position: none}}, {mixer: {type: min_gru, expand: 2}}]}",
     "{d_model: 8, init: {std: 0.4}, layers: [{id: a, mixer: {type: attention, heads: 4, kv_heads: 2, head_dim: 4, "
-    "window: 5, sinks: 1, qk_norm: true}}, {mixer: {type: gla, heads: 2, gate: head}}, {use: a}, {mixer: {type: "
-    "attention, heads: 2, window: 4, position: alibi}}]}",
+    "window: 5, sinks: 1, qk_norm: true, value_residual: 0.5}}, {mixer: {type: gla, heads: 2, gate: head}}, {use: a}, "
+    "{mixer: {type: attention, heads: 2, window: 4, position: alibi, value_residual: 0.3}}]}",
     "{d_model: 8, init: {std: 0.4}, block: {ffn: {type: rwkv_channel_mix, expand: 2}}, layers: [{mixer: {type: rwkv6, "
     "head_dim: 4, shift_rank: 3, decay_rank: 2}}, {id: a, mixer: {type: mamba2, head_dim: 4, state: 3}}, {use: a}, "
     "{mixer: {type: retnet, heads: 2}, ffn: none}]}",
@@ -263,8 +263,10 @@ TEST_CASE("language model: run(from, to) composes") {
     const Tensor x = model->embed(ids, {}, nullptr);
     const int64_t n = model->layers();
     const Tensor whole = model->run(x, 0, n, {}, nullptr);
-    for (int64_t cut = 0; cut <= n; ++cut)
-      CHECK(same_bits(model->run(model->run(x, 0, cut, {}, nullptr), cut, n, {}, nullptr), whole));
+    for (int64_t cut = 0; cut <= n; ++cut) {
+      const Context cx;  // with the shelf of both
+      CHECK(same_bits(model->run(model->run(x, 0, cut, cx, nullptr), cut, n, cx, nullptr), whole));
+    }
     CHECK(max_diff(model->head(whole), model->logits(ids, {})) < 1e-12);
   }
 }

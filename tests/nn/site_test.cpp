@@ -90,3 +90,30 @@ TEST_CASE("site: what is inside one that forgets has no room in a state") {
   CHECK(paths(root) == Paths{"seen"});
   CHECK(inside.forgets());
 }
+
+TEST_CASE("site: what layers share is given before it is needed, once, of one width, where no sample leaves it out") {
+  Site root;
+  Site &first = root.child("first"), &inner = first.child("mixer"), &picked = root.child("picked"),
+       &last = root.child("last");
+  CHECK_THROWS_WITH_AS(inner.needs("v", 4),
+                       "first.mixer needs `v`, which no layer before it gives: put one that does before it",
+                       ConfigError);
+  picked.may_be_left_out();
+  CHECK_THROWS_WITH_AS(picked.child("mixer").gives("v", 4), doctest::Contains("picked.mixer is the first to give `v`"),
+                       ConfigError);
+  CHECK_FALSE(root.on_shelf("v"));
+  inner.gives("v", 4);
+  CHECK(picked.on_shelf("v"));
+  CHECK_THROWS_WITH_AS(last.gives("v", 4), doctest::Contains("`v` of last is given twice"), Error);
+  CHECK_THROWS_WITH_AS(last.needs("v", 5), doctest::Contains("last needs `v` of width 5"), ConfigError);
+  first.child("second").needs("v", 4);
+  last.child("one").needs("v", 4);
+  last.child("two").needs("v", 4);
+  CHECK(first.needed().empty());  // what is given inside
+  CHECK(root.needed().empty());
+  REQUIRE(last.needed().size() == 1);
+  CHECK(last.needs("v")->width == 4);
+  CHECK(last.gives("v") == nullptr);
+  REQUIRE(first.given().size() == 1);
+  CHECK(first.gives("v")->width == 4);
+}

@@ -105,11 +105,13 @@ TEST_CASE("recompute: every mechanism's training has the same bits, with dropout
 
 TEST_CASE("recompute: the same bits where rows carry their state, where layers share weights, with any threads") {
   const std::string carried =
-      "{mixer: {type: attention, heads: 2, window: 9, sinks: 1, dropout: 0.1}, ffn: mlp}, {id: a, mixer: {type: gla, "
+      "{mixer: {type: attention, heads: 2, window: 9, sinks: 1, dropout: 0.1, value_residual: 0.5}, ffn: mlp}, {id: a, "
+      "mixer: {type: gla, "
       "heads: 2, gate_rank: 3, conv: 3}}, {mixer: {type: parallel, branches: [{type: rwkv6, head_dim: 4}, {type: "
       "lstm}]}, ffn: {type: rwkv_channel_mix, expand: 2}}, {use: a}, {mixer: hgrn}, {type: layer_drop, rate: 0.5, "
       "mixer: {type: gla, heads: 2}, ffn: "
-      "{type: rwkv_channel_mix}}";
+      "{type: rwkv_channel_mix}}, {type: layer_drop, rate: 0.5, mixer: {type: attention, window: 5, value_residual: "
+      "0.5}}, {mixer: {type: attention, window: 4, heads: 2, value_residual: 0.3}}";
   for (const int threads : {1, 2}) {
     const Threads n(threads);
     for (const int64_t lanes : {1, 4}) compare(model_of(carried), true, lanes);

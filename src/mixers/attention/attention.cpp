@@ -7,12 +7,15 @@
 // kv_heads = heads is multi-head attention, 1 multi-query (Shazeer 2019, arXiv:1911.02150), between them grouped-query
 // (Ainslie et al. 2023, arXiv:2305.13245). A window (Beltagy et al. 2020, arXiv:2004.05150) may have sinks: the first
 // tokens stay visible at their own positions (Xiao et al. 2023, arXiv:2309.17453, re-index them instead).
+// With value_residual v is l v_1 + (1 - l) v, v_1 that of the model's first layer that has this option, which keeps its
+// own (Zhou et al. 2024, arXiv:2410.17897, ResFormer).
 // Remembers k and v of every token, or of the sinks and the window. Vaswani et al. 2017, arXiv:1706.03762.
 #include "base/text.h"
 #include "mixers/attention/kv_cache.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
+#include "ops/arithmetic.h"
 #include "ops/columns.h"
 #include "ops/rotary.h"
 
@@ -20,6 +23,7 @@ namespace effllm::mixers {
 namespace {
 
 constexpr double kNormEps = 1e-6;
+constexpr std::string_view kValues = "values";  // on the shelf, of the first layer
 
 struct AttentionMixerOptions final : Options {
   int64_t heads = 4, window = 0, sinks = 0;
@@ -27,6 +31,7 @@ struct AttentionMixerOptions final : Options {
   std::string position = "rope";
   double rope_theta = 10000, dropout = 0;
   bool qk_norm = false, bias = false;
+  std::optional<double> value_residual;
   void visit(OptionVisitor& v) override {
     v("heads", heads, "Sets the number of query heads.", between(1, 1024));
     v("kv_heads", kv_heads, "Sets the number of key-value heads, a divisor of heads; default: heads.",
@@ -39,6 +44,10 @@ struct AttentionMixerOptions final : Options {
     v("sinks", sinks, "Sets how many first tokens stay visible beside the window.", between(0, kMostTokens));
     v("qk_norm", qk_norm, "Puts an RMS norm on q and k of each head, before positions.");
     v("bias", bias, "Adds learned offsets in the projections.");
+    v("value_residual", value_residual,
+      "Sets the share of the values of the first layer that has this option in those of the others; default: there is "
+      "none.",
+      between(0, 1));
     v("dropout", dropout, "Sets the dropout of the attention probabilities.", between(0, 0.99));
   }
 };
@@ -53,6 +62,7 @@ class Attention final : public Layer {
         head_dim_(o.head_dim.value_or(std::max<int64_t>(1, args.d_model / o.heads))),
         window_(o.window),
         sinks_(o.sinks),
+        value_residual_(o.value_residual),
         alibi_(o.position == "alibi"),
         dropout_(o.dropout),
         qkv_(s / "qkv", args.d_model, {heads_ * head_dim_, kv_heads_ * head_dim_, kv_heads_ * head_dim_}, Init::gpt2(),
@@ -79,7 +89,12 @@ class Attention final : public Layer {
     }
   }
 
-  void declare(Site& site) const override { cache_.declare(site); }
+  void declare(Site& site) const override {
+    cache_.declare(site);
+    if (!value_residual_) return;
+    const int64_t width = kv_heads_ * head_dim_;
+    site.on_shelf(kValues) ? site.needs(kValues, width) : site.gives(kValues, width);
+  }
   // ALiBi is made for distances that training has not shown (Press et al. 2021); sinks keep their places, so that RoPE
   // turns by ever longer distances to them.
   LongText long_text(int64_t trained) const override {
@@ -91,7 +106,7 @@ class Attention final : public Layer {
  protected:
   Tensor run(const Tensor& x, const Call& call) const override {
     auto parts = split_columns(qkv_(x), {heads_ * head_dim_, kv_heads_ * head_dim_, kv_heads_ * head_dim_});
-    Tensor q = parts[0], k = parts[1];
+    Tensor q = parts[0], k = parts[1], v = parts[2];
     if (q_norm_) {
       q = (*q_norm_)(q);
       k = (*k_norm_)(k);
@@ -101,11 +116,15 @@ class Attention final : public Layer {
       q = rotary(q, positions, heads_, rope_);
       k = rotary(k, positions, kv_heads_, rope_);
     }
-    CachedKeys keys{.k = k, .v = parts[2], .places = {}};
+    if (call.site().gives(kValues))
+      call.give(kValues, v);
+    else if (value_residual_)
+      v = add(scale(call.take(kValues), *value_residual_), scale(v, 1 - *value_residual_));
+    CachedKeys keys{.k = k, .v = v, .places = {}};
     if (call.has_state()) {
       require(call.pass().direction == Direction::causal, "attention: only the causal form can continue from a state");
       const auto [sinks, window] = sight(call);
-      keys = cache_.within(window, sinks).extend(k, parts[2], call);
+      keys = cache_.within(window, sinks).extend(k, v, call);
     } else {
       keys.places.segments = call.segments();
     }
@@ -142,6 +161,7 @@ class Attention final : public Layer {
   }
 
   int64_t heads_, kv_heads_, head_dim_, window_, sinks_;
+  std::optional<double> value_residual_;
   bool alibi_;
   double dropout_;
   Linear qkv_, out_;
@@ -166,9 +186,11 @@ extern constinit const LayerInfo attention = LayerInfo::of<Attention>({
     .family = "attention",
     .recurrence = "attention",
     .paper = "Vaswani et al. 2017, arXiv:1706.03762",
-    .source = "karpathy/nanoGPT@3adf61e, model.py: the start; RoPE, windows and sinks from their papers",
+    .source =
+        "karpathy/nanoGPT@3adf61e, model.py: the start; RoPE, windows and sinks from their papers; value_residual "
+        "from Zcchill/Value-Residual-Learning@95652f6, modeling_llama_resformer.py",
     .deviations = "init as in GPT-2; q, k and v are one matrix; RoPE turns pairs (i, i + dh/2) as GPT-NeoX "
-                  "does; sinks keep their positions",
+                  "does; sinks keep their positions; value_residual, 0.5 in the authors' code, is not learned",
     .unseen = "without `position: alibi`, where the window with its sinks is longer than the sequences of training, "
               "or there is none: RoPE's distances and the number of keys; sinks with RoPE: their distances",
     .tiny = "{heads: 2}",

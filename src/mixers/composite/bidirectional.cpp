@@ -47,7 +47,9 @@ class Bidirectional final : public Layer {
     flipped.positions = Tensor();  // counted from the end of each document
     const Tensor& segments = call.segments();
     const Tensor ahead = forward_->forward(x, call.child("forward").with(pass, call.tokens()));
-    const Tensor back = backward_->forward(flip_tokens(x, segments), call.child("backward").with(pass, flipped));
+    const Call there = call.child("backward");
+    flipped.shelf = there.shelf_of([&](const Tensor& value) { return flip_tokens(value, segments); });
+    const Tensor back = backward_->forward(flip_tokens(x, segments), there.with(pass, flipped));
     return add(ahead, flip_tokens(back, segments));
   }
 
@@ -59,7 +61,7 @@ constexpr std::string_view kNoForm = "a token's output needs the tokens after it
 constexpr std::string_view kVariants[] = {
     "{tie: true}",
     "{of: {type: gla, heads: 1, gate_rank: 3, conv: 3}}",
-    "{of: {type: attention, heads: 2, window: 5}}",
+    "{of: {type: attention, heads: 2, window: 5, value_residual: 0.5}}",
     "{of: {type: parallel, branches: [{type: attention, heads: 2}, {type: hgrn}]}}",
 };
 

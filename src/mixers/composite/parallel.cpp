@@ -74,6 +74,8 @@ class Parallel final : public Layer {
 
 constexpr std::string_view kVariants[] = {
     "{branches: [{type: min_gru}, {type: attention, heads: 1, position: alibi}, {type: hgrn}]}",
+    "{branches: [{type: attention, heads: 2, window: 5, value_residual: 0.5}, {type: attention, heads: 4, "
+    "value_residual: 0.3}]}",
     "{branches: [{type: parallel, branches: [{type: mla, heads: 2}, {type: rg_lru, blocks: 2}]}, {type: min_lstm}]}",
 };
 
