@@ -64,7 +64,7 @@ std::vector<T> values(const SafetensorsFile& file, const char* name) {
 
 }  // namespace
 
-TEST_CASE("goldfish: targets are those of the transcription; evaluation has all that next_token has") {
+TEST_CASE("goldfish: targets are those of the transcription, and evaluation has all that next_token has") {
   int found = 0;
   for (const auto& entry :
        std::filesystem::directory_iterator(std::filesystem::path(test::kSourceDir) / "tests/golden")) {

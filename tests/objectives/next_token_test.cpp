@@ -74,7 +74,7 @@ TEST_CASE("next_token: z_loss adds the mean of log^2 Z over targets that count t
     }
 }
 
-TEST_CASE("next_token: a run with z_loss reports it and keeps log Z smaller; what was known of a run stays") {
+TEST_CASE("next_token: a run with z_loss reports it and keeps log Z smaller, and what was known of a run stays") {
   const Threads one(1);
   const TinyFolder t("z_loss_run");
   const auto column = [&](const Sets& set, const char* name) {
