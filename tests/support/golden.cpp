@@ -64,7 +64,8 @@ void check_golden(const LayerInfo& info, std::string_view kind) {
     if (const StoredTensor* s = file.find("segments")) cx.segments = load(*s);
     CHECK(max_diff(mixer->forward(x, cx), want) < 1e-10);
   }
-  CHECK_MESSAGE(found > 0, "no golden file of ", std::string(info.name));
+  CHECK_MESSAGE(found > 0, "no golden file of ", std::string(info.name),
+                ": `scripts/golden/all.py --only NAME` makes it of scripts/golden/NAME.py");
 }
 
 }  // namespace effllm::test
