@@ -1,5 +1,7 @@
 // What has results is one JSON document; lists, corpora and threads are what they are said to be.
 #include "cli/trained.h"
+#include "objectives/objective.h"
+#include "optim/optimizer.h"
 
 using namespace effllm::test;
 using nlohmann::json;
@@ -49,12 +51,17 @@ TEST_CASE("cli data and list: sizes add up, every name has a row") {
     }
     CHECK(w.effllm({"list"}).shows(kind));
   }
-  for (const char* kind : {"optimizers", "objectives"})
-    for (const json& row : json::parse(w.effllm({"list", kind, "--long", "--json"}).out)) {
-      CHECK_FALSE(row.at("source").get<std::string>().empty());
-      const bool has_options = row.at("name") == "muon" || row.at("name") == "goldfish";
-      CHECK((!has_options || row.at("options").at(0).contains("meaning")));
+  const auto check_long = [&](const char* kind, const auto& all) {
+    const json rows = json::parse(w.effllm({"list", kind, "--long", "--json"}).out);
+    REQUIRE(rows.size() == all.names().size());
+    for (const json& row : rows) {
+      CHECK_FALSE(row.at("source").template get<std::string>().empty());
+      const auto options = all.find(row.at("name").template get<std::string>()).options();
+      CHECK(row.at("options").size() == describe(*options).size());
     }
+  };
+  check_long("optimizers", effllm::all_optimizers);
+  check_long("objectives", effllm::all_objectives);
 }
 
 TEST_CASE("cli: --json gives one document for every command that has results") {
