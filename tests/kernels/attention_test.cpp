@@ -40,10 +40,6 @@ struct Run {
         dk(c.keys, c.dk, kGap, 7),
         dv(c.keys, c.dv, kGap, 8),
         lse(static_cast<size_t>(c.queries), kNan) {
-    for (Rows<T>* m : {&q, &k, &v, &d_o})  // f32 and f64 get the same numbers
-      for (int64_t r = 0; r < m->view().rows; ++r)
-        for (int64_t x = 0; x < m->view().cols; ++x)
-          m->view().row(r)[x] = static_cast<T>(static_cast<float>(m->view().row(r)[x]));
     a.q = q.view(), a.k = k.view(), a.v = v.view(), a.o = o.view();
     a.lse = lse.data();
     a.scale = 0.4;

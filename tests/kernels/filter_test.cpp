@@ -19,24 +19,18 @@ void check(int64_t rows, int64_t cols, int64_t width, Layout layout, bool docume
     if (documents && t % 5 == 3) begin = t;
     from[static_cast<size_t>(t)] = std::max(begin, t - width + 1);
   }
-  for (bool add : {false, true}) {
-    Rows<T> y(rows, cols, layout, 3);
-    kernel::filter<T>(x.view(), w.view().data, width, from.data(), y.view(), add);
-    CHECK(y.error([&](int64_t t, int64_t c) {
-      double sum = add ? y.before(t, c) : 0;
-      for (int64_t s = from[static_cast<size_t>(t)]; s <= t; ++s) sum += w.at(0, width - 1 - t + s) * x.at(s, c);
-      return sum;
-    }) < 4 * kTolerance<T>);
-    Rows<T> z(rows, cols, layout, 3);  // backwards in time
-    kernel::filter<T>(x.in_order(true), w.view().data, width, from.data(), z.in_order(true), add);
-    CHECK(z.error([&](int64_t r, int64_t c) {
-      const int64_t t = rows - 1 - r;
-      double sum = add ? z.before(r, c) : 0;
-      for (int64_t s = from[static_cast<size_t>(t)]; s <= t; ++s)
-        sum += w.at(0, width - 1 - t + s) * x.at(rows - 1 - s, c);
-      return sum;
-    }) < 4 * kTolerance<T>);
-  }
+  for (bool add : {false, true})
+    for (bool back : {false, true}) {
+      Rows<T> y(rows, cols, layout, 3);
+      kernel::filter<T>(x.in_order(back), w.view().data, width, from.data(), y.in_order(back), add);
+      const auto row = [&](int64_t t) { return back ? rows - 1 - t : t; };  // of the t-th in time
+      CHECK(y.error([&](int64_t r, int64_t c) {
+        const int64_t t = row(r);
+        double sum = add ? y.before(r, c) : 0;
+        for (int64_t s = from[static_cast<size_t>(t)]; s <= t; ++s) sum += w.at(0, width - 1 - t + s) * x.at(row(s), c);
+        return sum;
+      }) < 4 * kTolerance<T>);
+    }
 }
 
 }  // namespace

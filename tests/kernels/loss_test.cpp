@@ -17,48 +17,36 @@ double log_sum_exp(const Rows<T>& z, int64_t row, int64_t cols) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("loss kernel: each row's nats, their sum and the gradient at every size", T, float, double) {
+TEST_CASE_TEMPLATE("loss kernel: log Z - z and log^2 Z of each row, their sums and gradients at every size", T, float,
+                   double) {
   for_each_size(1, [](int64_t cols, Layout at) {
     const Rows<T> z(4, cols, at, 1, 2);
     const int32_t targets[] = {0, -1, static_cast<int32_t>(cols - 1), static_cast<int32_t>(cols / 2)};
-    Rows<T> d(4, cols, {at.pad, at.offset}, 2);
-    double nats[4], total = 0;
-    const double sum = kernel::cross_entropy<T>(z.view(), targets, T(0.5), 0, d.view(), nats, nullptr);
-    for (int64_t r = 0; r < 4; ++r) {
-      const double expected = targets[r] < 0 ? 0 : log_sum_exp(z, r, cols) - z.at(r, targets[r]);
-      CHECK(std::abs(nats[r] - expected) < kTolerance<T>);
-      total += nats[r];
+    for (const double z_weight : {0.0, 0.25}) {
+      Rows<T> d(4, cols, {at.pad, at.offset}, 2);
+      double nats[4], total = 0, squares = -1, expected_squares = 0;
+      const double sum = kernel::cross_entropy<T>(z.view(), targets, T(0.5), z_weight, d.view(), nats, &squares);
+      for (int64_t r = 0; r < 4; ++r) {
+        const double expected = targets[r] < 0 ? 0 : log_sum_exp(z, r, cols) - z.at(r, targets[r]);
+        CHECK(std::abs(nats[r] - expected) < kTolerance<T>);
+        total += nats[r];
+        if (targets[r] >= 0) expected_squares += std::pow(log_sum_exp(z, r, cols), 2);
+      }
+      CHECK(sum == total);
+      CHECK(std::abs(squares - expected_squares) < 10 * kTolerance<T>);
+      CHECK(d.error([&](int64_t r, int64_t c) {
+        if (targets[r] < 0) return 0.0;
+        const double log_z = log_sum_exp(z, r, cols), p = std::exp(z.at(r, c) - log_z);
+        return 0.5 * (p - (c == targets[r])) + z_weight * 2 * log_z * p;
+      }) < (z_weight > 0 ? 4 : 1) * kTolerance<T>);
+      // Without a gradient the loss is the same; the gradient may take the place of the logits.
+      CHECK(std::abs(kernel::cross_entropy<T>(z.view(), targets, T(0.5), z_weight, {}, nullptr, nullptr) - sum) <
+            4 * kTolerance<T>);
+      Rows<T> in_place(4, cols, at, 1, 2);
+      CHECK(sum == kernel::cross_entropy<T>(in_place.view(), targets, T(0.5), z_weight, in_place.view(), nullptr,
+                                            z_weight > 0 ? &squares : nullptr));
+      CHECK(in_place.error([&](int64_t r, int64_t c) { return d.at(r, c); }) == 0);
     }
-    CHECK(sum == total);
-    const auto gradient = [&](int64_t r, int64_t c) {
-      if (targets[r] < 0) return 0.0;
-      return 0.5 * (std::exp(z.at(r, c) - log_sum_exp(z, r, cols)) - (c == targets[r]));
-    };
-    CHECK(d.error(gradient) < kTolerance<T>);
-    // Without a gradient the loss is the same; the gradient may take the place of the logits.
-    CHECK(std::abs(kernel::cross_entropy<T>(z.view(), targets, T(0.5), 0, {}, nullptr, nullptr) - sum) <
-          4 * kTolerance<T>);
-    Rows<T> in_place(4, cols, at, 1, 2);
-    CHECK(kernel::cross_entropy<T>(in_place.view(), targets, T(0.5), 0, in_place.view(), nullptr, nullptr) == sum);
-    CHECK(in_place.error([&](int64_t r, int64_t c) { return d.at(r, c); }) == 0);
-  });
-}
-
-TEST_CASE_TEMPLATE("loss kernel: log^2 Z of each row, and its gradient beside that of the loss", T, float, double) {
-  test::for_each_size(1, [](int64_t cols, Layout at) {
-    const Rows<T> z(4, cols, at, 1, 2);
-    const int32_t targets[] = {0, -1, static_cast<int32_t>(cols - 1), static_cast<int32_t>(cols / 2)};
-    Rows<T> d(4, cols, {at.pad, at.offset}, 2);
-    double squares = -1, expected = 0;
-    const double sum = kernel::cross_entropy<T>(z.view(), targets, T(0.5), 0.25, d.view(), nullptr, &squares);
-    CHECK(sum == kernel::cross_entropy<T>(z.view(), targets, T(0.5), 0, {}, nullptr, nullptr));
-    for (const int64_t r : {0, 2, 3}) expected += std::pow(log_sum_exp(z, r, cols), 2);
-    CHECK(std::abs(squares - expected) < 10 * kTolerance<T>);
-    CHECK(d.error([&](int64_t r, int64_t c) {
-      if (targets[r] < 0) return 0.0;
-      const double log_z = log_sum_exp(z, r, cols), p = std::exp(z.at(r, c) - log_z);
-      return 0.5 * (p - (c == targets[r])) + 0.25 * 2 * log_z * p;
-    }) < 4 * kTolerance<T>);
   });
 }
 

@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
+#include "kernels/everywhere.h"
 #include "kernels/norm.h"
-#include "kernels/rows.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -10,83 +10,38 @@ namespace {
 
 constexpr double kEps = 1e-3;
 
-// Mean of f(c) over columns [from, from + n).
-template <class F>
-double mean_over(int64_t from, int64_t n, F f) {
-  double s = 0;
-  for (int64_t c = from; c < from + n; ++c) s += f(c);
-  return s / static_cast<double>(n);
-}
-
 }  // namespace
 
-TEST_CASE_TEMPLATE("norm kernels: rms_norm over two groups at every width", T, float, double) {
-  for_each_size(1, [](int64_t width, Layout at) {
+TEST_CASE("norm kernels: rms_norm over two groups has one result at every width, with a weight and without") {
+  expect_one_result(1, []<class T>(int64_t width, Layout at, bool add) {
     const Rows<T> x(3, 2 * width, at, 1), dy(3, 2 * width, {at.pad, at.offset}, 2);
     Rows<T> w(1, width, at, 3);
+    Results<T> all;
     for (T* weight : {w.data(), static_cast<T*>(nullptr)}) {
-      const auto gain = [&](int64_t c) { return weight ? w.at(0, c % width) : 1.0; };
-      const auto rms = [&](int64_t r, int64_t c) {
-        return std::sqrt(mean_over(c / width * width, width, [&](int64_t i) { return x.at(r, i) * x.at(r, i); }) +
-                         kEps);
-      };
-      Rows<T> y(3, 2 * width, at, 4), rstd(1, 6, at, 5);
+      Rows<T> y(3, 2 * width, at, 4), rstd(1, 6, at, 5), dx(3, 2 * width, at, 6), dw(1, width, at, 7);
       kernel::rms_norm<T>(x.view(), weight, width, T(kEps), y.view(), rstd.data());
-      CHECK(y.error([&](int64_t r, int64_t c) { return x.at(r, c) / rms(r, c) * gain(c); }) < kTolerance<T>);
-      CHECK(rstd.error([&](int64_t, int64_t i) { return 1 / rms(i / 2, i % 2 * width); }) < 4 * kTolerance<T>);
-      for (bool add : {false, true}) {
-        Rows<T> dx(3, 2 * width, at, 6), dw(1, width, at, 7);
-        kernel::rms_norm_backward<T>(x.view(), weight, width, rstd.data(), dy.view(), dx.view(), add, dw.data(), add);
-        CHECK(dx.error([&](int64_t r, int64_t c) {
-          const double s = 1 / rms(r, c);
-          const double m =
-              mean_over(c / width * width, width, [&](int64_t i) { return dy.at(r, i) * gain(i) * x.at(r, i) * s; });
-          return s * (gain(c) * dy.at(r, c) - x.at(r, c) * s * m) + (add ? dx.before(r, c) : 0);
-        }) < 20 * kTolerance<T>);
-        CHECK(dw.error([&](int64_t, int64_t c) {
-          double s = add ? dw.before(0, c) : 0;
-          for (int64_t r = 0; r < 3; ++r)
-            for (int64_t g : {c, c + width}) s += dy.at(r, g) * x.at(r, g) / rms(r, g);
-          return s;
-        }) < 4 * kTolerance<T>);
-      }
+      kernel::rms_norm_backward<T>(x.view(), weight, width, rstd.data(), dy.view(), dx.view(), add, dw.data(), add);
+      all.insert(all.end(), {{y}, {rstd, false, 4}, {dx, add, 20}, {dw, add, 4}});
     }
+    return all;
   });
 }
 
-TEST_CASE_TEMPLATE("norm kernels: layer_norm at every width", T, float, double) {
-  for_each_size(2, [](int64_t n, Layout at) {
+TEST_CASE("norm kernels: layer_norm has one result at every width, with a bias and without") {
+  expect_one_result(2, []<class T>(int64_t n, Layout at, bool add) {
     const Rows<T> x(3, n, at, 1), dy(3, n, {at.pad, at.offset}, 2);
-    Rows<T> w(1, n, at, 3), b(1, n, at, 4), y(3, n, at, 5), mean(1, 3, at, 6), rstd(1, 3, at, 7);
-    double mu[3], scale[3];
-    for (int64_t r = 0; r < 3; ++r) {
-      mu[r] = mean_over(0, n, [&](int64_t c) { return x.at(r, c); });
-      scale[r] = 1 / std::sqrt(mean_over(0, n, [&](int64_t c) { return std::pow(x.at(r, c) - mu[r], 2); }) + kEps);
-    }
-    const auto normed = [&](int64_t r, int64_t c) { return (x.at(r, c) - mu[r]) * scale[r]; };
+    Rows<T> w(1, n, at, 3), b(1, n, at, 4), mean(1, 3, at, 6), rstd(1, 3, at, 7);
+    Results<T> all;
     for (T* bias : {b.data(), static_cast<T*>(nullptr)}) {
-      kernel::layer_norm<T>(x.view(), w.data(), bias, x.view().cols, T(kEps), y.view(), mean.data(), rstd.data());
-      CHECK(y.error([&](int64_t r, int64_t c) { return normed(r, c) * w.at(0, c) + (bias ? b.at(0, c) : 0); }) <
-            20 * kTolerance<T>);
+      Rows<T> y(3, n, at, 5);
+      kernel::layer_norm<T>(x.view(), w.data(), bias, n, T(kEps), y.view(), mean.data(), rstd.data());
+      all.push_back({y, false, 20});
     }
-    CHECK(mean.error([&](int64_t, int64_t r) { return mu[r]; }) < kTolerance<T>);
-    CHECK(rstd.error([&](int64_t, int64_t r) { return scale[r]; }) < 20 * kTolerance<T>);
-    for (bool add : {false, true}) {
-      Rows<T> dx(3, n, at, 8), dw(1, n, at, 9), db(1, n, at, 10);
-      kernel::layer_norm_backward<T>(x.view(), w.data(), x.view().cols, mean.data(), rstd.data(), dy.view(), dx.view(),
-                                     add, dw.data(), add, db.data(), add);
-      CHECK(dx.error([&](int64_t r, int64_t c) {
-        const auto g = [&](int64_t i) { return w.at(0, i) * dy.at(r, i); };
-        const double m = mean_over(0, n, g), mn = mean_over(0, n, [&](int64_t i) { return g(i) * normed(r, i); });
-        return scale[r] * (g(c) - m - normed(r, c) * mn) + (add ? dx.before(r, c) : 0);
-      }) < 200 * kTolerance<T>);
-      const auto columns = [&](const Rows<T>& d, auto term) {
-        return d.error(
-            [&](int64_t, int64_t c) { return term(0, c) + term(1, c) + term(2, c) + (add ? d.before(0, c) : 0); });
-      };
-      CHECK(columns(dw, [&](int64_t r, int64_t c) { return dy.at(r, c) * normed(r, c); }) < 20 * kTolerance<T>);
-      CHECK(columns(db, [&](int64_t r, int64_t c) { return dy.at(r, c); }) < kTolerance<T>);
-    }
+    Rows<T> dx(3, n, at, 8), dw(1, n, at, 9), db(1, n, at, 10);
+    kernel::layer_norm_backward<T>(x.view(), w.data(), n, mean.data(), rstd.data(), dy.view(), dx.view(), add,
+                                   dw.data(), add, db.data(), add);
+    all.insert(all.end(), {{mean}, {rstd, false, 20}, {dx, add, 200}, {dw, add, 20}, {db, add}});
+    return all;
   });
 }
 

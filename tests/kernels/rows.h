@@ -43,7 +43,8 @@ void for_each_size(int64_t least, F&& f) {
   });
 }
 
-// Normal numbers in a frame that must not be touched: NaN all around, and no byte of memory behind the last row.
+// Normal numbers, the same in both types, in a frame that must not be touched: NaN all around, and no byte of memory
+// behind the last row.
 template <class T>
 class Rows {
  public:
@@ -54,7 +55,8 @@ class Rows {
     const RandomStream numbers(seed, "rows");
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t c = 0; c < cols; ++c)
-        view().row(r)[c] = static_cast<T>(scale * numbers.normal(static_cast<uint64_t>(r * cols + c)));
+        view().row(r)[c] =
+            static_cast<T>(static_cast<float>(scale * numbers.normal(static_cast<uint64_t>(r * cols + c))));
     before_ = memory_;
   }
   View<T> view() { return {memory_.data() + offset_, rows_, cols_, stride_}; }

@@ -78,7 +78,7 @@ TEST_CASE("pointwise: values are those of the formulas") {
     double worst = 0;
     for (int64_t r = 0; r < 3; ++r)
       for (int64_t c = 0; c < 64; ++c) worst = std::max(worst, std::abs(at(y, r, c) - plain(f, at(x, r, c))));
-    CHECK(worst < 1e-12 * std::max(1.0, max_abs(y)));
+    CHECK(worst < 1e-13 * std::max(1.0, max_abs(y)));
   }
 }
 

@@ -30,6 +30,11 @@ TEST_CASE("taylor_features: phi(q).phi(k) = 1 + q.k / sqrt f + (q.k)^2 / (2 f)")
       }
   }
   CHECK(taylor_width(16) == 153);
+  // In the order 1, x_i, x_i x_j for j >= i.
+  const double a = std::pow(2, -0.25), b = std::sqrt(0.5), expected[] = {1, 2 * a, 3 * a, 4 * b * b, 6 * b, 9 * b * b};
+  const Tensor x = Tensor::dense({1, 2}, DType::f64);
+  put(x, 0, 0, 2), put(x, 0, 1, 3);
+  for (int64_t c = 0; c < 6; ++c) CHECK(std::abs(at(taylor_features(x, 1), 0, c) - expected[c]) < 1e-14);
 }
 
 TEST_CASE("taylor_features: gradients, costs, precision, threads, refused shapes") {
