@@ -58,6 +58,7 @@ faults: tests
 # Golden values of the tests, from the numpy transcriptions.
 golden:
 	@python3 scripts/golden/all.py
+	@python3 scripts/golden/adamw.py
 	@python3 scripts/golden/muon.py
 	@python3 scripts/golden/goldfish.py
 

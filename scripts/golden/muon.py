@@ -8,26 +8,22 @@ Jordan et al. 2024, kellerjordan.github.io/posts/muon. Plain equations in float6
 from __future__ import annotations
 
 import sys
-import zlib
-from pathlib import Path
 
 import numpy as np
 
-from all import GOLDEN_FOLDER, flow_yaml
-from common import Array, Options, Params
-from tensor_file import write_safetensors
+from common import Array, Options
+from optimizer_files import FACTORS, STEPS, Case, Weight, clipped, draw, write
 
 PAPER = "Jordan et al. 2024, kellerjordan.github.io/posts/muon"
-STEPS = 20
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
-# The rows of each matrix that stands in a weight, and its columns: wide, tall, square, three, two tall ones.
-WEIGHTS: dict[str, tuple[list[int], int]] = {
-    "a_wide": ([6], 10),
-    "b_tall": ([12], 5),
-    "c_square": ([7], 7),
-    "d_fused": ([4, 2, 3], 8),
-    "e_gates": ([9, 9], 4),
+# Wide, tall, square, three, two tall ones.
+WEIGHTS = {
+    "a_wide": Weight([6], 10),
+    "b_tall": Weight([12], 5),
+    "c_square": Weight([7], 7),
+    "d_fused": Weight([4, 2, 3], 8),
+    "e_gates": Weight([9, 9], 4),
 }
 
 
@@ -87,12 +83,12 @@ def rate(rows: int, columns: int, options: Options) -> float:
     return float(np.sqrt(max(1.0, rows / columns)))
 
 
-def muon(weight: Array, gradients: Array, rows: list[int], options: Options, factors: Array, scale: float) -> Array:
+def muon(weight: Array, gradients: Array, rows: list[int], options: Options, factors: Array) -> Array:
     """Returns the weight [R,C] after a step for each of gradients [S,R,C], whose matrices have `rows` rows each."""
     lr, decay = float(options["lr"]), float(options["weight_decay"])
     beta, nesterov = float(options.get("momentum", 0.95)), bool(options.get("nesterov", True))
     weight, momentum = weight.copy(), np.zeros_like(weight)
-    for gradient, factor in zip(scale * gradients, factors):
+    for gradient, factor in zip(gradients, factors):
         momentum = beta * momentum + (1 - beta) * gradient
         update = beta * momentum + (1 - beta) * gradient if nesterov else momentum
         weight *= 1 - lr * factor * decay
@@ -101,8 +97,8 @@ def muon(weight: Array, gradients: Array, rows: list[int], options: Options, fac
     return weight
 
 
-# variant: (options, size of the gradients). With tiny ones the clamp of the norm shows.
-VARIANTS: dict[str, tuple[Options, float]] = {
+# With tiny gradients the clamp of the norm shows.
+OPTIONS: dict[str, tuple[Options, float]] = {
     "default": ({"lr": 0.02, "weight_decay": 0.1}, 1.0),
     "match_rms": ({"lr": 0.01, "weight_decay": 0.5, "adjust_lr": "match_rms_adamw", "momentum": 0.9}, 1.0),
     "no_nesterov": ({"lr": 0.02, "weight_decay": 0.0, "nesterov": False, "iterations": 3}, 1.0),
@@ -111,29 +107,7 @@ VARIANTS: dict[str, tuple[Options, float]] = {
     "tiny_gradients": ({"lr": 0.02, "weight_decay": 0.1}, 1e-9),
     "tiny_polar_express": ({"lr": 0.02, "weight_decay": 0.1, "coefficients": "polar_express", "norm_eps": 1e-6}, 1e-7),
 }
-
-
-def draw(variant: str) -> tuple[Params, Params, Array, float]:
-    """Returns weights, gradients, the schedule's factors and the clipping of a variant."""
-    rng = np.random.default_rng(zlib.crc32(f"muon.{variant}".encode()))
-    weights = {name: rng.normal(0.0, 0.5, (sum(rows), columns)) for name, (rows, columns) in WEIGHTS.items()}
-    size = VARIANTS[variant][1]
-    gradients = {name: size * rng.normal(0.0, 1.0, (STEPS, *w.shape)) for name, w in weights.items()}
-    return weights, gradients, 1.0 / (1.0 + 0.1 * np.arange(STEPS)), 0.5
-
-
-def write(folder: Path) -> None:
-    """Writes muon.<variant>.safetensors: start.*, gradient.* [S,R,C], rows.* of the matrices, end.*, factors, scale."""
-    for variant, (options, _) in VARIANTS.items():
-        weights, gradients, factors, scale = draw(variant)
-        tensors: Params = {"factors": factors, "scale": np.array([scale])}
-        for name, (rows, _) in WEIGHTS.items():
-            tensors[f"start.{name}"], tensors[f"gradient.{name}"] = weights[name], gradients[name]
-            tensors[f"rows.{name}"] = np.array(rows, dtype=np.int64)
-            tensors[f"end.{name}"] = muon(weights[name], gradients[name], rows, options, factors, scale)
-        metadata = {"kind": "optimizer", "name": "muon", "paper": PAPER}
-        metadata["options"] = flow_yaml({"type": "muon"} | options)
-        write_safetensors(folder / f"muon.{variant}.safetensors", tensors, metadata)
+VARIANTS = {variant: Case(options, size, WEIGHTS) for variant, (options, size) in OPTIONS.items()}
 
 
 def torch_muon(weight: Array, gradients: Array, rows: list[int], options: Options, factors: Array, dtype: str) -> Array:
@@ -158,20 +132,21 @@ def compare_with_torch() -> None:
 
     rounded = torch.Tensor.bfloat16
     print(f"torch {torch.__version__}: largest difference of weights after {STEPS} steps")
-    for variant, (options, _) in VARIANTS.items():
+    for variant, case in VARIANTS.items():
+        options = case.options
         if options.get("coefficients", "quintic") != "quintic":
             continue
-        weights, gradients, factors, scale = draw(variant)
+        weights, gradients = draw(f"muon.{variant}", case)
         for dtype, cast in (("float64", torch.Tensor.clone), ("float32", torch.Tensor.clone), ("float32", rounded)):
             torch.Tensor.bfloat16 = cast  # a copy in any case: the iteration works in place
             worst = 0.0
-            for name, (rows, _) in WEIGHTS.items():
-                found = torch_muon(weights[name], scale * gradients[name], rows, options, factors, dtype)
-                wanted = muon(weights[name], gradients[name], rows, options, factors, scale)
+            for name, weight in WEIGHTS.items():
+                taken = (weights[name], clipped(gradients[name]), weight.rows, options, FACTORS)
+                found, wanted = torch_muon(*taken, dtype), muon(*taken)
                 worst = max(worst, float(np.abs(found - wanted).max()))
             print(f"  {variant:16} {dtype}, iteration in {'bfloat16' if cast is rounded else dtype}: {worst:.1e}")
         torch.Tensor.bfloat16 = rounded
 
 
 if __name__ == "__main__":
-    compare_with_torch() if "--torch" in sys.argv else write(GOLDEN_FOLDER)
+    compare_with_torch() if "--torch" in sys.argv else write("muon", PAPER, muon, VARIANTS)

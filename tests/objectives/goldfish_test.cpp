@@ -4,15 +4,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 
 #include "base/random.h"
 #include "config/expect.h"
 #include "eval/evaluator.h"
-#include "store/safetensors.h"
+#include "support/golden.h"
 #include "support/models.h"
 #include "support/named.h"
-#include "support/paths.h"
 
 using namespace effllm;
 using effllm::testing::config_error;
@@ -65,14 +63,7 @@ std::vector<T> values(const SafetensorsFile& file, const char* name) {
 }  // namespace
 
 TEST_CASE("goldfish: targets are those of the transcription, and evaluation has all that next_token has") {
-  int found = 0;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(std::filesystem::path(test::kSourceDir) / "tests/golden")) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with("goldfish.")) continue;
-    CAPTURE(name);
-    ++found;
-    const SafetensorsFile file(entry.path());
+  test::for_each_golden("goldfish", "objective", [](const SafetensorsFile& file) {
     const auto o = objective(file.metadata().at("options"));
     const Ids text = values<int32_t>(file, "text"), want = values<int32_t>(file, "targets");
     const Places begins = values<int64_t>(file, "begins"), starts = values<int64_t>(file, "starts");
@@ -86,8 +77,7 @@ TEST_CASE("goldfish: targets are those of the transcription, and evaluation has 
             targets(next_token(), text, begin, begin + tokens, documents, false));
     }
     CHECK(all == want);
-  }
-  CHECK(found == 5);
+  });
 }
 
 TEST_CASE("goldfish: about one target in k is left out of training's batches, others for another k or width") {

@@ -1,9 +1,5 @@
-// Muon against a transcription of its equations in numpy, and what is its own: which weights it takes, and how.
+// What is Muon's own: which weights it takes, and how.
 #include <doctest/doctest.h>
-
-#include <cmath>
-#include <cstring>
-#include <filesystem>
 
 #include "checkpoint/checkpoint.h"
 #include "config/expect.h"
@@ -11,7 +7,6 @@
 #include "optim/adamw.h"
 #include "optim/normal_store.h"
 #include "support/models.h"
-#include "support/paths.h"
 #include "support/tensors.h"
 
 using namespace effllm;
@@ -24,55 +19,6 @@ OptimOptions options(std::string_view yaml) {
   OptimOptions o;
   read(o, parse_config(yaml, "o.yaml"), "optim");
   return o;
-}
-
-std::vector<double> doubles(const SafetensorsFile& file, const std::string& name) {
-  const StoredTensor* t = file.find(name);
-  REQUIRE_MESSAGE(t, name);
-  std::vector<double> all(t->bytes / sizeof(double));
-  std::memcpy(all.data(), t->data, t->bytes);
-  return all;
-}
-
-void fill(const Tensor& to, std::span<const double> from) {
-  for (int64_t r = 0; r < to.rows(); ++r)
-    for (int64_t c = 0; c < to.cols(); ++c) test::put(to, r, c, from[static_cast<size_t>(r * to.cols() + c)]);
-}
-
-// The largest difference of a weight to what the file says after all of its steps.
-double golden_error(const SafetensorsFile& file, DType type) {
-  ParamStore store;
-  std::vector<std::string> names;
-  for (const StoredTensor& t : file.tensors())
-    if (t.name.starts_with("start.")) names.push_back(t.name.substr(6));
-  for (const std::string& name : names) {
-    const StoredTensor *start = file.find("start." + name), *rows = file.find("rows." + name);
-    REQUIRE((start && rows));
-    std::vector<int64_t> matrices(rows->bytes / sizeof(int64_t));
-    std::memcpy(matrices.data(), rows->data, rows->bytes);
-    store.add(name, {start->shape[0], start->shape[1]}, Init::zeros(), {.matrices = matrices});
-  }
-  store.materialize(1, type);
-  for (const std::string& name : names) fill(store.find(name)->value, doubles(file, "start." + name));
-  const auto optimizer = build_optimizer(options(file.metadata().at("options")), {}, store);
-  const Slab gradient(store.slab_elements(), type);
-  const std::vector<double> factors = doubles(file, "factors"), scale = doubles(file, "scale");
-  for (size_t step = 0; step < factors.size(); ++step) {
-    for (const std::string& name : names) {
-      const Tensor g = store.view(gradient, *store.find(name));
-      const auto n = static_cast<size_t>(g.numel());
-      const std::vector<double> all = doubles(file, "gradient." + name);
-      fill(g, std::span(all).subspan(step * n, n));
-    }
-    optimizer->step(gradient, scale[0], factors[step]);
-  }
-  double worst = 0;
-  for (const std::string& name : names) {
-    const Tensor end = Tensor::dense(store.find(name)->shape, type);
-    fill(end, doubles(file, "end." + name));
-    worst = std::max(worst, test::max_diff(store.find(name)->value, end));
-  }
-  return worst;
 }
 
 // a.weight of two matrices [6, 5] and [3, 5], a.bias, an embedding [7, 4] and a filter [4, 6].
@@ -105,21 +51,6 @@ std::vector<Tensor> trained(ParamStore& params, const OptimOptions& o, const std
 }
 
 }  // namespace
-
-TEST_CASE("muon: twenty steps are those of the published equations, in f64 and in f32") {
-  int found = 0;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(std::filesystem::path(test::kSourceDir) / "tests/golden")) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with("muon.")) continue;
-    CAPTURE(name);
-    ++found;
-    const SafetensorsFile file(entry.path());
-    CHECK(golden_error(file, DType::f64) < 1e-11);
-    CHECK(golden_error(file, DType::f32) < 1e-6);
-  }
-  CHECK(found == 7);
-}
 
 TEST_CASE("muon: what is no matrix between hidden features is AdamW's, to the bit, at its own learning rate") {
   for (const DType type : {DType::f64, DType::f32}) {
