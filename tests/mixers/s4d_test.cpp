@@ -2,31 +2,26 @@
 #include <set>
 
 #include "mixers/built_mixer.h"
+#include "support/close.h"
 
 using namespace effllm;
 using namespace effllm::test;
-
-namespace {
-
-double mean_square(const Tensor& t) { return dot(t, t) / static_cast<double>(t.numel()); }
-
-}  // namespace
 
 TEST_CASE("s4d: starts as S4D-Lin, its step sizes and transitions learn slowly and don't decay") {
   const BuiltMixer m("{type: s4d}", 60);
   CHECK(m["c"].shape == Shape{60, 64});
   for (int64_t k = 0; k < 60; ++k)
     for (int64_t n = 0; n < 32; ++n) {
-      CHECK(std::exp(at(m["log_a_real"].value, k, n)) == doctest::Approx(0.5));
-      CHECK(at(m["a_imag"].value, k, n) == doctest::Approx(std::numbers::pi * static_cast<double>(n)));
+      CHECK(close(std::exp(at(m["log_a_real"].value, k, n)), 0.5, 1e-15));
+      CHECK(close(at(m["a_imag"].value, k, n), std::numbers::pi * static_cast<double>(n), 1e-15));
     }
   const auto [least, most] = m.range("log_dt", [](double t) { return std::exp(t); });
   CHECK(least > 1e-3 - 1e-9);
   CHECK(least < 1.5e-3);
   CHECK(most < 0.1 + 1e-9);
   CHECK(most > 0.07);
-  CHECK(mean_square(m["c"].value) == doctest::Approx(0.5).epsilon(0.1));
-  CHECK(mean_square(m["d"].value) == doctest::Approx(1).epsilon(0.5));
+  m.check_deviation("c", std::sqrt(0.5), 0.05);
+  m.check_deviation("d", 1, 0.25);
   for (const char* name : {"out.weight", "out.bias"}) m.check_uniform(name, 1 / std::sqrt(60.0));
   std::set<std::string> slow;
   for (const Parameter* p : m.store.sorted())

@@ -6,6 +6,7 @@
 
 #include "checkpoint/state_file.h"
 #include "store/temp_folder.h"
+#include "support/close.h"
 #include "support/models.h"
 #include "support/tensors.h"
 #include "verify/compare.h"
@@ -90,7 +91,7 @@ TEST_CASE("verify: a difference is found, measured and placed") {
   put(form, 7, 1, at(form, 7, 1) + 2e-6);
   const Finding f = judged(1e-10, outcome(form), outcome(right));
   CHECK_FALSE(f.passed);
-  CHECK(f.worst == doctest::Approx(2e-6 / scale_of(right)).epsilon(1e-6));
+  CHECK(close(f.worst, 2e-6 / scale_of(right), 1e-3));
   CHECK(f.where == "steps, sequence 1, token 2");
   CHECK(f.compared == 10);
   CHECK(judged(1e-4, outcome(form), outcome(right)).passed);
@@ -109,7 +110,7 @@ TEST_CASE("verify: tokens after another choice are counted and left out") {
   Finding f = judged(1e-4, outcome(form, other, margin), outcome(right, chosen, margin));
   CHECK(f.passed);
   CHECK(f.flips == 1);
-  CHECK(f.margin == doctest::Approx(1e-7));
+  CHECK(close(f.margin, 1e-7));
   judge(f, false);  // f64 has no excuse
   CHECK_FALSE(f.passed);
   put(other, 19'001, 1, 3);

@@ -64,7 +64,7 @@ TEST_CASE("cells: the reference loop at odd sizes, with states and without") {
         CAPTURE(cell.name);
         CAPTURE(width);
         const Inputs x = inputs(cell, batch, length, width, states), fast = cell.fast(x, {}), slow = cell.slow(x, {});
-        expect_near(fast, slow, 1e-12);
+        expect_near(fast, slow, 1e-13);
       }
   const Inputs x = inputs(kCells[0], 2, 9, 140);  // two blocks of k and an edge of columns
   CHECK(max_diff(lstm(x)[0], slow_lstm(x)[0]) < 1e-12);
@@ -102,7 +102,7 @@ TEST_CASE("cells: packed documents are each alone") {
     CAPTURE(cell.name);
     const Tensor segments = documents(13);
     const Inputs x = inputs(cell, 2, 13, 6), packed = cell.fast(x, segments), slow = cell.slow(x, segments);
-    expect_near(packed, slow, 1e-12);
+    expect_near(packed, slow, 1e-13);
     Inputs alone = inputs(cell, 2, 13, 6, false);
     alone[0] = tokens(x[0], 4, 13);  // the last document of the first row
     CHECK(max_diff(tokens(packed[0], 4, 13).row_range(0, {1, 9, 6}), cell.fast(alone, {})[0].row_range(0, {1, 9, 6})) <
@@ -135,7 +135,7 @@ TEST_CASE("cells: gates that are shut or open, and every instruction set in f32"
       const Inputs exact = cell.slow(inputs_as(near, DType::f64), {});
       for_each_isa([&] {
         const Inputs y = cell.fast(near, {});
-        if (scale == 1.0) expect_near(y, exact, 5e-6);
+        if (scale == 1.0) expect_near(y, exact, 2e-6);
         const Inputs g = outputs_and_gradients([&](const Inputs& z) { return cell.fast(z, {}); }, near);
         for (const Tensor& t : g) CHECK(max_abs(t) < 1e6);
       });

@@ -49,7 +49,7 @@ TEST_CASE("shared_filter: the whole, any split and single tokens are the convolu
         const auto part = [&](int64_t from, int64_t to, const Tensors& before) {
           return filter(segments_of_call(segments, from, to))({tokens(x, from, to), w, before[0], Tensor()});
         };
-        expect_same_in_parts(part, {history}, 13, 1e-13);
+        expect_same_in_parts(part, {history}, 13, 4e-14);
       }
     }
 }

@@ -70,7 +70,7 @@ TEST_CASE("fused_scan: the whole, any split and single steps are the reference l
           const ScanResult r = f.run(some, state[0], {});
           return Tensors{r.h, r.last};
         };
-        for (const Tensor& h0 : {x[4], Tensor()}) expect_same_in_parts(part, {h0}, 6, 1e-13);
+        for (const Tensor& h0 : {x[4], Tensor()}) expect_same_in_parts(part, {h0}, 6, 1e-14);
         CHECK(same_bits(part(0, 3, {Tensor()})[0], tokens(f.run(x, {}, {}).h, 0, 3)));
       }
 }
