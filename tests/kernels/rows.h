@@ -69,13 +69,20 @@ class Rows {
   double before(int64_t r, int64_t c) const {
     return static_cast<double>(before_[static_cast<size_t>(offset_ + r * stride_ + c)]);
   }
-  // Largest |x - expected(r, c)| / (1 + |expected|); infinite where a NaN turned up or the frame was written to.
+  double largest() const {
+    double most = 0;
+    for (int64_t r = 0; r < rows_; ++r)
+      for (int64_t c = 0; c < cols_; ++c) most = std::max(most, std::abs(at(r, c)));
+    return most;
+  }
+  // Largest |x - expected(r, c)| / (1 + |expected|), or 1 + `least` where that is more; infinite where a NaN turned up
+  // or the frame was written to.
   template <class F>
-  double error(F&& expected) const {
+  double error(F&& expected, double least = 0) const {
     double worst = 0;
     for (int64_t r = 0; r < rows_; ++r)
       for (int64_t c = 0; c < cols_; ++c) {
-        const double e = expected(r, c), d = std::abs(at(r, c) - e) / (1 + std::abs(e));
+        const double e = expected(r, c), d = std::abs(at(r, c) - e) / (1 + std::max(std::abs(e), least));
         if (std::isnan(d)) return std::numeric_limits<double>::infinity();
         worst = std::max(worst, d);
       }

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "autodiff/meter.h"
+#include "ops/arithmetic.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -61,6 +62,28 @@ TEST_CASE("matrix memories: gradients through the initial and the final state, w
         expect_gradients(memory.function(segments), x);
         CHECK(gradient_error(memory.function(segments), with(x, kState0, {})) < 1e-7);
       }
+  });
+}
+
+TEST_CASE("matrix memories: gradients of states of several panels, along one direction of all inputs") {
+  for_each_memory([](const Memory& memory) {
+    const Tensors x = memory.inputs(70, 65, 40, 1), all = memory.everything(x);
+    double slope = 0;
+    Tensors directions;
+    for (size_t i = 0, g = 2; i < x.size(); ++i) {
+      directions.push_back(x[i].defined() ? random(x[i].shape(), 50 + i) : x[i]);
+      if (x[i].defined()) slope += dot(all[g++], directions[i]);
+    }
+    const auto loss = [&](double h) {  // weighed as the gradients are
+      Tensors moved = x;
+      for (size_t i = 0; i < x.size(); ++i)
+        if (x[i].defined()) moved[i] = add(x[i], scale(directions[i], h));
+      const Tensors y = memory.run(moved);
+      return dot(y[0], random(y[0].shape(), 100)) + dot(y[1], random(y[1].shape(), 101));
+    };
+    const auto central = [&](double h) { return (loss(h) - loss(-h)) / (2 * h); };
+    const double numeric = (4 * central(1e-6) - central(2e-6)) / 3;
+    CHECK(std::abs(slope - numeric) < 1e-6 * (1 + std::abs(numeric)));
   });
 }
 
