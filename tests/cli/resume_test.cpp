@@ -162,17 +162,6 @@ TEST_CASE("cli resume: an edited configuration that loses to overrides.txt is sa
   CHECK_FALSE(has(w.effllm(train("r", {"train.max_steps=20"})).err, "no effect"));
 }
 
-TEST_CASE("cli resume: carried states are resumed to the bit too, whatever the number of threads") {
-  const World w;
-  const Words set = {"data.order=streams", "train.carry_state=true", "data.reset=document"};
-  w.ok(train("whole", set));
-  w.ok(train("part", set));
-  fs::remove(w.scratch.path / "runs/part/ckpt/step_000000100.safetensors");
-  w.ends(with(train("part", set), {"--threads", "3"}), 0, {"going on from step 80"});
-  CHECK(w.parameters_of("runs/part/ckpt/step_000000100.safetensors") ==
-        w.parameters_of("runs/whole/ckpt/step_000000100.safetensors"));
-}
-
 TEST_CASE("cli resume: killed before its first checkpoint, a run starts anew in the same folder") {
   const World w;
   {

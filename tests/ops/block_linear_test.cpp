@@ -42,15 +42,12 @@ TEST_CASE("block_linear: each block multiplies its own columns, the rest of a sh
   CHECK(max_diff(block_linear(in, one, bias, {}), linear(in, one, bias)) < 1e-14);
 }
 
-TEST_CASE("block_linear: gradients, costs and precision") {
+TEST_CASE("block_linear: gradients, costs, precision, the same bits on any number of threads") {
   expect_sound(op({.blocks = 2}), {random({2, 3, 6}, 1), random({8, 3}, 2), random({8}, 3)});
   expect_sound(op({.blocks = 2, .first = 1, .rows = 2, .carry = 3}),
                {random({2, 3, 12}, 1), random({8, 3}, 2), Tensor()});
   expect_sound(op({.blocks = 2, .rows = 3, .transposed = true, .carry = 1}),
                {random({2, 3, 8}, 1), random({8, 5}, 2), Tensor()});
-}
-
-TEST_CASE("block_linear: the same bits on any number of threads") {
   expect_same_bits_on_threads(op({.blocks = 4}), {random({5, 53, 32}, 1), random({32, 8}, 2), random({32}, 3)});
 }
 

@@ -25,11 +25,8 @@ TEST_CASE("embedding: each id takes its row of the table") {
     for (int64_t c = 0; c < 64; ++c) REQUIRE(at(y, r, c) == at(table, expected[r], c));
 }
 
-TEST_CASE("embedding: gradients, costs and precision, with ids that repeat and rows that no id takes") {
+TEST_CASE("embedding: gradients, costs, precision, threads, with ids that repeat and rows that no id takes") {
   expect_sound(kEmbedding, {ids({2, 3}, {1, 3, 1, 1, 0, 3}), random({5, 4}, 2)});
-}
-
-TEST_CASE("embedding: the same bits on any number of threads") {
   std::vector<int32_t> many;
   for (int32_t i = 0; i < 90; ++i) many.push_back(i * i % 7);
   expect_same_bits_on_threads(kEmbedding, {ids({3, 30}, many), random({7, 200}, 5)});

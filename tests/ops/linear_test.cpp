@@ -43,10 +43,12 @@ TEST_CASE("linear: a transposed copy of the weight gives the same, and another s
   CHECK_THROWS_WITH_AS(linear(x, w, {}, w), doctest::Contains("transposed copy"), ShapeError);
 }
 
-TEST_CASE("linear: gradients, costs and precision") {
+TEST_CASE("linear: gradients, costs, precision, the same bits on any number of threads") {
   const Tensor x = random({2, 3, 5}, 6), w = random({4, 5}, 7), b = random({4}, 8);
   expect_sound(kLinear, {x, w, b});
   expect_sound(kLinear, {x, w, Tensor()});
+  expect_same_bits_on_threads(kLinear, {random({3, 67, 40}, 9), random({33, 40}, 10), random({33}, 11)});
+  expect_same_bits_on_threads(kLinear, {random({1, 1, 200}, 9), random({300, 200}, 10), Tensor()});
 }
 
 TEST_CASE("linear: two FLOPs a weight and row, twice that backwards") {
@@ -54,11 +56,6 @@ TEST_CASE("linear: two FLOPs a weight and row, twice that backwards") {
   linear(random({7, 5}, 1), random({4, 5}, 2));
   CHECK(meter.total.forward_flops == 2 * 7 * 5 * 4);
   CHECK(meter.total.backward_flops == 4 * 7 * 5 * 4);
-}
-
-TEST_CASE("linear: the same bits on any number of threads") {
-  expect_same_bits_on_threads(kLinear, {random({3, 67, 40}, 9), random({33, 40}, 10), random({33}, 11)});
-  expect_same_bits_on_threads(kLinear, {random({1, 1, 200}, 9), random({300, 200}, 10), Tensor()});
 }
 
 TEST_CASE("linear: shapes that don't fit are refused, and the message names them") {

@@ -82,7 +82,7 @@ TEST_CASE("pointwise: values are those of the formulas") {
   }
 }
 
-TEST_CASE("pointwise: gradients, costs and precision") {
+TEST_CASE("pointwise: gradients, costs, precision, the same bits on any number of threads") {
   const Tensor x = away_from_zero({2, 3, 5}, 2), positive = pointwise(Pointwise::exp, x);
   for (Pointwise f : kAll) {
     CAPTURE(to_string(f));
@@ -90,6 +90,9 @@ TEST_CASE("pointwise: gradients, costs and precision") {
     expect_sound(op(f), {f == Pointwise::log ? positive : x});
   }
   expect_sound(kSwiglu, {random({2, 3, 6}, 3)});
+  for (Pointwise f : {Pointwise::gelu, Pointwise::softplus})
+    expect_same_bits_on_threads(op(f), {random({3, 70, 9}, 5)});
+  expect_same_bits_on_threads(kSwiglu, {random({3, 70, 10}, 6)});
 }
 
 TEST_CASE("pointwise: every function has a name of its own") {
@@ -104,12 +107,6 @@ TEST_CASE("pointwise: swiglu is silu of the first half times the second") {
   for (int64_t r = 0; r < 3; ++r)
     for (int64_t c = 0; c < 64; ++c)
       REQUIRE(at(y, r, c) == doctest::Approx(plain(Pointwise::silu, at(x, r, c)) * at(x, r, c + 64)).epsilon(1e-13));
-}
-
-TEST_CASE("pointwise: the same bits on any number of threads") {
-  for (Pointwise f : {Pointwise::gelu, Pointwise::softplus})
-    expect_same_bits_on_threads(op(f), {random({3, 70, 9}, 5)});
-  expect_same_bits_on_threads(kSwiglu, {random({3, 70, 10}, 6)});
 }
 
 TEST_CASE("pointwise: swiglu refuses an odd width") { CHECK_THROWS_AS(swiglu(random({2, 7}, 1)), ShapeError); }

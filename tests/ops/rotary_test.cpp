@@ -52,9 +52,10 @@ TEST_CASE("rotary: turns half-split pairs of each head, leaves the rest of a hea
     }
 }
 
-TEST_CASE("rotary: gradients, costs and precision") {
+TEST_CASE("rotary: gradients, costs, precision, the same bits on any number of threads") {
   expect_sound(op(2, positions(2, 3, 1)), {random({2, 3, 2 * kDim}, 2)});
   expect_sound(op(1, positions(2, 3, kTable - 1)), {random({2, 3, kDim + 1}, 3)});
+  expect_same_bits_on_threads(op(2, positions(3, 50, 0)), {random({3, 50, 2 * kDim}, 7)});
 }
 
 TEST_CASE("rotary: may begin behind a head's first columns, which stay") {
@@ -106,10 +107,6 @@ TEST_CASE("rotary: tables of one size share their values, others don't") {
   CHECK(cosines[0][1] == cosines[1][1]);
   CHECK(sines[0][2] == sines[1][2]);
   CHECK(cosines[0][1] != cosines[2][1]);
-}
-
-TEST_CASE("rotary: the same bits on any number of threads") {
-  expect_same_bits_on_threads(op(2, positions(3, 50, 0)), {random({3, 50, 2 * kDim}, 7)});
 }
 
 TEST_CASE("rotary: odd widths, narrow heads and wrong positions are refused") {
