@@ -113,11 +113,8 @@ TEST_CASE("checkpoint: the second run counts as backward, once, whether backward
     Tape tape;
     const Meter meter;
     const Tensor x = tape.leaf(random({5, 8}, 5));
-    Tensor y;
-    {
-      const Tape::Recording recording(tape);
-      y = recompute ? again(f, x) : f(x);
-    }
+    const Tape::Recording recording(tape);
+    const Tensor y = recompute ? again(f, x) : f(x);
     if (backward) tape.backward(y, random({5, 8}, 6));
     return meter.total;
   };
@@ -143,11 +140,8 @@ TEST_CASE("checkpoint: on shapes alone backward takes what a real one takes") {
       };
       Tape tape;
       const Tensor x = tape.leaf(made(1));
-      Tensor y;
-      {
-        const Tape::Recording recording(tape);
-        y = again(f, again(f, x));
-      }
+      const Tape::Recording recording(tape);
+      const Tensor y = again(f, again(f, x));
       tape.backward(y, made(2));
       peak = BufferPool::local().peak_bytes();
     }).join();

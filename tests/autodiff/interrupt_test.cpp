@@ -19,11 +19,8 @@ namespace {
 Tensor gradient(const Tensor& value) {
   Tape tape;
   const Tensor x = tape.leaf(value);
-  Tensor y;
-  {
-    const Tape::Recording recording(tape);
-    y = add(multiply(x, x), x);
-  }
+  const Tape::Recording recording(tape);
+  const Tensor y = add(multiply(x, x), x);
   tape.backward(y, Tensor::full(value.shape(), DType::f64, 1));
   return tape.grad(x);
 }

@@ -115,11 +115,8 @@ TEST_CASE("nan watch: gradients of parameters are looked through too") {
   grads.reset();
   ParamGrads::current = &grads;
   Tape tape;
-  Tensor y;
-  {
-    const Tape::Recording recording(tape);
-    y = linear(x, weight);
-  }
+  const Tape::Recording recording(tape);
+  const Tensor y = linear(x, weight);
   const NanWatch watch(7);
   const std::string m = message([&] { tape.backward(y, Tensor::full({2, 4}, DType::f64, 1e200)); });
   ParamGrads::current = nullptr;

@@ -28,11 +28,8 @@ TEST_CASE("profile: every op forwards and backwards on every thread, with the FL
     const LayerName layer("layers.0.mixer");
     Tape tape;
     const Tensor x = tape.leaf(random({4, 6}, static_cast<uint64_t>(worker))), w = tape.leaf(random({5, 6}, 9));
-    Tensor y;
-    {
-      const Tape::Recording recording(tape);
-      y = linear(x, w);
-    }
+    const Tape::Recording recording(tape);
+    const Tensor y = linear(x, w);
     tape.backward(y, random({4, 5}, 3));
   });
   const auto rows = profile.rows();

@@ -6,56 +6,22 @@
 
 using namespace effllm::test;
 
-TEST_CASE("cli: train, eval, generate, plot, describe, export on one run") {
+TEST_CASE("cli: train, eval, generate and describe on one run") {
   World w;
-  const Ended dry = w.ok({"train", "-c", "tiny.yaml", "--dry-run"});
-  CHECK(dry.shows("max_steps: 100"));
-  CHECK_FALSE(std::filesystem::exists(w.scratch.path / "runs"));
-
-  const Ended trained = w.ok({"train", "--config", "tiny.yaml", "--set", "train.eval_every=50", "--json"});
-  CHECK(json_value(trained.out, "steps") == "100");
-  const auto run = w.scratch.path / "runs/tiny";
-  for (const char* f : {"config.yaml", "config.resolved.yaml", "overrides.txt", "provenance.json", "metrics.jsonl",
-                        "metrics.h5", "log.txt", "status.json", "ckpt/best.safetensors",
-                        "ckpt/step_000000100.safetensors", "samples/step_000000100.txt"})
-    CHECK_MESSAGE(std::filesystem::exists(run / f), f);
-  const auto loss = effllm::read_hdf5_series(run / "metrics.h5", "train/loss");
+  w.ok({"train", "--config", "tiny.yaml", "--set", "train.eval_every=50"});
+  const auto metrics = w.scratch.path / "runs/tiny/metrics.h5";
+  const auto loss = effllm::read_hdf5_series(metrics, "train/loss");
   CHECK(loss.size() == 20);
   CHECK(loss.back() < 0.9 * loss.front());
-  CHECK(effllm::read_hdf5_series(run / "metrics.h5", "val/step") == std::vector<double>{50, 100});
-
-  for (const char* protocol : {"windows", "sliding", "carried"}) {
-    const Ended r = w.ok({"eval", "runs/tiny", "--protocol", protocol, "--json"});
-    const double nats = std::stod(json_value(r.out, "nats_per_token"));
-    CHECK(nats > 0.5);
-    CHECK(nats < 4);
-    CHECK(std::filesystem::exists(run / "eval" / (std::string("val-") + protocol + ".json")));
-  }
+  CHECK(effllm::read_hdf5_series(metrics, "val/step") == std::vector<double>{50, 100});
   const Ended shown = w.effllm({"eval", "runs/tiny", "--split", "test"});
-  CHECK(shown.shows("Kneser-Ney 5-gram"));
-  CHECK(shown.shows("train + val"));
-  CHECK(shown.shows("gzip -9"));
-
-  CHECK(w.effllm({"generate", "runs/tiny", "-p", "line", "-n", "30", "--greedy"}).out.size() >= 30);
-  const Ended samples =
-      w.effllm({"generate", "runs/tiny", "-p", "line", "-n", "10", "--samples", "3", "--top-k", "5", "--top-p", "0.9"});
-  CHECK(samples.shows("\n---\n"));
+  for (const char* part : {"Kneser-Ney 5-gram", "train + val", "gzip -9"}) CHECK(shown.shows(part));
+  w.ok({"generate", "runs/tiny", "-p", "line", "-n", "10", "--top-k", "5", "--top-p", "0.9"});
   const Ended stopped = w.effllm({"generate", "runs/tiny", "-p", "line ", "-n", "300", "--stop", "\n"});
   CHECK(stopped.out.find('\n') == stopped.out.size() - 1);
-  CHECK(w.effllm({"generate", "runs/tiny", "-p", "line", "--json"}).shows("\"samples\":["));
-
-  const Ended curve = w.ok({"plot", "runs/tiny", "-m", "train/loss", "--ascii", "--width", "60"});
-  CHECK(curve.shows("train/loss"));
-  w.ends({"plot", "runs/tiny", "-m", "train/nothing"}, 3);
-
-  const Ended of_run = w.effllm({"describe", "runs/tiny"}), of_file = w.effllm({"describe", "tiny.yaml"});
-  CHECK(of_run.code == 0);
+  const Ended of_run = w.ok({"describe", "runs/tiny"}), of_file = w.effllm({"describe", "tiny.yaml"});
   CHECK(of_run.out == of_file.out);
   CHECK(w.effllm({"describe", "tiny.yaml", "--parameters"}).shows("layers.1.mixer.qkvg.weight"));
-
-  w.ok({"export", "runs/tiny", "-o", "out"});
-  CHECK(std::filesystem::exists(w.scratch.path / "out/model.safetensors"));
-  CHECK(json_value(read_text(w.scratch.path / "out/effllm.json"), "vocab_size").size() > 0);
 }
 
 TEST_CASE("cli: list, doctor, version, data, check and help") {

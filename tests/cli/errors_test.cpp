@@ -77,16 +77,6 @@ TEST_CASE("cli: a command that is named without its part prints what there is") 
   }
 }
 
-TEST_CASE("cli: several faults of a configuration are reported at once, each with its place") {
-  const World w;
-  write_text(w.scratch.path / "bad.yaml",
-             "model:\n  d_modle: 16\n  layers:\n    - mixer: {type: atention}\n    - mixer: {type: gla, heads: "
-             "two}\ntrain: {batch: 0, max_steps: 5, max_tokens: 7}\n");
-  w.ends({"train", "-c", "bad.yaml"}, 2,
-         {"bad.yaml:2:3", "d_model", "bad.yaml:4:", "attention", "bad.yaml:5:", "bad.yaml:6:", "exactly one of"});
-  CHECK_FALSE(std::filesystem::exists(w.scratch.path / "runs"));
-}
-
 TEST_CASE("cli: --set names its place, and a bad value is an error") {
   const World w;
   w.ends({"check", "tiny.yaml", "--set", "train.batch=8", "--set", "model.d_modle=3"}, 2, {"--set #2"});
@@ -106,17 +96,6 @@ TEST_CASE("cli: a corpus that is missing or changed is a data error, exit code 3
   write_text(w.scratch.path / "data/own.txt", read_text(w.scratch.path / "data/own.txt") + "x");
   w.ends({"train", "-c", "tiny.yaml", "--name", "r", "--resume", "auto"}, 3);
   w.ends({"eval", "runs/r"}, 3);
-}
-
-TEST_CASE("cli: checkpoints that are damaged, of another model or not there end with exit code 4") {
-  World w;
-  w.ok({"train", "-q", "-c", "tiny.yaml", "--name", "r", "--set", "train.max_steps=20"});
-  w.ends({"generate", "runs/none", "-p", "x"}, 4);
-  w.ends({"train", "-c", "tiny.yaml", "--name", "r", "--resume", "auto", "--set", "model.d_model=32"}, 4,
-         {"model.d_model: 16 -> 32"});
-  const auto best = w.scratch.path / "runs/r/ckpt/best.safetensors";
-  write_text(best, read_text(best).substr(0, 5000));
-  w.ends({"generate", "runs/r", "-p", "line"}, 4);
 }
 
 TEST_CASE("cli: results that can't be written are an error") {

@@ -244,6 +244,7 @@ TEST_CASE("cli resume: a damaged checkpoint is passed over for the one before, w
   }
   write_text(run.best(), good.substr(0, 3000));
   w.ends({"eval", "runs/r"}, 4, {"best.safetensors"});
+  w.ends({"generate", "runs/none", "-p", "x"}, 4);
 }
 
 TEST_CASE("cli resume: another corpus is exit 3, another vocabulary or model exit 4, and nothing is overwritten") {

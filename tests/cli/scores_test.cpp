@@ -94,6 +94,7 @@ TEST_CASE("cli eval: a result keeps its name for itself, and one that can't be k
            {{"--tokens", "12"}, "val-windows-tokens_12.json"},
            {{"--tokens", "24"}, "val-windows.json"},  // the run's
            {{"--protocol", "sliding"}, "val-sliding.json"},
+           {{"--protocol", "carried"}, "val-carried.json"},
            {{"--protocol", "sliding", "--stride", "3"}, "val-sliding-stride_3.json"},
            {{"--corpus", "twin"}, "val-windows.json"},  // the same text
            {{"--corpus", "changed", "--allow-data-mismatch"}, "val-windows-corpus_"}}) {

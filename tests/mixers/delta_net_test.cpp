@@ -33,11 +33,6 @@ TEST_CASE("delta_net: a state of fixed size, its FLOPs in closed form") {
   CHECK(meter.total.forward_flops == 20 * (products + conv + rest + 6 * heads * 16 * 64));
 }
 
-TEST_CASE("delta_net: heads must divide the widths") {
-  CHECK_THROWS_WITH_AS(BuiltMixer("delta_net", "{heads: 4}", 10), doctest::Contains("4 heads don't divide"),
-                       ConfigError);
-}
-
 TEST_CASE("delta_net, gated_delta: the filter of the values starts at nothing and remembers taps - 1 values") {
   struct Case {
     const char* name;

@@ -58,8 +58,3 @@ TEST_CASE("gated_delta: a state of fixed size, its FLOPs in closed form") {
   const double once = (8 + 1) * heads;                    // -exp(a_log)
   CHECK(meter.total.forward_flops == 20 * (products + conv + gates + rest + 6 * heads * 12 * 24) + once);
 }
-
-TEST_CASE("gated_delta: heads must divide the widths") {
-  CHECK_THROWS_WITH_AS(BuiltMixer("gated_delta", "{heads: 4}", 10), doctest::Contains("4 heads don't divide"),
-                       ConfigError);
-}

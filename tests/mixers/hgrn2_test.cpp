@@ -16,8 +16,6 @@ TEST_CASE("hgrn2: init, parameters, state and cost are those of the formulas") {
   }
   CHECK((*site_of(*BuiltMixer("hgrn2", "{}", 256).mixer))("s").shape == Shape{2, 128, 128});
   CHECK((*site_of(*BuiltMixer("hgrn2", "{}", 32).mixer))("s").shape == Shape{1, 32, 32});
-  CHECK_THROWS_WITH_AS(BuiltMixer("hgrn2", "{head_dim: 7}", 32), doctest::Contains("head_dim 7"), ConfigError);
-  CHECK_THROWS_WITH_AS(BuiltMixer("hgrn2", "{}", 192), doctest::Contains("head_dim 128"), ConfigError);
 }
 
 TEST_CASE("hgrn2: gates that are shut or open for good leave no infinities behind, in either precision") {
@@ -41,12 +39,10 @@ TEST_CASE("hgrn2: gates that are shut or open for good leave no infinities behin
       ParamGrads::current = &grads;
       Tape tape;
       const Tensor x = tape.leaf(Tensor::full({1, 6, 8}, type, 1));
-      {
-        const Tape::Recording recording(tape);
-        const Tensor y = m->forward(x, {});
-        CHECK(std::isfinite(max_abs(y)));
-        tape.backward(y, random(y.shape(), 3, type));
-      }
+      const Tape::Recording recording(tape);
+      const Tensor y = m->forward(x, {});
+      CHECK(std::isfinite(max_abs(y)));
+      tape.backward(y, random(y.shape(), 3, type));
       ParamGrads::current = nullptr;
       grads.zero_unwritten();
       CHECK(std::isfinite(max_abs(tape.grad(x))));

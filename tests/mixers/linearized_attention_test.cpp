@@ -82,10 +82,3 @@ TEST_CASE("linearized_attention: a filter or a group's sum that reach ahead leak
     CHECK(past_changes(exclusive, v, t) == 0);
   }
 }
-
-TEST_CASE("linearized_attention: options that leave nothing are refused") {
-  for (const auto& [yaml, why] :
-       {std::pair{"{type: linearized_attention, local: false, global: false, taps: 0}", "nothing is left"},
-        {"{type: linearized_attention, rotary_dim: 3}", "pairs"}})
-    CHECK_THROWS_WITH_AS(BuiltMixer(yaml, 8), doctest::Contains(why), ConfigError);
-}

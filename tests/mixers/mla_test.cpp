@@ -88,15 +88,11 @@ TEST_CASE("mla: absorbed and plain forms agree, at every cut, also for many new 
   }
 }
 
-TEST_CASE("mla: all see all where the direction allows it, odd widths are refused with their place") {
+TEST_CASE("mla: all see all where the direction allows it") {
   const Mla m;
   const Tensor x = random({1, 5, kD}, 1);
   Context cx;
   cx.direction = Direction::bidirectional;
   CHECK(max_diff(tokens(m.mixer->forward(x, cx), 0, 1), tokens(m.forward(x), 0, 1)) > 1e-4);
   CHECK(max_diff(tokens(m.mixer->forward(x, cx), 4, 5), tokens(m.forward(x), 4, 5)) < 1e-12);
-  CHECK_THROWS_WITH_AS(BuiltMixer("{type: mla, rope_dim: 3}", kD), doctest::Contains("even rope_dim instead of 3"),
-                       ConfigError);
-  CHECK_THROWS_WITH_AS(BuiltMixer("{type: mla, heads: 5}", kD), doctest::Contains("5 heads don't divide d_model 24"),
-                       ConfigError);
 }

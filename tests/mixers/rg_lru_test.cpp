@@ -43,8 +43,3 @@ TEST_CASE("rg_lru: the first token of a document, with a state and without, come
   CHECK(max_diff(continued(0), whole) < 1e-14);
   CHECK(max_diff(continued(3), whole) > 1e-4);  // zeros that were seen are not a beginning
 }
-
-TEST_CASE("rg_lru: blocks must divide the state") {
-  CHECK_THROWS_WITH_AS(BuiltMixer("{type: rg_lru, blocks: 3}", 8), doctest::Contains("3 blocks don't divide"),
-                       ConfigError);
-}

@@ -56,10 +56,6 @@ TEST_CASE("s4d: parameters, state and cost in closed form") {
   CHECK(flops(100, &state) == modes + batch * 100 * d * (5.5 * n + 2) + output(100));
 }
 
-TEST_CASE("s4d: refuses a state that is not made of pairs") {
-  CHECK_THROWS_WITH_AS(BuiltMixer("{type: s4d, state: 5}", 8), doctest::Contains("pairs"), ConfigError);
-}
-
 TEST_CASE("s4d: Fourier transforms and recurrence agree over a thousand tokens") {
   const BuiltMixer m("{type: s4d}", 16);
   const Tensor x = random({2, 1000, 16}, 1), whole = m.forward(x);

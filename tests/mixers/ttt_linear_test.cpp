@@ -56,8 +56,3 @@ TEST_CASE("ttt_linear: a model learns from a document what it needs to repeat it
   const auto change = [&](int64_t t) { return max_diff(tokens(y, t, t + 1), tokens(y, t + 2, t + 3)); };
   CHECK(change(60) < 0.05 * change(4));
 }
-
-TEST_CASE("ttt_linear: heads must cut the model into even widths") {
-  for (const char* yaml : {"{type: ttt_linear, heads: 3}", "{type: ttt_linear, heads: 8}"})
-    CHECK_THROWS_WITH_AS(BuiltMixer(yaml, 8), doctest::Contains("into even widths"), ConfigError);
-}

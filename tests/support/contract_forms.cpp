@@ -51,11 +51,9 @@ void check_causality(const Built& m, const LayerInfo& info) {
     for (int64_t b = 0; b < kBatch; ++b)
       for (int64_t r = b * n; r <= b * n + t; ++r)
         for (int64_t c = 0; c < kWidth; ++c) put(seed, r, c, 1 + static_cast<double>(c));
-    {
-      const Tape::Recording recording(tape);
-      const Tensor z = m.forward(leaf);
-      tape.backward(z, seed);
-    }
+    const Tape::Recording recording(tape);
+    const Tensor z = m.forward(leaf);
+    tape.backward(z, seed);
     ParamGrads::current = nullptr;
     CHECK(max_abs(tokens(tape.grad(leaf), t + 1, n)) <= (rounding ? 1e-12 * max_abs(seed) : 0));
   }

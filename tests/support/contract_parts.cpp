@@ -50,11 +50,9 @@ Tensors train_pass(const Built& m, const Tensor& x) {
   Tape tape;
   const Tensor leaf = tape.leaf(x);
   Tensors results(1);
-  {
-    const Tape::Recording recording(tape);
-    results[0] = m.forward(leaf, nullptr, nullptr, 0, Phase::train);
-    tape.backward(results[0], random(x.shape(), 3, x.dtype()));
-  }
+  const Tape::Recording recording(tape);
+  results[0] = m.forward(leaf, nullptr, nullptr, 0, Phase::train);
+  tape.backward(results[0], random(x.shape(), 3, x.dtype()));
   ParamGrads::current = nullptr;
   grads.zero_unwritten();
   results.push_back(tape.grad(leaf));

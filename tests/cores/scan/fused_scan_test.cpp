@@ -137,11 +137,8 @@ TEST_CASE("power_scan: near a = 1, where the slope of the root is bounded") {
     CAPTURE(rate);
     Tape tape;
     const Tensor r = tape.leaf(full(0)), k = tape.leaf(Tensor::full({1}, DType::f64, rate)), u = full(2);
-    Tensor h;
-    {
-      const Tape::Recording recording(tape);
-      h = power_scan(r, full(0), u, k, h0).h;
-    }
+    const Tape::Recording recording(tape);
+    const Tensor h = power_scan(r, full(0), u, k, h0).h;
     const double a = std::exp(-4 * rate), m = std::sqrt(-std::expm1(-8 * rate));
     CHECK(at(h, 0, 0) == doctest::Approx(a * 0.5 + m * 0.5 * 2).epsilon(1e-14));
     tape.backward(h, full(1));
