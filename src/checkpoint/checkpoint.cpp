@@ -95,7 +95,7 @@ void copy_stored(const StoredTensor& from, const std::string& path, const Tensor
   }
 }
 
-bool is_parameter(std::string_view name) { return !name.starts_with("opt.") && !name.starts_with("state."); }
+bool of_model(std::string_view name) { return !name.starts_with("opt.") && !name.starts_with("state."); }
 
 }  // namespace
 
@@ -110,6 +110,7 @@ void save_checkpoint(const std::filesystem::path& file, const ParamStore& params
     tensors.push_back({name, stored(t.dtype()), sizes(t.shape()), bytes.data(), bytes.size()});
   };
   for (const Parameter* p : params.sorted()) put(p->name, p->value);
+  for (const ModelBuffer& b : params.buffers()) put(b.name, b.value);
   for (const auto& m : more) put(m.name, m.value);
   metadata["format"] = "pt";  // what readers of other projects look for
   metadata["effllm_format"] = "checkpoint";
@@ -119,20 +120,28 @@ void save_checkpoint(const std::filesystem::path& file, const ParamStore& params
 
 std::string misfit(const SafetensorsFile& file, const ParamStore& store) {
   for (const auto& t : file.tensors())
-    if (is_parameter(t.name) && !store.find(t.name))
+    if (of_model(t.name) && !store.find(t.name) && !store.find_buffer(t.name))
       return fmt::format("holds `{}`, which the model of this configuration lacks", t.name);
-  for (const Parameter* p : store.sorted()) {
-    const StoredTensor* t = file.find(p->name);
-    if (!t) return fmt::format("lacks `{}` {}, which the model of this configuration needs", p->name, p->shape.str());
-    if (t->shape != sizes(p->shape))
-      return fmt::format("`{}` is [{}], but the model needs {}", p->name, fmt::join(t->shape, ", "), p->shape.str());
-  }
-  return "";
+  std::string wrong;
+  const auto compare = [&](const std::string& name, const Shape& shape) {
+    const StoredTensor* t = file.find(name);
+    if (!t)
+      wrong = fmt::format("lacks `{}` {}, which the model of this configuration needs", name, shape.str());
+    else if (t->shape != sizes(shape))
+      wrong = fmt::format("`{}` is [{}], but the model needs {}", name, fmt::join(t->shape, ", "), shape.str());
+    return wrong.empty();
+  };
+  for (const Parameter* p : store.sorted())
+    if (!compare(p->name, p->shape)) return wrong;
+  for (const ModelBuffer& b : store.buffers())
+    if (!compare(b.name, {b.size})) return wrong;
+  return wrong;
 }
 
 void load_parameters(const SafetensorsFile& file, const std::string& path, const ParamStore& store) {
   if (const std::string wrong = misfit(file, store); !wrong.empty()) throw CheckpointError("{}: {}", path, wrong);
   for (const Parameter* p : store.sorted()) load_tensor(file, path, p->name, p->value);
+  for (const ModelBuffer& b : store.buffers()) load_tensor(file, path, b.name, b.value);
 }
 
 bool load_tensor(const SafetensorsFile& file, const std::string& path, const std::string& name, const Tensor& to) {
@@ -159,6 +168,10 @@ std::string parameter_hash(const ParamStore& params) {
   for (const Parameter* p : params.sorted()) {
     h.update(p->name);
     h.update(dense_bytes(p->value));
+  }
+  for (const ModelBuffer& b : params.buffers()) {
+    h.update(b.name);
+    h.update(dense_bytes(b.value));
   }
   return h.hex();
 }

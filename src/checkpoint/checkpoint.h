@@ -18,7 +18,7 @@ struct NamedTensor {
   Tensor value;
 };
 
-// Writes parameters under their names, and `more` tensors beside them. CheckpointError
+// Writes parameters and buffers under their names, and `more` tensors beside them. CheckpointError
 // where a value is not finite: such a checkpoint is never written.
 void save_checkpoint(const std::filesystem::path& file, const ParamStore& params, const std::vector<NamedTensor>& more,
                      std::map<std::string, std::string> metadata);

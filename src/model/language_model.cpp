@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <set>
 
 #include "autodiff/checkpoint.h"
 #include "base/text.h"
@@ -37,6 +38,17 @@ std::vector<PlaceAmongKind> places_among_kind(const ModelConfig& config) {
   return places;
 }
 
+// In how many layers each kind of part stands, anywhere inside.
+std::map<std::string_view, int64_t> layers_by_part(const ModelConfig& config) {
+  std::map<std::string_view, int64_t> layers;
+  for (const LayerSpec& l : config.layers) {
+    std::set<std::string_view> inside;
+    for_all_inside(l.block, [&](const Choice<LayerInfo>& part) { inside.insert(part.name()); });
+    for (const std::string_view name : inside) ++layers[name];
+  }
+  return layers;
+}
+
 Context with_state(Context cx, State* state) {
   cx.state = state;
   return cx;
@@ -52,7 +64,7 @@ Tensor recomputed(const Layer& block, const Tensor& x, const Call& call) {
     Tokens tokens = given;
     tokens.shelf = std::make_shared<Shelf>();
     for (size_t i = 1; i < in.size(); ++i) tokens.shelf->emplace(site.needed()[i - 1].name, in[i]);
-    Ledger unread(pass.ledger ? pass.ledger->targets() : 0);
+    Ledger unread = pass.ledger ? pass.ledger->empty() : Ledger();
     Pass again = pass;
     if (!std::exchange(first, false)) {
       if (pass.state) again.state = &before;
@@ -84,6 +96,7 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
         &(root / "positions")
              .param("weight", {config.max_tokens, config.d_model}, Init::normal(kEmbeddingStd), {.role = Role::hidden});
   const auto places = places_among_kind(config);
+  const auto uses = layers_by_part(config);
   Diagnostics found;
   for (int64_t i = 0; i < n; ++i) {
     const LayerSpec& spec = config.layers[static_cast<size_t>(i)];
@@ -98,7 +111,8 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
                          .max_tokens = config.max_tokens,
                          .index_of_kind = index,
                          .layers_of_kind = count,
-                         .dropout = config.dropout};
+                         .dropout = config.dropout,
+                         .uses = &uses};
     blocks_.push_back(found.collect([&] { return spec.block.build(args, root / fmt::format("layers.{}", i)); }));
   }
   final_norm_ =

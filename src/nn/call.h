@@ -54,9 +54,19 @@ class Call {
   // Shows the tap what was chosen, lists of numbers [B, T, n] under "<site>.selected", and how far the last that was
   // chosen was from the first that was not, [B, T, n'] under "<site>.margin". A choice can't be replaced.
   void tap_choice(const Tensor& selected, const Tensor& margin) const;
-  // An auxiliary loss of this place, see Ledger::loss.
-  void loss(const Metric& metric, const Tensor& sum, double weight) const {
-    if (pass_->ledger) pass_->ledger->loss(site_->path(), metric, sum, weight);
+  // Where a step adds up, see Ledger: an auxiliary loss of this place, what it measures, what a buffer changes by.
+  bool adds_up() const { return pass_->ledger; }
+  void loss(const Metric& metric, const Tensor& sum, double weight, Ledger::Per per = Ledger::Per::token) const {
+    if (pass_->ledger) pass_->ledger->loss(site_->path(), metric, sum, weight, per);
+  }
+  void mean(const Metric& metric, double sum) const {
+    if (pass_->ledger) pass_->ledger->mean(site_->path(), metric, sum);
+  }
+  void whole(const Metric& metric, const std::vector<double>& sums, Ledger::Whole of) const {
+    if (pass_->ledger) pass_->ledger->whole(site_->path(), metric, sums, of);
+  }
+  void statistic(const ModelBuffer& buffer, const std::vector<double>& sums) const {
+    if (pass_->ledger) pass_->ledger->statistic(buffer, sums);
   }
   // What this run leaves out at random of something that training leaves out at `rate`.
   double left_out(double rate) const { return pass_->phase == Phase::train && pass_->leave_out ? rate : 0; }

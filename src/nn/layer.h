@@ -1,5 +1,6 @@
 // The one contract that mixers, channel mixers and blocks fulfil, and what a mechanism says of itself.
 #pragma once
+#include <map>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -51,6 +52,9 @@ struct LayerArgs {
   int64_t index_of_kind = 0, layers_of_kind = 1;  // among the layers whose mixer has this one's `type`
   bool with_ffn = true;                           // the layer has a channel mixer too
   double dropout = 0;                             // of what layers add to the stream, where they don't say
+  // In how many layers parts of a name are used, shared ones included; null: each in one.
+  const std::map<std::string_view, int64_t>* uses = nullptr;
+  int64_t layers_with(std::string_view part) const { return uses ? uses->at(part) : 1; }
 };
 
 // What a mechanism does not promise, each with its mathematical reason: printed by the tests and by `effllm list`.

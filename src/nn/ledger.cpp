@@ -2,33 +2,62 @@
 
 #include <fmt/format.h>
 
+#include <tuple>
+
 #include "autodiff/tape.h"
 
 namespace effllm {
 
-void Ledger::loss(std::string_view site, const Metric& metric, const Tensor& sum, double weight) {
-  Sum& s = sums_[site.empty() ? std::string(metric.name) : fmt::format("{}.{}", site, metric.name)];
+void Ledger::Sums::add(const std::vector<double>& more) {
+  values.resize(more.size());
+  for (size_t i = 0; i < more.size(); ++i) values[i] += more[i];
+}
+
+Ledger::Sums& Ledger::at(std::string_view site, const Metric& metric) {
+  Sums& s = sums_[site.empty() ? std::string(metric.name) : fmt::format("{}.{}", site, metric.name)];
   s.metric = &metric;
-  if (!sum.is_meta()) s.value += *sum.data<double>();
+  return s;
+}
+
+void Ledger::loss(std::string_view site, const Metric& metric, const Tensor& sum, double weight, Per per) {
+  Sums& s = at(site, metric);
+  s.per = per;
+  s.add({sum.is_meta() ? 0 : *sum.data<double>()});
   if (Tape* tape = Tape::recording()) {
     const Tensor gradient = Tensor::dense({1}, DType::f64);
-    if (!gradient.is_meta()) *gradient.data<double>() = weight * per_target();
+    if (!gradient.is_meta()) *gradient.data<double>() = weight * share(per);
     tape->seed(sum, gradient);
   }
 }
 
+void Ledger::mean(std::string_view site, const Metric& metric, double sum) { at(site, metric).add({sum}); }
+
+void Ledger::whole(std::string_view site, const Metric& metric, std::vector<double> sums, Whole of) {
+  Sums& s = at(site, metric);
+  s.whole = of;
+  s.add(sums);
+}
+
+void Ledger::statistic(const ModelBuffer& buffer, std::vector<double> sums) { sums_[buffer.name].add(sums); }
+
 Ledger& Ledger::operator+=(const Ledger& other) {
-  for (const auto& [name, sum] : other.sums_) {
-    Sum& mine = sums_[name];
-    mine.metric = sum.metric;
-    mine.value += sum.value;
+  for (const auto& [name, theirs] : other.sums_) {
+    Sums& mine = sums_[name];
+    std::tie(mine.metric, mine.whole, mine.per) = std::tie(theirs.metric, theirs.whole, theirs.per);
+    mine.add(theirs.values);
   }
   return *this;
 }
 
+void Ledger::apply(ParamStore& params) const {
+  for (ModelBuffer& b : params.buffers())
+    if (const auto s = sums_.find(b.name); s != sums_.end()) b.change(s->second.values);
+}
+
 std::vector<Measured> Ledger::rows() const {
   std::vector<Measured> all;
-  for (const auto& [name, sum] : sums_) all.push_back({name, sum.value * per_target(), sum.metric});
+  for (const auto& [name, s] : sums_)
+    if (s.metric) all.push_back({name, s.whole ? s.whole(s.values) : s.values[0] * share(s.per), s.metric});
   return all;
 }
 

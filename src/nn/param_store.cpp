@@ -69,6 +69,35 @@ Parameter& ParamStore::add_shared(std::string name, const Shape& shape, Init ini
   return add(std::move(name), shape, std::move(init), traits);
 }
 
+void ModelBuffer::change(std::span<const double> sums) {
+  dispatch_float(value.dtype(), [&]<class T>() {
+    T* v = value.data<T>();
+    std::vector<double> numbers(v, v + size);
+    rule(numbers, sums);
+    for (size_t i = 0; i < numbers.size(); ++i) v[i] = static_cast<T>(numbers[i]);
+  });
+}
+
+ModelBuffer& ParamStore::add_buffer(std::string name, int64_t size, double start, ModelBuffer::Rule rule) {
+  require(!find_buffer(name), "the buffer `{}` is declared twice", name);
+  return buffers_.emplace_back(ModelBuffer{std::move(name), size, start, std::move(rule), {}});
+}
+
+ModelBuffer& ParamStore::add_shared_buffer(std::string name, int64_t size, double start, ModelBuffer::Rule rule) {
+  for (ModelBuffer& b : buffers_) {
+    if (b.name != name) continue;
+    require(b.size == size, "the shared buffer `{}` is [{}] for one part and [{}] for another", name, b.size, size);
+    return b;
+  }
+  return add_buffer(std::move(name), size, start, std::move(rule));
+}
+
+const ModelBuffer* ParamStore::find_buffer(std::string_view name) const {
+  for (const ModelBuffer& b : buffers_)
+    if (b.name == name) return &b;
+  return nullptr;
+}
+
 void ParamStore::lay_out(DType type) {
   type_ = type;
   sorted_.clear();
@@ -102,6 +131,16 @@ void ParamStore::materialize(uint64_t seed, DType type) {
     p.value.slot = parameter_slot(static_cast<int>(i));
     initialise(p.name, p.init, p.value, seed);
   }
+  int64_t elements = 0;
+  for (const ModelBuffer& b : buffers_) elements += b.size;
+  buffer_values_ = std::make_unique<Slab>(elements, type);
+  elements = 0;
+  for (ModelBuffer& b : buffers_) {
+    std::byte* at =
+        buffer_values_->raw() + static_cast<size_t>(std::exchange(elements, elements + b.size)) * size_of(type);
+    b.value = Tensor::view_of(at, {b.size}, type, b.size);
+    fill(b.value, b.start);
+  }
 }
 
 void ParamStore::as_meta(DType type) {
@@ -112,6 +151,7 @@ void ParamStore::as_meta(DType type) {
     p.value = Tensor::view_of(nothing, p.shape, type, p.shape.cols());
     p.value.slot = parameter_slot(static_cast<int>(i));
   }
+  for (ModelBuffer& b : buffers_) b.value = Tensor::view_of(nothing, {b.size}, type, b.size);
 }
 
 const Parameter* ParamStore::find(std::string_view name) const {
@@ -124,6 +164,12 @@ int64_t ParamStore::count() const {
   int64_t n = 0;
   for (const Parameter& p : all_) n += p.shape.numel();
   return n;
+}
+
+int64_t ParamStore::active() const {
+  double n = 0;
+  for (const Parameter& p : all_) n += p.traits.active * static_cast<double>(p.shape.numel());
+  return std::llround(n);
 }
 
 ParamGrads ParamStore::gradients(const Slab& slab) const {
@@ -141,6 +187,14 @@ Parameter& Scope::param(std::string_view name, const Shape& shape, Init init, Tr
 
 Parameter& Scope::shared(std::string_view name, const Shape& shape, Init init, Traits traits) const {
   return store_->add_shared(std::string(name), shape, std::move(init), traits);
+}
+
+ModelBuffer& Scope::buffer(std::string_view name, int64_t size, double start, ModelBuffer::Rule rule) const {
+  return store_->add_buffer(fmt::format("buffers.{}{}", prefix_, name), size, start, std::move(rule));
+}
+
+ModelBuffer& Scope::shared_buffer(std::string_view name, int64_t size, double start, ModelBuffer::Rule rule) const {
+  return store_->add_shared_buffer(fmt::format("buffers.{}", name), size, start, std::move(rule));
 }
 
 }  // namespace effllm

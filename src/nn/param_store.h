@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -51,6 +52,7 @@ struct Traits {
   bool decay = true;    // weight decay; vectors and norms are usually without
   bool dense = false;   // the weight of a dense layer, which reads `Parameter::transposed` where that is defined
   double lr_scale = 1;  // learning rate as a multiple of the run's
+  double active = 1;    // how much of it a token is multiplied by, of weights that it chooses among
   // The matrices that stand below one another in a weight between hidden features, rows each: optimizers of matrices
   // take them one by one. Empty: an embedding, a head, a vector, a filter, or what is no weight of a product.
   std::vector<int64_t> matrices = {};
@@ -65,6 +67,18 @@ struct Parameter {
   Tensor transposed;   // [in, out], while a TransposedWeights says so (nn/transposed.h); otherwise undefined
   int64_t offset = 0;  // of its first element in every slab
   int64_t extent = 0;  // elements in a slab, padding included
+};
+
+// Numbers that are saved with the parameters and not trained: [n]. After a step that was finite they change once, by
+// their rule, from what the whole batch added up (Ledger::statistic).
+struct ModelBuffer {
+  using Rule = std::function<void(std::span<double> value, std::span<const double> sums)>;
+  std::string name;  // "buffers.layers.3.ffn.load"
+  int64_t size;
+  double start;
+  Rule rule;
+  Tensor value;
+  void change(std::span<const double> sums);
 };
 
 // Memory for one number per parameter element (values, a gradient, a moment), touched once and kept.
@@ -103,13 +117,20 @@ class ParamStore {
   Parameter& add(std::string name, const Shape& shape, Init init, Traits traits);
   // The same for parts that share a parameter: the first declares it, the others must ask for the same shape.
   Parameter& add_shared(std::string name, const Shape& shape, Init init, Traits traits);
+  ModelBuffer& add_buffer(std::string name, int64_t size, double start, ModelBuffer::Rule rule);
+  // The same for parts that share a buffer: its first one's rule is kept.
+  ModelBuffer& add_shared_buffer(std::string name, int64_t size, double start, ModelBuffer::Rule rule);
   // Allocates the value slab and fills it.
   void materialize(uint64_t seed, DType type);
   void as_meta(DType type);  // values have shapes but no memory
   // In the order of names, which is the order of indices and of slabs.
   const std::vector<Parameter*>& sorted() const { return sorted_; }
   const Parameter* find(std::string_view name) const;
-  int64_t count() const;  // numbers to learn
+  std::deque<ModelBuffer>& buffers() { return buffers_; }  // in the order of their declaration
+  const std::deque<ModelBuffer>& buffers() const { return buffers_; }
+  const ModelBuffer* find_buffer(std::string_view name) const;
+  int64_t count() const;   // numbers to learn
+  int64_t active() const;  // of them those that a token is multiplied by (Traits::active)
   int64_t slab_elements() const { return slab_elements_; }
   DType dtype() const { return type_; }
   Slab& values() const { return *values_; }
@@ -124,7 +145,8 @@ class ParamStore {
   std::deque<Parameter> all_;  // addresses stay
   std::unordered_map<std::string_view, Parameter*> by_name_;
   std::vector<Parameter*> sorted_;
-  std::unique_ptr<Slab> values_;
+  std::deque<ModelBuffer> buffers_;  // whose addresses stay
+  std::unique_ptr<Slab> values_, buffer_values_;
   int64_t slab_elements_ = 0;
   DType type_ = DType::f32;
 };
@@ -137,6 +159,9 @@ class Scope {
   Parameter& param(std::string_view name, const Shape& shape, Init init, Traits traits = {}) const;
   // One for the whole model, whoever asks for it: `name` is without this scope's prefix.
   Parameter& shared(std::string_view name, const Shape& shape, Init init, Traits traits = {}) const;
+  // Numbers that a rule changes once a step, [size]; `shared_buffer` is one for the whole model.
+  ModelBuffer& buffer(std::string_view name, int64_t size, double start, ModelBuffer::Rule rule) const;
+  ModelBuffer& shared_buffer(std::string_view name, int64_t size, double start, ModelBuffer::Rule rule) const;
   const std::string& prefix() const { return prefix_; }
 
  private:

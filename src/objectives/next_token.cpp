@@ -27,7 +27,7 @@ class NextToken final : public Objective {
     const Context with = with_documents(cx, rows);
     const Tensor x = model.body(rows.inputs, with, state);
     const LossAndSquares y = model.head_loss(x, rows.targets, weight, z_loss_ * weight);
-    Call(with, model.site()).loss(kZLoss, y.squares, z_loss_);
+    Call(with, model.site()).loss(kZLoss, y.squares, z_loss_, Ledger::Per::target);
     return y.loss;
   }
 

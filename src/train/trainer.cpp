@@ -57,7 +57,7 @@ void Trainer::run_lane(size_t lane, const Batch& batch, int64_t step, int64_t ta
   };
   LaneSums& sums = exchange_.lane(lane);
   sums.loss = 0;
-  sums.ledger = Ledger(targets);
+  sums.ledger = Ledger(targets, batch.batch * batch.tokens);
   sums.parameters.reset();
   const Current current(sums.parameters);
   for (const Shard& s : plan_.lanes[lane])
@@ -106,6 +106,7 @@ StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor, boo
   const double scale = options_.clip > 0 && r.grad_norm > options_.clip ? options_.clip / (r.grad_norm + 1e-6) : 1;
   const Profile::Span span("optimizer", "", Way::phase, optimizer_.flops(), optimizer_.pass_bytes());
   optimizer_.step(sums.gradient, scale, lr_factor);
+  sums.ledger.apply(model_.params());
   return r;
 }
 

@@ -45,7 +45,7 @@ TEST_CASE("exchange: gradient and ledger are summed in one binary tree, losses i
         LaneSums& sums = exchange.lane(l);
         for (uint64_t i = 0; i < elements; ++i) sums.gradient.data<double>()[i] = number(l, i);
         loss += sums.loss = number(l, elements);
-        sums.ledger = Ledger(1);
+        sums.ledger = Ledger(0, 1);
         const Tensor part = Tensor::full({1}, DType::f64, number(l, elements + 1));
         sums.ledger.loss("a", kBalance, part, 1);
         if (l == lanes - 1) sums.ledger.loss("b", kBalance, part, 1);  // of one alone

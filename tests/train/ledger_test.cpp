@@ -71,7 +71,7 @@ TEST_CASE("ledger: an auxiliary loss has its gradient and its row, however a bat
   const std::function<Tensor()> loss = [&] {
     Context cx;
     cx.phase = Phase::train;
-    ledger = Ledger(kRows * kTokens);
+    ledger = Ledger(0, kRows * kTokens);
     cx.ledger = &ledger;
     return model->loss(ids, targets, 1.0 / (kRows * kTokens), cx);
   };
