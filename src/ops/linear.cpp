@@ -1,6 +1,7 @@
 #include "ops/linear.h"
 
 #include "kernels/gemm.h"
+#include "kernels/groups.h"
 #include "kernels/pointwise.h"
 #include "ops/rows.h"
 
@@ -35,7 +36,7 @@ template void multiply_backward(Backward&, View<const double>, View<const double
 
 namespace {
 
-class LinearOp final : public Op {
+class LinearOp : public Op {
  public:
   std::string_view name() const override { return "linear"; }
   Outputs infer(std::span<const Tensor> in) const override {
@@ -79,7 +80,26 @@ class LinearOp final : public Op {
   }
 };
 
+class LinearByDotsOp final : public LinearOp {
+ public:
+  std::string_view name() const override { return "linear_by_dots"; }
+  void forward(Forward& c) override {
+    dispatch_float(c.in(0).dtype(), [&]<class T>() {
+      const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>();
+      const View<T> y = c.out(0).view<T>();
+      for_row_blocks(y.rows, [&](int64_t from, int64_t n) {
+        for (int64_t r = from; r < from + n; ++r)
+          kernel::group_dot<T>({x.row(r), w.rows, x.cols, 0}, w, {y.row(r), w.rows, 1, 1}, false);
+      });
+    });
+  }
+};
+
 }  // namespace
+
+Tensor linear_by_dots(const Tensor& x, const Tensor& weight) {
+  return run(std::make_unique<LinearByDotsOp>(), {x, weight, Tensor(), Tensor()});
+}
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& transposed) {
   return run(std::make_unique<LinearOp>(), {x, weight, bias, transposed});

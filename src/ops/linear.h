@@ -8,6 +8,9 @@ namespace effllm {
 // the weight as [in, out], or undefined; forward reads it instead, which is faster for many rows.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Tensor& transposed = {});
 
+// x W^T of which every number is summed in one order, however many rows there are: scores that choose.
+Tensor linear_by_dots(const Tensor& x, const Tensor& weight);
+
 // What it takes to multiply by a weight [out, in], or by its transposed copy [in, out] where that is defined.
 struct Multiplier {
   const Tensor &weight, &transposed;

@@ -1,11 +1,14 @@
-// Softmax of rows.
+// Rows that sum to one: softmax, and numbers divided by their sum.
 #pragma once
 #include "autodiff/op.h"
 
 namespace effllm {
 
-// exp(x) / sum exp(x) over the columns of each row, of the same shape; the largest is taken off first. Keeps its
-// output.
+// exp(x) / sum exp(x) over each row. [.., n] -> [.., n].
 Tensor softmax(const Tensor& x);
+// x / (sum x + eps) over each row, of numbers that are not negative.
+Tensor divide_by_sum(const Tensor& x, double eps);
+// Sum over rows of log^2(sum exp(x)), [1] f64: what a z-loss keeps small.
+Tensor squared_log_sums(const Tensor& x);
 
 }  // namespace effllm

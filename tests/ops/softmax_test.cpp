@@ -1,7 +1,7 @@
 #include "ops/softmax.h"
 
-#include "kernels/everywhere.h"
-#include "kernels/softmax.h"
+#include <cmath>
+
 #include "ops/op_checks.h"
 
 using namespace effllm;
@@ -10,35 +10,44 @@ using namespace effllm::test;
 namespace {
 
 const Function kSoftmax = [](const Tensors& x) { return std::vector{softmax(x[0])}; };
+const Function kDivide = [](const Tensors& x) { return std::vector{divide_by_sum(x[0], 0.1)}; };
+const Function kSquares = [](const Tensors& x) { return std::vector{squared_log_sums(x[0])}; };
+
+Tensor positive(const Shape& s, uint64_t seed) {
+  return mapped(random(s, seed), [](double v) { return std::abs(v); });
+}
 
 }  // namespace
 
-TEST_CASE("softmax kernels: one result at every width") {
-  expect_one_result(1, []<class T>(int64_t width, Layout at, bool add) {
-    const Rows<T> x(3, width, at, 1), dy(3, width, at, 2);
-    Rows<T> y(3, width, at, 3), dx(3, width, at, 4);
-    kernel::softmax<T>(x.view(), y.view());
-    kernel::softmax_backward<T>(y.view(), dy.view(), dx.view(), add);
-    return Results<T>{{y}, {dx, add}};
-  });
-}
-
-TEST_CASE("softmax: the share of each exponential in their sum") {
-  const Tensor x = random({2, 3, 7}, 1), y = softmax(x);
-  for (int64_t r = 0; r < 6; ++r)
-    for (int64_t c = 0; c < 7; ++c) {
+TEST_CASE("softmax: values are those of the formulas, of large numbers too") {
+  for (const double shift : {0.0, 700.0, -700.0}) {
+    const Tensor x = mapped(random({3, 37}, 1), [&](double v) { return v + shift; });
+    const Tensor y = softmax(x), z = squared_log_sums(x);
+    double squares = 0;
+    for (int64_t r = 0; r < 3; ++r) {
       double sum = 0;
-      for (int64_t i = 0; i < 7; ++i) sum += std::exp(at(x, r, i) - at(x, r, c));
-      CHECK(std::abs(at(y, r, c) - 1 / sum) < 1e-14);
+      for (int64_t c = 0; c < 37; ++c) sum += std::exp(at(x, r, c) - shift);
+      for (int64_t c = 0; c < 37; ++c) CHECK(std::abs(at(y, r, c) - std::exp(at(x, r, c) - shift) / sum) < 1e-15);
+      squares += std::pow(std::log(sum) + shift, 2);
     }
+    CHECK(std::abs(*z.data<double>() - squares) < 1e-14 * squares);
+  }
+  const Tensor x = positive({2, 5}, 2), y = divide_by_sum(x, 0.5);
+  for (int64_t r = 0; r < 2; ++r) {
+    double sum = 0.5;
+    for (int64_t c = 0; c < 5; ++c) sum += at(x, r, c);
+    for (int64_t c = 0; c < 5; ++c) CHECK(std::abs(at(y, r, c) - at(x, r, c) / sum) < 1e-15);
+  }
 }
 
-TEST_CASE("softmax: gradients, costs, precision, threads, large numbers") {
-  for (int64_t width : {1, 6, 17}) expect_sound(kSoftmax, {random({2, 3, width}, 1)});
-  expect_same_bits_on_threads(kSoftmax, {random({3, 70, 24}, 1)});
-  const Tensor large = Tensor::full({1, 2}, DType::f32, 1000);
-  put(large, 0, 1, -1000);
-  CHECK(at(softmax(large), 0, 0) == 1);
-  CHECK(at(softmax(large), 0, 1) == 0);
-  CHECK_THROWS_AS(softmax(Tensor::zeros({2, 3}, DType::i64)), ShapeError);
+TEST_CASE("softmax: gradients, costs, precision, threads, refused types") {
+  const Tensor x = random({2, 3, 7}, 1);
+  expect_sound(kSoftmax, {x});
+  expect_sound(kDivide, {positive({2, 3, 4}, 2)});
+  expect_sound(kSquares, {x});
+  for (const Function& f : {kSoftmax, kSquares}) {
+    expect_same_bits_on_threads(f, {random({3, 70, 37}, 4)});
+    CHECK_THROWS_AS(f({integers({2, 2}, {1, 2, 3, 4})}), ShapeError);
+  }
+  expect_same_bits_on_threads(kDivide, {positive({3, 70, 8}, 5)});
 }

@@ -1,4 +1,4 @@
-// Softmax of rows, and its gradient.
+// The softmax of rows.
 #include "kernels/softmax.h"
 #include "kernels/isa/math.h"
 #include "kernels/isa/sums.h"
@@ -7,35 +7,37 @@ namespace effllm::EFFLLM_ISA {
 namespace {
 
 template <class T>
-void softmax(View<const T> x, View<T> y) noexcept {
+void softmax(View<const T> x, View<T> y, double* log_sums) noexcept {
+  const int64_t n = x.cols;
   for (int64_t r = 0; r < x.rows; ++r) {
-    const T* p = x.row(r);
-    T* o = y.row(r);
-    T largest = p[0];
+    const T* in = x.row(r);
+    T* out = y.row(r);
+    T largest = in[0];
 #pragma omp simd reduction(max : largest)
-    for (int64_t c = 0; c < x.cols; ++c) largest = p[c] > largest ? p[c] : largest;
+    for (int64_t c = 0; c < n; ++c) largest = in[c] > largest ? in[c] : largest;
 #pragma omp simd
-    for (int64_t c = 0; c < x.cols; ++c) o[c] = fast_exp(p[c] - largest);
+    for (int64_t c = 0; c < n; ++c) out[c] = fast_exp(in[c] - largest);
     Sum<T> sum;
-    each<T>(x.cols, [&]<class V>(int64_t c) { sum.add(get<V>(o + c)); });
-    const T factor = T(1) / sum.value();
+    each<T>(n, [&]<class V>(int64_t c) { sum.add(get<V>(out + c)); });
+    const T all = sum.value(), share = 1 / all;
 #pragma omp simd
-    for (int64_t c = 0; c < x.cols; ++c) o[c] *= factor;
+    for (int64_t c = 0; c < n; ++c) out[c] *= share;
+    if (log_sums) log_sums[r] = __builtin_log(static_cast<double>(all)) + static_cast<double>(largest);
   }
 }
 
 template <class T>
 void softmax_backward(View<const T> y, View<const T> dy, View<T> dx, bool add) noexcept {
   for (int64_t r = 0; r < y.rows; ++r) {
-    const T *p = y.row(r), *q = dy.row(r);
-    T* o = dx.row(r);
-    const T mean = dot(p, q, y.cols);
+    const T *p = y.row(r), *g = dy.row(r);
+    T* d = dx.row(r);
+    const T mean = dot(p, g, y.cols);
     if (add) {
 #pragma omp simd
-      for (int64_t c = 0; c < y.cols; ++c) o[c] = mul_add(p[c], q[c] - mean, o[c]);
+      for (int64_t c = 0; c < y.cols; ++c) d[c] = mul_add(p[c], g[c] - mean, d[c]);
     } else {
 #pragma omp simd
-      for (int64_t c = 0; c < y.cols; ++c) o[c] = p[c] * (q[c] - mean);
+      for (int64_t c = 0; c < y.cols; ++c) d[c] = p[c] * (g[c] - mean);
     }
   }
 }
