@@ -63,6 +63,10 @@ CORES: dict[str, tuple[str, dict[str, str]]] = {
         "all tokens",
         {"fft_conv": "", "modal": "the kernel of a diagonal state space, and its recurrence"},
     ),
+    "K7 route": (
+        "each token to the few it chooses, and back",
+        {"choose": "lists by score", "dispatch": "rows packed by choice, products of each", "balance": "sums of shares"},
+    ),
     "K8 cell": ("h = f(h, x), not linear in h", {"cell": ""}),
     "K9 test-time training": ("a model that takes gradient steps on what it reads", {"ttt": ""}),
 }

@@ -82,6 +82,7 @@ ExitCode describe(const Common& common, const DescribeArgs& args) {
     nlohmann::json j = {{"context", cost.context},
                         {"vocab", vocab},
                         {"total", to_json(cost.total)},
+                        {"active_parameters", cost.active_parameters},
                         {"parameters_shown", human_count(static_cast<double>(cost.total.parameters))},
                         {"kept_bytes_per_sequence", cost.kept_bytes},
                         {"training_bytes", memory}};
@@ -102,6 +103,9 @@ ExitCode describe(const Common& common, const DescribeArgs& args) {
   rows.push_back(to_row(total));
   fmt::print("{}\ncontext {}, vocabulary {}\ndecode and state: after {}, one sequence, f32\n\n", table(rows),
              cost.context, vocab, counted(cost.context, "token"));
+  if (cost.active_parameters != total.parameters)
+    fmt::print("{} of {} are active: a token chooses among experts\n\n", cost.active_parameters,
+               counted(total.parameters, "parameter"));
   std::vector<std::vector<std::string>> lengths = {{"tokens", "train FLOPs/token", "prefill FLOPs/token",
                                                     "decode FLOPs after them", "kept/token", "state", "KV cache"}};
   for (const LengthCost& l : cost.lengths) lengths.push_back(to_row(l));

@@ -5,7 +5,8 @@
 FOLDER is tests/golden by default; without --only, every mechanism of the lists mixers.def, ffns.def and blocks.def.
 
 A golden file holds one mechanism with one set of options, all in float64: "x" [B,T,D], "y" [B,T,D], "param.<name>",
-optionally "segments" [B,T] (document number of each token), and text metadata.
+"buffers.<name>" for what is saved but not trained, optionally "segments" [B,T] (document number of each token), and text
+metadata.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def write(folder: Path, name: str, variant_name: str, variant: Variant) -> None:
     if hasattr(own, "check"):
         own.check(x, params, variant.options, segments)
     y = run(name, x, params, variant.options, segments, variant.direction, layer)
-    tensors: Params = {"x": x, "y": y} | {f"param.{key}": value for key, value in params.items()}
+    tensors: Params = {"x": x, "y": y}
+    for key, value in params.items():
+        tensors[key if key.startswith("buffers.") else f"param.{key}"] = value
     if segments is not None:
         tensors["segments"] = segments
     for key, value in tensors.items():

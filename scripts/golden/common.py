@@ -23,7 +23,7 @@ class Variant:
     documents: bool = False  # several of them packed in each sequence
     direction: str = "causal"
     layer: tuple[int, int] | None = None  # which one of how many of its kind, where layers differ
-    change: Callable[[Params], None] | None = None  # what is done to the parameters that were drawn
+    change: Callable[[Params], None] | None = None  # what is done to the drawn parameters; it may add "buffers.<name>"
 
 
 def draw_params(rng: np.random.Generator, shapes: Shapes) -> Params:

@@ -39,6 +39,12 @@ def gelu_tanh(u: Array) -> Array:
     return 0.5 * u * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (u + 0.044715 * u**3)))
 
 
+def softmax(logits: Array) -> Array:
+    """e^u_i / sum_j e^u_j of one row."""
+    powers = np.exp(logits - logits.max())
+    return powers / powers.sum()
+
+
 def rms_norm(row: Array, weight: Array, eps: float) -> Array:
     """weight * row / sqrt(mean(row^2) + eps), over the last dimension (Zhang & Sennrich 2019)."""
     return weight * row / np.sqrt(np.mean(row**2, axis=-1, keepdims=True) + eps)
@@ -81,6 +87,15 @@ def document_positions(segments: Array | None, batch: int, tokens: int) -> Array
             new_document = segments is not None and segments[b, t] != segments[b, t - 1]
             positions[b, t] = 0 if new_document else positions[b, t - 1] + 1
     return positions
+
+
+def documents(segments: Array | None, batch: int, tokens: int) -> list[tuple[int, slice]]:
+    """Returns (sequence, slice of its tokens) of each document; without segments a sequence is one document."""
+    found: list[tuple[int, slice]] = []
+    for b in range(batch):
+        starts = [t for t in range(tokens) if t == 0 or (segments is not None and segments[b, t] != segments[b, t - 1])]
+        found += [(b, slice(start, end)) for start, end in zip(starts, starts[1:] + [tokens])]
+    return found
 
 
 def short_conv(x: Array, weight: Array, positions: Array) -> Array:
@@ -126,11 +141,10 @@ def previous_token(x: Array, positions: Array) -> Array:
 
 
 def normalize(x: Array, params: Params, name: str, norm: Config | None) -> Array:
-    """Applies layer_norm or rms_norm with "<name>.weight", unless the norm says weight: false, and "<name>.bias"."""
+    """Applies layer_norm or rms_norm with the weights "<name>.weight" and, where stored, "<name>.bias"."""
     if norm is None:
         return x
-    weight = params[f"{name}.weight"] if norm.get("weight", True) else np.ones(x.shape[-1])
-    bias, eps = params.get(f"{name}.bias"), float(norm["eps"])
+    weight, bias, eps = params[f"{name}.weight"], params.get(f"{name}.bias"), float(norm["eps"])
     if norm["type"] == "layer_norm":
         return layer_norm(x, weight, bias, eps)
     if norm["type"] == "rms_norm":

@@ -72,9 +72,9 @@ def moba(x: Array, params: Params, options: Options, segments: Array | None = No
 
 
 def refuse_ties(margin: float) -> None:
-    """Raises FloatingPointError where a choice of blocks is nearly a tie, which rounding could decide otherwise."""
+    """Raises FloatingPointError where a choice is nearly a tie, which rounding could decide otherwise."""
     if margin < LEAST_MARGIN:
-        raise FloatingPointError(f"a choice of blocks is nearly a tie, {margin:.3g}")
+        raise FloatingPointError(f"a choice is nearly a tie, {margin:.3g}")
 
 
 def check(x: Array, params: Params, options: Options, segments: Array | None) -> None:

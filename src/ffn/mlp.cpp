@@ -5,9 +5,9 @@
 // Remembers nothing. Vaswani et al. 2017, arXiv:1706.03762, section 3.3; f is GELU as in GPT-2 by default.
 #include <cmath>
 
+#include "ffn/activation.h"
 #include "ffn/ffn.h"
 #include "nn/linear.h"
-#include "ops/pointwise.h"
 
 namespace effllm::ffns {
 namespace {
@@ -19,16 +19,10 @@ struct MlpOptions final : Options {
   void visit(OptionVisitor& v) override {
     v("expand", expand, "Sets the inner width, as a multiple of the model width.", between(0.01, 64));
     v("activation", activation, "Chooses f. gelu is the exact form, gelu_tanh its approximation, relu2 = relu(x)^2.",
-      {"gelu", "gelu_tanh", "relu", "relu2", "silu"});
+      kActivations);
     v("bias", bias, "Adds learned offsets in both layers.");
   }
 };
-
-Pointwise function_named(std::string_view name) {
-  for (Pointwise f : {Pointwise::gelu, Pointwise::gelu_tanh, Pointwise::relu, Pointwise::relu2})
-    if (to_string(f) == name) return f;
-  return Pointwise::silu;
-}
 
 class Mlp final : public Layer {
  public:
@@ -36,7 +30,7 @@ class Mlp final : public Layer {
 
   Mlp(const Options& o, const LayerArgs& args, const Scope& s)
       : inner_(std::llround(o.expand * static_cast<double>(args.d_model))),
-        f_(function_named(o.activation)),
+        f_(activation_named(o.activation)),
         up_(s / "up", args.d_model, inner_, Init::gpt2(), Role::hidden, o.bias),
         down_(s / "down", inner_, args.d_model, Init::gpt2_residual(args.layers), Role::residual, o.bias) {}
 

@@ -143,6 +143,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
         model.head(Tensor::empty({1, config.d_model}, DType::f32));
       });
 
+  c.active_parameters = store.active();
   c.kept_bytes = kept_bytes(model, context, train);
   for (int64_t tokens : {int64_t{256}, int64_t{1024}, int64_t{4096}, int64_t{16384}})
     c.lengths.push_back(cost_at(model, tokens, train));

@@ -32,7 +32,8 @@ struct ModelCost {
   int64_t context = 0;
   std::vector<LayerCost> layers;
   LayerCost total;
-  double kept_bytes = 0;  // for backward, of one sequence of `context` tokens
+  int64_t active_parameters = 0;  // that a token is multiplied by: fewer than there are where it chooses among experts
+  double kept_bytes = 0;          // for backward, of one sequence of `context` tokens
   std::vector<LengthCost> lengths;
 };
 

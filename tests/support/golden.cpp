@@ -64,8 +64,13 @@ void check_golden(const LayerInfo& info, std::string_view kind) {
       copy(golden_tensor(file, "param." + p->name), p->value);
       ++used;
     }
-    for (const auto& t : file.tensors()) used -= t.name.starts_with("param.");
-    CHECK(used == 0);  // every stored parameter has its place
+    for (const ModelBuffer& b : store.buffers()) {
+      if (!file.find(b.name)) continue;  // as it starts
+      copy(golden_tensor(file, b.name), b.value);
+      ++used;
+    }
+    for (const auto& t : file.tensors()) used -= t.name.starts_with("param.") || t.name.starts_with("buffers.");
+    CHECK(used == 0);  // every stored parameter and buffer has its place
     Context cx;
     if (file.metadata().at("direction") == "bidirectional") cx.direction = Direction::bidirectional;
     if (file.find("segments")) cx.segments = golden_tensor(file, "segments");

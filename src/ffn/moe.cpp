@@ -1,0 +1,94 @@
+// Mixture of experts: a token goes to the k of E perceptrons that a router scores highest.
+//
+//   y = sum over chosen e of w_e f_e(x) (+ shared(x));  s = softmax(W_r x) or sigmoid(W_r x);  w = s of the chosen
+//
+// Remembers nothing. Experts take the tokens that chose them together, in segments of one buffer, whose size no choice
+// changes. In training a loss or a bias of each expert keeps them evenly used. Shazeer et al. 2017, arXiv:1701.06538;
+// shared and fine-grained experts: Dai et al. 2024, arXiv:2401.06066; biases: Wang et al. 2024, arXiv:2408.15664.
+#include "ffn/experts.h"
+#include "ffn/ffn.h"
+#include "ffn/router.h"
+#include "ops/arithmetic.h"
+
+namespace effllm::ffns {
+namespace {
+
+struct MoeOptions final : ExpertOptions {
+  RouterOptions router;
+  int64_t shared = 0;
+  std::string shared_as = "sum";
+  void visit(OptionVisitor& v) override {
+    ExpertOptions::visit(v);
+    router.visit(v);
+    v("shared", shared, "Adds experts that all tokens go to, so many.", between(0, 1024));
+    v("shared_as", shared_as, "Adds what shared experts give, or takes the mean of it and top_k times the others'.",
+      {"sum", "average"});
+  }
+};
+
+class Moe final : public Layer {
+ public:
+  using Options = MoeOptions;
+
+  Moe(const Options& o, const LayerArgs& args, const Scope& s)
+      : router_(checked(o), "moe", args, s / "router"),
+        experts_(o, args.d_model, o.router.experts, std::min(o.router.top_k, o.router.experts), s / "experts"),
+        of_routed_(o.shared > 0 && o.shared_as == "average" ? static_cast<double>(o.router.top_k) : 0) {
+    if (o.shared > 0) shared_.emplace(o, args.d_model, o.shared, s / "shared");
+  }
+
+ protected:
+  Tensor run(const Tensor& x, const Call& call) const override {
+    const Routing to = router_(x, call);
+    const Tensor routed = experts_(x, to.experts, to.weights);
+    if (!shared_) return routed;
+    const Tensor shared = (*shared_)(x);
+    if (of_routed_ == 0) return add(routed, shared);
+    return scale(add(scale(routed, of_routed_), shared), 1 / (of_routed_ + 1));
+  }
+
+ private:
+  static const RouterOptions& checked(const Options& o) {
+    o.router.check(o.mark);
+    if (o.shared_as == "average" && o.router.choose == "top_p")
+      throw_at(o.mark, "shared_as: average takes top_k experts into the mean: leave it out with top_p");
+    return o.router;
+  }
+
+  Router router_;
+  Experts experts_;
+  std::optional<SharedExpert> shared_;
+  double of_routed_;
+};
+
+constexpr std::string_view kVariants[] = {
+    "{experts: 6, top_k: 3, groups: 3, groups_kept: 2, score: sigmoid, bias_rate: 0.01, bias_center: true, scale: 2.5}",
+    "{choose: top_p, top_p: 0.5, topk_norm: false, activation: gelu}",
+    "{shared: 1, shared_as: average, topk_norm: false, balance_tokens: sequence, balance_f: k, router_z: 0.001}",
+    "{shared: 2, capacity: 1.25, drop_order: choice_major, jitter: 0.1, balance_tokens: shard}"};
+
+}  // namespace
+
+extern constinit const LayerInfo moe = LayerInfo::of<Moe>({
+    .name = "moe",
+    .title = "Mixture of experts",
+    .family = "channel mixer",
+    .recurrence = "none",
+    .paper = "Shazeer et al. 2017, arXiv:1701.06538; Dai et al. 2024, arXiv:2401.06066; Wang et al. 2024, "
+             "arXiv:2408.15664",
+    .source =
+        "allenai/OLMo-core@fa6c501, src/olmo_core/nn/moe; groups: deepseek-ai/DeepSeek-V3@9b4e978, inference/model.py",
+    .deviations =
+        "the balance loss takes the shares of experts from the whole batch before (balance_tokens), which no cut of "
+        "the batch changes; a capacity is one of each sequence, not of the batch, and drops nothing in evaluation; "
+        "all weights start N(0, 0.02), untruncated; sigmoid scores have no 1e-7 added; a group counts with its two "
+        "best "
+        "scores without a bias too",
+    .waivers = {.split = {},
+                .causal = "an expert multiplies its tokens together, and how many there are decides in which order "
+                          "a product adds up"},
+    .tiny = "{experts: 4, top_k: 2, expand: 1.5}",
+    .variants = kVariants,
+});
+
+}  // namespace effllm::ffns

@@ -1,0 +1,157 @@
+#include "ffn/router.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "cores/route/balance.h"
+#include "ops/arithmetic.h"
+#include "ops/jitter.h"
+#include "ops/linear.h"
+#include "ops/pointwise.h"
+#include "ops/softmax.h"
+
+namespace effllm {
+namespace {
+
+constexpr Metric kBalance{"balance", "1", "balance loss of the router, before its weight"},
+    kRouterZ{"router_z", "1", "mean squared log of the sum of exponentials of the router's logits"},
+    kEntropy{"router_entropy", "nat", "mean entropy of the router's scores"},
+    kMaxLoad{"max_load", "1", "choices of the expert that was chosen most, over the mean"},
+    kChosen{"chosen", "1", "mean number of experts of a token"},
+    kDropped{"dropped", "1", "share of choices beyond an expert's capacity"};
+
+constexpr double kTiny = 1e-20;  // beside a sum of weights
+
+double total(std::span<const double> x) { return std::accumulate(x.begin(), x.end(), 0.0); }
+
+double largest_over_mean(std::span<const double> times) {
+  const double sum = total(times);
+  return sum > 0 ? *std::ranges::max_element(times) * static_cast<double>(times.size()) / sum : 0;
+}
+
+// Of rows that are divided by their sum.
+double entropy(const Tensor& score) {
+  double all = 0;
+  if (score.is_meta()) return all;
+  dispatch_float(score.dtype(), [&]<class T>() {
+    const View<const T> s = score.view<T>();
+    for (int64_t r = 0; r < s.rows; ++r) {
+      double sum = 0, weighted = 0;
+      for (int64_t e = 0; e < s.cols; ++e) {
+        const auto p = static_cast<double>(s.row(r)[e]);
+        sum += p;
+        if (p > 0) weighted += p * std::log(p);
+      }
+      if (sum > 0) all += std::log(sum) - weighted / sum;
+    }
+  });
+  return all;
+}
+
+// The lists in the order of experts: what verify compares.
+Tensor in_order(const Tensor& chosen) {
+  if (chosen.is_meta()) return chosen;
+  const Tensor sorted = chosen.clone();
+  const View<int64_t> lists = sorted.view<int64_t>();
+  for (int64_t r = 0; r < lists.rows; ++r) std::sort(lists.row(r), lists.row(r) + lists.cols);
+  return sorted;
+}
+
+}  // namespace
+
+Router::Router(const RouterOptions& o, std::string_view part, const LayerArgs& args, const Scope& s)
+    : o_(o),
+      how_{.by = o.choose == "top_p" ? ChooseBy::share : ChooseBy::count,
+           .count = o.top_k,
+           .share = o.top_p,
+           .groups = o.groups,
+           .kept = o.groups_kept},
+      per_layer_(o.balance_scope == "layer_sum" ? 1 : 1 / static_cast<double>(args.layers_with(part))),
+      weight_(&s.param("weight", {o.experts, args.d_model}, Init::normal(0.02),
+                       {.role = Role::hidden, .matrices = {o.experts}})) {
+  if (o.bias_rate > 0)
+    bias_ = &s.buffer("bias", o.experts, 0, [o](std::span<double> bias, std::span<const double> times) {
+      const double mean = total(times) / static_cast<double>(times.size());
+      for (size_t e = 0; e < bias.size(); ++e) bias[e] += o.bias_rate * ((times[e] < mean) - (times[e] > mean));
+      if (!o.bias_center) return;
+      const double middle = total(bias) / static_cast<double>(bias.size());
+      for (double& b : bias) b -= middle;
+    });
+  if (o.balance == 0 || o.balance_tokens != "previous_batch") return;
+  const auto shares = [](std::span<double> share, std::span<const double> times) {
+    if (const double sum = total(times); sum > 0)
+      for (size_t e = 0; e < share.size(); ++e) share[e] = times[e] / sum;
+  };
+  const double even = 1 / static_cast<double>(o.experts);
+  load_ = o.balance_scope == "pooled" ? &s.shared_buffer(std::string(part) + ".load", o.experts, even, shares)
+                                      : &s.buffer("load", o.experts, even, shares);
+}
+
+Routing Router::operator()(const Tensor& x, const Call& call) const {
+  const double noise = call.left_out(o_.jitter);
+  const Tensor in = noise > 0 ? jitter(x, noise, call.random("jitter"), call.tokens().samples) : x;
+  const Tensor logits = linear_by_dots(in, weight_->value);
+  const Tensor score = o_.score == "softmax" ? softmax(logits) : sigmoid(logits);
+  Tensor experts = choose(score, call);
+  if (call.adds_up()) add_up(logits, score, experts, call);
+  if (o_.capacity && call.pass().phase == Phase::train) {
+    const double even = static_cast<double>(how_.count * x.dim(1)) / static_cast<double>(o_.experts);
+    const auto capacity = std::max<int64_t>(1, static_cast<int64_t>(*o_.capacity * even));
+    const Tensor kept =
+        limit_experts(experts, o_.experts, capacity,
+                      o_.drop_order == "choice_major" ? DropOrder::choice_major : DropOrder::token_major);
+    const double before = total(times_chosen(experts, o_.experts)), after = total(times_chosen(kept, o_.experts));
+    call.mean(kDropped, (before - after) / static_cast<double>(how_.count));
+    experts = kept;
+  }
+  Tensor weights = scores_of(score, experts);
+  if (o_.topk_norm) weights = divide_by_sum(weights, kTiny);
+  return {experts, o_.scale == 1 ? weights : effllm::scale(weights, o_.scale)};
+}
+
+Tensor Router::choose(const Tensor& score, const Call& call) const {
+  const bool shown = call.pass().taps;
+  Tensor margin;
+  const Tensor experts = choose_experts(score, bias_ ? bias_->value : Tensor(), how_, shown ? &margin : nullptr);
+  if (shown) call.tap_choice(in_order(experts), margin);
+  return experts;
+}
+
+void Router::add_up(const Tensor& logits, const Tensor& score, const Tensor& chosen, const Call& call) const {
+  const std::vector<double> times = times_chosen(chosen, o_.experts);
+  call.whole(kMaxLoad, times, largest_over_mean);
+  call.mean(kEntropy, entropy(score));
+  if (how_.by != ChooseBy::count) call.mean(kChosen, total(times));
+  if (bias_) call.statistic(*bias_, times);
+  if (load_) call.statistic(*load_, times);
+  if (o_.router_z > 0) call.loss(kRouterZ, squared_log_sums(logits), o_.router_z * per_layer_);
+  if (o_.balance == 0) return;
+  const Tensor p = o_.score == "softmax" ? score : divide_by_sum(score, kTiny);
+  const double f = o_.balance_f == "unit" ? 1 : static_cast<double>(o_.top_k);
+  call.loss(kBalance, weighted_total(p, shares(times, chosen), f * static_cast<double>(o_.experts)),
+            o_.balance * per_layer_);
+}
+
+// The share of each expert in the choices that count: f64 [E], or [B, E].
+Tensor Router::shares(const std::vector<double>& times, const Tensor& chosen) const {
+  const auto fill_row = [&](double* to, std::span<const double> n) {
+    const double sum = std::max(total(n), 1.0);
+    for (size_t e = 0; e < n.size(); ++e) to[e] = n[e] / sum;
+  };
+  const int64_t batch = chosen.dim(0), tokens = chosen.dim(1);
+  const bool each = o_.balance_tokens == "sequence";
+  const Tensor share = Tensor::dense(each ? Shape{batch, o_.experts} : Shape{o_.experts}, DType::f64);
+  if (share.is_meta()) return share;
+  double* to = share.data<double>();
+  if (load_)
+    dispatch_float(load_->value.dtype(), [&]<class T>() { std::copy_n(load_->value.data<T>(), o_.experts, to); });
+  else if (each)
+    for (int64_t b = 0; b < batch; ++b)
+      fill_row(to + b * o_.experts, times_chosen(chosen.row_range(b * tokens, {1, tokens, chosen.cols()}), o_.experts));
+  else
+    fill_row(to, times);
+  return share;
+}
+
+}  // namespace effllm

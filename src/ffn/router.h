@@ -1,0 +1,53 @@
+// Which experts a token is sent to, and with what weights: scores, the choice, and what keeps experts evenly used.
+#pragma once
+#include <optional>
+
+#include "cores/route/choose.h"
+#include "nn/layer.h"
+
+namespace effllm {
+
+struct RouterOptions {
+  int64_t experts = 8, top_k = 2;
+  std::string score = "softmax", choose = "top_k";
+  double top_p = 0.4;
+  bool topk_norm = true;
+  double scale = 1;
+  int64_t groups = 1, groups_kept = 1;
+  std::optional<double> capacity;
+  std::string drop_order = "token_major";
+  double jitter = 0;
+  // What keeps experts evenly used.
+  double balance = 0.01;
+  std::string balance_f = "unit", balance_scope = "layer_mean", balance_tokens = "previous_batch";
+  double router_z = 0;
+  double bias_rate = 0;
+  bool bias_center = false;
+  void visit(OptionVisitor& v);
+  void check(const Mark& mark) const;  // ConfigError with all that does not fit together
+};
+
+struct Routing {
+  Tensor experts;  // i64 [B, T, k], best first, -1 for none
+  Tensor weights;  // [B, T, k]
+};
+
+class Router {
+ public:
+  // `part`: the name of the channel mixer, whose layers a loss is averaged over.
+  Router(const RouterOptions& o, std::string_view part, const LayerArgs& args, const Scope& s);
+  Routing operator()(const Tensor& x, const Call& call) const;
+
+ private:
+  Tensor choose(const Tensor& score, const Call& call) const;
+  void add_up(const Tensor& logits, const Tensor& score, const Tensor& chosen, const Call& call) const;
+  Tensor shares(const std::vector<double>& times, const Tensor& chosen) const;
+
+  RouterOptions o_;
+  Choosing how_;
+  double per_layer_;  // of losses
+  Parameter* weight_;
+  ModelBuffer *bias_ = nullptr, *load_ = nullptr;
+};
+
+}  // namespace effllm

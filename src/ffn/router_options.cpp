@@ -1,0 +1,65 @@
+#include "ffn/router.h"
+
+#include <fmt/format.h>
+
+namespace effllm {
+
+void RouterOptions::visit(OptionVisitor& v) {
+  v("experts", experts, "Sets the number of experts.", between(1, 65536));
+  v("top_k", top_k, "Sets the number of experts of a token; with top_p, how many costs expect.", between(1, 1024));
+  v("choose", choose,
+    "Chooses how many experts a token gets: always the top_k best, or as few of the best as have top_p of the score.",
+    {"top_k", "top_p"});
+  v("top_p", top_p, "Sets the share of the score that the experts of a token reach with top_p.", between(0.01, 1));
+  v("score", score, "Chooses what turns the router's logits into scores.", {"softmax", "sigmoid"});
+  v("topk_norm", topk_norm, "Divides the weights of a token's experts by their sum.");
+  v("scale", scale, "Multiplies the weights of the experts.", between(1e-6, 1e6));
+  v("groups", groups, "Parts the experts into so many groups of equal size, of which a token takes the best.",
+    between(1, 1024));
+  v("groups_kept", groups_kept, "Sets how many groups a token chooses from; the others are out of question.",
+    between(1, 1024));
+  v("capacity", capacity,
+    "Lets an expert take at most so many times its even share of a sequence in training, and drops choices beyond it; "
+    "evaluation drops none. Default: no limit.",
+    between(0.01, 1024));
+  v("drop_order", drop_order, "Chooses who is served first: earlier tokens, or all first choices before second ones.",
+    {"token_major", "choice_major"});
+  v("jitter", jitter, "Multiplies what the router reads in training by numbers from 1 - jitter to 1 + jitter.",
+    between(0, 0.99));
+  v("balance", balance, "Weighs the balance loss E sum_e f_e P_e, the product of an expert's share and its score.",
+    between(0, 100));
+  v("balance_f", balance_f, "Lets the shares f of the experts add up to 1, or to top_k.", {"unit", "k"});
+  v("balance_scope", balance_scope,
+    "Takes the mean over layers of their balance losses, their sum, or one loss whose shares are those of all layers.",
+    {"layer_mean", "layer_sum", "pooled"});
+  v("balance_tokens", balance_tokens,
+    "Counts the shares f over the whole batch before, over a shard (they then depend on train.lanes and "
+    "train.shard_tokens), or over each sequence.",
+    {"previous_batch", "shard", "sequence"});
+  v("router_z", router_z, "Weighs the squared log of the sum of exponentials of the router's logits.", between(0, 1));
+  v("bias_rate", bias_rate,
+    "Moves a bias of each expert, added to its score for the choice alone, so much a step against its load.",
+    between(0, 1));
+  v("bias_center", bias_center, "Keeps the mean of these biases at 0.");
+}
+
+void RouterOptions::check(const Mark& mark) const {
+  Diagnostics found;
+  const auto refuse = [&](bool wrong, std::string text) {
+    if (wrong) found.error(mark, std::move(text));
+  };
+  const int64_t open = groups > 0 && experts % groups == 0 ? experts / groups * groups_kept : experts;
+  refuse(experts % groups != 0, fmt::format("{} experts don't fall into {} groups of equal size", experts, groups));
+  refuse(groups_kept > groups, fmt::format("groups_kept is {} of {} groups", groups_kept, groups));
+  refuse(choose == "top_k" && top_k > open,
+         fmt::format("top_k is {}, but a token chooses from {} experts", top_k, open));
+  refuse(choose == "top_p" && score != "softmax", "top_p needs scores that add up to 1: take score: softmax");
+  refuse(choose == "top_p" && groups > 1, "top_p chooses from all experts: leave groups out");
+  refuse(choose == "top_p" && capacity.has_value(), "a capacity is a share of top_k choices: leave it out with top_p");
+  refuse(choose == "top_p" && bias_rate > 0, "a bias turns the choice of top_k: leave bias_rate out with top_p");
+  refuse(balance_scope == "pooled" && balance_tokens != "previous_batch",
+         "balance_scope: pooled needs balance_tokens: previous_batch, since other layers have not run yet");
+  found.throw_if_any();
+}
+
+}  // namespace effllm

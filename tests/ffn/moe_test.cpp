@@ -1,0 +1,266 @@
+// What a mixture of experts is equal to, what keeps its experts evenly used, and what buffers do in a step.
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <numeric>
+
+#include "ffn/ffn.h"
+#include "mixers/built_mixer.h"
+#include "nn/ledger.h"
+#include "ops/arithmetic.h"
+#include "ops/softmax.h"
+
+using namespace effllm;
+using namespace effllm::test;
+
+namespace {
+
+constexpr int64_t kWidth = 12;
+
+struct Moe : BuiltMixer {
+  explicit Moe(std::string_view options) : BuiltMixer(all_ffns.find("moe"), options, kWidth) { shake(0.3); }
+};
+BuiltMixer dense(std::string_view type, std::string_view options) { return {all_ffns.find(type), options, kWidth}; }
+
+// Rows [expert * rows, ..) of a stack.
+Tensor of_expert(const Parameter& p, int64_t expert, int64_t experts) {
+  const int64_t rows = p.shape[0] / experts;
+  return p.value.row_range(expert * rows, {rows, p.shape[1]});
+}
+void take_expert(const BuiltMixer& to, const BuiltMixer& from, std::string_view first, int64_t expert,
+                 int64_t experts) {
+  for (const std::string& name : {std::string(first) + ".weight", std::string("down.weight")})
+    copy(of_expert(from["experts." + name], expert, experts), to[name].value);
+}
+
+struct Step {
+  Tensor y;
+  Ledger ledger;
+};
+Step train(const BuiltMixer& m, const Tensor& x) {
+  Step s{{}, Ledger(x.rows(), x.rows())};
+  Context cx;
+  cx.phase = Phase::train;
+  cx.ledger = &s.ledger;
+  s.y = m.mixer->forward(x, cx);
+  return s;
+}
+double row(const Ledger& ledger, std::string_view name) {
+  for (const Measured& m : ledger.rows())
+    if (m.name == name) return m.value;
+  FAIL("no row " << name);
+  return 0;
+}
+// A router that sends tokens with a large x_0 to expert 0, the others to expert 1.
+void route_by_sign(const BuiltMixer& m, double sign) {
+  fill(m["router.weight"].value, 0);
+  put(m["router.weight"].value, 0, 0, sign * 4);
+  put(m["router.weight"].value, 1, 0, sign * -4);
+}
+Tensor with_first(double value) {
+  const Tensor x = random({2, 6, kWidth}, 2);
+  for (int64_t r = 0; r < x.rows(); ++r) put(x, r, 0, value);
+  return x;
+}
+
+}  // namespace
+
+TEST_CASE("moe: one expert is the dense perceptron to the bit") {
+  const Tensor x = random({2, 7, kWidth}, 1);
+  const Moe m("{experts: 1, top_k: 1, expand: 2}");
+  const BuiltMixer d = dense("swiglu", "{expand: 2}");
+  take_expert(d, m, "gate_up", 0, 1);
+  CHECK(same_bits(m.forward(x), d.forward(x)));
+  const Moe g("{experts: 1, top_k: 1, expand: 2, activation: gelu}");
+  const BuiltMixer e = dense("mlp", "{expand: 2}");
+  take_expert(e, g, "up", 0, 1);
+  CHECK(same_bits(g.forward(x), e.forward(x)));
+}
+
+TEST_CASE("moe: equal experts are the dense perceptron, and all of them the mixture") {
+  const Tensor x = random({2, 7, kWidth}, 1);
+  const Moe m("{experts: 4, top_k: 2}");
+  const BuiltMixer d = dense("swiglu", "{}");
+  take_expert(d, m, "gate_up", 0, 4);
+  for (const char* name : {"experts.gate_up.weight", "experts.down.weight"})
+    for (int64_t e = 1; e < 4; ++e) copy(of_expert(m[name], 0, 4), of_expert(m[name], e, 4));
+  CHECK(max_diff(m.forward(x), d.forward(x)) < 1e-12);
+
+  for (const bool norm : {true, false}) {
+    const Moe all(norm ? "{experts: 3, top_k: 3}" : "{experts: 3, top_k: 3, topk_norm: false, scale: 2}");
+    Tensor want = Tensor::zeros(x.shape(), DType::f64);
+    const Tensor& router = all["router.weight"].value;
+    Tensor logits = Tensor::dense({2, 7, 3}, DType::f64);
+    for (int64_t r = 0; r < 14; ++r)
+      for (int64_t e = 0; e < 3; ++e) {
+        double sum = 0;
+        for (int64_t c = 0; c < kWidth; ++c) sum += at(x, r, c) * at(router, e, c);
+        put(logits, r, e, sum);
+      }
+    const Tensor weight = softmax(logits);
+    for (int64_t e = 0; e < 3; ++e) {
+      take_expert(d, all, "gate_up", e, 3);
+      const Tensor y = d.forward(x);
+      for (int64_t r = 0; r < 14; ++r)
+        for (int64_t c = 0; c < kWidth; ++c)
+          put(want, r, c, at(want, r, c) + (norm ? 1 : 2) * at(weight, r, e) * at(y, r, c));
+    }
+    CHECK(max_diff(all.forward(x), want) < 1e-12);
+  }
+}
+
+TEST_CASE("moe: shared experts are added, or take part in the mean") {
+  const Tensor x = random({2, 7, kWidth}, 1);
+  const Moe sum("{shared: 2}"), mean("{shared: 2, shared_as: average}"), none("{}");
+  const BuiltMixer d = dense("swiglu", "{expand: 5.3334}");
+  CHECK(d["down.weight"].shape == sum["shared.down.weight"].shape);
+  copy(sum["shared.gate_up.weight"].value, d["gate_up.weight"].value);
+  copy(sum["shared.down.weight"].value, d["down.weight"].value);
+  const Tensor routed = none.forward(x), shared = d.forward(x);  // noise goes by name: the same in all three
+  CHECK(max_diff(sum.forward(x), add(routed, shared)) < 1e-12);
+  CHECK(max_diff(mean.forward(x), scale(add(scale(routed, 2), shared), 1.0 / 3)) < 1e-12);
+}
+
+TEST_CASE("moe: the order of sequences changes nothing, and without a capacity no token depends on another") {
+  const Moe m("{}");
+  const Tensor x = random({4, 6, kWidth}, 1), y = m.forward(x);
+  const Tensor turned = Tensor::empty(x.shape(), DType::f64);
+  for (int64_t b = 0; b < 4; ++b) copy(x.row_range((3 - b) * 6, {6, kWidth}), turned.row_range(b * 6, {6, kWidth}));
+  const Tensor z = m.forward(turned);
+  for (int64_t b = 0; b < 4; ++b)
+    CHECK(max_diff(z.row_range((3 - b) * 6, {6, kWidth}), y.row_range(b * 6, {6, kWidth})) < 1e-12);
+  CHECK(max_diff(m.forward(x.row_range(7, {1, 1, kWidth})), y.row_range(7, {1, 1, kWidth})) < 1e-12);
+}
+
+TEST_CASE("moe: a capacity drops choices in training alone, and says how many") {
+  const Moe m("{experts: 2, top_k: 1, capacity: 1, topk_norm: false}");
+  route_by_sign(m, 1);
+  const Tensor x = with_first(1);  // all 6 tokens of a sequence go to expert 0, which takes 3
+  const Step s = train(m, x);
+  for (int64_t r = 0; r < 12; ++r) CHECK((max_abs(s.y.row_range(r, {1, kWidth})) > 0) == (r % 6 < 3));
+  CHECK(row(s.ledger, "dropped") == 0.5);
+  const Tensor y = m.forward(x);
+  for (int64_t r = 0; r < 12; ++r) CHECK(max_abs(y.row_range(r, {1, kWidth})) > 0);
+}
+
+TEST_CASE("moe: the balance loss of a uniform router is 1, or k, whatever it is counted over") {
+  const Tensor x = random({2, 6, kWidth}, 1);
+  for (const char* over : {"previous_batch", "shard", "sequence"})
+    for (const char* score : {"softmax", "sigmoid"})
+      for (const char* f : {"unit", "k"}) {
+        const std::string options =
+            fmt::format("{{experts: 4, top_k: 2, balance_tokens: {}, score: {}, balance_f: {}}}", over, score, f);
+        CAPTURE(options);
+        const Moe m(options);
+        fill(m["router.weight"].value, 0);
+        CHECK(std::abs(row(train(m, x).ledger, "balance") - (f[0] == 'u' ? 1 : 2)) < 1e-12);
+      }
+}
+
+TEST_CASE("moe: each sequence has shares of its own where they are counted so") {
+  const Tensor x = with_first(1);
+  for (int64_t r = 6; r < 12; ++r) put(x, r, 0, -1);  // the first goes to expert 0, the second to expert 1
+  const double score = 1 / (1 + std::exp(-8.0));
+  for (const bool each : {true, false}) {
+    const Moe m(each ? "{experts: 2, top_k: 1, balance_tokens: sequence}"
+                     : "{experts: 2, top_k: 1, balance_tokens: shard}");
+    route_by_sign(m, 1);
+    CHECK(std::abs(row(train(m, x).ledger, "balance") - (each ? 2 * score : 1)) < 1e-12);
+  }
+}
+
+TEST_CASE("moe: the router's noise reaches its choice, and no expert") {
+  const Tensor x = random({2, 6, kWidth}, 1);
+  const Moe one("{experts: 1, top_k: 1, jitter: 0.5}"), many("{experts: 4, top_k: 1, jitter: 0.5, topk_norm: false}");
+  CHECK(same_bits(train(one, x).y, one.forward(x)));
+  CHECK(max_diff(train(many, x).y, many.forward(x)) > 1e-3);
+}
+
+TEST_CASE("moe: shares are those of the whole batch before, and opposite imbalances of two layers do not cancel") {
+  const Tensor up = with_first(1), down = with_first(-1);
+  for (const bool pooled : {false, true}) {
+    // Two layers of one model.
+    ParamStore store;
+    const std::map<std::string_view, int64_t> uses = {{"moe", 2}};
+    std::vector<std::unique_ptr<Layer>> layers;
+    const auto options = all_ffns.find("moe").options();
+    read(*options,
+         parse_config(pooled ? "{experts: 2, top_k: 1, balance_scope: pooled}" : "{experts: 2, top_k: 1}", "test"),
+         "moe");
+    for (const char* name : {"a", "b"})
+      layers.push_back(all_ffns.find("moe").build(
+          *options, {.d_model = kWidth, .layer = 0, .layers = 2, .max_tokens = 8, .uses = &uses}, Scope(store) / name));
+    store.materialize(1, DType::f64);
+    for (const Parameter* p : store.sorted())
+      if (p->name.ends_with("router.weight")) {
+        const double sign = p->name[0] == 'a' ? 4 : -4;
+        fill(p->value, 0);
+        put(p->value, 0, 0, sign);
+        put(p->value, 1, 0, -sign);
+      }
+    Context cx;
+    cx.phase = Phase::train;
+    double loss = 0;
+    for (int step = 0; step < 2; ++step) {
+      Ledger ledger(12, 12);
+      cx.ledger = &ledger;
+      loss = 0;
+      for (const auto& l : layers) {
+        l->forward(up, cx);
+        loss = row(ledger, "balance");
+      }
+      CHECK(std::abs(loss / 2 - (step == 0 || pooled ? 1 : 1.999329)) < 1e-6);  // both layers add to one name here
+      ledger.apply(store);
+    }
+  }
+}
+
+TEST_CASE("moe: the bias of an expert that takes more than its share falls, and turns the choice") {
+  const Moe m("{experts: 2, top_k: 1, balance: 0, bias_rate: 0.25, topk_norm: false}");
+  route_by_sign(m, 0.1);  // scores 0.69 and 0.31
+  const Tensor x = with_first(1);
+  const ModelBuffer* bias = m.store.find_buffer("buffers.router.bias");
+  REQUIRE(bias);
+  const Tensor before = train(m, x).y;
+  Tensor last;
+  for (int step = 0; step < 2; ++step) {
+    const Step s = train(m, x);
+    CHECK(row(s.ledger, "max_load") == 2);
+    s.ledger.apply(const_cast<ParamStore&>(m.store));
+    CHECK(at(bias->value, 0, 0) == (step == 0 ? -0.25 : 0));
+    CHECK(at(bias->value, 0, 1) == (step == 0 ? 0.25 : 0));
+    if (step == 0) last = m.forward(x);
+  }
+  CHECK(max_diff(last, before) > 1e-3);  // now the other expert's, whose weight is its own score
+  CHECK(m.store.find_buffer("buffers.router.load") == nullptr);
+}
+
+TEST_CASE("moe: what does not fit together is told at once, with the place") {
+  const auto refused = [](std::string_view options) {
+    std::string text;
+    try {
+      BuiltMixer(all_ffns.find("moe"), options, kWidth);
+    } catch (const ConfigError& e) {
+      text = e.what();
+    }
+    return text;
+  };
+  CHECK(refused("{experts: 6, groups: 4}").find("6 experts don't fall into 4 groups") != std::string::npos);
+  CHECK(refused("{experts: 6, top_k: 3, groups: 3}").find("top_k is 3, but a token chooses from 2") !=
+        std::string::npos);
+  const std::string two = refused("{choose: top_p, score: sigmoid, balance_scope: pooled, balance_tokens: shard}");
+  CHECK(two.find("top_p needs scores") != std::string::npos);
+  CHECK(two.find("pooled needs") != std::string::npos);
+  CHECK(two.find("test:1") != std::string::npos);
+}
+
+TEST_CASE("moe: costs and active parameters are those of the experts that a token goes to") {
+  const Moe m("{experts: 8, top_k: 2, expand: 2}");
+  const Tensor x = random({2, 6, kWidth}, 1);
+  const double rows = 12;
+  CHECK(m.forward_cost(x).dense_flops == 2 * rows * kWidth * 8 + 2 * rows * 2 * (3 * 24 * kWidth));
+  CHECK(m.store.count() == 8 * 3 * 24 * kWidth + 8 * kWidth);
+  CHECK(m.store.active() == 2 * 3 * 24 * kWidth + 8 * kWidth);
+  CHECK(m["experts.down.weight"].traits.role == Role::residual);
+  CHECK(m["experts.gate_up.weight"].traits.matrices.size() == 16);
+}
