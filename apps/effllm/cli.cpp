@@ -202,9 +202,9 @@ ExitCode run_command_line(int argc, char** argv) {
   ListArgs list_args;
   CLI::App* list_command =
       command(app, "list", "Lists what a configuration may name.", [&] { return list(common, list_args); });
-  list_command->add_option(
-      "kind", list_args.kind,
-      "Chooses the list: mixers, ffns, options, objectives, optimizers, schedules, orders, tokenizers, protocols.");
+  list_command->add_option("kind", list_args.kind,
+                           "Chooses the list: mixers, ffns, blocks, projections, options, objectives, optimizers, "
+                           "schedules, orders, tokenizers, protocols.");
   list_command->add_flag("--long", list_args.details, "Adds options, papers, deviations and waivers.");
   list_command->add_flag("--markdown", list_args.markdown, "Prints a Markdown table.");
 

@@ -14,6 +14,7 @@
 #include "json_output.h"
 #include "mixers/mixer.h"
 #include "optim/optimizer.h"
+#include "projections/projection.h"
 #include "train/run_config.h"
 
 namespace effllm::app {
@@ -174,6 +175,8 @@ const std::vector<Kind>& kinds() {
       {"mixers", "sequence mixers (model.layers[].mixer)", [] { return mechanisms(all_mixers); }, &all_mixers},
       {"ffns", "channel mixers (model.layers[].ffn)", [] { return mechanisms(all_ffns); }, &all_ffns},
       {"blocks", "what a model is a list of (model.layers[].type)", [] { return mechanisms(all_blocks); }, &all_blocks},
+      {"projections", "what mixers project with (projection of attention)",
+       [] { return with_papers(all_projections); }},
       {"options", "the keys of every other section of a configuration", [] { return Rows(); }},
       {"objectives", "what is optimised (objective.type)", [] { return with_papers(all_objectives); }},
       {"optimizers", "optim.type", [] { return with_papers(all_optimizers); }},
@@ -221,6 +224,8 @@ ExitCode list(const Common& common, const ListArgs& args) {
     in_full(all_optimizers);
   else if (args.kind == "objectives" && args.details)
     in_full(all_objectives);
+  else if (args.kind == "projections" && args.details)
+    in_full(all_projections);
   else if (common.json)
     print_json(rows, detailed);
   else if (detailed)

@@ -2,7 +2,8 @@
 
 Vaswani et al. 2017 (arXiv:1706.03762), Shazeer 2019 (arXiv:1911.02150), Ainslie et al. 2023 (arXiv:2305.13245),
 Su et al. 2021 (arXiv:2104.09864), Press et al. 2021 (arXiv:2108.12409), Xiao et al. 2023 (arXiv:2309.17453), Zhou et
-al. 2024 (arXiv:2410.17897).
+al. 2024 (arXiv:2410.17897). With a projection of type pattention q, k, v and what is behind the heads are those of
+TokenFormer (Wang et al. 2024, arXiv:2410.23168), which turns the first quarter of a head.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from common import Array, Options, Params, Shapes, Variant
 from equations import document_positions, linear, rms_norm
+from pattention import pattention, pattention_shapes
 
 PAPER = "Vaswani et al. 2017 (arXiv:1706.03762); RoPE 2104.09864; ALiBi 2108.12409; GQA 2305.13245; sinks 2309.17453"
 QK_NORM_EPS = 1e-6
@@ -28,7 +30,13 @@ def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; the rows of qkv are q heads, then k heads, then v heads."""
     heads, kv_heads, dh = head_sizes(options, d_model)
     rows = (heads + 2 * kv_heads) * dh
+    projection = options.get("projection", {"type": "linear"})
     result: Shapes = {"qkv.weight": (rows, d_model), "out.weight": (d_model, heads * dh)}
+    if projection["type"] == "pattention":
+        parts = {"qkv.q": (d_model, heads * dh), "qkv.k": (d_model, kv_heads * dh), "qkv.v": (d_model, kv_heads * dh)}
+        parts["out"] = (heads * dh, d_model)
+        each = {part: pattention_shapes(projection, *sizes, d_model) for part, sizes in parts.items()}
+        result = {f"{part}.{name}": shape for part, of in each.items() for name, shape in of.items()}
     if options.get("bias"):
         result |= {"qkv.bias": (rows,), "out.bias": (d_model,)}
     if options.get("qk_norm"):
@@ -45,6 +53,18 @@ def alibi_slopes(heads: int) -> list[float]:
     slopes = [2.0 ** (-8.0 * (h + 1) / lower) for h in range(lower)]
     twice = [2.0 ** (-8.0 * (h + 1) / (2 * lower)) for h in range(2 * lower)]
     return slopes + twice[0::2][: heads - lower]
+
+
+def project(x: Array, params: Params, name: str, parts: tuple[str, ...], options: Options) -> Array:
+    """Returns what the projection called name makes of x [B,T,D]: its parts side by side, or all where it has none."""
+    projection = options.get("projection", {"type": "linear"})
+    if projection["type"] == "linear":
+        return linear(x, params[f"{name}.weight"], params.get(f"{name}.bias"))
+    made = []
+    for place in [f"{name}.{part}" for part in parts] or [name]:
+        own = {of: params[f"{place}.{of}"] for of in ("keys.weight", "values.weight")}
+        made.append(pattention(x, own, projection))
+    return np.concatenate(made, axis=-1)
 
 
 def rotate(row: Array, position: int, theta: float) -> Array:
@@ -89,7 +109,8 @@ def attention(
         raise ValueError(f"attention: position: {position_kind} is none of rope, alibi, none")
     slopes = alibi_slopes(heads)
     positions = document_positions(segments, batch, tokens)
-    qkv = linear(x, params["qkv.weight"], params.get("qkv.bias")).reshape(batch, tokens, heads + 2 * kv_heads, dh)
+    turned = round(dh * float(options.get("rope_share", 1.0)))
+    qkv = project(x, params, "qkv", ("q", "k", "v"), options).reshape(batch, tokens, heads + 2 * kv_heads, dh)
     q, k, v = qkv[:, :, :heads].copy(), qkv[:, :, heads : heads + kv_heads].copy(), qkv[:, :, heads + kv_heads :]
     if options.get("qk_norm"):
         q, k = rms_norm(q, params["q_norm.weight"], QK_NORM_EPS), rms_norm(k, params["k_norm.weight"], QK_NORM_EPS)
@@ -104,8 +125,8 @@ def attention(
         place = [int(p) for p in positions[b]]
         if position_kind == "rope":
             for t in range(tokens):
-                q[b, t] = [rotate(row, place[t], theta) for row in q[b, t]]
-                k[b, t] = [rotate(row, place[t], theta) for row in k[b, t]]
+                for rows in (q, k):
+                    rows[b, t, :, :turned] = [rotate(row[:turned], place[t], theta) for row in rows[b, t]]
         for i in range(tokens):
             same = [j for j in range(tokens) if segments is None or segments[b, j] == segments[b, i]]
             visible = [j for j in same if sees(place[i], place[j], window, sinks, direction)]
@@ -118,7 +139,7 @@ def attention(
                 weights /= weights.sum()
                 for weight, j in zip(weights, visible):
                     mixed[b, i, h] += weight * v[b, j, g]
-    return linear(mixed.reshape(batch, tokens, heads * dh), params["out.weight"], params.get("out.bias"))
+    return project(mixed.reshape(batch, tokens, heads * dh), params, "out", (), options)
 
 
 VARIANTS = {
@@ -134,4 +155,14 @@ VARIANTS = {
     "bidirectional": Variant({"heads": 2, "position": "rope"}, direction="bidirectional"),
     "bidirectional_window": Variant({"heads": 2, "window": 5, "position": "rope"}, direction="bidirectional"),
     "documents": Variant({"heads": 2, "window": 5, "sinks": 1, "position": "rope"}, documents=True),
+    "half_rope": Variant({"heads": 2, "rope_share": 0.5}),
+    "pattention": Variant({"heads": 2, "rope_share": 0.5, "projection": {"type": "pattention", "tokens": 6}}),
+    "pattention_gqa": Variant(
+        {
+            "heads": 4,
+            "kv_heads": 2,
+            "head_dim": 4,
+            "projection": {"type": "pattention", "nonlinearity": "gelu", "tokens": 12},
+        }
+    ),
 }

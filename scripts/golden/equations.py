@@ -141,10 +141,11 @@ def previous_token(x: Array, positions: Array) -> Array:
 
 
 def normalize(x: Array, params: Params, name: str, norm: Config | None) -> Array:
-    """Applies layer_norm or rms_norm with the weights "<name>.weight" and, where stored, "<name>.bias"."""
+    """Applies layer_norm or rms_norm with "<name>.weight", unless the norm says weight: false, and "<name>.bias"."""
     if norm is None:
         return x
-    weight, bias, eps = params[f"{name}.weight"], params.get(f"{name}.bias"), float(norm["eps"])
+    weight = params[f"{name}.weight"] if norm.get("weight", True) else np.ones(x.shape[-1])
+    bias, eps = params.get(f"{name}.bias"), float(norm["eps"])
     if norm["type"] == "layer_norm":
         return layer_norm(x, weight, bias, eps)
     if norm["type"] == "rms_norm":

@@ -22,7 +22,8 @@ def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter."""
     result: Shapes = {}
     for name, branch in branches(options).items():
-        result[f"{name}_norm.weight"] = (d_model,)
+        if options.get("norm", NORM).get("weight", True):
+            result[f"{name}_norm.weight"] = (d_model,)
         if options.get("norm", NORM).get("bias"):
             result[f"{name}_norm.bias"] = (d_model,)
         result |= branch_shapes(branch, d_model, name)
@@ -52,5 +53,7 @@ LAYER_NORM: Options = {"type": "layer_norm", "bias": True, "eps": 0.1}
 VARIANTS = {
     "both": Variant({"mixer": ATTENTION, "ffn": MLP}),
     "mixer_alone": Variant({"mixer": ATTENTION | {"sinks": 1}, "ffn": "none", "norm": LAYER_NORM}),
+    "plain_layer_norm": Variant({"mixer": ATTENTION, "ffn": MLP, "norm": {"type": "layer_norm", "weight": False}}),
+    "plain_rms_norm": Variant({"mixer": ATTENTION, "ffn": MLP, "norm": {"type": "rms_norm", "weight": False}}),
     "documents": Variant({"mixer": ATTENTION, "ffn": {"type": "rwkv_channel_mix"}, "norm": LAYER_NORM}, documents=True),
 }

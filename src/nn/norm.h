@@ -8,11 +8,11 @@ namespace effllm {
 struct NormOptions final : Options {
   std::string type = "rms_norm";
   double eps = 1e-5;
-  bool bias = false;
+  bool weight = true, bias = false;
   void visit(OptionVisitor& v) override;
 };
 
-// weight [D] starts at 1, bias [D] at 0; neither decays.
+// weight [D], unless the options leave it out, starts at 1, bias [D] at 0; neither decays.
 class Norm {
  public:
   Norm(const NormOptions& o, const Scope& s, int64_t width);

@@ -42,6 +42,7 @@ extern constinit const ObjectiveInfo next_token = ObjectiveInfo::of<NextToken>({
     .title = "cross-entropy of the next token",
     .paper = "z_loss: Chowdhery et al. 2022, arXiv:2204.02311",
     .source = "none: PaLM's code is not public",
+    .deviations = "",
 });
 
 }  // namespace effllm::objectives

@@ -76,8 +76,8 @@ class LayerNormOp final : public Op {
   LayerNormOp(double eps, int64_t groups) : eps_(eps), groups_(groups) {}
   std::string_view name() const override { return "layer_norm"; }
   Outputs infer(std::span<const Tensor> in) const override {
-    require(in[1].numel() == in[0].cols() && (!in[2].defined() || in[2].numel() == in[0].cols()),
-            "layer_norm: weight{} for x{}", in[1].shape().str(), in[0].shape().str());
+    const auto fits = [&](const Tensor& t) { return !t.defined() || t.numel() == in[0].cols(); };
+    require(fits(in[1]) && fits(in[2]), "layer_norm: weight{} for x{}", in[1].shape().str(), in[0].shape().str());
     require(groups_ >= 1 && in[0].cols() % groups_ == 0, "layer_norm: {} groups don't divide x{}", groups_,
             in[0].shape().str());
     const DType t = in[0].dtype();
@@ -98,8 +98,9 @@ class LayerNormOp final : public Op {
       T* mean = c.out(1).defined() ? c.out(1).data<T>() : unrecorded.data<T>();
       T* rstd = c.out(1).defined() ? c.out(2).data<T>() : unrecorded.data<T>() + x.rows * groups_;
       const T* bias = c.in(2).defined() ? c.in(2).data<T>() : nullptr;
+      const Tensor weight = weight_of(c.in(1), c.in(0));
       for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
-        kernel::layer_norm<T>(x.part(r, n), c.in(1).data<T>(), bias, x.cols / groups_, static_cast<T>(eps_),
+        kernel::layer_norm<T>(x.part(r, n), weight.data<T>(), bias, x.cols / groups_, static_cast<T>(eps_),
                               y.part(r, n), mean + r * groups_, rstd + r * groups_);
       });
     });
@@ -107,7 +108,8 @@ class LayerNormOp final : public Op {
   void backward(Backward& c) override {
     dispatch_float(c.dtype(), [&]<class T>() {
       const View<const T> x = c.in(0).view<T>(), g = c.grad(0).view<T>();
-      const T *w = c.in(1).data<T>(), *mean = c.out(1).data<T>(), *rstd = c.out(2).data<T>();
+      const Tensor weight = weight_of(c.in(1), c.in(0));
+      const T *w = weight.data<T>(), *mean = c.out(1).data<T>(), *rstd = c.out(2).data<T>();
       const int64_t width = x.cols / groups_;
       const Sink sx = c.sink(0), sw = c.sink(1), sb = c.sink(2);
       const auto dx = sx.into.defined() ? sx.into.view<T>() : View<T>{};
@@ -129,6 +131,9 @@ class LayerNormOp final : public Op {
   }
 
  private:
+  static Tensor weight_of(const Tensor& weight, const Tensor& x) {
+    return weight.defined() ? weight : Tensor::full({x.cols()}, x.dtype(), 1);
+  }
   double eps_;
   int64_t groups_;
 };
@@ -141,9 +146,9 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
 Tensor rms_norm(const Tensor& x, int64_t width, double eps) {
   return run(std::make_unique<RmsNormOp>(eps, width), {x, Tensor()});
 }
-Tensor l2_norm(const Tensor& x, int64_t width, double eps) {
+Tensor l2_norm(const Tensor& x, int64_t width, double eps, double length) {
   const auto n = static_cast<double>(width);
-  return run(std::make_unique<RmsNormOp>(eps / n, width, 1 / std::sqrt(n)), {x, Tensor()});
+  return run(std::make_unique<RmsNormOp>(eps / n, width, length / std::sqrt(n)), {x, Tensor()});
 }
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, int64_t groups) {
   return run(std::make_unique<LayerNormOp>(eps, groups), {x, weight, bias});

@@ -20,7 +20,7 @@ class SoftmaxOp final : public Op {
             in[0].shape().str(), to_string(in[0].dtype()));
     return {{in[0].shape(), in[0].dtype()}};
   }
-  Cost cost(std::span<const Tensor> in) const override { return per_number(in[0], 11, 4); }
+  Cost cost(std::span<const Tensor> in) const override { return per_number(in[0], 12, 4); }
   Keeps keeps() const override { return {.outputs = 1}; }
   void forward(Forward& c) override {
     dispatch_float(c.in(0).dtype(), [&]<class T>() {
@@ -97,7 +97,7 @@ class SquaredLogSumsOp final : public Op {
             in[0].shape().str(), to_string(in[0].dtype()));
     return {{{1}, DType::f64}};
   }
-  Cost cost(std::span<const Tensor> in) const override { return per_number(in[0], 11, 13); }
+  Cost cost(std::span<const Tensor> in) const override { return per_number(in[0], 12, 14); }
   Keeps keeps() const override { return {.inputs = 1}; }
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const int64_t rows = in[0].shape.rows(), all = rows * padded_stride(in[0].shape.cols(), in[0].dtype);

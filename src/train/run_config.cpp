@@ -86,6 +86,17 @@ void check_together(const RunConfig& c, Sections read, const Mark& name, Diagnos
     found.collect([&] { return c.eval.protocol.build()->require(c.eval.tokens.value_or(c.train.context)), true; });
 }
 
+// What came after runs had their hashes, as it was before.
+constexpr std::pair<std::string_view, std::string_view> kSince[] = {
+    {"z_loss", "0.0"}, {"weight", "true"}, {"rope_share", "1.0"}, {"projection", "{type: linear}"}};
+
+void erase_later(ConfigNode& n) {
+  for (const auto& [key, before] : kSince)
+    if (const ConfigNode* value = n.find(key); value && to_flow_yaml(*value) == before) n.erase(key);
+  for (ConfigNode::Entry& e : n.entries()) erase_later(e.value);
+  for (ConfigNode& item : n.items()) erase_later(item);
+}
+
 // What each of the list has beside in the section, but the usual one, whose options are shown with the section's.
 template <class Info>
 void add_own(std::vector<ConfigSection>& all, std::string_view path, std::string_view key, const List<Info>& list,
@@ -262,7 +273,6 @@ int64_t trained_context(const RunConfig& c) {
   return c.train.carry_state ? std::numeric_limits<int64_t>::max() : c.train.context;
 }
 
-// Without z_loss where there is none: runs have had their hashes since before it.
 std::string experiment_hash(const RunConfig& c) {
   ConfigNode n = write_run_config(c);
   n.erase("name");
@@ -271,8 +281,7 @@ std::string experiment_hash(const RunConfig& c) {
   for (const std::string_view key : kHorizons) n.find("train")->erase(key);
   for (const char* key : {"recompute", "log_every", "eval_every", "save_every", "save_seconds", "keep", "sample_every"})
     n.find("train")->erase(key);
-  if (const ConfigNode* z = n.find("objective")->find("z_loss"); z && z->text() == "0.0")
-    n.find("objective")->erase("z_loss");
+  erase_later(n);
   return sha256(to_yaml(n));
 }
 

@@ -15,6 +15,41 @@ TEST_CASE("attention: starts as GPT-2 does, the output's spread falling with dep
   }
 }
 
+TEST_CASE("attention: projections of pattention have tokens of their own for q, k, v and the output") {
+  const BuiltMixer m("attention", "{heads: 4, kv_heads: 2, projection: {type: pattention, tokens: 96}}", 64, 0, 3);
+  CHECK(m.store.sorted().size() == 8);
+  for (const char* part : {"qkv.q.", "qkv.k.", "qkv.v.", "out."}) {
+    m.check_deviation(std::string(part) + "keys.weight", 0.02, 0.05);
+    m.check_deviation(std::string(part) + "values.weight", 2 / (3 * 8.0), 0.05);
+  }
+  CHECK(m["qkv.v.values.weight"].shape == Shape{32, 96});
+  CHECK(m["qkv.v.values.weight"].traits.role == Role::hidden);
+  CHECK(m["out.values.weight"].traits.role == Role::residual);
+  CHECK(BuiltMixer("attention", "{projection: pattention}", 64)["out.keys.weight"].shape == Shape{64, 64});
+  CHECK_THROWS_WITH_AS(BuiltMixer("attention", "{bias: true, heads: 5, projection: pattention}", 64),
+                       doctest::Contains("5 heads don't divide d_model 64"), ConfigError);
+  CHECK_THROWS_WITH_AS(BuiltMixer("attention", "{bias: true, projection: pattention}", 64),
+                       doctest::Contains("pattention has no offsets"), ConfigError);
+}
+
+TEST_CASE("attention: rope_share leaves the last columns of a head as they are, and needs pairs") {
+  const Tensor x = random({1, 4, 8}, 1);
+  const auto keys = [&](const char* options) {
+    const BuiltMixer m("attention", options, 8);
+    State s = m.mixer->make_state(1, 4, DType::f64);
+    m.forward(x, s);
+    return s.field(s.root(), "k").clone();
+  };
+  const Tensor none = keys("{heads: 1, position: none}"), half = keys("{heads: 1, rope_share: 0.5}"),
+               all = keys("{heads: 1}");
+  CHECK(same_bits(half.columns(4, 4), none.columns(4, 4)));
+  CHECK(max_diff(half.columns(0, 4), none.columns(0, 4)) > 0.01);
+  CHECK(max_diff(all.columns(4, 4), none.columns(4, 4)) > 0.001);
+  for (const char* share : {"0", "0.3"})
+    CHECK_THROWS_WITH_AS(keys((std::string("{heads: 1, rope_share: ") + share + "}").c_str()),
+                         doctest::Contains("columns to turn"), ConfigError);
+}
+
 TEST_CASE("attention: value_residual takes the share of the first layer's values that it says, of one width") {
   const auto values = [](const std::string& first, const std::string& second) {
     const auto model = build_model("{d_model: 8, layers: [{mixer: {type: attention, heads: 2, " + first +

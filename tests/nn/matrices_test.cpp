@@ -60,6 +60,8 @@ TEST_CASE("matrices: parts that stand side by side are apart") {
   CHECK(matrices("{type: rwkv6, head_dim: 4, shift_rank: 3}", "mix_down.weight") == Rows(5, 3));
   CHECK(matrices("{type: rwkv6, head_dim: 4, shift_rank: 3}", "mix_up.weight") == Rows(5, 8));
   CHECK(matrices("{type: swiglu, expand: 3}", "gate_up.weight", true) == Rows{24, 24});
+  CHECK(matrices("{type: attention, projection: {type: pattention, tokens: 5}}", "qkv.k.keys.weight") == Rows{5});
+  CHECK(matrices("{type: pattention, tokens: 5}", "values.weight", true) == Rows{8});
 }
 
 TEST_CASE("matrices: embeddings, positions and heads have none, tied or not") {

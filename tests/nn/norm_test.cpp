@@ -45,6 +45,20 @@ TEST_CASE("norm: weights start at 1, biases at 0, neither decays") {
   CHECK(test::same_bits(norm(x), layer_norm(x, ones, Tensor::full({8}, DType::f64, 3), 1e-5)));
 }
 
+TEST_CASE("norm: without a weight there is nothing to learn, and the rest is as with ones") {
+  const Tensor x = random({2, 3, 8}, 1);
+  for (const char* type : {"rms_norm", "layer_norm"}) {
+    ParamStore store;
+    NormOptions plain = options(type, false);
+    plain.weight = false;
+    const Norm without(plain, Scope(store) / "without", 8);
+    CHECK(store.count() == 0);
+    const Norm with(options(type, false), Scope(store) / "with", 8);
+    store.materialize(1, DType::f64);
+    CHECK(test::same_bits(without(x), with(x)));
+  }
+}
+
 TEST_CASE("norm: a head's norm works on groups of its width") {
   ParamStore store;
   const RmsNorm norm(Scope(store) / "n", 4, 1e-5);

@@ -1,5 +1,6 @@
 #include "ops/norm.h"
 
+#include "ops/arithmetic.h"
 #include "ops/op_checks.h"
 
 using namespace effllm;
@@ -58,6 +59,10 @@ TEST_CASE("norms: gradients, costs, precision, the same bits on any number of th
   expect_same_bits_on_threads(kRms, {many, random({24}, 11)});
   expect_same_bits_on_threads(kRms, {many, random({8}, 11)});
   expect_same_bits_on_threads(kLayer, {many, random({24}, 11), random({24}, 12)});
+  expect_sound(kLayer, {x, Tensor(), b});
+  expect_sound([](const Tensors& in) { return std::vector{l2_norm(in[0], 3, 0.1, 2)}; }, {x});
+  CHECK(same_bits(layer_norm(x, {}, b, kEps), layer_norm(x, Tensor::full({6}, DType::f64, 1), b, kEps)));
+  CHECK(max_diff(l2_norm(x, 3, 0.1, 2), scale(l2_norm(x, 3, 0.1), 2)) < 1e-15);
 }
 
 TEST_CASE("norms: a row of zeros gives zeros and finite gradients") {

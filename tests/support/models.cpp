@@ -20,12 +20,6 @@ Tensor random_ids(int64_t batch, int64_t tokens, int64_t vocab, uint64_t seed) {
   return ids;
 }
 
-Tensor columns_of(const Tensor& ids, int64_t from, int64_t to) {
-  const Tensor part = Tensor::dense({ids.dim(0), to - from}, ids.dtype());
-  copy(ids.columns(from, to - from), part);
-  return part;
-}
-
 double loss_gradient(const LanguageModel& model, const std::function<Tensor()>& f, const Slab& gradient) {
   ParamGrads grads = model.params().gradients(gradient);
   ParamGrads::current = &grads;

@@ -13,8 +13,6 @@ std::unique_ptr<LanguageModel> build_model(std::string_view yaml, int64_t vocab,
                                            DType type = DType::f64, uint64_t seed = 5);
 // Token numbers, i32 [batch, tokens], a function of the seed.
 Tensor random_ids(int64_t batch, int64_t tokens, int64_t vocab, uint64_t seed);
-// ids[:, from:to] of [B, T], a copy.
-Tensor columns_of(const Tensor& ids, int64_t from, int64_t to);
 // Computes the gradient of f (a loss, [1] f64) with respect to all parameters into `gradient`; returns the loss.
 double loss_gradient(const LanguageModel& model, const std::function<Tensor()>& f, const Slab& gradient);
 

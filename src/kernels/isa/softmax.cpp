@@ -29,15 +29,15 @@ void softmax(View<const T> x, View<T> y, double* log_sums) noexcept {
 template <class T>
 void softmax_backward(View<const T> y, View<const T> dy, View<T> dx, bool add) noexcept {
   for (int64_t r = 0; r < y.rows; ++r) {
-    const T *p = y.row(r), *g = dy.row(r);
-    T* d = dx.row(r);
-    const T mean = dot(p, g, y.cols);
+    const T *p = y.row(r), *q = dy.row(r);
+    T* o = dx.row(r);
+    const T mean = dot(p, q, y.cols);
     if (add) {
 #pragma omp simd
-      for (int64_t c = 0; c < y.cols; ++c) d[c] = mul_add(p[c], g[c] - mean, d[c]);
+      for (int64_t c = 0; c < y.cols; ++c) o[c] = mul_add(p[c], q[c] - mean, o[c]);
     } else {
 #pragma omp simd
-      for (int64_t c = 0; c < y.cols; ++c) d[c] = p[c] * (g[c] - mean);
+      for (int64_t c = 0; c < y.cols; ++c) o[c] = p[c] * (q[c] - mean);
     }
   }
 }

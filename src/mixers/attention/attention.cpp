@@ -1,8 +1,8 @@
 // Softmax attention: every token reads all others, those before it, or a window of them.
 //
 //   q, k, v = W x, heads of width dh; with qk_norm: q, k = rms_norm(q), rms_norm(k) per head
-//   RoPE turns q and k by their positions, or ALiBi takes slope * distance from the scores
-//   o_i = sum_j softmax_j(q_i . k_j / sqrt(dh)) v_j,   y = W_o o
+//   RoPE turns q and k, or the first columns of their heads, by their positions, or ALiBi takes slope * distance from
+//   the scores o_i = sum_j softmax_j(q_i . k_j / sqrt(dh)) v_j,   y = W_o o
 //
 // kv_heads = heads is multi-head attention, 1 multi-query (Shazeer 2019, arXiv:1911.02150), between them grouped-query
 // (Ainslie et al. 2023, arXiv:2305.13245). A window (Beltagy et al. 2020, arXiv:2004.05150) may have sinks: the first
@@ -13,11 +13,10 @@
 #include "base/text.h"
 #include "mixers/attention/kv_cache.h"
 #include "mixers/mixer.h"
-#include "nn/linear.h"
 #include "nn/norm.h"
 #include "ops/arithmetic.h"
-#include "ops/columns.h"
 #include "ops/rotary.h"
+#include "projections/projection.h"
 
 namespace effllm::mixers {
 namespace {
@@ -29,8 +28,9 @@ struct AttentionMixerOptions final : Options {
   int64_t heads = 4, window = 0, sinks = 0;
   std::optional<int64_t> kv_heads, head_dim;
   std::string position = "rope";
-  double rope_theta = 10000, dropout = 0;
+  double rope_theta = 10000, rope_share = 1, dropout = 0;
   bool qk_norm = false, bias = false;
+  Choice<ProjectionInfo> projection{all_projections, kDefaultProjection};
   std::optional<double> value_residual;
   void visit(OptionVisitor& v) override {
     v("heads", heads, "Sets the number of query heads.", between(1, 1024));
@@ -40,9 +40,12 @@ struct AttentionMixerOptions final : Options {
     v("position", position, "Says how order is known; learned positions are an option of the model.",
       {"rope", "alibi", "none"});
     v("rope_theta", rope_theta, "Sets the base of the rotary frequencies.", at_least(1));
+    v("rope_share", rope_share, "Sets the share of a head's columns that RoPE turns, the first of them.",
+      between(0, 1));
     v("window", window, "Sets how many tokens are seen, the own one included; 0 is all.", between(0, kMostTokens));
     v("sinks", sinks, "Sets how many first tokens stay visible beside the window.", between(0, kMostTokens));
     v("qk_norm", qk_norm, "Puts an RMS norm on q and k of each head, before positions.");
+    v("projection", projection, "Chooses what makes q, k, v and the output.");
     v("bias", bias, "Adds learned offsets in the projections.");
     v("value_residual", value_residual,
       "Sets the share of the values of the first layer that has this option in those of the others; default: there is "
@@ -65,24 +68,38 @@ class Attention final : public Layer {
         value_residual_(o.value_residual),
         alibi_(o.position == "alibi"),
         dropout_(o.dropout),
-        qkv_(s / "qkv", args.d_model, {heads_ * head_dim_, kv_heads_ * head_dim_, kv_heads_ * head_dim_}, Init::gpt2(),
-             Role::hidden, o.bias),
-        out_(s / "out", heads_ * head_dim_, args.d_model, Init::gpt2_residual(args.layers), Role::residual, o.bias),
         cache_(o.window, o.sinks, kv_heads_ * head_dim_, kv_heads_ * head_dim_) {
     const bool rope = o.position == "rope";
+    const auto turned = std::llround(o.rope_share * static_cast<double>(head_dim_));
     Diagnostics found;
     if (!o.head_dim && args.d_model % heads_)
       found.error(o.mark,
                   fmt::format("attention: {} heads don't divide d_model {}; give head_dim", heads_, args.d_model));
-    else if (rope && head_dim_ % 2)
-      found.error(o.mark, fmt::format("attention: rope turns pairs; heads of {} have an odd width", head_dim_));
+    else if (rope && (turned % 2 || turned == 0))
+      found.error(o.mark,
+                  fmt::format("attention: rope turns pairs; heads of {} have {} columns to turn", head_dim_, turned));
     if (heads_ % kv_heads_)
       found.error(o.mark,
                   fmt::format("attention: {} don't divide {}", counted(kv_heads_, "kv_head"), counted(heads_, "head")));
     if (o.sinks && !o.window)
       found.error(o.mark, "attention: sinks belong to a window; without one all tokens are seen");
+    const int64_t q = heads_ * head_dim_, kv = kv_heads_ * head_dim_;
+    const auto project = [&](const char* name, const ProjectionArgs& p) {
+      return found.collect([&] { return o.projection.build(p, s / name); });
+    };
+    qkv_ = project("qkv", {.layer = args,
+                           .in = args.d_model,
+                           .parts = {{"q", q}, {"k", kv}, {"v", kv}},
+                           .init = Init::gpt2(),
+                           .bias = o.bias});
+    out_ = project("out", {.layer = args,
+                           .in = q,
+                           .parts = {{"out", args.d_model}},
+                           .init = Init::gpt2_residual(args.layers),
+                           .role = Role::residual,
+                           .bias = o.bias});
     found.throw_if_any();
-    if (rope) rope_ = std::make_shared<RotaryTable>(head_dim_, o.rope_theta, args.max_tokens);
+    if (rope) rope_ = std::make_shared<RotaryTable>(turned, o.rope_theta, args.max_tokens);
     if (o.qk_norm) {
       q_norm_ = std::make_unique<RmsNorm>(s / "q_norm", head_dim_, kNormEps);
       k_norm_ = std::make_unique<RmsNorm>(s / "k_norm", head_dim_, kNormEps);
@@ -105,7 +122,7 @@ class Attention final : public Layer {
 
  protected:
   Tensor run(const Tensor& x, const Call& call) const override {
-    auto parts = split_columns(qkv_(x), {heads_ * head_dim_, kv_heads_ * head_dim_, kv_heads_ * head_dim_});
+    const std::vector<Tensor> parts = (*qkv_)(x);
     Tensor q = parts[0], k = parts[1], v = parts[2];
     if (q_norm_) {
       q = (*q_norm_)(q);
@@ -128,7 +145,7 @@ class Attention final : public Layer {
     } else {
       keys.places.segments = call.segments();
     }
-    return out_(effllm::attention(q, keys.k, keys.v, options_for(call), keys.places));
+    return (*out_)(effllm::attention(q, keys.k, keys.v, options_for(call), keys.places)).front();
   }
 
  private:
@@ -164,7 +181,7 @@ class Attention final : public Layer {
   std::optional<double> value_residual_;
   bool alibi_;
   double dropout_;
-  Linear qkv_, out_;
+  std::unique_ptr<Projection> qkv_, out_;
   KvCache cache_;
   std::shared_ptr<const RotaryTable> rope_;
   std::unique_ptr<RmsNorm> q_norm_, k_norm_;
@@ -176,6 +193,8 @@ constexpr std::string_view kVariants[] = {
     "{window: 5}",
     "{window: 5, sinks: 1, position: alibi}",
     "{position: none, bias: true}",
+    "{rope_share: 0.5, projection: {type: pattention, tokens: 6}}",
+    "{kv_heads: 1, projection: {type: pattention, tokens: 6, nonlinearity: gelu}}",
 };
 
 }  // namespace
@@ -188,7 +207,8 @@ extern constinit const LayerInfo attention = LayerInfo::of<Attention>({
     .paper = "Vaswani et al. 2017, arXiv:1706.03762",
     .source =
         "karpathy/nanoGPT@3adf61e, model.py: the start; RoPE, windows and sinks from their papers; value_residual "
-        "from Zcchill/Value-Residual-Learning@95652f6, modeling_llama_resformer.py",
+        "from Zcchill/Value-Residual-Learning@95652f6, modeling_llama_resformer.py; rope_share from "
+        "EleutherAI/gpt-neox's rotary_pct",
     .deviations = "init as in GPT-2; q, k and v are one matrix; RoPE turns pairs (i, i + dh/2) as GPT-NeoX "
                   "does; sinks keep their positions; value_residual, 0.5 in the authors' code, is not learned",
     .unseen = "without `position: alibi`, where the window with its sinks is longer than the sequences of training, "
