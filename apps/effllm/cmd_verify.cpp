@@ -98,7 +98,9 @@ std::vector<std::string> to_row(const Finding& f, DType type) {
           std::string(to_string(type)),
           f.passed ? "ok" : "FAILED",
           f.worst > 0 ? fmt::format("{:.1e}", f.worst) : "0",
-          f.bound > 0 ? fmt::format("{:.0e}", f.bound) : "0",
+          f.bound == kWaived ? "waived"
+          : f.bound > 0      ? fmt::format("{:.0e}", f.bound)
+                             : "0",
           std::move(where)};
 }
 
@@ -131,7 +133,7 @@ ExitCode verify(const Common& common, const VerifyArgs& args) {
   } else {
     fmt::print("{}\n{} of {}; differences of logits as parts of the largest\n\n{}", what,
                counted(args.batch, "sequence"), counted(tokens, "token"), table(rows));
-    for (const std::string& n : notes) fmt::print("waiver, causality up to rounding: {}\n", n);
+    for (const std::string& n : notes) fmt::print("waiver, {}\n", n);
     fmt::print("\n{}\n", failed ? fmt::format("{} of {} checks failed", failed, found.size())
                                 : fmt::format("all {} checks hold", found.size()));
   }

@@ -58,6 +58,8 @@ int64_t Residual::sequences_together() const {
   return std::max(mixer_->sequences_together(), ffn_ ? ffn_->sequences_together() : 1);
 }
 
+bool Residual::trains_otherwise() const { return mixer_->trains_otherwise() || (ffn_ && ffn_->trains_otherwise()); }
+
 LongText Residual::long_text(int64_t trained) const {
   LongText all = mixer_->long_text(trained);
   return ffn_ ? all |= ffn_->long_text(trained) : all;

@@ -21,6 +21,7 @@ class Residual : public Layer {
   void declare(Site& site) const override;
   bool counts_tokens() const override { return true; }
   int64_t sequences_together() const override;
+  bool trains_otherwise() const override;
   LongText long_text(int64_t trained) const override;
 
  protected:

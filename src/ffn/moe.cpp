@@ -33,9 +33,12 @@ class Moe final : public Layer {
   Moe(const Options& o, const LayerArgs& args, const Scope& s)
       : router_(checked(o), "moe", args, s / "router"),
         experts_(o, args.d_model, o.router.experts, std::min(o.router.top_k, o.router.experts), s / "experts"),
-        of_routed_(o.shared > 0 && o.shared_as == "average" ? static_cast<double>(o.router.top_k) : 0) {
+        of_routed_(o.shared > 0 && o.shared_as == "average" ? static_cast<double>(o.router.top_k) : 0),
+        limited_(o.router.capacity) {
     if (o.shared > 0) shared_.emplace(o, args.d_model, o.shared, s / "shared");
   }
+
+  bool trains_otherwise() const override { return limited_; }
 
  protected:
   Tensor run(const Tensor& x, const Call& call) const override {
@@ -59,6 +62,7 @@ class Moe final : public Layer {
   Experts experts_;
   std::optional<SharedExpert> shared_;
   double of_routed_;
+  bool limited_;  // by a capacity
 };
 
 constexpr std::string_view kVariants[] = {
@@ -84,9 +88,9 @@ extern constinit const LayerInfo moe = LayerInfo::of<Moe>({
         "all weights start N(0, 0.02), untruncated; sigmoid scores have no 1e-7 added; a group counts with its two "
         "best "
         "scores without a bias too",
-    .waivers = {.split = {},
-                .causal = "an expert multiplies its tokens together, and how many there are decides in which order "
-                          "a product adds up"},
+    .waivers = {.causal = "an expert multiplies its tokens together, and how many there are decides in which order "
+                          "a product adds up",
+                .training = "a `capacity` drops choices in training, and which ones hangs on all tokens of a sequence"},
     .tiny = "{experts: 4, top_k: 2, expand: 1.5}",
     .variants = kVariants,
 });

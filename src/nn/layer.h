@@ -36,6 +36,9 @@ class Layer {
   virtual bool counts_tokens() const { return false; }
   // How many sequences training should keep in one shard: more than one where they share work, as sequential cells do.
   virtual int64_t sequences_together() const { return 1; }
+  // True where training, leaving nothing out at random, computes another function than inference: one that chooses with
+  // all of a sequence in view.
+  virtual bool trains_otherwise() const { return false; }
   // After training on sequences of `trained` tokens. A recurrence follows a text of any length.
   virtual LongText long_text([[maybe_unused]] int64_t trained) const { return {}; }
   // Of this layer by itself. Room for `capacity` tokens; beyond it forward() throws a ShapeError.
@@ -59,7 +62,8 @@ struct LayerArgs {
 
 // What a mechanism does not promise, each with its mathematical reason: printed by the tests and by `effllm list`.
 struct Waivers {
-  std::string_view split, causal;
+  std::string_view split = "", causal = "";
+  std::string_view training = "";  // why training may compute another function, see Layer::trains_otherwise
 };
 
 struct LayerFacts {

@@ -2,6 +2,7 @@
 // a state can be stored, branched and given back. What the tests check for every mechanism, checked for one model.
 #pragma once
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,9 @@ struct Finding {
 // largest |logit|; causality, stored states, branches and threads are held to every bit. Where another form chooses
 // otherwise (f32 only, by rounding), the tokens from there on in that sequence are left out and counted.
 std::vector<Finding> verify(const LanguageModel& model, const Tensor& ids, const VerifyOptions& options);
+
+// The bound of what is shown and not judged, but that it is a number.
+inline constexpr double kWaived = std::numeric_limits<double>::max();
 
 // Choices that may differ, as a part of all tokens compared.
 inline constexpr double kFlipsAllowed = 1e-4;

@@ -86,6 +86,22 @@ TEST_CASE("verify: the training form is compared without what it leaves out at r
   for (const Finding& f : verify(*model, random_ids(2, 9, kVocab, 3), {})) CHECK(f.passed);
 }
 
+TEST_CASE("verify: a training form that is another function is shown, and not judged") {
+  for (const bool limited : {true, false}) {
+    const std::string capacity = limited ? ", capacity: 0.5" : "";
+    const auto model = build_model(
+        "{d_model: 8, init: {std: 0.4}, layers: [{mixer: min_gru, ffn: {type: moe, experts: 3" + capacity + "}}]}",
+        kVocab, 32);
+    for (const Finding& f : verify(*model, random_ids(2, 12, kVocab, 3), {})) {
+      CHECK(f.passed);
+      if (f.check != "training form") continue;
+      CHECK((f.worst > 1e-3) == limited);
+      CHECK((f.bound == kWaived) == limited);
+      CHECK(f.notes.empty() != limited);
+    }
+  }
+}
+
 TEST_CASE("verify: a difference is found, measured and placed") {
   const Tensor right = random({2, 5, 3}, 1), form = right.clone();
   put(form, 7, 1, at(form, 7, 1) + 2e-6);
