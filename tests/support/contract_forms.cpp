@@ -66,26 +66,33 @@ void check_batch(const Built& m, const LayerInfo& info) {
     CHECK(max_diff(m.forward(x.row_range(b * n, {1, n, kWidth}).clone()), y.row_range(b * n, {1, n, kWidth})) < 1e-12);
 }
 
-// Two documents in a row come out as each alone, at borders that differ between sequences, with any chunk, and where a
-// state takes part, cut around the borders and then token by token without documents. The second ones are as long as a
-// row elsewhere.
+// Documents in a row come out as each alone, at borders that differ between sequences, one of a single token among
+// them, with any chunk, and where a state takes part, cut around the borders and then token by token without documents.
+// The last ones are as long as a row elsewhere.
 void check_documents(const Built& m, const LayerInfo& info) {
   const int64_t n = info.period + 2 + length(info);
-  const std::vector<int64_t> borders = {info.period + 2, info.period};
-  const Tensor x = random({kBatch, n, kWidth}, 2), segments = two_documents(borders, n);
+  const std::vector<std::vector<int64_t>> borders = {{info.period + 2}, {info.period - 1, info.period}};
+  const Tensor x = random({kBatch, n, kWidth}, 2), segments = Tensor::zeros({kBatch, n}, DType::i64);
+  for (int64_t b = 0; b < kBatch; ++b)
+    for (const int64_t border : borders[static_cast<size_t>(b)])
+      for (int64_t t = border; t < n; ++t) put(segments, b, t, 1 + at(segments, b, t));
   const Tensor packed = m.forward(x, nullptr, &segments);
   for (int64_t b = 0; b < kBatch; ++b) {
-    const int64_t border = borders[static_cast<size_t>(b)];
     const Tensor own = x.row_range(b * n, {1, n, kWidth}).clone(), y = packed.row_range(b * n, {1, n, kWidth}).clone();
-    CHECK(max_diff(tokens(y, 0, border), m.forward(tokens(own, 0, border))) < 1e-10);
-    CHECK(max_diff(tokens(y, border, n), m.forward(tokens(own, border, n))) < 1e-10);
+    std::vector<int64_t> all = borders[static_cast<size_t>(b)];
+    all.push_back(n);
+    for (int64_t from = 0; const int64_t to : all) {
+      if (to > from) CHECK(max_diff(tokens(y, from, to), m.forward(tokens(own, from, to))) < 1e-10);
+      from = to;
+    }
   }
   CHECK(max_diff(m.forward(x, nullptr, &segments, 3), packed) < 1e-10);
   if (!info.causal_form) return;
-  for (int64_t cut : {borders[1] - 1, borders[1], borders[0] - 1, borders[0], borders[0] + 1, n - 1}) {
-    if (cut == 0) continue;
+  const int64_t p = info.period;
+  for (int64_t cut : {p - 2, p - 1, p, p + 1, p + 2, p + 3, n - 1}) {
+    if (cut <= 0) continue;
     State s = m.mixer->make_state(kBatch, n, DType::f64);
-    const int64_t next = std::min(cut + 2, n - 1), rest = std::max(next, borders[0] + 1);
+    const int64_t next = std::min(cut + 2, n - 1), rest = std::max(next, p + 3);
     for (const auto& [from, to] : {std::pair{int64_t{0}, cut}, {cut, next}, {next, rest}}) {
       if (from >= to) continue;
       const Tensor documents = segments_of_call(segments, from, to);
@@ -94,7 +101,7 @@ void check_documents(const Built& m, const LayerInfo& info) {
     }
     for (int64_t t = rest; t < n; ++t) CHECK(max_diff(m.forward(token(x, t), &s), token(packed, t)) < 1e-10);
     for (int64_t b = 0; b < kBatch; ++b)
-      CHECK(s.field(s.root(), "seen").data<int64_t>()[b] == n - borders[static_cast<size_t>(b)]);
+      CHECK(s.field(s.root(), "seen").data<int64_t>()[b] == n - borders[static_cast<size_t>(b)].back());
   }
 }
 

@@ -56,14 +56,6 @@ TEST_CASE("attention: gradients of q, k and v in every setting") {
   }
 }
 
-TEST_CASE("attention: gradients add up where an input is used twice") {
-  const AttentionOptions o{.heads = 2, .kv_heads = 1};
-  const auto f = [&](const Tensors& in) {
-    return Tensors{attention(in[0], in[1], in[1], o), attention(in[0], in[1], in[1], {.heads = 2, .alibi = true})};
-  };
-  CHECK(gradient_error(f, {random({1, 4, 8}, 1), random({1, 4, 4}, 2)}) < 1e-7);
-}
-
 TEST_CASE("attention: the reference's values in f64 and nearly so in f32") {
   Poison poison;
   for (const Setting& s : settings()) {
