@@ -20,7 +20,8 @@ from cpp_names import File
 ROOT = Path(__file__).resolve().parent.parent
 
 # Read by the language or a library; a function marked `override` is called by way of its base.
-BY_OTHERS = {"main", "begin", "end", "what", "format", "parse", "DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN"}
+BY_OTHERS = {"main", "begin", "end", "what", "format", "parse", "DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN",
+             "held_", "variable_"}  # base/held.h: the end of the object does what it is there for
 # What tests alone read, and why it stands in the program.
 FOR_TESTS = {
     "misses": "that nothing is allocated once a step is warm",

@@ -1,16 +1,12 @@
 #include "autodiff/meter.h"
 
 #include <cmath>
-#include <utility>
 
 namespace effllm {
 
 thread_local Meter* Meter::current_ = nullptr;
-thread_local NanWatch* NanWatch::current_ = nullptr;
+thread_local const NanWatch* NanWatch::current_ = nullptr;
 thread_local std::string_view LayerName::current_;
-
-Meter::Meter() : before_(std::exchange(current_, this)) {}
-Meter::~Meter() { current_ = before_; }
 
 void Meter::count(const Op& op, const Cost& cost) {
   total += cost;
@@ -19,9 +15,6 @@ void Meter::count(const Op& op, const Cost& cost) {
   ++it->second.calls;
   it->second.cost += cost;
 }
-
-NanWatch::NanWatch(int64_t step) : step_(step), before_(std::exchange(current_, this)) {}
-NanWatch::~NanWatch() { current_ = before_; }
 
 void NanWatch::check(std::string_view op, std::string_view layer, std::string_view what, const Tensor& t) const {
   if (!t.defined() || t.is_meta() || !is_float(t.dtype())) return;
@@ -35,8 +28,5 @@ void NanWatch::check(std::string_view op, std::string_view layer, std::string_vi
                                t.shape().str(), step_);
   });
 }
-
-LayerName::LayerName(std::string_view name) : before_(std::exchange(current_, name)) {}
-LayerName::~LayerName() { current_ = before_; }
 
 }  // namespace effllm

@@ -53,6 +53,9 @@ constexpr Scratch scratch_of(int64_t forward, int64_t backward, DType t) {
   return {static_cast<size_t>(forward) * size_of(t), static_cast<size_t>(backward) * size_of(t)};
 }
 
+// ShapeError unless all that are defined are floats of the first one's type.
+void require_one_type(std::string_view op, std::span<const Tensor> in);
+
 class Tape;
 struct Record;
 
@@ -73,8 +76,13 @@ class Forward {
 
 // Where a gradient goes: add to what is there, or overwrite memory that was never written.
 struct Sink {
-  Tensor into;
+  Tensor into;  // undefined: nobody wants it
   bool accumulate;
+  explicit operator bool() const { return into.defined(); }
+  template <class T>
+  View<T> view() const {
+    return view_or_null<T>(into);
+  }
 };
 
 class Backward {
@@ -83,10 +91,13 @@ class Backward {
   const Tensor& in(int i) const;                                              // kept inputs
   const Tensor& out(int i) const;                                             // kept outputs
   const Tensor& grad(int i) const { return grads_[static_cast<size_t>(i)]; }  // undefined: that output had no use
+  Tensor whole_grad(int i) const;                                             // zeros where it had none
   bool wants(int i) const;
   // The memory of input i's gradient, undefined where nobody wants it; all of it must be written, in any order. Where
   // another input is the same tensor, the second sink is memory of its own, added when the op is done.
   Sink sink(int i);
+  // The same to add to: zeros where nothing has been added yet.
+  Tensor sum(int i);
   void give(int i, Tensor g);  // hands over a whole gradient; it may be shared with others
   const Shape& in_shape(int i) const;
   const Shape& out_shape(int i) const;

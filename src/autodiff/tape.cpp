@@ -179,6 +179,7 @@ size_t Tape::kept_bytes() const {
 
 const Tensor& Backward::in(int i) const { return record_.in[static_cast<size_t>(i)].kept; }
 const Tensor& Backward::out(int i) const { return record_.out[static_cast<size_t>(i)].kept; }
+Tensor Backward::whole_grad(int i) const { return grad(i).defined() ? grad(i) : Tensor::zeros(out_shape(i), dtype()); }
 bool Backward::wants(int i) const { return record_.in[static_cast<size_t>(i)].slot != kUntracked; }
 Sink Backward::sink(int i) {
   const auto& in = record_.in[static_cast<size_t>(i)];
@@ -186,6 +187,11 @@ Sink Backward::sink(int i) {
   if (lent(in.slot)) return {late_.emplace_back(i, Tensor::empty(in.spec.shape, in.spec.dtype)).second, false};
   lent_ |= 1U << i;
   return tape_.sink(in.slot, in.spec);
+}
+Tensor Backward::sum(int i) {
+  const Sink s = sink(i);
+  if (s && !s.accumulate) fill(s.into, 0);
+  return s.into;
 }
 void Backward::give(int i, Tensor g) {
   const auto& in = record_.in[static_cast<size_t>(i)];
@@ -209,6 +215,13 @@ void Backward::finish() {
 const Shape& Backward::in_shape(int i) const { return record_.in[static_cast<size_t>(i)].spec.shape; }
 const Shape& Backward::out_shape(int i) const { return record_.out[static_cast<size_t>(i)].shape; }
 DType Backward::dtype() const { return record_.in[0].spec.dtype; }
+
+void require_one_type(std::string_view op, std::span<const Tensor> in) {
+  const DType type = in[0].dtype();
+  for (const Tensor& t : in)
+    require(!t.defined() || (is_float(type) && t.dtype() == type), "{}: inputs of type {} and {}", op, to_string(type),
+            to_string(t.dtype()));
+}
 
 std::vector<Tensor> run_many(std::unique_ptr<Op> op, std::initializer_list<Tensor> inputs) {
   Interrupt::check();

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "autodiff/op.h"
+#include "base/held.h"
 
 namespace effllm {
 
@@ -44,26 +45,12 @@ struct Record {
 class Tape {
  public:
   // Records everything run on this thread while alive.
-  class Recording {
-   public:
-    explicit Recording(Tape& t) : before_(current) { current = &t; }
-    ~Recording() { current = before_; }
-    Recording(const Recording&) = delete;
-    Recording& operator=(const Recording&) = delete;
-
-   private:
-    Tape* before_;
+  struct Recording : Held<Tape*> {
+    explicit Recording(Tape& t) : Held(current, &t) {}
   };
   // Suspends recording while alive.
-  class Paused {
-   public:
-    Paused() : before_(current) { current = nullptr; }
-    ~Paused() { current = before_; }
-    Paused(const Paused&) = delete;
-    Paused& operator=(const Paused&) = delete;
-
-   private:
-    Tape* before_;
+  struct Paused : Held<Tape*> {
+    Paused() : Held(current, nullptr) {}
   };
   static Tape* recording() { return current; }
 

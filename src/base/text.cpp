@@ -7,6 +7,8 @@
 #include <numeric>
 #include <utility>
 
+#include "base/utf8.h"
+
 namespace effllm {
 namespace {
 
@@ -24,24 +26,6 @@ size_t edit_distance(std::string_view a, std::string_view b) {
     }
   }
   return row.back();
-}
-
-// Length of the UTF-8 sequence that starts at s[i], or 0 where it is malformed or an overlong or surrogate form.
-size_t utf8_length(std::string_view s, size_t i) {
-  const auto at = [&](size_t k) { return static_cast<unsigned char>(k < s.size() ? s[k] : 0); };
-  const unsigned c = at(i);
-  const auto cont = [&](size_t k) { return (at(i + k) & 0xC0) == 0x80; };
-  if (c < 0x80) return 1;
-  if (c >= 0xC2 && c < 0xE0) return cont(1) ? 2 : 0;
-  if (c >= 0xE0 && c < 0xF0) {
-    if ((c == 0xE0 && at(i + 1) < 0xA0) || (c == 0xED && at(i + 1) >= 0xA0)) return 0;
-    return cont(1) && cont(2) ? 3 : 0;
-  }
-  if (c >= 0xF0 && c < 0xF5) {
-    if ((c == 0xF0 && at(i + 1) < 0x90) || (c == 0xF4 && at(i + 1) >= 0x90)) return 0;
-    return cont(1) && cont(2) && cont(3) ? 4 : 0;
-  }
-  return 0;
 }
 
 }  // namespace
@@ -126,7 +110,7 @@ std::string printable(std::string_view bytes) {
   std::string out;
   for (size_t i = 0; i < bytes.size();) {
     const auto c = static_cast<unsigned char>(bytes[i]);
-    const size_t n = utf8_length(bytes, i);
+    const size_t n = decode_utf8(bytes, i).length;
     const bool control = n == 1 && (c < 0x20 || c == 0x7F) && c != '\n' && c != '\t';
     const bool c1 = n == 2 && c == 0xC2 && static_cast<unsigned char>(bytes[i + 1]) < 0xA0;
     if (n == 0 || control) {

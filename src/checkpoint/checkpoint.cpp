@@ -33,12 +33,14 @@ std::vector<int64_t> sizes(const Shape& s) {
   return v;
 }
 
+// The tensor at p, rows without padding.
+Tensor dense_at(const std::byte* p, const Tensor& like) {
+  return Tensor::view_of(const_cast<std::byte*>(p), like.shape(), like.dtype(), like.cols());
+}
+
 std::vector<std::byte> dense_bytes(const Tensor& t) {
-  const size_t row = static_cast<size_t>(t.cols()) * size_of(t.dtype());
-  std::vector<std::byte> out(row * static_cast<size_t>(t.rows()));
-  for (int64_t r = 0; r < t.rows(); ++r)
-    std::memcpy(out.data() + static_cast<size_t>(r) * row,
-                t.raw() + static_cast<size_t>(r * t.stride()) * size_of(t.dtype()), row);
+  std::vector<std::byte> out(static_cast<size_t>(t.numel()) * size_of(t.dtype()));
+  copy(t, dense_at(out.data(), t));
   return out;
 }
 
@@ -81,10 +83,7 @@ void copy_stored(const StoredTensor& from, const std::string& path, const Tensor
     throw CheckpointError("{}: `{}` is [{}], but the model needs {}", path, from.name, fmt::join(from.shape, ", "),
                           to.shape().str());
   if (from.type == stored(to.dtype())) {
-    const size_t row = static_cast<size_t>(to.cols()) * size_of(to.dtype());
-    for (int64_t r = 0; r < to.rows(); ++r)
-      std::memcpy(to.raw() + static_cast<size_t>(r * to.stride()) * size_of(to.dtype()),
-                  from.data + static_cast<size_t>(r) * row, row);
+    copy(dense_at(from.data, to), to);
   } else if (from.type == StoredType::f32 && to.dtype() == DType::f64) {
     convert<float, double>(from, to);
   } else if (from.type == StoredType::f64 && to.dtype() == DType::f32) {

@@ -11,24 +11,13 @@ class Collector final : public OptionVisitor {
  public:
   std::vector<Nested<AnyChoice>> choices;
 
-  void operator()(std::string_view name, AnyChoice& field, std::string_view) override {
-    choices.push_back({name, &field});
+ private:
+  void visit(std::string_view name, Field field, std::string_view, const Limits&) override {
+    if (const auto* one = std::get_if<AnyChoice*>(&field)) choices.push_back({name, *one});
+    if (const auto* several = std::get_if<AnyChoices*>(&field))
+      for (AnyChoice* c : (*several)->each()) choices.push_back({name, c});
+    if (const auto* options = std::get_if<Options*>(&field)) (*options)->visit(*this);
   }
-  void operator()(std::string_view name, AnyChoices& field, std::string_view) override {
-    for (AnyChoice* c : field.each()) choices.push_back({name, c});
-  }
-  void operator()(std::string_view, Options& field, std::string_view) override { field.visit(*this); }
-  void operator()(std::string_view, bool&, std::string_view) override {}
-  void operator()(std::string_view, int64_t&, std::string_view, Range) override {}
-  void operator()(std::string_view, double&, std::string_view, Range) override {}
-  void operator()(std::string_view, std::optional<int64_t>&, std::string_view, Range) override {}
-  void operator()(std::string_view, std::optional<double>&, std::string_view, Range) override {}
-  void operator()(std::string_view, std::string&, std::string_view, std::vector<std::string_view>) override {}
-  void operator()(std::string_view, std::vector<std::string>&, std::string_view) override {}
-  void operator()(std::string_view, std::vector<int64_t>&, std::string_view, Range) override {}
-  void operator()(std::string_view, std::vector<double>&, std::string_view, Range) override {}
-  void operator()(std::string_view, ConfigNode&, std::string_view) override {}
-  void operator()(std::string_view, std::vector<ConfigNode>&, std::string_view) override {}
 };
 
 }  // namespace

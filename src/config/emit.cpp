@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/text.h"
+#include "base/utf8.h"
 #include "config/yaml.h"
 
 namespace effllm {
@@ -58,10 +59,8 @@ bool negative_number(std::string_view text) {
 
 // The escape of the UTF-8 sequence that starts at text[i], which moves to its last byte. Texts are checked to be UTF-8.
 std::string escape(std::string_view text, size_t& i) {
-  const auto byte = [&](size_t k) { return static_cast<unsigned char>(text[k]); };
-  const size_t more = byte(i) < 0xE0 ? 1 : byte(i) < 0xF0 ? 2 : 3;
-  uint32_t point = byte(i) & (0x3Fu >> more);
-  for (const size_t last = std::min(i + more, text.size() - 1); i < last;) point = point << 6 | (byte(++i) & 0x3Fu);
+  const auto [point, length] = decode_utf8(text, i);
+  i += std::max<size_t>(length, 1) - 1;
   return point < 0x100     ? fmt::format("\\x{:02x}", point)
          : point < 0x10000 ? fmt::format("\\u{:04x}", point)
                            : fmt::format("\\U{:08x}", point);

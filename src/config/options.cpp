@@ -14,138 +14,80 @@ namespace {
 // Appends each field to a map. What is unset (an empty optional, a null node) is left out.
 class Writer final : public OptionVisitor {
  public:
-  Writer(ConfigNode& out, std::string (*number)(double)) : out_(out), number_(number) {}
+  explicit Writer(std::string (*number)(double)) : number_(number) {}
 
-  void operator()(std::string_view name, bool& field, std::string_view) override { out_.set(name, node(field)); }
-  void operator()(std::string_view name, int64_t& field, std::string_view, Range) override {
-    out_.set(name, node(field));
-  }
-  void operator()(std::string_view name, double& field, std::string_view, Range) override {
-    out_.set(name, node(field));
-  }
-  void operator()(std::string_view name, std::optional<int64_t>& field, std::string_view, Range) override {
-    if (field) out_.set(name, node(*field));
-  }
-  void operator()(std::string_view name, std::optional<double>& field, std::string_view, Range) override {
-    if (field) out_.set(name, node(*field));
-  }
-  void operator()(std::string_view name, std::string& field, std::string_view, std::vector<std::string_view>) override {
-    out_.set(name, node(field));
-  }
-  void operator()(std::string_view name, std::vector<std::string>& field, std::string_view) override {
-    list(name, field);
-  }
-  void operator()(std::string_view name, std::vector<int64_t>& field, std::string_view, Range) override {
-    list(name, field);
-  }
-  void operator()(std::string_view name, std::vector<double>& field, std::string_view, Range) override {
-    list(name, field);
-  }
-  void operator()(std::string_view name, AnyChoice& field, std::string_view) override {
-    if (field || field.may_be_none()) out_.set(name, field.write());
-  }
-  void operator()(std::string_view name, AnyChoices& field, std::string_view) override {
-    ConfigNode result = ConfigNode::list();
-    for (const AnyChoice* c : field.each()) result.items().push_back(c->write());
-    out_.set(name, std::move(result));
-  }
-  void operator()(std::string_view name, Options& field, std::string_view) override {
-    ConfigNode result = ConfigNode::map();
-    Writer inner(result, number_);
-    field.visit(inner);
-    out_.set(name, std::move(result));
-  }
-  void operator()(std::string_view name, ConfigNode& field, std::string_view) override {
-    if (!field.is_null()) out_.set(name, field);
-  }
-  void operator()(std::string_view name, std::vector<ConfigNode>& field, std::string_view) override {
-    out_.set(name, ConfigNode::list(field));
-  }
-
- private:
   // Texts are marked as quoted, so that "true" and "5" stay texts; to_yaml drops quotes that nothing needs.
   static ConfigNode node(bool v) { return ConfigNode::scalar(v ? "true" : "false"); }
   static ConfigNode node(int64_t v) { return ConfigNode::scalar(std::to_string(v)); }
   ConfigNode node(double v) const { return ConfigNode::scalar(number_(v)); }
   static ConfigNode node(const std::string& v) { return ConfigNode::scalar(v, {}, true); }
-
+  static ConfigNode node(const ConfigNode& v) { return v; }
+  static ConfigNode node(const AnyChoice& v) { return v || v.may_be_none() ? v.write() : ConfigNode(); }
+  static ConfigNode node(AnyChoices& v) {
+    ConfigNode result = ConfigNode::list();
+    for (const AnyChoice* c : v.each()) result.items().push_back(c->write());
+    return result;
+  }
+  ConfigNode node(Options& v) const {
+    Writer inner(number_);
+    inner.out_ = ConfigNode::map(v.mark);
+    v.visit(inner);
+    return inner.out_;
+  }
+  template <class T>
+  ConfigNode node(const std::optional<T>& v) const {
+    return v ? node(*v) : ConfigNode();
+  }
   // An empty list is written as well: it may differ from the default.
   template <class T>
-  void list(std::string_view name, const std::vector<T>& values) {
+  ConfigNode node(const std::vector<T>& v) const {
     ConfigNode result = ConfigNode::list();
-    for (const T& value : values) result.items().push_back(node(value));
-    out_.set(name, std::move(result));
+    for (const T& item : v) result.items().push_back(node(item));
+    return result;
   }
 
-  ConfigNode& out_;
+ private:
+  void visit(std::string_view name, Field field, std::string_view, const Limits&) override {
+    ConfigNode value = std::visit([&](auto* f) { return node(*f); }, field);
+    if (!value.is_null()) out_.set(name, std::move(value));
+  }
+
   std::string (*number_)(double);
+  ConfigNode out_;
 };
+
+// In the order of Field.
+constexpr std::string_view kTypes[] = {
+    "bool",         "int",          "float",       "int, optional", "float, optional",
+    "text",         "list of text", "list of int", "list of float", "map",
+    "list of maps", "map",          "map",         "list of maps"};
+static_assert(std::size(kTypes) == std::variant_size_v<Field>);
 
 // Lists each field; its default is shown as Writer would write it, numbers as people do.
 class Describer final : public OptionVisitor {
  public:
   std::vector<OptionInfo> infos;
 
-  void operator()(std::string_view name, bool& field, std::string_view help) override {
-    add("bool", "", name, help, field);
-  }
-  void operator()(std::string_view name, int64_t& field, std::string_view help, Range range) override {
-    add("int", describe(range), name, help, field, range);
-  }
-  void operator()(std::string_view name, double& field, std::string_view help, Range range) override {
-    add("float", describe(range), name, help, field, range);
-    infos.back().shown = readable(field);
-  }
-  void operator()(std::string_view name, std::optional<int64_t>& field, std::string_view help, Range range) override {
-    add("int, optional", describe(range), name, help, field, range);
-  }
-  void operator()(std::string_view name, std::optional<double>& field, std::string_view help, Range range) override {
-    add("float, optional", describe(range), name, help, field, range);
-  }
-  void operator()(std::string_view name, std::string& field, std::string_view help,
-                  std::vector<std::string_view> choices) override {
-    add("text", fmt::format("{}", fmt::join(choices, " | ")), name, help, field, choices);
-  }
-  void operator()(std::string_view name, std::vector<std::string>& field, std::string_view help) override {
-    add("list of text", "", name, help, field);
-  }
-  void operator()(std::string_view name, std::vector<int64_t>& field, std::string_view help, Range range) override {
-    add("list of int", describe(range), name, help, field, range);
-  }
-  void operator()(std::string_view name, std::vector<double>& field, std::string_view help, Range range) override {
-    add("list of float", describe(range), name, help, field, range);
-  }
-  // A choice is shown by its name: it has the defaults that are shown with it.
-  void operator()(std::string_view name, AnyChoice& field, std::string_view help) override {
-    ConfigNode type = field ? mechanism(field.name()) : field.may_be_none() ? field.write() : ConfigNode();
-    add("map", "", name, help, type);
-  }
-  void operator()(std::string_view name, AnyChoices& field, std::string_view help) override {
-    std::vector<ConfigNode> types;
-    for (const AnyChoice* c : field.each()) types.push_back(mechanism(c->name()));
-    add("list of maps", "", name, help, types);
-  }
-  void operator()(std::string_view name, Options& field, std::string_view help) override {
-    add("map", "", name, help, field);
-  }
-  void operator()(std::string_view name, ConfigNode& field, std::string_view help) override {
-    add("map", "", name, help, field);
-  }
-  void operator()(std::string_view name, std::vector<ConfigNode>& field, std::string_view help) override {
-    add("list of maps", "", name, help, field);
+ private:
+  void visit(std::string_view name, Field field, std::string_view help, const Limits& limits) override {
+    const ConfigNode value = std::visit([](auto* f) { return shown(*f); }, field);
+    const std::string yaml = value.is_null() ? "" : to_flow_yaml(value);
+    const auto* number = std::get_if<double*>(&field);
+    infos.push_back({std::string(name), std::string(kTypes[field.index()]), yaml, std::string(help),
+                     describe(limits.range) + fmt::format("{}", fmt::join(limits.choices, " | ")),
+                     number ? readable(**number) : yaml});
   }
 
- private:
-  // `extra` is what the visit() of this kind of field has behind its help: a range or choices.
-  template <class Field, class... Limits>
-  void add(std::string type, std::string limits, std::string_view name, std::string_view help, Field& field,
-           const Limits&... extra) {
-    ConfigNode written = ConfigNode::map();
-    Writer writer(written, shortest);
-    static_cast<OptionVisitor&>(writer)(name, field, help, extra...);
-    const ConfigNode* value = written.find(name);
-    const std::string yaml = value ? to_flow_yaml(*value) : "";
-    infos.push_back({std::string(name), std::move(type), yaml, std::string(help), std::move(limits), yaml});
+  template <class T>
+  static ConfigNode shown(T& field) {
+    return Writer(shortest).node(field);
+  }
+  // A choice is shown by its name: it has the defaults that are shown with it.
+  static ConfigNode shown(AnyChoice& c) { return c ? mechanism(c.name()) : Writer::node(c); }
+  static ConfigNode shown(AnyChoices& field) {
+    ConfigNode result = ConfigNode::list();
+    for (const AnyChoice* c : field.each()) result.items().push_back(mechanism(c->name()));
+    return result;
   }
 };
 
@@ -165,10 +107,7 @@ std::vector<OptionInfo> describe(Options& options) {
 }
 
 ConfigNode write(const Options& options) {
-  ConfigNode out = ConfigNode::map(options.mark);
-  Writer writer(out, yaml_float);
-  const_cast<Options&>(options).visit(writer);  // which changes no field
-  return out;
+  return Writer(yaml_float).node(const_cast<Options&>(options));  // of which nothing is changed
 }
 
 }  // namespace effllm

@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "config/node.h"
@@ -25,31 +27,40 @@ class AnyChoice;
 class AnyChoices;
 struct Options;
 
+// Where the value of an option stands.
+using Field = std::variant<bool*, int64_t*, double*,                         //
+                           std::optional<int64_t>*, std::optional<double>*,  // unset until given, written only when set
+                           std::string*, std::vector<std::string>*,          //
+                           std::vector<int64_t>*, std::vector<double>*,      //
+                           AnyChoice*, AnyChoices*,  // from a list (config/list.h), in full with the options of theirs
+                           Options*,                 // with a heading of their own; a bare scalar is their `type`
+                           ConfigNode*, std::vector<ConfigNode>*>;  // pieces that another part reads
+// What numbers and texts are held to.
+struct Limits {
+  Range range;
+  std::vector<std::string_view> choices;  // any text where there are none
+};
+
 class OptionVisitor {
  public:
   virtual ~OptionVisitor() = default;
-  virtual void operator()(std::string_view name, bool& field, std::string_view help) = 0;
-  virtual void operator()(std::string_view name, int64_t& field, std::string_view help, Range = {}) = 0;
-  virtual void operator()(std::string_view name, double& field, std::string_view help, Range = {}) = 0;
-  // Unset until given; written only when set.
-  virtual void operator()(std::string_view name, std::optional<int64_t>& field, std::string_view help, Range = {}) = 0;
-  virtual void operator()(std::string_view name, std::optional<double>& field, std::string_view help, Range = {}) = 0;
-  // One of `choices`; any text where `choices` is empty.
-  virtual void operator()(std::string_view name, std::string& field, std::string_view help,
-                          std::vector<std::string_view> choices = {}) = 0;
-  virtual void operator()(std::string_view name, std::vector<std::string>& field, std::string_view help) = 0;
-  virtual void operator()(std::string_view name, std::vector<int64_t>& field, std::string_view help, Range = {}) = 0;
-  virtual void operator()(std::string_view name, std::vector<double>& field, std::string_view help, Range = {}) = 0;
-  // Choices from a list, read and written out in full with the options of theirs (config/list.h).
-  virtual void operator()(std::string_view name, AnyChoice& field, std::string_view help) = 0;
-  virtual void operator()(std::string_view name, AnyChoices& field, std::string_view help) = 0;
-  // Options with a heading of their own; a bare scalar is their `type`.
-  virtual void operator()(std::string_view name, Options& field, std::string_view help) = 0;
-  // Pieces that another part reads.
-  virtual void operator()(std::string_view name, ConfigNode& field, std::string_view help) = 0;
-  virtual void operator()(std::string_view name, std::vector<ConfigNode>& field, std::string_view help) = 0;
+  template <class T>
+  void operator()(std::string_view name, T& field, std::string_view help) {
+    visit(name, &field, help, {});
+  }
+  template <class T>
+  void operator()(std::string_view name, T& field, std::string_view help, Range range) {
+    visit(name, &field, help, {.range = range, .choices = {}});
+  }
+  void operator()(std::string_view name, std::string& field, std::string_view help,
+                  std::vector<std::string_view> choices) {
+    visit(name, &field, help, {.range = {}, .choices = std::move(choices)});
+  }
   // There would be an option of this name beside, if `key` chose `entry`.
   virtual void elsewhere(std::string_view /*name*/, std::string_view /*key*/, std::string_view /*entry*/) {}
+
+ protected:
+  virtual void visit(std::string_view name, Field field, std::string_view help, const Limits& limits) = 0;
 };
 
 struct Options {

@@ -14,6 +14,7 @@ namespace effllm {
 namespace {
 
 constexpr size_t kMostSuggestions = 20, kLongestShown = 60;
+constexpr std::string_view kList = "a list such as [a, b]";
 
 // A value short enough for a message; the excerpt shows the rest.
 std::string cut(std::string_view text) {
@@ -87,54 +88,6 @@ class Reader final : public OptionVisitor {
   Reader(const ConfigNode& node, std::string_view owner, Diagnostics& found, std::vector<std::string_view>& fields)
       : node_(node), owner_(owner), found_(found), given_(fields) {}
 
-  void operator()(std::string_view name, bool& field, std::string_view) override { one(name, field); }
-  void operator()(std::string_view name, int64_t& field, std::string_view, Range range) override {
-    one(name, field, range);
-  }
-  void operator()(std::string_view name, double& field, std::string_view, Range range) override {
-    one(name, field, range);
-  }
-  void operator()(std::string_view name, std::optional<int64_t>& field, std::string_view, Range range) override {
-    int64_t value = 0;
-    if (one(name, value, range)) field = value;
-  }
-  void operator()(std::string_view name, std::optional<double>& field, std::string_view, Range range) override {
-    double value = 0;
-    if (one(name, value, range)) field = value;
-  }
-  void operator()(std::string_view name, std::string& field, std::string_view,
-                  std::vector<std::string_view> choices) override {
-    const ConfigNode* node = given(name);
-    if (node && !value(*node, name, field, choices)) wrong_.push_back(name);
-  }
-  void operator()(std::string_view name, std::vector<std::string>& field, std::string_view) override {
-    many(name, field, std::vector<std::string_view>{});
-  }
-  void operator()(std::string_view name, std::vector<int64_t>& field, std::string_view, Range range) override {
-    many(name, field, range);
-  }
-  void operator()(std::string_view name, std::vector<double>& field, std::string_view, Range range) override {
-    many(name, field, range);
-  }
-  void operator()(std::string_view name, AnyChoice& field, std::string_view) override {
-    if (const ConfigNode* node = given(name)) field.read(*node, found_);
-  }
-  void operator()(std::string_view name, AnyChoices& field, std::string_view) override {
-    const ConfigNode* node = list(name);
-    if (!node) return;
-    const std::vector<AnyChoice*> choices = field.resized(node->items().size());
-    for (size_t i = 0; i < choices.size(); ++i) choices[i]->read(node->items()[i], found_);
-  }
-  void operator()(std::string_view name, Options& field, std::string_view) override {
-    if (const ConfigNode* node = given(name)) read(field, as_map(*node), name, found_);
-  }
-  void operator()(std::string_view name, ConfigNode& field, std::string_view) override {
-    if (const ConfigNode* node = given(name)) field = *node;
-  }
-  void operator()(std::string_view name, std::vector<ConfigNode>& field, std::string_view) override {
-    if (const ConfigNode* node = list(name)) field = node->items();
-  }
-
   void elsewhere(std::string_view name, std::string_view key, std::string_view entry) override {
     elsewhere_.push_back({std::string(name), key, entry});
   }
@@ -163,6 +116,11 @@ class Reader final : public OptionVisitor {
     std::string_view key, entry;
   };
 
+  void visit(std::string_view name, Field field, std::string_view, const Limits& limits) override {
+    const ConfigNode* node = given(name);
+    if (node && !std::visit([&](auto* f) { return value(*node, name, *f, limits); }, field)) wrong_.push_back(name);
+  }
+
   // The value under `name`; null where it is missing, or written without a value (an error).
   const ConfigNode* given(std::string_view name) {
     names_.push_back(name);
@@ -171,14 +129,6 @@ class Reader final : public OptionVisitor {
     given_.push_back(name);
     if (!entry->value.is_null()) return &entry->value;
     found_.error(entry->key_mark, fmt::format("`{}` has no value; leave the key out for its default", name));
-    return nullptr;
-  }
-
-  // The list under `name`; null where it is missing or something else (an error).
-  const ConfigNode* list(std::string_view name) {
-    const ConfigNode* node = given(name);
-    if (!node || node->is_list()) return node;
-    refuse(*node, name, "a list such as [a, b]");
     return nullptr;
   }
 
@@ -191,7 +141,7 @@ class Reader final : public OptionVisitor {
   }
 
   // value(): sets `field` from a node and is true, or records an error and is false. Quoted scalars are texts only.
-  bool value(const ConfigNode& node, std::string_view name, bool& field) {
+  bool value(const ConfigNode& node, std::string_view name, bool& field, const Limits&) {
     const bool yes = node.text() == "true", no = node.text() == "false";
     if (!node.is_scalar() || node.quoted() || !(yes || no))
       return refuse(node, name, "true or false", truth_meant(node.text()));
@@ -201,7 +151,8 @@ class Reader final : public OptionVisitor {
 
   template <class T>
   requires std::same_as<T, int64_t> || std::same_as<T, double>
-  bool value(const ConfigNode& node, std::string_view name, T& field, Range range) {
+  bool value(const ConfigNode& node, std::string_view name, T& field, const Limits& limits) {
+    const Range range = limits.range;
     T number = 0;
     std::string wanted;
     const bool good = parse_number(node.text(), number, wanted);
@@ -213,8 +164,8 @@ class Reader final : public OptionVisitor {
     return true;
   }
 
-  bool value(const ConfigNode& node, std::string_view name, std::string& field,
-             const std::vector<std::string_view>& choices) {
+  bool value(const ConfigNode& node, std::string_view name, std::string& field, const Limits& limits) {
+    const std::vector<std::string_view>& choices = limits.choices;
     if (!node.is_scalar()) return refuse(node, name, "a text");
     std::string problem;
     const std::optional<std::string> text = expand_environment(node.text(), problem);
@@ -232,29 +183,51 @@ class Reader final : public OptionVisitor {
     return true;
   }
 
-  template <class T, class... Limits>
-  bool one(std::string_view name, T& field, const Limits&... limits) {
-    const ConfigNode* node = given(name);
-    return node && value(*node, name, field, limits...);
+  template <class T>
+  bool value(const ConfigNode& node, std::string_view name, std::optional<T>& field, const Limits& limits) {
+    T given = 0;
+    const bool good = value(node, name, given, limits);
+    if (good) field = given;
+    return good;
   }
 
   // All items or none: a list with a wrong item leaves the field as it was.
-  template <class T, class Limits>
-  void many(std::string_view name, std::vector<T>& field, const Limits& limits) {
-    const ConfigNode* node = list(name);
-    if (!node) return;
-    std::vector<T> values(node->items().size());
+  template <class T>
+  bool value(const ConfigNode& node, std::string_view name, std::vector<T>& field, const Limits& limits) {
+    if (!node.is_list()) return refuse(node, name, kList);
+    std::vector<T> values(node.items().size());
     bool good = true;
     for (size_t i = 0; i < values.size(); ++i)
-      good &= value(node->items()[i], fmt::format("{}[{}]", name, i), values[i], limits);
+      good &= value(node.items()[i], fmt::format("{}[{}]", name, i), values[i], limits);
     if (good) field = std::move(values);
+    return good;
+  }
+
+  // What reads further down records its errors itself.
+  bool value(const ConfigNode& node, std::string_view, AnyChoice& field, const Limits&) {
+    field.read(node, found_);
+    return true;
+  }
+  bool value(const ConfigNode& node, std::string_view name, AnyChoices& field, const Limits& limits) {
+    if (!node.is_list()) return refuse(node, name, kList);
+    const std::vector<AnyChoice*> choices = field.resized(node.items().size());
+    for (size_t i = 0; i < choices.size(); ++i) value(node.items()[i], name, *choices[i], limits);
+    return true;
+  }
+  bool value(const ConfigNode& node, std::string_view name, Options& field, const Limits&) {
+    read(field, as_map(node), name, found_);
+    return true;
+  }
+  static bool value(const ConfigNode& node, std::string_view, ConfigNode& field, const Limits&) {
+    field = node;
+    return true;
   }
 
   const ConfigNode& node_;
   std::string_view owner_;
   Diagnostics& found_;
   std::vector<std::string_view>& given_;
-  std::vector<std::string_view> names_, wrong_;  // of all fields, and of texts that could not be read
+  std::vector<std::string_view> names_, wrong_;  // of all fields, and of those that could not be read
   std::vector<Elsewhere> elsewhere_;
 };
 

@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "base/escapes.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "data/tokenizer.h"
-#include "data/utf8.h"
 
 namespace effllm {
 namespace tokenizers {

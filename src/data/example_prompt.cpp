@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "data/utf8.h"
+#include "base/utf8.h"
 
 namespace effllm {
 namespace {

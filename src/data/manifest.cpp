@@ -4,10 +4,10 @@
 #include <algorithm>
 
 #include "base/hash.h"
+#include "base/utf8.h"
 #include "config/options.h"
 #include "data/corpus.h"
 #include "data/text_file.h"
-#include "data/utf8.h"
 #include "store/file.h"
 
 namespace effllm {
@@ -25,23 +25,22 @@ struct SplitOptions : Options {
 };
 
 struct ManifestOptions : Options {
-  int64_t version = 1, bytes = 0;
-  std::string name, title, license, file, sha256, document_separator, fetch;
-  std::vector<std::string> sources;
+  int64_t version = 1;
+  Manifest m;  // but for its splits
   ConfigNode splits;
   void visit(OptionVisitor& v) override {
     v("version", version, "Says which version of the manifest's format it is.", between(1, 1));
-    v("name", name, "Names the corpus.");
-    v("title", title, "Describes it in one line, for people.");
-    v("license", license, "Says under which terms the text may be used.");
-    v("file", file, "Names the text, relative to the manifest.");
-    v("bytes", bytes, "Gives the size of the text.", at_least(1));
-    v("sha256", sha256, "Gives the digest of the text, 64 lower-case hexadecimal digits.");
+    v("name", m.name, "Names the corpus.");
+    v("title", m.title, "Describes it in one line, for people.");
+    v("license", m.license, "Says under which terms the text may be used.");
+    v("file", m.file, "Names the text, relative to the manifest.");
+    v("bytes", m.bytes, "Gives the size of the text.", at_least(1));
+    v("sha256", m.sha256, "Gives the digest of the text, 64 lower-case hexadecimal digits.");
     v("splits", splits, "Gives train, val and test as [begin, end) in bytes, which tile the text.");
-    v("document_separator", document_separator,
+    v("document_separator", m.document_separator,
       "Separates documents: one starts after each occurrence; empty: one document.");
-    v("fetch", fetch, "Gives the command that gets the text.");
-    v("sources", sources, "Says where the text comes from, for people.");
+    v("fetch", m.fetch, "Gives the command that gets the text.");
+    v("sources", m.sources, "Says where the text comes from, for people.");
   }
 };
 
@@ -53,7 +52,7 @@ const Mark& mark_of(const ConfigNode& node, std::string_view key) {
 
 void check_digest(const ManifestOptions& o, const ConfigNode& node, Diagnostics& found) {
   const auto hexadecimal = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
-  if (o.sha256.size() != 64 || !std::ranges::all_of(o.sha256, hexadecimal))
+  if (o.m.sha256.size() != 64 || !std::ranges::all_of(o.m.sha256, hexadecimal))
     found.error(mark_of(node, "sha256"), "`sha256` must be 64 lower-case hexadecimal digits");
 }
 
@@ -61,10 +60,10 @@ void check_splits(const SplitOptions& s, const ManifestOptions& o, Diagnostics& 
   const Mark& where = o.splits.mark();
   if (s.train.size() != 2 || s.val.size() != 2 || s.test.size() != 2)
     return found.error(where, "each of train, val and test must be [begin, end]");
-  if (s.train[0] != 0 || s.train[1] != s.val[0] || s.val[1] != s.test[0] || s.test[1] != o.bytes)
+  if (s.train[0] != 0 || s.train[1] != s.val[0] || s.val[1] != s.test[0] || s.test[1] != o.m.bytes)
     return found.error(where, fmt::format("the splits must tile the text: train from 0, val where train ends, test "
                                           "where val ends, to {}",
-                                          o.bytes));
+                                          o.m.bytes));
   if (s.train[1] <= 0 || s.val[1] < s.val[0] || s.test[1] < s.test[0])
     found.error(where, "a split must not end before it begins, and train must not be empty");
 }
@@ -75,12 +74,7 @@ ConfigNode range_node(int64_t begin, int64_t end) {
 
 ConfigNode manifest_node(const Manifest& m) {
   ManifestOptions o;
-  o.name = o.title = m.name;
-  o.license = m.license;
-  o.file = m.file;
-  o.bytes = m.bytes;
-  o.sha256 = m.sha256;
-  o.document_separator = m.document_separator;
+  o.m = m;
   o.splits = ConfigNode::map();
   o.splits.set("train", range_node(0, m.train_end));
   o.splits.set("val", range_node(m.train_end, m.val_end));
@@ -100,14 +94,19 @@ bool is_there(const Piece& p) {
          read_text_file(p.file) == p.content;
 }
 
+// Whether runs can't tell them apart.
+bool same_text(const Manifest& a, const Manifest& b) {
+  return a.sha256 == b.sha256 && a.train_end == b.train_end && a.val_end == b.val_end &&
+         a.document_separator == b.document_separator;
+}
+
 // Whether a manifest says the same already; what people wrote in it (title, licence, sources) then stays.
 bool says_so(const fs::path& file, const Manifest& m) {
   std::error_code failure;
   if (!fs::is_regular_file(file, failure)) return false;
   try {
     const Manifest old = read_manifest(file);
-    return old.name == m.name && old.file == m.file && old.sha256 == m.sha256 && old.train_end == m.train_end &&
-           old.val_end == m.val_end && old.document_separator == m.document_separator;
+    return old.name == m.name && old.file == m.file && same_text(old, m);
   } catch (const ConfigError&) {  // to be replaced
     return false;
   }
@@ -136,9 +135,7 @@ void refuse_other(const Manifest& m, const fs::path& folder) {
   std::error_code failure;
   if (fs::exists(manifest, failure)) {
     const Manifest old = read_manifest(manifest);
-    if (old.sha256 == m.sha256 && old.train_end == m.train_end && old.val_end == m.val_end &&
-        old.document_separator == m.document_separator)
-      return;
+    if (same_text(old, m)) return;
     throw ConfigError(
         "{} exists with another {}: choose another --name, or replace it with --force (runs that trained on it can "
         "then "
@@ -164,22 +161,12 @@ Manifest read_manifest(const fs::path& file) {
   read(splits, o.splits, "splits", found);
   check_digest(o, node, found);
   check_splits(splits, o, found);
-  if (o.name.empty()) found.error(mark_of(node, "name"), "`name` must not be empty");
-  if (o.file.empty()) found.error(mark_of(node, "file"), "`file` must not be empty");
+  if (o.m.name.empty()) found.error(mark_of(node, "name"), "`name` must not be empty");
+  if (o.m.file.empty()) found.error(mark_of(node, "file"), "`file` must not be empty");
   found.throw_if_any();
-  Manifest m;
-  m.name = o.name;
-  m.title = o.title;
-  m.license = o.license;
-  m.file = o.file;
-  m.sha256 = o.sha256;
-  m.bytes = o.bytes;
-  m.train_end = splits.train[1];
-  m.val_end = splits.val[1];
-  m.document_separator = o.document_separator;
-  m.fetch = o.fetch;
-  m.sources = o.sources;
-  return m;
+  o.m.train_end = splits.train[1];
+  o.m.val_end = splits.val[1];
+  return o.m;
 }
 
 Manifest prepare_corpus(const fs::path& text, const std::string& name, const fs::path& folder, double train, double val,

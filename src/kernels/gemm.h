@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "tensor/view.h"
+
 namespace effllm {
 
 // C[m, n] = op(A)[m, k] op(B)[k, n], or += with `add`; row-major. `a` is [m, k], or [k, m] where transpose_a; `b` is
@@ -16,6 +18,13 @@ void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, c
 template <class T>
 void parallel_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
                    const T* b, int64_t ldb, T* c, int64_t ldc, bool add);
+
+// The same of views; the depth is as `a` has it.
+template <class T>
+void parallel_gemm(View<const T> a, bool transpose_a, View<const T> b, bool transpose_b, View<T> c, bool add) {
+  parallel_gemm<T>(transpose_a, transpose_b, c.rows, c.cols, transpose_a ? a.rows : a.cols, a.data, a.stride, b.data,
+                   b.stride, c.data, c.stride, add);
+}
 
 // Lets the calling thread take what products need, code and buffers; MemoryError where there is no room for it.
 void prepare_gemm();

@@ -24,11 +24,7 @@ class AddOp final : public Op {
   }
   Cost cost(std::span<const Tensor> in) const override { return {count(in), 0, 3 * bytes(in), 0}; }
   void forward(Forward& c) override {
-    dispatch_float(c.in(0).dtype(), [&]<class T>() {
-      const View<const T> a = c.in(0).view<T>(), b = c.in(1).view<T>();
-      const auto y = c.out(0).view<T>();
-      for_row_blocks(a.rows, [&](int64_t r, int64_t n) { kernel::sum<T>(a.part(r, n), b.part(r, n), y.part(r, n)); });
-    });
+    dispatch_float(c.in(0).dtype(), [&]<class T>() { on_rows<T>(kernel::sum<T>, c.in(0), c.in(1), c.out(0)); });
   }
   void backward(Backward& c) override {  // both inputs share one gradient
     c.give(0, c.grad(0));
@@ -53,21 +49,14 @@ class MultiplyOp final : public Op {
   void backward(Backward& c) override {
     dispatch_float(c.dtype(), [&]<class T>() {
       for (int i : {0, 1})
-        if (c.wants(i)) {
-          const Sink s = c.sink(i);
-          product<T>(c.grad(0), c.in(1 - i), s.into, s.accumulate);
-        }
+        if (const Sink s = c.sink(i)) product<T>(c.grad(0), c.in(1 - i), s.into, s.accumulate);
     });
   }
 
  private:
   template <class T>
   static void product(const Tensor& a, const Tensor& b, const Tensor& y, bool add) {
-    const View<const T> p = a.view<T>(), q = b.view<T>();
-    const auto o = y.view<T>();
-    for_row_blocks(p.rows, [&](int64_t r, int64_t n) {
-      kernel::multiply<T>(T(1), p.part(r, n), q.part(r, n), o.part(r, n), add);
-    });
+    on_rows<T>([&](auto p, auto q, auto o) { kernel::multiply<T>(T(1), p, q, o, add); }, a, b, y);
   }
 };
 
@@ -79,29 +68,19 @@ class AffineOp final : public Op {
   Outputs infer(std::span<const Tensor> in) const override { return {{in[0].shape(), in[0].dtype()}}; }
   Cost cost(std::span<const Tensor> in) const override { return {count(in), count(in), 2 * bytes(in), 2 * bytes(in)}; }
   void forward(Forward& c) override {
-    dispatch_float(c.in(0).dtype(), [&]<class T>() {
-      const View<const T> x = c.in(0).view<T>();
-      const auto y = c.out(0).view<T>();
-      const bool shift = offset_ != 0;
-      if (shift) fill(c.out(0), offset_);
-      for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
-        kernel::scale<T>(static_cast<T>(factor_), x.part(r, n), y.part(r, n), shift);
-      });
-    });
+    if (offset_ != 0) fill(c.out(0), offset_);
+    multiply(c.in(0), c.out(0), offset_ != 0);
   }
   void backward(Backward& c) override {
-    if (!c.wants(0)) return;
-    const Sink s = c.sink(0);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const View<const T> g = c.grad(0).view<T>();
-      const auto d = s.into.view<T>();
-      for_row_blocks(g.rows, [&](int64_t r, int64_t n) {
-        kernel::scale<T>(static_cast<T>(factor_), g.part(r, n), d.part(r, n), s.accumulate);
-      });
-    });
+    if (const Sink s = c.sink(0)) multiply(c.grad(0), s.into, s.accumulate);
   }
 
  private:
+  void multiply(const Tensor& from, const Tensor& to, bool add) const {
+    dispatch_float(from.dtype(), [&]<class T>() {
+      on_rows<T>([&](auto x, auto y) { kernel::scale<T>(static_cast<T>(factor_), x, y, add); }, from, to);
+    });
+  }
   double factor_, offset_;
 };
 
@@ -124,30 +103,26 @@ class AffineColumnsOp final : public Op {
   Keeps keeps() const override { return {.inputs = 3}; }
   void forward(Forward& c) override {
     dispatch_float(c.in(0).dtype(), [&]<class T>() {
-      const View<const T> x = c.in(0).view<T>();
-      const auto y = c.out(0).view<T>();
-      const T *w = c.in(1).defined() ? c.in(1).data<T>() : nullptr,
-              *b = c.in(2).defined() ? c.in(2).data<T>() : nullptr;
-      for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
-        if (w) return kernel::scale_columns<T>(x.part(r, n), w, b, y.part(r, n), false);
-        if (b) return kernel::add_row<T>(x.part(r, n), b, y.part(r, n));
-        kernel::scale<T>(T(1), x.part(r, n), y.part(r, n), false);
-      });
+      const T *w = data_or_null<T>(c.in(1)), *b = data_or_null<T>(c.in(2));
+      const auto block = [&](auto x, auto y) {
+        if (w) return kernel::scale_columns<T>(x, w, b, y, false);
+        if (b) return kernel::add_row<T>(x, b, y);
+        kernel::scale<T>(T(1), x, y, false);
+      };
+      on_rows<T>(block, c.in(0), c.out(0));
     });
   }
   void backward(Backward& c) override {
     dispatch_float(c.dtype(), [&]<class T>() {
       const View<const T> g = c.grad(0).view<T>();
       if (!c.in(1).defined()) c.give(0, c.grad(0));
-      if (const Sink s = c.in(1).defined() ? c.sink(0) : Sink{}; s.into.defined()) {
-        const auto d = s.into.view<T>();
-        for_row_blocks(g.rows, [&](int64_t r, int64_t n) {
-          kernel::scale_columns<T>(g.part(r, n), c.in(1).data<T>(), nullptr, d.part(r, n), s.accumulate);
-        });
+      if (const Sink s = c.in(1).defined() ? c.sink(0) : Sink{}) {
+        const T* w = c.in(1).data<T>();
+        on_rows<T>([&](auto dy, auto dx) { kernel::scale_columns<T>(dy, w, nullptr, dx, s.accumulate); }, c.grad(0),
+                   s.into);
       }
-      if (const Sink s = c.sink(1); s.into.defined())
-        kernel::column_dot<T>(g, c.in(0).view<T>(), s.into.data<T>(), s.accumulate);
-      if (const Sink s = c.sink(2); s.into.defined()) kernel::column_sum<T>(g, s.into.data<T>(), s.accumulate);
+      if (const Sink s = c.sink(1)) kernel::column_dot<T>(g, c.in(0).view<T>(), s.into.data<T>(), s.accumulate);
+      if (const Sink s = c.sink(2)) kernel::column_sum<T>(g, s.into.data<T>(), s.accumulate);
     });
   }
 };

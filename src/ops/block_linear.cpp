@@ -39,39 +39,32 @@ class BlockLinearOp final : public Op {
       const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>();
       const auto y = c.out(0).view<T>();
       each(w, x.cols, y.cols, [&](int64_t row, int64_t n, int64_t x_from, int64_t in, int64_t y_from, int64_t out) {
-        const View<const T> own = w.part(row, n);
-        parallel_gemm<T>(false, !f_.transposed, x.rows, out, in, x.data + x_from, x.stride, own.data, own.stride,
-                         y.data + y_from, y.stride, false);
+        parallel_gemm<T>(x.columns(x_from, in), false, w.part(row, n), !f_.transposed, y.columns(y_from, out), false);
         carry(x, x_from + in, y, y_from + out, false);
       });
       if (!c.in(2).defined()) return;
-      const T* bias = c.in(2).data<T>();
-      for_row_blocks(y.rows, [&](int64_t r, int64_t n) { kernel::add_row<T>(y.part(r, n), bias, y.part(r, n)); });
+      on_rows<T>([&](auto block) { kernel::add_row<T>(block, c.in(2).data<T>(), block); }, c.out(0));
     });
   }
 
   void backward(Backward& c) override {
-    const Sink dx = c.sink(0), dw = c.sink(1), db = c.sink(2);
-    if (dw.into.defined() && !dw.accumulate) fill(dw.into, 0);  // rows that no block uses have no gradient
+    const Sink dx = c.sink(0);
+    const Tensor dw = c.sum(1);  // rows that no block uses have no gradient
+    const Sink db = c.sink(2);
     dispatch_float(c.dtype(), [&]<class T>() {
       const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>(), g = c.grad(0).view<T>();
       each(w, x.cols, g.cols, [&](int64_t row, int64_t n, int64_t x_from, int64_t in, int64_t g_from, int64_t out) {
-        if (dx.into.defined()) {
-          const auto d = dx.into.view<T>();
-          const View<const T> own = w.part(row, n);
-          parallel_gemm<T>(false, f_.transposed, g.rows, in, out, g.data + g_from, g.stride, own.data, own.stride,
-                           d.data + x_from, d.stride, dx.accumulate);
+        const View<const T> x_own = x.columns(x_from, in), g_own = g.columns(g_from, out);
+        if (dx) {
+          const auto d = dx.view<T>();
+          parallel_gemm<T>(g_own, false, w.part(row, n), f_.transposed, d.columns(x_from, in), dx.accumulate);
           carry(g, g_from + out, d, x_from + in, dx.accumulate);
         }
-        if (dw.into.defined()) {
-          const auto d = dw.into.view<T>().part(row, n);
-          const T *a = f_.transposed ? x.data + x_from : g.data + g_from,
-                  *b = f_.transposed ? g.data + g_from : x.data + x_from;
-          const int64_t lda = f_.transposed ? x.stride : g.stride, ldb = f_.transposed ? g.stride : x.stride;
-          parallel_gemm<T>(true, false, n, d.cols, x.rows, a, lda, b, ldb, d.data, d.stride, true);
-        }
+        if (dw.defined())
+          parallel_gemm<T>(f_.transposed ? x_own : g_own, true, f_.transposed ? g_own : x_own, false,
+                           dw.view<T>().part(row, n), true);
       });
-      if (db.into.defined()) kernel::column_sum<T>(g, db.into.data<T>(), db.accumulate);
+      if (db) kernel::column_sum<T>(g, db.into.data<T>(), db.accumulate);
     });
   }
 

@@ -22,9 +22,7 @@ class DropoutOp final : public Op {
   }
   void forward(Forward& c) override { mask(c.in(0), c.out(0), false); }
   void backward(Backward& c) override {  // the mask is made again
-    if (!c.wants(0)) return;
-    const Sink s = c.sink(0);
-    mask(c.grad(0), s.into, s.accumulate);
+    if (const Sink s = c.sink(0)) mask(c.grad(0), s.into, s.accumulate);
   }
 
  private:

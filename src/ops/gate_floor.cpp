@@ -46,7 +46,7 @@ class GateFloorOp final : public Op {
   // dx_j = P_j dy ((1 <= j <= layer) - y)
   void backward(Backward& c) override {
     const Sink s = c.sink(0);
-    if (!s.into.defined()) return;
+    if (!s) return;
     dispatch_float(c.dtype(), [&]<class T>() {
       const auto d = s.into.view<T>();
       const T* g = c.grad(0).data<T>();

@@ -18,9 +18,8 @@ class GatedSkipOp final : public Op {
                 s.cols() % groups == 0,
             "gated_skip: o{}, x{}, z{} and d{} are not [.., G*n] three times and [G]", s.str(), in[kX].shape().str(),
             in[kZ].shape().str(), in[kD].shape().str());
-    const DType type = in[kO].dtype();
-    for (const Tensor& t : in) require(t.dtype() == type, "gated_skip: inputs of several types");
-    return {{s, type}};
+    require_one_type(name(), in);
+    return {{s, in[kO].dtype()}};
   }
   Cost cost(std::span<const Tensor> in) const override {
     const auto n = static_cast<double>(in[kO].numel()), bytes = static_cast<double>(in[kO].bytes());
@@ -29,31 +28,27 @@ class GatedSkipOp final : public Op {
   Keeps keeps() const override { return {.inputs = 15}; }
   void forward(Forward& c) override {
     dispatch_float(c.in(kO).dtype(), [&]<class T>() {
-      const View<const T> o = c.in(kO).view<T>(), x = c.in(kX).view<T>(), z = c.in(kZ).view<T>();
-      const auto y = c.out(0).view<T>();
-      for_row_blocks(o.rows, [&](int64_t r, int64_t n) {
-        kernel::gated_skip<T>(o.part(r, n), x.part(r, n), z.part(r, n), c.in(kD).data<T>(), c.in(kD).numel(),
-                              y.part(r, n));
-      });
+      const Tensor& d = c.in(kD);
+      on_rows<T>([&](auto o, auto x, auto z, auto y) { kernel::gated_skip<T>(o, x, z, d.data<T>(), d.numel(), y); },
+                 c.in(kO), c.in(kX), c.in(kZ), c.out(0));
     });
   }
   void backward(Backward& c) override {
     const Sink s_o = c.sink(kO), s_x = c.sink(kX), s_z = c.sink(kZ), s_d = c.sink(kD);
     dispatch_float(c.dtype(), [&]<class T>() {
-      const auto view = [](const Sink& s) { return s.into.defined() ? s.into.view<T>() : View<T>{}; };
       GatedSkipBackward<T> all{.o = c.in(kO).view<T>(),
                                .x = c.in(kX).view<T>(),
                                .z = c.in(kZ).view<T>(),
                                .dy = c.grad(0).view<T>(),
                                .d = c.in(kD).data<T>(),
                                .groups = c.in(kD).numel(),
-                               .d_o = view(s_o),
-                               .d_x = view(s_x),
-                               .d_z = view(s_z),
+                               .d_o = s_o.view<T>(),
+                               .d_x = s_x.view<T>(),
+                               .d_z = s_z.view<T>(),
                                .add_o = s_o.accumulate,
                                .add_x = s_x.accumulate,
                                .add_z = s_z.accumulate,
-                               .d_d = s_d.into.defined() ? s_d.into.data<T>() : nullptr,
+                               .d_d = data_or_null<T>(s_d.into),
                                .add_d = s_d.accumulate};
       if (in_parallel()) return kernel::gated_skip_backward<T>(all);
       const auto part = [](auto v, int64_t r, int64_t n) { return v ? v.part(r, n) : v; };

@@ -9,20 +9,13 @@ namespace {
 double count(const Tensor& x) { return static_cast<double>(x.numel()); }
 double bytes(const Tensor& x) { return static_cast<double>(x.bytes()); }
 
-// f(first, n) with views of n rows each.
-template <class T, class F>
-void on_blocks(const Tensor& a, const Tensor& b, const Tensor& y, F&& f) {
-  const View<const T> p = a.view<T>(), q = b.view<T>();
-  const auto o = y.view<T>();
-  for_row_blocks(p.rows, [&](int64_t r, int64_t n) { f(p.part(r, n), q.part(r, n), o.part(r, n)); });
-}
 template <class T>
 void scale(const Tensor& x, const Tensor& g, const Tensor& y, bool add) {
-  on_blocks<T>(x, g, y, [&](auto p, auto q, auto o) { kernel::scale_groups<T>(p, q, o, add); });
+  on_rows<T>([&](auto p, auto q, auto o) { kernel::scale_groups<T>(p, q, o, add); }, x, g, y);
 }
 template <class T>
 void dot(const Tensor& a, const Tensor& b, const Tensor& y, bool add) {
-  on_blocks<T>(a, b, y, [&](auto p, auto q, auto o) { kernel::group_dot<T>(p, q, o, add); });
+  on_rows<T>([&](auto p, auto q, auto o) { kernel::group_dot<T>(p, q, o, add); }, a, b, y);
 }
 
 class MultiplyGroupsOp final : public Op {
@@ -45,8 +38,8 @@ class MultiplyGroupsOp final : public Op {
   }
   void backward(Backward& c) override {
     dispatch_float(c.dtype(), [&]<class T>() {
-      if (const Sink s = c.sink(0); s.into.defined()) scale<T>(c.grad(0), c.in(1), s.into, s.accumulate);
-      if (const Sink s = c.sink(1); s.into.defined()) dot<T>(c.grad(0), c.in(0), s.into, s.accumulate);
+      if (const Sink s = c.sink(0)) scale<T>(c.grad(0), c.in(1), s.into, s.accumulate);
+      if (const Sink s = c.sink(1)) dot<T>(c.grad(0), c.in(0), s.into, s.accumulate);
     });
   }
 };

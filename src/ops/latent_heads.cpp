@@ -43,14 +43,10 @@ class LatentHeadsOp final : public Op {
   }
   void backward(Backward& c) override {
     const Sink d_kv = c.sink(0), d_shared = c.sink(1);
-    const auto whole = [&](int i) {
-      return c.grad(i).defined() ? c.grad(i) : Tensor::zeros(c.out_shape(i), c.dtype());
-    };
-    const Tensor dk = whole(0), dv = whole(1);
+    const Tensor dk = c.whole_grad(0), dv = c.whole_grad(1);
     dispatch_float(c.dtype(), [&]<class T>() {
-      const auto target = [](const Sink& s) { return s.into.defined() ? s.into.view<T>() : View<T>{}; };
       const View<const T> gk = dk.view<T>(), gv = dv.view<T>();
-      const View<T> to_kv = target(d_kv), to_shared = target(d_shared);
+      const View<T> to_kv = d_kv.view<T>(), to_shared = d_shared.view<T>();
       const int64_t value = gv.cols / heads_, own = own_, share = gk.cols / heads_ - own;
       for_row_blocks(gk.rows, [&](int64_t r, int64_t n) {
         for (int64_t h = 0; h < heads_; ++h) {

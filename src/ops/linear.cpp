@@ -11,25 +11,15 @@ template <class T>
 void Multiplier::operator()(View<const T> x, View<T> y) const {
   const bool copied = transposed.defined();
   const View<const T> w = (copied ? transposed : weight).view<T>();
-  parallel_gemm<T>(false, !copied, x.rows, y.cols, x.cols, x.data, x.stride, w.data, w.stride, y.data, y.stride, false);
+  parallel_gemm<T>(x, false, w, !copied, y, false);
 }
 template void Multiplier::operator()(View<const float>, View<float>) const;
 template void Multiplier::operator()(View<const double>, View<double>) const;
 
 template <class T>
 void multiply_backward(Backward& c, View<const T> x, View<const T> w, View<const T> dy) {
-  if (c.wants(0)) {
-    const Sink s = c.sink(0);
-    const auto d = s.into.view<T>();
-    parallel_gemm<T>(false, false, dy.rows, w.cols, w.rows, dy.data, dy.stride, w.data, w.stride, d.data, d.stride,
-                     s.accumulate);
-  }
-  if (c.wants(1)) {
-    const Sink s = c.sink(1);
-    const auto d = s.into.view<T>();
-    parallel_gemm<T>(true, false, w.rows, w.cols, dy.rows, dy.data, dy.stride, x.data, x.stride, d.data, d.stride,
-                     s.accumulate);
-  }
+  if (const Sink s = c.sink(0)) parallel_gemm<T>(dy, false, w, false, s.view<T>(), s.accumulate);
+  if (const Sink s = c.sink(1)) parallel_gemm<T>(dy, true, x, false, s.view<T>(), s.accumulate);
 }
 template void multiply_backward(Backward&, View<const float>, View<const float>, View<const float>);
 template void multiply_backward(Backward&, View<const double>, View<const double>, View<const double>);
@@ -62,20 +52,15 @@ class LinearOp : public Op {
     dispatch_float(c.in(0).dtype(), [&]<class T>() {
       const auto y = c.out(0).view<T>();
       Multiplier{c.in(1), c.in(3)}(View<const T>(c.in(0).view<T>()), y);
-      if (c.in(2).defined()) {
-        const T* bias = c.in(2).data<T>();
-        for_row_blocks(y.rows, [&](int64_t r, int64_t n) { kernel::add_row<T>(y.part(r, n), bias, y.part(r, n)); });
-      }
+      if (!c.in(2).defined()) return;
+      on_rows<T>([&](auto block) { kernel::add_row<T>(block, c.in(2).data<T>(), block); }, c.out(0));
     });
   }
   void backward(Backward& c) override {
     dispatch_float(c.dtype(), [&]<class T>() {
       const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>(), g = c.grad(0).view<T>();
       multiply_backward<T>(c, x, w, g);
-      if (c.wants(2)) {
-        const Sink s = c.sink(2);
-        kernel::column_sum<T>(g, s.into.data<T>(), s.accumulate);
-      }
+      if (const Sink s = c.sink(2)) kernel::column_sum<T>(g, s.into.data<T>(), s.accumulate);
     });
   }
 };

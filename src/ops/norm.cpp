@@ -46,8 +46,8 @@ class RmsNormOp final : public Op {
       const Tensor weight = weight_of(c.in(1), c.dtype());
       const T *w = weight.data<T>(), *rstd = c.out(1).data<T>();
       const Sink sx = c.sink(0), sw = c.sink(1);
-      const auto dx = sx.into.defined() ? sx.into.view<T>() : View<T>{};
-      T* dw = sw.into.defined() ? sw.into.data<T>() : nullptr;
+      const auto dx = sx.view<T>();
+      T* dw = data_or_null<T>(sw.into);
       if (in_parallel()) {
         kernel::rms_norm_backward<T>(x, w, width, rstd, g, dx, sx.accumulate, dw, sw.accumulate);
         return;
@@ -97,7 +97,7 @@ class LayerNormOp final : public Op {
       if (!c.out(1).defined()) unrecorded = Tensor::dense({2 * x.rows * groups_}, c.in(0).dtype());
       T* mean = c.out(1).defined() ? c.out(1).data<T>() : unrecorded.data<T>();
       T* rstd = c.out(1).defined() ? c.out(2).data<T>() : unrecorded.data<T>() + x.rows * groups_;
-      const T* bias = c.in(2).defined() ? c.in(2).data<T>() : nullptr;
+      const T* bias = data_or_null<T>(c.in(2));
       const Tensor weight = weight_of(c.in(1), c.in(0));
       for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
         kernel::layer_norm<T>(x.part(r, n), weight.data<T>(), bias, x.cols / groups_, static_cast<T>(eps_),
@@ -112,9 +112,8 @@ class LayerNormOp final : public Op {
       const T *w = weight.data<T>(), *mean = c.out(1).data<T>(), *rstd = c.out(2).data<T>();
       const int64_t width = x.cols / groups_;
       const Sink sx = c.sink(0), sw = c.sink(1), sb = c.sink(2);
-      const auto dx = sx.into.defined() ? sx.into.view<T>() : View<T>{};
-      T* dw = sw.into.defined() ? sw.into.data<T>() : nullptr;
-      T* db = sb.into.defined() ? sb.into.data<T>() : nullptr;
+      const auto dx = sx.view<T>();
+      T *dw = data_or_null<T>(sw.into), *db = data_or_null<T>(sb.into);
       if (in_parallel()) {
         kernel::layer_norm_backward<T>(x, w, width, mean, rstd, g, dx, sx.accumulate, dw, sw.accumulate, db,
                                        sb.accumulate);

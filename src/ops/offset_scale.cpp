@@ -40,16 +40,16 @@ class OffsetScaleOp final : public Op {
     const Sink dz = c.sink(0), dw = c.sink(1), db = c.sink(2);
     dispatch_float(c.dtype(), [&]<class T>() {
       const View<const T> z = c.in(0).view<T>(), w = c.in(1).view<T>(), g = c.grad(0).view<T>();
-      if (dz.into.defined())
+      if (dz)
         for_row_blocks(z.rows, [&](int64_t r, int64_t n) {
           for (int64_t i = 0; i < w.rows; ++i)
             kernel::scale_columns<T>(g.part(r, n).columns(i * z.cols, z.cols), w.row(i), nullptr,
-                                     dz.into.view<T>().part(r, n), dz.accumulate || i > 0);
+                                     dz.view<T>().part(r, n), dz.accumulate || i > 0);
         });
       for (int64_t i = 0; i < w.rows; ++i) {
         const View<const T> part = g.columns(i * z.cols, z.cols);
-        if (dw.into.defined()) kernel::column_dot<T>(part, z, dw.into.view<T>().row(i), dw.accumulate);
-        if (db.into.defined()) kernel::column_sum<T>(part, db.into.view<T>().row(i), db.accumulate);
+        if (dw) kernel::column_dot<T>(part, z, dw.view<T>().row(i), dw.accumulate);
+        if (db) kernel::column_sum<T>(part, db.view<T>().row(i), db.accumulate);
       }
     });
   }

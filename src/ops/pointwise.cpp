@@ -26,20 +26,15 @@ class PointwiseOp final : public Op {
   Keeps keeps() const override { return {.inputs = 1}; }
   void forward(Forward& c) override {
     dispatch_float(c.in(0).dtype(), [&]<class T>() {
-      const View<const T> x = c.in(0).view<T>();
-      const auto y = c.out(0).view<T>();
-      for_row_blocks(x.rows, [&](int64_t r, int64_t n) { kernel::pointwise<T>(f_, x.part(r, n), y.part(r, n)); });
+      on_rows<T>([&](auto x, auto y) { kernel::pointwise<T>(f_, x, y); }, c.in(0), c.out(0));
     });
   }
   void backward(Backward& c) override {
-    if (!c.wants(0)) return;
     const Sink s = c.sink(0);
+    if (!s) return;
     dispatch_float(c.dtype(), [&]<class T>() {
-      const View<const T> x = c.in(0).view<T>(), g = c.grad(0).view<T>();
-      const auto d = s.into.view<T>();
-      for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
-        kernel::pointwise_backward<T>(f_, x.part(r, n), g.part(r, n), d.part(r, n), s.accumulate);
-      });
+      on_rows<T>([&](auto x, auto dy, auto dx) { kernel::pointwise_backward<T>(f_, x, dy, dx, s.accumulate); }, c.in(0),
+                 c.grad(0), s.into);
     });
   }
 
@@ -60,21 +55,14 @@ class SwigluOp final : public Op {
   }
   Keeps keeps() const override { return {.inputs = 1}; }
   void forward(Forward& c) override {
-    dispatch_float(c.in(0).dtype(), [&]<class T>() {
-      const View<const T> x = c.in(0).view<T>();
-      const auto y = c.out(0).view<T>();
-      for_row_blocks(x.rows, [&](int64_t r, int64_t n) { kernel::swiglu<T>(x.part(r, n), y.part(r, n)); });
-    });
+    dispatch_float(c.in(0).dtype(), [&]<class T>() { on_rows<T>(kernel::swiglu<T>, c.in(0), c.out(0)); });
   }
   void backward(Backward& c) override {
-    if (!c.wants(0)) return;
     const Sink s = c.sink(0);
+    if (!s) return;
     dispatch_float(c.dtype(), [&]<class T>() {
-      const View<const T> x = c.in(0).view<T>(), g = c.grad(0).view<T>();
-      const auto d = s.into.view<T>();
-      for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
-        kernel::swiglu_backward<T>(x.part(r, n), g.part(r, n), d.part(r, n), s.accumulate);
-      });
+      on_rows<T>([&](auto x, auto dy, auto dx) { kernel::swiglu_backward<T>(x, dy, dx, s.accumulate); }, c.in(0),
+                 c.grad(0), s.into);
     });
   }
 };

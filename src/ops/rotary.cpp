@@ -102,9 +102,7 @@ class RotaryOp final : public Op {
   }
   void forward(Forward& c) override { turn(c.in(0), c.in(1), c.out(0), false, false); }
   void backward(Backward& c) override {
-    if (!c.wants(0)) return;
-    const Sink s = c.sink(0);
-    turn(c.grad(0), c.in(1), s.into, true, s.accumulate);
+    if (const Sink s = c.sink(0)) turn(c.grad(0), c.in(1), s.into, true, s.accumulate);
   }
 
  private:

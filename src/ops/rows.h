@@ -13,4 +13,11 @@ void for_row_blocks(int64_t rows, F&& f) {
   parallel_for(rows, kRowBlock, [&](int64_t from, int64_t to) { f(from, to - from); });
 }
 
+// f(views) of the same rows of all tensors, block after block.
+template <class T, class F, class... More>
+void on_rows(F&& f, const Tensor& first, const More&... more) {
+  for_row_blocks(first.rows(),
+                 [&](int64_t r, int64_t n) { f(first.view<T>().part(r, n), more.template view<T>().part(r, n)...); });
+}
+
 }  // namespace effllm

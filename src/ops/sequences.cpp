@@ -72,11 +72,9 @@ class TakeOp final : public Op {
       move(c.in(0), sequences_[i], c.out(0), static_cast<int64_t>(i), false);
   }
   void backward(Backward& c) override {
-    if (!c.wants(0)) return;
-    const Sink s = c.sink(0);
-    if (!s.accumulate) fill(s.into, 0);
-    for (size_t i = 0; i < sequences_.size(); ++i)
-      move(c.grad(0), static_cast<int64_t>(i), s.into, sequences_[i], true);
+    const Tensor to = c.sum(0);
+    for (size_t i = 0; to.defined() && i < sequences_.size(); ++i)
+      move(c.grad(0), static_cast<int64_t>(i), to, sequences_[i], true);
   }
 
  private:
@@ -99,8 +97,8 @@ class PutOp final : public Op {
   }
   void backward(Backward& c) override {
     for (int input : {0, 1}) {
-      if (!c.wants(input)) continue;
       const Sink s = c.sink(input);
+      if (!s) continue;
       each(c.in_shape(0)[0], [&](int which, int64_t i, int64_t b) {
         if (which == input)
           move(c.grad(0), b, s.into, i, s.accumulate);

@@ -36,12 +36,11 @@ class SpliceRowsOp final : public Op {
   }
   void backward(Backward& c) override {
     for (int i : {0, 1}) {
-      if (!c.wants(i)) continue;
-      const Sink s = c.sink(i);
-      if (!s.accumulate) fill(s.into, 0);
+      const Tensor to = c.sum(i);
+      if (!to.defined()) continue;
       dispatch_float(c.dtype(), [&]<class T>() {
         const auto g = c.grad(0).view<T>();
-        const auto d = s.into.view<T>();
+        const auto d = to.view<T>();
         each(c.in(2), c.in_shape(0)[1], c.in_shape(1)[1], [&](int64_t out, int which, int64_t row) {
           if (which == i)
             for (int64_t k = 0; k < g.cols; ++k) d.row(row)[k] += g.row(out)[k];

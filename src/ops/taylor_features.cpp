@@ -34,7 +34,7 @@ class TaylorFeaturesOp final : public Op {
   }
   void backward(Backward& c) override {
     const Sink s = c.sink(0);
-    if (!s.into.defined()) return;
+    if (!s) return;
     dispatch_float(c.dtype(), [&]<class T>() {
       const View<const T> x = c.in(0).view<T>(), dy = c.grad(0).view<T>();
       const auto dx = s.into.view<T>();

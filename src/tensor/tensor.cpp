@@ -12,43 +12,19 @@ std::string Shape::str() const { return fmt::format("[{}]", fmt::join(dims_.begi
 
 void Shape::too_large() const { throw MemoryError("a tensor {} is larger than any memory", str()); }
 
-namespace {
-
-struct Made {
-  Buffer* buffer;
-  int64_t stride;
-};
-
-Made make(const Shape& s, DType t, int64_t stride) {
-  const size_t bytes = static_cast<size_t>(s.rows() * stride) * size_of(t);
-  Buffer* b = MetaMode::on() ? BufferPool::local().acquire_meta(bytes) : BufferPool::local().acquire(bytes);
-  ++b->refs;
-  return {b, stride};
+Tensor Tensor::made(const Shape& s, DType t, int64_t stride) {
+  Tensor x = view_of(nullptr, s, t, stride);
+  x.buffer_ = MetaMode::on() ? BufferPool::local().acquire_meta(x.bytes()) : BufferPool::local().acquire(x.bytes());
+  x.data_ = x.buffer_->data;
+  ++x.buffer_->refs;
+  return x;
 }
-
-}  // namespace
 
 Tensor Tensor::empty(const Shape& s, DType t) {
-  const Made m = make(s, t, s.rows() > 1 ? padded_stride(s.cols(), t) : s.cols());
-  Tensor x;
-  x.buffer_ = m.buffer;
-  x.data_ = m.buffer->data;
-  x.shape_ = s;
-  x.stride_ = m.stride;
-  x.dtype_ = t;
-  return x;
+  return made(s, t, s.rows() > 1 ? padded_stride(s.cols(), t) : s.cols());
 }
 
-Tensor Tensor::dense(const Shape& s, DType t) {
-  const Made m = make(s, t, s.cols());
-  Tensor x;
-  x.buffer_ = m.buffer;
-  x.data_ = m.buffer->data;
-  x.shape_ = s;
-  x.stride_ = m.stride;
-  x.dtype_ = t;
-  return x;
-}
+Tensor Tensor::dense(const Shape& s, DType t) { return made(s, t, s.cols()); }
 
 Tensor Tensor::zeros(const Shape& s, DType t) {
   Tensor x = empty(s, t);

@@ -3,6 +3,7 @@
 #include <span>
 #include <utility>
 
+#include "base/held.h"
 #include "tensor/buffer_pool.h"
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
@@ -101,6 +102,8 @@ class Tensor {
   int slot = kUntracked;  // where the tape keeps this tensor's gradient
 
  private:
+  static Tensor made(const Shape& s, DType t, int64_t stride);
+
   Buffer* buffer_ = nullptr;  // null for a view of foreign memory
   std::byte* data_ = nullptr;
   Shape shape_;
@@ -108,20 +111,26 @@ class Tensor {
   DType dtype_ = DType::f32;
 };
 
+// Null where t is undefined.
+template <class T>
+T* data_or_null(const Tensor& t) {
+  return t.defined() ? t.data<T>() : nullptr;
+}
+template <class T>
+View<T> view_or_null(const Tensor& t) {
+  return t.defined() ? t.view<T>() : View<T>{};
+}
+
 void copy(const Tensor& from, const Tensor& to);  // same shape and type
 void fill(const Tensor& t, double value);
 // While alive, tensors made on this thread have shapes but no memory.
 class MetaMode {
  public:
-  MetaMode() : before_(std::exchange(on_, true)) {}
-  ~MetaMode() { on_ = before_; }
-  MetaMode(const MetaMode&) = delete;
-  MetaMode& operator=(const MetaMode&) = delete;
   static bool on() { return on_; }
 
  private:
   static thread_local bool on_;
-  bool before_;
+  Held<bool> held_{on_, true};
 };
 
 }  // namespace effllm

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "autodiff/op.h"
+#include "cores/common/heads.h"
 #include "kernels/attention.h"
-#include "kernels/parallel.h"
 
 namespace effllm {
 namespace {
@@ -60,16 +60,16 @@ class AttentionOp : public Op {
 
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const Shape &q = in[0].shape, &k = in[1].shape, &v = in[2].shape;
-    const int64_t pieces = in_parallel() ? 1 : std::min<int64_t>(q[0] * o_.heads, threads());
-    const int64_t n = pieces * kernel::attention_scratch<float>(q[1], few_sizes(k[1], 256), q[2] / o_.heads,
-                                                                v[2] / o_.kv_heads, o_.chunk);
+    const int64_t n =
+        at_once(q[0] * o_.heads) *
+        kernel::attention_scratch<float>(q[1], few_sizes(k[1], 256), q[2] / o_.heads, v[2] / o_.kv_heads, o_.chunk);
     return scratch_of(n, n, in[0].dtype);
   }
 
   void forward(Forward& c) override {
     const Call call = prepare(c.in(0), c.in(1), c.in(2), c.in(3), c.in(4), c.in(5));
     dispatch_float(c.in(0).dtype(), [&]<class T>() {
-      for_each<T>(call, call.batch * o_.heads, [&](int64_t item, T* scratch) {
+      for_each_with_memory<T>(call.batch * o_.heads, scratch_size<T>(call), [&](int64_t item, T* scratch) {
         const int64_t b = item / o_.heads, h = item % o_.heads;
         AttentionArgs<T> a = args<T>(call, c.in(0), c.in(1), c.in(2), b, h, scratch);
         a.o = c.out(0).view<T>().part(b * call.queries, call.queries).columns(h * a.v.cols, a.v.cols);
@@ -84,7 +84,7 @@ class AttentionOp : public Op {
     const Sink sinks[] = {c.sink(0), c.sink(1), c.sink(2)};
     dispatch_float(c.dtype(), [&]<class T>() {
       const int64_t group = o_.heads / o_.kv_heads, n = call.queries;
-      for_each<T>(call, call.batch * o_.kv_heads, [&](int64_t item, T* scratch) {
+      for_each_with_memory<T>(call.batch * o_.kv_heads, scratch_size<T>(call), [&](int64_t item, T* scratch) {
         const int64_t b = item / o_.kv_heads, kv = item % o_.kv_heads;
         for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {  // the heads of a group add up in this order
           AttentionArgs<T> a = args<T>(call, c.in(0), c.in(1), c.in(2), b, h, scratch);
@@ -115,20 +115,9 @@ class AttentionOp : public Op {
     std::vector<int64_t> q_offset, gap, first, last;  // [B], [B], [B*T], [B*T]; the last two may be empty
   };
 
-  // f(item, its scratch) in one piece of items for each thread: items don't touch each other, so the pieces can't be
-  // seen in the result, and the scratch comes from the pool of the thread that runs the op.
-  template <class T, class F>
-  void for_each(const Call& c, int64_t items, F&& f) const {
-    const int64_t pieces = in_parallel() ? 1 : std::min<int64_t>(items, threads());
-    if (pieces == 0) return;
-    const int64_t piece = (items + pieces - 1) / pieces;
-    const int64_t keys = few_sizes(c.keys, 256);
-    const int64_t size = kernel::attention_scratch<T>(c.queries, keys, c.dk, c.dv, o_.chunk);
-    const Tensor memory = Tensor::dense({pieces, size}, dtype_of<T>);
-    const View<T> scratch = memory.view<T>();
-    parallel_for(items, piece, [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; ++i) f(i, scratch.row(from / piece));
-    });
+  template <class T>
+  int64_t scratch_size(const Call& c) const {
+    return kernel::attention_scratch<T>(c.queries, few_sizes(c.keys, 256), c.dk, c.dv, o_.chunk);
   }
 
   Call prepare(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& q_offset, const Tensor& gap,

@@ -58,15 +58,14 @@ class BlockMeansOp final : public Op {
                [&](int64_t b, int64_t first) { block_mean(c.in(0), b, first, block_, c.out(0), first / block_); });
   }
   void backward(Backward& c) override {
-    const Sink dk = c.sink(0);
-    if (!dk.into.defined()) return;
-    if (!dk.accumulate) fill(dk.into, 0);
+    const Tensor dk = c.sum(0);
+    if (!dk.defined()) return;
     const Shape &k = c.in_shape(0), &means = c.out_shape(0);
     dispatch_float(c.dtype(), [&]<class T>() {
       for_blocks(k, block_, tokens_, c.in(1), c.in(2), [&](int64_t b, int64_t first) {
         const T* g = c.grad(0).view<T>().row(b * means[1] + first / block_);
         const View<const T> same{g, block_, k[2], 0};
-        kernel::scale<T>(T(1) / static_cast<T>(block_), same, dk.into.view<T>().part(b * k[1] + first, block_), true);
+        kernel::scale<T>(T(1) / static_cast<T>(block_), same, dk.view<T>().part(b * k[1] + first, block_), true);
       });
     });
   }

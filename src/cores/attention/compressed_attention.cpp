@@ -7,6 +7,7 @@
 
 #include "cores/attention/attention.h"
 #include "cores/attention/block_selection.h"
+#include "cores/common/heads.h"
 #include "kernels/attention.h"
 #include "kernels/groups.h"
 #include "kernels/parallel.h"
@@ -72,15 +73,15 @@ class CompressedAttentionOp final : public Op {
 
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const Shape &q = in[kQ].shape, &k = in[kK].shape;
-    const int64_t pieces = in_parallel() ? 1 : std::min<int64_t>(q[0] * o_.heads, threads());
-    const int64_t n = pieces * kernel::attention_scratch<float>(q[1], few_sizes(k[1] / o_.kv_heads, 64), k[2],
-                                                                in[kV].shape[2], strip());
+    const int64_t n =
+        at_once(q[0] * o_.heads) *
+        kernel::attention_scratch<float>(q[1], few_sizes(k[1] / o_.kv_heads, 64), k[2], in[kV].shape[2], strip());
     return scratch_of(n, n, in[kQ].dtype);
   }
 
   void forward(Forward& c) override {
     dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
-      for_each<T>(c, c.in(kQ).dim(0) * o_.heads, [&](int64_t item, T* scratch) {
+      for_each_with_memory<T>(c.in(kQ).dim(0) * o_.heads, scratch_size<T>(c), [&](int64_t item, T* scratch) {
         AttentionArgs<T> a = args<T>(c, item / o_.heads, item % o_.heads, scratch);
         a.o = head<T>(c.out(0), item / o_.heads, item % o_.heads);
         a.lse = c.recording() ? c.out(1).view<T>().row(item) : nullptr;
@@ -93,7 +94,7 @@ class CompressedAttentionOp final : public Op {
     const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV);
     const int64_t groups = o_.kv_heads, group = o_.heads / groups;
     dispatch_float(c.dtype(), [&]<class T>() {
-      for_each<T>(c, c.in(kQ).dim(0) * groups, [&](int64_t item, T* scratch) {
+      for_each_with_memory<T>(c.in(kQ).dim(0) * groups, scratch_size<T>(c), [&](int64_t item, T* scratch) {
         const int64_t b = item / groups, kv = item % groups;
         for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {  // the heads of a group add up in this order
           AttentionArgs<T> a = args<T>(c, b, h, scratch);
@@ -134,18 +135,10 @@ class CompressedAttentionOp final : public Op {
   }
   int64_t strip() const { return o_.chunk > 0 ? o_.chunk : kStrip; }
 
-  // f(item, scratch) in one piece of items for each thread.
-  template <class T, class Pass, class F>
-  void for_each(const Pass& c, int64_t items, F&& f) const {
-    const int64_t pieces = in_parallel() ? 1 : std::min<int64_t>(items, threads());
-    if (pieces == 0) return;
-    const int64_t piece = (items + pieces - 1) / pieces, summaries = c.in(kK).dim(1) / o_.kv_heads;
-    const int64_t keys = few_sizes(summaries, 64);
-    const int64_t size = kernel::attention_scratch<T>(c.in(kQ).dim(1), keys, c.in(kK).cols(), c.in(kV).cols(), strip());
-    const Tensor memory = Tensor::dense({pieces, size}, dtype_of<T>);
-    parallel_for(items, piece, [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; ++i) f(i, memory.view<T>().row(from / piece));
-    });
+  template <class T, class Pass>
+  int64_t scratch_size(const Pass& c) const {
+    const int64_t keys = few_sizes(c.in(kK).dim(1) / o_.kv_heads, 64);
+    return kernel::attention_scratch<T>(c.in(kQ).dim(1), keys, c.in(kK).cols(), c.in(kV).cols(), strip());
   }
 
   CompressedOptions o_;

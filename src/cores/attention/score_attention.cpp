@@ -67,9 +67,9 @@ class ScoreAttentionOp final : public Op {
   // A strip of scores of each thread; backwards three, and the gradient of the bias by distance.
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const Shape &q = in[kQ].shape, &cache = in[kCacheK].shape;
-    const int64_t items = q[0] * o_.heads, workers = in_parallel() ? 1 : std::min<int64_t>(items, threads());
+    const int64_t items = q[0] * o_.heads;
     const int64_t far = std::min(o_.group, q[1] + (cache.rank() == 3 ? cache[1] : 0));
-    const int64_t strips = workers * std::min({o_.group, q[1], o_.chunk > 0 ? o_.chunk : kStrip}) * far;
+    const int64_t strips = at_once(items) * std::min({o_.group, q[1], o_.chunk > 0 ? o_.chunk : kStrip}) * far;
     return scratch_of(strips, 3 * strips + items * far, in[kQ].dtype);
   }
 
@@ -89,20 +89,19 @@ class ScoreAttentionOp final : public Op {
   }
 
   void backward(Backward& c) override {
-    const Sink sinks[] = {c.sink(kQ), c.sink(kK), c.sink(kV), c.sink(kCacheK), c.sink(kCacheV)};
-    for (int i : {1, 2, 3, 4})
-      if (sinks[i].into.defined() && !sinks[i].accumulate) fill(sinks[i].into, 0);
-    const Sink d_bias = c.sink(kBias);
+    const Sink to_q = c.sink(kQ);
+    const Tensor sums[] = {c.sum(kK), c.sum(kV), c.sum(kCacheK), c.sum(kCacheV)};
+    const Tensor d_bias = c.sum(kBias);
     dispatch_float(c.dtype(), [&]<class T>() {
       const Table<T> table(*this, c.in(kBias), reach(c));
       const int64_t items = c.in(kQ).dim(0) * o_.heads;
       const int64_t far = reach(c);
       Tensor by_distance;  // of each item, newest last: entry far - 1 - distance
-      if (d_bias.into.defined()) by_distance = Tensor::zeros({items, far}, dtype_of<T>);
+      if (d_bias.defined()) by_distance = Tensor::zeros({items, far}, dtype_of<T>);
       for_items<T>(c, 3, [&](int64_t b, int64_t h, const std::vector<GroupPiece>& pieces, T* memory) {
         const auto view = [&](const Tensor& x) { return columns_of_head<T>(x, b, h, o_.heads); };
-        const View<T> dq = view(sinks[0].into), dk = view(sinks[1].into), dv = view(sinks[2].into),
-                      d_cache_k = view(sinks[3].into), d_cache_v = view(sinks[4].into);
+        const View<T> dq = view(to_q.into), dk = view(sums[0]), dv = view(sums[1]), d_cache_k = view(sums[2]),
+                      d_cache_v = view(sums[3]);
         const View<const T> g = view(c.grad(0));
         T* const bias = by_distance.defined() ? by_distance.view<T>().row(b * o_.heads + h) : nullptr;
         const int64_t wide = far, size = strip(c) * wide;
@@ -130,13 +129,12 @@ class ScoreAttentionOp final : public Op {
           if (dk) product<T>(d.columns(cached, own), true, s.q, false, dk.part(from, own), true);
           if (d_cache_k) product<T>(d.columns(0, cached), true, s.q, false, d_cache_k.part(0, cached), true);
           if (!dq) return;
-          product<T>(d.columns(cached, own), false, s.k, false, dq.part(row, s.count), sinks[0].accumulate);
+          product<T>(d.columns(cached, own), false, s.k, false, dq.part(row, s.count), to_q.accumulate);
           product<T>(d.columns(0, cached), false, s.cache_k, false, dq.part(row, s.count), true);
         });
       });
-      if (!d_bias.into.defined()) return;
-      if (!d_bias.accumulate) fill(d_bias.into, 0);
-      T* const db = d_bias.into.data<T>();
+      if (!d_bias.defined()) return;
+      T* const db = d_bias.data<T>();
       for (int64_t i = 0; i < items; ++i)
         for (int64_t distance = 0; distance < far; ++distance)
           db[entry(distance)] += static_cast<T>(o_.bias_scale) * by_distance.view<T>().row(i)[far - 1 - distance];
@@ -200,17 +198,10 @@ class ScoreAttentionOp final : public Op {
   // f(b, h, groups, memory of `buffers` strips of scores) for every head of every sequence.
   template <class T, class Pass, class F>
   void for_items(const Pass& c, int64_t buffers, F&& f) const {
-    const int64_t items = c.in(kQ).dim(0) * o_.heads, workers = in_parallel() ? 1 : std::min<int64_t>(items, threads());
-    if (workers == 0) return;
-    const int64_t share = (items + workers - 1) / workers;
-    const Tensor memory = Tensor::dense({workers, buffers * strip(c) * reach(c)}, dtype_of<T>);
     const DocumentStarts starts(c.in(kSegments));
-    parallel_for(items, share, [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; ++i) {
-        const int64_t b = i / o_.heads;
-        f(b, i % o_.heads, group_pieces(starts.row(b), c.in(kQ).dim(1), o_.group, before_of(c.in(kBefore), b)),
-          memory.view<T>().row(from / share));
-      }
+    for_each_with_memory<T>(c.in(kQ).dim(0) * o_.heads, buffers * strip(c) * reach(c), [&](int64_t i, T* memory) {
+      const int64_t b = i / o_.heads;
+      f(b, i % o_.heads, group_pieces(starts.row(b), c.in(kQ).dim(1), o_.group, before_of(c.in(kBefore), b)), memory);
     });
   }
 

@@ -7,6 +7,7 @@
 #include "autodiff/op.h"
 #include "cores/attention/attention.h"
 #include "cores/attention/selected_by_block.h"
+#include "cores/common/heads.h"
 #include "cores/common/segments.h"
 #include "kernels/attention.h"
 #include "kernels/parallel.h"
@@ -96,7 +97,7 @@ class SelectedAttentionOp final : public Op {
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const Shape &q = in[kQ].shape, &k = in[kK].shape, &v = in[kV].shape;
     const int64_t group = o_.heads / o_.kv_heads, dk = k[2] / o_.kv_heads, dv = v[2] / o_.kv_heads,
-                  items = q[0] * o_.kv_heads, workers = in_parallel() ? 1 : std::min<int64_t>(items, threads());
+                  workers = at_once(q[0] * o_.kv_heads);
     const bool by_block = q[1] >= kManyTokens;
     const auto of = [&](int64_t sides) {
       return workers * (by_block ? selected_scratch_by_block(group, std::min(o_.block, k[1]), dk, dv, sides > 1)
@@ -111,7 +112,7 @@ class SelectedAttentionOp final : public Op {
       if (by_block(c)) return selected_forward_by_block<T>(call(c), c.out(0), c.recording() ? c.out(1) : Tensor());
       for_groups<T>(c, false, [&](Gathered<T>& keys, int64_t row, int64_t group) {
         AttentionArgs<T> a = args<T>(c.in(kQ), keys, row, group);
-        a.o = heads_of<T>(c.out(0), row, group, c.in(kV).cols() / o_.kv_heads);
+        a.o = heads_of<T>(o_, c.out(0), row, group);
         a.lse = c.recording() ? lse_of<T>(c.out(1), row, group) : nullptr;
         kernel::attention<T>(a);
       });
@@ -119,20 +120,19 @@ class SelectedAttentionOp final : public Op {
   }
 
   void backward(Backward& c) override {
-    const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV);
-    for (const Sink* s : {&dk, &dv})
-      if (s->into.defined() && !s->accumulate) fill(s->into, 0);
+    const Sink dq = c.sink(kQ);
+    const Tensor dk = c.sum(kK), dv = c.sum(kV);
     dispatch_float(c.dtype(), [&]<class T>() {
       if (by_block(c)) return selected_backward_by_block<T>(call(c), {c.out(0), c.out(1), c.grad(0), dq, dk, dv});
-      const int64_t width = c.in(kV).cols() / o_.kv_heads, keys_in_all = c.in(kK).dim(1), queries = c.in(kQ).dim(1);
+      const int64_t keys_in_all = c.in(kK).dim(1), queries = c.in(kQ).dim(1);
       for_groups<T>(c, true, [&](Gathered<T>& keys, int64_t row, int64_t group) {
         AttentionArgs<T> a = args<T>(c.in(kQ), keys, row, group);
-        a.o = heads_of<T>(c.out(0), row, group, width);
+        a.o = heads_of<T>(o_, c.out(0), row, group);
         a.lse = lse_of<T>(c.out(1), row, group);
         AttentionBackwardArgs<T> g;
-        g.d_o = heads_of<T>(c.grad(0), row, group, width);
+        g.d_o = heads_of<T>(o_, c.grad(0), row, group);
         const auto n = static_cast<int64_t>(keys.keys.size());
-        if (c.wants(kQ)) g.dq = heads_of<T>(dq.into, row, group, a.q.cols), g.add_q = dq.accumulate;
+        if (c.wants(kQ)) g.dq = heads_of<T>(o_, dq.into, row, group), g.add_q = dq.accumulate;
         if (c.wants(kK)) g.dk = keys.dk.part(0, n);
         if (c.wants(kV)) g.dv = keys.dv.part(0, n);
         kernel::attention_backward<T>(a, g);
@@ -143,8 +143,8 @@ class SelectedAttentionOp final : public Op {
             for (int64_t x = 0; x < from.cols; ++x) to[x] += from.row(i)[x];
           }
         };
-        scatter(g.dk, dk.into);
-        scatter(g.dv, dv.into);
+        scatter(g.dk, dk);
+        scatter(g.dv, dv);
       });
     });
   }
@@ -159,12 +159,6 @@ class SelectedAttentionOp final : public Op {
     return {o_, c.in(kQ), c.in(kK), c.in(kV), c.in(kBlocks), c.in(kOffset), c.in(kSegments)};
   }
 
-  // The heads of a key-value head's group in one token, as rows.
-  template <class T>
-  View<T> heads_of(const Tensor& x, int64_t row, int64_t group, int64_t width) const {
-    const int64_t n = o_.heads / o_.kv_heads;
-    return {x.view<T>().row(row) + group * n * width, n, width, width};
-  }
   template <class T>
   T* lse_of(const Tensor& lse, int64_t row, int64_t group) const {
     return lse.view<T>().row(row) + group * (o_.heads / o_.kv_heads);
@@ -173,7 +167,7 @@ class SelectedAttentionOp final : public Op {
   AttentionArgs<T> args(const Tensor& q, const Gathered<T>& keys, int64_t row, int64_t group) const {
     AttentionArgs<T> a;
     const auto n = static_cast<int64_t>(keys.keys.size());
-    a.q = heads_of<T>(q, row, group, q.cols() / o_.heads);
+    a.q = heads_of<T>(o_, q, row, group);
     a.k = keys.k.part(0, n);
     a.v = keys.v.part(0, n);
     a.scale = o_.scale != 0 ? o_.scale : 1 / std::sqrt(static_cast<double>(a.q.cols));
@@ -193,9 +187,7 @@ class SelectedAttentionOp final : public Op {
     const DocumentStarts starts(c.in(kSegments));
     parallel_for(q.dim(0) * groups, 1, [&](int64_t item, int64_t) {
       const int64_t b = item / groups, g = item % groups, first_row = b * keys;
-      const int64_t at = offset.defined() ? offset.data<int64_t>()[b] : keys - tokens;
-      require(at >= 0 && at + tokens <= keys, "selected_attention: {} queries from key {} on don't fit {} keys", tokens,
-              at, keys);
+      const int64_t at = first_key(offset, b, tokens, keys);
       const int64_t most = std::min(n * o_.block, keys);
       Gathered<T> gathered(most, dk, dv, o_.heads / groups, backward);
       int64_t first = 0;  // key of the document

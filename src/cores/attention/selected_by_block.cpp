@@ -57,13 +57,6 @@ struct QueryRows {
   Tensor memory_;
 };
 
-// The heads of one token and key-value head, as rows.
-template <class T>
-View<T> heads_of(const SelectedAttentionOptions& o, const Tensor& x, int64_t row, int64_t g) {
-  const int64_t n = o.heads / o.kv_heads, width = x.cols() / o.heads;
-  return {x.view<T>().row(row) + g * n * width, n, width, width};
-}
-
 // The result of one more block joins those before: o = (e^l1 o1 + e^l2 o2) / (e^l1 + e^l2).
 template <class T>
 void merge(const QueryRows<T>& rows, int64_t row, T* lse, View<T> o) {
@@ -92,9 +85,7 @@ void for_blocks(const SelectedCall& c, bool backward, F&& f) {
   const DocumentStarts starts(c.segments);
   parallel_for(c.q.dim(0) * groups, 1, [&](int64_t item, int64_t) {
     const int64_t b = item / groups, g = item % groups;
-    const int64_t at = c.q_offset.defined() ? c.q_offset.data<int64_t>()[b] : keys - tokens;
-    require(at >= 0 && at + tokens <= keys, "selected_attention: {} queries from key {} on don't fit {} keys", tokens,
-            at, keys);
+    const int64_t at = first_key(c.q_offset, b, tokens, keys);
     const View<const int64_t> lists = c.blocks.view<int64_t>().part(b * tokens, tokens).columns(g * n, n);
     for (int64_t t = 0; t < tokens; ++t)
       for (int64_t i = 0; i < n; ++i)
@@ -170,15 +161,15 @@ void selected_backward_by_block(const SelectedCall& c, const SelectedGradients& 
         std::copy_n(heads_of<T>(c.options, s.d_o, row, g).data, group * dv, rows.d_o.row(i * group));
         std::copy_n(s.lse.view<T>().row(row) + g * group, group, rows.lse + i * group);
       }
-      const auto part = [&](const Sink& sink, int64_t width) {
-        return sink.into.view<T>().part(b * keys + from, a.k.rows).columns(g * width, width);
+      const auto part = [&](const Tensor& into, int64_t width) {
+        return into.view<T>().part(b * keys + from, a.k.rows).columns(g * width, width);
       };
       AttentionBackwardArgs<T> d;
       d.d_o = rows.d_o.part(0, a.q.rows);
       d.add_k = d.add_v = true;
       if (s.dq.into.defined()) d.dq = rows.dq.part(0, a.q.rows);
-      if (s.dk.into.defined()) d.dk = part(s.dk, dk);
-      if (s.dv.into.defined()) d.dv = part(s.dv, dv);
+      if (s.dk.defined()) d.dk = part(s.dk, dk);
+      if (s.dv.defined()) d.dv = part(s.dv, dv);
       kernel::attention_backward<T>(a, d);
       for (int64_t i = 0; d.dq && i < count; ++i) {
         T* to = heads_of<T>(c.options, s.dq.into, b * tokens + token[i], g).data;

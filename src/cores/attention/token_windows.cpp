@@ -57,9 +57,7 @@ class TokenWindowsOp final : public Op {
   }
 
   void backward(Backward& c) override {
-    const Sink dx = c.sink(kX), dp = c.sink(kPosition), d_cache = c.sink(kCache);
-    for (const Sink* s : {&dx, &dp, &d_cache})
-      if (s->into.defined() && !s->accumulate) fill(s->into, 0);
+    const Tensor dx = c.sum(kX), dp = c.sum(kPosition), d_cache = c.sum(kCache);
     dispatch_float(c.dtype(), [&]<class T>() {
       const View<const T> grad = c.grad(0).view<T>();
       const int64_t n = c.in_shape(kPosition)[1];
@@ -68,11 +66,11 @@ class TokenWindowsOp final : public Op {
       };
       each(c.in_shape(kX), c.in_shape(kCache), c.in(kBefore), c.in(kSegments),
            [&](int64_t out, int64_t j, bool cached, int64_t row) {
-             const Tensor& into = cached ? d_cache.into : dx.into;
+             const Tensor& into = cached ? d_cache : dx;
              for (int64_t g = 0; g < o_.groups; ++g) {
                const T* from = grad.row(out + g) + j * n;
                if (into.defined()) add(from, into.view<T>().row(row) + g * n);
-               if (dp.into.defined()) add(from, dp.into.view<T>().row(j));
+               if (dp.defined()) add(from, dp.view<T>().row(j));
              }
            });
     });

@@ -26,8 +26,7 @@ class StepProduct {
   }
   void operator()(View<const T> x, View<T> y, bool add = false) const {
     if (memory_) return kernel::multiply_packed<T>(x, memory_, y, add);
-    parallel_gemm<T>(false, transposed_, x.rows, y.cols, x.cols, x.data, x.stride, w_.data, w_.stride, y.data, y.stride,
-                     add);
+    parallel_gemm<T>(x, false, w_, transposed_, y, add);
   }
   // f(from, n): sequences [from, from + n). All of them where threads have shards of their own or the product is cut
   // instead; how many otherwise is up to the threads, and nothing depends on it.
@@ -61,36 +60,77 @@ View<T> rows_of_state(const Tensor& x, int64_t from, int64_t n) {
 // Whether token t of sequence b goes on from a state before it.
 inline bool goes_on(const DocumentStarts& starts, int64_t b, int64_t t) { return !starts.row(b) || !starts.row(b)[t]; }
 
+// Row of the state before token t of sequence b: of `all` [B, T, W], or of `first` [B, W]; null where there is none.
+template <class T>
+const T* row_before(const Tensor& all, const Tensor& first, int64_t b, int64_t t) {
+  return t > 0 ? all.view<T>().row(b * all.dim(1) + t - 1) : first.defined() ? first.view<T>().row(b) : nullptr;
+}
+
 // What each token saw as h_{t-1}, [B * T, W]: h one token later, h0 or zeros at first tokens.
 template <class T>
 Tensor states_before(const Tensor& h, const Tensor& h0, const DocumentStarts& starts) {
   const int64_t batch = h.dim(0), tokens = h.dim(1), width = h.cols();
   const Tensor before = Tensor::empty({batch * tokens, width}, h.dtype());
-  const View<const T> from = h.view<T>();
-  const View<T> to = before.view<T>();
   parallel_for(batch, 1, [&](int64_t b, int64_t) {
     for (int64_t t = 0; t < tokens; ++t) {
-      const int64_t row = b * tokens + t;
-      if (goes_on(starts, b, t) && (t > 0 || h0.defined()))
-        std::copy_n(t > 0 ? from.row(row - 1) : h0.view<T>().row(b), width, to.row(row));
-      else
-        std::fill_n(to.row(row), width, T(0));
+      const T* from = goes_on(starts, b, t) ? row_before<T>(h, h0, b, t) : nullptr;
+      T* to = before.view<T>().row(b * tokens + t);
+      from ? std::copy_n(from, width, to) : std::fill_n(to, width, T(0));
     }
   });
   return before;
 }
 
-// dR (+)= d^T h_before over all steps at once.
-template <class T>
-void weight_gradient(View<const T> d, const Tensor& before, View<T> into, bool add) {
-  const View<const T> h = before.view<T>();
-  parallel_gemm<T>(true, false, d.cols, h.cols, d.rows, d.data, d.stride, h.data, h.stride, into.data, into.stride,
-                   add);
+// All steps of a cell in time: step(b, t, what the product gives to the sums of its gates, null where no state is
+// before). Then `last` [B, W] is the last row of h [B, T, W].
+template <class T, class Step>
+void run_steps(const StepProduct<T>& product, const Tensor& h, const Tensor& h0, const DocumentStarts& starts,
+               int64_t sums_width, const Tensor& last, Step&& step) {
+  const int64_t batch = h.dim(0), tokens = h.dim(1);
+  const Tensor sums = Tensor::empty({batch, sums_width}, h.dtype());
+  product.for_sequences(batch, [&](int64_t from, int64_t n) {
+    for (int64_t t = 0; t < tokens; ++t) {
+      const bool any = t > 0 || h0.defined();
+      if (any)
+        product(t > 0 ? rows_of_step<T>(h, from, n, t - 1) : rows_of_state<T>(h0, from, n),
+                rows_of_state<T>(sums, from, n));
+      for (int64_t b = from; b < from + n; ++b)
+        step(b, t, any && goes_on(starts, b, t) ? sums.view<T>().row(b) : nullptr);
+    }
+    for (int64_t b = from; b < from + n; ++b)
+      std::copy_n(h.view<T>().row((b + 1) * tokens - 1), h.cols(), last.view<T>().row(b));
+  });
+}
+
+// The steps back: `given` [B, T, W], undefined for zeros, joins the running gradient d_h [B, W], step(b, t) follows,
+// and hand(from, n, t, rows of d_h) puts what the state before gets there. `to_first`: whether h0 gets any.
+template <class T, class Step, class Hand>
+void run_steps_back(const StepProduct<T>& product, int64_t tokens, const Tensor& given, const Tensor& d_h,
+                    const DocumentStarts& starts, bool to_first, Step&& step, Hand&& hand) {
+  const View<T> dh = d_h.view<T>();
+  product.for_sequences(dh.rows, [&](int64_t from, int64_t n) {
+    const View<T> some = dh.part(from, n);
+    for (int64_t t = tokens - 1; t >= 0; --t) {
+      if (given.defined()) kernel::sum<T>(some, rows_of_step<T>(given, from, n, t), some);
+      for (int64_t b = from; b < from + n; ++b) step(b, t);
+      if (t == 0 && !to_first) break;
+      hand(from, n, t, some);
+      for (int64_t b = from; b < from + n; ++b)
+        if (!goes_on(starts, b, t)) std::fill_n(dh.row(b), dh.cols, T(0));
+    }
+  });
+}
+
+// The weight laid out for products and the sums of a step; backwards also the states that tokens saw.
+inline Scratch cell_scratch(const TensorSpec& in, const Shape& w) {
+  const Shape& x = in.shape;
+  const int64_t packed = kernel::packed_size<float>(w[1], w[0]);
+  return scratch_of(packed + x[0] * w[0], packed + x.rows() * w[1] + 2 * x[0] * w[1], in.dtype);
 }
 
 template <class T>
 void put_gradient(const Tensor& g, const Sink& s) {
-  if (!s.into.defined()) return;
+  if (!s) return;
   s.accumulate ? kernel::sum<T>(g.view<T>(), s.into.view<T>(), s.into.view<T>()) : copy(g, s.into);
 }
 

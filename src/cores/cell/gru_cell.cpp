@@ -41,94 +41,66 @@ class GruCellOp final : public Op {
     return {.inputs = 1 << kWeight | 1 << kH0 | 1 << kSegments, .outputs = 1 << kH | 1 << kActivated};
   }
 
-  // The weight laid out for products and the sums of a step; backwards also the states that tokens saw.
-  Scratch scratch(std::span<const TensorSpec> in) const override {
-    const Shape &x = in[kIn].shape, &w = in[kWeight].shape;
-    const int64_t packed = kernel::packed_size<float>(w[1], w[0]);
-    return scratch_of(packed + x[0] * w[0], packed + x.rows() * w[1] + 2 * x[0] * w[1], in[kIn].dtype);
-  }
+  Scratch scratch(std::span<const TensorSpec> in) const override { return cell_scratch(in[kIn], in[kWeight].shape); }
 
   void forward(Forward& c) override {
-    const int64_t batch = c.in(kIn).dim(0), tokens = c.in(kIn).dim(1), width = c.in(kWeight).cols();
+    const int64_t tokens = c.in(kIn).dim(1), width = c.in(kWeight).cols();
     const DocumentStarts starts(c.in(kSegments));
     dispatch_float(c.in(kIn).dtype(), [&]<class T>() {
       const StepProduct<T> product(c.in(kWeight).view<T>(), true, tokens);
-      const Tensor sums = Tensor::empty({batch, 3 * width}, c.in(kIn).dtype());
       const View<const T> in = c.in(kIn).view<T>();
       const View<T> h = c.out(kH).view<T>();
-      product.for_sequences(batch, [&](int64_t from, int64_t n) {
-        for (int64_t t = 0; t < tokens; ++t) {
-          const bool any = t > 0 || c.in(kH0).defined();
-          if (any)
-            product(t > 0 ? rows_of_step<T>(c.out(kH), from, n, t - 1) : rows_of_state<T>(c.in(kH0), from, n),
-                    rows_of_state<T>(sums, from, n));
-          for (int64_t b = from; b < from + n; ++b) {
-            const int64_t row = b * tokens + t;
-            const bool more = any && goes_on(starts, b, t);
-            kernel::gru_cell<T>({.width = width,
-                                 .in = in.row(row),
-                                 .recurrent = more ? sums.view<T>().row(b) : nullptr,
-                                 .bias = c.in(kBias).data<T>(),
-                                 .h_before = !more   ? nullptr
-                                             : t > 0 ? h.row(row - 1)
-                                                     : c.in(kH0).view<T>().row(b),
-                                 .h = h.row(row),
-                                 .gates = c.recording() ? c.out(kActivated).view<T>().row(row) : nullptr});
-          }
-        }
-        for (int64_t b = from; b < from + n; ++b)
-          std::copy_n(h.row((b + 1) * tokens - 1), width, c.out(kLast).view<T>().row(b));
-      });
+      run_steps(product, c.out(kH), c.in(kH0), starts, 3 * width, c.out(kLast),
+                [&](int64_t b, int64_t t, const T* recurrent) {
+                  const int64_t row = b * tokens + t;
+                  kernel::gru_cell<T>({.width = width,
+                                       .in = in.row(row),
+                                       .recurrent = recurrent,
+                                       .bias = c.in(kBias).data<T>(),
+                                       .h_before = recurrent ? row_before<T>(c.out(kH), c.in(kH0), b, t) : nullptr,
+                                       .h = h.row(row),
+                                       .gates = c.recording() ? c.out(kActivated).view<T>().row(row) : nullptr});
+                });
     });
   }
 
   void backward(Backward& c) override {
     const Shape &shape = c.in_shape(kIn), &state = c.out_shape(kLast);
-    const int64_t batch = shape[0], tokens = shape[1], width = state[1];
+    const int64_t tokens = shape[1], width = state[1];
     const DocumentStarts starts(c.in(kSegments));
     // Of the input's sums, and of R_n h + b, where it differs from that of n's input.
     const Tensor d = Tensor::empty(shape, c.dtype()), dq = Tensor::empty(shape.with(-1, width), c.dtype());
     const Sink d_h0 = c.sink(kH0);
     dispatch_float(c.dtype(), [&]<class T>() {
-      const View<const T> weight = c.in(kWeight).view<T>(), gates = c.out(kActivated).view<T>(),
-                          h = c.out(kH).view<T>();
+      const View<const T> weight = c.in(kWeight).view<T>(), gates = c.out(kActivated).view<T>();
       const StepProduct<T> of_gates(weight.part(0, 2 * width), false, tokens),
           of_candidate(weight.part(2 * width, width), false, tokens);
       const Tensor d_h = running_gradient(c.grad(kLast), state, c.dtype());
-      const View<T> dh = d_h.view<T>();
-      of_gates.for_sequences(batch, [&](int64_t from, int64_t n) {
-        const View<T> some = dh.part(from, n);
-        for (int64_t t = tokens - 1; t >= 0; --t) {
-          if (c.grad(kH).defined()) kernel::sum<T>(some, rows_of_step<T>(c.grad(kH), from, n, t), some);
-          for (int64_t b = from; b < from + n; ++b) {
-            const int64_t row = b * tokens + t;
-            const T* before = t > 0 ? h.row(row - 1) : c.in(kH0).defined() ? c.in(kH0).view<T>().row(b) : nullptr;
-            kernel::gru_cell_backward<T>({.width = width,
-                                          .gates = gates.row(row),
-                                          .h_before = goes_on(starts, b, t) ? before : nullptr,
-                                          .d_h = dh.row(b),
-                                          .d_in = d.view<T>().row(row),
-                                          .d_recurrent = dq.view<T>().row(row)});
-          }
-          if (t == 0 && !d_h0.into.defined()) break;
-          of_gates(rows_of_step<T>(d, from, n, t).columns(0, 2 * width), some, true);
-          of_candidate(rows_of_step<T>(dq, from, n, t), some, true);
-          for (int64_t b = from; b < from + n; ++b)
-            if (!goes_on(starts, b, t)) std::fill_n(dh.row(b), width, T(0));
-        }
-      });
+      const auto step = [&](int64_t b, int64_t t) {
+        const int64_t row = b * tokens + t;
+        kernel::gru_cell_backward<T>(
+            {.width = width,
+             .gates = gates.row(row),
+             .h_before = goes_on(starts, b, t) ? row_before<T>(c.out(kH), c.in(kH0), b, t) : nullptr,
+             .d_h = d_h.view<T>().row(b),
+             .d_in = d.view<T>().row(row),
+             .d_recurrent = dq.view<T>().row(row)});
+      };
+      run_steps_back(of_gates, tokens, c.grad(kH), d_h, starts, static_cast<bool>(d_h0), step,
+                     [&](int64_t from, int64_t n, int64_t t, View<T> dh) {
+                       of_gates(rows_of_step<T>(d, from, n, t).columns(0, 2 * width), dh, true);
+                       of_candidate(rows_of_step<T>(dq, from, n, t), dh, true);
+                     });
       put_gradient<T>(d_h, d_h0);
-      if (c.wants(kWeight)) {
-        const Sink to = c.sink(kWeight);
-        const View<T> into = to.into.view<T>();
-        const Tensor before = states_before<T>(c.out(kH), c.in(kH0), starts);
-        weight_gradient<T>(d.view<T>().columns(0, 2 * width), before, into.part(0, 2 * width), to.accumulate);
-        weight_gradient<T>(dq.view<T>(), before, into.part(2 * width, width), to.accumulate);
+      if (const Sink to = c.sink(kWeight)) {
+        const View<T> into = to.view<T>();
+        const Tensor states = states_before<T>(c.out(kH), c.in(kH0), starts);
+        const View<const T> before = states.view<T>();
+        parallel_gemm<T>(d.view<T>().columns(0, 2 * width), true, before, false, into.part(0, 2 * width),
+                         to.accumulate);
+        parallel_gemm<T>(dq.view<T>(), true, before, false, into.part(2 * width, width), to.accumulate);
       }
-      if (c.wants(kBias)) {
-        const Sink to = c.sink(kBias);
-        kernel::column_sum<T>(dq.view<T>(), to.into.data<T>(), to.accumulate);
-      }
+      if (const Sink to = c.sink(kBias)) kernel::column_sum<T>(dq.view<T>(), to.into.data<T>(), to.accumulate);
     });
     c.give(kIn, d);
   }

@@ -46,60 +46,41 @@ class LstmCellOp final : public Op {
             .outputs = 1 << kH | 1 << kActivated | 1 << kCells};
   }
 
-  // The weight laid out for products and the sums of a step; backwards also the states that tokens saw.
-  Scratch scratch(std::span<const TensorSpec> in) const override {
-    const Shape &x = in[kGates].shape, &w = in[kWeight].shape;
-    const int64_t packed = kernel::packed_size<float>(w[1], w[0]);
-    return scratch_of(packed + x[0] * w[0], packed + x.rows() * w[1] + 2 * x[0] * w[1], in[kGates].dtype);
-  }
+  Scratch scratch(std::span<const TensorSpec> in) const override { return cell_scratch(in[kGates], in[kWeight].shape); }
 
   void forward(Forward& c) override {
-    const int64_t batch = c.in(kGates).dim(0), tokens = c.in(kGates).dim(1), width = c.in(kWeight).cols();
+    const int64_t tokens = c.in(kGates).dim(1), width = c.in(kWeight).cols();
     const DocumentStarts starts(c.in(kSegments));
     const bool keeps_all = c.recording();
     dispatch_float(c.in(kGates).dtype(), [&]<class T>() {
       const StepProduct<T> product(c.in(kWeight).view<T>(), true, tokens);
-      const Tensor sums = Tensor::empty({batch, 4 * width}, c.in(kGates).dtype());
       const View<const T> in = c.in(kGates).view<T>();
       const View<T> h = c.out(kH).view<T>(), last = c.out(kLastC).view<T>();
-      product.for_sequences(batch, [&](int64_t from, int64_t n) {
-        for (int64_t t = 0; t < tokens; ++t) {
-          const bool any = t > 0 || c.in(kH0).defined();
-          if (any)
-            product(t > 0 ? rows_of_step<T>(c.out(kH), from, n, t - 1) : rows_of_state<T>(c.in(kH0), from, n),
-                    rows_of_state<T>(sums, from, n));
-          for (int64_t b = from; b < from + n; ++b) {
-            const int64_t row = b * tokens + t;
-            LstmStep<T> s{.width = width,
-                          .in = in.row(row),
-                          .recurrent = nullptr,
-                          .c_before = nullptr,
-                          .h = h.row(row),
-                          .c = last.row(b),
-                          .gates = nullptr};
-            if (keeps_all) {
-              s.c = c.out(kCells).view<T>().row(row);
-              s.gates = c.out(kActivated).view<T>().row(row);
-            }
-            if (any && goes_on(starts, b, t)) {
-              s.recurrent = sums.view<T>().row(b);
-              s.c_before = t == 0 ? c.in(kC0).view<T>().row(b) : keeps_all ? s.c - c.out(kCells).stride() : s.c;
-            }
-            kernel::lstm_cell<T>(s);
-          }
-        }
-        for (int64_t b = from; b < from + n; ++b) {
-          const int64_t row = (b + 1) * tokens - 1;
-          std::copy_n(h.row(row), width, c.out(kLastH).view<T>().row(b));
-          if (keeps_all) std::copy_n(c.out(kCells).view<T>().row(row), width, last.row(b));
-        }
-      });
+      run_steps(product, c.out(kH), c.in(kH0), starts, 4 * width, c.out(kLastH),
+                [&](int64_t b, int64_t t, const T* recurrent) {
+                  const int64_t row = b * tokens + t;
+                  LstmStep<T> s{.width = width,
+                                .in = in.row(row),
+                                .recurrent = recurrent,
+                                .c_before = nullptr,
+                                .h = h.row(row),
+                                .c = last.row(b),
+                                .gates = nullptr};
+                  if (recurrent) s.c_before = t == 0 ? c.in(kC0).view<T>().row(b) : s.c;
+                  if (keeps_all) {
+                    if (recurrent) s.c_before = row_before<T>(c.out(kCells), c.in(kC0), b, t);
+                    s.c = c.out(kCells).view<T>().row(row);
+                    s.gates = c.out(kActivated).view<T>().row(row);
+                  }
+                  kernel::lstm_cell<T>(s);
+                  if (keeps_all && t + 1 == tokens) std::copy_n(s.c, width, last.row(b));
+                });
     });
   }
 
   void backward(Backward& c) override {
     const Shape &shape = c.in_shape(kGates), &state = c.out_shape(kLastH);
-    const int64_t batch = shape[0], tokens = shape[1], width = state[1];
+    const int64_t tokens = shape[1], width = state[1];
     const DocumentStarts starts(c.in(kSegments));
     const Tensor d = Tensor::empty(shape, c.dtype());  // of the sums that gates and product form
     const Sink d_h0 = c.sink(kH0), d_c0 = c.sink(kC0);
@@ -108,34 +89,25 @@ class LstmCellOp final : public Op {
       const Tensor d_h = running_gradient(c.grad(kLastH), state, c.dtype()),
                    d_c = running_gradient(c.grad(kLastC), state, c.dtype());
       const View<const T> gates = c.out(kActivated).view<T>(), cells = c.out(kCells).view<T>();
-      const View<T> dh = d_h.view<T>(), dc = d_c.view<T>();
-      product.for_sequences(batch, [&](int64_t from, int64_t n) {
-        const View<T> some = dh.part(from, n);
-        for (int64_t t = tokens - 1; t >= 0; --t) {
-          if (c.grad(kH).defined()) kernel::sum<T>(some, rows_of_step<T>(c.grad(kH), from, n, t), some);
-          for (int64_t b = from; b < from + n; ++b) {
-            const int64_t row = b * tokens + t;
-            const T* before = t > 0 ? cells.row(row - 1) : c.in(kC0).defined() ? c.in(kC0).view<T>().row(b) : nullptr;
-            kernel::lstm_cell_backward<T>({.width = width,
-                                           .gates = gates.row(row),
-                                           .c = cells.row(row),
-                                           .c_before = goes_on(starts, b, t) ? before : nullptr,
-                                           .d_h = dh.row(b),
-                                           .d_c = dc.row(b),
-                                           .d_gates = d.view<T>().row(row)});
-          }
-          if (t == 0 && !d_h0.into.defined()) break;
-          product(rows_of_step<T>(d, from, n, t), some);
-          for (int64_t b = from; b < from + n; ++b)
-            if (!goes_on(starts, b, t)) std::fill_n(dh.row(b), width, T(0));
-        }
-      });
+      const auto step = [&](int64_t b, int64_t t) {
+        const int64_t row = b * tokens + t;
+        kernel::lstm_cell_backward<T>(
+            {.width = width,
+             .gates = gates.row(row),
+             .c = cells.row(row),
+             .c_before = goes_on(starts, b, t) ? row_before<T>(c.out(kCells), c.in(kC0), b, t) : nullptr,
+             .d_h = d_h.view<T>().row(b),
+             .d_c = d_c.view<T>().row(b),
+             .d_gates = d.view<T>().row(row)});
+      };
+      run_steps_back(
+          product, tokens, c.grad(kH), d_h, starts, static_cast<bool>(d_h0), step,
+          [&](int64_t from, int64_t n, int64_t t, View<T> dh) { product(rows_of_step<T>(d, from, n, t), dh); });
       put_gradient<T>(d_h, d_h0);
       put_gradient<T>(d_c, d_c0);
-      if (c.wants(kWeight)) {
-        const Sink to = c.sink(kWeight);
-        weight_gradient<T>(d.view<T>(), states_before<T>(c.out(kH), c.in(kH0), starts), to.into.view<T>(),
-                           to.accumulate);
+      if (const Sink to = c.sink(kWeight)) {
+        const Tensor before = states_before<T>(c.out(kH), c.in(kH0), starts);
+        parallel_gemm<T>(d.view<T>(), true, before.view<T>(), false, to.view<T>(), to.accumulate);
       }
     });
     c.give(kGates, d);

@@ -23,9 +23,7 @@ class FlipTokensOp final : public Op {
   Keeps keeps() const override { return {.inputs = 2}; }
   void forward(Forward& c) override { flip(c.in(0), c.in(1), c.out(0), false); }
   void backward(Backward& c) override {  // the order is its own inverse
-    if (!c.wants(0)) return;
-    const Sink s = c.sink(0);
-    flip(c.grad(0), c.in(1), s.into, s.accumulate);
+    if (const Sink s = c.sink(0)) flip(c.grad(0), c.in(1), s.into, s.accumulate);
   }
 
  private:

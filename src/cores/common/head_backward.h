@@ -40,6 +40,15 @@ class PassState {
   T* data() const { return data_; }
   int64_t size() const { return keys_ * values_; }
   void clear() const { std::fill_n(data_, size(), T(0)); }
+  // Into `to` [dk, dv] from the state as it is, row i times factor(i).
+  template <class F>
+  void put(const GradientView<T>& to, F&& factor) const {
+    for (int64_t i = 0; i < keys_; ++i) {
+      T* y = to.into.row(i);
+      const T a = factor(i);
+      for (int64_t j = 0; j < values_; ++j) y[j] = (to.add ? y[j] : T(0)) + a * data_[i * values_ + j];
+    }
+  }
   // From s [dk, dv], zero where it is null.
   void set(View<const T> s, bool transposed) const {
     if (!s) return clear();

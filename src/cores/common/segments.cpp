@@ -52,15 +52,4 @@ std::vector<Piece> pieces_of(const uint8_t* starts, int64_t tokens, int64_t long
   return pieces;
 }
 
-void document_keys(const uint8_t* starts, int64_t tokens, int64_t cached, int64_t running, int64_t* first,
-                   int64_t* last) {
-  for (int64_t begin = 0; begin < tokens;) {
-    const int64_t end = document_end(starts, begin, tokens);
-    const bool goes_on = begin == 0 && continues(starts);
-    std::fill(first + begin, first + end, goes_on ? running : cached + begin);
-    std::fill(last + begin, last + end, cached + end);
-    begin = end;
-  }
-}
-
 }  // namespace effllm

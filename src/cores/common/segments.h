@@ -42,9 +42,4 @@ struct Piece {
 // Cuts a row at document starts and every `longest` tokens of a document.
 std::vector<Piece> pieces_of(const uint8_t* starts, int64_t tokens, int64_t longest);
 
-// For attention: the keys [first[t], last[t]) of each token's document, where token t is key `cached + t` and the
-// document that runs on from before has its first key at `running`.
-void document_keys(const uint8_t* starts, int64_t tokens, int64_t cached, int64_t running, int64_t* first,
-                   int64_t* last);
-
 }  // namespace effllm

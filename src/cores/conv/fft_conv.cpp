@@ -121,12 +121,12 @@ class FftConvOp final : public Op {
   // real part of that of their complex signals.
   void backward(Backward& c) override {
     const Runs runs(c.in(kSegments), c.in(kU).dim(0), c.in(kU).dim(1));
-    const Sink d_u = c.sink(kU), d_k = c.sink(kK);
+    const Sink d_u = c.sink(kU);
+    const Tensor d_k = c.sum(kK);
     dispatch_float(c.dtype(), [&]<class T>() {
-      if (d_k.into.defined() && !d_k.accumulate) fill(d_k.into, 0);
       for_groups<T>(c.in(kU).shape(), 4, [&](int64_t column, int64_t n, T* x, int64_t size) {
         const View<const T> k = c.in(kK).view<T>().columns(column, n);
-        const View<T> to_k = d_k.into.defined() ? d_k.into.view<T>().columns(column, n) : View<T>{};
+        const View<T> to_k = d_k.defined() ? d_k.view<T>().columns(column, n) : View<T>{};
         const auto u = [&](const Run& r) { return rows_of<T>(c.in(kU), r, column, n); };
         const auto dy = [&](const Run& r) { return rows_of<T>(c.grad(0), r, column, n); };
         const auto du = [&](const Run& r) { return rows_of<T>(d_u.into, r, column, n); };

@@ -31,12 +31,11 @@ class ModesOp final : public Op {
   Outputs infer(std::span<const Tensor> in) const override {
     const Shape &a = in[kLogA].shape(), &c = in[kC].shape();
     const DType type = in[kLogA].dtype();
-    bool same = is_float(type);
-    for (const Tensor& t : in) same &= t.dtype() == type;
-    require(same && a.rank() == 2 && a[0] >= 1 && a[1] >= 1 && in[kAngle].shape() == a &&
-                in[kLogDt].shape() == Shape{a[0]} && c == Shape{a[0], 2 * a[1]},
-            "modes: log_dt{}, c{}, log_a_real{}, a_imag{} are not [C], [C, 2P], [C, P] twice of one float type",
-            in[kLogDt].shape().str(), c.str(), a.str(), in[kAngle].shape().str());
+    require_one_type(name(), in);
+    require(a.rank() == 2 && a[0] >= 1 && a[1] >= 1 && in[kAngle].shape() == a && in[kLogDt].shape() == Shape{a[0]} &&
+                c == Shape{a[0], 2 * a[1]},
+            "modes: log_dt{}, c{}, log_a_real{}, a_imag{} are not [C], [C, 2P], [C, P] twice", in[kLogDt].shape().str(),
+            c.str(), a.str(), in[kAngle].shape().str());
     const TensorSpec out{{2 * a[1], a[0]}, type};
     return {{out, out, out}, 1};
   }
@@ -164,10 +163,9 @@ class ModalKernelOp final : public Op {
                                          columns<T>(c.grad(0), from, n), columns<T>(w, from, n), columns<T>(e, from, n),
                                          scratch);
       });
-      if (d_w.into.defined()) kernel::scale<T>(T(1), w.view<T>(), d_w.into.view<T>(), d_w.accumulate);
-      if (d_e.into.defined()) kernel::scale<T>(T(1), e.view<T>(), d_e.into.view<T>(), d_e.accumulate);
-      if (d_skip.into.defined())
-        kernel::scale<T>(T(1), c.grad(0).view<T>().part(0, 1), d_skip.into.view<T>(), d_skip.accumulate);
+      if (d_w) kernel::scale<T>(T(1), w.view<T>(), d_w.view<T>(), d_w.accumulate);
+      if (d_e) kernel::scale<T>(T(1), e.view<T>(), d_e.view<T>(), d_e.accumulate);
+      if (d_skip) kernel::scale<T>(T(1), c.grad(0).view<T>().part(0, 1), d_skip.view<T>(), d_skip.accumulate);
     });
   }
 

@@ -27,11 +27,7 @@ class ModalScanOp final : public Op {
     const Shape state{s[0], w[0], s[2]};
     require(!in[kState0].defined() || in[kState0].shape() == state, "modal_scan: state0{} should be {}",
             in[kState0].shape().str(), state.str());
-    for (int i : {kU, kDecay, kRead, kSkip, kState0}) {
-      const Tensor& t = in[static_cast<size_t>(i)];
-      require(!t.defined() || (is_float(type) && t.dtype() == type), "modal_scan: inputs of type {} and {}",
-              to_string(type), to_string(t.dtype()));
-    }
+    require_one_type(name(), in.first(kSegments));
     require_segments(name(), in[kSegments], s[0], s[1]);
     return {{{s, type}, {state, type}, {{s[0], spans(s[1]) * w[0], s[2]}, type}}, 1};
   }
@@ -58,10 +54,10 @@ class ModalScanOp final : public Op {
       for_column_blocks(c.in(kU).shape(), [&](int64_t b, int64_t from, int64_t n) {
         const Tensor scratch = Tensor::dense({kernel::modal_scan_scratch<T>(rows / 2, n)}, dtype_of<T>);
         ModalScan<T> pass = pass_of<T>(c, starts, scratch, b, from, n);
-        pass.h0 = part_or_null<T>(c.in(kState0), b, rows, from, n);
-        pass.y = part_or_null<T>(c.out(kY), b, c.in(kU).dim(1), from, n);
-        pass.last = part_or_null<T>(c.out(kLast), b, rows, from, n);
-        if (c.recording()) pass.checkpoints = checkpoints_of<T>(c.out(kCheckpoints), b, from, n);
+        pass.h0 = part_or_null<T>(c.in(kState0), b, from, n);
+        pass.y = part_or_null<T>(c.out(kY), b, from, n);
+        pass.last = part_or_null<T>(c.out(kLast), b, from, n);
+        if (c.recording()) pass.checkpoints = part_or_null<T>(c.out(kCheckpoints), b, from, n);
         kernel::modal_scan<T>(pass);
       });
     });
@@ -81,43 +77,32 @@ class ModalScanOp final : public Op {
       for_column_blocks(s, [&](int64_t b, int64_t from, int64_t n) {
         const Tensor scratch = Tensor::dense({kernel::modal_scan_scratch<T>(rows / 2, n)}, dtype_of<T>);
         ModalScan<T> pass = pass_of<T>(c, starts, scratch, b, from, n);
-        pass.checkpoints = checkpoints_of<T>(c.out(kCheckpoints), b, from, n);
+        pass.checkpoints = part_or_null<T>(c.out(kCheckpoints), b, from, n);
         kernel::modal_scan_backward<T>(
-            pass, {part_or_null<T>(c.grad(kY), b, tokens, from, n), part_or_null<T>(c.grad(kLast), b, rows, from, n),
-                   part_or_null<T>(d_u.into, b, tokens, from, n), part_or_null<T>(d_h0.into, b, rows, from, n),
-                   d_u.accumulate, d_h0.accumulate, part_or_null<T>(parts_w, b, rows, from, n),
-                   part_or_null<T>(parts_e, b, rows, from, n), row_or_null<T>(parts_skip, b, from)});
+            pass, {part_or_null<T>(c.grad(kY), b, from, n), part_or_null<T>(c.grad(kLast), b, from, n),
+                   part_or_null<T>(d_u.into, b, from, n), part_or_null<T>(d_h0.into, b, from, n), d_u.accumulate,
+                   d_h0.accumulate, part_or_null<T>(parts_w, b, from, n), part_or_null<T>(parts_e, b, from, n),
+                   row_or_null<T>(parts_skip, b, from)});
       });
-      add_sequences<T>(parts_w, rows, d_w);
-      add_sequences<T>(parts_e, rows, d_e);
-      add_sequences<T>(parts_skip, 1, d_skip);
+      add_parts<T>(parts_w, d_w);
+      add_parts<T>(parts_e, d_e);
+      add_parts<T>(parts_skip, d_skip);
     });
   }
 
  private:
-  template <class T>
-  static View<T> checkpoints_of(const Tensor& t, int64_t b, int64_t from, int64_t n) {
-    return t.view<T>().part(b * t.dim(1), t.dim(1)).columns(from, n);
-  }
   template <class T, class Pass>
   static ModalScan<T> pass_of(const Pass& c, const DocumentStarts& starts, const Tensor& scratch, int64_t b,
                               int64_t from, int64_t n) {
     const int64_t tokens = c.in(kU).dim(1), rows = c.in(kDecay).dim(0);
     ModalScan<T> pass{};
-    pass.u = part_or_null<T>(c.in(kU), b, tokens, from, n);
-    pass.w = part_or_null<T>(c.in(kDecay), 0, rows, from, n);
-    pass.e = part_or_null<T>(c.in(kRead), 0, rows, from, n);
+    pass.u = part_or_null<T>(c.in(kU), b, from, n);
+    pass.w = part_or_null<T>(c.in(kDecay), 0, from, n);
+    pass.e = part_or_null<T>(c.in(kRead), 0, from, n);
     pass.skip = row_or_null<T>(c.in(kSkip), 0, from);
     pass.starts = starts.row(b);
     pass.scratch = scratch.data<T>();
     return pass;
-  }
-  template <class T>
-  static void add_sequences(const Tensor& parts, int64_t rows, const Sink& to) {
-    if (!to.into.defined()) return;
-    const View<const T> p = parts.view<T>();
-    for (int64_t b = 0; b * rows < p.rows; ++b)
-      kernel::scale<T>(T(1), p.part(b * rows, rows), to.into.view<T>(), to.accumulate || b > 0);
   }
 };
 

@@ -87,11 +87,9 @@ class SharedFilterOp final : public Op {
     const auto sights = sights_of(starts, z);
     dispatch_float(c.in(kX).dtype(), [&]<class T>() {
       z.for_columns([&](int64_t b, int64_t h, int64_t from, int64_t n) {
-        const View<T> x = part_or_null<T>(c.in(kX), b, z.tokens, from, n),
-                      y = part_or_null<T>(c.out(0), b, z.tokens, from, n),
-                      before = part_or_null<T>(c.in(kHistory), b, z.width - 1, from, n),
-                      now = part_or_null<T>(c.out(1), b, z.width - 1, from, n),
-                      base = part_or_null<T>(c.in(kBase), b, z.tokens, from, n);
+        const View<T> x = part_or_null<T>(c.in(kX), b, from, n), y = part_or_null<T>(c.out(0), b, from, n),
+                      before = part_or_null<T>(c.in(kHistory), b, from, n), now = part_or_null<T>(c.out(1), b, from, n),
+                      base = part_or_null<T>(c.in(kBase), b, from, n);
         const T* w = c.in(kWeight).view<T>().row(h);
         const Sight& sight = sights[static_cast<size_t>(b)];
         for (int64_t t = 0; base && t < z.tokens; ++t) std::copy_n(base.row(t), n, y.row(t));
@@ -108,14 +106,13 @@ class SharedFilterOp final : public Op {
     const Sizes z(c.in_shape(kX), c.in_shape(kWeight));
     const DocumentStarts starts(c.in(kSegments));
     const auto sights = sights_of(starts, z);
-    const Tensor dy = c.grad(0).defined() ? c.grad(0) : Tensor::zeros(c.in_shape(kX), c.dtype());
+    const Tensor dy = c.whole_grad(0);
     const Sink dx = c.sink(kX), dw = c.sink(kWeight), d_before = c.sink(kHistory);
     dispatch_float(c.dtype(), [&]<class T>() {
       z.for_columns([&](int64_t b, int64_t h, int64_t from, int64_t n) {
-        const View<T> g = part_or_null<T>(dy, b, z.tokens, from, n),
-                      x_sink = part_or_null<T>(dx.into, b, z.tokens, from, n),
-                      before_sink = part_or_null<T>(d_before.into, b, z.width - 1, from, n),
-                      d_now = part_or_null<T>(c.grad(1), b, z.width - 1, from, n);
+        const View<T> g = part_or_null<T>(dy, b, from, n), x_sink = part_or_null<T>(dx.into, b, from, n),
+                      before_sink = part_or_null<T>(d_before.into, b, from, n),
+                      d_now = part_or_null<T>(c.grad(1), b, from, n);
         const T* w = c.in(kWeight).view<T>().row(h);
         const Sight& sight = sights[static_cast<size_t>(b)];
         if (x_sink)
@@ -173,9 +170,9 @@ class SharedFilterOp final : public Op {
       T* const w = dw.into.view<T>().row(h);
       if (!dw.accumulate) std::fill_n(w, z.width, T(0));
       for (int64_t b = 0; b < z.batch; ++b) {
-        const View<T> x = part_or_null<T>(c.in(kX), b, z.tokens, h * z.columns, z.columns),
-                      g = part_or_null<T>(dy, b, z.tokens, h * z.columns, z.columns),
-                      before = part_or_null<T>(c.in(kHistory), b, z.width - 1, h * z.columns, z.columns);
+        const View<T> x = part_or_null<T>(c.in(kX), b, h * z.columns, z.columns),
+                      g = part_or_null<T>(dy, b, h * z.columns, z.columns),
+                      before = part_or_null<T>(c.in(kHistory), b, h * z.columns, z.columns);
         const Sight& sight = sights[static_cast<size_t>(b)];
         for (int64_t t = 0; t < z.tokens; t += kRows) {
           const int64_t rows = std::min(kRows, z.tokens - t), first = std::max<int64_t>(0, t - z.width + 1),

@@ -48,24 +48,22 @@ class ShiftColumnsOp final : public Op {
   void backward(Backward& c) override {
     const DocumentStarts starts(c.in(kSegments));
     const Shape& s = c.in_shape(kX);
-    const Sink dx = c.sink(kX), d_before = c.sink(kBefore);
-    for (const Sink* sink : {&dx, &d_before})
-      if (sink->into.defined() && !sink->accumulate) fill(sink->into, 0);
+    const Tensor dx = c.sum(kX), d_before = c.sum(kBefore);
     dispatch_float(c.dtype(), [&]<class T>() {
       const auto add = [](const T* from, int64_t n, T* to) {
         for (int64_t k = 0; k < n; ++k) to[k] += from[k];
       };
-      const bool wants_x = dx.into.defined(), wants_before = d_before.into.defined();
+      const bool wants_x = dx.defined(), wants_before = d_before.defined();
       if (c.grad(0).defined()) {
         const auto g = c.grad(0).view<T>();
         each_row(s, starts, [&](int64_t b, int64_t row, int64_t from) {
-          if (wants_x) add(g.row(row) + n_, s[2] - n_, dx.into.view<T>().row(row) + n_);
-          if (wants_x && from >= 0) add(g.row(row), n_, dx.into.view<T>().row(from));
-          if (wants_before && from == kBeforeRow) add(g.row(row), n_, d_before.into.view<T>().row(b));
+          if (wants_x) add(g.row(row) + n_, s[2] - n_, dx.view<T>().row(row) + n_);
+          if (wants_x && from >= 0) add(g.row(row), n_, dx.view<T>().row(from));
+          if (wants_before && from == kBeforeRow) add(g.row(row), n_, d_before.view<T>().row(b));
         });
       }
       for (int64_t b = 0; c.grad(1).defined() && wants_x && b < s[0]; ++b)
-        add(c.grad(1).view<T>().row(b), n_, dx.into.view<T>().row((b + 1) * s[1] - 1));
+        add(c.grad(1).view<T>().row(b), n_, dx.view<T>().row((b + 1) * s[1] - 1));
     });
   }
 

@@ -11,8 +11,7 @@ namespace {
 
 enum Input { kX, kWeight, kHistory, kSegments, kBias };
 
-constexpr int64_t kColumns = 128;    // to one item of work
-constexpr int64_t kWorth = 1 << 15;  // elements that make a thread's turn pay
+constexpr BlockSizes kBlocks{.columns = 128};
 
 class ShortConvOp final : public Op {
  public:
@@ -51,51 +50,41 @@ class ShortConvOp final : public Op {
   }
 
   void forward(Forward& c) override {
-    const int64_t batch = c.in(kX).dim(0), tokens = c.in(kX).dim(1), columns = c.in(kX).cols();
-    const int64_t width = c.in(kWeight).dim(0), blocks = (columns + kColumns - 1) / kColumns;
     const DocumentStarts starts(c.in(kSegments));
     dispatch_float(c.in(kX).dtype(), [&]<class T>() {
-      const auto one = [&](int64_t item) {
-        const int64_t b = item / blocks, from = item % blocks * kColumns, n = std::min(kColumns, columns - from);
-        const View<T> x = part_or_null<T>(c.in(kX), b, tokens, from, n),
-                      now = part_or_null<T>(c.out(1), b, width - 1, from, n),
-                      before = part_or_null<T>(c.in(kHistory), b, width - 1, from, n);
-        const View<T> y = part_or_null<T>(c.out(0), b, tokens, from, n);
-        kernel::short_conv<T>(x, part_or_null<T>(c.in(kWeight), 0, width, from, n), before, starts.row(b), y);
-        add_bias(c, y, from);
+      const auto block = [&](int64_t b, int64_t from, int64_t n) {
+        const View<T> y = part_or_null<T>(c.out(0), b, from, n);
+        convolve(c, starts, b, from, y);
         if (silu_) kernel::pointwise<T>(Pointwise::silu, y, y);
-        keep_history<T>(starts.row(b), x, before, now);
+        keep_history<T>(starts.row(b), part_or_null<T>(c.in(kX), b, from, n),
+                        part_or_null<T>(c.in(kHistory), b, from, n), part_or_null<T>(c.out(1), b, from, n));
       };
-      parallel_for(batch * blocks, 1 + kWorth / (tokens * std::min(kColumns, columns) + 1),
-                   [&](int64_t i, int64_t end) {
-                     for (; i < end; ++i) one(i);
-                   });
+      for_column_blocks(c.in(kX).shape(), block, kBlocks);
     });
   }
 
   void backward(Backward& c) override {
     const int64_t batch = c.in(kX).dim(0), tokens = c.in(kX).dim(1), columns = c.in(kX).cols();
-    const int64_t width = c.in(kWeight).dim(0);
     const DocumentStarts starts(c.in(kSegments));
     const Sink dx = c.sink(kX), dw = c.sink(kWeight), d_before = c.sink(kHistory), d_bias = c.sink(kBias);
-    Tensor dy = c.grad(0).defined() ? c.grad(0) : Tensor::zeros(c.out_shape(0), c.dtype());
+    Tensor dy = c.whole_grad(0);
     if (silu_) dy = before_silu(c, starts, dy);
     dispatch_float(c.dtype(), [&]<class T>() {
       // Threads share out columns, so that the gradient of the weight adds up over sequences in order.
-      const int64_t turns = 1 + kWorth / (batch * tokens * kColumns + 1);
-      parallel_for(columns, kColumns * turns, [&](int64_t from, int64_t to) {
+      const int64_t turns = 1 + kBlocks.worth / (batch * tokens * kBlocks.columns + 1);
+      parallel_for(columns, kBlocks.columns * turns, [&](int64_t from, int64_t to) {
         const int64_t n = to - from;
         for (int64_t b = 0; b < batch; ++b) {
-          const View<T> x_sink = part_or_null<T>(dx.into, b, tokens, from, n),
-                        before_sink = part_or_null<T>(d_before.into, b, width - 1, from, n),
-                        d_now = part_or_null<T>(c.grad(1), b, width - 1, from, n);
+          const View<T> x_sink = part_or_null<T>(dx.into, b, from, n),
+                        before_sink = part_or_null<T>(d_before.into, b, from, n),
+                        d_now = part_or_null<T>(c.grad(1), b, from, n);
           kernel::short_conv_backward<T>(
-              part_or_null<T>(c.in(kX), b, tokens, from, n), part_or_null<T>(c.in(kWeight), 0, width, from, n),
-              part_or_null<T>(c.in(kHistory), b, width - 1, from, n), starts.row(b),
-              part_or_null<T>(dy, b, tokens, from, n), x_sink, dx.accumulate,
-              part_or_null<T>(dw.into, 0, width, from, n), dw.accumulate || b > 0, before_sink, d_before.accumulate);
-          if (d_bias.into.defined())
-            kernel::column_sum<T>(part_or_null<T>(dy, b, tokens, from, n), d_bias.into.data<T>() + from,
+              part_or_null<T>(c.in(kX), b, from, n), part_or_null<T>(c.in(kWeight), 0, from, n),
+              part_or_null<T>(c.in(kHistory), b, from, n), starts.row(b), part_or_null<T>(dy, b, from, n), x_sink,
+              dx.accumulate, part_or_null<T>(dw.into, 0, from, n), dw.accumulate || b > 0, before_sink,
+              d_before.accumulate);
+          if (d_bias)
+            kernel::column_sum<T>(part_or_null<T>(dy, b, from, n), d_bias.into.data<T>() + from,
                                   d_bias.accumulate || b > 0);
           if (d_now) add_history_gradient<T>(starts.row(b), tokens, d_now, x_sink, before_sink);
         }
@@ -104,25 +93,23 @@ class ShortConvOp final : public Op {
   }
 
  private:
+  // Columns from `from` on of sequence b, before silu.
   template <class T, class Pass>
-  static void add_bias(const Pass& c, const View<T>& y, int64_t from) {
+  static void convolve(const Pass& c, const DocumentStarts& starts, int64_t b, int64_t from, View<T> y) {
+    kernel::short_conv<T>(part_or_null<T>(c.in(kX), b, from, y.cols), part_or_null<T>(c.in(kWeight), 0, from, y.cols),
+                          part_or_null<T>(c.in(kHistory), b, from, y.cols), starts.row(b), y);
     if (c.in(kBias).defined()) kernel::add_row<T>(y, c.in(kBias).template data<T>() + from, y);
   }
   // The gradient of what went into silu, which is computed again.
   Tensor before_silu(const Backward& c, const DocumentStarts& starts, const Tensor& dy) const {
-    const int64_t tokens = c.in(kX).dim(1), columns = c.in(kX).cols(), width = c.in(kWeight).dim(0),
-                  blocks = (columns + kColumns - 1) / kColumns;
     const Tensor d = Tensor::empty(dy.shape(), dy.dtype());
     dispatch_float(c.dtype(), [&]<class T>() {
-      parallel_for(c.in(kX).dim(0) * blocks, 1, [&](int64_t item, int64_t) {
-        const int64_t b = item / blocks, from = item % blocks * kColumns, n = std::min(kColumns, columns - from);
-        const View<T> y = part_or_null<T>(d, b, tokens, from, n);
-        kernel::short_conv<T>(part_or_null<T>(c.in(kX), b, tokens, from, n),
-                              part_or_null<T>(c.in(kWeight), 0, width, from, n),
-                              part_or_null<T>(c.in(kHistory), b, width - 1, from, n), starts.row(b), y);
-        add_bias(c, y, from);
-        kernel::pointwise_backward<T>(Pointwise::silu, y, part_or_null<T>(dy, b, tokens, from, n), y, false);
-      });
+      const auto block = [&](int64_t b, int64_t from, int64_t n) {
+        const View<T> y = part_or_null<T>(d, b, from, n);
+        convolve(c, starts, b, from, y);
+        kernel::pointwise_backward<T>(Pointwise::silu, y, part_or_null<T>(dy, b, from, n), y, false);
+      };
+      for_column_blocks(dy.shape(), block, kBlocks);
     });
     return d;
   }

@@ -1,13 +1,13 @@
 #include "cores/conv/token_mix.h"
 
 #include "cores/common/segments.h"
-#include "kernels/parallel.h"
+#include "cores/scan/column_blocks.h"
 #include "kernels/token_mix.h"
 
 namespace effllm {
 namespace {
 
-enum Input { kX, kBefore, kSegments, kMix, kM };
+enum Input { kX, kBefore, kMix, kM, kSegments };
 
 class TokenMixOp final : public Op {
  public:
@@ -22,9 +22,7 @@ class TokenMixOp final : public Op {
             in[kBefore].shape().str(), x.str(), last.str());
     require(!in[kM].defined() || in[kM].shape() == y, "token_mix: m{} for x{}, it should be {}", in[kM].shape().str(),
             x.str(), y.str());
-    for (int i : {kBefore, kMix, kM})
-      if (const Tensor& t = in[static_cast<size_t>(i)]; t.defined())
-        require(t.dtype() == type, "token_mix: inputs of type {} and {}", to_string(type), to_string(t.dtype()));
+    require_one_type(name(), in.first(kSegments));
     require_segments(name(), in[kSegments], x[0], x[1]);
     return {{y, type}, {last, type}};
   }
@@ -37,67 +35,47 @@ class TokenMixOp final : public Op {
 
   void forward(Forward& c) override {
     const DocumentStarts starts(c.in(kSegments));
-    const int64_t batch = c.in(kX).dim(0), tokens = c.in(kX).dim(1), columns = c.in(kX).cols();
     dispatch_float(c.in(kX).dtype(), [&]<class T>() {
-      for_blocks(batch, tokens, columns, [&](int64_t b, int64_t from, int64_t n) {
+      const auto block = [&](int64_t b, int64_t from, int64_t n) {
         const TokenMix<T> p = of<T>(c, starts, b, from, n);
-        kernel::token_mix<T>(p, c.out(0).view<T>().part(b * tokens, tokens).columns(from, n));
-        std::copy_n(p.x.row(tokens - 1), n, c.out(1).view<T>().row(b) + from);
-      });
+        kernel::token_mix<T>(p, part_or_null<T>(c.out(0), b, from, n));
+        std::copy_n(p.x.row(p.x.rows - 1), n, row_or_null<T>(c.out(1), b, from));
+      };
+      for_column_blocks(c.in(kX).shape(), block, {.columns = kTokenMixColumns});
     });
   }
 
   void backward(Backward& c) override {
     const DocumentStarts starts(c.in(kSegments));
-    const int64_t batch = c.in(kX).dim(0), tokens = c.in(kX).dim(1), columns = c.in(kX).cols();
-    const Sink dx = c.sink(kX), d_before = c.sink(kBefore), d_mix = c.sink(kMix), dm = c.sink(kM);
-    if (d_mix.into.defined() && !d_mix.accumulate) fill(d_mix.into, 0);
-    const Tensor dy = c.grad(0).defined() ? c.grad(0) : Tensor::zeros(c.out_shape(0), c.dtype());
+    const Sink dx = c.sink(kX), d_before = c.sink(kBefore);
+    const Tensor d_mix = c.sum(kMix), dy = c.whole_grad(0);
+    const Sink dm = c.sink(kM);
+    const Shape& s = c.in(kX).shape();
     dispatch_float(c.dtype(), [&]<class T>() {
-      const auto rows = [&](const Tensor& t, int64_t b, int64_t from, int64_t n) {
-        return t.defined() ? t.view<T>().part(b * tokens, tokens).columns(from, n) : View<T>{};
-      };
-      const auto row = [](const Tensor& t, int64_t r, int64_t from) {
-        return t.defined() ? t.view<T>().row(r) + from : nullptr;
-      };
       // Threads share out columns: the gradient of mix adds up over sequences in order.
-      for_blocks(1, batch * tokens, columns, [&](int64_t, int64_t from, int64_t n) {
-        for (int64_t b = 0; b < batch; ++b)
+      const auto columns = [&](int64_t, int64_t from, int64_t n) {
+        const auto part = [&](const Tensor& t, int64_t b) { return part_or_null<T>(t, b, from, n); };
+        for (int64_t b = 0; b < s[0]; ++b)
           kernel::token_mix_backward<T>(
               of<T>(c, starts, b, from, n),
-              {rows(dy, b, from, n), row(c.grad(1), b, from), rows(dx.into, b, from, n), rows(dm.into, b, from, n),
-               row(d_mix.into, 0, from), d_mix.into.stride(), row(d_before.into, b, from), dx.accumulate, dm.accumulate,
-               d_before.accumulate});
-      });
+              {part(dy, b), row_or_null<T>(c.grad(1), b, from), part(dx.into, b), part(dm.into, b),
+               row_or_null<T>(d_mix, 0, from), d_mix.stride(), row_or_null<T>(d_before.into, b, from), dx.accumulate,
+               dm.accumulate, d_before.accumulate});
+      };
+      for_column_blocks({1, s[0] * s[1], s[2]}, columns, {.columns = kTokenMixColumns});
     });
   }
 
  private:
-  template <class F>
-  static void for_blocks(int64_t batch, int64_t tokens, int64_t columns, F&& f) {
-    constexpr int64_t kWorth = 1 << 15;
-    const int64_t blocks = (columns + kTokenMixColumns - 1) / kTokenMixColumns;
-    parallel_for(batch * blocks, 1 + kWorth / (tokens * std::min(kTokenMixColumns, columns) + 1),
-                 [&](int64_t i, int64_t end) {
-                   for (; i < end; ++i) {
-                     const int64_t from = i % blocks * kTokenMixColumns;
-                     f(i / blocks, from, std::min(kTokenMixColumns, columns - from));
-                   }
-                 });
-  }
   template <class T, class Pass>
   static TokenMix<T> of(const Pass& c, const DocumentStarts& starts, int64_t b, int64_t from, int64_t n) {
-    const int64_t tokens = c.in(kX).dim(1);
-    const auto part = [&](const Tensor& t) -> View<const T> {
-      return t.defined() ? t.view<T>().part(b * tokens, tokens).columns(from, n) : View<T>{};
-    };
     const View<const T> mix = c.in(kMix).template view<T>();
-    return {.x = part(c.in(kX)),
-            .before = c.in(kBefore).defined() ? c.in(kBefore).template view<T>().row(b) + from : nullptr,
+    return {.x = part_or_null<T>(c.in(kX), b, from, n),
+            .before = row_or_null<T>(c.in(kBefore), b, from),
             .starts = starts.row(b),
             .mix = mix.data + from,
             .mix_stride = mix.stride,
-            .m = part(c.in(kM)),
+            .m = part_or_null<T>(c.in(kM), b, from, n),
             .parts = mix.rows,
             .step = mix.cols};
   }
@@ -107,7 +85,7 @@ class TokenMixOp final : public Op {
 
 TokenMixResult token_mix(const Tensor& x, const Tensor& before, const Tensor& segments, const Tensor& mix,
                          const Tensor& m) {
-  auto out = run_many(std::make_unique<TokenMixOp>(), {x, before, segments, mix, m});
+  auto out = run_many(std::make_unique<TokenMixOp>(), {x, before, mix, m, segments});
   return {std::move(out[0]), std::move(out[1])};
 }
 

@@ -30,23 +30,12 @@ class DeltaOp final : public Op {
     const Shape state{q[0], heads, q[2] / heads, v[2] / heads};
     require(!in[kState0].defined() || in[kState0].shape() == state, "delta: state0{} for q{} and v{}, it should be {}",
             in[kState0].shape().str(), q.str(), v.str(), state.str());
-    for (int i : {kQ, kK, kV, kBeta, kLogDecay, kState0}) {
-      const Tensor& t = in[static_cast<size_t>(i)];
-      require(!t.defined() || (is_float(type) && t.dtype() == type), "delta: inputs of type {} and {}", to_string(type),
-              to_string(t.dtype()));
-    }
+    require_one_type(name(), in.first(kSegments));
     require_segments(name(), in[kSegments], q[0], q[1]);
     return {{{v, type}, {state, type, true}, {v, type}}, 1};
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const int64_t heads = options_.heads, rows = in[kQ].rows(), dk = in[kQ].cols() / heads, dv = in[kV].cols() / heads;
-    const auto products = static_cast<double>(rows * heads * dk * dv);
-    int64_t inputs = 0;
-    for (int i : {kQ, kK, kV, kBeta, kLogDecay, kState0})
-      if (const Tensor& t = in[static_cast<size_t>(i)]; t.defined()) inputs += t.numel();
-    const auto size = static_cast<double>(size_of(in[kQ].dtype())), read = size * static_cast<double>(inputs);
-    const double written = size * static_cast<double>(in[kV].numel() + in[kQ].dim(0) * heads * dk * dv);
-    return {6 * products, 18 * products, read + written, 2 * read + written};
+    return state_cost(in.first(kSegments), in[kV], options_.heads, in[kQ].cols() / options_.heads, 6, 18);
   }
   Keeps keeps() const override {
     return {.inputs = 1 << kQ | 1 << kK | 1 << kV | 1 << kBeta | 1 << kLogDecay | 1 << kState0 | 1 << kSegments,
@@ -71,7 +60,7 @@ class DeltaOp final : public Op {
     const DocumentStarts starts(c.in(kSegments));
     const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV), d_beta = c.sink(kBeta), d_decay = c.sink(kLogDecay),
                d_state0 = c.sink(kState0);
-    const Tensor d_o = c.grad(kO).defined() ? c.grad(kO) : Tensor::zeros(c.out_shape(kO), c.dtype());
+    const Tensor d_o = c.whole_grad(kO);
     dispatch_float(c.dtype(), [&]<class T>() {
       for_each_head(batch, heads, work(c), [&](int64_t item, int64_t b, int64_t h) {
         const auto rows = [&](const Sink& s) {

@@ -77,11 +77,7 @@ class HeadBackward {
     }
     if (!g_.d_state0.into) return;
     if (!continues(x_.starts)) state_.clear();
-    const T a = a_ ? *a_.data : T(1), *m = state_.data();
-    for (int64_t i = 0; i < keys_; ++i) {
-      T* y = g_.d_state0.into.row(i);
-      for (int64_t j = 0; j < values_; ++j) y[j] = (g_.d_state0.add ? y[j] : T(0)) + a * m[i * values_ + j];
-    }
+    state_.put(g_.d_state0, [&](int64_t) { return a_ ? *a_.data : T(1); });
   }
 
   DeltaKeysPass<T> keys_pass(const Piece& p, bool reverse) const {
@@ -128,7 +124,7 @@ class HeadBackward {
 
   void finish(const Piece& p, T c) const {
     const auto part = [&](const auto& x) { return cut(x, p.from, p.to); };
-    const auto own = [&](const Tensor& x) { return x.defined() ? part(x.view<T>()) : View<T>{}; };
+    const auto own = [&](const Tensor& x) { return part(view_or_null<T>(x)); };
     kernel::delta_gradients<T>({p.to - p.from, part(x_.q), part(x_.k), part(dq_), own(read_rows_), own(decayed_rows_),
                                 own(x_rows_), part(g_.e), part(g_.dk.into), part(g_.d_beta.into),
                                 part(g_.d_log_decay.into), g_.dk.add, g_.d_beta.add, g_.d_log_decay.add, p.fresh, c});
@@ -149,12 +145,8 @@ class HeadBackward {
 
 template <class T>
 void delta_head_forward(const DeltaHead<T>& head, View<T> o, View<T> e, T* state) {
-  Tensor decays;
-  View<const T> a;
-  if (head.log_decay) {
-    decays = linear_decays(head.log_decay, head.q.rows);
-    a = decays.view<T>();
-  }
+  const Tensor decays = head.log_decay ? linear_decays(head.log_decay, head.q.rows) : Tensor();
+  const View<const T> a = view_or_null<T>(decays);
   const int64_t tokens = head.q.rows, keys = head.q.cols;
   const Tensor scratch = kernel_scratch<T>(tokens, keys);
   for (const Piece& p : pieces_of(head.starts, tokens, head.chunk > 0 ? head.chunk : tokens)) {

@@ -18,9 +18,8 @@ class BonusOp final : public Op {
                 o.cols() % heads_ == 0 && q.cols() % heads_ == 0 && in[kU].shape() == Shape{q.cols()},
             "bonus: o{}, q{}, k{}, v{}, u{} are not [.., H*dv], [.., H*dk] twice, [.., H*dv] and [H*dk] with H = {}",
             o.str(), q.str(), in[kK].shape().str(), in[kV].shape().str(), in[kU].shape().str(), heads_);
-    const DType type = in[kO].dtype();
-    for (const Tensor& t : in) require(t.dtype() == type, "bonus: inputs of several types");
-    return {{o, type}};
+    require_one_type(name(), in);
+    return {{o, in[kO].dtype()}};
   }
   Cost cost(std::span<const Tensor> in) const override {
     const auto keys = static_cast<double>(in[kQ].numel()), values = static_cast<double>(in[kV].numel()),
@@ -36,11 +35,11 @@ class BonusOp final : public Op {
     });
   }
   void backward(Backward& c) override {
-    const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV), du = c.sink(kU);
-    if (du.into.defined() && !du.accumulate) fill(du.into, 0);
+    const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV);
+    const Tensor du = c.sum(kU);
     dispatch_float(c.dtype(), [&]<class T>() {
       for_heads(c.grad(0).rows(), [&](int64_t h) {
-        T* d_u = du.into.defined() ? of<T>(du.into, h).data : nullptr;
+        T* d_u = of<T>(du, h).data;
         kernel::bonus_backward<T>(head<T>(c, h), {of<T>(c.grad(0), h), of<T>(dq.into, h), of<T>(dk.into, h),
                                                   of<T>(dv.into, h), dq.accumulate, dk.accumulate, dv.accumulate, d_u});
       });

@@ -4,7 +4,6 @@
 
 #include "cores/common/heads.h"
 #include "cores/gla/gla_head.h"
-#include "kernels/parallel.h"
 
 namespace effllm {
 namespace {
@@ -44,24 +43,12 @@ class GlaOp final : public Op {
             options_.decay == Decay::none ? "undefined" : decay.str());
     require(!in[kState0].defined() || in[kState0].shape() == state, "gla: state0{} for q{} and v{}, it should be {}",
             in[kState0].shape().str(), q.str(), v.str(), state.str());
-    for (int i : {kQ, kK, kV, kLogDecay, kState0}) {
-      const Tensor& t = in[static_cast<size_t>(i)];
-      require(!t.defined() || (is_float(type) && t.dtype() == type), "gla: inputs of type {} and {}", to_string(type),
-              to_string(t.dtype()));
-    }
+    require_one_type(name(), in.first(kSegments));
     require_segments(name(), in[kSegments], q[0], q[1]);
     return {{v, type}, {state, type, true}};
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const int64_t heads = options_.heads, rows = in[kQ].rows(), dk = in[kQ].cols() / key_heads(),
-                  dv = in[kV].cols() / heads;
-    const auto products = static_cast<double>(rows * heads * dk * dv);
-    int64_t inputs = 0;
-    for (int i : {kQ, kK, kV, kLogDecay, kState0})
-      if (const Tensor& t = in[static_cast<size_t>(i)]; t.defined()) inputs += t.numel();
-    const auto size = static_cast<double>(size_of(in[kQ].dtype())), read = size * static_cast<double>(inputs);
-    const double written = size * static_cast<double>(in[kV].numel() + in[kQ].dim(0) * heads * dk * dv);
-    return {4 * products, 12 * products, read + written, 2 * read + written};
+    return state_cost(in.first(kSegments), in[kV], options_.heads, in[kQ].cols() / key_heads(), 4, 12);
   }
   Keeps keeps() const override {
     return {.inputs = 1 << kQ | 1 << kK | 1 << kV | 1 << kLogDecay | 1 << kState0 | 1 << kSegments};
@@ -72,14 +59,14 @@ class GlaOp final : public Op {
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const Shape &q = in[kQ].shape, &v = in[kV].shape;
     const int64_t dk = q[2] / key_heads(), dv = v[2] / options_.heads, tokens = q[1];
-    const int64_t threads_at_work = in_parallel() ? 1 : std::min<int64_t>(q[0] * options_.heads, threads());
+    const int64_t heads_at_once = at_once(q[0] * options_.heads);
     int64_t decays = 0, anchors = 0;
     if (options_.decay != Decay::none) {
       decays = (tokens + 1) * decay_columns(dk);
       if (in[kLogDecay].shape.rank() == 3)
         anchors = (tokens / (options_.chunk > 0 ? options_.chunk : kAnchorDistance) + 1) * dk * dv + dk;
     }
-    return scratch_of(threads_at_work * decays, threads_at_work * (decays + dk * dv + anchors), in[kQ].dtype);
+    return scratch_of(heads_at_once * decays, heads_at_once * (decays + dk * dv + anchors), in[kQ].dtype);
   }
 
   void forward(Forward& c) override {
@@ -99,7 +86,7 @@ class GlaOp final : public Op {
     const DocumentStarts starts(c.in(kSegments));
     const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV), d_decay = c.sink(kLogDecay),
                d_state0 = c.sink(kState0);
-    const Tensor d_o = c.grad(0).defined() ? c.grad(0) : Tensor::zeros(c.out_shape(0), c.dtype());
+    const Tensor d_o = c.whole_grad(0);
     dispatch_float(c.dtype(), [&]<class T>() {
       const auto one = [&](int64_t b, int64_t h) {
         const int64_t item = b * heads + h, key_head = h / sharing();

@@ -39,10 +39,8 @@ class HeadBackward {
         state_(keys_, values_) {
     const int64_t longest = x_.chunk > 0 ? x_.chunk : kAnchorDistance;
     pieces_ = pieces_of(x_.starts, tokens_, decay_wanted() ? longest : tokens_);
-    if (x_.decay != Decay::none) {
-      decays_ = linear_decays(x_.log_decay, tokens_);
-      a_ = decays_.view<T>();
-    }
+    if (x_.decay != Decay::none) decays_ = linear_decays(x_.log_decay, tokens_);
+    a_ = view_or_null<T>(decays_);
     if (!decay_wanted()) return;
     anchors_ = Tensor::dense({tokens_ / longest + 1, keys_ * values_}, dtype_of<T>);
     running_ = Tensor::dense({keys_}, dtype_of<T>);
@@ -95,12 +93,7 @@ class HeadBackward {
     }
     if (!g_.d_state0.into) return;
     if (!continues(x_.starts)) state_.clear();
-    const T* m = state_.data();
-    for (int64_t i = 0; i < keys_; ++i) {
-      T* y = g_.d_state0.into.row(i);
-      const T a = x_.exclusive ? T(1) : decay_at(0, i);
-      for (int64_t j = 0; j < values_; ++j) y[j] = (g_.d_state0.add ? y[j] : T(0)) + a * m[i * values_ + j];
-    }
+    state_.put(g_.d_state0, [&](int64_t i) { return x_.exclusive ? T(1) : decay_at(0, i); });
   }
 
   void keys() {
@@ -191,12 +184,8 @@ class HeadBackward {
 
 template <class T>
 void gla_head_forward(const GlaHead<T>& head, View<T> o, T* state) {
-  Tensor decays;
-  View<const T> a;
-  if (head.decay != Decay::none) {
-    decays = linear_decays(head.log_decay, head.q.rows);
-    a = decays.view<T>();
-  }
+  const Tensor decays = head.decay == Decay::none ? Tensor() : linear_decays(head.log_decay, head.q.rows);
+  const View<const T> a = view_or_null<T>(decays);
   const int64_t tokens = head.q.rows;
   const GlaPass<T> pass{tokens, head.q, head.k, head.v, a, head.decay, head.exclusive, o, false, state};
   for (const Piece& p : pieces_of(head.starts, tokens, head.chunk > 0 ? head.chunk : tokens)) {

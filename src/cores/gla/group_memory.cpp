@@ -12,11 +12,6 @@ namespace {
 
 enum Input { kQ, kK, kV, kState0, kCacheK, kCacheV, kBefore, kSegments };
 
-template <class T>
-void clear(View<T> x) {
-  for (int64_t r = 0; r < x.rows; ++r) std::fill_n(x.row(r), x.cols, T(0));
-}
-
 // One head of one sequence.
 template <class T>
 struct Head {
@@ -70,9 +65,8 @@ class GroupMemoryOp final : public Op {
   // Backwards the states after each group, for each thread.
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const Shape &q = in[kQ].shape, &v = in[kV].shape;
-    const int64_t items = q[0] * heads_, workers = in_parallel() ? 1 : std::min<int64_t>(threads(), items);
     const int64_t states = (q[1] + group_ - 1) / group_ + 2;
-    return scratch_of(0, workers * states * (q[2] / heads_) * (v[2] / heads_), in[kQ].dtype);
+    return scratch_of(0, at_once(q[0] * heads_) * states * (q[2] / heads_) * (v[2] / heads_), in[kQ].dtype);
   }
 
   void forward(Forward& c) override {
@@ -102,14 +96,11 @@ class GroupMemoryOp final : public Op {
     for (int i : {3, 4, 5})
       if (sinks[i].into.defined() && !sinks[i].accumulate) fill(sinks[i].into, 0);
     dispatch_float(c.dtype(), [&]<class T>() {
-      const int64_t items = c.in(kQ).dim(0) * heads_, dk = c.in(kQ).cols() / heads_, dv = c.in(kV).cols() / heads_;
+      const int64_t dk = c.in(kQ).cols() / heads_, dv = c.in(kV).cols() / heads_;
       // The states after each group that ends in the call, then the gradient of the running one.
-      const int64_t most = (c.in(kQ).dim(1) + group_ - 1) / group_ + 1, workers = in_parallel() ? 1 : threads();
-      const int64_t share = (items + workers - 1) / workers;
-      const Tensor memory = Tensor::dense({std::min<int64_t>(workers, items), (most + 1) * dk * dv}, dtype_of<T>);
-      parallel_for(items, share, [&](int64_t from, int64_t to) {
-        for (int64_t i = from; i < to; ++i)
-          differentiate<T>(c, head_at<T>(c, i, starts), i, sinks, memory.view<T>().row(from / share));
+      const int64_t most = (c.in(kQ).dim(1) + group_ - 1) / group_ + 1;
+      for_each_with_memory<T>(c.in(kQ).dim(0) * heads_, (most + 1) * dk * dv, [&](int64_t i, T* memory) {
+        differentiate<T>(c, head_at<T>(c, i, starts), i, sinks, memory);
       });
     });
   }

@@ -23,10 +23,7 @@ class NormaliserOp final : public Op {
     const Shape z{q[0], heads_, q[2] / heads_};
     require(!in[kZ0].defined() || in[kZ0].shape() == z, "normaliser: z0{}, it should be {}", in[kZ0].shape().str(),
             z.str());
-    for (int i : {kO, kQ, kK, kZ0})
-      if (const Tensor& t = in[static_cast<size_t>(i)]; t.defined())
-        require(is_float(type) && t.dtype() == type, "normaliser: inputs of type {} and {}", to_string(type),
-                to_string(t.dtype()));
+    require_one_type(name(), in.first(kSegments));
     require_segments(name(), in[kSegments], q[0], q[1]);
     return Outputs({{o, type}, {z, type, true}, {{q[0], q[1], heads_}, type}}, 1);
   }
@@ -58,7 +55,7 @@ class NormaliserOp final : public Op {
   void backward(Backward& c) override {
     const DocumentStarts starts(c.in(kSegments));
     const Sink d_o = c.sink(kO), dq = c.sink(kQ), dk = c.sink(kK), dz = c.sink(kZ0);
-    const Tensor dy = c.grad(0).defined() ? c.grad(0) : Tensor::zeros(c.out_shape(0), c.dtype());
+    const Tensor dy = c.whole_grad(0);
     const int64_t n = c.in(kQ).cols() / heads_, tokens = c.in(kQ).dim(1);
     dispatch_float(c.dtype(), [&]<class T>() {
       for_each_head(c.in(kQ).dim(0), heads_, work(c), [&](int64_t, int64_t b, int64_t h) {

@@ -61,7 +61,7 @@ class FusedScanOp final : public Op {
     const DocumentStarts starts(c.in(kSegments));
     dispatch_float(c.in(kX).dtype(), [&]<class T>() {
       for_column_blocks(c.in(kX).shape(), [&](int64_t b, int64_t from, int64_t n) {
-        const View<T> h = part_or_null<T>(c.out(0), b, tokens, from, n);
+        const View<T> h = part_or_null<T>(c.out(0), b, from, n);
         form_.scan<T>()(inputs<T>(c, starts, b, from, n), h, nullptr);
         std::copy_n(h.row(tokens - 1), n, row_or_null<T>(c.out(1), b, from));
       });
@@ -78,7 +78,7 @@ class FusedScanOp final : public Op {
     const Tensor rows = d_row.into.defined() ? Tensor::dense({shape[0], shape[2]}, c.dtype()) : Tensor();
     dispatch_float(c.dtype(), [&]<class T>() {
       for_column_blocks(shape, [&](int64_t b, int64_t from, int64_t n) {
-        const auto part = [&](const Tensor& t) { return part_or_null<T>(t, b, shape[1], from, n); };
+        const auto part = [&](const Tensor& t) { return part_or_null<T>(t, b, from, n); };
         const ScanBackward<T> d = {part(c.grad(0)),
                                    row_or_null<T>(c.grad(1), b, from),
                                    {part(dx[0].into), part(dx[1].into), part(dx[2].into)},
@@ -96,8 +96,7 @@ class FusedScanOp final : public Op {
   template <class T, class C>
   Scan<T> inputs(const C& c, const DocumentStarts& starts, int64_t b, int64_t from, int64_t n) const {
     Scan<T> s = {};
-    for (size_t i = 0; i < form_.inputs; ++i)
-      s.x[i] = part_or_null<T>(c.in(static_cast<int>(i)), b, c.in(kX).dim(1), from, n);
+    for (size_t i = 0; i < form_.inputs; ++i) s.x[i] = part_or_null<T>(c.in(static_cast<int>(i)), b, from, n);
     s.row = row_or_null<T>(c.in(kRow), 0, from);
     s.h0 = row_or_null<T>(c.in(kH0), b, from);
     s.starts = starts.row(b);

@@ -1,9 +1,14 @@
 // Elementwise scans whose coefficients are gates of the input, computed in one pass over memory (core K1).
 #pragma once
-#include "cores/scan/scan_result.h"
 #include "kernels/scan.h"
+#include "tensor/tensor.h"
 
 namespace effllm {
+
+struct ScanResult {
+  Tensor h;     // [B, T, C]
+  Tensor last;  // [B, C] the state after the last token
+};
 
 // h_t = a_t h_{t-1} + b_t, with s the sigmoid, c the candidate of u (kernels/scan.h):
 //   gated_scan     a = 1 - s(z)               b = s(z) c

@@ -26,13 +26,6 @@ Tensor rates(const Tensor& a_log) {
   return rate;
 }
 
-// y (+)= the sum of parts [count, rows, columns], in their order.
-template <class T>
-void add_parts(const Tensor& parts, int64_t count, View<T> y, bool add) {
-  const View<const T> p = parts.view<T>();
-  for (int64_t i = 0; i < count; ++i) kernel::scale<T>(T(1), p.part(i * y.rows, y.rows), y, add || i > 0);
-}
-
 class SelectiveScanOp final : public Op {
  public:
   std::string_view name() const override { return "selective_scan"; }
@@ -49,11 +42,7 @@ class SelectiveScanOp final : public Op {
     require(!in[kState0].defined() || in[kState0].shape() == state,
             "selective_scan: state0{} for x{} and a_log{}, it should be {}", in[kState0].shape().str(), s.str(),
             a.str(), state.str());
-    for (int i : {kX, kDelta, kALog, kB, kC, kSkip, kState0}) {
-      const Tensor& t = in[static_cast<size_t>(i)];
-      require(!t.defined() || (is_float(type) && t.dtype() == type), "selective_scan: inputs of type {} and {}",
-              to_string(type), to_string(t.dtype()));
-    }
+    require_one_type(name(), in.first(kSegments));
     require_segments(name(), in[kSegments], s[0], s[1]);
     return {{{s, type}, {state, type}, {{s[0], spans(s[1]) * a[1], s[2]}, type}}, 1};
   }
@@ -82,14 +71,15 @@ class SelectiveScanOp final : public Op {
     const DocumentStarts starts(c.in(kSegments));
     dispatch_float(c.in(kX).dtype(), [&]<class T>() {
       const Tensor rate = rates<T>(c.in(kALog));
-      for_blocks(c.in(kX).shape(), states, [&](int64_t b, int64_t from, int64_t n) {
+      const auto block = [&](int64_t b, int64_t from, int64_t n) {
         const Tensor scratch = Tensor::dense({kernel::selective_scan_scratch<T>(states, n)}, dtype_of<T>);
         SelectiveScan<T> pass = pass_of<T>(c, rate, starts, scratch, b, from, n);
-        pass.y = part_or_null<T>(c.out(kY), b, c.in(kX).dim(1), from, n);
-        pass.last = part_or_null<T>(c.out(kLast), b, states, from, n);
-        if (c.recording()) pass.checkpoints = checkpoints_of<T>(c.out(kCheckpoints), b, from, n);
+        pass.y = part_or_null<T>(c.out(kY), b, from, n);
+        pass.last = part_or_null<T>(c.out(kLast), b, from, n);
+        if (c.recording()) pass.checkpoints = part_or_null<T>(c.out(kCheckpoints), b, from, n);
         kernel::selective_scan<T>(pass);
-      });
+      };
+      for_column_blocks(c.in(kX).shape(), block, sizes(c));
     });
   }
 
@@ -106,55 +96,44 @@ class SelectiveScanOp final : public Op {
                  parts_skip = Tensor::empty({s[0], s[2]}, c.dtype());
     dispatch_float(c.dtype(), [&]<class T>() {
       const Tensor rate = rates<T>(c.in(kALog));
-      for_blocks(s, states, [&](int64_t b, int64_t from, int64_t n) {
+      const auto one = [&](int64_t b, int64_t from, int64_t n) {
         const Tensor scratch = Tensor::dense({kernel::selective_scan_scratch<T>(states, n)}, dtype_of<T>);
         SelectiveScan<T> pass = pass_of<T>(c, rate, starts, scratch, b, from, n);
-        pass.checkpoints = checkpoints_of<T>(c.out(kCheckpoints), b, from, n);
+        pass.checkpoints = part_or_null<T>(c.out(kCheckpoints), b, from, n);
         const int64_t block = from / kColumns * s[0] + b;
         kernel::selective_scan_backward<T>(
-            pass,
-            {part_or_null<T>(c.grad(kY), b, tokens, from, n), part_or_null<T>(c.grad(kLast), b, states, from, n),
-             part_or_null<T>(d_x.into, b, tokens, from, n), part_or_null<T>(d_delta.into, b, tokens, from, n),
-             part_or_null<T>(d_h0.into, b, states, from, n), d_x.accumulate, d_delta.accumulate, d_h0.accumulate,
-             part_or_null<T>(parts_b, block, tokens, 0, states), part_or_null<T>(parts_c, block, tokens, 0, states),
-             part_or_null<T>(parts_rate, b, states, from, n), row_or_null<T>(parts_skip, b, from)});
-      });
-      if (d_b.into.defined()) add_parts<T>(parts_b, blocks, d_b.into.view<T>(), d_b.accumulate);
-      if (d_c.into.defined()) add_parts<T>(parts_c, blocks, d_c.into.view<T>(), d_c.accumulate);
-      if (d_skip.into.defined())
-        kernel::column_sum<T>(parts_skip.view<T>(), d_skip.into.view<T>().data, d_skip.accumulate);
-      if (d_a.into.defined()) rate_to_log<T>(parts_rate, rate, d_a);
+            pass, {part_or_null<T>(c.grad(kY), b, from, n), part_or_null<T>(c.grad(kLast), b, from, n),
+                   part_or_null<T>(d_x.into, b, from, n), part_or_null<T>(d_delta.into, b, from, n),
+                   part_or_null<T>(d_h0.into, b, from, n), d_x.accumulate, d_delta.accumulate, d_h0.accumulate,
+                   part_or_null<T>(parts_b, block, 0, states), part_or_null<T>(parts_c, block, 0, states),
+                   part_or_null<T>(parts_rate, b, from, n), row_or_null<T>(parts_skip, b, from)});
+      };
+      for_column_blocks(s, one, sizes(c));
+      add_parts<T>(parts_b, d_b);
+      add_parts<T>(parts_c, d_c);
+      if (d_skip) kernel::column_sum<T>(parts_skip.view<T>(), d_skip.into.data<T>(), d_skip.accumulate);
+      if (d_a) rate_to_log<T>(parts_rate, rate, d_a);
     });
   }
 
  private:
-  template <class F>
-  static void for_blocks(const Shape& s, int64_t states, F&& f) {
-    const int64_t blocks = (s[2] + kColumns - 1) / kColumns, work = s[1] * std::min(kColumns, s[2]) * states;
-    parallel_for(s[0] * blocks, 1 + kWorth / (work + 1), [&](int64_t first, int64_t last) {
-      for (int64_t item = first; item < last; ++item) {
-        const int64_t from = item % blocks * kColumns;
-        f(item / blocks, from, std::min(kColumns, s[2] - from));
-      }
-    });
-  }
-  template <class T>
-  static View<T> checkpoints_of(const Tensor& t, int64_t b, int64_t from, int64_t n) {
-    return t.view<T>().part(b * t.dim(1), t.dim(1)).columns(from, n);
+  template <class Pass>
+  static BlockSizes sizes(const Pass& c) {
+    return {.columns = kColumns, .work = c.in(kB).cols(), .worth = kWorth};
   }
   template <class T, class Pass>
   static SelectiveScan<T> pass_of(const Pass& c, const Tensor& rate, const DocumentStarts& starts,
                                   const Tensor& scratch, int64_t b, int64_t from, int64_t n) {
     const int64_t tokens = c.in(kX).dim(1), states = c.in(kB).cols();
     SelectiveScan<T> pass{};
-    pass.x = part_or_null<T>(c.in(kX), b, tokens, from, n);
-    pass.delta = part_or_null<T>(c.in(kDelta), b, tokens, from, n);
-    pass.b = part_or_null<T>(c.in(kB), b, tokens, 0, states);
-    pass.c = part_or_null<T>(c.in(kC), b, tokens, 0, states);
-    pass.rate = part_or_null<T>(rate, 0, states, from, n);
+    pass.x = part_or_null<T>(c.in(kX), b, from, n);
+    pass.delta = part_or_null<T>(c.in(kDelta), b, from, n);
+    pass.b = part_or_null<T>(c.in(kB), b, 0, states);
+    pass.c = part_or_null<T>(c.in(kC), b, 0, states);
+    pass.rate = part_or_null<T>(rate, 0, from, n);
     pass.skip = row_or_null<T>(c.in(kSkip), 0, from);
     pass.starts = starts.row(b);
-    pass.h0 = part_or_null<T>(c.in(kState0), b, states, from, n);
+    pass.h0 = part_or_null<T>(c.in(kState0), b, from, n);
     pass.scratch = scratch.data<T>();
     return pass;
   }
@@ -164,10 +143,10 @@ class SelectiveScanOp final : public Op {
     const int64_t states = rate.dim(0), columns = rate.dim(1);
     const Tensor sum = Tensor::empty(rate.shape(), rate.dtype()),
                  turned = Tensor::empty({columns, states}, rate.dtype());
-    add_parts<T>(parts, parts.dim(0), sum.view<T>(), false);
+    add_parts<T>(parts, {sum, false});
     kernel::multiply<T>(T(1), sum.view<T>(), rate.view<T>(), sum.view<T>(), false);
     kernel::transpose<T>(sum.view<T>(), turned.view<T>());
-    kernel::scale<T>(T(1), turned.view<T>(), d_a.into.view<T>(), d_a.accumulate);
+    kernel::scale<T>(T(1), turned.view<T>(), d_a.view<T>(), d_a.accumulate);
   }
 };
 

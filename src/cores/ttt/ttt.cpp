@@ -1,6 +1,7 @@
 #include "cores/ttt/ttt.h"
 
 #include "cores/common/heads.h"
+#include "cores/scan/column_blocks.h"
 #include "cores/ttt/ttt_head.h"
 #include "kernels/pointwise.h"
 
@@ -62,11 +63,7 @@ class TttOp final : public Op {
       check(kSumW, "state sum_w", matrices);
       check(kSumB, "state sum_b", rows);
     }
-    for (int i = 0; i < kPositions; ++i) {
-      const Tensor& t = in[static_cast<size_t>(i)];
-      require(!t.defined() || (is_float(type) && t.dtype() == type), "ttt: inputs of type {} and {}", to_string(type),
-              to_string(t.dtype()));
-    }
+    require_one_type(name(), in.first(kPositions));
     require(!in[kPositions].defined() || (in[kPositions].dtype() == DType::i64 && in[kPositions].is_dense() &&
                                           in[kPositions].shape() == Shape{q[0], q[1]}),
             "ttt: positions{} for q{}", in[kPositions].shape().str(), q.str());
@@ -120,7 +117,7 @@ class TttOp final : public Op {
     const int64_t batch = c.in(kQ).dim(0), heads = options_.heads, n = c.in(kQ).cols() / heads;
     const DType type = c.dtype();
     const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV), d_eta = c.sink(kEta);
-    const Tensor d_o = c.grad(kO).defined() ? c.grad(kO) : Tensor::zeros(c.out_shape(kO), type);
+    const Tensor d_o = c.whole_grad(kO);
     const TttState d_before{Tensor::empty(c.out_shape(kWAfter), type), Tensor::empty(c.out_shape(kBAfter), type),
                             Tensor::empty(c.out_shape(kSumWAfter), type), Tensor::empty(c.out_shape(kSumBAfter), type)};
     // What sequences share, first apart: [B, ...].
@@ -189,11 +186,8 @@ class TttOp final : public Op {
   template <class T>
   static void give_sum(Backward& c, int input, const Tensor& parts) {
     if (!c.wants(input)) return;
-    const Shape& shape = c.in_shape(input);
-    const Tensor sum = Tensor::empty(shape, c.dtype());
-    const int64_t rows = shape.rows();
-    for (int64_t from = 0; from < parts.rows(); from += rows)
-      kernel::scale<T>(T(1), parts.view<T>().part(from, rows), sum.view<T>(), from > 0);
+    const Tensor sum = Tensor::empty(c.in_shape(input), c.dtype());
+    add_parts<T>(parts, {sum, false});
     c.give(input, sum);
   }
 

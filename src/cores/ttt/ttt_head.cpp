@@ -1,4 +1,5 @@
 #include "cores/ttt/ttt_head.h"
+#include "cores/common/heads.h"
 #include "kernels/dense.h"
 #include "kernels/norm.h"
 #include "kernels/pointwise.h"
@@ -23,15 +24,6 @@ std::vector<MiniBatch> mini_batches(const int64_t* positions, int64_t tokens, in
 namespace {
 
 template <class T>
-void assign(View<const T> from, View<T> to) {
-  kernel::scale<T>(T(1), from, to, false);
-}
-template <class T>
-void clear(View<T> x) {
-  for (int64_t r = 0; r < x.rows; ++r) std::fill_n(x.row(r), x.cols, T(0));
-}
-
-template <class T>
 class HeadForward {
  public:
   HeadForward(const TttHead<T>& head, const TttMemory<T>& memory, View<T> o, View<T> z, View<T> read)
@@ -47,11 +39,11 @@ class HeadForward {
     bool open = false;
     for (const MiniBatch& m : mini_batches(x_.positions, x_.q.rows, x_.mini_batch, static_cast<bool>(x_.before.w))) {
       if (m.fresh || m.from == 0) {
-        assign<T>(m.fresh ? x_.w0 : x_.before.w, m_.w);
-        assign<T>(m.fresh ? x_.b0 : x_.before.b, m_.b);
+        start_state<T>(m.fresh ? x_.w0 : x_.before.w, m_.w);
+        start_state<T>(m.fresh ? x_.b0 : x_.before.b, m_.b);
       }
       open = !m.fresh && m.from == 0 && m.place > 0;
-      if (open) assign<T>(x_.before.sum_w, m_.sum_w), assign<T>(x_.before.sum_b, m_.sum_b);
+      if (open) start_state<T>(x_.before.sum_w, m_.sum_w), start_state<T>(x_.before.sum_b, m_.sum_b);
       read(m, open);
       learn(m, open);
       open = !m.closes;

@@ -10,6 +10,7 @@
 // mini-batch that was open already reads the sum before it as well.
 #include <algorithm>
 
+#include "cores/common/heads.h"
 #include "cores/ttt/ttt_head.h"
 #include "kernels/groups.h"
 #include "kernels/norm.h"
@@ -38,10 +39,10 @@ class HeadBackward {
 
   void run() {
     find_starts();
-    take(g_.d_after.w, g_.d_before.w);
-    take(g_.d_after.b, g_.d_before.b);
-    take(g_.d_after.sum_w, g_.d_before.sum_w);
-    take(g_.d_after.sum_b, g_.d_before.sum_b);
+    start_state<T>(g_.d_after.w, g_.d_before.w);
+    start_state<T>(g_.d_after.b, g_.d_before.b);
+    start_state<T>(g_.d_after.sum_w, g_.d_before.sum_w);
+    start_state<T>(g_.d_after.sum_b, g_.d_before.sum_b);
     for (size_t i = batches_.size(); i-- > 0;) {
       const MiniBatch& m = batches_[i];
       backward(m, m.closes || i + 1 == batches_.size());
@@ -58,10 +59,6 @@ class HeadBackward {
 
  private:
   enum Rows { kRead, kScaled, kStep, kOfSum, kIntoSum, kZ, kError, kScratch, kRowBlocks };
-  static void clear(View<T> x) {
-    for (int64_t r = 0; r < x.rows; ++r) std::fill_n(x.row(r), x.cols, T(0));
-  }
-  void take(View<const T> from, View<T> to) { from ? kernel::scale<T>(T(1), from, to, false) : clear(to); }
   View<T> block(Rows which, int64_t rows) const { return rows_[which].template view<T>().part(0, rows); }
   View<T> start(int64_t i) const { return starts_.view<T>().part(i * n_, n_); }
   bool open(const MiniBatch& m) const { return !m.fresh && m.from == 0 && m.place > 0; }

@@ -4,20 +4,11 @@
 // 0 among them. Which tokens share a tile follows from their own decays and earlier ones, and no token's arithmetic
 // depends on whether another follows in its tile.
 #pragma once
+#include "kernels/isa/state_panels.h"
 #include "kernels/isa/tile.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
-
-// Vectors in a row of a panel; one in f64, which verifies and needs no speed.
-template <class T>
-constexpr int kWidest = sizeof(T) == 8           ? 1
-                        : kVectorRegisters >= 32 ? 4
-                                                 : 2;
-
-// Far from overflow, and its inverse times any sensible number too.
-template <class T>
-constexpr T kSmallest = sizeof(T) == 4 ? T(1e-14) : T(1e-100);
 
 // Adds the halves of v; sums of both lie side by side, twice.
 template <class T>
@@ -201,38 +192,16 @@ struct Panel {
   }
 };
 
-// f(panel) for one panel, which is worked on in place where its rows are whole vectors one after another, or where the
-// steps are too few to pay for a packed copy.
-template <int kVectors, class T, class F>
-void with_panel(T* state, int64_t rows, int64_t columns, int64_t column, int64_t steps, T* packed, const F& f) {
-  using P = Panel<T, kVectors>;
-  constexpr int64_t kWorthACopy = 16;
-  const int64_t width = smaller(P::kWidth, columns - column);
-  if (width == P::kWidth && (columns == width || steps < kWorthACopy)) {
-    f(P{rows, column, width, state + column, columns});
-    return;
-  }
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t c = 0; c < P::kWidth; ++c)
-      packed[i * P::kWidth + c] = c < width ? state[i * columns + column + c] : T(0);
-  f(P{rows, column, width, packed, P::kWidth});
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t c = 0; c < width; ++c) state[i * columns + column + c] = packed[i * P::kWidth + c];
-}
-
+// f(panel) for all columns of a state, at `packed` where they are copied.
 template <class T, class F>
 void for_panels(T* state, int64_t rows, int64_t columns, int64_t steps, T* packed, const F& f) {
-  for (int64_t column = 0; column < columns;) {
-    const int64_t left = columns - column;
-    const int vectors = kWidest<T> == 1 ? 1 : left > 2 * kLanes<T> ? kWidest<T> : left > kLanes<T> ? 2 : 1;
-    if (vectors == 1)
-      with_panel<1>(state, rows, columns, column, steps, packed, f);
-    else if (vectors == kWidest<T>)
-      with_panel<kWidest<T>>(state, rows, columns, column, steps, packed, f);
-    else if constexpr (kWidest<T> > 2)
-      with_panel<2>(state, rows, columns, column, steps, packed, f);
-    column += vectors * kLanes<T>;
-  }
+  for_panel_columns<T>(columns, [&]<int kVectors>(int64_t column) {
+    using P = Panel<T, kVectors>;
+    const int64_t width = smaller(P::kWidth, columns - column);
+    with_columns<P::kWidth>(state + column, rows, columns, width, steps, packed, [&](T* m, int64_t stride) {
+      f(P{rows, column, width, m, stride});
+    });
+  });
 }
 
 }  // namespace

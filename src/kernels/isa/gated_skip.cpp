@@ -26,8 +26,7 @@ void gated_skip_backward(const GatedSkipBackward<T>& p) noexcept {
   const T keep_o = p.add_o ? T(1) : T(0), keep_x = p.add_x ? T(1) : T(0), keep_z = p.add_z ? T(1) : T(0);
   constexpr int64_t kBlock = 256;
   alignas(64) T s[kBlock], h[kBlock];
-  if (p.d_d && !p.add_d)
-    for (int64_t g = 0; g < p.groups; ++g) p.d_d[g] = 0;
+  if (p.d_d) begun(p.d_d, p.groups, p.add_d);
   for (int64_t r = 0; r < p.o.rows; ++r)
     for (int64_t g = 0; g < p.groups; ++g) {
       const T skip = p.d[g];
@@ -40,23 +39,17 @@ void gated_skip_backward(const GatedSkipBackward<T>& p) noexcept {
           h[c] = dy[c] * z[c] * s[c];
         }
         if (p.d_o) {
-          T* y = p.d_o.row(r) + at;
-          if (!p.add_o)
-            for (int64_t c = 0; c < n; ++c) y[c] = 0;
+          T* y = begun(p.d_o.row(r) + at, n, p.add_o);
 #pragma omp simd
           for (int64_t c = 0; c < n; ++c) y[c] = mul_add(keep_o, y[c], h[c]);
         }
         if (p.d_x) {
-          T* y = p.d_x.row(r) + at;
-          if (!p.add_x)
-            for (int64_t c = 0; c < n; ++c) y[c] = 0;
+          T* y = begun(p.d_x.row(r) + at, n, p.add_x);
 #pragma omp simd
           for (int64_t c = 0; c < n; ++c) y[c] = mul_add(keep_x, y[c], skip * h[c]);
         }
         if (p.d_z) {
-          T* y = p.d_z.row(r) + at;
-          if (!p.add_z)
-            for (int64_t c = 0; c < n; ++c) y[c] = 0;
+          T* y = begun(p.d_z.row(r) + at, n, p.add_z);
 #pragma omp simd
           for (int64_t c = 0; c < n; ++c)
             y[c] = mul_add(keep_z, y[c], dy[c] * mul_add(skip, x[c], o[c]) * s[c] * mul_add(z[c], T(1) - s[c], T(1)));

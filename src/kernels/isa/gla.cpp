@@ -6,22 +6,13 @@
 // any decay is exact, 0 among them. No token's arithmetic depends on a later token.
 #include "kernels/gla.h"
 #include "kernels/isa/gla_tile.h"
+#include "kernels/isa/state_panels.h"
 
 namespace effllm::EFFLLM_ISA {
 namespace {
 
 constexpr int64_t kBlockRows = 64;
 constexpr int64_t kSegment = 64;  // tokens between changes of block, where the state has several
-// Vectors in a row of a block; one in f64, which verifies and needs no speed: each width is compiled many times over.
-template <class T>
-constexpr int kWidest = sizeof(T) == 8           ? 1
-                        : kVectorRegisters >= 32 ? 4
-                                                 : 2;
-
-// Smallest p that is divided by: far from overflow, and its inverse times any sensible number too.
-template <class T>
-constexpr T kSmallest = sizeof(T) == 4 ? T(1e-14) : T(1e-100);
-
 // The first n lanes of a row, and `pad` in the others.
 template <class T>
 [[gnu::noinline]] Vec<T> read_some(const T* row, int64_t n, T pad) {
@@ -190,48 +181,28 @@ class Block {
   alignas(64) T q_[kTokens][kBlockRows], k_[kTokens][kBlockRows], decay_[kBlockRows], owed_rows_[kBlockRows];  // rows
 };
 
-// Steps [from, to) of one block. Its part of the state is worked on in place where its rows are whole vectors one after
-// another, or where the steps are too few to pay for a packed copy.
+// Steps [from, to) of one block.
 template <class T, int kVectors, Decay kDecay, bool kExclusive>
 void run_block(const GlaPass<T>& p, int64_t row, int64_t column, int64_t from, int64_t to) {
   using Part = Block<T, kVectors, kDecay, kExclusive>;
-  constexpr int64_t kWorthACopy = 16;
   const int64_t rows = smaller(kBlockRows, p.x1.cols - row), columns = p.x3.cols;
   const int64_t width = smaller(Part::kWidth, columns - column);
-  T* state = p.state + row * columns + column;
-  if (width == Part::kWidth && (columns == width || to - from < kWorthACopy)) {
-    Part(p, row, rows, column, width, state, columns).run(from, to);
-    return;
-  }
   alignas(64) T packed[kBlockRows * Part::kWidth];
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t c = 0; c < Part::kWidth; ++c) packed[i * Part::kWidth + c] = c < width ? state[i * columns + c] : T(0);
-  Part(p, row, rows, column, width, packed, Part::kWidth).run(from, to);
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t c = 0; c < width; ++c) state[i * columns + c] = packed[i * Part::kWidth + c];
+  with_columns<Part::kWidth>(p.state + row * columns + column, rows, columns, width, to - from, packed,
+                             [&](T* m, int64_t stride) { Part(p, row, rows, column, width, m, stride).run(from, to); });
 }
 
 template <class T, Decay kDecay, bool kExclusive>
 void run_pass(const GlaPass<T>& p) {
-  constexpr int64_t kLane = kLanes<T>;
   const int64_t rows = p.x1.cols, columns = p.x3.cols;
-  const bool one_block = rows <= kBlockRows && columns <= kWidest<T> * kLane;
+  const bool one_block = rows <= kBlockRows && columns <= kWidest<T> * kLanes<T>;
   const int64_t segment = one_block ? p.steps : kSegment;
   for (int64_t from = 0; from < p.steps; from += segment) {
     const int64_t to = smaller(from + segment, p.steps);
-    for (int64_t column = 0; column < columns;) {
-      const int64_t left = columns - column;
-      const int vectors = kWidest<T> == 1 ? 1 : left > 2 * kLane ? kWidest<T> : left > kLane ? 2 : 1;
-      for (int64_t row = 0; row == 0 || row < rows; row += kBlockRows) {
-        if (vectors == 1)
-          run_block<T, 1, kDecay, kExclusive>(p, row, column, from, to);
-        else if (vectors == kWidest<T>)
-          run_block<T, kWidest<T>, kDecay, kExclusive>(p, row, column, from, to);
-        else if constexpr (kWidest<T> > 2)
-          run_block<T, 2, kDecay, kExclusive>(p, row, column, from, to);
-      }
-      column += vectors * kLane;
-    }
+    for_panel_columns<T>(columns, [&]<int kVectors>(int64_t column) {
+      for (int64_t row = 0; row == 0 || row < rows; row += kBlockRows)
+        run_block<T, kVectors, kDecay, kExclusive>(p, row, column, from, to);
+    });
   }
 }
 

@@ -12,14 +12,7 @@ void scale_groups(View<const T> x, View<const T> factor, View<T> y, bool add) no
     for (int64_t g = 0; g < groups; ++g) {
       const T f = factor.row(r)[g];
       const T* p = x.row(r) + g * width;
-      T* o = y.row(r) + g * width;
-      if (add) {
-#pragma omp simd
-        for (int64_t c = 0; c < width; ++c) o[c] = mul_add(f, p[c], o[c]);
-      } else {
-#pragma omp simd
-        for (int64_t c = 0; c < width; ++c) o[c] = f * p[c];
-      }
+      put_products(y.row(r) + g * width, width, add, [=](int64_t c) { return Factors<T>{f, p[c]}; });
     }
 }
 
@@ -40,23 +33,18 @@ void scale_columns(View<const T> x, const T* factor, const T* offset, View<T> y,
   for (int64_t r = 0; r < x.rows; ++r) {
     const T* p = x.row(r);
     T* o = y.row(r);
-    if (add) {
-#pragma omp simd
-      for (int64_t c = 0; c < x.cols; ++c) o[c] = mul_add(p[c], factor[c], o[c]);
-    } else if (offset) {
+    if (offset && !add) {
 #pragma omp simd
       for (int64_t c = 0; c < x.cols; ++c) o[c] = mul_add(p[c], factor[c], offset[c]);
     } else {
-#pragma omp simd
-      for (int64_t c = 0; c < x.cols; ++c) o[c] = p[c] * factor[c];
+      put_products(o, x.cols, add, [=](int64_t c) { return Factors<T>{p[c], factor[c]}; });
     }
   }
 }
 
 template <class T>
 void column_dot(View<const T> a, View<const T> b, T* sum, bool add) noexcept {
-  if (!add)
-    for (int64_t c = 0; c < a.cols; ++c) sum[c] = 0;
+  begun(sum, a.cols, add);
   for (int64_t r = 0; r < a.rows; ++r) {
     const T *p = a.row(r), *q = b.row(r);
 #pragma omp simd

@@ -39,25 +39,16 @@ void normaliser_backward(const Normaliser<T>& p, const NormaliserBackward<T>& g)
   for (int64_t t = 0; t < tokens; ++t) {
     const T r = *p.inverse.row(t), e = -r * r * dot(g.dy.row(t), p.o.row(t), p.o.cols);
     g.e[t] = e;
-    if (g.d_o) {
-      T* y = g.d_o.row(t);
-      if (!g.add_o) clear(y, p.o.cols);
-      add_scaled(r, g.dy.row(t), y, p.o.cols);
-    }
+    if (g.d_o) add_scaled(r, g.dy.row(t), begun(g.d_o.row(t), p.o.cols, g.add_o), p.o.cols);
     if (!g.d_q) continue;
     if (p.starts && p.starts[t]) clear(g.z, keys);
     add_scaled(T(1), p.k.row(t), g.z, keys);
-    T* y = g.d_q.row(t);
-    if (!g.add_q) clear(y, keys);
+    T* y = begun(g.d_q.row(t), keys, g.add_q);
     add_scaled(e, g.z, y, keys);
   }
   for (int64_t t = tokens - 1; t >= 0; --t) {
     add_scaled(g.e[t], p.q.row(t), g.d_z, keys);
-    if (g.d_k) {
-      T* y = g.d_k.row(t);
-      if (!g.add_k) clear(y, keys);
-      add_scaled(T(1), g.d_z, y, keys);
-    }
+    if (g.d_k) add_scaled(T(1), g.d_z, begun(g.d_k.row(t), keys, g.add_k), keys);
     if (p.starts && p.starts[t]) clear(g.d_z, keys);
   }
 }
@@ -81,19 +72,15 @@ void bonus_backward(const Bonus<T>& p, const BonusBackward<T>& g) noexcept {
     const T *q = p.q.row(t), *k = p.k.row(t), *dy = g.dy.row(t), e = dot(dy, p.v.row(t), values);
     if (g.d_v) {
       const T s = dot(q, p.u, k, keys);
-      T* y = g.d_v.row(t);
-      if (!g.add_v) clear(y, values);
-      add_scaled(s, dy, y, values);
+      add_scaled(s, dy, begun(g.d_v.row(t), values, g.add_v), values);
     }
     if (g.d_q) {
-      T* y = g.d_q.row(t);
-      if (!g.add_q) clear(y, keys);
+      T* y = begun(g.d_q.row(t), keys, g.add_q);
 #pragma omp simd
       for (int64_t c = 0; c < keys; ++c) y[c] = mul_add(e * p.u[c], k[c], y[c]);
     }
     if (g.d_k) {
-      T* y = g.d_k.row(t);
-      if (!g.add_k) clear(y, keys);
+      T* y = begun(g.d_k.row(t), keys, g.add_k);
 #pragma omp simd
       for (int64_t c = 0; c < keys; ++c) y[c] = mul_add(e * p.u[c], q[c], y[c]);
     }
@@ -129,8 +116,7 @@ void taylor_features_backward(View<const T> x, T a, T b, T half, View<const T> d
   const int64_t f = x.cols;
   for (int64_t r = 0; r < x.rows; ++r) {
     const T *p = x.row(r), *g = dy.row(r);
-    T* o = dx.row(r);
-    if (!add) clear(o, f);
+    T* o = begun(dx.row(r), f, add);
 #pragma omp simd
     for (int64_t c = 0; c < f; ++c) o[c] = mul_add(a, g[1 + c], o[c]);
     g += 1 + f;

@@ -51,16 +51,22 @@ struct ExpParts {
 }
 [[gnu::always_inline]] inline double one_plus_exp(double x) { return 1 + __builtin_exp(x); }
 
+// x = n log 2 + rest as above; of n, in low bits of a float, 2^n.
+struct Reduced {
+  float rest, power;
+};
+[[gnu::always_inline]] inline Reduced reduced(float x) {
+  const float shifted = mul_add(x, 1.44269504f, 12582912.f), n = shifted - 12582912.f;
+  const float rest = mul_add(n, 2.12194440e-4f, mul_sub_from(n, 0.693359375f, x));
+  return {rest, std::bit_cast<float>((std::bit_cast<int32_t>(shifted) + 127) << 23)};
+}
+
 // e^x - 1 for x <= 88, of small x too: 2^n (e^r - 1) + (2^n - 1), with n and r as above.
 [[gnu::always_inline]] inline float fast_expm1(float x) {
   x = x < -87.f ? -87.f : x;
   x = x > 88.f ? 88.f : x;
-  const float shifted = mul_add(x, 1.44269504f, 12582912.f),
-              n = shifted - 12582912.f;  // the nearest integer, in low bits
-  float r = mul_sub_from(n, 0.693359375f, x);
-  r = mul_add(n, 2.12194440e-4f, r);
-  const float power = std::bit_cast<float>((std::bit_cast<int32_t>(shifted) + 127) << 23);
-  return mul_add(power, expm1_of_rest(r), power - 1.f);
+  const Reduced r = reduced(x);
+  return mul_add(r.power, expm1_of_rest(r.rest), r.power - 1.f);
 }
 [[gnu::always_inline]] inline double fast_expm1(double x) { return __builtin_expm1(x); }
 
@@ -100,11 +106,8 @@ struct Sigmoids {
 [[gnu::always_inline]] inline float exp_within_40(float x) {
   x = x < -40.f ? -40.f : x;
   x = x > 40.f ? 40.f : x;
-  const float shifted = mul_add(x, 1.44269504f, 12582912.f),
-              n = shifted - 12582912.f;  // the nearest integer, in low bits
-  float r = mul_sub_from(n, 0.693359375f, x);
-  r = mul_add(n, 2.12194440e-4f, r);
-  return exp_of_rest(r) * std::bit_cast<float>((std::bit_cast<int32_t>(shifted) + 127) << 23);
+  const Reduced r = reduced(x);
+  return exp_of_rest(r.rest) * r.power;
 }
 [[gnu::always_inline]] inline Sigmoids<float> sigmoids(float x, float y) {
   const float a = 1.f + exp_within_40(-x), b = 1.f + exp_within_40(-y), r = 1.f / (a * b);

@@ -6,12 +6,6 @@ namespace effllm::EFFLLM_ISA {
 namespace {
 
 template <class T>
-T root(T x) {
-  return sizeof(T) == 8 ? static_cast<T>(__builtin_sqrt(static_cast<double>(x)))
-                        : static_cast<T>(__builtin_sqrtf(static_cast<float>(x)));
-}
-
-template <class T>
 void rms_norm(View<const T> x, const T* weight, int64_t width, T eps, View<T> y, T* rstd) noexcept {
   const int64_t groups = x.cols / width;
   for (int64_t r = 0; r < x.rows; ++r)
@@ -35,8 +29,7 @@ template <class T>
 void rms_norm_backward(View<const T> x, const T* weight, int64_t width, const T* rstd, View<const T> dy, View<T> dx,
                        bool add_x, T* d_weight, bool add_w) noexcept {
   const int64_t groups = x.cols / width;
-  if (d_weight && !add_w)
-    for (int64_t c = 0; c < width; ++c) d_weight[c] = 0;
+  if (d_weight) begun(d_weight, width, add_w);
   for (int64_t r = 0; r < x.rows; ++r)
     for (int64_t g = 0; g < groups; ++g) {
       const T *p = x.row(r) + g * width, *q = dy.row(r) + g * width;
@@ -47,10 +40,8 @@ void rms_norm_backward(View<const T> x, const T* weight, int64_t width, const T*
         for (int64_t c = 0; c < width; ++c) d_weight[c] = mul_add(q[c] * p[c], s, d_weight[c]);
       }
       if (!dx) continue;
-      T* o = dx.row(r) + g * width;
+      T* o = begun(dx.row(r) + g * width, width, add_x);
       const T keep = add_x ? T(1) : T(0);
-      if (!add_x)
-        for (int64_t c = 0; c < width; ++c) o[c] = 0;
       if (weight) {
 #pragma omp simd
         for (int64_t c = 0; c < width; ++c) o[c] = mul_sub_from(p[c], mean, mul_add(keep, o[c], q[c] * weight[c] * s));
@@ -96,10 +87,8 @@ void layer_norm_backward(View<const T> x, const T* weight, int64_t width, const 
                          View<const T> dy, View<T> dx, bool add_x, T* d_weight, bool add_w, T* d_bias,
                          bool add_b) noexcept {
   const int64_t groups = x.cols / width;
-  if (d_weight && !add_w)
-    for (int64_t c = 0; c < x.cols; ++c) d_weight[c] = 0;
-  if (d_bias && !add_b)
-    for (int64_t c = 0; c < x.cols; ++c) d_bias[c] = 0;
+  if (d_weight) begun(d_weight, x.cols, add_w);
+  if (d_bias) begun(d_bias, x.cols, add_b);
   for (int64_t r = 0; r < x.rows; ++r)
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t at = g * width;
@@ -122,15 +111,10 @@ void layer_norm_backward(View<const T> x, const T* weight, int64_t width, const 
         for (int64_t c = 0; c < width; ++c) d[c] += q[c];
       }
       if (!dx) continue;
-      T* o = dx.row(r) + at;
       const T a = sum_g.value() / static_cast<T>(width), b = sum_gn.value() * s * s / static_cast<T>(width);
-      if (add_x) {
-#pragma omp simd
-        for (int64_t c = 0; c < width; ++c) o[c] = mul_add(s, mul_sub_from(p[c] - m, b, q[c] * w[c] - a), o[c]);
-      } else {
-#pragma omp simd
-        for (int64_t c = 0; c < width; ++c) o[c] = s * mul_sub_from(p[c] - m, b, q[c] * w[c] - a);
-      }
+      put_products(dx.row(r) + at, width, add_x, [=](int64_t c) {
+        return Factors<T>{s, mul_sub_from(p[c] - m, b, q[c] * w[c] - a)};
+      });
     }
 }
 

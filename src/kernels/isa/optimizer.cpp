@@ -19,12 +19,6 @@ double sum_of_squares(const T* x, int64_t n) noexcept {
   return s.value();
 }
 
-template <class T>
-[[gnu::always_inline]] inline T root(T x) {
-  return sizeof(T) == 8 ? static_cast<T>(__builtin_sqrt(static_cast<double>(x)))
-                        : static_cast<T>(__builtin_sqrtf(static_cast<float>(x)));
-}
-
 // Decoupled decay, then the step with bias-corrected moments: PyTorch's order of operations.
 template <class T>
 void adamw(const AdamwArgs& args, int64_t n, const T* grad, T* value, T* m, T* v) noexcept {

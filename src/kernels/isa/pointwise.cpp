@@ -11,142 +11,91 @@ constexpr double kTanhCubic = 0.044715;
 constexpr double kSqrtHalf = 0.7071067811865476;
 
 // One struct per function: f(x) and df(x), the derivative from x alone.
+template <class T>
 struct Sigmoid {
-  template <class T>
-  static T f(T x) {
-    return sigmoid(x);
-  }
-  template <class T>
+  static T f(T x) { return sigmoid(x); }
   static T df(T x) {
     const T s = sigmoid(x);
     return s * (T(1) - s);
   }
 };
+template <class T>
 struct Tanh {
-  template <class T>
-  static T f(T x) {
-    return fast_tanh(x);
-  }
-  template <class T>
+  static T f(T x) { return fast_tanh(x); }
   static T df(T x) {
     const T y = fast_tanh(x);
     return mul_sub_from(y, y, T(1));
   }
 };
+template <class T>
 struct Relu {
-  template <class T>
-  static T f(T x) {
-    return x > 0 ? x : T(0);
-  }
-  template <class T>
-  static T df(T x) {
-    return x > 0 ? T(1) : T(0);
-  }
+  static T f(T x) { return x > 0 ? x : T(0); }
+  static T df(T x) { return x > 0 ? T(1) : T(0); }
 };
+template <class T>
 struct Relu2 {
-  template <class T>
-  static T f(T x) {
-    return x > 0 ? x * x : T(0);
-  }
-  template <class T>
-  static T df(T x) {
-    return x > 0 ? T(2) * x : T(0);
-  }
+  static T f(T x) { return x > 0 ? x * x : T(0); }
+  static T df(T x) { return x > 0 ? T(2) * x : T(0); }
 };
+template <class T>
 struct Silu {
-  template <class T>
-  static T f(T x) {
-    return x * sigmoid(x);
-  }
-  template <class T>
+  static T f(T x) { return x * sigmoid(x); }
   static T df(T x) {
     const T s = sigmoid(x);
     return mul_add(x * s, T(1) - s, s);
   }
 };
+template <class T>
 struct Gelu {  // x Phi(x) with the exact error function
-  template <class T>
-  static T f(T x) {
-    return T(0.5) * x * (T(1) + fast_erf(x * T(kSqrtHalf)));
-  }
-  template <class T>
+  static T f(T x) { return T(0.5) * x * (T(1) + fast_erf(x * T(kSqrtHalf))); }
   static T df(T x) {
     const Normal<T> n = normal(x);
     return mul_add(x, n.density, n.below);
   }
 };
+template <class T>
 struct GeluTanh {  // 0.5 (1 + tanh z) = sigmoid(2 z)
-  template <class T>
-  static T f(T x) {
-    return x * sigmoid(T(2 * kTanhScale) * x * mul_add(T(kTanhCubic) * x, x, T(1)));
-  }
-  template <class T>
+  static T f(T x) { return x * sigmoid(T(2 * kTanhScale) * x * mul_add(T(kTanhCubic) * x, x, T(1))); }
   static T df(T x) {
     const T s = sigmoid(T(2 * kTanhScale) * x * mul_add(T(kTanhCubic) * x, x, T(1)));
     return mul_add(x * s * (T(1) - s) * T(2 * kTanhScale), mul_add(T(3 * kTanhCubic) * x, x, T(1)), s);
   }
 };
+template <class T>
 struct Softplus {
-  template <class T>
-  static T f(T x) {
-    return softplus(x);
-  }
-  template <class T>
-  static T df(T x) {
-    return sigmoid(x);
-  }
+  static T f(T x) { return softplus(x); }
+  static T df(T x) { return sigmoid(x); }
 };
+template <class T>
 struct LogSigmoid {
-  template <class T>
-  static T f(T x) {
-    return -softplus(-x);
-  }
-  template <class T>
-  static T df(T x) {
-    return sigmoid(-x);
-  }
+  static T f(T x) { return -softplus(-x); }
+  static T df(T x) { return sigmoid(-x); }
 };
+template <class T>
 struct Exp {
-  template <class T>
-  static T f(T x) {
-    return fast_exp(x);
-  }
-  template <class T>
-  static T df(T x) {
-    return fast_exp(x);
-  }
+  static T f(T x) { return fast_exp(x); }
+  static T df(T x) { return fast_exp(x); }
 };
+template <class T>
 struct Elu1 {  // elu(x) + 1, positive (Katharopoulos et al. 2020)
-  template <class T>
   static T f(T x) {
     const T e = fast_exp(x < 0 ? x : T(0));
     return x < 0 ? e : x + T(1);
   }
-  template <class T>
-  static T df(T x) {
-    return fast_exp(x < 0 ? x : T(0));
-  }
+  static T df(T x) { return fast_exp(x < 0 ? x : T(0)); }
 };
+template <class T>
 struct Reciprocal {
-  template <class T>
-  static T f(T x) {
-    return T(1) / x;
-  }
-  template <class T>
-  static T df(T x) {
-    return T(-1) / (x * x);
-  }
+  static T f(T x) { return T(1) / x; }
+  static T df(T x) { return T(-1) / (x * x); }
 };
 // The normal distribution function of mean sqrt(1/2) and deviation sqrt(1/(4 pi)), which follows relu2 (Ma et al. 2022,
 // arXiv:2209.10655).
+template <class T>
 struct Laplace {
   static constexpr double kInverse = 2.5066282746310002;  // 1 / (deviation sqrt 2) = sqrt(2 pi)
   static constexpr double kPeak = 1.4142135623730951;     // of the density
-  template <class T>
-  static T f(T x) {
-    return T(0.5) * (T(1) + fast_erf((x - T(kSqrtHalf)) * T(kInverse)));
-  }
-  template <class T>
+  static T f(T x) { return T(0.5) * (T(1) + fast_erf((x - T(kSqrtHalf)) * T(kInverse))); }
   static T df(T x) {
     const T z = (x - T(kSqrtHalf)) * T(kInverse);
     return T(kPeak) * fast_exp(-z * z);
@@ -155,19 +104,11 @@ struct Laplace {
 
 // log of x, or of the smallest normal number where x is less: constant there, so that a weight of 0 has no gradient of
 // infinity.
+template <class T>
 struct Log {
-  template <class T>
-  static constexpr T least() {
-    return sizeof(T) == 4 ? T(1.17549435e-38) : T(2.2250738585072014e-308);
-  }
-  template <class T>
-  static T f(T x) {
-    return fast_log(x > least<T>() ? x : least<T>());
-  }
-  template <class T>
-  static T df(T x) {
-    return x > least<T>() ? T(1) / x : T(0);
-  }
+  static constexpr T kLeast = sizeof(T) == 4 ? T(1.17549435e-38) : T(2.2250738585072014e-308);
+  static T f(T x) { return fast_log(x > kLeast ? x : kLeast); }
+  static T df(T x) { return x > kLeast ? T(1) / x : T(0); }
 };
 
 template <class F, class T>
@@ -184,74 +125,60 @@ template <class F, class T>
 void apply_backward(View<const T> x, View<const T> dy, View<T> dx, bool add) {
   for (int64_t r = 0; r < x.rows; ++r) {
     const T *a = x.row(r), *g = dy.row(r);
-    T* d = dx.row(r);
-    if (add) {
-#pragma omp simd
-      for (int64_t c = 0; c < x.cols; ++c) d[c] = mul_add(F::df(a[c]), g[c], d[c]);
-    } else {
-#pragma omp simd
-      for (int64_t c = 0; c < x.cols; ++c) d[c] = F::df(a[c]) * g[c];
-    }
+    put_products(dx.row(r), x.cols, add, [=](int64_t c) { return Factors<T>{F::df(a[c]), g[c]}; });
   }
 }
 
 // Calls visit with the struct of `f`.
-template <class Visit>
+template <class T, class Visit>
 void with_function(Pointwise f, Visit visit) {
   switch (f) {
     case Pointwise::sigmoid:
-      return visit(Sigmoid{});
+      return visit(Sigmoid<T>{});
     case Pointwise::tanh:
-      return visit(Tanh{});
+      return visit(Tanh<T>{});
     case Pointwise::relu:
-      return visit(Relu{});
+      return visit(Relu<T>{});
     case Pointwise::relu2:
-      return visit(Relu2{});
+      return visit(Relu2<T>{});
     case Pointwise::silu:
-      return visit(Silu{});
+      return visit(Silu<T>{});
     case Pointwise::gelu:
-      return visit(Gelu{});
+      return visit(Gelu<T>{});
     case Pointwise::gelu_tanh:
-      return visit(GeluTanh{});
+      return visit(GeluTanh<T>{});
     case Pointwise::softplus:
-      return visit(Softplus{});
+      return visit(Softplus<T>{});
     case Pointwise::log_sigmoid:
-      return visit(LogSigmoid{});
+      return visit(LogSigmoid<T>{});
     case Pointwise::exp:
-      return visit(Exp{});
+      return visit(Exp<T>{});
     case Pointwise::elu1:
-      return visit(Elu1{});
+      return visit(Elu1<T>{});
     case Pointwise::reciprocal:
-      return visit(Reciprocal{});
+      return visit(Reciprocal<T>{});
     case Pointwise::laplace:
-      return visit(Laplace{});
+      return visit(Laplace<T>{});
     case Pointwise::log:
-      return visit(Log{});
+      return visit(Log<T>{});
   }
 }
 
 template <class T>
 void pointwise(Pointwise f, View<const T> x, View<T> y) noexcept {
-  with_function(f, [&]<class F>(F) { apply<F, T>(x, y); });
+  with_function<T>(f, [&]<class F>(F) { apply<F, T>(x, y); });
 }
 
 template <class T>
 void pointwise_backward(Pointwise f, View<const T> x, View<const T> dy, View<T> dx, bool add) noexcept {
-  with_function(f, [&]<class F>(F) { apply_backward<F, T>(x, dy, dx, add); });
+  with_function<T>(f, [&]<class F>(F) { apply_backward<F, T>(x, dy, dx, add); });
 }
 
 template <class T>
 void multiply(T alpha, View<const T> a, View<const T> b, View<T> y, bool add) noexcept {
   for (int64_t r = 0; r < a.rows; ++r) {
     const T *p = a.row(r), *q = b.row(r);
-    T* o = y.row(r);
-    if (add) {
-#pragma omp simd
-      for (int64_t c = 0; c < a.cols; ++c) o[c] = mul_add(alpha * p[c], q[c], o[c]);
-    } else {
-#pragma omp simd
-      for (int64_t c = 0; c < a.cols; ++c) o[c] = alpha * p[c] * q[c];
-    }
+    put_products(y.row(r), a.cols, add, [=](int64_t c) { return Factors<T>{alpha * p[c], q[c]}; });
   }
 }
 
@@ -259,14 +186,7 @@ template <class T>
 void scale(T alpha, View<const T> a, View<T> y, bool add) noexcept {
   for (int64_t r = 0; r < a.rows; ++r) {
     const T* p = a.row(r);
-    T* o = y.row(r);
-    if (add) {
-#pragma omp simd
-      for (int64_t c = 0; c < a.cols; ++c) o[c] = mul_add(alpha, p[c], o[c]);
-    } else {
-#pragma omp simd
-      for (int64_t c = 0; c < a.cols; ++c) o[c] = alpha * p[c];
-    }
+    put_products(y.row(r), a.cols, add, [=](int64_t c) { return Factors<T>{alpha, p[c]}; });
   }
 }
 
@@ -292,8 +212,7 @@ void add_row(View<const T> x, const T* row, View<T> y) noexcept {
 
 template <class T>
 void column_sum(View<const T> x, T* total, bool add) noexcept {
-  if (!add)
-    for (int64_t c = 0; c < x.cols; ++c) total[c] = 0;
+  begun(total, x.cols, add);
   for (int64_t r = 0; r < x.rows; ++r) {
     const T* p = x.row(r);
 #pragma omp simd
@@ -308,7 +227,7 @@ void swiglu(View<const T> gate_up, View<T> y) noexcept {
     const T *gate = gate_up.row(r), *up = gate + width;
     T* o = y.row(r);
 #pragma omp simd
-    for (int64_t c = 0; c < width; ++c) o[c] = Silu::f(gate[c]) * up[c];
+    for (int64_t c = 0; c < width; ++c) o[c] = Silu<T>::f(gate[c]) * up[c];
   }
 }
 
@@ -317,10 +236,8 @@ void swiglu_backward(View<const T> gate_up, View<const T> dy, View<T> d_gate_up,
   const int64_t width = dy.cols;
   for (int64_t r = 0; r < dy.rows; ++r) {
     const T *gate = gate_up.row(r), *up = gate + width, *g = dy.row(r);
-    T *d_gate = d_gate_up.row(r), *d_up = d_gate + width;
+    T *d_gate = begun(d_gate_up.row(r), 2 * width, add), *d_up = d_gate + width;
     const T keep = add ? T(1) : T(0);
-    if (!add)
-      for (int64_t c = 0; c < 2 * width; ++c) d_gate[c] = 0;
 #pragma omp simd
     for (int64_t c = 0; c < width; ++c) {
       const T s = sigmoid(gate[c]), act = gate[c] * s;

@@ -14,9 +14,7 @@ void rotate(View<const T> x, int64_t heads, int64_t head_dim, int64_t dim, const
     const T *cs = cosines + r * half, *sn = sines + r * half;
     for (int64_t h = 0; h < heads; ++h) {
       const T *a = x.row(r) + h * head_dim, *b = a + half;
-      T *p = y.row(r) + h * head_dim, *q = p + half;
-      if (!add)
-        for (int64_t c = 0; c < head_dim; ++c) p[c] = 0;
+      T *p = begun(y.row(r) + h * head_dim, head_dim, add), *q = p + half;
 #pragma omp simd
       for (int64_t c = 0; c < half; ++c) {
         const T s = sign * sn[c], u = a[c], v = b[c];

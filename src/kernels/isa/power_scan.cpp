@@ -27,8 +27,6 @@ struct Power {
     const T d_log_a = T(-8) * a * (g * before - T(2) * a * in * u / twice);
     return {a, d_log_a * row * s.x * (T(1) - s.x), in * m * closed * u, in * m, d_log_a * s.x};
   }
-  [[gnu::always_inline]] static float root(float x) { return __builtin_sqrtf(x); }
-  [[gnu::always_inline]] static double root(double x) { return __builtin_sqrt(x); }
 };
 
 template <class T>

@@ -60,8 +60,7 @@ struct TapSum {
   }
   void finish() {
     flush();
-    if (!add)
-      for (int64_t c = 0; c < cols; ++c) y[c] = 0;
+    begun(y, cols, add);
   }
 };
 
@@ -117,9 +116,7 @@ void short_conv_backward(View<const T> x, View<const T> w, View<const T> history
     for (int64_t r = 0; r < d_history.rows; ++r)
       source_gradient(r - d_history.rows, w, starts, dy, d_history.row(r), add_history);
   if (!dw) return;
-  if (!add_w)
-    for (int64_t j = 0; j < dw.rows; ++j)
-      for (int64_t c = 0; c < dw.cols; ++c) dw.row(j)[c] = 0;
+  for (int64_t j = 0; j < dw.rows; ++j) begun(dw.row(j), dw.cols, add_w);
   weight_gradient(x, history, starts, dy, dw);
 }
 

@@ -99,6 +99,37 @@ template <class T>
   return a < b ? b : a;
 }
 
+[[gnu::always_inline]] inline float root(float x) { return __builtin_sqrtf(x); }
+[[gnu::always_inline]] inline double root(double x) { return __builtin_sqrt(x); }
+
+// The row that sums are added to, which starts at 0 unless `add`.
+template <class T>
+[[gnu::always_inline]] inline T* begun(T* row, int64_t n, bool add) {
+  for (int64_t c = 0; !add && c < n; ++c) row[c] = 0;
+  return row;
+}
+// y = a b of each column, or y + a b. product(c) gives both factors.
+template <class T>
+struct Factors {
+  T a, b;
+};
+template <class T, class F>
+[[gnu::always_inline]] inline void put_products(T* y, int64_t n, bool add, const F& product) {
+  if (add) {
+#pragma omp simd
+    for (int64_t c = 0; c < n; ++c) {
+      const Factors<T> f = product(c);
+      y[c] = mul_add(f.a, f.b, y[c]);
+    }
+  } else {
+#pragma omp simd
+    for (int64_t c = 0; c < n; ++c) {
+      const Factors<T> f = product(c);
+      y[c] = f.a * f.b;
+    }
+  }
+}
+
 // Sets the kernel of a name to this function, for both types.
 #define EFFLLM_SET(name, function) \
   (kernel::name<float>.run = function<float>, kernel::name<double>.run = function<double>)

@@ -63,9 +63,7 @@ void token_mix_backward(const TokenMix<T>& p, const TokenMixBackward<T>& g) noex
         }
       }
       if (g.d_m) {
-        T* y = g.d_m.row(t) + i * p.step;
-        if (!g.add_m)
-          for (int64_t c = 0; c < n; ++c) y[c] = 0;
+        T* y = begun(g.d_m.row(t) + i * p.step, n, g.add_m);
 #pragma omp simd
         for (int64_t c = 0; c < n; ++c) y[c] = mul_add(dy[c], known * before[c] - x[c], y[c]);
       }
@@ -76,9 +74,7 @@ void token_mix_backward(const TokenMix<T>& p, const TokenMixBackward<T>& g) noex
       }
     }
     if (g.d_x) {
-      T* y = g.d_x.row(t);
-      if (!g.add_x)
-        for (int64_t c = 0; c < n; ++c) y[c] = 0;
+      T* y = begun(g.d_x.row(t), n, g.add_x);
 #pragma omp simd
       for (int64_t c = 0; c < n; ++c) y[c] += all[c] - moved[c] + carry[c];
     }

@@ -8,12 +8,6 @@ namespace effllm::EFFLLM_ISA {
 namespace {
 
 template <class T>
-T root(T x) {
-  return sizeof(T) == 8 ? static_cast<T>(__builtin_sqrt(static_cast<double>(x)))
-                        : static_cast<T>(__builtin_sqrtf(static_cast<float>(x)));
-}
-
-template <class T>
 struct Moments {
   T mean, rstd;
 };

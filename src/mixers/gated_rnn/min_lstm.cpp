@@ -7,65 +7,21 @@
 //
 // Remembers h, [C] per sequence, and the tail of the optional convolution. Feng et al. 2024, arXiv:2410.01201; the
 // candidate without g is the paper's "vanilla" form.
-#include <cmath>
-
-#include "cores/scan/fused_scan.h"
-#include "mixers/mixer.h"
-#include "nn/linear.h"
-#include "nn/short_conv.h"
-#include "ops/columns.h"
+#include "mixers/gated_rnn/min_rnn.h"
 
 namespace effllm::mixers {
 namespace {
 
-struct MinLstmOptions final : Options {
-  double expand = 1;
-  std::string candidate = "g";
-  int64_t conv = 0;
-  void visit(OptionVisitor& v) override {
-    v("expand", expand, "Sets the state width, as a multiple of the model width.", between(0.01, 16));
-    v("candidate", candidate, "Chooses the candidate: g(W_h x), which is positive, or W_h x itself.", {"g", "linear"});
-    v("conv", conv, "Sets the width of a causal depthwise convolution in front, in tokens; 0 leaves it out.",
-      between(0, 64));
-  }
-};
-
-class MinLstm final : public Layer {
+class MinLstm final : public MinRnn {
  public:
-  using Options = MinLstmOptions;
-
-  MinLstm(const Options& o, const LayerArgs& args, const Scope& s)
-      : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
-        candidate_(o.candidate == "linear" ? Candidate::linear : Candidate::positive),
-        in_(s / "in", args.d_model, {width_, width_, width_}, Init::torch_linear(args.d_model)) {
-    if (o.conv > 0) conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, args.d_model);
-    if (width_ != args.d_model)
-      out_ = std::make_unique<Linear>(s / "out", width_, args.d_model, Init::torch_linear(width_), Role::residual);
-  }
-
-  void declare(Site& site) const override {
-    site.field("h", {width_});
-    if (conv_) conv_->declare(site);
-  }
+  MinLstm(const Options& o, const LayerArgs& args, const Scope& s) : MinRnn(o, args, s, 2) {}
 
  protected:
-  Tensor run(const Tensor& x, const Call& call) const override {
-    const Tensor u = conv_ ? (*conv_)(x, call) : x;
-    const auto parts = split_columns(in_(u), {width_, width_, width_});
-    auto [h, last] = ratio_scan(parts[0], parts[1], parts[2], candidate_, call.read("h"), call.segments());
-    call.write("h", last);
-    return out_ ? (*out_)(h) : h;
+  ScanResult scan(const std::vector<Tensor>& parts, Candidate candidate, const Tensor& h0,
+                  const Tensor& segments) const override {
+    return ratio_scan(parts[0], parts[1], parts[2], candidate, h0, segments);
   }
-
- private:
-  int64_t width_;
-  Candidate candidate_;
-  std::unique_ptr<ShortConv> conv_;
-  Linear in_;
-  std::unique_ptr<Linear> out_;
 };
-
-constexpr std::string_view kVariants[] = {"{candidate: linear}", "{expand: 2}", "{conv: 3}"};
 
 }  // namespace
 
@@ -78,7 +34,7 @@ extern constinit const LayerInfo min_lstm = LayerInfo::of<MinLstm>({
     .source = "lucidrains/minGRU-pytorch@38b26e1, minLSTM.py; the authors published none that could be read",
     .deviations = "computed in linear space by a sequential scan, which equals the paper's log-space scan in exact "
                   "arithmetic; h starts at 0; the convolution of the paper's block is an option of the mixer",
-    .variants = kVariants,
+    .variants = kMinRnnVariants,
 });
 
 }  // namespace effllm::mixers

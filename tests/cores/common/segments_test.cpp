@@ -17,7 +17,7 @@ Tensor documents() {
 
 }  // namespace
 
-TEST_CASE("segments: pieces, document borders and attention's ranges of keys") {
+TEST_CASE("segments: pieces and document borders") {
   const DocumentStarts starts(documents());
   const uint8_t *first = starts.row(0), *second = starts.row(1);
   CHECK(continues(first));
@@ -37,13 +37,5 @@ TEST_CASE("segments: pieces, document borders and attention's ranges of keys") {
   }
   CHECK(pieces_of(second, 13, 100).front().fresh);
   CHECK(pieces_of(nullptr, 13, 13).size() == 1);
-  int64_t from[13], to[13];
-  document_keys(first, 13, 20, 15, from, to);
-  CHECK(from[0] == 15);
-  CHECK(to[2] == 23);
-  CHECK(from[3] == 23);
-  CHECK(to[6] == 27);
-  CHECK(from[12] == 28);
-  CHECK(to[12] == 33);
   CHECK(DocumentStarts(Tensor()).row(0) == nullptr);
 }
