@@ -34,12 +34,12 @@ class EmbeddingOp final : public Op {
     });
   }
   void backward(Backward& c) override {
-    const Tensor to = c.sum(1);
-    if (!to.defined()) return;
+    const Tensor sum = c.sum(1);
+    if (!sum.defined()) return;
     const auto ids = c.in(0).view<int32_t>();
-    dispatch_float(to.dtype(), [&]<class T>() {
+    dispatch_float(sum.dtype(), [&]<class T>() {
       const View<const T> g = c.grad(0).view<T>();
-      const auto d = to.view<T>();
+      const auto d = sum.view<T>();
       // Threads share out columns, so that no two write to one place and tokens add up in order.
       constexpr int64_t kColumns = 64;
       parallel_for(g.cols, kColumns, [&](int64_t from, int64_t to) {

@@ -65,7 +65,7 @@ class ModalScanOp final : public Op {
 
   void backward(Backward& c) override {
     const Shape& s = c.in(kU).shape();
-    const int64_t tokens = s[1], rows = c.in(kDecay).dim(0);
+    const int64_t rows = c.in(kDecay).dim(0);
     const DocumentStarts starts(c.in(kSegments));
     const Sink d_u = c.sink(kU), d_h0 = c.sink(kState0), d_w = c.sink(kDecay), d_e = c.sink(kRead),
                d_skip = c.sink(kSkip);
@@ -94,7 +94,6 @@ class ModalScanOp final : public Op {
   template <class T, class Pass>
   static ModalScan<T> pass_of(const Pass& c, const DocumentStarts& starts, const Tensor& scratch, int64_t b,
                               int64_t from, int64_t n) {
-    const int64_t tokens = c.in(kU).dim(1), rows = c.in(kDecay).dim(0);
     ModalScan<T> pass{};
     pass.u = part_or_null<T>(c.in(kU), b, from, n);
     pass.w = part_or_null<T>(c.in(kDecay), 0, from, n);

@@ -124,7 +124,7 @@ class SelectiveScanOp final : public Op {
   template <class T, class Pass>
   static SelectiveScan<T> pass_of(const Pass& c, const Tensor& rate, const DocumentStarts& starts,
                                   const Tensor& scratch, int64_t b, int64_t from, int64_t n) {
-    const int64_t tokens = c.in(kX).dim(1), states = c.in(kB).cols();
+    const int64_t states = c.in(kB).cols();
     SelectiveScan<T> pass{};
     pass.x = part_or_null<T>(c.in(kX), b, from, n);
     pass.delta = part_or_null<T>(c.in(kDelta), b, from, n);
