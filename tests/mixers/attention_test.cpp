@@ -45,7 +45,7 @@ TEST_CASE("attention: rope_share leaves the last columns of a head as they are, 
   CHECK(same_bits(half.columns(4, 4), none.columns(4, 4)));
   CHECK(max_diff(half.columns(0, 4), none.columns(0, 4)) > 0.01);
   CHECK(max_diff(all.columns(4, 4), none.columns(4, 4)) > 0.001);
-  for (const char* share : {"0", "0.3"})
+  for (const char* share : {"0", "0.4"})
     CHECK_THROWS_WITH_AS(keys((std::string("{heads: 1, rope_share: ") + share + "}").c_str()),
                          doctest::Contains("columns to turn"), ConfigError);
 }
