@@ -64,7 +64,7 @@ def write(folder: Path, name: str, variant_name: str, variant: Variant) -> None:
     layer, layers = variant.layer or (0, 1)
     if hasattr(own, "check"):
         own.check(x, params, variant.options, segments)
-    y = run(name, x, params, variant.options, segments, variant.direction, layer)
+    y = run(name, x, params, variant.options, segments, variant.direction, layer, phase=variant.phase)
     tensors: Params = {"x": x, "y": y}
     for key, value in params.items():
         tensors[key if key.startswith("buffers.") else f"param.{key}"] = value
@@ -75,6 +75,8 @@ def write(folder: Path, name: str, variant_name: str, variant: Variant) -> None:
             raise FloatingPointError(f"{key} holds a value that is not finite")
     metadata = {"kind": kind(name), "name": name, "options": flow_yaml(variant.options)}
     metadata |= {"direction": variant.direction, "paper": own.PAPER}
+    if variant.phase != "inference":
+        metadata["phase"] = variant.phase
     if variant.layer:
         metadata |= {"layer": str(layer), "layers": str(layers)}
     write_safetensors(folder / f"{stem}.safetensors", tensors, metadata)

@@ -95,11 +95,13 @@ def attention(
     segments: Array | None = None,
     direction: str = "causal",
     shelf: Params | None = None,
+    positions: Array | None = None,
 ) -> Array:
     """y_i = W_o [softmax_j(q_i.k_j / sqrt(dh) + bias_ij) v_j] over the tokens j that i sees; x and y [B,T,D].
 
     With value_residual l, v_j is l v_j of the first layer + (1 - l) v_j (Zhou et al. 2024; l = 0.5 in their code); the
-    first layer's own values are as they are.
+    first layer's own values are as they are. Distances are those of the positions [B,T] inside the documents, which are
+    given where tokens between these are missing.
     """
     batch, tokens, d_model = x.shape
     heads, kv_heads, dh = head_sizes(options, d_model)
@@ -108,7 +110,7 @@ def attention(
     if position_kind not in ("rope", "alibi", "none"):
         raise ValueError(f"attention: position: {position_kind} is none of rope, alibi, none")
     slopes = alibi_slopes(heads)
-    positions = document_positions(segments, batch, tokens)
+    positions = document_positions(segments, batch, tokens) if positions is None else positions
     turned = round(dh * float(options.get("rope_share", 1.0)))
     qkv = project(x, params, "qkv", ("q", "k", "v"), options).reshape(batch, tokens, heads + 2 * kv_heads, dh)
     q, k, v = qkv[:, :, :heads].copy(), qkv[:, :, heads : heads + kv_heads].copy(), qkv[:, :, heads + kv_heads :]
@@ -134,7 +136,7 @@ def attention(
                 g = h * kv_heads // heads
                 scores = np.array([np.dot(q[b, i, h], k[b, j, g]) for j in visible]) / math.sqrt(dh)
                 if position_kind == "alibi":
-                    scores -= np.array([slopes[h] * abs(i - j) for j in visible])
+                    scores -= np.array([slopes[h] * abs(place[i] - place[j]) for j in visible])
                 weights = np.exp(scores - scores.max())
                 weights /= weights.sum()
                 for weight, j in zip(weights, visible):

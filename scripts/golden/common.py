@@ -23,6 +23,7 @@ class Variant:
     documents: bool = False  # several of them packed in each sequence
     direction: str = "causal"
     layer: tuple[int, int] | None = None  # which one of how many of its kind, where layers differ
+    phase: str = "inference"  # or "train", where training computes another function
     change: Callable[[Params], None] | None = None  # what is done to the drawn parameters; it may add "buffers.<name>"
 
 

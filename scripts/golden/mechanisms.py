@@ -2,9 +2,11 @@
 
 A module scripts/golden/<name>.py holds PAPER, VARIANTS, shapes(options, d_model) and the equation <name>(x, params,
 options, ...), which may take segments, direction (else it is causal only), layer, the number of layers of its kind
-before this one, and shelf, a dict of what earlier mechanisms leave for later ones. It may hold KIND ("ffn", "block"), MODEL_WIDE, parameters that belong to the whole model and of which shapes()
-makes as many rows as `layers` says, start(params), what is done to all that are drawn, and check(x, params, options,
-segments), which raises where a case is not fit for a golden file.
+before this one, shelf, a dict of what earlier mechanisms leave for later ones, phase (else training computes what
+inference does), and positions [B,T] inside the documents, given where tokens between these are missing. It may hold
+KIND ("ffn", "block"), MODEL_WIDE, parameters that belong to the whole model and of which shapes() makes as many rows
+as `layers` says, start(params), what is done to all that are drawn, and check(x, params, options, segments), which
+raises where a case is not fit for a golden file.
 """
 
 from __future__ import annotations
@@ -50,13 +52,25 @@ def run(
     direction: str,
     layer: int = 0,
     shelf: Params | None = None,
+    phase: str = "inference",
+    positions: Array | None = None,
 ) -> Array:
-    """Returns the mechanism's y [B,T,D]; ValueError where a mixer that is causal only has another direction."""
-    equation = getattr(module(name), name)
+    """Returns the mechanism's y [B,T,D].
+
+    ValueError where a mixer that is causal only has another direction, where one that has no form of training is asked
+    for it, or where one that turns by position, or has others inside that may, cannot be given positions.
+    """
+    own = module(name)
+    equation = getattr(own, name)
     takes = inspect.signature(equation).parameters
+    if phase != "inference" and "phase" not in takes:
+        raise ValueError(f"{name}: has no form for phase {phase}")
+    if positions is not None and "positions" not in takes and (hasattr(own, "rotate") or hasattr(own, "run_branch")):
+        raise ValueError(f"{name}: knows no positions but those it counts")
     if kind(name) != "ffn" and direction != "causal" and "direction" not in takes:
         raise ValueError(f"{name}: causal only")
     more = {"segments": segments, "direction": direction, "layer": layer, "shelf": {} if shelf is None else shelf}
+    more |= {"phase": phase, "positions": positions}
     return equation(x, params, options, **{key: value for key, value in more.items() if key in takes})
 
 
@@ -88,9 +102,10 @@ def run_branch(
     direction: str,
     layer: int = 0,
     shelf: Params | None = None,
+    positions: Array | None = None,
 ) -> Array:
     """Returns the mixer's y [B,T,D] with the parameters named "<prefix>.<name>" and those of the whole model."""
     own = _below(params, prefix)
     for name in _model_wide(options):
         own[name] = params[name]
-    return run(options["type"], x, own, options, segments, direction, layer, shelf)
+    return run(options["type"], x, own, options, segments, direction, layer, shelf, positions=positions)

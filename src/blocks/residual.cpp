@@ -65,16 +65,24 @@ LongText Residual::long_text(int64_t trained) const {
   return ffn_ ? all |= ffn_->long_text(trained) : all;
 }
 
-Tensor Residual::add_branch(const Tensor& x, const Norm& norm, const Layer& layer, const Call& call) const {
+Tensor Residual::branch(const Tensor& x, const Norm& norm, const Layer& layer, const Call& call) const {
   const LayerName name(call.site().path());
   const Tensor y = layer.forward(norm(x), call);
   const double rate = call.left_out(dropout_);
-  return add(x, rate > 0 ? dropout(y, rate, call.random("dropout"), call.tokens().samples) : y);
+  return rate > 0 ? dropout(y, rate, call.random("dropout"), call.tokens().samples) : y;
+}
+
+Tensor Residual::of_mixer(const Tensor& x, const Call& call) const {
+  return branch(x, *mixer_norm_, *mixer_, call.child("mixer"));
+}
+
+Tensor Residual::of_ffn(const Tensor& x, const Call& call) const {
+  return ffn_ ? branch(x, *ffn_norm_, *ffn_, call.child("ffn")) : Tensor();
 }
 
 Tensor Residual::run(const Tensor& in, const Call& call) const {
-  Tensor x = add_branch(in, *mixer_norm_, *mixer_, call.child("mixer"));
-  if (ffn_) x = add_branch(x, *ffn_norm_, *ffn_, call.child("ffn"));
+  Tensor x = add(in, of_mixer(in, call));
+  if (const Tensor y = of_ffn(x, call); y.defined()) x = add(x, y);
   call.advance(in.dim(1));
   return x;
 }

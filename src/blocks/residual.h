@@ -27,9 +27,12 @@ class Residual : public Layer {
  protected:
   std::string_view output_name() const override { return "residual"; }
   Tensor run(const Tensor& x, const Call& call) const override;
+  // What the mixer and the channel mixer add to the stream x; undefined where there is no channel mixer.
+  Tensor of_mixer(const Tensor& x, const Call& call) const;
+  Tensor of_ffn(const Tensor& x, const Call& call) const;
 
  private:
-  Tensor add_branch(const Tensor& x, const Norm& norm, const Layer& layer, const Call& call) const;
+  Tensor branch(const Tensor& x, const Norm& norm, const Layer& layer, const Call& call) const;
   double dropout_;
   std::unique_ptr<Norm> mixer_norm_, ffn_norm_;
   std::unique_ptr<Layer> mixer_, ffn_;

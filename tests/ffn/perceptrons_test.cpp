@@ -20,8 +20,7 @@ TEST_CASE("perceptrons: widths follow from `expand`, that of swiglu rounded up t
   CHECK(built("swiglu", "{multiple_of: 64}")["down.weight"].shape == Shape{48, 128});
 }
 
-TEST_CASE(
-    "pattention: keys start with 0.02, values the smaller the deeper and wider the model; nothing else is learned") {
+TEST_CASE("pattention: keys start with 0.02, values smaller in deeper and wider models, and nothing else is learned") {
   for (int64_t layers : {1, 12}) {
     const BuiltMixer m = built("pattention", "{}", layers);
     CHECK(m["keys.weight"].shape == Shape{192, 48});

@@ -69,7 +69,9 @@ void check_meta(const Built& m, const LayerInfo& info, const ConfigNode& node) {
     Tape tape;
     const Tape::Recording recording(tape);
     Meter meter;
-    const Tensor y = built.forward(tape.leaf(x));
+    // What looks at numbers alone before it chooses costs as many tokens as they say; in training that is settled.
+    const Phase phase = m.mixer->trains_otherwise() ? Phase::train : Phase::infer;
+    const Tensor y = built.forward(tape.leaf(x), nullptr, nullptr, 0, phase);
     CHECK(y.shape() == Shape{kBatch, n, kWidth});
     CHECK(meter.total.forward_flops > 0);
     return std::pair{tape.kept_bytes(), meter.total.forward_flops};

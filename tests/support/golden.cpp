@@ -73,6 +73,8 @@ void check_golden(const LayerInfo& info, std::string_view kind) {
     CHECK(used == 0);  // every stored parameter and buffer has its place
     Context cx;
     if (file.metadata().at("direction") == "bidirectional") cx.direction = Direction::bidirectional;
+    if (const auto it = file.metadata().find("phase"); it != file.metadata().end() && it->second == "train")
+      cx.phase = Phase::train;
     if (file.find("segments")) cx.segments = golden_tensor(file, "segments");
     CHECK(max_diff(mixer->forward(x, cx), want) < 1e-10);
   });

@@ -1,0 +1,216 @@
+// Mixture-of-Depths: a block that only some tokens of a sequence go through.
+//
+//   x_t + r_t f(x)_t for the chosen, x_t for the others;  r_t = w . x_t
+//
+// f is what mixer and channel mixer add, over the sequence of the chosen alone: they are the only keys, and what is
+// remembered. Training takes the k = ceil(capacity T) tokens of a sequence with the largest r. That looks ahead, so
+// that evaluation and decoding take those for which a predictor, trained beside on the same tokens, says yes; or those
+// with r > 0, where a loss of r itself has taught it so. Raposo et al. 2024, arXiv:2404.02258.
+#include <cmath>
+
+#include "blocks/residual.h"
+#include "cores/route/tokens.h"
+#include "nn/linear.h"
+#include "nn/run_chosen.h"
+#include "ops/arithmetic.h"
+#include "ops/groups.h"
+#include "ops/linear.h"
+#include "ops/logistic_loss.h"
+#include "ops/pointwise.h"
+
+namespace effllm::blocks {
+namespace {
+
+constexpr Metric kCausalLoss{"causal_loss", "nat", "mean cross-entropy of the causal choice against training's"},
+    kAgreement{"agreement", "1", "share of tokens for which the causal choice is training's"},
+    kMean{"router_mean", "1", "mean of the router's r"},
+    kPositive{"router_positive", "1", "share of tokens with r above 0"};
+
+// The sum of f(number of a, number of b) over tokens, [B, T, 1] each.
+template <class F>
+double sum_over(const Tensor& a, const Tensor& b, F&& f) {
+  double sum = 0;
+  if (a.is_meta()) return sum;
+  dispatch_float(a.dtype(), [&]<class T>() {
+    for (int64_t r = 0; r < a.rows(); ++r)
+      sum += static_cast<double>(f(static_cast<double>(*a.view<T>().row(r)), static_cast<double>(*b.view<T>().row(r))));
+  });
+  return sum;
+}
+
+// f(sequence, token) of each token, [B, T, 1] like x.
+template <class F>
+Tensor of_each_token(const Tensor& x, F&& f) {
+  const Tensor y = Tensor::empty({x.dim(0), x.dim(1), 1}, x.dtype());
+  if (y.is_meta()) return y;
+  dispatch_float(x.dtype(), [&]<class T>() {
+    for (int64_t r = 0; r < y.rows(); ++r) *y.view<T>().row(r) = static_cast<T>(f(r / x.dim(1), r % x.dim(1)));
+  });
+  return y;
+}
+
+struct ModOptions final : ResidualOptions {
+  double capacity = 0.125;
+  std::string weight = "raw", router = "learned", causal = "predictor";
+  int64_t predictor_width = 16;
+  double causal_weight = 0.01;
+  void visit(OptionVisitor& v) override {
+    ResidualOptions::visit(v);
+    v("capacity", capacity, "Sets the share of a sequence's tokens that go through the block.", between(0, 1));
+    v("weight", weight, "Multiplies what the block adds by r as it is, or by its sigmoid.", {"raw", "sigmoid"});
+    v("router", router, "Lets a learned r choose, or random numbers, as a control; these multiply nothing.",
+      {"learned", "random"});
+    v("causal", causal, "Chooses who decides outside training: a predictor of its own, or r above 0.",
+      {"predictor", "aux"});
+    v("predictor_width", predictor_width, "Sets the inner width of the predictor.", between(1, 65536));
+    v("causal_weight", causal_weight,
+      "Weighs the cross-entropy that trains the causal choice; a predictor's has no gradient but its own.",
+      between(0, 100));
+  }
+};
+
+class Mod final : public Residual {
+ public:
+  using Options = ModOptions;
+  Mod(const Options& o, const LayerArgs& args, const Scope& s) : Residual(o, args, s), o_(o) {
+    if (o.router == "random") return;
+    router_ = &(s / "router").param("weight", {1, args.d_model}, Init::normal(0.02), {.matrices = {1}});
+    if (o.causal == "aux") return;
+    const Scope p = s / "predictor";
+    up_.emplace(p / "up", args.d_model, o.predictor_width, Init::torch_linear(args.d_model), Role::own, true);
+    down_.emplace(p / "down", o.predictor_width, 1, Init::torch_linear(o.predictor_width), Role::own, true);
+  }
+
+  void declare(Site& site) const override {
+    site.count_tokens();
+    site.may_be_left_out();
+    Residual::declare(site.child("chosen"));
+  }
+  bool trains_otherwise() const override { return true; }
+
+ protected:
+  Tensor run(const Tensor& x, const Call& call) const override {
+    const Tensor r = router_ ? linear_by_dots(x, router_->value) : Tensor();
+    const Chosen chosen = call.pass().phase == Phase::train ? largest(x, r, call) : causal(x, r, call);
+    const Tensor weight = r.defined() && o_.weight == "sigmoid" ? sigmoid(r) : r;
+    const Tensor y = run_chosen(x, call, "chosen", chosen, [&](const Own& own, const Call& there) {
+      const Tensor in = own(x), by = weight.defined() ? own(weight) : Tensor();
+      const auto weighted = [&](const Tensor& t) { return by.defined() ? multiply_groups(t, by) : t; };
+      const Tensor a = of_mixer(in, there), b = of_ffn(add(in, a), there);
+      const Tensor out = add(in, weighted(a));
+      there.advance(in.dim(1));
+      return b.defined() ? add(out, weighted(b)) : out;
+    });
+    call.advance(x.dim(1));
+    return y;
+  }
+
+ private:
+  int64_t count(const Tensor& x) const {
+    return static_cast<int64_t>(std::ceil(o_.capacity * static_cast<double>(x.dim(1))));
+  }
+
+  // Those of training; what teaches the causal choice to follow them.
+  Chosen largest(const Tensor& x, const Tensor& r, const Call& call) const {
+    Tensor margin;
+    const Tensor at = top_tokens(r.defined() ? r : noise(x, call), count(x), &margin),
+                 marks = marked_tokens(at, x.dim(1), x.dtype());
+    call.tap_choice(marked_tokens(at, x.dim(1), DType::i64), margin);
+    if (call.adds_up() && r.defined()) {
+      const Tensor says = decision(x, r);
+      call.loss(kCausalLoss, logistic_loss(says, marks), o_.causal_weight);
+      call.mean(kAgreement, sum_over(says, marks, [](double z, double mark) { return (z > 0) == (mark > 0); }));
+      call.mean(kMean, sum_over(r, marks, [](double z, double) { return z; }));
+      call.mean(kPositive, sum_over(r, marks, [](double z, double) { return z > 0; }));
+    }
+    Chosen chosen(static_cast<size_t>(x.dim(0)), std::vector<int64_t>(static_cast<size_t>(count(x))));
+    if (!x.is_meta())
+      for (int64_t b = 0; b < x.dim(0); ++b)
+        std::copy_n(at.view<int64_t>().row(b), count(x), chosen[static_cast<size_t>(b)].begin());
+    return chosen;
+  }
+
+  // Those that each token decides on by itself; on shapes alone as many as training takes.
+  Chosen causal(const Tensor& x, const Tensor& r, const Call& call) const {
+    const int64_t tokens = x.dim(1);
+    Chosen chosen(static_cast<size_t>(x.dim(0)));
+    const Tensor says = r.defined() ? decision(x, r) : draw(x, call);
+    if (x.is_meta()) {
+      for (auto& places : chosen) places.resize(static_cast<size_t>(count(x)));
+      return chosen;
+    }
+    const Tensor marks = Tensor::zeros(says.shape(), DType::i64), margin = says.clone();
+    dispatch_float(says.dtype(), [&]<class T>() {
+      for (int64_t i = 0; i < x.rows(); ++i) {
+        const T z = *says.view<T>().row(i);
+        *margin.view<T>().row(i) = std::abs(z);
+        if (!(z > 0)) continue;
+        *marks.view<int64_t>().row(i) = 1;
+        chosen[static_cast<size_t>(i / tokens)].push_back(i % tokens);
+      }
+    });
+    call.tap_choice(marks, margin);
+    return chosen;
+  }
+
+  // Above 0: yes. [B, T, 1].
+  Tensor decision(const Tensor& x, const Tensor& r) const {
+    if (!up_) return r;
+    return in_one_order(*down_, silu(in_one_order(*up_, x.untracked())));
+  }
+  static Tensor in_one_order(const Linear& layer, const Tensor& x) {
+    return affine_columns(linear_by_dots(x, layer.weight->value), {}, layer.bias->value);
+  }
+
+  // Random scores of a step's samples, and a token's by its place.
+  static Tensor noise(const Tensor& x, const Call& call) {
+    const RandomStream numbers = call.random("route");
+    return of_each_token(x, [&](int64_t b, int64_t t) {
+      return numbers.normal(static_cast<uint64_t>(call.tokens().samples[b]) << 32 | static_cast<uint64_t>(t));
+    });
+  }
+  Tensor draw(const Tensor& x, const Call& call) const {
+    const RandomStream numbers(0, call.site().path());
+    const Tensor places = call.positions(x);
+    return of_each_token(x, [&](int64_t b, int64_t t) {
+      return o_.capacity - numbers.uniform(static_cast<uint64_t>(places.view<int64_t>().row(b)[t]));
+    });
+  }
+
+  ModOptions o_;
+  Parameter* router_ = nullptr;
+  std::optional<Linear> up_, down_;
+};
+
+constexpr std::string_view kVariants[] = {
+    "{capacity: 0.3, causal: aux, weight: sigmoid, mixer: {type: gla, heads: 2, gate_rank: 3}, ffn: none}",
+    "{capacity: 1, mixer: {type: attention, heads: 2, window: 3}, ffn: rwkv_channel_mix}",
+    "{router: random, capacity: 0.6, norm: {type: layer_norm, bias: true}, dropout: 0.2}"};
+
+}  // namespace
+
+extern constinit const LayerInfo mod = LayerInfo::of<Mod>({
+    .name = "mod",
+    .title = "Mixture-of-Depths",
+    .family = "block",
+    .recurrence = "that of its mixer",
+    .paper = "Raposo et al. 2024, arXiv:2404.02258",
+    .source = "none: the paper's code is not public",
+    .deviations =
+        "any mixer, and a channel mixer or none; r starts N(0, 0.02), the predictor as a two-layer perceptron with "
+        "SiLU, "
+        "of which the paper gives no sizes; sigmoid of r is an option; rows of several documents have one capacity; "
+        "windows and distances of ALiBi count chosen tokens, RoPE all; random numbers, the control, choose by a "
+        "token's "
+        "place outside training and multiply nothing; `describe` counts a decoded token as one that is chosen",
+    .waivers = {.causal = "the tokens that are chosen are multiplied together, and how many there are decides in which "
+                          "order a product adds up",
+                .training = "training chooses the largest r of a whole sequence"},
+    .unseen = "what its mixer meets",
+    .needs = "{mixer: {type: attention}, ffn: {type: swiglu}}",
+    .tiny = "{capacity: 0.5, predictor_width: 4, mixer: min_gru, ffn: mlp}",
+    .period = 3,
+    .variants = kVariants,
+});
+
+}  // namespace effllm::blocks

@@ -1,0 +1,159 @@
+// What Mixture-of-Depths is equal to, and what its causal choice learns.
+#include <doctest/doctest.h>
+
+#include "blocks/block.h"
+#include "mixers/built_mixer.h"
+#include "nn/ledger.h"
+#include "ops/arithmetic.h"
+#include "support/models.h"
+
+using namespace effllm;
+using namespace effllm::test;
+
+namespace {
+
+constexpr int64_t kWidth = 12, kTokens = 9;
+const std::string kInside = "mixer: {type: attention, heads: 2}, ffn: {type: mlp, expand: 2}";
+
+struct Block : BuiltMixer {
+  Block(std::string_view type, const std::string& options)
+      : BuiltMixer(all_blocks.find(type), "{" + options + kInside + "}", kWidth) {
+    shake(0.3);
+  }
+  // The router's r is x_0, and a predictor says yes where x_1 > 0.
+  void route() const {
+    fill((*this)["router.weight"].value, 0);
+    put((*this)["router.weight"].value, 0, 0, 1);
+    if (!store.find("predictor.up.weight")) return;
+    for (const char* name : {"up.weight", "up.bias", "down.weight", "down.bias"})
+      fill((*this)["predictor." + std::string(name)].value, 0);
+    put((*this)["predictor.up.weight"].value, 0, 1, 20);  // silu(20 x) - silu(-20 x) = 20 x
+    put((*this)["predictor.up.weight"].value, 1, 1, -20);
+    put((*this)["predictor.down.weight"].value, 0, 0, 1);
+    put((*this)["predictor.down.weight"].value, 0, 1, -1);
+  }
+  Tensor run(const Tensor& x, Phase phase, Ledger* ledger = nullptr) const {
+    Context cx;
+    cx.phase = phase;
+    cx.ledger = ledger;
+    return mixer->forward(x, cx);
+  }
+};
+
+Tensor with_column(Tensor x, int64_t column, double value) {
+  for (int64_t r = 0; r < x.rows(); ++r) put(x, r, column, value);
+  return x;
+}
+double row(const Ledger& ledger, std::string_view name) {
+  for (const Measured& m : ledger.rows())
+    if (m.name == name) return m.value;
+  FAIL("no row " << name);
+  return 0;
+}
+// Tokens of y that differ from x.
+int64_t changed(const Tensor& x, const Tensor& y) {
+  int64_t n = 0;
+  for (int64_t r = 0; r < x.rows(); ++r) n += max_diff(x.row_range(r, {1, kWidth}), y.row_range(r, {1, kWidth})) > 0;
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("mod: with all tokens and r = 1 it is the dense block to the bit, with none it is not there") {
+  const Tensor x = with_column(with_column(random({2, kTokens, kWidth}, 1), 0, 1), 1, 1);
+  const Block all("mod", "capacity: 1, "), none("mod", "capacity: 0, "), dense("residual", "");
+  all.route();
+  none.route();
+  for (const Parameter* p : dense.store.sorted()) CHECK(same_bits(p->value, all[p->name].value));  // noise goes by name
+  const Tensor y = dense.forward(x);
+  CHECK(same_bits(all.run(x, Phase::train), y));
+  CHECK(same_bits(all.run(x, Phase::infer), y));
+  CHECK(same_bits(none.run(x, Phase::train), x));
+  CHECK(same_bits(none.run(with_column(x, 1, -1), Phase::infer), with_column(x, 1, -1)));
+}
+
+TEST_CASE("mod: training takes exactly k tokens of each sequence, the causal choice those that it says yes to") {
+  const Tensor x = random({3, kTokens, kWidth}, 1);
+  for (const char* causal : {"predictor", "aux"}) {
+    const Block m("mod", std::string("capacity: 0.5, causal: ") + causal + ", ");
+    m.route();
+    const Tensor y = m.run(x, Phase::train), z = m.run(x, Phase::infer);
+    for (int64_t b = 0; b < 3; ++b)
+      CHECK(changed(x.row_range(b * kTokens, {kTokens, kWidth}), y.row_range(b * kTokens, {kTokens, kWidth})) == 5);
+    const int64_t by = causal[0] == 'p' ? 1 : 0;
+    for (int64_t r = 0; r < x.rows(); ++r)
+      CHECK((max_diff(x.row_range(r, {1, kWidth}), z.row_range(r, {1, kWidth})) > 0) == (at(x, r, by) > 0));
+  }
+  const Tensor equal = with_column(x, 0, 2);  // ties
+  const Block m("mod", "capacity: 0.5, ");
+  m.route();
+  CHECK(changed(equal, m.run(equal, Phase::train)) == 15);
+}
+
+TEST_CASE("mod: what it adds is weighed by r, both parts of it, and by nothing where numbers are drawn") {
+  const Tensor x = random({1, kTokens, kWidth}, 1);
+  const Block half("mod", "capacity: 1, "), whole("mod", "capacity: 1, ");
+  half.route();
+  whole.route();
+  put(half["router.weight"].value, 0, 0, 0.5);
+  const Tensor a = half.run(x, Phase::train), b = whole.run(x, Phase::train);
+  CHECK(max_diff(add(a, scale(x, -1)), scale(add(b, scale(x, -1)), 0.5)) < 1e-14);
+  const Block drawn("mod", "router: random, capacity: 1, "), dense("residual", "");
+  CHECK(same_bits(drawn.run(x, Phase::train), dense.forward(x)));
+  const Block some("mod", "router: random, capacity: 0.5, ");
+  CHECK(changed(x, some.run(x, Phase::train)) == 5);
+  const auto taken = [&](int64_t step, int64_t sample) {
+    Context cx;
+    cx.phase = Phase::train;
+    cx.step = step;
+    cx.samples = sample;
+    return some.mixer->forward(x, cx);
+  };
+  CHECK(same_bits(taken(3, 4), taken(3, 4)));
+  CHECK_FALSE(same_bits(taken(3, 4), taken(5, 4)));
+  CHECK_FALSE(same_bits(taken(3, 4), taken(3, 5)));
+}
+
+TEST_CASE("mod: how well the causal choice follows training's is counted, and its loss moves the predictor alone") {
+  const Tensor x = random({2, kTokens, kWidth}, 1);
+  for (const bool predictor : {true, false}) {
+    const Block m("mod",
+                  std::string("capacity: 0.5, causal_weight: 1, causal: ") + (predictor ? "predictor, " : "aux, "));
+    m.route();
+    Ledger ledger(0, x.rows());
+    Tape tape;
+    const Tensor leaf = tape.leaf(x);
+    const Slab slab(m.store.slab_elements(), DType::f64);
+    ParamGrads grads = m.store.gradients(slab);
+    ParamGrads::current = &grads;
+    Tensor y;
+    {
+      const Tape::Recording recording(tape);
+      y = m.run(leaf, Phase::train, &ledger);
+    }
+    tape.backward(y, Tensor::zeros(y.shape(), DType::f64));  // of the loss of the choice alone
+    ParamGrads::current = nullptr;
+    grads.zero_unwritten();
+    double agree = 0, mean = 0, positive = 0;
+    for (int64_t b = 0; b < 2; ++b)
+      for (int64_t t = 0; t < kTokens; ++t) {
+        const int64_t r = b * kTokens + t;
+        int64_t larger = 0;
+        for (int64_t u = 0; u < kTokens; ++u) larger += at(x, b * kTokens + u, 0) > at(x, r, 0);
+        agree += (larger < 5) == (at(x, r, predictor ? 1 : 0) > 0);
+        mean += at(x, r, 0);
+        positive += at(x, r, 0) > 0;
+      }
+    CHECK(row(ledger, "agreement") == doctest::Approx(agree / 18).epsilon(1e-12));
+    CHECK(row(ledger, "router_mean") == doctest::Approx(mean / 18).epsilon(1e-12));
+    CHECK(row(ledger, "router_positive") == doctest::Approx(positive / 18).epsilon(1e-12));
+    CHECK(row(ledger, "causal_loss") > 0);
+    const auto& parameters = m.store.sorted();
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      CAPTURE(parameters[i]->name);
+      const bool taught = parameters[i]->name.starts_with(predictor ? "predictor." : "router.");
+      CHECK((max_abs(grads.views[i]) > 0) == taught);
+    }
+    CHECK((max_abs(tape.grad(leaf)) > 0) == !predictor);
+  }
+}
