@@ -5,8 +5,8 @@
 
 For each row (all by default): first 20 steps of both from the same initial weights, whose losses must agree to 1e-3
 (but for rows with dropout, whose masks differ); then steps of both in turn, the f32 1024^3
-product of the same moment beside them. PyTorch eager and compiled, flash attention where it has it, fused AdamW; the
-better one counts. Prints the table of docs/performance.md. Needs PyTorch (2.13, CPU): pip install torch.
+product of the same moment beside them. PyTorch eager and compiled, flash attention where it has it, experts one after the other and as
+one padded product, fused AdamW; the best one counts. Prints the table of docs/performance.md. Needs PyTorch (2.13, CPU): pip install torch.
 """
 import argparse
 import json
@@ -31,6 +31,8 @@ ROWS = {
     "gru_d256": ("gru_d256", [], "gru", 1, 0.0, 0.50, 1.8),
     "lstm_d256": ("lstm_d256", [], "lstm", 1, 0.0, 0.62, 1.15),
     "gla_d256": ("gla_d256", [], "gla", 4, 0.0, 0.66, 1.35),
+    "dense_d256": ("dense_d256", [], "attention", 4, 0.0, 0.70, 1.3),
+    "moe_d256": ("moe_d256", [], "attention", 4, 0.0, 0.60, 2.0),
 }
 AGREE = 1e-3
 
@@ -106,13 +108,14 @@ def measure(name, options):
         ours = Ours(options.effllm, config, overrides, options.threads, inputs)
         ours.ask("probe")  # its inputs are written by now
         tensors, decayed = read_safetensors(inputs)
-    modes = [False] if options.no_compile else [False, True]
+    forms = ["loop", "padded"] if any(n.endswith("ffn.router.weight") for n in tensors) else [""]
+    modes = [(form, compiled) for form in forms for compiled in ([False] if options.no_compile else [False, True])]
     first = ours.ask("steps 20")
     losses = first["losses"]
     peers, worst, compile_s = {}, 0.0, 0.0
-    for compiled in modes:
+    for form, compiled in modes:
         torch.manual_seed(0)
-        peer = Peer(tensors, decayed, mixer, heads, p, compiled)
+        peer = Peer(tensors, decayed, mixer, heads, p, compiled, form)
         start = time.perf_counter()
         theirs = [peer.step()]
         if compiled:
@@ -123,7 +126,7 @@ def measure(name, options):
             if not all(d <= AGREE for d in differences):  # also where one is NaN
                 sys.exit(f"{name}: losses differ\n ours   {losses}\n theirs {theirs}")
             worst = max([worst] + differences)
-        peers["compiled" if compiled else "eager"] = peer
+        peers[f"{form} {'compiled' if compiled else 'eager'}".strip()] = peer
 
     seconds = {"ours": [], **{m: [] for m in peers}}
     ratios, pairs, peaks = [], {m: [] for m in peers}, []
@@ -154,7 +157,7 @@ def measure(name, options):
         "loss_difference": worst if p == 0 else None, "rounds": len(ratios),
         "first_step_s": first["age_s"], "peak_mb": answer["peak_bytes"] / 1e6,
         "contended": contended,
-        "eager_ms": 1e3 * statistics.median(seconds["eager"]),
+        "modes_ms": {m: 1e3 * statistics.median(s) for m, s in seconds.items()},
     }
     print(json.dumps(row), file=sys.stderr)
     return row

@@ -110,13 +110,48 @@ class Gla(torch.nn.Module):
         return F.linear(o * F.silu(g), self.out)
 
 
+class Moe(torch.nn.Module):
+    """Top-2 experts with GELU: `form` loop runs one expert after the other on the tokens that chose it, padded all of
+    them as one batched product over as many rows as the busiest has."""
+
+    TOP = 2
+
+    def __init__(self, weights, form):
+        super().__init__()
+        self.router, up, down = weights["router.weight"], weights["experts.up.weight"], weights["experts.down.weight"]
+        self.up, self.down, self.form = up, down, form
+
+    def forward(self, x):
+        b, t, d = x.shape
+        experts = self.router.shape[0]
+        up, down = self.up.view(experts, -1, d), self.down.view(experts, d, -1)
+        rows = x.reshape(b * t, d)
+        weight, chosen = F.linear(rows, self.router).softmax(dim=1).topk(self.TOP, dim=1)
+        weight = weight / weight.sum(dim=1, keepdim=True)
+        y = torch.zeros_like(rows)
+        if self.form == "loop":
+            for e in range(experts):
+                token, choice = torch.where(chosen == e)
+                out = F.linear(F.gelu(F.linear(rows[token], up[e])), down[e])
+                y = y.index_add(0, token, out * weight[token, choice][:, None])
+            return y.view(b, t, d)
+        flat = chosen.reshape(-1)
+        order = flat.argsort(stable=True)
+        counts = flat.bincount(minlength=experts)
+        place = torch.arange(flat.numel()) - (counts.cumsum(0) - counts)[flat[order]]  # among its expert's rows
+        packed = x.new_zeros(experts, int(counts.max()), d).index_put((flat[order], place), rows[order // self.TOP])
+        out = F.gelu(packed @ up.transpose(1, 2)) @ down.transpose(1, 2)
+        y = y.index_add(0, order // self.TOP, out[flat[order], place] * weight.reshape(-1)[order][:, None])
+        return y.view(b, t, d)
+
+
 MIXERS = {"attention": Attention, "min_gru": MinGru, "lstm": Lstm, "gru": Gru, "gla": Gla}
 
 
 class Model(torch.nn.Module):
-    """Pre-norm blocks with LayerNorm without bias and a GELU MLP, a tied or separate head."""
+    """Pre-norm blocks with LayerNorm without bias and a GELU MLP or experts, a tied or separate head."""
 
-    def __init__(self, weights, mixer, heads, p):
+    def __init__(self, weights, mixer, heads, p, form=""):
         super().__init__()
         self.w = torch.nn.ParameterDict({n.replace(".", "/"): torch.nn.Parameter(t) for n, t in weights.items()})
         self.p, self.blocks = p, torch.nn.ModuleList()
@@ -125,9 +160,20 @@ class Model(torch.nn.Module):
             prefix = f"layers/{i}/mixer/"
             own = {n[len(prefix):].replace("/", "."): t for n, t in self.w.items() if n.startswith(prefix)}
             self.blocks.append(MIXERS[mixer](own, heads, p))
+        self.experts = torch.nn.ModuleList()
+        for i in range(layers if form else 0):
+            prefix = f"layers/{i}/ffn/"
+            own = {n[len(prefix):].replace("/", "."): t for n, t in self.w.items() if n.startswith(prefix)}
+            self.experts.append(Moe(own, form))
 
     def norm(self, x, name):
         return F.layer_norm(x, (x.shape[-1],), self.w[name + "/weight"])
+
+    def ffn(self, x, i):
+        if self.experts:
+            return self.experts[i](x)
+        at = f"layers/{i}/ffn/"
+        return F.linear(F.gelu(F.linear(x, self.w[at + "up/weight"])), self.w[at + "down/weight"])
 
     def forward(self, tokens, targets):
         x = F.embedding(tokens, self.w["embedding/weight"])
@@ -137,9 +183,7 @@ class Model(torch.nn.Module):
         for i, mixer in enumerate(self.blocks):
             at = f"layers/{i}/"
             x = x + dropout(mixer(self.norm(x, at + "mixer_norm")), self.p)
-            y = F.linear(F.gelu(F.linear(self.norm(x, at + "ffn_norm"), self.w[at + "ffn/up/weight"])),
-                         self.w[at + "ffn/down/weight"])
-            x = x + dropout(y, self.p)
+            x = x + dropout(self.ffn(self.norm(x, at + "ffn_norm"), i), self.p)
         head = self.w["head/weight" if "head/weight" in self.w else "embedding/weight"]
         logits = F.linear(self.norm(x, "final_norm"), head)
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1))
@@ -148,9 +192,9 @@ class Model(torch.nn.Module):
 class Peer:
     """The model with PyTorch's fused AdamW and clipping at norm 1: one step on a batch, its loss returned."""
 
-    def __init__(self, tensors, decayed, mixer, heads, p, compiled, lr=1e-3, decay=0.1):
+    def __init__(self, tensors, decayed, mixer, heads, p, compiled, form="", lr=1e-3, decay=0.1):
         weights = {n: t.clone() for n, t in tensors.items() if n not in ("inputs", "targets")}
-        self.model = Model(weights, mixer, heads, p)
+        self.model = Model(weights, mixer, heads, p, form)
         self.run = torch.compile(self.model) if compiled else self.model
         with_decay = [q for n, q in self.model.w.items() if n.replace("/", ".") in decayed]
         without = [q for n, q in self.model.w.items() if n.replace("/", ".") not in decayed]
