@@ -5,8 +5,8 @@
 FOLDER is tests/golden by default; without --only, every mechanism of the lists mixers.def, ffns.def and blocks.def.
 
 A golden file holds one mechanism with one set of options, all in float64: "x" [B,T,D], "y" [B,T,D], "param.<name>",
-"buffers.<name>" for what is saved but not trained, optionally "segments" [B,T] (document number of each token), and text
-metadata.
+"buffers.<name>" for what is saved but not trained, "shelf.<name>" [B,T,D] for what earlier layers left, optionally
+"segments" [B,T] (document number of each token), and text metadata.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def flow_yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def draw_case(name: str, variant: Variant, file_stem: str) -> tuple[Array, Params]:
-    """Returns x ~ N(0,1) [B,T,D] and the parameters; the seed is the CRC-32 of the file's name."""
+def draw_case(name: str, variant: Variant, file_stem: str) -> tuple[Array, Params, Params]:
+    """Returns x ~ N(0,1) [B,T,D], the parameters and the shelf; the seed is the CRC-32 of the file's name."""
     own, rng = module(name), np.random.default_rng(zlib.crc32(file_stem.encode()))
     layers = {"layers": variant.layer[1]} if variant.layer else {}
     x = rng.normal(0.0, 1.0, (BATCH, TOKENS, D_MODEL))
@@ -53,19 +53,19 @@ def draw_case(name: str, variant: Variant, file_stem: str) -> tuple[Array, Param
     for change in (getattr(own, "start", None), variant.change):
         if change:
             change(params)
-    return x, params
+    return x, params, {key: rng.normal(0.0, 1.0, x.shape) for key in variant.shelf}
 
 
 def write(folder: Path, name: str, variant_name: str, variant: Variant) -> None:
     """Writes <folder>/<name>.<variant>.safetensors; an exception where a check fails or a value is not finite."""
     stem, own = f"{name}.{variant_name}", module(name)
-    x, params = draw_case(name, variant, stem)
+    x, params, shelf = draw_case(name, variant, stem)
     segments = packed_segments() if variant.documents else None
     layer, layers = variant.layer or (0, 1)
     if hasattr(own, "check"):
         own.check(x, params, variant.options, segments)
-    y = run(name, x, params, variant.options, segments, variant.direction, layer, phase=variant.phase)
-    tensors: Params = {"x": x, "y": y}
+    tensors: Params = {"x": x} | {f"shelf.{key}": value for key, value in shelf.items()}
+    tensors["y"] = run(name, x, params, variant.options, segments, variant.direction, layer, shelf, variant.phase)
     for key, value in params.items():
         tensors[key if key.startswith("buffers.") else f"param.{key}"] = value
     if segments is not None:

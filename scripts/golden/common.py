@@ -24,6 +24,7 @@ class Variant:
     direction: str = "causal"
     layer: tuple[int, int] | None = None  # which one of how many of its kind, where layers differ
     phase: str = "inference"  # or "train", where training computes another function
+    shelf: tuple[str, ...] = ()  # what earlier layers left for this one, [B,T,D] each
     change: Callable[[Params], None] | None = None  # what is done to the drawn parameters; it may add "buffers.<name>"
 
 

@@ -11,10 +11,10 @@ from math import ceil
 import numpy as np
 
 from common import Array, Options, Params, Shapes, Variant
-from equations import document_positions, linear, normalize, sigmoid, silu
-from mechanisms import run_branch
+from equations import document_positions, linear, sigmoid, silu
 from moba import largest
-from residual import LAYER_NORM, MLP, NORM, branches
+from residual import LAYER_NORM, MLP, branches
+from residual import contribution as branch_contribution
 from residual import shapes as residual_shapes
 
 KIND = "block"
@@ -62,11 +62,11 @@ def contribution(
     """
     total = np.zeros_like(x)
     shelf: Params = {}
-    for name, branch in branches(options).items():
-        normed = normalize(x + total, params, f"{name}_norm", NORM | options.get("norm", {}))
-        total = total + run_branch(normed, params, name, branch, segments, "causal", layer, shelf, positions)
-    if shelf:
-        raise ValueError("mod: what a mixer leaves for later layers is not defined for tokens that skip it")
+    for name in branches(options):
+        read = x if options.get("parallel") else x + total
+        total = total + branch_contribution(read, params, name, options, segments, "causal", layer, shelf, positions)
+    if shelf or options.get("x0"):
+        raise ValueError("mod: what one layer leaves for later ones is not defined for tokens that skip it")
     return total
 
 

@@ -35,6 +35,7 @@ TOLERANCE = 1e-5
 MODEL_KEYS = {"d_model", "tie_embeddings", "positions", "max_tokens", "final_norm", "embedding_scale", "layers"}
 TRAINING_KEYS = {"dropout", "init"}
 LAYER_KEYS = {"type", "mixer", "ffn", "norm", "dropout", "rate", "depth", "id", "weights"}
+LAYER_KEYS |= {"parallel", "norm_at", "x0"}
 LAYER_KEYS |= {"router", "capacity", "weight", "causal", "predictor_width"}
 NOT_WEIGHTS = ("opt.", "state.", "train.")
 

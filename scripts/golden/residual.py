@@ -1,4 +1,9 @@
-"""The pre-norm residual block (Xiong et al. 2020, arXiv:2002.04745, figure 1b)."""
+"""The residual block: pre-norm (Xiong et al. 2020, arXiv:2002.04745, figure 1b), and what later models changed in it.
+
+parallel: true is GPT-NeoX's (Black et al. 2022, arXiv:2204.06745; EleutherAI/gpt-neox@ea7aefd, which says that the
+second norm was not meant, and keeps it), norm_at: after that of OLMo 2 (arXiv:2501.00656), both the sandwich of CogView
+(Ding et al. 2021, arXiv:2105.13290) and Gemma 2 (arXiv:2408.00118).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ PAPER = "Xiong et al. 2020 (arXiv:2002.04745)"
 
 NORM: Options = {"type": "rms_norm", "eps": 1e-5}
 BRANCHES = ("mixer", "ffn")
+NORM_NAMES = {"before": ("norm",), "after": ("post_norm",), "both": ("norm", "post_norm")}
 
 
 def branches(options: Options) -> dict[str, Options]:
@@ -22,12 +28,32 @@ def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter."""
     result: Shapes = {}
     for name, branch in branches(options).items():
-        if options.get("norm", NORM).get("weight", True):
-            result[f"{name}_norm.weight"] = (d_model,)
-        if options.get("norm", NORM).get("bias"):
-            result[f"{name}_norm.bias"] = (d_model,)
+        for norm in NORM_NAMES[options.get("norm_at", "before")]:
+            if options.get("norm", NORM).get("weight", True):
+                result[f"{name}_{norm}.weight"] = (d_model,)
+            if options.get("norm", NORM).get("bias"):
+                result[f"{name}_{norm}.bias"] = (d_model,)
         result |= branch_shapes(branch, d_model, name)
     return result
+
+
+def contribution(
+    x: Array,
+    params: Params,
+    name: str,
+    options: Options,
+    segments: Array | None,
+    direction: str,
+    layer: int,
+    shelf: Params | None,
+    positions: Array | None = None,
+) -> Array:
+    """f(norm(x)) of the branch called name; norm_at: after has norm(f(x)), both norm(f(norm(x))); x and f [B,T,D]."""
+    norm, norms = NORM | options.get("norm", {}), NORM_NAMES[options.get("norm_at", "before")]
+    if "norm" in norms:
+        x = normalize(x, params, f"{name}_norm", norm)
+    f = run_branch(x, params, name, options[name], segments, direction, layer, shelf, positions)
+    return normalize(f, params, f"{name}_post_norm", norm) if "post_norm" in norms else f
 
 
 def residual(
@@ -39,15 +65,20 @@ def residual(
     layer: int = 0,
     shelf: Params | None = None,
 ) -> Array:
-    """x += mixer(norm(x)), then x += ffn(norm(x)); x and y [B,T,D]."""
-    for name, branch in branches(options).items():
-        normed = normalize(x, params, f"{name}_norm", NORM | options.get("norm", {}))
-        x = x + run_branch(normed, params, name, branch, segments, direction, layer, shelf)
-    return x
+    """x += mixer(norm(x)), then x += ffn(norm(x)); x and y [B,T,D].
+
+    parallel: y = x + mixer(norm_m(x)) + ffn(norm_f(x)).
+    """
+    y = x
+    for name in branches(options):
+        read = x if options.get("parallel") else y
+        y = y + contribution(read, params, name, options, segments, direction, layer, shelf)
+    return y
 
 
 ATTENTION: Options = {"type": "attention", "heads": 2, "window": 5, "position": "rope"}
 MLP: Options = {"type": "mlp", "expand": 2}
+TOKEN_SHIFT: Options = {"type": "rwkv_channel_mix"}
 LAYER_NORM: Options = {"type": "layer_norm", "bias": True, "eps": 0.1}
 
 VARIANTS = {
@@ -55,5 +86,13 @@ VARIANTS = {
     "mixer_alone": Variant({"mixer": ATTENTION | {"sinks": 1}, "ffn": "none", "norm": LAYER_NORM}),
     "plain_layer_norm": Variant({"mixer": ATTENTION, "ffn": MLP, "norm": {"type": "layer_norm", "weight": False}}),
     "plain_rms_norm": Variant({"mixer": ATTENTION, "ffn": MLP, "norm": {"type": "rms_norm", "weight": False}}),
-    "documents": Variant({"mixer": ATTENTION, "ffn": {"type": "rwkv_channel_mix"}, "norm": LAYER_NORM}, documents=True),
+    "documents": Variant({"mixer": ATTENTION, "ffn": TOKEN_SHIFT, "norm": LAYER_NORM}, documents=True),
+    "parallel": Variant({"mixer": ATTENTION, "ffn": MLP, "parallel": True}),
+    "norm_after": Variant({"mixer": ATTENTION, "ffn": TOKEN_SHIFT, "norm_at": "after"}, documents=True),
+    "norm_both": Variant({"mixer": ATTENTION, "ffn": MLP, "norm_at": "both", "norm": LAYER_NORM}),
+    "norm_both_alone": Variant({"mixer": ATTENTION, "ffn": "none", "norm_at": "both"}),
+    "parallel_norm_both": Variant(
+        {"mixer": ATTENTION, "ffn": TOKEN_SHIFT, "parallel": True, "norm_at": "both", "norm": LAYER_NORM},
+        documents=True,
+    ),
 }

@@ -96,10 +96,10 @@ class Mod final : public Residual {
     const Tensor y = run_chosen(x, call, "chosen", chosen, [&](const Own& own, const Call& there) {
       const Tensor in = own(x), by = weight.defined() ? own(weight) : Tensor();
       const auto weighted = [&](const Tensor& t) { return by.defined() ? multiply_groups(t, by) : t; };
-      const Tensor a = of_mixer(in, there), b = of_ffn(add(in, a), there);
-      const Tensor out = add(in, weighted(a));
+      const Added f = added(in, there);
       there.advance(in.dim(1));
-      return b.defined() ? add(out, weighted(b)) : out;
+      const Tensor out = add(in, weighted(f.of_mixer));
+      return f.of_ffn.defined() ? add(out, weighted(f.of_ffn)) : out;
     });
     call.advance(x.dim(1));
     return y;

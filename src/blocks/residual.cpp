@@ -20,83 +20,98 @@ std::unique_ptr<Layer> built(const Choice<LayerInfo>& part, const LayerArgs& arg
   }
 }
 
-constexpr std::string_view kVariants[] = {
-    "{ffn: none}", "{ffn: rwkv_channel_mix, norm: {type: layer_norm, bias: true}, dropout: 0.2}"};
+constexpr std::string_view kVariants[] = {"{ffn: none, norm_at: after}",
+                                          "{ffn: rwkv_channel_mix, norm: {type: layer_norm, bias: true}, dropout: 0.2}",
+                                          "{parallel: true, norm_at: both}"};
 
 }  // namespace
 
 void ResidualOptions::visit(OptionVisitor& v) {
   v("mixer", mixer, "Chooses the sequence mixer.");
   v("ffn", ffn, "Chooses the channel mixer; `none` leaves it out.");
-  v("norm", norm, "Describes the norm before each of them.");
+  v("norm", norm, "Describes the norm of each of them.");
+  v("norm_at", norm_at, "Puts the norm before them, after them, before what they give is added, or both (sandwich).",
+    {"before", "after", "both"});
+  v("parallel", parallel, "Lets both read the block's input, instead of one after the other.");
   v("dropout", dropout, "Sets the dropout of what each of them adds to the stream; default: model.dropout.",
     between(0, 0.99));
 }
 
-Residual::Residual(const Options& o, LayerArgs args, const Scope& scope) : dropout_(o.dropout.value_or(args.dropout)) {
+Residual::Residual(const Options& o, LayerArgs args, const Scope& scope)
+    : parallel_(o.parallel), dropout_(o.dropout.value_or(args.dropout)) {
   Diagnostics found;
-  const auto norm = [&](std::string_view name) {
-    return found.collect([&] { return std::make_unique<Norm>(o.norm, scope / name, args.d_model); });
-  };
   args.with_ffn = static_cast<bool>(o.ffn);
-  mixer_norm_ = norm("mixer_norm");
-  mixer_ = found.collect([&] { return built(o.mixer, args, scope / "mixer"); });
-  if (o.ffn) {
-    ffn_norm_ = norm("ffn_norm");
-    ffn_ = found.collect([&] { return built(o.ffn, args, scope / "ffn"); });
-  }
+  const auto branch = [&](const std::string& name, const Choice<LayerInfo>& part) {
+    const auto norm = [&](std::string_view place) {
+      return found.collect(
+          [&] { return std::make_unique<Norm>(o.norm, scope / (name + "_" + std::string(place)), args.d_model); });
+    };
+    Branch b;
+    if (o.norm_at != "after") b.before = norm("norm");
+    b.layer = found.collect([&] { return built(part, args, scope / name); });
+    if (o.norm_at != "before") b.after = norm("post_norm");
+    return b;
+  };
+  mixer_ = branch("mixer", o.mixer);
+  if (o.ffn) ffn_ = branch("ffn", o.ffn);
   found.throw_if_any();
 }
 
 void Residual::declare(Site& site) const {
   site.count_tokens();
-  site.child("mixer", *mixer_);
-  if (ffn_) site.child("ffn", *ffn_);
+  site.child("mixer", *mixer_.layer);
+  if (ffn_.layer) site.child("ffn", *ffn_.layer);
 }
 
 int64_t Residual::sequences_together() const {
-  return std::max(mixer_->sequences_together(), ffn_ ? ffn_->sequences_together() : 1);
+  return std::max(mixer_.layer->sequences_together(), ffn_.layer ? ffn_.layer->sequences_together() : 1);
 }
 
-bool Residual::trains_otherwise() const { return mixer_->trains_otherwise() || (ffn_ && ffn_->trains_otherwise()); }
+bool Residual::trains_otherwise() const {
+  return mixer_.layer->trains_otherwise() || (ffn_.layer && ffn_.layer->trains_otherwise());
+}
 
 LongText Residual::long_text(int64_t trained) const {
-  LongText all = mixer_->long_text(trained);
-  return ffn_ ? all |= ffn_->long_text(trained) : all;
+  LongText all = mixer_.layer->long_text(trained);
+  return ffn_.layer ? all |= ffn_.layer->long_text(trained) : all;
 }
 
-Tensor Residual::branch(const Tensor& x, const Norm& norm, const Layer& layer, const Call& call) const {
+Tensor Residual::Branch::run(const Tensor& x, double dropout, const Call& call) const {
   const LayerName name(call.site().path());
-  const Tensor y = layer.forward(norm(x), call);
-  const double rate = call.left_out(dropout_);
-  return rate > 0 ? dropout(y, rate, call.random("dropout"), call.tokens().samples) : y;
+  Tensor y = layer->forward(before ? (*before)(x) : x, call);
+  if (after) y = (*after)(y);
+  const double rate = call.left_out(dropout);
+  return rate > 0 ? effllm::dropout(y, rate, call.random("dropout"), call.tokens().samples) : y;
 }
 
-Tensor Residual::of_mixer(const Tensor& x, const Call& call) const {
-  return branch(x, *mixer_norm_, *mixer_, call.child("mixer"));
+Residual::Added Residual::added(const Tensor& x, const Call& call) const {
+  Added a;
+  a.of_mixer = mixer_.run(x, dropout_, call.child("mixer"));
+  a.after_mixer = add(x, a.of_mixer);
+  if (ffn_.layer) a.of_ffn = ffn_.run(parallel_ ? x : a.after_mixer, dropout_, call.child("ffn"));
+  return a;
 }
 
-Tensor Residual::of_ffn(const Tensor& x, const Call& call) const {
-  return ffn_ ? branch(x, *ffn_norm_, *ffn_, call.child("ffn")) : Tensor();
-}
-
-Tensor Residual::run(const Tensor& in, const Call& call) const {
-  Tensor x = add(in, of_mixer(in, call));
-  if (const Tensor y = of_ffn(x, call); y.defined()) x = add(x, y);
-  call.advance(in.dim(1));
-  return x;
+Tensor Residual::run(const Tensor& x, const Call& call) const {
+  const Added a = added(x, call);
+  call.advance(x.dim(1));
+  return a.of_ffn.defined() ? add(a.after_mixer, a.of_ffn) : a.after_mixer;
 }
 
 namespace blocks {
 
 extern constinit const LayerInfo residual = LayerInfo::of<Residual>({
     .name = "residual",
-    .title = "Pre-norm residual block",
+    .title = "Residual block",
     .family = "block",
     .recurrence = "that of its mixer",
-    .paper = "Xiong et al. 2020, arXiv:2002.04745",
+    .paper =
+        "Xiong et al. 2020, arXiv:2002.04745; parallel: Black et al. 2022, arXiv:2204.06745; norm_at: after as OLMo 2, "
+        "arXiv:2501.00656, both as CogView, arXiv:2105.13290",
     .source = "openai/gpt-2@9b63575, src/model.py, block()",
-    .deviations = "any mixer, and a channel mixer or none; dropout of both, which the released code leaves out",
+    .deviations =
+        "any mixer, and a channel mixer or none; dropout of both, which the released code leaves out; parallel parts "
+        "have a norm each, as in GPT-NeoX",
     .unseen = "what its mixer meets",
     .needs = "{mixer: {type: attention}, ffn: {type: swiglu}}",
     .tiny = "{mixer: {type: attention, heads: 2, window: 5}, ffn: mlp}",

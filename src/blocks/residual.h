@@ -1,4 +1,5 @@
-// x += dropout(mixer(norm(x))); x += dropout(ffn(norm(x))): the pre-norm residual block (Xiong et al. 2020).
+// x += dropout(mixer(norm(x))); x += dropout(ffn(norm(x))): the pre-norm residual block (Xiong et al. 2020), with norms
+// elsewhere and both parts of one input as options.
 #pragma once
 #include "ffn/ffn.h"
 #include "mixers/mixer.h"
@@ -9,6 +10,8 @@ namespace effllm {
 struct ResidualOptions : Options {
   Choice<LayerInfo> mixer{all_mixers}, ffn{all_ffns, kOrNone};
   NormOptions norm;
+  std::string norm_at = "before";
+  bool parallel = false;
   std::optional<double> dropout;
   void visit(OptionVisitor& v) override;
 };
@@ -16,7 +19,7 @@ struct ResidualOptions : Options {
 class Residual : public Layer {
  public:
   using Options = ResidualOptions;
-  // Parameters and places "mixer", "ffn"; a norm before each.
+  // Parameters and places "mixer", "ffn", with their norms.
   Residual(const Options& o, LayerArgs args, const Scope& scope);
   void declare(Site& site) const override;
   bool counts_tokens() const override { return true; }
@@ -27,15 +30,22 @@ class Residual : public Layer {
  protected:
   std::string_view output_name() const override { return "residual"; }
   Tensor run(const Tensor& x, const Call& call) const override;
-  // What the mixer and the channel mixer add to the stream x; undefined where there is no channel mixer.
-  Tensor of_mixer(const Tensor& x, const Call& call) const;
-  Tensor of_ffn(const Tensor& x, const Call& call) const;
+  // What is added to the stream x; of_ffn is undefined where there is no channel mixer.
+  struct Added {
+    Tensor of_mixer, after_mixer, of_ffn;  // after_mixer = x + of_mixer
+  };
+  Added added(const Tensor& x, const Call& call) const;
 
  private:
-  Tensor branch(const Tensor& x, const Norm& norm, const Layer& layer, const Call& call) const;
+  // A layer with the norms around it.
+  struct Branch {
+    std::unique_ptr<Norm> before, after;
+    std::unique_ptr<Layer> layer;
+    Tensor run(const Tensor& x, double dropout, const Call& call) const;
+  };
+  bool parallel_;
   double dropout_;
-  std::unique_ptr<Norm> mixer_norm_, ffn_norm_;
-  std::unique_ptr<Layer> mixer_, ffn_;
+  Branch mixer_, ffn_;
 };
 
 }  // namespace effllm
