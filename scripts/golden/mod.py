@@ -66,7 +66,7 @@ def contribution(
         read = x if options.get("parallel") else x + total
         total = total + branch_contribution(read, params, name, options, segments, "causal", layer, shelf, positions)
     if shelf or options.get("x0"):
-        raise ValueError("mod: what one layer leaves for later ones is not defined for tokens that skip it")
+        raise ValueError("what one layer leaves for later ones is not defined for tokens that skip it")
     return total
 
 

@@ -37,6 +37,7 @@ TRAINING_KEYS = {"dropout", "init"}
 LAYER_KEYS = {"type", "mixer", "ffn", "norm", "dropout", "rate", "depth", "id", "weights"}
 LAYER_KEYS |= {"parallel", "norm_at", "x0"}
 LAYER_KEYS |= {"router", "capacity", "weight", "causal", "predictor_width"}
+LAYER_KEYS |= {"recursions", "routing", "capacities", "alpha"}
 NOT_WEIGHTS = ("opt.", "state.", "train.")
 
 

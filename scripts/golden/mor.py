@@ -1,0 +1,158 @@
+"""Mixture-of-Recursions: one residual block that is taken up to N times, by ever fewer tokens.
+
+Bae et al. 2025 (arXiv:2507.10524), section 2.2; raymin0223/mixture_of_recursions@82c97f2, expert_choice_router.py, and
+@aef56f7, token_choice_router.py. Not as in that code:
+
+- It adds g (h + f(h)) where these equations add g f(h): its blocks hold their residual connection, and another stands
+  around them, so that h is multiplied by 1 + g in each step, and h_0 by 1 + p in token choice.
+- It keeps floor(capacity T) tokens, at least one, where these keep ceil(capacity T).
+- It has no inference: out of training it chooses among the tokens to come, too. The rule here is what its auxiliary
+  loss trains, the mean cross entropy of sigmoid(s) and of whether the token was chosen, over those that could be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+
+import numpy as np
+
+from common import Array, Options, Params, Shapes, Variant
+from equations import document_positions, linear, sigmoid, softmax
+from mod import contribution
+from moba import largest
+from residual import LAYER_NORM, MLP, TOKEN_SHIFT
+from residual import shapes as residual_shapes
+
+KIND = "block"
+PAPER = "Bae et al. 2025 (arXiv:2507.10524)"
+
+# The least distance of a decision from the other one that a golden file may have.
+LEAST_MARGIN = 1e-6
+
+# f(h, active): what the block adds to the tokens [K,D] with these numbers.
+Block = Callable[[Array, list[int]], Array]
+# y [T,D] of one sequence, the numbers of the tokens that took each step, the smallest margin of the decisions.
+Result = tuple[Array, list[list[int]], float]
+
+
+def shapes(options: Options, d_model: int) -> Shapes:
+    """Returns the shape of each parameter; the row r - 1 of routers.weight is that of step r."""
+    return {"routers.weight": (int(options["recursions"]), d_model)} | residual_shapes(options, d_model)
+
+
+def capacities(options: Options) -> list[float]:
+    """Returns the share of a sequence's tokens that takes each step, (N - r + 1) / N of them by default."""
+    steps = int(options["recursions"])
+    return [float(share) for share in options.get("capacities", [(steps - r) / steps for r in range(steps)])]
+
+
+def choose_by_step(h: Array, f: Block, params: Params, options: Options, phase: str) -> Result:
+    """routing: expert, of one sequence [T,D]: h_i <- h_i + g(s_i) f_i(h_A) for i in A_r, the others keep h; r = 1 .. N.
+
+    s = w_r.h before the step; g = alpha sigmoid(s), or s itself. A_0 are all tokens. In training A_r are the
+    ceil(capacity_r T) of A_{r-1} with the largest s, over all documents of the sequence, ties to the lowest index. In
+    inference they are those of A_{r-1} with sigmoid(s) > 1/2; a step of capacity 1 does not ask but takes all of
+    A_{r-1}, as in training.
+    """
+    h, active, steps, smallest = h.copy(), list(range(len(h))), [], float("inf")
+    for weight, capacity in zip(params["routers.weight"], capacities(options)):
+        scores = [float(np.dot(weight, h[t])) for t in active]
+        if phase == "train" or capacity >= 1.0:
+            chosen, margin = largest(scores, ceil(capacity * len(h)))
+        else:
+            chosen = [i for i, s in enumerate(scores) if s > 0.0]
+            margin = min((abs(s) for s in scores), default=float("inf"))
+        smallest, active = min(smallest, margin), [active[i] for i in chosen]
+        steps.append(active)
+        if not active:
+            continue
+        s = np.array([scores[i] for i in chosen])[:, None]
+        g = {"raw": s, "sigmoid": float(options.get("alpha", 0.1)) * sigmoid(s)}[options.get("weight", "sigmoid")]
+        h[active] = h[active] + g * f(h[active], active)
+    return h, steps, smallest
+
+
+def choose_depth(x: Array, f: Block, params: Params, options: Options) -> Result:
+    """routing: token, of one sequence [T,D]: y_i = x_i + p_i (h_i - x_i) with p_i = softmax(W x_i)_d, the largest.
+
+    h starts as x, and in each step r = 1 .. N the tokens with d >= r have h <- h + f(h), in which f sees them alone. Of
+    equal ones the first is the largest. In training and inference alike.
+    """
+    h, count = x.copy(), int(options["recursions"])
+    logits = linear(x, params["routers.weight"])
+    depth = [int(np.argmax(row)) + 1 for row in logits]
+    steps = [[t for t in range(len(x)) if depth[t] >= r] for r in range(1, count + 1)]
+    for active in steps:
+        if active:
+            h[active] = h[active] + f(h[active], active)
+    p = np.array([softmax(row)[d - 1] for row, d in zip(logits, depth)])[:, None]
+    return x + p * (h - x), steps, min(float(np.ptp(np.sort(row)[-2:])) for row in logits)
+
+
+def recur(
+    x: Array, params: Params, options: Options, segments: Array | None, layer: int, phase: str
+) -> list[Result]:
+    """Returns the result of each sequence of x [B,T,D].
+
+    A step sees its own tokens alone: they are a sequence, but for their positions in the documents that they are from.
+    """
+    positions = document_positions(segments, *x.shape[:2])
+    results: list[Result] = []
+    for b in range(x.shape[0]):
+
+        def f(h: Array, active: list[int], b: int = b) -> Array:
+            own = None if segments is None else segments[b : b + 1, active]
+            return contribution(h[None], params, options, own, layer, positions[b : b + 1, active])[0]
+
+        if options.get("routing", "expert") == "token":
+            results.append(choose_depth(x[b], f, params, options))
+        else:
+            results.append(choose_by_step(x[b], f, params, options, phase))
+    return results
+
+
+def mor(
+    x: Array,
+    params: Params,
+    options: Options,
+    segments: Array | None = None,
+    layer: int = 0,
+    phase: str = "inference",
+) -> Array:
+    """N steps of one residual block, x + f(x), for the tokens that routing chooses; x and y [B,T,D]."""
+    return np.stack([y for y, _, _ in recur(x, params, options, segments, layer, phase)])
+
+
+def check(x: Array, params: Params, options: Options, segments: Array | None) -> None:
+    """Refuses a case where a step that chooses keeps nobody or all, or nearly chooses by a tie, in either phase."""
+    shares = [1.0] + capacities(options)
+    token = options.get("routing", "expert") == "token"
+    for phase in ("inference", "train"):
+        for _, steps, margin in recur(x, params, options, segments, 0, phase):
+            counts = [x.shape[1]] + [len(active) for active in steps]
+            for r in range(1, len(counts)):
+                free = r == 1 if token else shares[r] == shares[r - 1]
+                if not 0 < counts[r] < counts[r - 1] + free:
+                    raise ValueError(f"{phase}: step {r} has {counts[r]} of {counts[r - 1]} tokens")
+            if margin < LEAST_MARGIN:
+                raise ValueError(f"a choice of {phase} is nearly a tie, {margin:.3g}")
+
+
+ATTENTION: Options = {"type": "attention", "heads": 2, "position": "rope"}
+MIN_GRU: Options = {"type": "min_gru", "expand": 1, "candidate": "g", "conv": 3}
+BLOCK: Options = {"recursions": 3, "mixer": ATTENTION, "ffn": MLP}
+RECURRENT: Options = {"mixer": MIN_GRU, "ffn": TOKEN_SHIFT, "norm": LAYER_NORM}
+
+VARIANTS = {
+    "inference": Variant(BLOCK),
+    "inference_documents": Variant(BLOCK | {"capacities": [0.9, 0.6, 0.3], "alpha": 1.5}, documents=True),
+    "inference_recurrent": Variant(RECURRENT | {"recursions": 2, "weight": "raw"}, documents=True),
+    "train": Variant(BLOCK | {"alpha": 1.0}, phase="train"),
+    "train_documents": Variant(
+        BLOCK | {"capacities": [0.8, 0.4, 0.4], "weight": "raw"}, documents=True, phase="train"
+    ),
+    "train_recurrent": Variant(RECURRENT | {"recursions": 3, "alpha": 0.5}, documents=True, phase="train"),
+    "token": Variant(BLOCK | {"routing": "token"}),
+    "token_documents": Variant(RECURRENT | {"recursions": 4, "routing": "token"}, documents=True, phase="train"),
+}
