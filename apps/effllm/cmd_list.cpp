@@ -105,6 +105,7 @@ void print_details(const Mechanisms& all, bool markdown) {
     line("waiver, cuts", m->waivers.split);
     line("waiver, causality", m->waivers.causal);
     line("waiver, training form", m->waivers.training);
+    line("waiver, costs", m->waivers.costs);
     if (markdown) fmt::print("\n");  // ends the list
     const auto options = m->options();
     print_options(*options, markdown);
@@ -112,13 +113,16 @@ void print_details(const Mechanisms& all, bool markdown) {
 }
 
 nlohmann::json details(const LayerInfo& m) {
-  nlohmann::json j = {
-      {"state_at_width_256", state_of(m)},
-      {"source", m.source},
-      {"unseen_past_training_context", m.unseen},
-      {"deviations", m.deviations},
-      {"waivers", {{"cuts", m.waivers.split}, {"causality", m.waivers.causal}, {"training_form", m.waivers.training}}},
-      {"options", nlohmann::json::array()}};
+  nlohmann::json j = {{"state_at_width_256", state_of(m)},
+                      {"source", m.source},
+                      {"unseen_past_training_context", m.unseen},
+                      {"deviations", m.deviations},
+                      {"waivers",
+                       {{"cuts", m.waivers.split},
+                        {"causality", m.waivers.causal},
+                        {"training_form", m.waivers.training},
+                        {"costs", m.waivers.costs}}},
+                      {"options", nlohmann::json::array()}};
   const auto options = m.options();
   for (const OptionInfo& o : describe(*options)) j["options"].push_back(to_json(o));
   return j;

@@ -9,9 +9,9 @@
 #include <cmath>
 
 #include "blocks/residual.h"
+#include "blocks/token_choice.h"
 #include "cores/route/tokens.h"
 #include "nn/linear.h"
-#include "nn/run_chosen.h"
 #include "ops/arithmetic.h"
 #include "ops/groups.h"
 #include "ops/linear.h"
@@ -25,18 +25,6 @@ constexpr Metric kCausalLoss{"causal_loss", "nat", "mean cross-entropy of the ca
     kAgreement{"agreement", "1", "share of tokens for which the causal choice is training's"},
     kMean{"router_mean", "1", "mean of the router's r"},
     kPositive{"router_positive", "1", "share of tokens with r above 0"};
-
-// The sum of f(number of a, number of b) over tokens, [B, T, 1] each.
-template <class F>
-double sum_over(const Tensor& a, const Tensor& b, F&& f) {
-  double sum = 0;
-  if (a.is_meta()) return sum;
-  dispatch_float(a.dtype(), [&]<class T>() {
-    for (int64_t r = 0; r < a.rows(); ++r)
-      sum += static_cast<double>(f(static_cast<double>(*a.view<T>().row(r)), static_cast<double>(*b.view<T>().row(r))));
-  });
-  return sum;
-}
 
 // f(sequence, token) of each token, [B, T, 1] like x.
 template <class F>
@@ -112,44 +100,24 @@ class Mod final : public Residual {
 
   // Those of training; what teaches the causal choice to follow them.
   Chosen largest(const Tensor& x, const Tensor& r, const Call& call) const {
+    const Tensor score = r.defined() ? r : noise(x, call);
     Tensor margin;
-    const Tensor at = top_tokens(r.defined() ? r : noise(x, call), count(x), &margin),
-                 marks = marked_tokens(at, x.dim(1), x.dtype());
-    call.tap_choice(marked_tokens(at, x.dim(1), DType::i64), margin);
-    if (call.adds_up() && r.defined()) {
-      const Tensor says = decision(x, r);
-      call.loss(kCausalLoss, logistic_loss(says, marks), o_.causal_weight);
-      call.mean(kAgreement, sum_over(says, marks, [](double z, double mark) { return (z > 0) == (mark > 0); }));
-      call.mean(kMean, sum_over(r, marks, [](double z, double) { return z; }));
-      call.mean(kPositive, sum_over(r, marks, [](double z, double) { return z > 0; }));
-    }
-    Chosen chosen(static_cast<size_t>(x.dim(0)), std::vector<int64_t>(static_cast<size_t>(count(x))));
-    if (!x.is_meta())
-      for (int64_t b = 0; b < x.dim(0); ++b)
-        std::copy_n(at.view<int64_t>().row(b), count(x), chosen[static_cast<size_t>(b)].begin());
+    const Chosen chosen = chosen_of(top_tokens(score, count(x), &margin));
+    show_choice(call, chosen, score, margin);
+    if (!call.adds_up() || !r.defined()) return chosen;
+    const Tensor says = decision(x, r), marks = marks_of(chosen, r);
+    call.loss(kCausalLoss, logistic_loss(says, marks), o_.causal_weight);
+    call.mean(kAgreement, sum_over(says, marks, [](double z, double mark) { return (z > 0) == (mark > 0); }));
+    call.mean(kMean, sum_over(r, r, [](double z, double) { return z; }));
+    call.mean(kPositive, sum_over(r, r, [](double z, double) { return z > 0; }));
     return chosen;
   }
 
   // Those that each token decides on by itself; on shapes alone as many as training takes.
   Chosen causal(const Tensor& x, const Tensor& r, const Call& call) const {
-    const int64_t tokens = x.dim(1);
-    Chosen chosen(static_cast<size_t>(x.dim(0)));
     const Tensor says = r.defined() ? decision(x, r) : draw(x, call);
-    if (x.is_meta()) {
-      for (auto& places : chosen) places.resize(static_cast<size_t>(count(x)));
-      return chosen;
-    }
-    const Tensor marks = Tensor::zeros(says.shape(), DType::i64), margin = says.clone();
-    dispatch_float(says.dtype(), [&]<class T>() {
-      for (int64_t i = 0; i < x.rows(); ++i) {
-        const T z = *says.view<T>().row(i);
-        *margin.view<T>().row(i) = std::abs(z);
-        if (!(z > 0)) continue;
-        *marks.view<int64_t>().row(i) = 1;
-        chosen[static_cast<size_t>(i / tokens)].push_back(i % tokens);
-      }
-    });
-    call.tap_choice(marks, margin);
+    const Chosen chosen = chosen_above_zero(says, {}, count(x));
+    show_choice(call, chosen, says);
     return chosen;
   }
 

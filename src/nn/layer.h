@@ -64,6 +64,7 @@ struct LayerArgs {
 struct Waivers {
   std::string_view split = "", causal = "";
   std::string_view training = "";  // why training may compute another function, see Layer::trains_otherwise
+  std::string_view costs = "";     // why numbers decide what training costs: shapes alone say what is expected
 };
 
 struct LayerFacts {

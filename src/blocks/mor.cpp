@@ -1,0 +1,218 @@
+// Mixture-of-Recursions: one residual block that is taken up to N times, by ever fewer tokens.
+//
+//   expert choice   h <- h + g(s) f(h) for the chosen of step r, of those of the step before;  s = w_r . h,  g = alpha
+//                   sigmoid(s) or s; training takes the ceil(capacity_r T) largest s, evaluation those with s > 0
+//   token choice    y = x + p (h - x), h after d steps of h <- h + f(h);  d = the step with the largest p = softmax(W
+//   x)
+//
+// f is what mixer and channel mixer add, over the tokens of the step alone, at their places among all. Each step has a
+// state of its own, that of its tokens. Bae et al. 2025, arXiv:2507.10524.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "blocks/residual.h"
+#include "blocks/token_choice.h"
+#include "cores/route/tokens.h"
+#include "ffn/router.h"
+#include "ops/arithmetic.h"
+#include "ops/columns.h"
+#include "ops/groups.h"
+#include "ops/linear.h"
+#include "ops/logistic_loss.h"
+#include "ops/pointwise.h"
+
+namespace effllm::blocks {
+namespace {
+
+constexpr Metric kCausalLoss{"causal_loss", "nat", "cross-entropy of s > 0 against training's choice, over all steps"},
+    kAgreement{"agreement", "1", "share of decisions in which s > 0 is training's choice"},
+    kSteps{"steps", "1", "mean number of steps of a token, where tokens choose"};
+
+struct MorOptions final : ResidualOptions {
+  int64_t recursions = 3;
+  std::string routing = "expert", weight = "sigmoid";
+  std::vector<double> capacities;
+  double alpha = 0.1, causal_weight = 0.001, balance = 0.1;
+  void visit(OptionVisitor& v) override {
+    ResidualOptions::visit(v);
+    v("recursions", recursions, "Sets how often a token may go through the block.", between(1, 64));
+    v("routing", routing,
+      "Lets each step choose among the tokens of the one before, or each token its number of steps.",
+      {"expert", "token"});
+    v("capacities", capacities,
+      "Sets the share of a sequence's tokens that each step takes, never more than the one before; default: N / N, "
+      "(N - 1) / N and so on.",
+      between(0, 1));
+    v("weight", weight, "Multiplies what a chosen step adds by alpha times the sigmoid of its score, or by the score.",
+      {"sigmoid", "raw"});
+    v("alpha", alpha, "Multiplies the sigmoid.", between(0, 100));
+    v("causal_weight", causal_weight, "Weighs the cross-entropy that teaches the score to be above 0 for the chosen.",
+      between(0, 100));
+    v("balance", balance, "Weighs the balance loss of numbers of steps, where tokens choose.", between(0, 100));
+  }
+};
+
+class Mor final : public Residual {
+ public:
+  using Options = MorOptions;
+  Mor(const Options& o, const LayerArgs& args, const Scope& s) : Residual(o, args, s), o_(o) {
+    for (int64_t r = 0; o.capacities.empty() && r < o.recursions; ++r)
+      o_.capacities.push_back(static_cast<double>(o.recursions - r) / static_cast<double>(o.recursions));
+    if (static_cast<int64_t>(o_.capacities.size()) != o.recursions ||
+        !std::ranges::is_sorted(o_.capacities, std::greater()))
+      throw_at(o.mark,
+               fmt::format("mor: capacities are one for each of {} steps, none above the one before", o.recursions));
+    if (o.routing == "token") {
+      RouterOptions depth;
+      depth.experts = o.recursions;
+      depth.top_k = 1;
+      depth.topk_norm = false;
+      depth.balance = o.balance;
+      depth_.emplace(depth, "mor", args, s / "routers");
+      return;
+    }
+    routers_ = &(s / "routers")
+                    .param("weight", {o.recursions, args.d_model}, Init::normal(0.02),
+                           {.role = Role::hidden, .matrices = {o.recursions}});
+  }
+
+  void declare(Site& site) const override {
+    site.count_tokens();
+    site.may_be_left_out();
+    for (int64_t r = 0; r < o_.recursions; ++r) Residual::declare(site.child(step(r)));
+  }
+  bool trains_otherwise() const override { return routers_ || Residual::trains_otherwise(); }
+
+ protected:
+  Tensor run(const Tensor& x, const Call& call) const override {
+    const Tensor y = routers_ ? by_step(x, call) : by_token(x, call);
+    call.advance(x.dim(1));
+    return y;
+  }
+
+ private:
+  static std::string step(int64_t r) { return fmt::format("step{}", r + 1); }
+
+  // One step for those tokens: h + g f(h), or h + f(h) where g is undefined.
+  Tensor taken(const Tensor& h, const Call& call, int64_t r, const Chosen& chosen, const Tensor& g) const {
+    return run_chosen(h, call, step(r), chosen, [&](const Own& own, const Call& there) {
+      const Tensor in = own(h);
+      const Added f = added(in, there);
+      there.advance(in.dim(1));
+      if (!g.defined()) return f.of_ffn.defined() ? add(f.after_mixer, f.of_ffn) : f.after_mixer;
+      const Tensor by = own(g), out = add(in, multiply_groups(f.of_mixer, by));
+      return f.of_ffn.defined() ? add(out, multiply_groups(f.of_ffn, by)) : out;
+    });
+  }
+
+  int64_t count(int64_t r, int64_t tokens) const {
+    return static_cast<int64_t>(std::ceil(o_.capacities[static_cast<size_t>(r)] * static_cast<double>(tokens)));
+  }
+
+  Tensor by_step(const Tensor& x, const Call& call) const {
+    const int64_t tokens = x.dim(1);
+    Tensor h = x, before;  // marks of the step before's; undefined: all
+    Chosen active;
+    double asked = 0, agreed = 0;
+    for (int64_t r = 0; r < o_.recursions; ++r) {
+      const std::vector<int64_t> columns(static_cast<size_t>(o_.recursions), 1);
+      const Tensor s = split_columns(linear_by_dots(h, routers_->value), columns)[static_cast<size_t>(r)];
+      const int64_t taking = count(r, tokens);
+      const Chosen asking = std::move(active);
+      if (call.pass().phase == Phase::train || o_.capacities[static_cast<size_t>(r)] >= 1) {
+        Tensor margin;
+        active = chosen_of(top_tokens(among(s, before), taking, &margin));
+        show_choice(call.child(step(r)), active, s, margin);
+      } else {
+        active = chosen_above_zero(s, before, taking);
+        show_choice(call.child(step(r)), active, s);
+      }
+      const Tensor marks = marks_of(active, s);
+      if (const int64_t of = r ? count(r - 1, tokens) : tokens; call.adds_up() && taking < of) {
+        const Tensor says = of < tokens ? take_tokens(s, lists_of(asking)) : s,
+                     want = of < tokens ? take_tokens(marks, lists_of(asking)) : marks;
+        call.loss(kCausalLoss, logistic_loss(says, want),
+                  o_.causal_weight * static_cast<double>(tokens) / static_cast<double>(of));
+        asked += static_cast<double>(says.numel());
+        agreed += sum_over(says, want, [](double z, double mark) { return (z > 0) == (mark > 0); });
+      }
+      h = taken(h, call, r, active, o_.weight == "raw" ? s : scale(sigmoid(s), o_.alpha));
+      before = marks;
+    }
+    if (asked > 0) call.mean(kAgreement, agreed / asked * static_cast<double>(x.rows()));
+    return h;
+  }
+
+  Tensor by_token(const Tensor& x, const Call& call) const {
+    const Routing to = (*depth_)(x, call);
+    Tensor h = x;
+    double steps = 0;
+    for (int64_t r = 0; r < o_.recursions; ++r) {
+      Chosen deep(static_cast<size_t>(x.dim(0)));
+      for (int64_t b = 0; b < x.dim(0); ++b) {
+        std::vector<int64_t>& own = deep[static_cast<size_t>(b)];
+        if (x.is_meta()) own.resize(static_cast<size_t>(count(r, x.dim(1))));
+        for (int64_t t = 0; !x.is_meta() && t < x.dim(1); ++t)
+          if (*to.experts.view<int64_t>().row(b * x.dim(1) + t) >= r) own.push_back(t);
+        steps += static_cast<double>(own.size());
+      }
+      h = taken(h, call, r, deep, {});
+    }
+    call.mean(kSteps, steps);
+    return add(x, multiply_groups(add(h, scale(x, -1)), to.weights));
+  }
+
+  // The scores of the marked, minus infinity for the others. Values only.
+  static Tensor among(const Tensor& s, const Tensor& marks) {
+    if (!marks.defined() || s.is_meta()) return s;
+    const Tensor own = s.clone();
+    dispatch_float(s.dtype(), [&]<class T>() {
+      for (int64_t r = 0; r < s.rows(); ++r)
+        if (!(*marks.view<T>().row(r) > 0)) *own.view<T>().row(r) = -std::numeric_limits<T>::infinity();
+    });
+    return own.untracked();
+  }
+
+  MorOptions o_;
+  Parameter* routers_ = nullptr;
+  std::optional<Router> depth_;
+};
+
+constexpr std::string_view kVariants[] = {
+    "{recursions: 2, capacities: [0.8, 0.4], weight: raw, mixer: {type: attention, heads: 2, window: 3}, ffn: none}",
+    "{routing: token, ffn: rwkv_channel_mix}"};
+
+}  // namespace
+
+extern constinit const LayerInfo mor = LayerInfo::of<Mor>({
+    .name = "mor",
+    .title = "Mixture-of-Recursions",
+    .family = "block",
+    .recurrence = "that of its mixer",
+    .paper = "Bae et al. 2025, arXiv:2507.10524",
+    .source = "raymin0223/mixture_of_recursions@82c97f2, expert_choice_router.py; @aef56f7, token_choice_router.py",
+    .deviations =
+        "what a step adds is g f(h), there g (h + f(h)), which counts the residual twice; ceil(capacity T) tokens, "
+        "there "
+        "floor; the code has no inference: the rule here is what its auxiliary loss trains; no tanh, no shared keys "
+        "and values of the steps, no warm-up of capacities, no z-loss of a single logit; the balance loss of token "
+        "choice "
+        "takes the shares of the batch before; any mixer, and a channel mixer or none; start N(0, 0.02); `describe` "
+        "counts "
+        "token choice as capacities",
+    .waivers = {.causal =
+                    "the tokens of a step are multiplied together, and how many there are decides in which order a "
+                    "product adds up",
+                .training = "training chooses the largest scores of a whole sequence",
+                .costs = "where tokens choose their number of steps, it is theirs"},
+    .unseen = "what its mixer meets",
+    .needs = "{mixer: {type: attention}, ffn: {type: swiglu}}",
+    .tiny = "{recursions: 3, alpha: 1, mixer: min_gru, ffn: mlp}",
+    .period = 3,
+    .variants = kVariants,
+});
+
+}  // namespace effllm::blocks
