@@ -271,6 +271,17 @@ ExitCode run_command_line(int argc, char** argv) {
       ->check(positive());
   bench_mixers_command->add_flag("--variants", mixers_args.variants, "Adds the variants that the tests run.");
 
+  GrowArgs grow_args;
+  CLI::App* grow_command = command(app, "grow", "Makes a trained model larger, from which training goes on.",
+                                   [&] { return grow(common, grow_args); });
+  grow_command->add_option("model", grow_args.model, "Names a run folder or a checkpoint.")->required();
+  one_each(grow_command
+               ->add_option("--set", grow_args.set,
+                            "Sets tokens of pattention: --set 'model.layers[*].ffn.tokens=768' (repeatable; [*] is "
+                            "every layer).")
+               ->required());
+  grow_command->add_option("-o,--output", grow_args.folder, "Names the run folder to write.")->required();
+
   ExportArgs export_args;
   CLI::App* export_command = command(app, "export", "Writes weights alone, for other programs.",
                                      [&] { return export_weights(common, export_args); });

@@ -64,6 +64,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
     print_stderr(note + "\n");
   if (!m.earlier_data.empty() && !common.quiet)
     print_stderr(fmt::format("the run was trained on other data before:\n{}", m.earlier_data));
+  if (!m.grown.empty() && !common.quiet) print_stderr(fmt::format("the model grew:\n{}", m.grown));
   EvalOptions o = evaluation_of(m.config);
   const std::string_view name = args.protocol.empty() ? o.protocol.name() : args.protocol;
   if (args.stride || name != o.protocol.name()) o.protocol = protocol(name, args.stride);

@@ -107,6 +107,12 @@ struct BenchListArgs {
 ExitCode bench_ops(const Common&, const BenchListArgs&);
 ExitCode bench_mixers(const Common&, const BenchListArgs&);
 
+struct GrowArgs {
+  std::string model, folder;
+  std::vector<std::string> set;
+};
+ExitCode grow(const Common&, const GrowArgs&);
+
 struct ExportArgs {
   std::string model, folder;
   bool force = false;

@@ -8,7 +8,6 @@
 
 #include "base/escapes.h"
 #include "base/out_of_memory.h"
-#include "base/version.h"
 #include "checkpoint/metadata.h"
 #include "checkpoint/moments.h"
 #include "train/signals.h"
@@ -25,17 +24,11 @@ std::map<std::string, std::string> metadata_of(const LiveRun& run) {
                          .corpus_name = x.corpus.manifest().name,
                          .manifest = x.corpus.file(),
                          .earlier_data = run.lineage.earlier_data,
+                         .grown = run.lineage.grown,
                          .origin = run.lineage.origin,
                          .step = run.at.step,
                          .counters = run.at};
-  std::map<std::string, std::string> metadata = to_metadata(record);
-  const BuildInfo& build = build_info();
-  metadata.insert({{"effllm_version", build.version},
-                   {"git", build.git},
-                   {"created_utc", utc_now()},
-                   {"experiment_sha256", experiment_hash(x.config)},
-                   {"parameters_sha256", parameter_hash(x.model->params())}});
-  return metadata;
+  return to_metadata(record, x.model->params());
 }
 
 int64_t step_of(const std::filesystem::path& path) {  // -1: it is missing or damaged

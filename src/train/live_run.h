@@ -29,7 +29,7 @@ class LapClock {
 // Where a run's weights and data come from, beyond its configuration: as in RunRecord.
 struct Lineage {
   int defaults = kCheckpointVersion;
-  std::string earlier_data;
+  std::string earlier_data, grown;
   std::optional<Origin> origin;
 };
 

@@ -58,6 +58,7 @@ void RunFiles::write_provenance() {
   if (const auto& origin = run_.lineage.origin)
     provenance["from"] = {
         {"checkpoint", origin->checkpoint}, {"step", origin->step}, {"parameters_sha256", origin->parameters_sha256}};
+  if (!run_.lineage.grown.empty()) provenance["grown"] = run_.lineage.grown;
   provenance_ = provenance.dump(2, ' ', true, nlohmann::json::error_handler_t::replace) + "\n";
   write_file_atomic(run_.folder.provenance(), provenance_);
 }

@@ -7,6 +7,7 @@
 
 #include "base/escapes.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "checkpoint/metadata.h"
 
 namespace effllm {
@@ -125,7 +126,19 @@ std::map<std::string, std::string> to_metadata(const RunRecord& r) {
     m.insert({{"from_checkpoint", r.origin->checkpoint},
               {"from_parameters_sha256", r.origin->parameters_sha256},
               {"from_step", fmt::format("{}", r.origin->step)}});
+  if (!r.grown.empty()) m["grown"] = r.grown;
   if (r.counters) RunCounters(*r.counters).visit(WriteCounters(m));
+  return m;
+}
+
+std::map<std::string, std::string> to_metadata(const RunRecord& record, const ParamStore& params) {
+  std::map<std::string, std::string> m = to_metadata(record);
+  const BuildInfo& build = build_info();
+  m.insert({{"effllm_version", build.version},
+            {"git", build.git},
+            {"created_utc", utc_now()},
+            {"experiment_sha256", experiment_hash(record.config)},
+            {"parameters_sha256", parameter_hash(params)}});
   return m;
 }
 
@@ -140,6 +153,7 @@ RunRecord read_record(const SafetensorsFile& file, const std::string& path) {
   if (m.has("corpus")) r.corpus_name = m.text("corpus");
   if (m.has("corpus_manifest")) r.manifest = path_of_text(m.text("corpus_manifest"));
   if (r.version >= 2) r.earlier_data = m.text("earlier_data");
+  if (m.has("grown")) r.grown = m.text("grown");
   if (m.has("from_checkpoint") || m.has("from_parameters_sha256") || m.has("from_step"))
     r.origin = {m.text("from_checkpoint"), m.digest("from_parameters_sha256"), m.integer("from_step")};
   r.step = m.integer("step");

@@ -55,12 +55,15 @@ struct RunRecord {
   std::string corpus_name;         // as its manifest calls it; empty: not recorded
   std::filesystem::path manifest;  // where that was; the same
   std::string earlier_data;        // what it was trained on before, where somebody allowed a change: a line each
+  std::string grown;               // from what the model was made larger: a line each time
   std::optional<Origin> origin;    // of a run that started with weights of another
   int64_t step = 0;
   std::optional<RunCounters> counters;  // weights that were exported have none
 };
 
 std::map<std::string, std::string> to_metadata(const RunRecord& record);
+// The same with what wrote it and when, and digests of the experiment and of its parameters.
+std::map<std::string, std::string> to_metadata(const RunRecord& record, const ParamStore& params);
 // CheckpointError, naming file and field, where one is missing, of another type, out of range or contradicts another.
 // What format version 1 did not record is unset; its place in the data was the step times the batch.
 RunRecord read_record(const SafetensorsFile& file, const std::string& path);

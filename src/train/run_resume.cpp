@@ -93,6 +93,12 @@ int64_t last_evaluation(const LiveRun& run) {
   return t ? t->step.back() : -1;
 }
 
+// False of a model that was made larger until it goes on: its journal has no line.
+bool begun(const std::filesystem::path& journal) {
+  std::error_code error;
+  return std::filesystem::file_size(journal, error) > 0 && !error;
+}
+
 }  // namespace
 
 std::optional<StoredRun> open_newest(LiveRun& run, const RunRequest& request) {
@@ -133,6 +139,7 @@ Resumed resume_from(LiveRun& run, const StoredRun& newest, bool writes) {
   run.at = *newest.record.counters;
   run.lineage.origin = newest.record.origin;
   run.lineage.defaults = newest.record.defaults;
+  run.lineage.grown = newest.record.grown;
   load_optimizer(run, newest);
   const RunConfig& before = newest.record.config;
   const RunChanges changes = changes_between(before, x.config);
@@ -143,7 +150,9 @@ Resumed resume_from(LiveRun& run, const StoredRun& newest, bool writes) {
     run.log.note("warning: another optimizer from here on: it begins with nothing remembered");
   forget_other_best(run, before, resumed);
   if (!resumed.other_model) load_carried(run, newest);  // else states of another function: rows start from nothing
-  if (writes) {
+  if (!run.lineage.grown.empty() && !begun(run.folder.journal())) {  // it made its folder
+    run.log.note("the model grew " + run.lineage.grown.substr(0, run.lineage.grown.size() - 1));
+  } else if (writes) {
     run.log.journal = std::make_unique<Journal>(run.folder.journal());
     run.log.journal->resume(run.at.step, newest.path.filename().string());
   }
