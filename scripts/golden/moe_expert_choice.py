@@ -1,7 +1,8 @@
 """Mixture of experts in which every expert chooses its tokens (Zhou et al. 2022, arXiv:2202.09368, section 3.2).
 
-These are the values of the training form: an expert takes its best tokens of the whole sequence, so what a token becomes
-depends on later ones, and a causal form gives others. In the paper the tokens of a batch compete; here those of a
+In training an expert takes its best tokens of the whole sequence, so what a token becomes depends on later ones. The
+causal form for inference is that of Sun et al. 2026 (arXiv:2603.11535): it takes every token that scores more than the
+expert's threshold. In the paper the tokens of a batch compete; here those of a
 sequence, as in the groups of google-research/vmoe@942a78b (vmoe/nn/routing.py, NoisyTopItemsPerExpertRouter, without its
 noise), and a document of a packed sequence counts as a sequence of its own.
 """
@@ -28,12 +29,12 @@ def shapes(options: Options, d_model: int) -> Shapes:
 
 
 def expert_choice_margin(
-    x: Array, params: Params, options: Options, segments: Array | None = None
+    x: Array, params: Params, options: Options, segments: Array | None = None, phase: str = "inference"
 ) -> tuple[Array, float]:
     """Returns (y [B,T,D], the smallest margin of a choice of tokens).
 
     s_t = softmax(W_r x_t) over the experts; of a sequence's T tokens expert e takes the ceil(T factor / E) with the
-    largest s_te, factor being at most E; y_t = sum over those that took t of s_te f_e(x_t), zero if none did.
+    largest s_te, factor being at most E, or in inference those above its threshold; y_t = sum over those that took t of s_te f_e(x_t), zero if none did.
     """
     experts, y, smallest = int(options["experts"]), np.zeros_like(x), inf
     for b, place in documents(segments, x.shape[0], x.shape[1]):
@@ -41,26 +42,39 @@ def expert_choice_margin(
         scores = np.array([softmax(logits) for logits in linear(rows, params["router.weight"])])
         count = ceil(len(rows) * float(options["factor"]) / experts)
         for e in range(experts):
-            taken, margin = largest(list(scores[:, e]), count)
+            if phase == "train":
+                taken, margin = largest(list(scores[:, e]), count)
+            else:
+                beyond = scores[:, e] - params["buffers.router.threshold"][e]
+                taken, margin = list(np.flatnonzero(beyond > 0)), float(np.abs(beyond).min())
             smallest = min(smallest, margin)
             for t in taken:
                 y[b, place.start + t] += scores[t, e] * feed_forward(rows[t], params, "experts", e, options)
     return y, smallest
 
 
-def moe_expert_choice(x: Array, params: Params, options: Options, segments: Array | None = None) -> Array:
+def moe_expert_choice(
+    x: Array, params: Params, options: Options, segments: Array | None = None, phase: str = "inference"
+) -> Array:
     """Returns y [B,T,D] of expert_choice_margin."""
-    return expert_choice_margin(x, params, options, segments)[0]
+    return expert_choice_margin(x, params, options, segments, phase)[0]
 
 
 def check(x: Array, params: Params, options: Options, segments: Array | None) -> None:
-    """Refuses a case whose choices are nearly ties."""
-    refuse_ties(expert_choice_margin(x, params, options, segments)[1])
+    """Refuses a case whose choices are nearly ties in either form; one without thresholds is of the training form."""
+    for phase in ["train", "inference"] if "buffers.router.threshold" in params else ["train"]:
+        refuse_ties(expert_choice_margin(x, params, options, segments, phase)[1])
+
+
+def thresholds(params: Params) -> None:
+    """Thresholds that differ from one another."""
+    params["buffers.router.threshold"] = np.array([0.2, 0.35, 0.15, 0.3])
 
 
 VARIANTS = {
-    "default": Variant({"experts": 4, "factor": 2, "expand": 1}),
-    "few": Variant({"experts": 6, "factor": 0.5, "expand": 0.5, "activation": "gelu"}),
-    "all_tokens": Variant({"experts": 2, "factor": 2, "expand": 1, "activation": "relu2"}),
-    "documents": Variant({"experts": 4, "factor": 1, "expand": 1}, documents=True),
+    "default": Variant({"experts": 4, "factor": 2, "expand": 1}, phase="train"),
+    "few": Variant({"experts": 6, "factor": 0.5, "expand": 0.5, "activation": "gelu"}, phase="train"),
+    "all_tokens": Variant({"experts": 2, "factor": 2, "expand": 1, "activation": "relu2"}, phase="train"),
+    "documents": Variant({"experts": 4, "factor": 1, "expand": 1}, documents=True, phase="train"),
+    "causal": Variant({"experts": 4, "factor": 1, "expand": 1}, change=thresholds),
 }
