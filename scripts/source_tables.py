@@ -65,7 +65,15 @@ CORES: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "K7 route": (
         "each token to the few it chooses, and back",
-        {"choose": "lists by score", "dispatch": "rows packed by choice, products of each", "balance": "sums of shares"},
+        {
+            "choose": "lists by score",
+            "choose_tokens": "the best of a sequence for each expert",
+            "dispatch": "rows packed by choice, products of each",
+            "balance": "sums of shares",
+            "product_keys": "the best of n^2 pairs",
+            "listed_rows": "rows of a table where they stand",
+            "slots": "means of all tokens",
+        },
     ),
     "K8 cell": ("h = f(h, x), not linear in h", {"cell": ""}),
     "K9 test-time training": ("a model that takes gradient steps on what it reads", {"ttt": ""}),

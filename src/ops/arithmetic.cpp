@@ -84,6 +84,38 @@ class AffineOp final : public Op {
   double factor_, offset_;
 };
 
+class ScaleByOp final : public Op {
+ public:
+  std::string_view name() const override { return "scale_by"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    require(in[1].numel() == 1 && in[1].dtype() == in[0].dtype(), "scale_by: {} is not one number of {}",
+            in[1].shape().str(), to_string(in[0].dtype()));
+    return {{in[0].shape(), in[0].dtype()}};
+  }
+  Cost cost(std::span<const Tensor> in) const override {
+    return {count(in), 3 * count(in), 2 * bytes(in), 3 * bytes(in)};
+  }
+  Keeps keeps() const override { return {.inputs = 3}; }
+  void forward(Forward& c) override {
+    dispatch_float(c.in(0).dtype(), [&]<class T>() { multiply<T>(c.in(0), c.in(1), c.out(0), false); });
+  }
+  void backward(Backward& c) override {
+    dispatch_float(c.dtype(), [&]<class T>() {
+      if (const Sink s = c.sink(0)) multiply<T>(c.grad(0), c.in(1), s.into, s.accumulate);
+      if (!c.wants(1)) return;
+      const View<const T> x = c.in(0).view<T>(), g = c.grad(0).view<T>();
+      const Tensor d = c.sum(1);
+      for (int64_t r = 0; r < x.rows; ++r) kernel::group_dot<T>(x.part(r, 1), g.part(r, 1), d.view<T>(), true);
+    });
+  }
+
+ private:
+  template <class T>
+  static void multiply(const Tensor& from, const Tensor& factor, const Tensor& to, bool add) {
+    on_rows<T>([&](auto x, auto y) { kernel::scale<T>(*factor.data<T>(), x, y, add); }, from, to);
+  }
+};
+
 class AffineColumnsOp final : public Op {
  public:
   std::string_view name() const override { return "affine_columns"; }
@@ -132,6 +164,8 @@ class AffineColumnsOp final : public Op {
 Tensor add(const Tensor& a, const Tensor& b) { return run(std::make_unique<AddOp>(), {a, b}); }
 Tensor multiply(const Tensor& a, const Tensor& b) { return run(std::make_unique<MultiplyOp>(), {a, b}); }
 Tensor scale(const Tensor& x, double factor) { return run(std::make_unique<AffineOp>(factor, 0), {x}); }
+Tensor scale_by(const Tensor& x, const Tensor& factor) { return run(std::make_unique<ScaleByOp>(), {x, factor}); }
+
 Tensor one_minus(const Tensor& x) { return run(std::make_unique<AffineOp>(-1, 1), {x}); }
 Tensor affine_columns(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   return run(std::make_unique<AffineColumnsOp>(), {x, weight, bias});

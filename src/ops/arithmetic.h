@@ -7,6 +7,8 @@ namespace effllm {
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor multiply(const Tensor& a, const Tensor& b);
 Tensor scale(const Tensor& x, double factor);
+// The same with a factor that is learned, [1].
+Tensor scale_by(const Tensor& x, const Tensor& factor);
 // 1 - x, of gates.
 Tensor one_minus(const Tensor& x);
 // x * weight + bias, both [C], one number for each column; an undefined one is left out.

@@ -14,10 +14,12 @@ Cost per_number(const Tensor& x, double forward, double backward) {
 
 class SoftmaxOp final : public Op {
  public:
+  explicit SoftmaxOp(int64_t groups) : groups_(groups) {}
   std::string_view name() const override { return "softmax"; }
   Outputs infer(std::span<const Tensor> in) const override {
-    require(is_float(in[0].dtype()) && in[0].cols() > 0, "softmax: of rows of numbers, not {} of {}",
-            in[0].shape().str(), to_string(in[0].dtype()));
+    require(is_float(in[0].dtype()) && in[0].cols() > 0 && groups_ >= 1 && in[0].cols() % groups_ == 0,
+            "softmax: of rows of numbers in {} groups, not {} of {}", groups_, in[0].shape().str(),
+            to_string(in[0].dtype()));
     return {{in[0].shape(), in[0].dtype()}};
   }
   Cost cost(std::span<const Tensor> in) const override { return per_number(in[0], 12, 4); }
@@ -26,7 +28,9 @@ class SoftmaxOp final : public Op {
     dispatch_float(c.in(0).dtype(), [&]<class T>() {
       const View<const T> x = c.in(0).view<T>();
       const View<T> y = c.out(0).view<T>();
-      for_row_blocks(x.rows, [&](int64_t r, int64_t n) { kernel::softmax<T>(x.part(r, n), y.part(r, n), nullptr); });
+      each_group(x, [&](int64_t r, int64_t n, int64_t c, int64_t w) {
+        kernel::softmax<T>(x.part(r, n).columns(c, w), y.part(r, n).columns(c, w), nullptr);
+      });
     });
   }
   void backward(Backward& c) override {
@@ -35,11 +39,23 @@ class SoftmaxOp final : public Op {
     dispatch_float(c.dtype(), [&]<class T>() {
       const View<const T> y = c.out(0).view<T>(), g = c.grad(0).view<T>();
       const View<T> d = s.into.view<T>();
-      for_row_blocks(y.rows, [&](int64_t r, int64_t n) {
-        kernel::softmax_backward<T>(y.part(r, n), g.part(r, n), d.part(r, n), s.accumulate);
+      each_group(y, [&](int64_t r, int64_t n, int64_t c, int64_t w) {
+        kernel::softmax_backward<T>(y.part(r, n).columns(c, w), g.part(r, n).columns(c, w), d.part(r, n).columns(c, w),
+                                    s.accumulate);
       });
     });
   }
+
+ private:
+  // f(row, rows, column, columns)
+  template <class T, class F>
+  void each_group(const View<const T>& x, F&& f) const {
+    const int64_t width = x.cols / groups_;
+    for_row_blocks(x.rows, [&](int64_t r, int64_t n) {
+      for (int64_t g = 0; g < groups_; ++g) f(r, n, g * width, width);
+    });
+  }
+  int64_t groups_;
 };
 
 class DivideBySumOp final : public Op {
@@ -143,7 +159,7 @@ class SquaredLogSumsOp final : public Op {
 
 }  // namespace
 
-Tensor softmax(const Tensor& x) { return run(std::make_unique<SoftmaxOp>(), {x}); }
+Tensor softmax(const Tensor& x, int64_t groups) { return run(std::make_unique<SoftmaxOp>(groups), {x}); }
 Tensor divide_by_sum(const Tensor& x, double eps) { return run(std::make_unique<DivideBySumOp>(eps), {x}); }
 Tensor squared_log_sums(const Tensor& x) { return run(std::make_unique<SquaredLogSumsOp>(), {x}); }
 

@@ -40,6 +40,13 @@ TEST_CASE("softmax: values are those of the formulas, of large numbers too") {
   }
 }
 
+TEST_CASE("softmax: groups of columns are rows of their own") {
+  const Tensor x = random({3, 12}, 1), y = softmax(x, 3);
+  for (int64_t g = 0; g < 3; ++g) CHECK(max_diff(y.columns(4 * g, 4), softmax(x.columns(4 * g, 4).clone())) == 0);
+  expect_sound([](const Tensors& in) { return std::vector{softmax(in[0], 2)}; }, {random({2, 3, 6}, 2)});
+  CHECK_THROWS_AS(softmax(x, 5), ShapeError);
+}
+
 TEST_CASE("softmax: gradients, costs, precision, threads, refused types") {
   const Tensor x = random({2, 3, 7}, 1);
   expect_sound(kSoftmax, {x});

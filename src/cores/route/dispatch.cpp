@@ -14,7 +14,7 @@ namespace {
 
 class DispatchOp final : public Op {
  public:
-  explicit DispatchOp(int64_t count) : count_(count) {}
+  DispatchOp(int64_t count, int64_t room) : count_(count), room_(room) {}
   std::string_view name() const override { return "dispatch_to"; }
   Outputs infer(std::span<const Tensor> in) const override {
     require(in[0].dtype() == DType::i64 && in[0].shape().rank() == 3 && count_ >= 1,
@@ -38,18 +38,18 @@ class DispatchOp final : public Op {
       if (e >= 0) ++starts[e + 1];
     });
     for (int64_t e = 0; e < count_; ++e) starts[e + 1] += starts[e];
+    require(starts[count_] <= room_, "dispatch_to: {} choices, with room for {}", starts[count_], room_);
     std::vector<int64_t> next(starts, starts + count_);
     each([&](int64_t e, int64_t& row) { row = e < 0 ? -1 : next[static_cast<size_t>(e)]++; });
   }
   void backward(Backward&) override {}
 
  private:
-  int64_t count_;
+  int64_t count_, room_;
 };
 
-Cost moved(const Tensor& x, int64_t copies, double flops) {
-  const auto bytes = static_cast<double>(x.bytes()), times = static_cast<double>(copies);
-  const auto n = static_cast<double>(x.numel()) * times;
+Cost moved(const Tensor& x, double times, double flops) {
+  const auto bytes = static_cast<double>(x.bytes()), n = static_cast<double>(x.numel()) * times;
   return {flops * n, (1 + flops) * n, (1 + times) * bytes, (1 + times) * bytes};
 }
 
@@ -64,14 +64,17 @@ void for_tokens(const Tensor& rows, F&& f) {
 
 class PackOp final : public Op {
  public:
+  explicit PackOp(int64_t room) : room_(room) {}
   std::string_view name() const override { return "pack_rows"; }
   Outputs infer(std::span<const Tensor> in) const override {
     require(in[0].shape().rank() == 3 && in[1].dtype() == DType::i64 &&
                 in[1].shape() == in[0].shape().with(2, in[1].cols()),
             "pack_rows: rows{} for x{}", in[1].shape().str(), in[0].shape().str());
-    return {{{in[1].numel(), in[0].cols()}, in[0].dtype()}};
+    return {{{room_, in[0].cols()}, in[0].dtype()}};
   }
-  Cost cost(std::span<const Tensor> in) const override { return moved(in[0], in[1].cols(), 0); }
+  Cost cost(std::span<const Tensor> in) const override {
+    return moved(in[0], static_cast<double>(room_) / static_cast<double>(in[0].rows()), 0);
+  }
   Keeps keeps() const override { return {.inputs = 2}; }
   void forward(Forward& c) override {
     dispatch_float(c.in(0).dtype(), [&]<class T>() {
@@ -98,14 +101,18 @@ class PackOp final : public Op {
       });
     });
   }
+
+ private:
+  int64_t room_;
 };
 
 class UnpackOp final : public Op {
  public:
+  explicit UnpackOp(int64_t room) : room_(room) {}
   std::string_view name() const override { return "unpack_rows"; }
   Outputs infer(std::span<const Tensor> in) const override {
     require(in[1].shape().rank() == 3 && in[2].shape() == in[1].shape() && in[2].dtype() == DType::i64 &&
-                in[0].rows() == in[1].numel() && in[0].dtype() == in[1].dtype(),
+                in[0].rows() == room_ && in[0].dtype() == in[1].dtype(),
             "unpack_rows: {} rows with weights{} in places{}", in[0].rows(), in[1].shape().str(), in[2].shape().str());
     return {{in[1].shape().with(2, in[0].cols()), in[0].dtype()}};
   }
@@ -145,21 +152,25 @@ class UnpackOp final : public Op {
       if (dp && !d_packed.accumulate) clear_unused(dp, c.in(3));
     });
   }
+
+ private:
+  int64_t room_;
 };
 
 }  // namespace
 
-Dispatch dispatch_to(const Tensor& experts, int64_t count) {
-  auto out = run_many(std::make_unique<DispatchOp>(count), {experts});
-  return {std::move(out[0]), std::move(out[1])};
+Dispatch dispatch_to(const Tensor& experts, int64_t count, int64_t room) {
+  if (room == 0) room = experts.numel();
+  auto out = run_many(std::make_unique<DispatchOp>(count, room), {experts});
+  return {std::move(out[0]), std::move(out[1]), room};
 }
 
 Tensor pack_rows(const Tensor& x, const Dispatch& to) {
-  return run(std::make_unique<PackOp>(), {x, to.rows, to.starts});
+  return run(std::make_unique<PackOp>(to.room), {x, to.rows, to.starts});
 }
 
 Tensor unpack_rows(const Tensor& packed, const Tensor& weights, const Dispatch& to) {
-  return run(std::make_unique<UnpackOp>(), {packed, weights, to.rows, to.starts});
+  return run(std::make_unique<UnpackOp>(to.room), {packed, weights, to.rows, to.starts});
 }
 
 }  // namespace effllm

@@ -1,6 +1,7 @@
 // Choices by definition, and tokens sorted by expert against loops over tokens.
 #include "cores/route/balance.h"
 #include "cores/route/choose.h"
+#include "cores/route/choose_tokens.h"
 #include "cores/route/dispatch.h"
 #include "ops/op_checks.h"
 
@@ -59,6 +60,24 @@ TEST_CASE("choose_experts: groups count with their two best, and those left out 
   CHECK_THROWS_AS(choose_experts(scores({1, 2, 3, 4, 5, 6}), {}, {.count = 3, .groups = 3, .kept = 1}), ShapeError);
 }
 
+TEST_CASE("choose_tokens: an expert takes its share of each document, rounded up, ties to the first token") {
+  // By expert 0: 0.5 0.9 0.5 0.1 | 0.2 0.3; expert 1 likes all alike.
+  const Tensor s = Tensor::full({1, 6, 2}, DType::f64, 0.4), starts = integers({1, 6}, {0, 0, 0, 0, 1, 1});
+  for (const auto& [t, v] : {std::pair{0, 0.5}, {1, 0.9}, {2, 0.5}, {3, 0.1}, {4, 0.2}, {5, 0.3}}) put(s, t, 0, v);
+  const ChosenTokens two = choose_tokens(s, 0.5, starts);
+  CHECK(lists(two.experts) == Lists{0, 1, 0, 1, -1, -1, -1, -1, 1, -1, 0, -1});
+  CHECK(two.border.data<double>()[0] == doctest::Approx(4 * 0.5 + 2 * 0.25));
+  CHECK(two.border.data<double>()[1] == doctest::Approx(6 * 0.4));
+  const ChosenTokens one = choose_tokens(s, 0.5, {});
+  CHECK(lists(one.experts) == Lists{0, 1, 0, 1, 0, 1, -1, -1, -1, -1, -1, -1});
+  CHECK(one.border.data<double>()[0] == doctest::Approx(6 * 0.4));
+  CHECK(choose_tokens(s, 1, {}).border.data<double>()[0] == doctest::Approx(6 * 0.05));  // all: half of the least
+  CHECK(most_of(10, 0.3) == 3);
+  CHECK(most_of(10, 0.31) == 4);
+  CHECK(most_of(3, 0.01) == 1);
+  CHECK_THROWS_AS(choose_tokens(s, 1.5, {}), ShapeError);
+}
+
 TEST_CASE("limit_experts: the first of a sequence stay, in the order of tokens or of choices") {
   const Tensor chosen = integers({1, 3, 2}, {1, 0, 0, 1, 0, 2});
   CHECK(lists(limit_experts(chosen, 3, 1, DropOrder::token_major)) == Lists{1, 0, -1, -1, -1, 2});
@@ -74,6 +93,9 @@ TEST_CASE("route: rows are packed by expert, in the order of tokens") {
   CHECK(lists(to.rows) == Lists{1, 0, 7, 2, -1, 5, 3, 8, -1, -1, 6, 4});
   CHECK(times_chosen(kChosen, kExperts) == std::vector<double>{1, 4, 2, 0, 2});
   CHECK_THROWS_AS(dispatch_to(kChosen, 4), ShapeError);
+  const Dispatch tight = dispatch_to(kChosen, kExperts, 9);
+  CHECK(pack_rows(random({2, 3, 4}, 1), tight).shape() == Shape{9, 4});
+  CHECK_THROWS_WITH_AS(dispatch_to(kChosen, kExperts, 8), doctest::Contains("9 choices, with room for 8"), ShapeError);
 }
 
 TEST_CASE("route: a token's rows, each times its expert's weight, weighted and added up, as a loop has them") {
@@ -99,9 +121,11 @@ TEST_CASE("route: a token's rows, each times its expert's weight, weighted and a
 TEST_CASE("route: gradients, costs, precision, threads, refused shapes") {
   const Tensor x = random({2, 3, 4}, 1), w = random({kExperts * 3, 4}, 2), weights = random({2, 3, 2}, 3);
   const auto to = [] { return dispatch_to(kChosen, kExperts); };
-  const Function pack = [&](const Tensors& in) { return std::vector{pack_rows(in[0], {in[1], in[2]})}; };
-  const Function linear = [&](const Tensors& in) { return std::vector{grouped_linear(in[0], in[1], {{}, in[2]})}; };
-  const Function unpack = [&](const Tensors& in) { return std::vector{unpack_rows(in[0], in[1], {in[2], in[3]})}; };
+  const Function pack = [&](const Tensors& in) { return std::vector{pack_rows(in[0], {in[1], in[2], in[1].numel()})}; };
+  const Function linear = [&](const Tensors& in) { return std::vector{grouped_linear(in[0], in[1], {{}, in[2], 0})}; };
+  const Function unpack = [&](const Tensors& in) {
+    return std::vector{unpack_rows(in[0], in[1], {in[2], in[3], in[2].numel()})};
+  };
   const Function scored = [&](const Tensors& in) { return std::vector{scores_of(in[0], in[1])}; };
   expect_sound(pack, {x, to().rows, to().starts});
   expect_sound(linear, {random({12, 4}, 4), w, to().starts});
