@@ -45,18 +45,19 @@ SharedExpert::SharedExpert(const ExpertOptions& o, int64_t d_model, int64_t coun
 
 Tensor SharedExpert::operator()(const Tensor& x) const { return down_(activate(up_(x), gated_, f_)); }
 
-Experts::Experts(const ExpertOptions& o, int64_t d_model, int64_t count, int64_t active, const Scope& s)
+Experts::Experts(const ExpertOptions& o, int64_t d_model, int64_t count, double active, const Scope& s)
     : count_(count), active_(active), gated_(o.activation == kGated), f_(activation_named(o.activation)) {
   const int64_t inner = o.inner(d_model);
-  const double share = static_cast<double>(active) / static_cast<double>(count);
+  const double share = active / static_cast<double>(count);
   up_ = &stack(s / name_of_first(gated_), count, std::vector<int64_t>(gated_ ? 2 : 1, inner), d_model, Role::hidden,
                share);
   down_ = &stack(s / "down", count, {d_model}, inner, Role::residual, share);
 }
 
-Tensor Experts::operator()(const Tensor& x, const Tensor& experts, const Tensor& weights) const {
-  const Dispatch to = dispatch_to(experts, count_);
-  const double share = std::min(1.0, static_cast<double>(active_) / static_cast<double>(experts.cols()));
+Tensor Experts::operator()(const Tensor& x, const Tensor& experts, const Tensor& weights, int64_t known) const {
+  const Dispatch to = dispatch_to(experts, count_, known);
+  const double share =
+      known > 0 ? 1 : std::min(1.0, active_ * static_cast<double>(x.rows()) / static_cast<double>(to.room));
   const Tensor inner = activate(grouped_linear(pack_rows(x, to), up_->value, to, up_->transposed, share), gated_, f_);
   return unpack_rows(grouped_linear(inner, down_->value, to, down_->transposed, share), weights, to);
 }

@@ -28,13 +28,14 @@ class SharedExpert {
 class Experts {
  public:
   // `count` of them, of which a token goes to `active` as a rule.
-  Experts(const ExpertOptions& o, int64_t d_model, int64_t count, int64_t active, const Scope& s);
-  // The sum over j of weights_j f_{experts_j}(x). x: [B, T, D]; experts: i64 [B, T, k], -1 for none; weights: [B, T,
-  // k].
-  Tensor operator()(const Tensor& x, const Tensor& experts, const Tensor& weights) const;
+  Experts(const ExpertOptions& o, int64_t d_model, int64_t count, double active, const Scope& s);
+  // The sum over j of weights_j f_{experts_j}(x). x: [B, T, D]; experts: i64 [B, T, k], -1 for none; `known`: how
+  // many choices these are, where shapes tell, or 0; weights: [B, T, k].
+  Tensor operator()(const Tensor& x, const Tensor& experts, const Tensor& weights, int64_t known = 0) const;
 
  private:
-  int64_t count_, active_;
+  int64_t count_;
+  double active_;
   bool gated_;
   Pointwise f_;
   Parameter *up_, *down_;

@@ -32,7 +32,8 @@ class Moe final : public Layer {
 
   Moe(const Options& o, const LayerArgs& args, const Scope& s)
       : router_(checked(o), "moe", args, s / "router"),
-        experts_(o, args.d_model, o.router.experts, std::min(o.router.top_k, o.router.experts), s / "experts"),
+        experts_(o, args.d_model, o.router.experts, static_cast<double>(std::min(o.router.top_k, o.router.experts)),
+                 s / "experts"),
         of_routed_(o.shared > 0 && o.shared_as == "average" ? static_cast<double>(o.router.top_k) : 0),
         limited_(o.router.capacity) {
     if (o.shared > 0) shared_.emplace(o, args.d_model, o.shared, s / "shared");

@@ -1,10 +1,9 @@
 #include "ffn/router.h"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 
 #include "cores/route/balance.h"
+#include "ffn/routing_measures.h"
 #include "ops/arithmetic.h"
 #include "ops/jitter.h"
 #include "ops/linear.h"
@@ -16,47 +15,10 @@ namespace {
 
 constexpr Metric kBalance{"balance", "1", "balance loss of the router, before its weight"},
     kRouterZ{"router_z", "1", "mean squared log of the sum of exponentials of the router's logits"},
-    kEntropy{"router_entropy", "nat", "mean entropy of the router's scores"},
-    kMaxLoad{"max_load", "1", "choices of the expert that was chosen most, over the mean"},
     kChosen{"chosen", "1", "mean number of experts of a token"},
     kDropped{"dropped", "1", "share of choices beyond an expert's capacity"};
 
 constexpr double kTiny = 1e-20;  // beside a sum of weights
-
-double total(std::span<const double> x) { return std::accumulate(x.begin(), x.end(), 0.0); }
-
-double largest_over_mean(std::span<const double> times) {
-  const double sum = total(times);
-  return sum > 0 ? *std::ranges::max_element(times) * static_cast<double>(times.size()) / sum : 0;
-}
-
-// Of rows that are divided by their sum.
-double entropy(const Tensor& score) {
-  double all = 0;
-  if (score.is_meta()) return all;
-  dispatch_float(score.dtype(), [&]<class T>() {
-    const View<const T> s = score.view<T>();
-    for (int64_t r = 0; r < s.rows; ++r) {
-      double sum = 0, weighted = 0;
-      for (int64_t e = 0; e < s.cols; ++e) {
-        const auto p = static_cast<double>(s.row(r)[e]);
-        sum += p;
-        if (p > 0) weighted += p * std::log(p);
-      }
-      if (sum > 0) all += std::log(sum) - weighted / sum;
-    }
-  });
-  return all;
-}
-
-// The lists in the order of experts: what verify compares.
-Tensor in_order(const Tensor& chosen) {
-  if (chosen.is_meta()) return chosen;
-  const Tensor sorted = chosen.clone();
-  const View<int64_t> lists = sorted.view<int64_t>();
-  for (int64_t r = 0; r < lists.rows; ++r) std::sort(lists.row(r), lists.row(r) + lists.cols);
-  return sorted;
-}
 
 }  // namespace
 

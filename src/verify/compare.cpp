@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
 namespace effllm {
 namespace {
@@ -71,6 +72,32 @@ void compare(Finding& finding, const Outcome& form, int64_t at, const Outcome& r
         finding.where = fmt::format("{}, sequence {}, token {}", label, b, at + t);
       }
   }
+}
+
+std::string choices_in_common(const Outcome& a, const Outcome& b) {
+  constexpr std::string_view kSelected = ".selected";
+  std::string all;
+  for (const auto& [name, ours] : a.choices) {
+    const auto theirs = b.choices.find(name);
+    if (!name.ends_with(kSelected) || theirs == b.choices.end()) continue;
+    const auto row_of = [](const Tensor& lists, int64_t r) {
+      std::set<double> chosen;
+      for (int64_t c = 0; c < lists.cols(); ++c)
+        if (const double e = value_at(lists, r, c); e >= 0) chosen.insert(e);
+      return chosen;
+    };
+    size_t both = 0, either = 0;
+    for (int64_t r = 0; r < ours.rows(); ++r) {
+      std::set<double> mine = row_of(ours, r), other = row_of(theirs->second, r);
+      const size_t sum = mine.size() + other.size();
+      mine.merge(other);
+      either += mine.size();
+      both += sum - mine.size();
+    }
+    all += fmt::format("{}{} {:.1f} % of {}", all.empty() ? "" : ", ", name.substr(0, name.size() - kSelected.size()),
+                       either ? 100 * static_cast<double>(both) / static_cast<double>(either) : 100.0, either);
+  }
+  return all;
 }
 
 void judge(Finding& finding, bool choices_may_differ) {

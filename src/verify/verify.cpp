@@ -107,6 +107,8 @@ class Verifier {
     Outcome form = run(model_, ids_, {.phase = Phase::train});
     if (otherwise) {  // shown, and not judged
       f.notes = waived(model_, &Waivers::training, "training form");
+      if (const std::string same = choices_in_common(form, whole_); !same.empty())
+        f.notes.push_back("training form: choices that it shares with the other: " + same);
       form.choices.clear();
     }
     compare(f, form, 0, whole_, "training form");

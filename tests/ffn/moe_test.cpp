@@ -9,6 +9,7 @@
 #include "nn/ledger.h"
 #include "ops/arithmetic.h"
 #include "ops/softmax.h"
+#include "support/trained_layer.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -33,24 +34,6 @@ void take_expert(const BuiltMixer& to, const BuiltMixer& from, std::string_view 
     copy(of_expert(from["experts." + name], expert, experts), to[name].value);
 }
 
-struct Step {
-  Tensor y;
-  Ledger ledger;
-};
-Step train(const BuiltMixer& m, const Tensor& x) {
-  Step s{{}, Ledger(x.rows(), x.rows())};
-  Context cx;
-  cx.phase = Phase::train;
-  cx.ledger = &s.ledger;
-  s.y = m.mixer->forward(x, cx);
-  return s;
-}
-double row(const Ledger& ledger, std::string_view name) {
-  for (const Measured& m : ledger.rows())
-    if (m.name == name) return m.value;
-  FAIL("no row " << name);
-  return 0;
-}
 // A router that sends tokens with a large x_0 to expert 0, the others to expert 1.
 void route_by_sign(const BuiltMixer& m, double sign) {
   fill(m["router.weight"].value, 0);
@@ -136,9 +119,9 @@ TEST_CASE("moe: a capacity drops choices in training alone, and says how many") 
   const Moe m("{experts: 2, top_k: 1, capacity: 1, topk_norm: false}");
   route_by_sign(m, 1);
   const Tensor x = with_first(1);  // all 6 tokens of a sequence go to expert 0, which takes 3
-  const Step s = train(m, x);
+  const TrainedLayer s = train(m, x);
   for (int64_t r = 0; r < 12; ++r) CHECK((max_abs(s.y.row_range(r, {1, kWidth})) > 0) == (r % 6 < 3));
-  CHECK(row(s.ledger, "dropped") == 0.5);
+  CHECK(s["dropped"] == 0.5);
   const Tensor y = m.forward(x);
   for (int64_t r = 0; r < 12; ++r) CHECK(max_abs(y.row_range(r, {1, kWidth})) > 0);
 }
@@ -153,7 +136,7 @@ TEST_CASE("moe: the balance loss of a uniform router is 1, or k, whatever it is 
         CAPTURE(options);
         const Moe m(options);
         fill(m["router.weight"].value, 0);
-        CHECK(std::abs(row(train(m, x).ledger, "balance") - (f[0] == 'u' ? 1 : 2)) < 1e-12);
+        CHECK(std::abs(train(m, x)["balance"] - (f[0] == 'u' ? 1 : 2)) < 1e-12);
       }
 }
 
@@ -165,7 +148,7 @@ TEST_CASE("moe: each sequence has shares of its own where they are counted so") 
     const Moe m(each ? "{experts: 2, top_k: 1, balance_tokens: sequence}"
                      : "{experts: 2, top_k: 1, balance_tokens: shard}");
     route_by_sign(m, 1);
-    CHECK(std::abs(row(train(m, x).ledger, "balance") - (each ? 2 * score : 1)) < 1e-12);
+    CHECK(std::abs(train(m, x)["balance"] - (each ? 2 * score : 1)) < 1e-12);
   }
 }
 
@@ -207,7 +190,7 @@ TEST_CASE("moe: shares are those of the whole batch before, and opposite imbalan
       loss = 0;
       for (const auto& l : layers) {
         l->forward(up, cx);
-        loss = row(ledger, "balance");
+        loss = TrainedLayer{{}, ledger}["balance"];
       }
       CHECK(std::abs(loss / 2 - (step == 0 || pooled ? 1 : 1.999329)) < 1e-6);  // both layers add to one name here
       ledger.apply(store);
@@ -224,8 +207,8 @@ TEST_CASE("moe: the bias of an expert that takes more than its share falls, and 
   const Tensor before = train(m, x).y;
   Tensor last;
   for (int step = 0; step < 2; ++step) {
-    const Step s = train(m, x);
-    CHECK(row(s.ledger, "max_load") == 2);
+    const TrainedLayer s = train(m, x);
+    CHECK(s["max_load"] == 2);
     s.ledger.apply(const_cast<ParamStore&>(m.store));
     CHECK(at(bias->value, 0, 0) == (step == 0 ? -0.25 : 0));
     CHECK(at(bias->value, 0, 1) == (step == 0 ? 0.25 : 0));
