@@ -93,13 +93,12 @@ void check_gradients(const Built& m, const LayerInfo& info, Phase phase, bool ca
 void check_learns(const LayerInfo& info, const ConfigNode& node) {
   Built m(info, node, kWidth, DType::f64, 11);
   const int64_t n = length(info);
-  const Phase form = m.mixer->trains_otherwise() ? Phase::train : Phase::infer;
-  const Tensor x = random({kBatch, n, kWidth}, 2), target = m.forward(x, nullptr, nullptr, 0, form).clone();
+  const Tensor x = random({kBatch, n, kWidth}, 2), target = m.forward(x).clone();
   m.shake(0.2);
   Slab slab(m.store.slab_elements(), DType::f64), mean(m.store.slab_elements(), DType::f64),
       square(m.store.slab_elements(), DType::f64);
   const auto error = [&] {
-    const Tensor y = m.forward(x, nullptr, nullptr, 0, form), difference = add(y, scale(target, -1));
+    const Tensor y = m.forward(x), difference = add(y, scale(target, -1));
     return dot(difference, difference);
   };
   const double first = error();
