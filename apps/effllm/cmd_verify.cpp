@@ -82,8 +82,14 @@ Subject subject_of(const VerifyArgs& args, DType type) {
 }
 
 nlohmann::json to_json(const Finding& f, DType type) {
-  nlohmann::json j = {{"check", f.check}, {"type", to_string(type)}, {"passed", f.passed}, {"worst", f.worst},
-                      {"bound", f.bound}, {"where", f.where},        {"flips", f.flips},   {"compared", f.compared}};
+  nlohmann::json j = {{"check", f.check},
+                      {"type", to_string(type)},
+                      {"passed", f.passed},
+                      {"worst", f.worst},
+                      {"bound", f.bound == kWaived ? nlohmann::json() : nlohmann::json(f.bound)},
+                      {"where", f.where},
+                      {"flips", f.flips},
+                      {"compared", f.compared}};
   if (f.flips) j["margin"] = f.margin;
   if (!f.notes.empty()) j["notes"] = f.notes;
   return j;

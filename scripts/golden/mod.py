@@ -48,7 +48,7 @@ def choose(row: Array, params: Params, options: Options, phase: str) -> tuple[li
     """
     r = [float(np.dot(params["router.weight"][0], x)) for x in row]
     if phase == "train":
-        return largest(r, ceil(float(options.get("capacity", 0.125)) * len(r)))
+        return largest(r, ceil(float(options.get("capacity", 0.125)) * len(r) - 1e-9))
     decisions = r if options.get("causal", "predictor") == "aux" else [foretell(x, params) for x in row]
     return [t for t, value in enumerate(decisions) if value > 0.0], min(abs(value) for value in decisions)
 

@@ -38,7 +38,8 @@ LAYER_KEYS = {"type", "mixer", "ffn", "norm", "dropout", "rate", "depth", "id", 
 LAYER_KEYS |= {"parallel", "norm_at", "x0"}
 LAYER_KEYS |= {"router", "capacity", "weight", "causal", "predictor_width"}
 LAYER_KEYS |= {"recursions", "routing", "capacities", "alpha"}
-NOT_WEIGHTS = ("opt.", "state.", "train.")
+NOT_WEIGHTS = ("opt.", "state.", "train.", "statistics.")
+BUFFERS = "buffers."
 
 
 class ReadLog(dict[str, Array]):
@@ -51,15 +52,18 @@ class ReadLog(dict[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         value = super().__getitem__(name)
-        self.used.add(self.prefix + name)
+        buffer = name.startswith(BUFFERS)
+        self.used.add(BUFFERS + self.prefix + name.removeprefix(BUFFERS) if buffer else self.prefix + name)
         return value
 
     def get(self, name: str, default: Any = None) -> Any:
         return self[name] if name in self else default
 
     def below(self, prefix: str) -> ReadLog:
-        """Returns the parameters whose names start with "prefix.", named without it."""
+        """Returns the parameters and buffers of what is called prefix, named without it."""
         part = {name[len(prefix) + 1 :]: value for name, value in self.items() if name.startswith(prefix + ".")}
+        own = f"{BUFFERS}{prefix}."
+        part |= {BUFFERS + name[len(own) :]: value for name, value in self.items() if name.startswith(own)}
         return ReadLog(part, f"{self.prefix}{prefix}.", self.used)
 
 

@@ -59,7 +59,7 @@ def choose_by_step(h: Array, f: Block, params: Params, options: Options, phase: 
     for weight, capacity in zip(params["routers.weight"], capacities(options)):
         scores = [float(np.dot(weight, h[t])) for t in active]
         if phase == "train" or capacity >= 1.0:
-            chosen, margin = largest(scores, ceil(capacity * len(h)))
+            chosen, margin = largest(scores, ceil(capacity * len(h) - 1e-9))
         else:
             chosen = [i for i, s in enumerate(scores) if s > 0.0]
             margin = min((abs(s) for s in scores), default=float("inf"))

@@ -44,7 +44,11 @@ class LayerDrop final : public Residual {
     Sequences stay;
     for (int64_t b = 0; b < x.dim(0); ++b)  // on shapes alone all stay: none needs more memory
       if (x.is_meta() || numbers.uniform(static_cast<uint64_t>(call.tokens().samples[b])) >= rate) stay.push_back(b);
-    return run_picked(x, call, stay, [this](const Tensor& in, const Call& c) { return Residual::run(in, c); });
+    return run_picked(x, call, stay, [&](const Tensor& in, const Call& c) {
+      Tokens tokens = c.tokens();
+      tokens.share *= 1 - rate;  // as a rule
+      return Residual::run(in, c.with(c.pass(), tokens));
+    });
   }
 
  private:

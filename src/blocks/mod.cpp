@@ -61,8 +61,13 @@ class Mod final : public Residual {
  public:
   using Options = ModOptions;
   Mod(const Options& o, const LayerArgs& args, const Scope& s) : Residual(o, args, s), o_(o) {
-    if (o.router == "random") return;
-    router_ = &(s / "router").param("weight", {1, args.d_model}, Init::normal(0.02), {.matrices = {1}});
+    if (o.router == "random") {
+      if (o.weight != "raw" || o.causal != "predictor")
+        throw_at(o.mark,
+                 "mod: random numbers multiply nothing and need no causal choice: leave `weight` and `causal` out");
+      return;
+    }
+    router_ = &(s / "router").param("weight", {1, args.d_model}, Init::normal(0.02), {});
     if (o.causal == "aux") return;
     const Scope p = s / "predictor";
     up_.emplace(p / "up", args.d_model, o.predictor_width, Init::torch_linear(args.d_model), Role::own, true);
@@ -75,13 +80,15 @@ class Mod final : public Residual {
     Residual::declare(site.child("chosen"));
   }
   bool trains_otherwise() const override { return true; }
+  // What is left of a text after a cut has not the tokens that its mixer would have seen.
+  LongText long_text(int64_t trained) const override { return anew_if_unseen(Residual::long_text(trained)); }
 
  protected:
   Tensor run(const Tensor& x, const Call& call) const override {
     const Tensor r = router_ ? linear_by_dots(x, router_->value) : Tensor();
     const Chosen chosen = call.pass().phase == Phase::train ? largest(x, r, call) : causal(x, r, call);
     const Tensor weight = r.defined() && o_.weight == "sigmoid" ? sigmoid(r) : r;
-    const Tensor y = run_chosen(x, call, "chosen", chosen, [&](const Own& own, const Call& there) {
+    const Tensor y = run_chosen(x, call, "chosen", chosen, share(x), [&](const Own& own, const Call& there) {
       const Tensor in = own(x), by = weight.defined() ? own(weight) : Tensor();
       const auto weighted = [&](const Tensor& t) { return by.defined() ? multiply_groups(t, by) : t; };
       const Added f = added(in, there);
@@ -94,9 +101,8 @@ class Mod final : public Residual {
   }
 
  private:
-  int64_t count(const Tensor& x) const {
-    return static_cast<int64_t>(std::ceil(o_.capacity * static_cast<double>(x.dim(1))));
-  }
+  int64_t count(const Tensor& x) const { return tokens_of(o_.capacity, x.dim(1)); }
+  double share(const Tensor& x) const { return static_cast<double>(count(x)) / static_cast<double>(x.dim(1)); }
 
   // Those of training; what teaches the causal choice to follow them.
   Chosen largest(const Tensor& x, const Tensor& r, const Call& call) const {
@@ -153,6 +159,10 @@ class Mod final : public Residual {
 constexpr std::string_view kVariants[] = {
     "{capacity: 0.3, causal: aux, weight: sigmoid, mixer: {type: gla, heads: 2, gate_rank: 3}, ffn: none}",
     "{capacity: 1, mixer: {type: attention, heads: 2, window: 3}, ffn: rwkv_channel_mix}",
+    "{capacity: 0.6, mixer: {type: nsa, heads: 2, kv_heads: 1, head_dim: 4, compress_block: 4, compress_stride: 2, "
+    "select_block: 2, "
+    "select: 4, window: 3}, ffn: {type: moe, experts: 3, expand: 1}}",
+    "{capacity: 0.6, mixer: {type: ttt_linear, heads: 2, mini_batch: 5}, ffn: none}",
     "{router: random, capacity: 0.6, norm: {type: layer_norm, bias: true}, dropout: 0.2}"};
 
 }  // namespace
@@ -177,7 +187,7 @@ extern constinit const LayerInfo mod = LayerInfo::of<Mod>({
     .unseen = "what its mixer meets",
     .needs = "{mixer: {type: attention}, ffn: {type: swiglu}}",
     .tiny = "{capacity: 0.5, predictor_width: 4, mixer: min_gru, ffn: mlp}",
-    .period = 3,
+    .period = 8,
     .variants = kVariants,
 });
 

@@ -71,7 +71,7 @@ class Mor final : public Residual {
       depth.top_k = 1;
       depth.topk_norm = false;
       depth.balance = o.balance;
-      depth_.emplace(depth, "mor", args, s / "routers");
+      depth_.emplace(depth, "mor", args, s / "routers", o.mark);
       return;
     }
     routers_ = &(s / "routers")
@@ -85,6 +85,7 @@ class Mor final : public Residual {
     for (int64_t r = 0; r < o_.recursions; ++r) Residual::declare(site.child(step(r)));
   }
   bool trains_otherwise() const override { return routers_ || Residual::trains_otherwise(); }
+  LongText long_text(int64_t trained) const override { return anew_if_unseen(Residual::long_text(trained)); }
 
  protected:
   Tensor run(const Tensor& x, const Call& call) const override {
@@ -98,7 +99,8 @@ class Mor final : public Residual {
 
   // One step for those tokens: h + g f(h), or h + f(h) where g is undefined.
   Tensor taken(const Tensor& h, const Call& call, int64_t r, const Chosen& chosen, const Tensor& g) const {
-    return run_chosen(h, call, step(r), chosen, [&](const Own& own, const Call& there) {
+    const double share = static_cast<double>(count(r, h.dim(1))) / static_cast<double>(h.dim(1));
+    return run_chosen(h, call, step(r), chosen, share, [&](const Own& own, const Call& there) {
       const Tensor in = own(h);
       const Added f = added(in, there);
       there.advance(in.dim(1));
@@ -108,9 +110,7 @@ class Mor final : public Residual {
     });
   }
 
-  int64_t count(int64_t r, int64_t tokens) const {
-    return static_cast<int64_t>(std::ceil(o_.capacities[static_cast<size_t>(r)] * static_cast<double>(tokens)));
-  }
+  int64_t count(int64_t r, int64_t tokens) const { return tokens_of(o_.capacities[static_cast<size_t>(r)], tokens); }
 
   Tensor by_step(const Tensor& x, const Call& call) const {
     const int64_t tokens = x.dim(1);

@@ -15,6 +15,12 @@ void put(const Tensor& t, int64_t row, double value) {
 
 }  // namespace
 
+int64_t tokens_of(double capacity, int64_t tokens) {
+  return static_cast<int64_t>(std::ceil(capacity * static_cast<double>(tokens) - 1e-9));
+}
+
+LongText anew_if_unseen(LongText inside) { return {.unseen = inside.unseen, .reach = false, .anew = inside.unseen}; }
+
 Chosen chosen_of(const Tensor& lists) {
   const auto batch = static_cast<size_t>(lists.dim(0)), count = static_cast<size_t>(lists.dim(1));
   Chosen chosen(batch, std::vector<int64_t>(count));

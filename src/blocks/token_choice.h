@@ -2,11 +2,17 @@
 #pragma once
 #include <functional>
 
+#include "nn/layer.h"
 #include "nn/run_chosen.h"
 
 namespace effllm {
 
 // Scores and marks are [B, T, 1]; marks are 1 for the chosen.
+
+// The ceil(capacity T) tokens of T, where 0.07 of 100 are 7.
+int64_t tokens_of(double capacity, int64_t tokens);
+// Of a layer that is given some of the tokens: Pass::reach would count those.
+LongText anew_if_unseen(LongText inside);
 
 // Those of lists i64 [B, k]; on shapes alone as many.
 Chosen chosen_of(const Tensor& lists);

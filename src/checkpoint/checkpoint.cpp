@@ -94,7 +94,9 @@ void copy_stored(const StoredTensor& from, const std::string& path, const Tensor
   }
 }
 
-bool of_model(std::string_view name) { return !name.starts_with("opt.") && !name.starts_with("state."); }
+bool of_model(std::string_view name) {
+  return !name.starts_with("opt.") && !name.starts_with("state.") && !name.starts_with(kStatistics);
+}
 
 }  // namespace
 
@@ -133,14 +135,17 @@ std::string misfit(const SafetensorsFile& file, const ParamStore& store) {
   for (const Parameter* p : store.sorted())
     if (!compare(p->name, p->shape)) return wrong;
   for (const ModelBuffer& b : store.buffers())
-    if (!compare(b.name, {b.size})) return wrong;
+    if (!b.name.starts_with(kStatistics) && !compare(b.name, {b.size})) return wrong;
   return wrong;
 }
 
 void load_parameters(const SafetensorsFile& file, const std::string& path, const ParamStore& store) {
   if (const std::string wrong = misfit(file, store); !wrong.empty()) throw CheckpointError("{}: {}", path, wrong);
   for (const Parameter* p : store.sorted()) load_tensor(file, path, p->name, p->value);
-  for (const ModelBuffer& b : store.buffers()) load_tensor(file, path, b.name, b.value);
+  for (const ModelBuffer& b : store.buffers()) {
+    const StoredTensor* t = file.find(b.name);  // statistics of another training begin anew
+    if (t && t->shape == std::vector{b.size}) load_tensor(file, path, b.name, b.value);
+  }
 }
 
 bool load_tensor(const SafetensorsFile& file, const std::string& path, const std::string& name, const Tensor& to) {

@@ -31,7 +31,7 @@ class Moe final : public Layer {
   using Options = MoeOptions;
 
   Moe(const Options& o, const LayerArgs& args, const Scope& s)
-      : router_(checked(o), "moe", args, s / "router"),
+      : router_(checked(o), "moe", args, s / "router", o.mark),
         experts_(o, args.d_model, o.router.experts, static_cast<double>(std::min(o.router.top_k, o.router.experts)),
                  s / "experts"),
         of_routed_(o.shared > 0 && o.shared_as == "average" ? static_cast<double>(o.router.top_k) : 0),
@@ -56,6 +56,7 @@ class Moe final : public Layer {
     o.router.check(o.mark);
     if (o.shared_as == "average" && o.router.choose == "top_p")
       throw_at(o.mark, "shared_as: average takes top_k experts into the mean: leave it out with top_p");
+    if (o.shared_as != "sum" && o.shared == 0) throw_at(o.mark, "shared_as does nothing without shared experts");
     return o.router;
   }
 

@@ -22,7 +22,7 @@ constexpr double kTiny = 1e-20;  // beside a sum of weights
 
 }  // namespace
 
-Router::Router(const RouterOptions& o, std::string_view part, const LayerArgs& args, const Scope& s)
+Router::Router(const RouterOptions& o, std::string_view part, const LayerArgs& args, const Scope& s, const Mark& mark)
     : o_(o),
       how_{.by = o.choose == "top_p" ? ChooseBy::share : ChooseBy::count,
            .count = o.top_k,
@@ -46,8 +46,15 @@ Router::Router(const RouterOptions& o, std::string_view part, const LayerArgs& a
       for (size_t e = 0; e < share.size(); ++e) share[e] = times[e] / sum;
   };
   const double even = 1 / static_cast<double>(o.experts);
-  load_ = o.balance_scope == "pooled" ? &s.shared_buffer(std::string(part) + ".load", o.experts, even, shares)
-                                      : &s.buffer("load", o.experts, even, shares);
+  if (o.balance_scope != "pooled") {
+    load_ = &s.statistic("load", o.experts, even, shares);
+    return;
+  }
+  try {
+    load_ = &s.shared_statistic(std::string(part) + ".load", o.experts, even, shares);
+  } catch (const ShapeError&) {
+    throw_at(mark, "balance_scope: pooled needs as many experts in all layers");
+  }
 }
 
 Routing Router::operator()(const Tensor& x, const Call& call) const {
@@ -57,6 +64,8 @@ Routing Router::operator()(const Tensor& x, const Call& call) const {
   const Tensor score = o_.score == "softmax" ? softmax(logits) : sigmoid(logits);
   Tensor experts = choose(score, call);
   if (call.adds_up()) add_up(logits, score, experts, call);
+  Tensor weights = scores_of(score, experts);  // of the whole choice: what is dropped takes its weight along
+  if (o_.topk_norm) weights = divide_by_sum(weights, kTiny);
   if (o_.capacity && call.pass().phase == Phase::train) {
     const double even = static_cast<double>(how_.count * x.dim(1)) / static_cast<double>(o_.experts);
     const auto capacity = std::max<int64_t>(1, static_cast<int64_t>(*o_.capacity * even));
@@ -67,8 +76,6 @@ Routing Router::operator()(const Tensor& x, const Call& call) const {
     call.mean(kDropped, (before - after) / static_cast<double>(how_.count));
     experts = kept;
   }
-  Tensor weights = scores_of(score, experts);
-  if (o_.topk_norm) weights = divide_by_sum(weights, kTiny);
   return {experts, o_.scale == 1 ? weights : effllm::scale(weights, o_.scale)};
 }
 

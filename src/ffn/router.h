@@ -34,8 +34,9 @@ struct Routing {
 
 class Router {
  public:
-  // `part`: the name of the channel mixer, whose layers a loss is averaged over.
-  Router(const RouterOptions& o, std::string_view part, const LayerArgs& args, const Scope& s);
+  // `part`: the name of the layer, whose uses a loss is averaged over. ConfigError at `mark` where layers differ that
+  // share what they count.
+  Router(const RouterOptions& o, std::string_view part, const LayerArgs& args, const Scope& s, const Mark& mark);
   Routing operator()(const Tensor& x, const Call& call) const;
 
  private:

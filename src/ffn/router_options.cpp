@@ -59,6 +59,19 @@ void RouterOptions::check(const Mark& mark) const {
   refuse(choose == "top_p" && bias_rate > 0, "a bias turns the choice of top_k: leave bias_rate out with top_p");
   refuse(balance_scope == "pooled" && balance_tokens != "previous_batch",
          "balance_scope: pooled needs balance_tokens: previous_batch, since other layers have not run yet");
+  refuse(choose == "top_k" && top_k == 1 && experts > 1 && topk_norm,
+         "one expert a token has weight 1 with topk_norm, and the router no gradient: take topk_norm: false");
+  const RouterOptions usual;
+  const auto idle = [&](bool set, bool used, std::string_view name, std::string_view with) {
+    refuse(set && !used, fmt::format("{} does nothing without {}", name, with));
+  };
+  idle(top_p != usual.top_p, choose == "top_p", "top_p", "choose: top_p");
+  idle(drop_order != usual.drop_order, capacity.has_value(), "drop_order", "a capacity");
+  idle(bias_center, bias_rate > 0, "bias_center", "a bias_rate");
+  idle(balance_f != usual.balance_f, balance > 0, "balance_f", "a balance above 0");
+  idle(balance_tokens != usual.balance_tokens, balance > 0, "balance_tokens", "a balance above 0");
+  idle(balance_scope != usual.balance_scope, balance > 0 || router_z > 0, "balance_scope",
+       "balance or router_z above 0");
   found.throw_if_any();
 }
 

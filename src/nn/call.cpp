@@ -33,7 +33,7 @@ Tokens Tokens::pick(const Sequences& picked) const {
     numbers.push_back(samples[b]);
     rows.push_back(sequences.empty() ? b : sequences[static_cast<size_t>(b)]);
   }
-  return {taken(segments), taken(positions), Samples(std::move(numbers)), std::move(rows)};
+  return {taken(segments), taken(positions), Samples(std::move(numbers)), std::move(rows), share};
 }
 
 Tensor Call::read(const Site& site, std::string_view field) const {
@@ -83,8 +83,9 @@ void Call::advance(int64_t tokens) const {
   write("seen", counts);
 }
 
-Tensor Call::positions(const Tensor& x) const {
-  if (tokens_->positions.defined()) return tokens_->positions;
+Tensor Call::positions(const Tensor& x) const { return tokens_->positions.defined() ? tokens_->positions : counted(x); }
+
+Tensor Call::counted(const Tensor& x) const {
   const int64_t batch = x.dim(0), tokens = x.dim(1);
   Tensor p = Tensor::dense({batch, tokens}, DType::i64);
   if (p.is_meta()) return p;

@@ -46,9 +46,11 @@ class Call {
   std::shared_ptr<Shelf> shelf_of(const std::function<Tensor(const Tensor&)>& f) const;
 
   const Tensor& segments() const { return tokens_->segments; }
-  // Places of the tokens of x, [B, T, ..], in their documents: those given, or after the tokens that the state has seen
-  // and from 0 at each document start. i64 [B, T].
+  // Places of the tokens of x, [B, T, ..], in their documents: those given, or counted. i64 [B, T].
   Tensor positions(const Tensor& x) const;
+  // The same counted here: after the tokens that the state has seen, from 0 at each document start. Where a layer is
+  // given some of the tokens they are its own count, which blocks and mini-batches go by.
+  Tensor counted(const Tensor& x) const;
   // Offers a value to the tap under "<site>.<name>"; free where nothing taps.
   Tensor tap(std::string_view name, const Tensor& value) const;
   // Shows the tap what was chosen, lists of numbers [B, T, n] under "<site>.selected", and how far the last that was
@@ -57,10 +59,10 @@ class Call {
   // Where a step adds up, see Ledger: an auxiliary loss of this place, what it measures, what a buffer changes by.
   bool adds_up() const { return pass_->ledger; }
   void loss(const Metric& metric, const Tensor& sum, double weight, Ledger::Per per = Ledger::Per::token) const {
-    if (pass_->ledger) pass_->ledger->loss(site_->path(), metric, sum, weight, per);
+    if (pass_->ledger) pass_->ledger->loss(site_->path(), metric, sum, weight, per, tokens_->share);
   }
   void mean(const Metric& metric, double sum) const {
-    if (pass_->ledger) pass_->ledger->mean(site_->path(), metric, sum);
+    if (pass_->ledger) pass_->ledger->mean(site_->path(), metric, sum / tokens_->share);
   }
   void whole(const Metric& metric, const std::vector<double>& sums, Ledger::Whole of) const {
     if (pass_->ledger) pass_->ledger->whole(site_->path(), metric, sums, of);

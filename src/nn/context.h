@@ -49,6 +49,7 @@ struct Tokens {
   Tensor positions = {};     // i64 [B, T], within the document; undefined: computed from state and segments
   Samples samples = {};      // that they are among all of the run
   Sequences sequences = {};  // that they are in the state; empty: all of it, in order
+  double share = 1;          // of all tokens that these are, where layers leave some out
   // What earlier layers left for them, and where this one does: one for a run of the model.
   std::shared_ptr<Shelf> shelf = std::make_shared<Shelf>();
 

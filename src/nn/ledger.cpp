@@ -19,13 +19,14 @@ Ledger::Sums& Ledger::at(std::string_view site, const Metric& metric) {
   return s;
 }
 
-void Ledger::loss(std::string_view site, const Metric& metric, const Tensor& sum, double weight, Per per) {
+void Ledger::loss(std::string_view site, const Metric& metric, const Tensor& sum, double weight, Per per,
+                  double share) {
   Sums& s = at(site, metric);
   s.per = per;
-  s.add({sum.is_meta() ? 0 : *sum.data<double>()});
+  s.add({sum.is_meta() ? 0 : *sum.data<double>() / share});
   if (Tape* tape = Tape::recording()) {
     const Tensor gradient = Tensor::dense({1}, DType::f64);
-    if (!gradient.is_meta()) *gradient.data<double>() = weight * share(per);
+    if (!gradient.is_meta()) *gradient.data<double>() = weight * each(per) / share;
     tape->seed(sum, gradient);
   }
 }
@@ -57,7 +58,7 @@ void Ledger::apply(ParamStore& params) const {
 std::vector<Measured> Ledger::rows() const {
   std::vector<Measured> all;
   for (const auto& [name, s] : sums_)
-    if (s.metric) all.push_back({name, s.whole ? s.whole(s.values) : s.values[0] * share(s.per), s.metric});
+    if (s.metric) all.push_back({name, s.whole ? s.whole(s.values) : s.values[0] * each(s.per), s.metric});
   return all;
 }
 

@@ -21,8 +21,10 @@ class Ledger {
 
   enum class Per { token, target };
   // A loss summed over what is at hand, [1] f64, and not a number yet on shapes alone. Backward starts from it too,
-  // where a tape records, with weight / tokens (or targets); what is reported is its mean.
-  void loss(std::string_view site, const Metric& metric, const Tensor& sum, double weight, Per per = Per::token);
+  // where a tape records, with weight / tokens (or targets); what is reported is its mean. `share`: of the tokens that
+  // the place is given, where layers leave some out.
+  void loss(std::string_view site, const Metric& metric, const Tensor& sum, double weight, Per per = Per::token,
+            double share = 1);
   // A number of each token, summed over those at hand: its mean is reported.
   void mean(std::string_view site, const Metric& metric, double sum);
   // Reports `of` what these sums come to, such as the largest.
@@ -45,7 +47,7 @@ class Ledger {
     void add(const std::vector<double>& more);
   };
   Sums& at(std::string_view site, const Metric& metric);
-  double share(Per per) const {
+  double each(Per per) const {
     const int64_t n = per == Per::token ? tokens_ : targets_;
     return n > 0 ? 1.0 / static_cast<double>(n) : 0;
   }

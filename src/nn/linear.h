@@ -16,7 +16,8 @@ struct Linear {
   // Several layers that read one input, as one: their weights and outputs side by side, `outs` of each.
   Linear(const Scope& s, int64_t in, const std::vector<int64_t>& outs, Init init, Role role = Role::hidden,
          bool with_bias = false)
-      : weight(&s.param("weight", {sum(outs), in}, std::move(init), {.role = role, .dense = true, .matrices = outs})),
+      : weight(&s.param("weight", {sum(outs), in}, std::move(init),
+                        {.role = role, .dense = true, .matrices = sum(outs) > 1 ? outs : std::vector<int64_t>()})),
         bias(with_bias ? &s.param("bias", {sum(outs)}, Init::zeros(), {.decay = false}) : nullptr) {}
   Tensor operator()(const Tensor& x) const {
     return linear(x, weight->value, bias ? bias->value : Tensor(), weight->transposed);

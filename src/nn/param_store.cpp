@@ -193,8 +193,12 @@ ModelBuffer& Scope::buffer(std::string_view name, int64_t size, double start, Mo
   return store_->add_buffer(fmt::format("buffers.{}{}", prefix_, name), size, start, std::move(rule));
 }
 
-ModelBuffer& Scope::shared_buffer(std::string_view name, int64_t size, double start, ModelBuffer::Rule rule) const {
-  return store_->add_shared_buffer(fmt::format("buffers.{}", name), size, start, std::move(rule));
+ModelBuffer& Scope::statistic(std::string_view name, int64_t size, double start, ModelBuffer::Rule rule) const {
+  return store_->add_buffer(fmt::format("{}{}{}", kStatistics, prefix_, name), size, start, std::move(rule));
+}
+
+ModelBuffer& Scope::shared_statistic(std::string_view name, int64_t size, double start, ModelBuffer::Rule rule) const {
+  return store_->add_shared_buffer(fmt::format("{}{}", kStatistics, name), size, start, std::move(rule));
 }
 
 }  // namespace effllm

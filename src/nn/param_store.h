@@ -69,11 +69,12 @@ struct Parameter {
   int64_t extent = 0;  // elements in a slab, padding included
 };
 
+inline constexpr std::string_view kStatistics = "statistics.";
 // Numbers that are saved with the parameters and not trained: [n]. After a step that was finite they change once, by
 // their rule, from what the whole batch added up (Ledger::statistic).
 struct ModelBuffer {
   using Rule = std::function<void(std::span<double> value, std::span<const double> sums)>;
-  std::string name;  // "buffers.layers.3.ffn.load"
+  std::string name;  // "buffers.layers.3.ffn.router.bias"
   int64_t size;
   double start;
   Rule rule;
@@ -159,9 +160,12 @@ class Scope {
   Parameter& param(std::string_view name, const Shape& shape, Init init, Traits traits = {}) const;
   // One for the whole model, whoever asks for it: `name` is without this scope's prefix.
   Parameter& shared(std::string_view name, const Shape& shape, Init init, Traits traits = {}) const;
-  // Numbers that a rule changes once a step, [size]; `shared_buffer` is one for the whole model.
+  // Numbers that a rule changes once a step, [size].
   ModelBuffer& buffer(std::string_view name, int64_t size, double start, ModelBuffer::Rule rule) const;
-  ModelBuffer& shared_buffer(std::string_view name, int64_t size, double start, ModelBuffer::Rule rule) const;
+  // The same that training alone reads, "statistics.layers.3.ffn.load": a model without them is the same model.
+  // `shared_statistic` is one for the whole model.
+  ModelBuffer& statistic(std::string_view name, int64_t size, double start, ModelBuffer::Rule rule) const;
+  ModelBuffer& shared_statistic(std::string_view name, int64_t size, double start, ModelBuffer::Rule rule) const;
   const std::string& prefix() const { return prefix_; }
 
  private:

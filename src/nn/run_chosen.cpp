@@ -1,7 +1,9 @@
 #include "nn/run_chosen.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
+#include <string>
 
 #include "cores/route/tokens.h"
 
@@ -28,14 +30,46 @@ Tensor places(const Chosen& chosen, const Sequences& group, int64_t count) {
   return at;
 }
 
+// Choices made inside are shown as those of all tokens: -1 where a token was not chosen, the margin infinite.
+class WholeTaps {
+ public:
+  WholeTaps(const Call& call, const Shape& x) : outside_(call.pass().taps), batch_(x[0]), tokens_(x[1]) {}
+  Taps of(const Sequences& group, const Tensor& at) {
+    return [&](std::string_view name, const Tensor& value) {
+      if (!name.ends_with(".selected") && !name.ends_with(".margin")) return (*outside_)(name, value);
+      Tensor& all = shown_[std::string(name)];
+      if (!all.defined()) {
+        all = Tensor::dense({batch_, tokens_, value.cols()}, value.dtype());
+        fill(all, value.dtype() == DType::i64 ? -1 : std::numeric_limits<double>::infinity());
+      }
+      for (int64_t r = 0; r < at.numel(); ++r) {
+        const int64_t token = group[static_cast<size_t>(r / at.cols())] * tokens_ + at.data<int64_t>()[r];
+        copy(value.row_range(r, {1, value.cols()}), all.row_range(token, {1, value.cols()}));
+      }
+      return value;
+    };
+  }
+  void show() const {
+    for (const auto& [name, all] : shown_) (*outside_)(name, all);
+  }
+
+ private:
+  const Taps* outside_;
+  int64_t batch_, tokens_;
+  std::map<std::string, Tensor> shown_;
+};
+
 }  // namespace
 
-Tensor run_chosen(const Tensor& x, const Call& call, std::string_view place, const Chosen& chosen, const RunChosen& f) {
+Tensor run_chosen(const Tensor& x, const Call& call, std::string_view place, const Chosen& chosen, double share,
+                  const RunChosen& f) {
   std::map<int64_t, Sequences> by_count;  // sequences with as many run together
   for (size_t b = 0; b < chosen.size(); ++b)
     by_count[static_cast<int64_t>(chosen[b].size())].push_back(static_cast<int64_t>(b));
   const Tensor positions = call.positions(x);
   const Call inside = call.child(place);
+  const bool shown = call.pass().taps && *call.pass().taps && !x.is_meta();
+  WholeTaps whole(call, x.shape());
   Tensor y = x;
   for (const auto& [count, group] : by_count) {
     if (count == 0) continue;
@@ -47,9 +81,14 @@ Tensor run_chosen(const Tensor& x, const Call& call, std::string_view place, con
     tokens.positions = own(positions);
     if (call.segments().defined()) tokens.segments = own(call.segments());
     tokens.shelf = inside.shelf_of(own);
-    const Tensor z = put_tokens(of_group(x), at, f(own, inside.with(call.pass(), tokens)));
+    tokens.share *= share;
+    Pass pass = call.pass();
+    const Taps taps = shown ? whole.of(group, at) : Taps();
+    if (shown) pass.taps = &taps;
+    const Tensor z = put_tokens(of_group(x), at, f(own, inside.with(pass, tokens)));
     y = all ? z : put_sequences(y, group, z);
   }
+  whole.show();
   if (call.has_state())
     if (const Sequences anew = begun(call, chosen); !anew.empty())
       call.pass().state->forget(inside.site(), call.tokens().pick(anew).sequences);

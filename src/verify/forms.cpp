@@ -1,5 +1,7 @@
 #include "verify/forms.h"
 
+#include <limits>
+
 namespace effllm {
 namespace {
 
@@ -20,7 +22,10 @@ class ChoiceTaps {
     if (!name.ends_with(".selected") && !name.ends_with(".margin")) return value;
     const int64_t n = value.rows() / batch_;
     Tensor& whole = into_.choices[std::string(name)];
-    if (!whole.defined()) whole = Tensor::dense({batch_, tokens_, value.cols()}, value.dtype());
+    if (!whole.defined()) {  // what nobody shows was not there to choose
+      whole = Tensor::dense({batch_, tokens_, value.cols()}, value.dtype());
+      fill(whole, value.dtype() == DType::i64 ? -1 : std::numeric_limits<double>::infinity());
+    }
     put_tokens(value.reshape({batch_, n, value.cols()}), whole, from);
     return value;
   }

@@ -6,6 +6,7 @@
 #include "nn/ledger.h"
 #include "ops/arithmetic.h"
 #include "support/models.h"
+#include "verify/verify.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -156,4 +157,37 @@ TEST_CASE("mod: how well the causal choice follows training's is counted, and it
     }
     CHECK((max_abs(tape.grad(leaf)) > 0) == !predictor);
   }
+}
+
+TEST_CASE("mod: losses and means of what is inside are of the tokens that are chosen") {
+  BuiltMixer m(all_blocks.find("mod"),
+               "{capacity: 0.25, mixer: min_gru, ffn: {type: moe, experts: 4, balance_tokens: shard, router_z: 1}}",
+               kWidth);
+  fill(m["ffn.router.weight"].value, 0);
+  Ledger ledger(0, 2 * 8);
+  Context cx;
+  cx.phase = Phase::train;
+  cx.ledger = &ledger;
+  m.mixer->forward(random({2, 8, kWidth}, 1), cx);
+  const double even = std::log(4.0);
+  CHECK(row(ledger, "chosen.ffn.balance") == doctest::Approx(1).epsilon(1e-12));
+  CHECK(row(ledger, "chosen.ffn.router_entropy") == doctest::Approx(even).epsilon(1e-12));
+  CHECK(row(ledger, "chosen.ffn.router_z") == doctest::Approx(even * even).epsilon(1e-12));
+}
+
+TEST_CASE("mod: choices made inside are those of the tokens that make them, however a text is cut") {
+  const auto model = build_model(
+      "{d_model: 8, init: {std: 0.4}, layers: [{type: mod, capacity: 0.5, mixer: {type: moba, heads: 2, block: 2, "
+      "top_k: "
+      "2}, ffn: {type: moe, experts: 3}}]}",
+      13, 32);
+  for (const Finding& f : verify(*model, random_ids(2, 25, 13, 3), {}))
+    CHECK_MESSAGE(f.passed, f.check << " " << f.where);
+}
+
+TEST_CASE("mod: a capacity that is no binary fraction takes the tokens that it says") {
+  const Tensor x = random({1, 100, kWidth}, 1);
+  const Block m("mod", "capacity: 0.07, ");
+  m.route();
+  CHECK(changed(x, m.run(x, Phase::train)) == 7);
 }

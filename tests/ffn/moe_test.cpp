@@ -126,6 +126,20 @@ TEST_CASE("moe: a capacity drops choices in training alone, and says how many") 
   for (int64_t r = 0; r < 12; ++r) CHECK(max_abs(y.row_range(r, {1, kWidth})) > 0);
 }
 
+TEST_CASE("moe: what a capacity drops takes its weight along") {
+  const Moe m("{experts: 3, top_k: 2, capacity: 0.5}");
+  const Tensor x = random({1, 1, kWidth}, 3);  // one token, a capacity of one choice an expert: nothing is dropped
+  CHECK(max_diff(train(m, x).y, m.forward(x)) < 1e-14);
+  // Of two equal tokens the second has nobody; of three choices of it none is left to be weighed as one.
+  Tensor twice = Tensor::empty({1, 2, kWidth}, DType::f64);
+  for (int64_t r = 0; r < 2; ++r)
+    for (int64_t c = 0; c < kWidth; ++c) put(twice, r, c, at(x, 0, c));
+  const Moe half("{experts: 2, top_k: 2, capacity: 0.5, drop_order: choice_major}");
+  const Tensor y = train(half, twice).y, whole = half.forward(twice);
+  CHECK(max_diff(y.row_range(0, {1, kWidth}), whole.row_range(0, {1, kWidth})) < 1e-14);
+  CHECK(max_abs(y.row_range(1, {1, kWidth})) == 0);
+}
+
 TEST_CASE("moe: the balance loss of a uniform router is 1, or k, whatever it is counted over") {
   const Tensor x = random({2, 6, kWidth}, 1);
   for (const char* over : {"previous_batch", "shard", "sequence"})
@@ -145,8 +159,8 @@ TEST_CASE("moe: each sequence has shares of its own where they are counted so") 
   for (int64_t r = 6; r < 12; ++r) put(x, r, 0, -1);  // the first goes to expert 0, the second to expert 1
   const double score = 1 / (1 + std::exp(-8.0));
   for (const bool each : {true, false}) {
-    const Moe m(each ? "{experts: 2, top_k: 1, balance_tokens: sequence}"
-                     : "{experts: 2, top_k: 1, balance_tokens: shard}");
+    const Moe m(each ? "{experts: 2, top_k: 1, topk_norm: false, balance_tokens: sequence}"
+                     : "{experts: 2, top_k: 1, topk_norm: false, balance_tokens: shard}");
     route_by_sign(m, 1);
     CHECK(std::abs(train(m, x)["balance"] - (each ? 2 * score : 1)) < 1e-12);
   }
@@ -168,7 +182,9 @@ TEST_CASE("moe: shares are those of the whole batch before, and opposite imbalan
     std::vector<std::unique_ptr<Layer>> layers;
     const auto options = all_ffns.find("moe").options();
     read(*options,
-         parse_config(pooled ? "{experts: 2, top_k: 1, balance_scope: pooled}" : "{experts: 2, top_k: 1}", "test"),
+         parse_config(pooled ? "{experts: 2, top_k: 1, topk_norm: false, balance_scope: pooled}"
+                             : "{experts: 2, top_k: 1, topk_norm: false}",
+                      "test"),
          "moe");
     for (const char* name : {"a", "b"})
       layers.push_back(all_ffns.find("moe").build(
@@ -215,7 +231,7 @@ TEST_CASE("moe: the bias of an expert that takes more than its share falls, and 
     if (step == 0) last = m.forward(x);
   }
   CHECK(max_diff(last, before) > 1e-3);  // now the other expert's, whose weight is its own score
-  CHECK(m.store.find_buffer("buffers.router.load") == nullptr);
+  CHECK(m.store.find_buffer("statistics.router.load") == nullptr);
 }
 
 TEST_CASE("moe: what does not fit together is told at once, with the place") {
@@ -231,6 +247,10 @@ TEST_CASE("moe: what does not fit together is told at once, with the place") {
   CHECK(refused("{experts: 6, groups: 4}").find("6 experts don't fall into 4 groups") != std::string::npos);
   CHECK(refused("{experts: 6, top_k: 3, groups: 3}").find("top_k is 3, but a token chooses from 2") !=
         std::string::npos);
+  CHECK(refused("{experts: 4, top_k: 1}").find("the router no gradient") != std::string::npos);
+  for (const char* idle : {"top_p: 0.5", "drop_order: choice_major", "bias_center: true", "shared_as: average",
+                           "balance: 0, balance_f: k", "balance: 0, balance_scope: layer_sum"})
+    CHECK_MESSAGE(refused("{" + std::string(idle) + "}").find("does nothing without") != std::string::npos, idle);
   const std::string two = refused("{choose: top_p, score: sigmoid, balance_scope: pooled, balance_tokens: shard}");
   CHECK(two.find("top_p needs scores") != std::string::npos);
   CHECK(two.find("pooled needs") != std::string::npos);

@@ -162,8 +162,8 @@ TEST_CASE("grow: weights alone grow too, without a text random tokens compare, s
   const RunOutcome run =
       train(t, {"name=carried", "model.layers[0].mixer.window=4", "model.layers[1].mixer.branches[1].window=4",
                 "train.max_steps=4", "train.carry_state=true",
-                "model.layers[1].ffn={type: moe, experts: 3, top_k: 1, bias_rate: 0.1}", "data.order=streams",
-                "train.batch=2"});
+                "model.layers[1].ffn={type: moe, experts: 3, top_k: 1, topk_norm: false, bias_rate: 0.1}",
+                "data.order=streams", "train.batch=2"});
   const GrownRun g = grow(run.folder, kMore, t.runs() / "grown");
   size_t states = 0;
   const SafetensorsFile file(g.checkpoint);

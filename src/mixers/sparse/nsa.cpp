@@ -101,7 +101,7 @@ class Nsa final : public Layer {
     const int64_t n = groups_ * width_;
     const Tensor q = q_(x), turned = rotary(q, positions, heads_, rope_);
     const auto kv = split_columns(kv_(x), {n, n, n, n, n, n});
-    const Summaries s = block_vectors_(kv[0], kv[1], call, positions);
+    const Summaries s = block_vectors_(kv[0], kv[1], call, call.counted(x));
     CompressedOptions options = compressed_;
     options.chunk = call.pass().chunk;
 

@@ -84,7 +84,7 @@ class TttLinear final : public Layer {
 
  protected:
   Tensor run(const Tensor& x, const Call& call) const override {
-    const Tensor shared = qk_(x), positions = call.positions(x), places = modulo(positions);
+    const Tensor shared = qk_(x), counted = call.counted(x), places = modulo(counted);
     // Both convolutions look at the same tokens before: one tail serves them.
     const Tensor tail = call.read("conv");
     const Tensor q = rotary(conv_q_(shared, call), places, heads_, rope_);
@@ -92,7 +92,7 @@ class TttLinear final : public Layer {
     const Tensor eta = scale(sigmoid(lr_(x)), base_lr_ * static_cast<double>(heads_) / static_cast<double>(width_));
     const TttModel model{token_scale(), ln_weight_->value, ln_bias_->value, w0_->value, b0_->value};
     const TttState before{call.read("w"), call.read("b"), call.read("sum_w"), call.read("sum_b")};
-    auto [o, after] = ttt(q, k, v_(x), eta, model, before, positions, {.heads = heads_, .eps = kNormEps});
+    auto [o, after] = ttt(q, k, v_(x), eta, model, before, counted, {.heads = heads_, .eps = kNormEps});
     call.write("w", after.w);
     call.write("b", after.b);
     call.write("sum_w", after.sum_w);
