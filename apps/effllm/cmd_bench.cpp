@@ -188,7 +188,8 @@ ExitCode bench_train(const Common& common, const BenchArgs& args) {
   StepBench bench(c, vocab);
   if (!args.save_inputs.empty()) bench.save_inputs(args.save_inputs);
   if (args.follow) return follow(bench);
-  const StepTimings t = time_steps(bench, step_bytes(c, vocab, threads()), args.repetitions, args.seconds);
+  const StepTimings t =
+      time_steps(bench, step_bytes(c, vocab, threads(), StepBench::kBatches), args.repetitions, args.seconds);
 
   std::vector<Profile::Row> profiled;
   double profiled_seconds = 0;

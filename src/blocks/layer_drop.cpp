@@ -42,7 +42,7 @@ class LayerDrop final : public Residual {
     if (rate == 0) return Residual::run(x, call);
     const RandomStream numbers = call.random("drop");
     Sequences stay;
-    for (int64_t b = 0; b < x.dim(0); ++b)  // on shapes alone all stay: none needs more memory
+    for (int64_t b = 0; b < x.dim(0); ++b)  // on shapes alone all stay: fewer take what is free of their buffers
       if (x.is_meta() || numbers.uniform(static_cast<uint64_t>(call.tokens().samples[b])) >= rate) stay.push_back(b);
     return run_picked(x, call, stay, [&](const Tensor& in, const Call& c) {
       Tokens tokens = c.tokens();

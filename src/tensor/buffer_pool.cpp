@@ -64,21 +64,23 @@ BufferPool& BufferPool::local() {
 }
 
 Buffer* BufferPool::acquire(size_t bytes) {
-  Buffer*& free = free_[bytes];
-  Buffer* b = free;
+  auto at = free_.lower_bound(bytes);
+  while (lends && at != free_.end() && !at->second) ++at;
+  Buffer* b = at != free_.end() && (lends || at->first == bytes) ? at->second : nullptr;
   if (b) {
-    free = std::exchange(b->next, nullptr);
+    at->second = std::exchange(b->next, nullptr);
   } else {
     ++misses_;
+    free_.try_emplace(bytes);
     auto made = std::make_unique<Buffer>();
     made->data = carve(bytes);
     made->bytes = bytes;
     b = made.release();
     reserved_ += bytes;
   }
-  live_ += bytes;
+  live_ += b->bytes;
   peak_ = std::max(peak_, live_);
-  if (poison) std::memset(b->data, 0xFF, bytes);  // every float reads as NaN
+  if (poison) std::memset(b->data, 0xFF, b->bytes);  // every float reads as NaN
   return b;
 }
 
@@ -87,8 +89,10 @@ Buffer* BufferPool::acquire_meta(size_t bytes) {
   peak_ = std::max(peak_, live_);
   if (int64_t& free = meta_free_[bytes]; free > 0)
     --free;
-  else
+  else {
     meta_reserved_ += (bytes + kLine - 1) / kLine * kLine;
+    meta_made_.push_back(bytes);
+  }
   if (meta_reserved_ > kMostMeta) throw MemoryError("{} bytes of buffers are more than any memory", meta_reserved_);
   return new Buffer{nullptr, bytes, 0, true};
 }
@@ -99,8 +103,17 @@ void BufferPool::count_meta_table(const std::string& name, size_t bytes) {
 
 void BufferPool::forget_meta() {
   meta_free_.clear();
+  meta_made_.clear();
   meta_tables_.clear();
   meta_reserved_ = 0;
+}
+
+void BufferPool::prepare(std::span<const size_t> sizes) {
+  const size_t peak = peak_;
+  std::vector<Buffer*> all;
+  for (const size_t bytes : sizes) all.push_back(acquire(bytes));
+  for (Buffer* b : all) release(b);
+  peak_ = peak;
 }
 
 void BufferPool::release(Buffer* b) {

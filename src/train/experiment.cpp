@@ -60,6 +60,7 @@ void Experiment::build_trainer() {
                                                   .clip = config.optim.clip,
                                                   .carry_state = config.train.carry_state,
                                                   .recompute = config.train.recomputes(),
+                                                  .buffers = std::move(memory.step_buffers),
                                                   .carried_tokens = carried_tokens(config, train_tokens)});
 }
 

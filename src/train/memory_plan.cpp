@@ -13,7 +13,7 @@ namespace {
 // What the process holds before it has a model: code, libraries and what they compile at run time; a run has HDF5 and
 // every kind of product too.
 constexpr double kProgram = 28e6, kRun = 36e6;
-constexpr double kHugePage = 2 << 20;
+constexpr double kHugePage = 2 << 20, kPages = 2 * kHugePage;  // kPages: pools begin some that they do not fill
 
 // A slab's bytes as the system gives them: large ones are whole huge pages.
 double slab_bytes(double bytes) { return bytes >= kHugePage ? std::ceil(bytes / kHugePage) * kHugePage : bytes; }
@@ -33,6 +33,17 @@ double weight_bytes(const RunConfig& config, Rehearsal& r) {
   slots += slab_bytes(4 * static_cast<double>(optimizer.workspace(r.model().params())));
   const double gradients = static_cast<double>(r.plan().lanes.size());
   return (1 + gradients) * parameter_bytes(r) + slots + slab_bytes(4 * transposed);
+}
+
+// What rows remember from step to step, and what they did before a step that may be left out.
+double carried_bytes(const RunConfig& c, Rehearsal& r, int64_t room) {
+  return room > 0
+             ? 2 * static_cast<double>(c.train.batch) * static_cast<double>(r.model().site().bytes(room, DType::f32))
+             : 0;
+}
+
+double batch_bytes(const RunConfig& c) {  // inputs, targets, documents
+  return static_cast<double>(c.train.batch * c.train.context * (c.data.reset == "document" ? 16 : 8));
 }
 
 // That of a text of so many tokens; 0: of one batch of whole windows.
@@ -70,11 +81,13 @@ int64_t carried_tokens(const RunConfig& c, int64_t train_tokens) {
   return train_tokens > 0 ? std::max(c.train.context, train_tokens / c.train.batch) : static_cast<int64_t>(kMostTokens);
 }
 
-double step_bytes(const RunConfig& config, int64_t vocab, int workers) {
+double step_bytes(const RunConfig& config, int64_t vocab, int workers, int64_t batches) {
   const auto model = model_on_shapes(config.model, vocab);
-  Rehearsal r(config, *model);
+  const int64_t room = config.train.carry_state ? carried_tokens(config, 0) : 0;
+  Rehearsal r(config, *model, room);
   r.step();
-  return kProgram + weight_bytes(config, r) +
+  return kProgram + kPages * workers + weight_bytes(config, r) + carried_bytes(config, r, room) +
+         static_cast<double>(batches) * batch_bytes(config) +
          std::min<double>(workers, static_cast<double>(r.plan().lanes.size())) * r.taken();
 }
 
@@ -101,6 +114,7 @@ MemoryPlan plan_memory(const RunConfig& c, LanguageModel& model, int workers, co
   const Ledger ledger = r.step();
   if (added_up) *added_up = ledger;
   const double step = r.taken();
+  std::vector<size_t> buffers = r.buffers();
   const EvalPlan eval = plan_of(evaluation_of(c), text.eval_tokens);
   const int scorers = eval.workers(workers);
   double evaluation = rehearse_evaluation(r, eval, scorers);
@@ -115,27 +129,23 @@ MemoryPlan plan_memory(const RunConfig& c, LanguageModel& model, int workers, co
     evaluation += (scorers - trainers) * alone.taken();
   }
   const OptimizerInfo& optimizer = c.optim.type.info();
-  const int64_t rows = c.train.batch;
-  // What rows remember from step to step, and what they did before a step that may be left out.
-  const double carried =
-      room > 0 ? 2 * static_cast<double>(rows) * static_cast<double>(r.model().site().bytes(room, DType::f32)) : 0;
+  const double carried = carried_bytes(c, r, room);
   // Parameters and moments are packed to be written, and when a run goes on the file is read as a whole.
   double checkpoint = carried / 2;
   for (const Parameter* p : r.model().params().sorted())
     checkpoint += 4 * static_cast<double>(p->shape.numel()) * numbers_per_element(*p, optimizer, 0);
-  const double batch = static_cast<double>(rows) * static_cast<double>(c.train.context) *
-                       (c.data.reset == "document" ? 16 : 8);    // inputs, targets, documents
-  return {{{"the program", kRun + 2 * kHugePage * workers, ""},  // pools begin pages that they do not fill
+  return {{{"the program", kRun + kPages * workers, ""},
            {"weights, gradients and moments", weight_bytes(c, r), "model.d_model, the number of layers"},
            {"training steps", trainers * step,
             c.train.recomputes() ? "train.context, train.shard_tokens"
                                  : "train.context, train.shard_tokens, or take train.recompute: block"},
-           {"batches", batch, "train.batch, train.context"},
+           {"batches", batch_bytes(c), "train.batch, train.context"},
            {"checkpoints", checkpoint, "model.d_model, the number of layers"},
            {"carried states", carried, "train.batch, the windows of attention"},
            {"evaluation", evaluation, "eval.tokens, eval.max_tokens"},
            {"samples", samples, "eval.sample_tokens"},
-           {"the corpus", static_cast<double>(text.bytes + 4 * (text.train_tokens + text.eval_tokens)), ""}}};
+           {"the corpus", static_cast<double>(text.bytes + 4 * (text.train_tokens + text.eval_tokens)), ""}},
+          std::move(buffers)};
 }
 
 }  // namespace effllm

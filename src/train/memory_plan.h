@@ -23,6 +23,7 @@ struct MemoryPart {
 
 struct MemoryPlan {
   std::vector<MemoryPart> parts;
+  std::vector<size_t> step_buffers;  // bytes of each that a thread needs for a step of training
   double total() const;
 };
 
@@ -32,8 +33,8 @@ struct MemoryPlan {
 // `model` is `config.model` on shapes alone. `added_up` gets the names of what a step adds up.
 MemoryPlan plan_memory(const RunConfig& config, LanguageModel& model, int workers, const TextSizes& text = {},
                        Ledger* added_up = nullptr);
-// Of training steps alone, without evaluation and samples.
-double step_bytes(const RunConfig& config, int64_t vocab, int workers);
+// Of training steps alone, on so many batches that are kept.
+double step_bytes(const RunConfig& config, int64_t vocab, int workers, int64_t batches);
 // Of a model that is only read: scoring a text of so many tokens, and continuing a prompt.
 double evaluation_bytes(const RunConfig& config, int64_t vocab, const EvalOptions& options, int64_t tokens,
                         int workers);

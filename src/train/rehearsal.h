@@ -24,6 +24,7 @@ class Rehearsal {
 
   const ShardPlan& plan() const { return plan_; }
   LanguageModel& model() { return model_; }
+  std::vector<size_t> buffers() const { return pool_.meta_made(); }
   double taken() const { return static_cast<double>(pool_.meta_reserved_bytes()); }  // bytes, so far
 
   // Forward and backward of the shards of every size that the plan has; the names of what they add up. `taps` see the

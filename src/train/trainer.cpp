@@ -24,6 +24,14 @@ Trainer::Trainer(LanguageModel& model, const Objective& objective, Optimizer& op
       exchange_(model.params(), plan_.lanes.size()) {
   const Shard& last = plan_.lanes.back().back();
   if (options_.carry_state) carried_.emplace(model, last.first + last.sequences, options_.carried_tokens);
+  on_workers([&](int) { BufferPool::local().prepare(options_.buffers); });
+}
+
+// A single lane leaves the threads to the operations themselves.
+template <class F>
+void Trainer::on_workers(F&& work) {
+  const auto lanes = static_cast<int>(plan_.lanes.size());
+  lanes > 1 ? run_workers(std::min(lanes, threads()), work) : work(0);
 }
 
 void Trainer::run_shard(const Batch& batch, const Shard& shard, int64_t step, double weight, LaneSums& sums) {
@@ -52,8 +60,14 @@ void Trainer::run_shard(const Batch& batch, const Shard& shard, int64_t step, do
 // Its shards add up in order.
 void Trainer::run_lane(size_t lane, const Batch& batch, int64_t step, int64_t targets) {
   struct Current {
-    explicit Current(ParamGrads& g) { ParamGrads::current = &g; }
-    ~Current() { ParamGrads::current = nullptr; }
+    explicit Current(ParamGrads& g) {
+      ParamGrads::current = &g;
+      BufferPool::local().lends = true;  // samples that a layer leaves out, caches that are not full
+    }
+    ~Current() {
+      ParamGrads::current = nullptr;
+      BufferPool::local().lends = false;
+    }
   };
   LaneSums& sums = exchange_.lane(lane);
   sums.loss = 0;
@@ -65,33 +79,27 @@ void Trainer::run_lane(size_t lane, const Batch& batch, int64_t step, int64_t ta
   sums.parameters.zero_unwritten();
 }
 
-void Trainer::run_lanes(const Batch& batch, int64_t step) {
-  const int64_t targets = batch.counted();
+void Trainer::run_lanes(const Batch& batch, int64_t step, int64_t targets) {
   const auto lanes = static_cast<int>(plan_.lanes.size());
   std::atomic<int> next{0};
   std::atomic<size_t> peak{0};
-  const auto work = [&](int) {
+  on_workers([&](int) {
     for (int lane = next++; lane < lanes; lane = next++) run_lane(static_cast<size_t>(lane), batch, step, targets);
     peak += BufferPool::local().peak_bytes();
-  };
-  // A single lane leaves the threads to the operations themselves.
-  if (const int n = std::min(lanes, threads()); lanes > 1)
-    run_workers(n, work);
-  else
-    work(0);
+  });
   peak_bytes_ = std::max(peak_bytes_, peak.load());
 }
 
 StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor, bool continues) {
   if (carried_) carried_->begin(continues);
-  StepResult r{.loss = 0, .grad_norm = 0, .tokens = batch.batch * batch.tokens, .finite = true};
+  StepResult r{.loss = 0, .grad_norm = 0, .tokens = batch.batch * batch.tokens, .targets = batch.counted()};
   std::optional<TransposedWeights::Fresh> fresh;
   if (TransposedWeights::pay(r.tokens)) {
     const Profile::Span span("transpose weights", "", Way::phase);
     if (!transposed_) transposed_ = std::make_unique<TransposedWeights>(model_.params());
     fresh.emplace(*transposed_);
   }
-  run_lanes(batch, step);
+  run_lanes(batch, step, r.targets);
   fresh.reset();
   const StepSums sums = exchange_.meet();
   r.loss = sums.loss;
@@ -103,6 +111,7 @@ StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor, boo
     return r;
   }
   if (carried_) carried_->keep();
+  if (r.targets == 0) return r;
   const double scale = options_.clip > 0 && r.grad_norm > options_.clip ? options_.clip / (r.grad_norm + 1e-6) : 1;
   const Profile::Span span("optimizer", "", Way::phase, optimizer_.flops(), optimizer_.pass_bytes());
   optimizer_.step(sums.gradient, scale, lr_factor);

@@ -18,6 +18,7 @@ struct StepOptions {
   double clip = 1;  // 0: off
   bool carry_state = false;
   bool recompute = false;            // Pass::recompute
+  std::vector<size_t> buffers = {};  // MemoryPlan::step_buffers, which threads take at once
   int64_t carried_tokens = 1 << 30;  // that a row reads before it starts anew, at most: its state has no more room
 };
 
@@ -25,8 +26,10 @@ struct StepResult {
   double loss = 0;                  // nats per counted token
   double grad_norm = 0;             // before clipping
   int64_t tokens = 0;               // inputs
+  int64_t targets = 0;              // that count; 0: nothing was updated
   bool finite = true;               // false: nothing was updated
   std::vector<Measured> rows = {};  // the ledger's
+  bool learned() const { return finite && targets > 0; }
 };
 
 class Trainer {
@@ -50,7 +53,9 @@ class Trainer {
   size_t peak_bytes() const { return peak_bytes_; }
 
  private:
-  void run_lanes(const Batch& batch, int64_t step);
+  template <class F>
+  void on_workers(F&& work);
+  void run_lanes(const Batch& batch, int64_t step, int64_t targets);
   void run_lane(size_t lane, const Batch& batch, int64_t step, int64_t targets);
   void run_shard(const Batch& batch, const Shard& shard, int64_t step, double weight, LaneSums& sums);
 
