@@ -137,17 +137,15 @@ class Reader {
   JournalData data;
 
  private:
-  // A run that is resumed may write another header; the first one counts.
+  // A run that is resumed writes another header; the last one counts.
   bool take_header(const json& record) {
     const auto version = integer(record, "format_version");
     if (!version) return false;
     if (*version > kFormatVersion)
       throw DataError("{}: journal format {} is newer than this program, which reads up to {}", file_, *version,
                       kFormatVersion);
-    if (data.run_id.empty()) {
-      data.run_id = text_of(record, "run_id");
-      data.config_sha256 = text_of(record, "config_sha256");
-    }
+    data.run_id = text_of(record, "run_id");
+    data.config_sha256 = text_of(record, "config_sha256");
     return true;
   }
 

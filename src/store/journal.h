@@ -30,8 +30,8 @@ class Journal {
   // Rows may hold what this row does: said before the first, and before the header.
   void reports(std::span<const Measured> row);
   std::span<const Measured> metrics() const { return metrics_; }  // all that was said
-  // First line of a run. It holds a value of its type for every key that a later line may have: readers that guess a
-  // table's columns from its first lines then know them all.
+  // First line of a run, and of what was added by who goes on with it. It holds a value of its type for every key that
+  // a later line may have: readers that guess a table's columns from its first lines then know them all.
   void header(std::string_view run_id, std::string_view config_sha256);
   // `kind` ("train", "val" ...) is of [A-Za-z0-9_.-]. JSON has no number that isn't finite: it is null, and
   // `not_finite` says which ("loss=nan ppl=inf").
@@ -57,7 +57,7 @@ struct JournalTable {
 };
 
 struct JournalData {
-  std::string run_id, config_sha256;                      // of the first header; empty where there is none
+  std::string run_id, config_sha256;                      // of the last header; empty where there is none
   std::vector<JournalTable> tables;                       // by first appearance
   std::vector<H5Document::Event> events;                  // all of them; each resumption is an event too
   int64_t bad_lines = 0;                                  // dropped before the last: cut short by an earlier end

@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "base/out_of_memory.h"
+#include "base/text.h"
 #include "data/batches.h"
 #include "kernels/parallel.h"
 #include "model/describe.h"
@@ -16,6 +17,8 @@
 
 namespace effllm {
 namespace {
+
+constexpr int64_t kLooked = 100;  // batches, for one with a target: the first has it, or hardly any
 
 void check_evaluation(const RunConfig& config, const Preflight& p) {
   if (p.val.tokens.size() < 2)
@@ -85,6 +88,12 @@ Preflight preflight(const RunConfig& config) {
   const auto objective = config.objective.type.build();
   const auto order = order_of(config, *objective, p.train);
   group_settings(config.optim, config.groups, model.params());
+  bool counts = false;
+  for (int64_t i = 0; i < kLooked && !counts; ++i) counts = order->at(i * config.train.batch).counted() > 0;
+  if (!counts)
+    throw_at(config.mark_of("train", "context"),
+             fmt::format("train.context: rows of {} have no target that {} counts: make them longer",
+                         counted(config.train.context, "token"), config.objective.type.name()));
   p.flops_per_token = train_flops_per_token(model, config.train.context);
   if (const auto doubt = warmup_doubt(config, expected_steps(config, p.flops_per_token, 1 / order->epochs(1)));
       !doubt.empty())

@@ -60,13 +60,12 @@ void Run::write_start_files() {
   files_.write_configuration(request_.written);
   files_.write_provenance();
   RunLog& log = run_.log;
-  const bool anew = !log.journal;
-  if (anew) log.journal = std::make_unique<Journal>(folder().journal());
+  if (!log.journal) log.journal = std::make_unique<Journal>(folder().journal());
   log.journal->reports(rows_.row());
   EvalResult none;
   none.kind = run_.x.val.kind;
   log.journal->reports(evaluations_.row(none));
-  if (anew) log.journal->header(folder().path().filename().string(), experiment_hash(config()));
+  log.journal->header(folder().path().filename().string(), experiment_hash(config()));
   for (const std::string& note : std::exchange(log.notes, {}))
     log.journal->event(run_.at.step, note.starts_with("warning: ") ? "warning" : "info", note, run_.at.seconds);
   run_.clock.lap(run_.at.other_seconds);

@@ -34,10 +34,12 @@ std::optional<StepReport> Steps::next() {
   patience_.ends(run_.clock.lap(at.seconds));
   if (r->finite) {
     at.skipped_in_row = 0;
-    const bool known = at.step > 20 && at.shown_loss > 0;  // not after the first steps, or as another model
-    at.shown_loss = known ? 0.95 * at.shown_loss + 0.05 * r->loss : r->loss;
   } else {
     skip(batch);
+  }
+  if (r->learned()) {
+    const bool known = at.step > 20 && at.shown_loss > 0;  // not after the first steps, or as another model
+    at.shown_loss = known ? 0.95 * at.shown_loss + 0.05 * r->loss : r->loss;
   }
   return StepReport{*r, x.config.optim.lr * factor, at.seconds - before};
 }

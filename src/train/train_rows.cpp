@@ -18,7 +18,7 @@ void TrainRows::after_step(const StepReport& step) {
   seconds_ += step.seconds;
   tokens_ += step.result.tokens;
   lr_ = step.lr;
-  if (step.result.finite) {
+  if (step.result.learned()) {
     run_.at.row_loss_sum += step.result.loss;
     ++run_.at.row_loss_count;
     grad_norm_ = step.result.grad_norm;
@@ -42,7 +42,7 @@ std::vector<Measured> TrainRows::row() const {
 
 void TrainRows::write() {
   RunCounters& at = run_.at;
-  if (at.row_loss_count == 0) return;
+  if (at.row_loss_count == 0 || tokens_ == 0) return;
   run_.clock.lap(at.other_seconds);
   run_.log.journal->row("train", at.step, row());
   at.row_loss_sum = seconds_ = 0;

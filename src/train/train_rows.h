@@ -1,4 +1,5 @@
-// The rows of training in the journal: means over train.log_every steps.
+// The rows of training in the journal, every train.log_every steps: the mean of their losses; the norm and what layers
+// add up are the last step's.
 #pragma once
 #include <vector>
 
@@ -10,7 +11,7 @@ class TrainRows final : public Observer {
  public:
   explicit TrainRows(LiveRun& run) : run_(run), added_up_(run.x.added_up.rows()) {}
   void after_step(const StepReport& step) override;
-  void write();  // the row so far; nothing where no step was finite since the last
+  void write();  // the row so far; nothing where nothing was learned since the last, or this program took no step
   std::vector<Measured> row() const;
 
  private:
@@ -18,7 +19,7 @@ class TrainRows final : public Observer {
   // Since the last row. The sums of losses are in RunCounters, because a checkpoint may cut a row in two.
   double seconds_ = 0, lr_ = 0, grad_norm_ = 0;
   int64_t tokens_ = 0;
-  std::vector<Measured> added_up_;  // by the last step that was finite
+  std::vector<Measured> added_up_;  // by the last step that learned
 };
 
 }  // namespace effllm

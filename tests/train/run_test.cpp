@@ -108,6 +108,11 @@ TEST_CASE("run: a finished run that is resumed changes nothing, a longer horizon
   CHECK(longer.steps == 120);
   CHECK(curves(first.folder)[0].size() == before[0].size() + 2);
   CHECK(train(t).folder == t.runs() / "c-2");
+  // Nothing to train, and a checkpoint within a row: who took no step writes none.
+  const RunFolder cut(train(t, {"name=cut", "train.save_every=35"}).folder);
+  fs::remove(cut.checkpoint(100));
+  train(t, {"name=cut", "train.max_steps=60"}, true);
+  CHECK(read_journal(cut.journal()).find("train")->step.back() == 70);
 }
 
 TEST_CASE("run: a kill between a checkpoint and its mark as the best is made good") {
@@ -177,6 +182,21 @@ TEST_CASE("run: the header names every metric, and metrics.h5 has its unit and i
     }
 }
 
+TEST_CASE("run: who goes on says what rows hold from there on, and whose configuration it is") {
+  const Threads one(1);
+  const TinyFolder t("run_headers");
+  const RunFolder run(train(t, {"train.max_steps=20"}).folder);
+  for (const int64_t step : run.steps()) fs::remove(run.checkpoint(step));  // as if killed before the first
+  const Sets other = {"train.max_steps=20", "optim.lr=1e-3", "objective.z_loss=0.1"};
+  train(t, other, true);
+  const std::string journal = slurp(run.journal()), header = journal.substr(journal.rfind("{\"type\":\"header\""));
+  CHECK(header.substr(0, header.find('\n')).find("\"z_loss\":0.0") != header.npos);
+  const std::string hash = nlohmann::json::parse(slurp(run.provenance()))["config_sha256"];
+  CHECK(journal.find(hash) > journal.find('\n'));  // not in the first
+  CHECK(read_journal(run.journal()).config_sha256 == hash);
+  CHECK(slurp(run.metrics()).find(hash) != std::string::npos);
+}
+
 TEST_CASE("run: where streams begin again, carried states do too") {
   const Threads one(1);
   const TinyFolder t("run_streams");
@@ -227,6 +247,25 @@ TEST_CASE("run: a row of training is the mean of its steps") {
   for (size_t i = 0; i < 3; ++i)
     CHECK(rows[i] ==
           doctest::Approx((each[4 * i] + each[4 * i + 1] + each[4 * i + 2] + each[4 * i + 3]) / 4).epsilon(1e-12));
+}
+
+TEST_CASE("run: steps without a target that counts learn nothing and are in no row; rows that have none are refused") {
+  const Threads one(1);
+  const TinyFolder t("run_targets");
+  const auto sets = [](const char* mask) {
+    return Sets{fmt::format("objective={{type: goldfish, k: 2, {}}}", mask), "train.batch=1", "train.context=1",
+                "train.log_every=1", "train.max_steps=40"};
+  };
+  const RunOutcome done = train(t, sets("context_width: 1"));
+  const std::vector<double> loss = losses(done.folder);
+  CHECK(loss.size() > 8);
+  CHECK(loss.size() < 32);
+  CHECK(std::ranges::min(loss) > 0);
+  const SafetensorsFile last(RunFolder(done.folder).checkpoint(40));
+  CHECK(last.metadata().at("optimizer_steps") == std::to_string(loss.size()));
+  CHECK(status_of(done.folder)["train_loss"] > 0.5);
+  const std::string refused = message_of<ConfigError>([&] { train(t, sets("mask: static")); });
+  CHECK(refused.find("error: train.context: rows of 1 token have no target that goldfish counts") != refused.npos);
 }
 
 TEST_CASE("run: every evaluation has its checkpoint") {
