@@ -8,6 +8,7 @@
 // arXiv:2404.16710.
 #include <cmath>
 
+#include "blocks/block.h"
 #include "blocks/residual.h"
 #include "nn/run_picked.h"
 
@@ -72,6 +73,7 @@ extern constinit const LayerInfo layer_drop = LayerInfo::of<LayerDrop>({
     .deviations =
         "no growth of the rate over the steps of training, and no early exit loss; what `describe` and the plan of "
         "memory count is training that no sample skips",
+    .outside_training = kDefaultBlock,
     .unseen = "what its mixer meets",
     .needs = "{mixer: {type: attention}, ffn: {type: swiglu}}",
     .tiny = "{rate: 0.3, mixer: {type: attention, heads: 2, window: 5}, ffn: mlp}",

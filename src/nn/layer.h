@@ -74,10 +74,11 @@ struct LayerFacts {
   std::string_view deviations = "";
   bool causal_form = true;  // false: it follows Direction::bidirectional alone, and continues from no state
   Waivers waivers = {};
-  std::string_view unseen = "";   // which options meet what in a longer text than training's: LongText::unseen
-  std::string_view needs = "{}";  // options without a default, as lists and benchmarks have them
-  std::string_view tiny = "{}";   // options for D = 8 whose boundaries a short test crosses
-  int64_t period = 4;             // the largest block, window or chunk of `tiny`
+  std::string_view outside_training = "";  // the entry with fewer options that it is then; "": itself
+  std::string_view unseen = "";            // which options meet what in a longer text than training's: LongText::unseen
+  std::string_view needs = "{}";           // options without a default, as lists and benchmarks have them
+  std::string_view tiny = "{}";            // options for D = 8 whose boundaries a short test crosses
+  int64_t period = 4;                      // the largest block, window or chunk of `tiny`
   std::span<const std::string_view> variants = {};  // option sets on top of `tiny` that the tests run too
 };
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "base/text.h"
@@ -22,8 +23,28 @@ bool decides_place(const std::string& key, const RunConfig& before, const RunCon
   return key == "train.carry_state" && after.train.carry_state;
 }
 
-bool of_the_model(const std::string& key, const RunConfig& after) {
-  if (key.ends_with(".dropout")) return false;
+// Whether outside training the function is as it was: of dropout, and of what a block has beside the one that it is
+// then.
+bool of_training(std::string_view key, const RunConfig& before, const RunConfig& after) {
+  if (key.ends_with(".dropout")) return true;
+  size_t i = 0;
+  constexpr std::string_view kLayers = "model.layers[";
+  if (!key.starts_with(kLayers)) return false;
+  const auto [end, error] = std::from_chars(key.data() + kLayers.size(), key.data() + key.size(), i);
+  if (error != std::errc() || i >= before.model.layers.size() || i >= after.model.layers.size()) return false;
+  const LayerInfo &then = before.model.layers[i].block.info(), &now = after.model.layers[i].block.info();
+  const auto plain = [](const LayerInfo& b) { return b.outside_training.empty() ? b.name : b.outside_training; };
+  const std::string_view option = key.substr(static_cast<size_t>(end - key.data()) + 2);
+  const auto has = [&](const LayerInfo& b) {
+    const auto options = b.options();
+    return std::ranges::any_of(describe(*options), [&](const OptionInfo& o) { return o.name == option; });
+  };
+  return plain(then) == plain(now) &&
+         (option == "type" || ((has(then) || has(now)) && !has(all_blocks.find(plain(now)))));
+}
+
+bool of_the_model(const std::string& key, const RunConfig& before, const RunConfig& after) {
+  if (of_training(key, before, after)) return false;
   if (key == "data.seed" && !after.data.order.info().seeded) return false;
   return key.starts_with("model.") || key.starts_with("objective.") || key == "data.tokenizer" || key == "data.reset" ||
          key == "data.order" || key == "data.seed";
@@ -55,9 +76,9 @@ RunChanges changes_between(const RunConfig& before, const RunConfig& after) {
   }
   RunChanges changes;
   for (ConfigChange& c : differences(a, b)) {
-    auto& kind = decides_place(c.key, before, after) ? changes.place
-                 : of_the_model(c.key, after)        ? changes.model
-                                                     : changes.other;
+    auto& kind = decides_place(c.key, before, after)  ? changes.place
+                 : of_the_model(c.key, before, after) ? changes.model
+                                                      : changes.other;
     kind.push_back(std::move(c));
   }
   return changes;

@@ -149,7 +149,10 @@ Resumed resume_from(LiveRun& run, const StoredRun& newest, bool writes) {
   if (&before.optim.type.info() != &x.config.optim.type.info())
     run.log.note("warning: another optimizer from here on: it begins with nothing remembered");
   forget_other_best(run, before, resumed);
-  if (!resumed.other_model) load_carried(run, newest);  // else states of another function: rows start from nothing
+  if (!resumed.other_model && !resumed.other_data)
+    load_carried(run, newest);
+  else if (x.config.train.carry_state)
+    run.log.note("train.carry_state: what rows remember is of the run before the change: they start from nothing");
   if (!run.lineage.grown.empty() && !begun(run.folder.journal())) {  // it made its folder
     run.log.note("the model grew " + run.lineage.grown.substr(0, run.lineage.grown.size() - 1));
   } else if (writes) {

@@ -97,6 +97,9 @@ TEST_CASE(
   const TinyFolder t("resume_data");
   const RunOutcome first = train(t);
   const std::string best = hash_of(first.folder / "ckpt/best.safetensors");
+  const Sets streams = {"name=streams", "data.order=streams", "train.carry_state=true",
+                        "model.layers[0].mixer.window=5", "train.max_steps=4"};
+  train(t, streams);
   fs::remove_all(t / "data");
   prepare_corpus(t / "text.txt", "tiny", t / "data", 0.6, 0.3, "\n\n");  // its splits end elsewhere
   const Sets longer = {"train.max_steps=110", "optim.lr=1"};
@@ -112,6 +115,10 @@ TEST_CASE(
   const std::string log = slurp(first.folder / "log.txt");
   CHECK(has(log, "evaluated from now on on other data: the best loss starts anew"));
   CHECK(has(log, "best_until_000000100.safetensors keeps the best of the run before the change"));
+  RunRequest carries = request(t, streams, true);
+  carries.allow_other_data = true;
+  Run(std::move(carries)).train();
+  CHECK(has(slurp(t.runs() / "streams/log.txt"), "what rows remember is of the run before the change"));
   // Smoothed over losses on the new data alone.
   CHECK(nlohmann::json::parse(slurp(first.folder / "status.json"))["train_loss"] > 1.5);
 }

@@ -65,6 +65,14 @@ TEST_CASE("run changes: what leaves the function as it is may change, and is lis
                   .other) == Texts{"model.dropout: 0.0 -> 0.1", "model.layers[0].mixer.dropout: 0.0 -> 0.2",
                                    "optim.lr: 0.001 -> 0.002", "train.batch: 4 -> 8", "train.max_steps: 100 -> 200",
                                    "eval.max_tokens: 0 -> 9"});
+  const Texts drop = {"model.layers[0].type=layer_drop"};
+  for (const auto& [set, base] : {std::pair<Texts, Texts>{drop, {}},
+                                  {{"~model.layers[0].type"}, drop},
+                                  {{"model.layers[0].rate=0.3", "model.layers[0].depth=exp"}, drop}}) {
+    CHECK(changes(set, base).model.empty());
+    CHECK(changes(set, base).other.size() > 1);
+  }
+  CHECK(changes({"model.layers[0].type=layer_drop", "model.layers[0].norm=layer_norm"}).model.size() > 0);
   const RunChanges none = changes({"name=b", "optim.lr=0.0010", "optim.schedule={warmup: 10}"});
   CHECK(none.model.empty());
   CHECK(none.place.empty());
