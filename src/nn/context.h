@@ -28,7 +28,7 @@ struct Pass {
   // Tokens that attention sees at most, the own one included, where it says that it keeps to this (LongText); the same
   // in all calls of a state. 0: no limit.
   int64_t reach = 0;
-  bool recompute = false;      // the tape keeps of each block its input alone, and backward runs the block again
+  bool recompute = false;      // the tape keeps what goes into each block alone, and backward runs it again
   Phase phase = Phase::infer;  // train: the training form where a mechanism has two
   bool leave_out = true;       // in training what dropout and its like leave out at random
   Direction direction = Direction::causal;

@@ -60,7 +60,8 @@ std::vector<ParameterSetting> group_settings(const OptimOptions& o, const std::v
       if (g.weight_decay) settings[i].weight_decay = *g.weight_decay;
     }
     if (!any)
-      throw_at(g.mark, fmt::format("no parameter is called like `{}`; `effllm describe` lists their names", g.match));
+      throw_at(g.mark, fmt::format("no parameter is called like `{}`; `effllm describe --parameters` lists their names",
+                                   g.match));
   }
   return settings;
 }

@@ -12,7 +12,7 @@ class Checkpoints final : public Observer {
  public:
   Checkpoints(LiveRun& run, RunFiles& files, const Evaluations& evaluations)
       : run_(run), files_(files), evaluations_(evaluations) {}
-  // Saves after evaluations, every train.save_every steps and train.save_seconds seconds, and on SIGUSR1.
+  // Saves after evaluations, every train.save_every steps and train.save_seconds seconds, and on SIGUSR2.
   void after_step(const StepReport&) override;
   void begin() { saved_at_ = run_.clock.last(); }  // train.save_seconds count from here
   void save();                                     // unless there is a checkpoint of this step and this best already
