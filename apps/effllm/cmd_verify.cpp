@@ -59,6 +59,9 @@ Subject subject_of(const VerifyArgs& args, DType type) {
   Subject s;
   const auto choose = [&](const RunConfig& c, int64_t vocab, const LoadedModel* trained) {
     int64_t tokens = args.tokens.value_or(std::min<int64_t>(c.train.context, 512));
+    if (s.model->longest() < 4)
+      throw ConfigError("verify cuts sequences of at least 4 tokens, but the model has learned positions for {}",
+                        s.model->longest());
     tokens = std::max<int64_t>(4, std::min(tokens, s.model->longest()));
     if (trained) s.ids = ids_of_corpus(*trained, args.batch, tokens);
     s.what += s.ids.defined() ? ", text of its corpus" : ", random tokens";

@@ -9,6 +9,7 @@
 #include <initializer_list>
 #include <new>
 #include <stdexcept>
+#include <string_view>
 #include <system_error>
 
 #include "base/out_of_memory.h"
@@ -24,7 +25,9 @@ int main(int argc, char** argv) {
   int code = 0;
   const auto fail = [&](ExitCode c, std::initializer_list<const char*> what) {
     const bool red = colours_wanted(STDERR_FILENO);
-    for (const char* part : {red ? "\x1b[31m" : "", "error:", red ? "\x1b[0m" : "", " "}) print_stderr(part);
+    const std::string_view text(*what.begin()), line = text.substr(0, text.find('\n'));
+    if (line.find(": error: ") == line.npos)  // otherwise it says so behind its place
+      for (const char* part : {red ? "\x1b[31m" : "", "error:", red ? "\x1b[0m" : "", " "}) print_stderr(part);
     for (const char* part : what) print_stderr(part);  // piece by piece: there may be no memory to put them together
     print_stderr("\n");
     code = static_cast<int>(c);

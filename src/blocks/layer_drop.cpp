@@ -30,7 +30,10 @@ class LayerDrop final : public Residual {
  public:
   using Options = LayerDropOptions;
   LayerDrop(const Options& o, const LayerArgs& args, const Scope& s)
-      : Residual(o, args, s), rate_(o.rate * (o.depth == "exp" && args.layers > 1 ? share_of(args) : 1)) {}
+      : Residual(o, args, s), rate_(o.rate * (o.depth == "exp" && args.layers > 1 ? share_of(args) : 1)) {
+    if (o.depth == "exp" && args.used_again)
+      throw_at(o.mark, "layer_drop: depth: exp gives each place a rate, but layers at several places use this one");
+  }
 
   void declare(Site& site) const override {
     if (rate_ > 0) site.may_be_left_out();

@@ -193,9 +193,10 @@ std::string beyond_training(const LanguageModel& model, int64_t trained, const E
   const bool carried = o.protocol.info().carried;
   if ((!carried && o.tokens <= trained) || !model.long_text(trained).unseen) return "";
   return fmt::format(
-      "the model learned on {} at a time, and has mechanisms that can't follow more than that: {} "
-      "measures how they fail",
-      counted(trained, "token"), carried ? "a carried state" : fmt::format("a window of {}", o.tokens));
+      "the model learned on {}, and has mechanisms that can't follow more than that: {} measures how they fail",
+      trained < std::numeric_limits<int64_t>::max() ? counted(trained, "token") + " at a time"
+                                                    : "states that were carried from step to step",
+      carried ? "a carried state" : fmt::format("a window of {}", o.tokens));
 }
 
 EvalResult evaluate(const LanguageModel& model, const Objective& objective, const TokenizedText& text,

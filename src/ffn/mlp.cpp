@@ -3,8 +3,6 @@
 //   y = W_down f(W_up x)
 //
 // Remembers nothing. Vaswani et al. 2017, arXiv:1706.03762, section 3.3; f is GELU as in GPT-2 by default.
-#include <cmath>
-
 #include "ffn/activation.h"
 #include "ffn/ffn.h"
 #include "nn/linear.h"
@@ -29,7 +27,7 @@ class Mlp final : public Layer {
   using Options = MlpOptions;
 
   Mlp(const Options& o, const LayerArgs& args, const Scope& s)
-      : inner_(std::llround(o.expand * static_cast<double>(args.d_model))),
+      : inner_(width_of(o.expand, args, o)),
         f_(activation_named(o.activation)),
         up_(s / "up", args.d_model, inner_, Init::gpt2(), Role::hidden, o.bias),
         down_(s / "down", inner_, args.d_model, Init::gpt2_residual(args.layers), Role::residual, o.bias) {}

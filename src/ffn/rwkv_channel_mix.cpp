@@ -29,7 +29,7 @@ class RwkvChannelMix final : public Layer {
 
   RwkvChannelMix(const Options& o, const LayerArgs& args, const Scope& s)
       : width_(args.d_model),
-        inner_(std::llround(o.expand * static_cast<double>(width_))),
+        inner_(width_of(o.expand, args, o)),
         mix_k_(&s.param("mix_k", {width_}, ramp(args), {.decay = false})),
         mix_r_(&s.param("mix_r", {width_}, ramp(args), {.decay = false})),
         key_(s / "key", width_, inner_,

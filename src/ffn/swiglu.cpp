@@ -3,8 +3,6 @@
 //   y = W_down (silu(W_gate x) * W_up x)
 //
 // Remembers nothing. The two input projections are one matrix, gate rows first. Shazeer 2020, arXiv:2002.05202.
-#include <cmath>
-
 #include "ffn/ffn.h"
 #include "nn/linear.h"
 #include "ops/pointwise.h"
@@ -28,7 +26,7 @@ class Swiglu final : public Layer {
   using Options = SwigluOptions;
 
   Swiglu(const Options& o, const LayerArgs& args, const Scope& s)
-      : inner_(round_up(std::llround(o.expand * static_cast<double>(args.d_model)), o.multiple_of)),
+      : inner_(round_up(width_of(o.expand, args, o), o.multiple_of)),
         gate_up_(s / "gate_up", args.d_model, {inner_, inner_}, Init::normal(0.02)),
         down_(s / "down", inner_, args.d_model, Init::normal(0.02), Role::residual) {}
 

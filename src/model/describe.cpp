@@ -132,6 +132,11 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
           layer(i, 1, {}, &s);
         });
   }
+  // Of the whole model, whichever layers share them; their FLOPs are those of the layers.
+  const int64_t shared =
+      store.count() - c.total.parameters - parameters_under(store, "head.") - parameters_under(store, "final_norm.");
+  if (shared > 0) c.layers.push_back({.what = "shared by layers", .parameters = shared});
+  c.total.parameters += shared;
   add(
       {.what = config.tie_embeddings ? "head (tied)" : "head",
        .parameters = parameters_under(store, "head.") + parameters_under(store, "final_norm.")},

@@ -23,6 +23,7 @@ constexpr double kEmbeddingStd = 0.02;  // GPT-2's, where neither the mechanism 
 // there are; a layer that uses another one's weights is no layer of its own.
 struct PlaceAmongKind {
   int64_t index = 0, count = 0;
+  bool used_again = false;
 };
 std::vector<PlaceAmongKind> places_among_kind(const ModelConfig& config) {
   const auto kind = [](const LayerSpec& l) {
@@ -34,7 +35,10 @@ std::vector<PlaceAmongKind> places_among_kind(const ModelConfig& config) {
   for (size_t i = 0; i < places.size(); ++i)
     if (!config.layers[i].same_as) places[i].index = count[kind(config.layers[i])]++;
   for (size_t i = 0; i < places.size(); ++i)
-    if (!config.layers[i].same_as) places[i].count = count[kind(config.layers[i])];
+    if (const auto& used = config.layers[i].same_as)
+      places[*used].used_again = true;
+    else
+      places[i].count = count[kind(config.layers[i])];
   return places;
 }
 
@@ -104,34 +108,33 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
       blocks_.push_back(blocks_[*spec.same_as]);
       continue;
     }
-    const auto [index, count] = places[static_cast<size_t>(i)];
+    const auto [index, count, used_again] = places[static_cast<size_t>(i)];
     const LayerArgs args{.d_model = config.d_model,
                          .layer = i,
                          .layers = n,
                          .max_tokens = config.max_tokens,
                          .index_of_kind = index,
                          .layers_of_kind = count,
+                         .used_again = used_again,
                          .dropout = config.dropout,
                          .uses = &uses};
     blocks_.push_back(found.collect([&] { return spec.block.build(args, root / fmt::format("layers.{}", i)); }));
   }
   final_norm_ =
       found.collect([&] { return std::make_unique<Norm>(config.final_norm, root / "final_norm", config.d_model); });
-  found.throw_if_any();
   head_ = config.tie_embeddings ? embedding_
                                 : &(root / "head")
                                        .param("weight", {vocab, config.d_model}, Init::normal(kEmbeddingStd),
                                               {.role = Role::hidden, .dense = true});
   site_->count_tokens();
   site_->child("embedding");
-  for (const auto& b : blocks_) {
-    const size_t i = layer_sites_.size();
-    try {
-      layer_sites_.push_back(&site_->child(fmt::format("layers.{}", i), *b));
+  // Of layers after one that could not be built nothing is said: it may give what they need.
+  for (size_t i = 0; i < blocks_.size() && blocks_[i]; ++i) try {
+      layer_sites_.push_back(&site_->child(fmt::format("layers.{}", i), *blocks_[i]));
     } catch (const ConfigError& e) {  // of what layers share
-      throw_at(config.layers[i].block.mark(), e.what());
+      found.error(config.layers[i].block.mark(), e.what());
     }
-  }
+  found.throw_if_any();
 }
 
 Tensor LanguageModel::embed(const Tensor& ids, const Context& given, State* state) const {

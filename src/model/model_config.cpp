@@ -141,6 +141,7 @@ class LayerReader {
     if (node.find("use")) {
       if (!alone(node, o, {"use"}, "`use`, which takes over a whole layer")) return;
       if (const auto known = ids_.find(o.use); known != ids_.end()) {
+        if (known->second == kBroken) return;
         LayerSpec copy = layers[known->second];
         copy.same_as = known->second;
         copy.id.clear();
@@ -159,9 +160,8 @@ class LayerReader {
         found_.error(node.mark(), fmt::format("this layer has no `{}`", field));
         whole = false;
       }
-    if (!whole) return;
-    if (!spec.id.empty()) ids_.emplace(spec.id, layers.size());
-    layers.push_back(std::move(spec));
+    if (!spec.id.empty()) ids_.emplace(spec.id, whole ? layers.size() : kBroken);
+    if (whole) layers.push_back(std::move(spec));
   }
 
   // False, with an error at each, where the layer has other options than these: beside `what` they would do nothing.
@@ -195,7 +195,7 @@ class LayerReader {
     }
   }
 
-  static constexpr size_t kMostLayers = 10000;
+  static constexpr size_t kMostLayers = 10000, kBroken = kMostLayers + 1;
   const BlockDefaults& defaults_;
   Diagnostics& found_;
   std::unordered_map<std::string, size_t> ids_;  // the layer that has each
@@ -244,11 +244,11 @@ ModelConfig read_model_config(const ConfigNode& node, int64_t context) {
 
 void require_causal(const ModelConfig& c, std::string_view objective, Diagnostics& found) {
   for (const LayerSpec& l : c.layers)
-    for (const auto& part : parts(l.block))
-      if (!l.same_as && !has_causal_form(*part.choice))
-        found.error(part.choice->mark(),
-                    fmt::format("the objective {} needs causal mixers; `{}` lets a token see those after it", objective,
-                                part.choice->name()));
+    for_all_inside(l.block, [&](const Choice<LayerInfo>& m) {
+      if (!l.same_as && !m.info().causal_form)
+        found.error(m.mark(), fmt::format("the objective {} needs causal mixers; `{}` lets a token see those after it",
+                                          objective, m.name()));
+    });
 }
 
 ConfigNode write_model_config(const ModelConfig& c) {

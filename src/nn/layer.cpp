@@ -1,5 +1,9 @@
 #include "nn/layer.h"
 
+#include <fmt/format.h>
+
+#include <cmath>
+
 namespace effllm {
 
 Tensor Layer::forward(const Tensor& x, const Call& call) const {
@@ -18,6 +22,12 @@ Tensor Layer::forward(const Tensor& x, const Context& cx) const {
   Tensor y = forward(x, call);
   if (!counts_tokens()) call.advance(x.dim(1));
   return y;
+}
+
+int64_t width_of(double expand, const LayerArgs& args, const Options& o) {
+  const int64_t width = std::llround(expand * static_cast<double>(args.d_model));
+  if (width < 1) throw_at(o.mark, fmt::format("{} times d_model {} leaves no width", expand, args.d_model));
+  return width;
 }
 
 }  // namespace effllm

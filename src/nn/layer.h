@@ -54,11 +54,15 @@ struct LayerArgs {
   int64_t max_tokens;                             // the longest sequence that training will see
   int64_t index_of_kind = 0, layers_of_kind = 1;  // among the layers whose mixer has this one's `type`
   bool with_ffn = true;                           // the layer has a channel mixer too
+  bool used_again = false;                        // other layers have its weights too (`use:`)
   double dropout = 0;                             // of what layers add to the stream, where they don't say
   // In how many layers parts of a name are used, shared ones included; null: each in one.
   const std::map<std::string_view, int64_t>* uses = nullptr;
   int64_t layers_with(std::string_view part) const { return uses ? uses->at(part) : 1; }
 };
+
+// A multiple of the model width, rounded. ConfigError at the options' place where nothing is left.
+int64_t width_of(double expand, const LayerArgs& args, const Options& o);
 
 // What a mechanism does not promise, each with its mathematical reason: printed by the tests and by `effllm list`.
 struct Waivers {

@@ -44,6 +44,7 @@ void Slab::Free::operator()(std::byte* p) const { std::free(p); }
 
 Parameter& ParamStore::add(std::string name, const Shape& shape, Init init, Traits traits) {
   require(!by_name_.contains(name), "the parameter `{}` is declared twice", name);
+  require(shape.numel() > 0, "the parameter `{}` {} is empty", name, shape.str());
   int64_t stacked = 0;
   for (const auto& block : init.blocks) stacked += block.first;
   require(init.blocks.empty() || stacked == shape.rows(), "the initialisation of `{}` covers {} rows of {}", name,

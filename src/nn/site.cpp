@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "autodiff/checkpoint.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "nn/layer.h"
@@ -36,6 +37,8 @@ Site::Site(Site* parent, std::string path)
       left_out_(parent && parent->left_out_) {}
 
 Site& Site::child(std::string_view name) {
+  for (const auto& c : children_)
+    if (c.first == name) wrong(fmt::format("the place `{}` is declared twice", joined(path_, name)));
   return *children_.emplace_back(name, std::unique_ptr<Site>(new Site(this, joined(path_, name)))).second;
 }
 
@@ -76,13 +79,19 @@ void Site::gives(std::string_view name, int64_t width) {
 }
 
 void Site::needs(std::string_view name, int64_t width) {
-  const SharedValue* const given = root_->gives(name);
-  if (!given)
+  const auto given = std::ranges::find(root_->given_, name, &SharedValue::name);
+  if (given == root_->given_.end())
     throw ConfigError("{} needs `{}`, which no layer before it gives: put one that does before it", path_, name);
   if (given->width != width)
     throw ConfigError("{} needs `{}` of width {}, but they are given with width {}: let both layers have the same",
                       path_, name, width, given->width);
-  for (Site* s = this; !s->gives(name) && !s->needs(name); s = s->parent_) s->needed_.push_back(*given);
+  given->needed = true;
+  for (Site* s = this; !s->gives(name) && !s->needs(name); s = s->parent_) {
+    s->needed_.push_back(*given);
+    if (s->needed_.size() >= kMostInputs)
+      throw ConfigError("{} needs `{}` and {} more values of layers before it, which is one too many", s->path_, name,
+                        kMostInputs - 1);
+  }
 }
 
 void Site::add(StateField f) {

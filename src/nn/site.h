@@ -33,6 +33,7 @@ struct StateField {
 struct SharedValue {
   std::string name;
   int64_t width;
+  bool needed = false;  // among those that the root gives: by somebody
 };
 
 class Site {
@@ -41,7 +42,7 @@ class Site {
   Site(const Site&) = delete;    // those inside know where it is
   Site& operator=(const Site&) = delete;
 
-  // A place inside this one; with a layer a use of it, which declares what it has.
+  // A place inside this one, of another name than its neighbours; with a layer a use of it, which declares what it has.
   Site& child(std::string_view name);
   Site& child(std::string_view name, const Layer& layer);
   void field(std::string_view name, const Shape& shape);
@@ -53,7 +54,7 @@ class Site {
   void count_tokens();
   void forget() { forgets_ = true; }  // what is inside has no room in a state
   // Values on the shelf (Call::give, Call::take). A ConfigError where nothing declared before gives what is needed, of
-  // this width, or where samples may leave out what gives.
+  // this width, where samples may leave out what gives, or more are needed than a block that is run again can take.
   void gives(std::string_view name, int64_t width);
   void needs(std::string_view name, int64_t width);
   bool on_shelf(std::string_view name) const { return root_->gives(name); }  // something declared before gives it

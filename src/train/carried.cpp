@@ -1,8 +1,8 @@
 #include "train/carried.h"
 
-#include <algorithm>
+#include <fmt/format.h>
 
-#include "base/error.h"
+#include <algorithm>
 
 namespace effllm {
 namespace {
@@ -14,9 +14,17 @@ void forget(const State& rows) {
 }  // namespace
 
 void require_carriable(const LanguageModel& model) {
-  for (const StateField* f : model.site().all())
-    if (f->growth == Growth::per_token)
-      throw ConfigError("train.carry_state: the state `{}` grows with every token; give attention a `window`", f->name);
+  Diagnostics found;
+  for (int64_t i = 0; i < model.layers(); ++i) {
+    const std::vector<const StateField*> fields = model.layer_site(i).all();
+    const auto grows = std::ranges::find(fields, Growth::per_token, &StateField::growth);
+    if (grows != fields.end())
+      found.error(model.config().layers[static_cast<size_t>(i)].block.mark(),
+                  fmt::format("train.carry_state: the state `{}` grows with every token; take a mixer whose state "
+                              "doesn't, such as attention with a `window`",
+                              (*grows)->path));
+  }
+  found.throw_if_any();
 }
 
 Carried::Carried(const LanguageModel& model, int64_t rows, int64_t capacity) {

@@ -73,11 +73,12 @@ Preflight preflight(const RunConfig& config) {
   static_cast<RunText&>(p) = read_text(config, Corpus::open(config.data.corpus, config.folder));
   p.model = model_on_shapes(config.model, p.tokenizer->vocab_size());
   LanguageModel& model = *p.model;
-  if (config.train.carry_state) try {
-      require_carriable(model);
-    } catch (const ConfigError& e) {
-      throw_at(config.train.mark, e.what());
-    }
+  if (config.train.carry_state) require_carriable(model);
+  for (const SharedValue& v : model.site().given())
+    for (int64_t i = 0; i < model.layers(); ++i)
+      if (!v.needed && model.layer_site(i).gives(v.name))
+        p.doubts.push_back({config.model.layers[static_cast<size_t>(i)].block.mark(),
+                            fmt::format("`{}` of layer {} are for later layers, but none takes them", v.name, i)});
   try {
     p.plan = plan_memory(config, model, threads(), p.sizes(), &p.added_up);
   } catch (const MemoryError& e) {  // a single tensor that fits no memory
@@ -87,13 +88,13 @@ Preflight preflight(const RunConfig& config) {
   check_evaluation(config, p);
   const auto objective = config.objective.type.build();
   const auto order = order_of(config, *objective, p.train);
-  group_settings(config.optim, config.groups, model.params());
   bool counts = false;
   for (int64_t i = 0; i < kLooked && !counts; ++i) counts = order->at(i * config.train.batch).counted() > 0;
   if (!counts)
     throw_at(config.mark_of("train", "context"),
              fmt::format("train.context: rows of {} have no target that {} counts: make them longer",
                          counted(config.train.context, "token"), config.objective.type.name()));
+  group_settings(config.optim, config.groups, model.params());
   p.flops_per_token = train_flops_per_token(model, config.train.context);
   if (const auto doubt = warmup_doubt(config, expected_steps(config, p.flops_per_token, 1 / order->epochs(1)));
       !doubt.empty())

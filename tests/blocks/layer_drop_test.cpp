@@ -127,6 +127,14 @@ TEST_CASE("layer_drop: a layer may have another rate than `block:` says, or anot
   CHECK(same_bits(model->run(x, 0, 1, training(0), nullptr), x));
   CHECK_FALSE(same_bits(model->run(x, 1, 2, training(0), nullptr), x));
   CHECK_FALSE(same_bits(model->run(x, 2, 3, training(0), nullptr), x));
+  const auto used = [](const char* depth) {
+    build_model(
+        fmt::format("{{d_model: 8, layers: [{{id: a, type: layer_drop, depth: {}, mixer: min_gru}}, {{use: a}}]}}",
+                    depth),
+        11);
+  };
+  used("uniform");
+  CHECK_THROWS_WITH_AS(used("exp"), doctest::Contains("layers at several places use this one"), ConfigError);
 }
 
 TEST_CASE("layer_drop: what earlier layers share goes with its sequence, and who may be left out shares nothing") {

@@ -62,7 +62,7 @@ TEST_CASE("cli check, --dry-run and train end alike where a run can't start") {
        {Case{{"data.corpus=nowhere", "data.tokenizer=byte"}, 3, "nowhere"},
         {{"data.order=streams", "train.carry_state=true", "model.layers[2].mixer={type: attention}"},
          2,
-         "give attention a `window`"},
+         "error: train.carry_state: the state `layers.2.mixer.k` grows with every token"},
         {{"data.corpus=whole", "eval.split=test"}, 3, "--set #2: error: corpus `whole` has no test split"},
         {{"eval.prompt=\"%\""}, 2, "--set #1: error: eval.prompt: `%` (U+0025)"},
         {{"train.context=100000"},

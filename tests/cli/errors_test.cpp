@@ -53,6 +53,9 @@ TEST_CASE("cli: check refuses a warm-up longer than the run with its place, a ru
   const World w;
   w.ends({"check", "tiny.yaml", "--set", "train.max_steps=4"}, 2,
          {"tiny.yaml:11:29: error: optim.schedule.warmup is 5 steps, but the run has 4"});
+  CHECK_FALSE(w.effllm({"check", "tiny.yaml", "--set", "train.max_steps=4"}).says("error: tiny.yaml"));
+  w.ends({"check", "tiny.yaml", "--set", "model.layers[0].mixer={type: attention, value_residual: 0.5}"}, 2,
+         {"error: `values` of layer 0 are for later layers, but none takes them"});
   w.ok({"check", "tiny.yaml", "--set", "train.max_steps=5"});
   w.ends({"check", "tiny.yaml", "--set", "~train.max_steps", "--set", "train.max_epochs=0.01"}, 2);
   w.ends({"train", "tiny.yaml", "--set", "train.max_steps=4"}, 0, {"warning: optim.schedule.warmup is 5 steps"});

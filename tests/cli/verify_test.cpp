@@ -15,6 +15,8 @@ TEST_CASE("cli verify: a configuration and a trained model pass, as a table and 
   const Ended trained = w.ok({"verify", "runs/tiny", "--type", "f64", "--json"});
   CHECK(trained.shows("text of its corpus"));
   CHECK(json_value(trained.out, "failed") == "0");
+  w.ends({"verify", "tiny.yaml", "--set", "model.positions=learned", "--set", "train.context=2"}, 2,
+         {"at least 4 tokens, but the model has learned positions for 2"});
   w.ends({"verify", "runs/tiny", "--set", "model.d_model=16"}, 2);
   CHECK(w.effllm({"verify", "runs/none"}).code != 0);
 }

@@ -1,4 +1,5 @@
 #include "mixers/built_mixer.h"
+#include "store/temp_folder.h"
 #include "support/models.h"
 
 using namespace effllm;
@@ -68,6 +69,15 @@ TEST_CASE("attention: value_residual takes the share of the first layer's values
   for (const Tensor& v : all) CHECK(same_bits(v, plain[0]));  // what is remembered is what was mixed
   CHECK_THROWS_WITH_AS(values("value_residual: 0.5", "kv_heads: 1, value_residual: 0.5"),
                        doctest::Contains("layers.1.mixer needs `values` of width 4"), ConfigError);
+  // With what is wrong with other layers.
+  const std::string both = message_of<ConfigError>([] {
+    build_model(
+        "{d_model: 8, layers: [{mixer: {type: attention, heads: 2, value_residual: 0.5}}, {mixer: {type: "
+        "attention, heads: 2, kv_heads: 1, value_residual: 0.5}}, {mixer: {type: gla, heads: 3}}]}",
+        11);
+  });
+  for (const char* part : {"layers.1.mixer needs `values`", "3 heads don't divide"})
+    CHECK(both.find(part) != both.npos);
 }
 
 TEST_CASE("attention: value_residual is written out only where it is given, so that hashes stay") {

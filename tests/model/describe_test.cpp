@@ -112,6 +112,11 @@ TEST_CASE("describe: the layers add up to the model") {
     CHECK(c.lengths[0].prefill_flops == doctest::Approx(at256.total.prefill_flops));
     CHECK(c.lengths[0].kept_bytes == doctest::Approx(at256.kept_bytes / 256));
   }
+  const ModelConfig floors = one_layer("{mixer: hgrn}, {mixer: hgrn}");
+  const ModelCost c = count_cost(floors, kVocab, kTokens);
+  CHECK(c.total.parameters == LanguageModel(floors, kVocab).params().count());
+  CHECK(c.layers[3].what == "shared by layers");
+  CHECK(c.layers[3].parameters == 2 * kD);
 }
 
 TEST_CASE("describe: blocks that run again cost their forward once more, and keep their inputs alone") {

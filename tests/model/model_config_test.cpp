@@ -156,6 +156,8 @@ TEST_CASE("model config: several errors are reported together, each once") {
     CHECK(has(message, place));
     CHECK(message.find(place) == message.rfind(place));
   }
+  // Who uses a layer that is wrong has the right id.
+  CHECK_FALSE(has(config_error([] { read_model("{layers: [{id: a, ffn: mlp}, {use: a}]}"); }), "no earlier layer"));
 }
 
 TEST_CASE("model config: what doesn't fit a mixer is an error where the model is built") {
@@ -165,6 +167,21 @@ TEST_CASE("model config: what doesn't fit a mixer is an error where the model is
   CHECK(has(uneven, "d_model 10"));
   CHECK(has(build("d_model: 8\nlayers:\n  - {mixer: {type: gla, heads: 3}}\n"), "3 heads"));
   CHECK(has(build("d_model: 8\nlayers:\n  - {mixer: {type: attention, heads: 2, sinks: 1}}\n"), "sinks"));
+}
+
+TEST_CASE("model config: a width that rounds to nothing is an error at its options, in every mechanism") {
+  int found = 0;
+  for (const List<LayerInfo>* list : {&all_mixers, &all_ffns})
+    for (const LayerInfo* info : *list)
+      for (const char* key : {"expand", "expand_k", "expand_v"}) {
+        ParamStore store;
+        const std::string error = config_error([&] {
+          list->read(parse_config(fmt::format("{{type: {}, {}: 0.01}}", info->name, key), "m.yaml"))
+              .build({.d_model = 8, .layer = 0, .layers = 1, .max_tokens = 8}, Scope(store));
+        });
+        found += has(error, "m.yaml:1:1: error: 0.01 times d_model 8 leaves no width");
+      }
+  CHECK(found >= 18);
 }
 
 TEST_CASE(
@@ -249,6 +266,6 @@ TEST_CASE("model config: a causal objective needs mixers with a causal form, whe
       "  - {mixer: {type: bidirectional, of: gla}}\n"
       "  - mixer: {type: parallel, branches: [gla, {type: bidirectional}]}\n");
   CHECK(has(found, "m.yaml:3:"));
-  CHECK(has(found, "m.yaml:4:"));
+  CHECK(has(found, "m.yaml:4:45"));
   CHECK(has(found, "next_token needs causal mixers; `bidirectional` lets a token see those after it"));
 }

@@ -78,6 +78,7 @@ TEST_CASE("site: what is not declared, or twice, is an error that says so") {
   CHECK_THROWS_WITH_AS(site["b"], doctest::Contains("no place `a.b`"), Error);
   CHECK_THROWS_WITH_AS(site.field("sum", {1}), doctest::Contains("`a.sum` is declared twice"), Error);
   root.child("b", layer);
+  CHECK_THROWS_WITH_AS(root.child("b"), doctest::Contains("the place `b` is declared twice"), Error);
   CHECK_THROWS_WITH_AS(site.field("late", {1}), doctest::Contains("`a.late`"), Error);
 }
 
@@ -110,10 +111,16 @@ TEST_CASE("site: what layers share is given before it is needed, once, of one wi
   last.child("one").needs("v", 4);
   last.child("two").needs("v", 4);
   CHECK(first.needed().empty());  // what is given inside
+  CHECK(root.given()[0].needed);
   CHECK(root.needed().empty());
   REQUIRE(last.needed().size() == 1);
   CHECK(last.needs("v")->width == 4);
   CHECK(last.gives("v") == nullptr);
   REQUIRE(first.given().size() == 1);
   CHECK(first.gives("v")->width == 4);
+  for (const char* name : {"w", "x", "y"}) inner.gives(name, 1);
+  CHECK_FALSE(root.given()[1].needed);
+  last.needs("w", 1);
+  last.needs("x", 1);
+  CHECK_THROWS_WITH_AS(last.needs("y", 1), doctest::Contains("last needs `y` and 3 more values"), ConfigError);
 }

@@ -7,6 +7,7 @@
 #include "autodiff/interrupt.h"
 #include "base/random.h"
 #include "optim/adamw.h"
+#include "store/temp_folder.h"
 #include "support/models.h"
 #include "support/named.h"
 #include "support/tensors.h"
@@ -176,11 +177,13 @@ TEST_CASE("carry_state: rows that start from nothing in a step that is left out 
   CHECK(rig.trainer.step(streams.step(2), 2, 1).loss == fresh.trainer.step(streams.step(2), 2, 1).loss);
 }
 
-TEST_CASE("carry_state: a state that grows with every token is refused") {
-  const Threads one(1);
-  const auto model = build_model("{d_model: 8, layers: [{mixer: {type: attention, heads: 2}}]}", kVocab);
-  AdamW optimizer(still(), {}, model->params());
-  CHECK_THROWS_WITH_AS(
-      Trainer(*model, next_token(), optimizer, plan_shards(kRows, kTokens, 1, 0, 1000), {.carry_state = true}),
-      "train.carry_state: the state `k` grows with every token; give attention a `window`", ConfigError);
+TEST_CASE("carry_state: states that grow with every token are refused together, each by its place") {
+  const auto model = build_model(
+      "{d_model: 8, layers: [{mixer: {type: attention, heads: 2}}, {mixer: min_gru}, {mixer: {type: mla, heads: 2}}]}",
+      kVocab);
+  const std::string error = message_of<ConfigError>([&] { require_carriable(*model); });
+  CAPTURE(error);
+  CHECK(error.find("`layers.0.mixer.k` grows with every token") != error.npos);
+  CHECK(error.find("`layers.2.mixer.") != error.npos);
+  CHECK(error.find("layers.1.") == error.npos);
 }

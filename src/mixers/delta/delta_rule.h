@@ -44,8 +44,8 @@ class DeltaRule : public Layer {
   DeltaRule(const DeltaRuleOptions& o, std::string_view name, const LayerArgs& args, const Scope& s, double norm_eps,
             const std::optional<Init>& conv = {})
       : heads_(o.heads),
-        keys_(width(o.expand_k, args.d_model)),
-        values_(width(o.expand_v, args.d_model)),
+        keys_(width_of(o.expand_k, args, o)),
+        values_(width_of(o.expand_v, args, o)),
         beta_scale_(o.negative_eigenvalues ? 2 : 1),
         norm_(s / "norm", values_ / o.heads, norm_eps),
         augment_(o.augment, s, heads_, values_) {
@@ -74,7 +74,6 @@ class DeltaRule : public Layer {
 
  private:
   static constexpr double kUnitEps = 1e-6;
-  static int64_t width(double expand, int64_t d) { return std::llround(expand * static_cast<double>(d)); }
   double beta_scale_;
   RmsNorm norm_;
   Augment augment_;

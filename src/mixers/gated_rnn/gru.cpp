@@ -7,8 +7,6 @@
 //
 // Remembers h, [C] per sequence. Tokens come one after another; sequences are kept together, that a step is a product
 // of matrices. Cho et al. 2014, arXiv:1406.1078, with PyTorch's place of the reset gate.
-#include <cmath>
-
 #include "cores/cell/cell.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
@@ -28,7 +26,7 @@ class Gru final : public Layer {
   using Options = GruOptions;
 
   Gru(const Options& o, const LayerArgs& args, const Scope& s)
-      : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
+      : width_(width_of(o.expand, args, o)),
         weight_(s.param("in.weight", {3 * width_, args.d_model}, Init::torch_linear(width_),
                         {.role = Role::hidden, .dense = true, .matrices = std::vector(3, width_)})),
         bias_(s.param("in.bias", {3 * width_}, Init::torch_linear(width_), {.decay = false})),

@@ -7,8 +7,6 @@
 //
 // `hgrn_floor` [L, C] is one parameter of the whole model. Remembers h, [C] per sequence. Qin et al. 2023,
 // arXiv:2311.04823, in the real-valued form of flash-linear-attention.
-#include <cmath>
-
 #include "cores/scan/fused_scan.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
@@ -38,7 +36,7 @@ class Hgrn final : public Layer {
   using Options = HgrnOptions;
 
   Hgrn(const Options& o, const LayerArgs& args, const Scope& s)
-      : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
+      : width_(width_of(o.expand, args, o)),
         layer_(args.index_of_kind),
         in_(s / "in", args.d_model, {width_, width_, width_}, Init::normal(kInitStd)),
         out_(s / "out", width_, args.d_model, Init::normal(kInitStd), Role::residual),

@@ -30,7 +30,7 @@ class Lstm final : public Layer {
   using Options = LstmOptions;
 
   Lstm(const Options& o, const LayerArgs& args, const Scope& s)
-      : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
+      : width_(width_of(o.expand, args, o)),
         weight_(s.param("in.weight", {4 * width_, args.d_model}, Init::torch_linear(width_),
                         {.role = Role::hidden, .dense = true, .matrices = std::vector(4, width_)})),
         bias_(s.param("in.bias", {4 * width_}, bias_init(width_, o.forget_bias), {.decay = false})),

@@ -1,8 +1,6 @@
 // What minGRU and minLSTM share (Feng et al. 2024, arXiv:2410.01201): gates and a candidate from one product, a scan,
 // an optional convolution in front, and a product behind where the state is wider than the model.
 #pragma once
-#include <cmath>
-
 #include "cores/scan/fused_scan.h"
 #include "mixers/mixer.h"
 #include "nn/linear.h"
@@ -31,7 +29,7 @@ class MinRnn : public Layer {
   using Options = MinRnnOptions;
 
   MinRnn(const Options& o, const LayerArgs& args, const Scope& s, size_t gates)
-      : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
+      : width_(width_of(o.expand, args, o)),
         candidate_(o.candidate == "linear" ? Candidate::linear : Candidate::positive),
         widths_(gates + 1, width_),
         in_(s / "in", args.d_model, widths_, Init::torch_linear(args.d_model)) {

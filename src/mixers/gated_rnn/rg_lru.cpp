@@ -79,7 +79,7 @@ class RgLru final : public Layer {
   using Options = RgLruOptions;
 
   RgLru(const Options& o, const LayerArgs& args, const Scope& s)
-      : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
+      : width_(width_of(o.expand, args, o)),
         blocks_(divisor(o, width_)),
         in_(s / "in", args.d_model, {width_, width_}, lecun(args.d_model), Role::hidden, true),
         out_(s / "out", width_, args.d_model, into_stream(width_, args.layers), Role::residual, true),

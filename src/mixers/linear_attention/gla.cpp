@@ -52,8 +52,8 @@ class Gla final : public Layer {
 
   Gla(const Options& o, const LayerArgs& args, const Scope& s)
       : heads_(o.heads),
-        keys_(width(o.expand_k, args.d_model)),
-        values_(width(o.expand_v, args.d_model)),
+        keys_(width_of(o.expand_k, args, o)),
+        values_(width_of(o.expand_v, args, o)),
         per_key_(o.gate == "key"),
         temperature_(o.gate_temperature),
         qkvg_(s / "qkvg", args.d_model, {keys_, keys_, values_, values_}, Init::normal(kInitStd)),
@@ -98,7 +98,6 @@ class Gla final : public Layer {
   }
 
  private:
-  static int64_t width(double expand, int64_t d) { return std::llround(expand * static_cast<double>(d)); }
   int64_t heads_, keys_, values_;
   bool per_key_;
   double temperature_;

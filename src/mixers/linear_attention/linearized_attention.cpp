@@ -71,7 +71,7 @@ class LinearizedAttention final : public Layer {
   using Options = LinearizedOptions;
 
   LinearizedAttention(const Options& o, const LayerArgs& args, const Scope& s)
-      : values_(std::llround(o.expand * static_cast<double>(args.d_model))),
+      : values_(width_of(o.expand, args, o)),
         keys_(o.query_key_dim),
         group_(o.group),
         taps_(o.taps),

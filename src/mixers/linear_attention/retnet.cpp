@@ -49,7 +49,7 @@ class Retnet final : public Layer {
   Retnet(const Options& o, const LayerArgs& args, const Scope& s)
       : heads_(o.heads),
         keys_(args.d_model),
-        values_(std::llround(o.expand_v * static_cast<double>(args.d_model))),
+        values_(width_of(o.expand_v, args, o)),
         qkvg_(s / "qkvg", args.d_model, {keys_, keys_, values_, values_},
               Init::stacked({{2 * keys_, Init::xavier_uniform(args.d_model, keys_, kGain)},
                              {2 * values_, Init::xavier_uniform(args.d_model, values_, kGain)}})),

@@ -49,7 +49,7 @@ class Mamba final : public Layer {
   using Options = MambaOptions;
 
   Mamba(const Options& o, const LayerArgs& args, const Scope& s)
-      : width_(std::llround(o.expand * static_cast<double>(args.d_model))),
+      : width_(width_of(o.expand, args, o)),
         states_(o.state),
         rank_(o.dt_rank > 0 ? o.dt_rank : (args.d_model + 15) / 16),
         in_(s / "in", args.d_model, {width_, width_}, Init::torch_linear(args.d_model)),

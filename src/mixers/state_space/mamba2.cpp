@@ -52,7 +52,7 @@ class Mamba2 final : public Layer {
   using Options = Mamba2Options;
 
   Mamba2(const Options& o, const LayerArgs& args, const Scope& s)
-      : inner_(std::llround(o.expand * static_cast<double>(args.d_model))),
+      : inner_(width_of(o.expand, args, o)),
         heads_(std::max<int64_t>(1, inner_ / o.head_dim)),
         groups_(o.groups),
         state_(o.state),
