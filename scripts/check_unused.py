@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Read by the language or a library; a function marked `override` is called by way of its base.
 BY_OTHERS = {"main", "begin", "end", "what", "format", "parse", "DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN",
-             "held_", "variable_"}  # base/held.h: the end of the object does what it is there for
+             "held_", "variable_",         # base/held.h: the end of the object does what it is there for
+             "forward_in", "backward_in"}  # autodiff/float_op.h calls them, of ops above it
 # What tests alone read, and why it stands in the program.
 FOR_TESTS = {
     "misses": "that nothing is allocated once a step is warm",

@@ -7,7 +7,7 @@
 namespace effllm {
 namespace {
 
-double count(std::span<const Tensor> in) { return static_cast<double>(in[0].numel()); }
+double count(std::span<const Tensor> in) { return numbers(in[0]); }
 double bytes(std::span<const Tensor> in) { return static_cast<double>(in[0].bytes()); }
 
 void require_same(std::string_view op, std::span<const Tensor> in) {
@@ -32,7 +32,7 @@ class AddOp final : public Op {
   }
 };
 
-class MultiplyOp final : public Op {
+class MultiplyOp final : public FloatOp<MultiplyOp> {
  public:
   std::string_view name() const override { return "multiply"; }
   Outputs infer(std::span<const Tensor> in) const override {
@@ -43,14 +43,14 @@ class MultiplyOp final : public Op {
     return {count(in), 2 * count(in), 3 * bytes(in), 5 * bytes(in)};
   }
   Keeps keeps() const override { return {.inputs = 3}; }
-  void forward(Forward& c) override {
-    dispatch_float(c.in(0).dtype(), [&]<class T>() { product<T>(c.in(0), c.in(1), c.out(0), false); });
+  template <class T>
+  void forward_in(Forward& c) {
+    product<T>(c.in(0), c.in(1), c.out(0), false);
   }
-  void backward(Backward& c) override {
-    dispatch_float(c.dtype(), [&]<class T>() {
-      for (int i : {0, 1})
-        if (const Sink s = c.sink(i)) product<T>(c.grad(0), c.in(1 - i), s.into, s.accumulate);
-    });
+  template <class T>
+  void backward_in(Backward& c) {
+    for (int i : {0, 1})
+      if (const Sink s = c.sink(i)) product<T>(c.grad(0), c.in(1 - i), s.into, s.accumulate);
   }
 
  private:
@@ -84,7 +84,7 @@ class AffineOp final : public Op {
   double factor_, offset_;
 };
 
-class ScaleByOp final : public Op {
+class ScaleByOp final : public FloatOp<ScaleByOp> {
  public:
   std::string_view name() const override { return "scale_by"; }
   Outputs infer(std::span<const Tensor> in) const override {
@@ -96,17 +96,17 @@ class ScaleByOp final : public Op {
     return {count(in), 3 * count(in), 2 * bytes(in), 3 * bytes(in)};
   }
   Keeps keeps() const override { return {.inputs = 3}; }
-  void forward(Forward& c) override {
-    dispatch_float(c.in(0).dtype(), [&]<class T>() { multiply<T>(c.in(0), c.in(1), c.out(0), false); });
+  template <class T>
+  void forward_in(Forward& c) {
+    multiply<T>(c.in(0), c.in(1), c.out(0), false);
   }
-  void backward(Backward& c) override {
-    dispatch_float(c.dtype(), [&]<class T>() {
-      if (const Sink s = c.sink(0)) multiply<T>(c.grad(0), c.in(1), s.into, s.accumulate);
-      if (!c.wants(1)) return;
-      const View<const T> x = c.in(0).view<T>(), g = c.grad(0).view<T>();
-      const Tensor d = c.sum(1);
-      for (int64_t r = 0; r < x.rows; ++r) kernel::group_dot<T>(x.part(r, 1), g.part(r, 1), d.view<T>(), true);
-    });
+  template <class T>
+  void backward_in(Backward& c) {
+    if (const Sink s = c.sink(0)) multiply<T>(c.grad(0), c.in(1), s.into, s.accumulate);
+    if (!c.wants(1)) return;
+    const View<const T> x = c.in(0).view<T>(), g = c.grad(0).view<T>();
+    const Tensor d = c.sum(1);
+    for (int64_t r = 0; r < x.rows; ++r) kernel::group_dot<T>(x.part(r, 1), g.part(r, 1), d.view<T>(), true);
   }
 
  private:
@@ -116,7 +116,7 @@ class ScaleByOp final : public Op {
   }
 };
 
-class AffineColumnsOp final : public Op {
+class AffineColumnsOp final : public FloatOp<AffineColumnsOp> {
  public:
   std::string_view name() const override { return "affine_columns"; }
   Outputs infer(std::span<const Tensor> in) const override {
@@ -133,29 +133,27 @@ class AffineColumnsOp final : public Op {
     return {scaled + shifted, 3 * scaled + shifted, 2 * bytes(in), 4 * bytes(in)};
   }
   Keeps keeps() const override { return {.inputs = 3}; }
-  void forward(Forward& c) override {
-    dispatch_float(c.in(0).dtype(), [&]<class T>() {
-      const T *w = data_or_null<T>(c.in(1)), *b = data_or_null<T>(c.in(2));
-      const auto block = [&](auto x, auto y) {
-        if (w) return kernel::scale_columns<T>(x, w, b, y, false);
-        if (b) return kernel::add_row<T>(x, b, y);
-        kernel::scale<T>(T(1), x, y, false);
-      };
-      on_rows<T>(block, c.in(0), c.out(0));
-    });
+  template <class T>
+  void forward_in(Forward& c) {
+    const T *w = data_or_null<T>(c.in(1)), *b = data_or_null<T>(c.in(2));
+    const auto block = [&](auto x, auto y) {
+      if (w) return kernel::scale_columns<T>(x, w, b, y, false);
+      if (b) return kernel::add_row<T>(x, b, y);
+      kernel::scale<T>(T(1), x, y, false);
+    };
+    on_rows<T>(block, c.in(0), c.out(0));
   }
-  void backward(Backward& c) override {
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const View<const T> g = c.grad(0).view<T>();
-      if (!c.in(1).defined()) c.give(0, c.grad(0));
-      if (const Sink s = c.in(1).defined() ? c.sink(0) : Sink{}) {
-        const T* w = c.in(1).data<T>();
-        on_rows<T>([&](auto dy, auto dx) { kernel::scale_columns<T>(dy, w, nullptr, dx, s.accumulate); }, c.grad(0),
-                   s.into);
-      }
-      if (const Sink s = c.sink(1)) kernel::column_dot<T>(g, c.in(0).view<T>(), s.into.data<T>(), s.accumulate);
-      if (const Sink s = c.sink(2)) kernel::column_sum<T>(g, s.into.data<T>(), s.accumulate);
-    });
+  template <class T>
+  void backward_in(Backward& c) {
+    const View<const T> g = c.grad(0).view<T>();
+    if (!c.in(1).defined()) c.give(0, c.grad(0));
+    if (const Sink s = c.in(1).defined() ? c.sink(0) : Sink{}) {
+      const T* w = c.in(1).data<T>();
+      on_rows<T>([&](auto dy, auto dx) { kernel::scale_columns<T>(dy, w, nullptr, dx, s.accumulate); }, c.grad(0),
+                 s.into);
+    }
+    if (const Sink s = c.sink(1)) kernel::column_dot<T>(g, c.in(0).view<T>(), s.into.data<T>(), s.accumulate);
+    if (const Sink s = c.sink(2)) kernel::column_sum<T>(g, s.into.data<T>(), s.accumulate);
   }
 };
 

@@ -7,7 +7,7 @@
 namespace effllm {
 namespace {
 
-class BlockLinearOp final : public Op {
+class BlockLinearOp final : public FloatOp<BlockLinearOp> {
  public:
   explicit BlockLinearOp(const BlockForm& f) : f_(f) {}
   std::string_view name() const override { return "block_linear"; }
@@ -24,48 +24,46 @@ class BlockLinearOp final : public Op {
     return {{in[0].shape().with(-1, f_.blocks * (width_out(in) + f_.carry)), in[0].dtype()}};
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const auto x_rows = static_cast<double>(in[0].rows()), size = static_cast<double>(size_of(in[0].dtype()));
+    const auto x_rows = static_cast<double>(in[0].rows()), size = bytes_of_number(in[0]);
     const auto weights = static_cast<double>(f_.blocks * rows(in) * in[1].cols());
     const auto columns = static_cast<double>(f_.blocks * (width_in(in) + width_out(in) + 2 * f_.carry));
     const double product = 2 * x_rows * weights;
-    const double bias = in[2].defined() ? x_rows * static_cast<double>(in[2].numel()) : 0;
+    const double bias = in[2].defined() ? x_rows * numbers(in[2]) : 0;
     return {product + bias, 2 * product + bias, size * (x_rows * columns + weights),
             size * (2 * x_rows * columns + 3 * weights), product};
   }
   Keeps keeps() const override { return {.inputs = 3}; }
 
-  void forward(Forward& c) override {
-    dispatch_float(c.in(0).dtype(), [&]<class T>() {
-      const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>();
-      const auto y = c.out(0).view<T>();
-      each(w, x.cols, y.cols, [&](int64_t row, int64_t n, int64_t x_from, int64_t in, int64_t y_from, int64_t out) {
-        parallel_gemm<T>(x.columns(x_from, in), false, w.part(row, n), !f_.transposed, y.columns(y_from, out), false);
-        carry(x, x_from + in, y, y_from + out, false);
-      });
-      if (!c.in(2).defined()) return;
-      on_rows<T>([&](auto block) { kernel::add_row<T>(block, c.in(2).data<T>(), block); }, c.out(0));
+  template <class T>
+  void forward_in(Forward& c) {
+    const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>();
+    const auto y = c.out(0).view<T>();
+    each(w, x.cols, y.cols, [&](int64_t row, int64_t n, int64_t x_from, int64_t in, int64_t y_from, int64_t out) {
+      parallel_gemm<T>(x.columns(x_from, in), false, w.part(row, n), !f_.transposed, y.columns(y_from, out), false);
+      carry(x, x_from + in, y, y_from + out, false);
     });
+    if (!c.in(2).defined()) return;
+    on_rows<T>([&](auto block) { kernel::add_row<T>(block, c.in(2).data<T>(), block); }, c.out(0));
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Sink dx = c.sink(0);
     const Tensor dw = c.sum(1);  // rows that no block uses have no gradient
     const Sink db = c.sink(2);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>(), g = c.grad(0).view<T>();
-      each(w, x.cols, g.cols, [&](int64_t row, int64_t n, int64_t x_from, int64_t in, int64_t g_from, int64_t out) {
-        const View<const T> x_own = x.columns(x_from, in), g_own = g.columns(g_from, out);
-        if (dx) {
-          const auto d = dx.view<T>();
-          parallel_gemm<T>(g_own, false, w.part(row, n), f_.transposed, d.columns(x_from, in), dx.accumulate);
-          carry(g, g_from + out, d, x_from + in, dx.accumulate);
-        }
-        if (dw.defined())
-          parallel_gemm<T>(f_.transposed ? x_own : g_own, true, f_.transposed ? g_own : x_own, false,
-                           dw.view<T>().part(row, n), true);
-      });
-      if (db) kernel::column_sum<T>(g, db.into.data<T>(), db.accumulate);
+    const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>(), g = c.grad(0).view<T>();
+    each(w, x.cols, g.cols, [&](int64_t row, int64_t n, int64_t x_from, int64_t in, int64_t g_from, int64_t out) {
+      const View<const T> x_own = x.columns(x_from, in), g_own = g.columns(g_from, out);
+      if (dx) {
+        const auto d = dx.view<T>();
+        parallel_gemm<T>(g_own, false, w.part(row, n), f_.transposed, d.columns(x_from, in), dx.accumulate);
+        carry(g, g_from + out, d, x_from + in, dx.accumulate);
+      }
+      if (dw.defined())
+        parallel_gemm<T>(f_.transposed ? x_own : g_own, true, f_.transposed ? g_own : x_own, false,
+                         dw.view<T>().part(row, n), true);
     });
+    if (db) kernel::column_sum<T>(g, db.into.data<T>(), db.accumulate);
   }
 
  private:

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autodiff/float_op.h"
+
 namespace effllm {
 namespace {
 
@@ -19,7 +21,7 @@ void for_columns(View<const T> x, const Tensor& memory, F&& f) {
   }
 }
 
-class GateFloorOp final : public Op {
+class GateFloorOp final : public FloatOp<GateFloorOp> {
  public:
   explicit GateFloorOp(int64_t layer) : layer_(layer) {}
   std::string_view name() const override { return "gate_floor"; }
@@ -28,37 +30,32 @@ class GateFloorOp final : public Op {
             in[0].shape().str());
     return {{{in[0].cols()}, in[0].dtype()}};
   }
-  Cost cost(std::span<const Tensor> in) const override {
-    const auto n = static_cast<double>(in[0].numel()), bytes = static_cast<double>(in[0].bytes());
-    return {12 * n, 16 * n, bytes, 2 * bytes};
-  }
+  Cost cost(std::span<const Tensor> in) const override { return per_number(in[0], {12, 16, 1, 2}); }
   Keeps keeps() const override { return {.inputs = 1}; }
-  void forward(Forward& c) override {
-    dispatch_float(c.in(0).dtype(), [&]<class T>() {
-      T* y = c.out(0).data<T>();
-      const Tensor memory = Tensor::dense({c.in(0).dim(0)}, c.in(0).dtype());
-      for_columns(View<const T>(c.in(0).view<T>()), memory, [&](int64_t column, const T* p) {
-        y[column] = 0;
-        for (int64_t l = 1; l <= layer_; ++l) y[column] += p[l];
-      });
+  template <class T>
+  void forward_in(Forward& c) {
+    T* y = c.out(0).data<T>();
+    const Tensor memory = Tensor::dense({c.in(0).dim(0)}, c.in(0).dtype());
+    for_columns(View<const T>(c.in(0).view<T>()), memory, [&](int64_t column, const T* p) {
+      y[column] = 0;
+      for (int64_t l = 1; l <= layer_; ++l) y[column] += p[l];
     });
   }
   // dx_j = P_j dy ((1 <= j <= layer) - y)
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Sink s = c.sink(0);
     if (!s) return;
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const auto d = s.into.view<T>();
-      const T* g = c.grad(0).data<T>();
-      const Tensor memory = Tensor::dense({c.in(0).dim(0)}, c.dtype());
-      for_columns(View<const T>(c.in(0).view<T>()), memory, [&](int64_t column, const T* p) {
-        T y = 0;
-        for (int64_t l = 1; l <= layer_; ++l) y += p[l];
-        for (int64_t l = 0; l < d.rows; ++l) {
-          const T own = p[l] * g[column] * ((l >= 1 && l <= layer_ ? T(1) : T(0)) - y);
-          d.row(l)[column] = s.accumulate ? d.row(l)[column] + own : own;
-        }
-      });
+    const auto d = s.into.view<T>();
+    const T* g = c.grad(0).data<T>();
+    const Tensor memory = Tensor::dense({c.in(0).dim(0)}, c.dtype());
+    for_columns(View<const T>(c.in(0).view<T>()), memory, [&](int64_t column, const T* p) {
+      T y = 0;
+      for (int64_t l = 1; l <= layer_; ++l) y += p[l];
+      for (int64_t l = 0; l < d.rows; ++l) {
+        const T own = p[l] * g[column] * ((l >= 1 && l <= layer_ ? T(1) : T(0)) - y);
+        d.row(l)[column] = s.accumulate ? d.row(l)[column] + own : own;
+      }
     });
   }
 

@@ -18,7 +18,7 @@ void dot(const Tensor& a, const Tensor& b, const Tensor& y, bool add) {
   on_rows<T>([&](auto p, auto q, auto o) { kernel::group_dot<T>(p, q, o, add); }, a, b, y);
 }
 
-class MultiplyGroupsOp final : public Op {
+class MultiplyGroupsOp final : public FloatOp<MultiplyGroupsOp> {
  public:
   std::string_view name() const override { return "multiply_groups"; }
   Outputs infer(std::span<const Tensor> in) const override {
@@ -33,14 +33,14 @@ class MultiplyGroupsOp final : public Op {
     return {count(in[0]), 3 * count(in[0]), 2 * x + g, 3 * x + 2 * g};
   }
   Keeps keeps() const override { return {.inputs = 3}; }
-  void forward(Forward& c) override {
-    dispatch_float(c.in(0).dtype(), [&]<class T>() { scale<T>(c.in(0), c.in(1), c.out(0), false); });
+  template <class T>
+  void forward_in(Forward& c) {
+    scale<T>(c.in(0), c.in(1), c.out(0), false);
   }
-  void backward(Backward& c) override {
-    dispatch_float(c.dtype(), [&]<class T>() {
-      if (const Sink s = c.sink(0)) scale<T>(c.grad(0), c.in(1), s.into, s.accumulate);
-      if (const Sink s = c.sink(1)) dot<T>(c.grad(0), c.in(0), s.into, s.accumulate);
-    });
+  template <class T>
+  void backward_in(Backward& c) {
+    if (const Sink s = c.sink(0)) scale<T>(c.grad(0), c.in(1), s.into, s.accumulate);
+    if (const Sink s = c.sink(1)) dot<T>(c.grad(0), c.in(0), s.into, s.accumulate);
   }
 };
 

@@ -26,7 +26,7 @@ template void multiply_backward(Backward&, View<const double>, View<const double
 
 namespace {
 
-class LinearOp : public Op {
+class LinearOp : public FloatOp<LinearOp> {
  public:
   std::string_view name() const override { return "linear"; }
   Outputs infer(std::span<const Tensor> in) const override {
@@ -41,27 +41,25 @@ class LinearOp : public Op {
   }
   Cost cost(std::span<const Tensor> in) const override {
     const auto rows = static_cast<double>(in[0].rows()), n_in = static_cast<double>(in[0].cols()),
-               n_out = static_cast<double>(in[1].dim(0)), size = static_cast<double>(size_of(in[0].dtype()));
+               n_out = static_cast<double>(in[1].dim(0)), size = bytes_of_number(in[0]);
     const double bias = in[2].defined() ? rows * n_out : 0;
     const double product = 2 * rows * n_in * n_out;
     return {product + bias, 2 * product + bias, size * (rows * (n_in + n_out) + n_in * n_out),
             size * (2 * rows * (n_in + n_out) + 3 * n_in * n_out), product};
   }
   Keeps keeps() const override { return {.inputs = 3}; }
-  void forward(Forward& c) override {
-    dispatch_float(c.in(0).dtype(), [&]<class T>() {
-      const auto y = c.out(0).view<T>();
-      Multiplier{c.in(1), c.in(3)}(View<const T>(c.in(0).view<T>()), y);
-      if (!c.in(2).defined()) return;
-      on_rows<T>([&](auto block) { kernel::add_row<T>(block, c.in(2).data<T>(), block); }, c.out(0));
-    });
+  template <class T>
+  void forward_in(Forward& c) {
+    const auto y = c.out(0).view<T>();
+    Multiplier{c.in(1), c.in(3)}(View<const T>(c.in(0).view<T>()), y);
+    if (!c.in(2).defined()) return;
+    on_rows<T>([&](auto block) { kernel::add_row<T>(block, c.in(2).data<T>(), block); }, c.out(0));
   }
-  void backward(Backward& c) override {
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>(), g = c.grad(0).view<T>();
-      multiply_backward<T>(c, x, w, g);
-      if (const Sink s = c.sink(2)) kernel::column_sum<T>(g, s.into.data<T>(), s.accumulate);
-    });
+  template <class T>
+  void backward_in(Backward& c) {
+    const View<const T> x = c.in(0).view<T>(), w = c.in(1).view<T>(), g = c.grad(0).view<T>();
+    multiply_backward<T>(c, x, w, g);
+    if (const Sink s = c.sink(2)) kernel::column_sum<T>(g, s.into.data<T>(), s.accumulate);
   }
 };
 

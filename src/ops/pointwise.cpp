@@ -14,35 +14,32 @@ double flops_of(Pointwise f) {
   return f == Pointwise::relu || f == Pointwise::relu2 || f == Pointwise::reciprocal ? 1 : 8;
 }
 
-class PointwiseOp final : public Op {
+class PointwiseOp final : public FloatOp<PointwiseOp> {
  public:
   explicit PointwiseOp(Pointwise f) : f_(f) {}
   std::string_view name() const override { return to_string(f_); }
   Outputs infer(std::span<const Tensor> in) const override { return {{in[0].shape(), in[0].dtype()}}; }
   Cost cost(std::span<const Tensor> in) const override {
-    const auto n = static_cast<double>(in[0].numel()), bytes = static_cast<double>(in[0].bytes());
-    return {flops_of(f_) * n, (flops_of(f_) + 2) * n, 2 * bytes, 3 * bytes};
+    return per_number(in[0], {flops_of(f_), flops_of(f_) + 2, 2, 3});
   }
   Keeps keeps() const override { return {.inputs = 1}; }
-  void forward(Forward& c) override {
-    dispatch_float(c.in(0).dtype(), [&]<class T>() {
-      on_rows<T>([&](auto x, auto y) { kernel::pointwise<T>(f_, x, y); }, c.in(0), c.out(0));
-    });
+  template <class T>
+  void forward_in(Forward& c) {
+    on_rows<T>([&](auto x, auto y) { kernel::pointwise<T>(f_, x, y); }, c.in(0), c.out(0));
   }
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Sink s = c.sink(0);
     if (!s) return;
-    dispatch_float(c.dtype(), [&]<class T>() {
-      on_rows<T>([&](auto x, auto dy, auto dx) { kernel::pointwise_backward<T>(f_, x, dy, dx, s.accumulate); }, c.in(0),
-                 c.grad(0), s.into);
-    });
+    on_rows<T>([&](auto x, auto dy, auto dx) { kernel::pointwise_backward<T>(f_, x, dy, dx, s.accumulate); }, c.in(0),
+               c.grad(0), s.into);
   }
 
  private:
   Pointwise f_;
 };
 
-class SwigluOp final : public Op {
+class SwigluOp final : public FloatOp<SwigluOp> {
  public:
   std::string_view name() const override { return "swiglu"; }
   Outputs infer(std::span<const Tensor> in) const override {
@@ -50,20 +47,20 @@ class SwigluOp final : public Op {
     return {{in[0].shape().with(-1, in[0].cols() / 2), in[0].dtype()}};
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const auto n = static_cast<double>(in[0].numel()) / 2, bytes = static_cast<double>(in[0].bytes());
+    const auto n = numbers(in[0]) / 2, bytes = static_cast<double>(in[0].bytes());
     return {10 * n, 16 * n, 1.5 * bytes, 2.5 * bytes};
   }
   Keeps keeps() const override { return {.inputs = 1}; }
-  void forward(Forward& c) override {
-    dispatch_float(c.in(0).dtype(), [&]<class T>() { on_rows<T>(kernel::swiglu<T>, c.in(0), c.out(0)); });
+  template <class T>
+  void forward_in(Forward& c) {
+    on_rows<T>(kernel::swiglu<T>, c.in(0), c.out(0));
   }
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Sink s = c.sink(0);
     if (!s) return;
-    dispatch_float(c.dtype(), [&]<class T>() {
-      on_rows<T>([&](auto x, auto dy, auto dx) { kernel::swiglu_backward<T>(x, dy, dx, s.accumulate); }, c.in(0),
-                 c.grad(0), s.into);
-    });
+    on_rows<T>([&](auto x, auto dy, auto dx) { kernel::swiglu_backward<T>(x, dy, dx, s.accumulate); }, c.in(0),
+               c.grad(0), s.into);
   }
 };
 

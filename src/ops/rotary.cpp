@@ -91,10 +91,7 @@ class RotaryOp final : public Op {
             "rotary: positions{} for x{}", in[1].shape().str(), in[0].shape().str());
     return {{in[0].shape(), in[0].dtype()}};
   }
-  Cost cost(std::span<const Tensor> in) const override {
-    const auto n = static_cast<double>(in[0].numel()), bytes = static_cast<double>(in[0].bytes());
-    return {3 * n, 3 * n, 2 * bytes, 2 * bytes};
-  }
+  Cost cost(std::span<const Tensor> in) const override { return per_number(in[0], {3, 3, 2, 2}); }
   Keeps keeps() const override { return {.inputs = 2}; }
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const int64_t angles = in[0].shape.rows() * table_->dim();

@@ -1,5 +1,6 @@
 // How an op runs a row kernel: over blocks of rows, on several threads where nothing above is parallel already.
 #pragma once
+#include "autodiff/float_op.h"
 #include "kernels/parallel.h"
 #include "tensor/tensor.h"
 

@@ -7,12 +7,7 @@
 namespace effllm {
 namespace {
 
-Cost per_number(const Tensor& x, double forward, double backward) {
-  const auto n = static_cast<double>(x.numel()), bytes = static_cast<double>(x.bytes());
-  return {forward * n, backward * n, 2 * bytes, 3 * bytes};
-}
-
-class SoftmaxOp final : public Op {
+class SoftmaxOp final : public FloatOp<SoftmaxOp> {
  public:
   explicit SoftmaxOp(int64_t groups) : groups_(groups) {}
   std::string_view name() const override { return "softmax"; }
@@ -22,27 +17,25 @@ class SoftmaxOp final : public Op {
             to_string(in[0].dtype()));
     return {{in[0].shape(), in[0].dtype()}};
   }
-  Cost cost(std::span<const Tensor> in) const override { return per_number(in[0], 12, 4); }
+  Cost cost(std::span<const Tensor> in) const override { return per_number(in[0], {12, 4, 2, 3}); }
   Keeps keeps() const override { return {.outputs = 1}; }
-  void forward(Forward& c) override {
-    dispatch_float(c.in(0).dtype(), [&]<class T>() {
-      const View<const T> x = c.in(0).view<T>();
-      const View<T> y = c.out(0).view<T>();
-      each_group(x, [&](int64_t r, int64_t n, int64_t c, int64_t w) {
-        kernel::softmax<T>(x.part(r, n).columns(c, w), y.part(r, n).columns(c, w), nullptr);
-      });
+  template <class T>
+  void forward_in(Forward& c) {
+    const View<const T> x = c.in(0).view<T>();
+    const View<T> y = c.out(0).view<T>();
+    each_group(x, [&](int64_t r, int64_t n, int64_t column, int64_t w) {
+      kernel::softmax<T>(x.part(r, n).columns(column, w), y.part(r, n).columns(column, w), nullptr);
     });
   }
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     if (!c.wants(0)) return;
     const Sink s = c.sink(0);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const View<const T> y = c.out(0).view<T>(), g = c.grad(0).view<T>();
-      const View<T> d = s.into.view<T>();
-      each_group(y, [&](int64_t r, int64_t n, int64_t c, int64_t w) {
-        kernel::softmax_backward<T>(y.part(r, n).columns(c, w), g.part(r, n).columns(c, w), d.part(r, n).columns(c, w),
-                                    s.accumulate);
-      });
+    const View<const T> y = c.out(0).view<T>(), g = c.grad(0).view<T>();
+    const View<T> d = s.into.view<T>();
+    each_group(y, [&](int64_t r, int64_t n, int64_t column, int64_t w) {
+      kernel::softmax_backward<T>(y.part(r, n).columns(column, w), g.part(r, n).columns(column, w),
+                                  d.part(r, n).columns(column, w), s.accumulate);
     });
   }
 
@@ -66,7 +59,7 @@ class DivideBySumOp final : public Op {
     require(is_float(in[0].dtype()), "divide_by_sum: of numbers, not {}", to_string(in[0].dtype()));
     return {{in[0].shape(), in[0].dtype()}};
   }
-  Cost cost(std::span<const Tensor> in) const override { return per_number(in[0], 2, 4); }
+  Cost cost(std::span<const Tensor> in) const override { return per_number(in[0], {2, 4, 2, 3}); }
   Keeps keeps() const override { return {.inputs = 1}; }
   void forward(Forward& c) override {
     each_row(c.in(0), [&]<class T>(int64_t r, T sum) {
@@ -113,7 +106,7 @@ class SquaredLogSumsOp final : public Op {
             in[0].shape().str(), to_string(in[0].dtype()));
     return {{{1}, DType::f64}};
   }
-  Cost cost(std::span<const Tensor> in) const override { return per_number(in[0], 12, 14); }
+  Cost cost(std::span<const Tensor> in) const override { return per_number(in[0], {12, 14, 2, 3}); }
   Keeps keeps() const override { return {.inputs = 1}; }
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const int64_t rows = in[0].shape.rows(), all = rows * padded_stride(in[0].shape.cols(), in[0].dtype);

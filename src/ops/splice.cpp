@@ -18,8 +18,7 @@ class SpliceRowsOp final : public Op {
     return {{{a[0], i[1], a[2]}, in[0].dtype()}};
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const double bytes =
-        static_cast<double>(in[2].numel() * in[0].cols()) * static_cast<double>(size_of(in[0].dtype()));
+    const double bytes = static_cast<double>(in[2].numel() * in[0].cols()) * bytes_of_number(in[0]);
     return {0, 0, 2 * bytes, 2 * bytes};
   }
   Keeps keeps() const override { return {.inputs = 4}; }

@@ -8,7 +8,7 @@
 namespace effllm {
 namespace {
 
-class TaylorFeaturesOp final : public Op {
+class TaylorFeaturesOp final : public FloatOp<TaylorFeaturesOp> {
  public:
   explicit TaylorFeaturesOp(int64_t heads) : heads_(heads) {}
   std::string_view name() const override { return "taylor_features"; }
@@ -19,29 +19,27 @@ class TaylorFeaturesOp final : public Op {
   }
   Cost cost(std::span<const Tensor> in) const override {
     const auto n = static_cast<double>(in[0].rows() * heads_ * taylor_width(in[0].cols() / heads_));
-    const auto read = static_cast<double>(in[0].bytes()), size = static_cast<double>(size_of(in[0].dtype()));
+    const auto read = static_cast<double>(in[0].bytes()), size = bytes_of_number(in[0]);
     return {n, 4 * n, read + size * n, 2 * read + size * n};
   }
   Keeps keeps() const override { return {.inputs = 1}; }
-  void forward(Forward& c) override {
-    dispatch_float(c.in(0).dtype(), [&]<class T>() {
-      const View<const T> x = c.in(0).view<T>();
-      const auto y = c.out(0).view<T>();
-      each<T>(x, y, [&](int64_t r, int64_t n, int64_t h, const Factors<T>& k) {
-        kernel::taylor_features<T>(part(x, r, n, h), k.a, k.b, k.half, part(y, r, n, h));
-      });
+  template <class T>
+  void forward_in(Forward& c) {
+    const View<const T> x = c.in(0).view<T>();
+    const auto y = c.out(0).view<T>();
+    each<T>(x, y, [&](int64_t r, int64_t n, int64_t h, const Factors<T>& k) {
+      kernel::taylor_features<T>(part(x, r, n, h), k.a, k.b, k.half, part(y, r, n, h));
     });
   }
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Sink s = c.sink(0);
     if (!s) return;
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const View<const T> x = c.in(0).view<T>(), dy = c.grad(0).view<T>();
-      const auto dx = s.into.view<T>();
-      each<T>(x, dy, [&](int64_t r, int64_t n, int64_t h, const Factors<T>& k) {
-        kernel::taylor_features_backward<T>(part(x, r, n, h), k.a, k.b, k.half, part(dy, r, n, h), part(dx, r, n, h),
-                                            s.accumulate);
-      });
+    const View<const T> x = c.in(0).view<T>(), dy = c.grad(0).view<T>();
+    const auto dx = s.into.view<T>();
+    each<T>(x, dy, [&](int64_t r, int64_t n, int64_t h, const Factors<T>& k) {
+      kernel::taylor_features_backward<T>(part(x, r, n, h), k.a, k.b, k.half, part(dy, r, n, h), part(dx, r, n, h),
+                                          s.accumulate);
     });
   }
 

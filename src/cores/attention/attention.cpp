@@ -12,7 +12,7 @@
 namespace effllm {
 namespace {
 
-class AttentionOp : public Op {
+class AttentionOp : public FloatOp<AttentionOp> {
  public:
   explicit AttentionOp(const AttentionOptions& o) : o_(o) {}
   std::string_view name() const override { return "attention"; }
@@ -66,45 +66,43 @@ class AttentionOp : public Op {
     return scratch_of(n, n, in[0].dtype);
   }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     const Call call = prepare(c.in(0), c.in(1), c.in(2), c.in(3), c.in(4), c.in(5));
-    dispatch_float(c.in(0).dtype(), [&]<class T>() {
-      for_each_with_memory<T>(call.batch * o_.heads, scratch_size<T>(call), [&](int64_t item, T* scratch) {
-        const int64_t b = item / o_.heads, h = item % o_.heads;
-        AttentionArgs<T> a = args<T>(call, c.in(0), c.in(1), c.in(2), b, h, scratch);
-        a.o = c.out(0).view<T>().part(b * call.queries, call.queries).columns(h * a.v.cols, a.v.cols);
-        a.lse = c.recording() ? c.out(1).view<T>().row(item) : nullptr;
-        kernel::attention<T>(a);
-      });
+    for_each_with_memory<T>(call.batch * o_.heads, scratch_size<T>(call), [&](int64_t item, T* scratch) {
+      const int64_t b = item / o_.heads, h = item % o_.heads;
+      AttentionArgs<T> a = args<T>(call, c.in(0), c.in(1), c.in(2), b, h, scratch);
+      a.o = c.out(0).view<T>().part(b * call.queries, call.queries).columns(h * a.v.cols, a.v.cols);
+      a.lse = c.recording() ? c.out(1).view<T>().row(item) : nullptr;
+      kernel::attention<T>(a);
     });
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Call call = prepare(c.in(0), c.in(1), c.in(2), c.in(3), c.in(4), c.in(5));
     const Sink sinks[] = {c.sink(0), c.sink(1), c.sink(2)};
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const int64_t group = o_.heads / o_.kv_heads, n = call.queries;
-      for_each_with_memory<T>(call.batch * o_.kv_heads, scratch_size<T>(call), [&](int64_t item, T* scratch) {
-        const int64_t b = item / o_.kv_heads, kv = item % o_.kv_heads;
-        for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {  // the heads of a group add up in this order
-          AttentionArgs<T> a = args<T>(call, c.in(0), c.in(1), c.in(2), b, h, scratch);
-          const int64_t dk = a.q.cols, dv = a.v.cols;
-          const auto head = [&](const Tensor& t, int64_t rows, int64_t column, int64_t width) {
-            return t.view<T>().part(b * rows, rows).columns(column, width);
-          };
-          a.o = head(c.out(0), n, h * dv, dv);
-          a.lse = c.out(1).view<T>().row(b * o_.heads + h);
-          AttentionBackwardArgs<T> g;
-          g.d_o = head(c.grad(0), n, h * dv, dv);
-          if (c.wants(0)) g.dq = head(sinks[0].into, n, h * dk, dk), g.add_q = sinks[0].accumulate;
-          const bool later = h > kv * group;
-          if (c.wants(1)) g.dk = head(sinks[1].into, call.keys, kv * dk, dk), g.add_k = later || sinks[1].accumulate;
-          if (c.wants(2)) g.dv = head(sinks[2].into, call.keys, kv * dv, dv), g.add_v = later || sinks[2].accumulate;
-          keep_rows(g.dk, a.k.rows, g.add_k);
-          keep_rows(g.dv, a.k.rows, g.add_v);
-          kernel::attention_backward<T>(a, g);
-        }
-      });
+    const int64_t group = o_.heads / o_.kv_heads, n = call.queries;
+    for_each_with_memory<T>(call.batch * o_.kv_heads, scratch_size<T>(call), [&](int64_t item, T* scratch) {
+      const int64_t b = item / o_.kv_heads, kv = item % o_.kv_heads;
+      for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {  // the heads of a group add up in this order
+        AttentionArgs<T> a = args<T>(call, c.in(0), c.in(1), c.in(2), b, h, scratch);
+        const int64_t dk = a.q.cols, dv = a.v.cols;
+        const auto head = [&](const Tensor& t, int64_t rows, int64_t column, int64_t width) {
+          return t.view<T>().part(b * rows, rows).columns(column, width);
+        };
+        a.o = head(c.out(0), n, h * dv, dv);
+        a.lse = c.out(1).view<T>().row(b * o_.heads + h);
+        AttentionBackwardArgs<T> g;
+        g.d_o = head(c.grad(0), n, h * dv, dv);
+        if (c.wants(0)) g.dq = head(sinks[0].into, n, h * dk, dk), g.add_q = sinks[0].accumulate;
+        const bool later = h > kv * group;
+        if (c.wants(1)) g.dk = head(sinks[1].into, call.keys, kv * dk, dk), g.add_k = later || sinks[1].accumulate;
+        if (c.wants(2)) g.dv = head(sinks[2].into, call.keys, kv * dv, dv), g.add_v = later || sinks[2].accumulate;
+        keep_rows(g.dk, a.k.rows, g.add_k);
+        keep_rows(g.dv, a.k.rows, g.add_v);
+        kernel::attention_backward<T>(a, g);
+      }
     });
   }
 

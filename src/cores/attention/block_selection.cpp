@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "autodiff/float_op.h"
 #include "cores/common/segments.h"
 #include "kernels/groups.h"
 #include "kernels/parallel.h"
@@ -47,10 +48,7 @@ class BlockMeansOp final : public Op {
     require_segments(name(), in[2], k[0], tokens_);
     return {{k.with(1, (k[1] + block_ - 1) / block_), in[0].dtype()}};
   }
-  Cost cost(std::span<const Tensor> in) const override {
-    const auto n = static_cast<double>(in[0].numel()), bytes = static_cast<double>(in[0].bytes());
-    return {n, n, bytes, bytes};
-  }
+  Cost cost(std::span<const Tensor> in) const override { return per_number(in[0], {1, 1, 1, 1}); }
   Keeps keeps() const override { return {.inputs = 6}; }
   void forward(Forward& c) override {
     fill(c.out(0), 0);

@@ -49,7 +49,7 @@ View<T> rows_of(const Tensor& x, int64_t b, int64_t g, int64_t groups) {
   return {v.row(b * x.dim(1) + g), x.dim(1) / groups, v.cols, v.stride * groups};
 }
 
-class CompressedAttentionOp final : public Op {
+class CompressedAttentionOp final : public FloatOp<CompressedAttentionOp> {
  public:
   explicit CompressedAttentionOp(const CompressedOptions& o) : o_(o) {}
   std::string_view name() const override { return "compressed_attention"; }
@@ -63,7 +63,7 @@ class CompressedAttentionOp final : public Op {
   }
   Cost cost(std::span<const Tensor> in) const override {
     const auto width = static_cast<double>(in[kK].cols() + in[kV].cols()), dk = static_cast<double>(in[kK].cols()),
-               size = static_cast<double>(size_of(in[kQ].dtype()));
+               size = bytes_of_number(in[kQ]);
     const double pairs = visible_pairs(in[kQ], in[kK].dim(1) / o_.kv_heads, o_);
     const double product = 2 * width * pairs;
     const double bytes = size * static_cast<double>(2 * in[kQ].numel() + in[kK].numel() + in[kV].numel());
@@ -79,36 +79,34 @@ class CompressedAttentionOp final : public Op {
     return scratch_of(n, n, in[kQ].dtype);
   }
 
-  void forward(Forward& c) override {
-    dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
-      for_each_with_memory<T>(c.in(kQ).dim(0) * o_.heads, scratch_size<T>(c), [&](int64_t item, T* scratch) {
-        AttentionArgs<T> a = args<T>(c, item / o_.heads, item % o_.heads, scratch);
-        a.o = head<T>(c.out(0), item / o_.heads, item % o_.heads);
-        a.lse = c.recording() ? c.out(1).view<T>().row(item) : nullptr;
-        kernel::attention<T>(a);
-      });
+  template <class T>
+  void forward_in(Forward& c) {
+    for_each_with_memory<T>(c.in(kQ).dim(0) * o_.heads, scratch_size<T>(c), [&](int64_t item, T* scratch) {
+      AttentionArgs<T> a = args<T>(c, item / o_.heads, item % o_.heads, scratch);
+      a.o = head<T>(c.out(0), item / o_.heads, item % o_.heads);
+      a.lse = c.recording() ? c.out(1).view<T>().row(item) : nullptr;
+      kernel::attention<T>(a);
     });
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV);
     const int64_t groups = o_.kv_heads, group = o_.heads / groups;
-    dispatch_float(c.dtype(), [&]<class T>() {
-      for_each_with_memory<T>(c.in(kQ).dim(0) * groups, scratch_size<T>(c), [&](int64_t item, T* scratch) {
-        const int64_t b = item / groups, kv = item % groups;
-        for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {  // the heads of a group add up in this order
-          AttentionArgs<T> a = args<T>(c, b, h, scratch);
-          a.o = head<T>(c.out(0), b, h);
-          a.lse = c.out(1).view<T>().row(b * o_.heads + h);
-          AttentionBackwardArgs<T> g;
-          g.d_o = head<T>(c.grad(0), b, h);
-          const bool later = h > kv * group;
-          if (c.wants(kQ)) g.dq = head<T>(dq.into, b, h), g.add_q = dq.accumulate;
-          if (c.wants(kK)) g.dk = rows_of<T>(dk.into, b, kv, groups), g.add_k = later || dk.accumulate;
-          if (c.wants(kV)) g.dv = rows_of<T>(dv.into, b, kv, groups), g.add_v = later || dv.accumulate;
-          kernel::attention_backward<T>(a, g);
-        }
-      });
+    for_each_with_memory<T>(c.in(kQ).dim(0) * groups, scratch_size<T>(c), [&](int64_t item, T* scratch) {
+      const int64_t b = item / groups, kv = item % groups;
+      for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {  // the heads of a group add up in this order
+        AttentionArgs<T> a = args<T>(c, b, h, scratch);
+        a.o = head<T>(c.out(0), b, h);
+        a.lse = c.out(1).view<T>().row(b * o_.heads + h);
+        AttentionBackwardArgs<T> g;
+        g.d_o = head<T>(c.grad(0), b, h);
+        const bool later = h > kv * group;
+        if (c.wants(kQ)) g.dq = head<T>(dq.into, b, h), g.add_q = dq.accumulate;
+        if (c.wants(kK)) g.dk = rows_of<T>(dk.into, b, kv, groups), g.add_k = later || dk.accumulate;
+        if (c.wants(kV)) g.dv = rows_of<T>(dv.into, b, kv, groups), g.add_v = later || dv.accumulate;
+        kernel::attention_backward<T>(a, g);
+      }
     });
   }
 

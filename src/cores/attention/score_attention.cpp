@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "autodiff/float_op.h"
 #include "cores/attention/token_groups.h"
 #include "cores/common/head_product.h"
 #include "cores/common/segments.h"
@@ -23,7 +24,7 @@ struct Strip {
   int64_t keys() const { return first + count; }
 };
 
-class ScoreAttentionOp final : public Op {
+class ScoreAttentionOp final : public FloatOp<ScoreAttentionOp> {
  public:
   explicit ScoreAttentionOp(const ScoreAttentionOptions& o) : o_(o) {}
   std::string_view name() const override { return "score_attention"; }
@@ -73,72 +74,70 @@ class ScoreAttentionOp final : public Op {
     return scratch_of(strips, 3 * strips + items * far, in[kQ].dtype);
   }
 
-  void forward(Forward& c) override {
-    dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
-      const Table<T> table(*this, c.in(kBias), reach(c));
-      for_items<T>(c, 1, [&](int64_t b, int64_t h, const std::vector<GroupPiece>& pieces, T* memory) {
-        const View<T> o = columns_of_head<T>(c.out(0), b, h, o_.heads);
-        for_strips<T>(c, b, h, pieces, [&](const Strip<T>& s, int64_t row, int64_t) {
-          const View<T> scores{memory, s.count, s.keys(), reach(c)};
-          raw_scores<T>(s, table, scores);
-          activate<T>(s, scores, scores);
-          weigh<T>(s, scores, o.part(row, s.count));
-        });
+  template <class T>
+  void forward_in(Forward& c) {
+    const Table<T> table(*this, c.in(kBias), reach(c));
+    for_items<T>(c, 1, [&](int64_t b, int64_t h, const std::vector<GroupPiece>& pieces, T* memory) {
+      const View<T> o = columns_of_head<T>(c.out(0), b, h, o_.heads);
+      for_strips<T>(c, b, h, pieces, [&](const Strip<T>& s, int64_t row, int64_t) {
+        const View<T> scores{memory, s.count, s.keys(), reach(c)};
+        raw_scores<T>(s, table, scores);
+        activate<T>(s, scores, scores);
+        weigh<T>(s, scores, o.part(row, s.count));
       });
     });
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Sink to_q = c.sink(kQ);
     const Tensor sums[] = {c.sum(kK), c.sum(kV), c.sum(kCacheK), c.sum(kCacheV)};
     const Tensor d_bias = c.sum(kBias);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const Table<T> table(*this, c.in(kBias), reach(c));
-      const int64_t items = c.in(kQ).dim(0) * o_.heads;
-      const int64_t far = reach(c);
-      Tensor by_distance;  // of each item, newest last: entry far - 1 - distance
-      if (d_bias.defined()) by_distance = Tensor::zeros({items, far}, dtype_of<T>);
-      for_items<T>(c, 3, [&](int64_t b, int64_t h, const std::vector<GroupPiece>& pieces, T* memory) {
-        const auto view = [&](const Tensor& x) { return columns_of_head<T>(x, b, h, o_.heads); };
-        const View<T> dq = view(to_q.into), dk = view(sums[0]), dv = view(sums[1]), d_cache_k = view(sums[2]),
-                      d_cache_v = view(sums[3]);
-        const View<const T> g = view(c.grad(0));
-        T* const bias = by_distance.defined() ? by_distance.view<T>().row(b * o_.heads + h) : nullptr;
-        const int64_t wide = far, size = strip(c) * wide;
-        for_strips<T>(c, b, h, pieces, [&](const Strip<T>& s, int64_t row, int64_t from) {
-          const View<T> raw{memory, s.count, s.keys(), wide}, a{memory + size, s.count, s.keys(), wide},
-              d{memory + 2 * size, s.count, s.keys(), wide};
-          const View<const T> go = g.part(row, s.count);
-          const int64_t cached = s.cache_k.rows, own = s.k.rows;
-          raw_scores<T>(s, table, raw);
-          activate<T>(s, raw, a);
-          product<T>(go, false, s.cache_v, true, d.columns(0, cached), false);
-          product<T>(go, false, s.v, true, d.columns(cached, own), false);
-          for (int64_t r = 0; r < s.count; ++r) {
-            const int64_t seen = s.first + r + 1;
-            const View<T> dr{d.row(r), 1, seen, d.stride};
-            kernel::pointwise_backward<T>(o_.score, {raw.row(r), 1, seen, raw.stride}, dr, dr, false);
-            std::fill(d.row(r) + seen, d.row(r) + s.keys(), T(0));
-            if (bias) {
-              const View<T> to{bias + far - seen, 1, seen, seen};
-              kernel::sum<T>(to, dr, to);
-            }
+    const Table<T> table(*this, c.in(kBias), reach(c));
+    const int64_t items = c.in(kQ).dim(0) * o_.heads;
+    const int64_t far = reach(c);
+    Tensor by_distance;  // of each item, newest last: entry far - 1 - distance
+    if (d_bias.defined()) by_distance = Tensor::zeros({items, far}, dtype_of<T>);
+    for_items<T>(c, 3, [&](int64_t b, int64_t h, const std::vector<GroupPiece>& pieces, T* memory) {
+      const auto view = [&](const Tensor& x) { return columns_of_head<T>(x, b, h, o_.heads); };
+      const View<T> dq = view(to_q.into), dk = view(sums[0]), dv = view(sums[1]), d_cache_k = view(sums[2]),
+                    d_cache_v = view(sums[3]);
+      const View<const T> g = view(c.grad(0));
+      T* const bias = by_distance.defined() ? by_distance.view<T>().row(b * o_.heads + h) : nullptr;
+      const int64_t wide = far, size = strip(c) * wide;
+      for_strips<T>(c, b, h, pieces, [&](const Strip<T>& s, int64_t row, int64_t from) {
+        const View<T> raw{memory, s.count, s.keys(), wide}, a{memory + size, s.count, s.keys(), wide},
+            d{memory + 2 * size, s.count, s.keys(), wide};
+        const View<const T> go = g.part(row, s.count);
+        const int64_t cached = s.cache_k.rows, own = s.k.rows;
+        raw_scores<T>(s, table, raw);
+        activate<T>(s, raw, a);
+        product<T>(go, false, s.cache_v, true, d.columns(0, cached), false);
+        product<T>(go, false, s.v, true, d.columns(cached, own), false);
+        for (int64_t r = 0; r < s.count; ++r) {
+          const int64_t seen = s.first + r + 1;
+          const View<T> dr{d.row(r), 1, seen, d.stride};
+          kernel::pointwise_backward<T>(o_.score, {raw.row(r), 1, seen, raw.stride}, dr, dr, false);
+          std::fill(d.row(r) + seen, d.row(r) + s.keys(), T(0));
+          if (bias) {
+            const View<T> to{bias + far - seen, 1, seen, seen};
+            kernel::sum<T>(to, dr, to);
           }
-          if (dv) product<T>(a.columns(cached, own), true, go, false, dv.part(from, own), true);
-          if (d_cache_v) product<T>(a.columns(0, cached), true, go, false, d_cache_v.part(0, cached), true);
-          if (dk) product<T>(d.columns(cached, own), true, s.q, false, dk.part(from, own), true);
-          if (d_cache_k) product<T>(d.columns(0, cached), true, s.q, false, d_cache_k.part(0, cached), true);
-          if (!dq) return;
-          product<T>(d.columns(cached, own), false, s.k, false, dq.part(row, s.count), to_q.accumulate);
-          product<T>(d.columns(0, cached), false, s.cache_k, false, dq.part(row, s.count), true);
-        });
+        }
+        if (dv) product<T>(a.columns(cached, own), true, go, false, dv.part(from, own), true);
+        if (d_cache_v) product<T>(a.columns(0, cached), true, go, false, d_cache_v.part(0, cached), true);
+        if (dk) product<T>(d.columns(cached, own), true, s.q, false, dk.part(from, own), true);
+        if (d_cache_k) product<T>(d.columns(0, cached), true, s.q, false, d_cache_k.part(0, cached), true);
+        if (!dq) return;
+        product<T>(d.columns(cached, own), false, s.k, false, dq.part(row, s.count), to_q.accumulate);
+        product<T>(d.columns(0, cached), false, s.cache_k, false, dq.part(row, s.count), true);
       });
-      if (!d_bias.defined()) return;
-      T* const db = d_bias.data<T>();
-      for (int64_t i = 0; i < items; ++i)
-        for (int64_t distance = 0; distance < far; ++distance)
-          db[entry(distance)] += static_cast<T>(o_.bias_scale) * by_distance.view<T>().row(i)[far - 1 - distance];
     });
+    if (!d_bias.defined()) return;
+    T* const db = d_bias.data<T>();
+    for (int64_t i = 0; i < items; ++i)
+      for (int64_t distance = 0; distance < far; ++distance)
+        db[entry(distance)] += static_cast<T>(o_.bias_scale) * by_distance.view<T>().row(i)[far - 1 - distance];
   }
 
  private:

@@ -47,7 +47,7 @@ struct Gathered {
   Tensor memory_;
 };
 
-class SelectedAttentionOp final : public Op {
+class SelectedAttentionOp final : public FloatOp<SelectedAttentionOp> {
  public:
   explicit SelectedAttentionOp(const SelectedAttentionOptions& o) : o_(o) {}
   std::string_view name() const override { return "selected_attention"; }
@@ -107,45 +107,43 @@ class SelectedAttentionOp final : public Op {
     return scratch_of(of(1), of(2), in[kQ].dtype);
   }
 
-  void forward(Forward& c) override {
-    dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
-      if (by_block(c)) return selected_forward_by_block<T>(call(c), c.out(0), c.recording() ? c.out(1) : Tensor());
-      for_groups<T>(c, false, [&](Gathered<T>& keys, int64_t row, int64_t group) {
-        AttentionArgs<T> a = args<T>(c.in(kQ), keys, row, group);
-        a.o = heads_of<T>(o_, c.out(0), row, group);
-        a.lse = c.recording() ? lse_of<T>(c.out(1), row, group) : nullptr;
-        kernel::attention<T>(a);
-      });
+  template <class T>
+  void forward_in(Forward& c) {
+    if (by_block(c)) return selected_forward_by_block<T>(call(c), c.out(0), c.recording() ? c.out(1) : Tensor());
+    for_groups<T>(c, false, [&](Gathered<T>& keys, int64_t row, int64_t group) {
+      AttentionArgs<T> a = args<T>(c.in(kQ), keys, row, group);
+      a.o = heads_of<T>(o_, c.out(0), row, group);
+      a.lse = c.recording() ? lse_of<T>(c.out(1), row, group) : nullptr;
+      kernel::attention<T>(a);
     });
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Sink dq = c.sink(kQ);
     const Tensor dk = c.sum(kK), dv = c.sum(kV);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      if (by_block(c)) return selected_backward_by_block<T>(call(c), {c.out(0), c.out(1), c.grad(0), dq, dk, dv});
-      const int64_t keys_in_all = c.in(kK).dim(1), queries = c.in(kQ).dim(1);
-      for_groups<T>(c, true, [&](Gathered<T>& keys, int64_t row, int64_t group) {
-        AttentionArgs<T> a = args<T>(c.in(kQ), keys, row, group);
-        a.o = heads_of<T>(o_, c.out(0), row, group);
-        a.lse = lse_of<T>(c.out(1), row, group);
-        AttentionBackwardArgs<T> g;
-        g.d_o = heads_of<T>(o_, c.grad(0), row, group);
-        const auto n = static_cast<int64_t>(keys.keys.size());
-        if (c.wants(kQ)) g.dq = heads_of<T>(o_, dq.into, row, group), g.add_q = dq.accumulate;
-        if (c.wants(kK)) g.dk = keys.dk.part(0, n);
-        if (c.wants(kV)) g.dv = keys.dv.part(0, n);
-        kernel::attention_backward<T>(a, g);
-        const auto scatter = [&](View<const T> from, const Tensor& into) {
-          const int64_t first = row / queries * keys_in_all;
-          for (int64_t i = 0; from && i < n; ++i) {
-            T* to = into.view<T>().row(first + keys.keys[static_cast<size_t>(i)]) + group * from.cols;
-            for (int64_t x = 0; x < from.cols; ++x) to[x] += from.row(i)[x];
-          }
-        };
-        scatter(g.dk, dk);
-        scatter(g.dv, dv);
-      });
+    if (by_block(c)) return selected_backward_by_block<T>(call(c), {c.out(0), c.out(1), c.grad(0), dq, dk, dv});
+    const int64_t keys_in_all = c.in(kK).dim(1), queries = c.in(kQ).dim(1);
+    for_groups<T>(c, true, [&](Gathered<T>& keys, int64_t row, int64_t group) {
+      AttentionArgs<T> a = args<T>(c.in(kQ), keys, row, group);
+      a.o = heads_of<T>(o_, c.out(0), row, group);
+      a.lse = lse_of<T>(c.out(1), row, group);
+      AttentionBackwardArgs<T> g;
+      g.d_o = heads_of<T>(o_, c.grad(0), row, group);
+      const auto n = static_cast<int64_t>(keys.keys.size());
+      if (c.wants(kQ)) g.dq = heads_of<T>(o_, dq.into, row, group), g.add_q = dq.accumulate;
+      if (c.wants(kK)) g.dk = keys.dk.part(0, n);
+      if (c.wants(kV)) g.dv = keys.dv.part(0, n);
+      kernel::attention_backward<T>(a, g);
+      const auto scatter = [&](View<const T> from, const Tensor& into) {
+        const int64_t first = row / queries * keys_in_all;
+        for (int64_t i = 0; from && i < n; ++i) {
+          T* to = into.view<T>().row(first + keys.keys[static_cast<size_t>(i)]) + group * from.cols;
+          for (int64_t x = 0; x < from.cols; ++x) to[x] += from.row(i)[x];
+        }
+      };
+      scatter(g.dk, dk);
+      scatter(g.dv, dv);
     });
   }
 

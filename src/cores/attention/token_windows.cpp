@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "autodiff/float_op.h"
 #include "cores/common/segments.h"
 
 namespace effllm {
@@ -9,7 +10,7 @@ namespace {
 
 enum Input { kX, kPosition, kCache, kBefore, kSegments };
 
-class TokenWindowsOp final : public Op {
+class TokenWindowsOp final : public FloatOp<TokenWindowsOp> {
  public:
   explicit TokenWindowsOp(const TokenWindowsOptions& o) : o_(o) {}
   std::string_view name() const override { return "token_windows"; }
@@ -33,47 +34,45 @@ class TokenWindowsOp final : public Op {
   }
   Cost cost(std::span<const Tensor> in) const override {
     const auto n = static_cast<double>(in[kX].dim(0) * o_.rows * o_.length * in[kX].cols()),
-               size = static_cast<double>(size_of(in[kX].dtype()));
+               size = bytes_of_number(in[kX]);
     return {n, 2 * n, 2 * n * size, 3 * n * size};
   }
   // Of the cache backward needs the shape alone.
   Keeps keeps() const override { return {.inputs = 1 << kBefore | 1 << kSegments}; }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     fill(c.out(0), 0);
-    dispatch_float(c.in(kX).dtype(), [&]<class T>() {
-      const View<const T> position = c.in(kPosition).view<T>();
-      const View<T> y = c.out(0).view<T>();
-      const int64_t n = position.cols;
-      each(c.in(kX).shape(), c.in(kCache).shape(), c.in(kBefore), c.in(kSegments),
-           [&](int64_t out, int64_t j, bool cached, int64_t row) {
-             const T *from = c.in(cached ? kCache : kX).view<T>().row(row), *p = position.row(j);
-             for (int64_t g = 0; g < o_.groups; ++g) {
-               T* to = y.row(out + g) + j * n;
-               for (int64_t k = 0; k < n; ++k) to[k] = from[g * n + k] + p[k];
-             }
-           });
-    });
+    const View<const T> position = c.in(kPosition).view<T>();
+    const View<T> y = c.out(0).view<T>();
+    const int64_t n = position.cols;
+    each(c.in(kX).shape(), c.in(kCache).shape(), c.in(kBefore), c.in(kSegments),
+         [&](int64_t out, int64_t j, bool cached, int64_t row) {
+           const T *from = c.in(cached ? kCache : kX).view<T>().row(row), *p = position.row(j);
+           for (int64_t g = 0; g < o_.groups; ++g) {
+             T* to = y.row(out + g) + j * n;
+             for (int64_t k = 0; k < n; ++k) to[k] = from[g * n + k] + p[k];
+           }
+         });
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Tensor dx = c.sum(kX), dp = c.sum(kPosition), d_cache = c.sum(kCache);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const View<const T> grad = c.grad(0).view<T>();
-      const int64_t n = c.in_shape(kPosition)[1];
-      const auto add = [n](const T* from, T* to) {
-        for (int64_t k = 0; k < n; ++k) to[k] += from[k];
-      };
-      each(c.in_shape(kX), c.in_shape(kCache), c.in(kBefore), c.in(kSegments),
-           [&](int64_t out, int64_t j, bool cached, int64_t row) {
-             const Tensor& into = cached ? d_cache : dx;
-             for (int64_t g = 0; g < o_.groups; ++g) {
-               const T* from = grad.row(out + g) + j * n;
-               if (into.defined()) add(from, into.view<T>().row(row) + g * n);
-               if (dp.defined()) add(from, dp.view<T>().row(j));
-             }
-           });
-    });
+    const View<const T> grad = c.grad(0).view<T>();
+    const int64_t n = c.in_shape(kPosition)[1];
+    const auto add = [n](const T* from, T* to) {
+      for (int64_t k = 0; k < n; ++k) to[k] += from[k];
+    };
+    each(c.in_shape(kX), c.in_shape(kCache), c.in(kBefore), c.in(kSegments),
+         [&](int64_t out, int64_t j, bool cached, int64_t row) {
+           const Tensor& into = cached ? d_cache : dx;
+           for (int64_t g = 0; g < o_.groups; ++g) {
+             const T* from = grad.row(out + g) + j * n;
+             if (into.defined()) add(from, into.view<T>().row(row) + g * n);
+             if (dp.defined()) add(from, dp.view<T>().row(j));
+           }
+         });
   }
 
  private:

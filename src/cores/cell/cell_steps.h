@@ -2,7 +2,7 @@
 #pragma once
 #include <algorithm>
 
-#include "autodiff/op.h"
+#include "autodiff/float_op.h"
 #include "cores/common/segments.h"
 #include "kernels/dense.h"
 #include "kernels/gemm.h"

@@ -10,7 +10,7 @@ namespace {
 enum Input { kGates, kWeight, kH0, kC0, kSegments };
 enum Output { kH, kLastH, kLastC, kActivated, kCells };
 
-class LstmCellOp final : public Op {
+class LstmCellOp final : public FloatOp<LstmCellOp> {
  public:
   std::string_view name() const override { return "lstm_cell"; }
   Outputs infer(std::span<const Tensor> in) const override {
@@ -34,10 +34,9 @@ class LstmCellOp final : public Op {
     return {{{s.with(-1, width), type}, {state, type}, {state, type}, {s, type}, {s.with(-1, width), type}}, 2};
   }
   Cost cost(std::span<const Tensor> in) const override {  // a function with its surroundings counts 8
-    const auto gates = static_cast<double>(in[kGates].numel()), n = gates / 4,
-               size = static_cast<double>(size_of(in[kGates].dtype()));
+    const auto gates = numbers(in[kGates]), n = gates / 4, size = bytes_of_number(in[kGates]);
     const double product = 2 * gates * static_cast<double>(in[kWeight].cols());
-    const double weight = static_cast<double>(in[kWeight].numel());
+    const double weight = numbers(in[kWeight]);
     return {product + 48 * n, 2 * product + 36 * n, size * (2 * gates + 2 * n + weight),
             size * (2 * gates + 3 * n + 2 * weight), product};
   }
@@ -48,68 +47,66 @@ class LstmCellOp final : public Op {
 
   Scratch scratch(std::span<const TensorSpec> in) const override { return cell_scratch(in[kGates], in[kWeight].shape); }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     const int64_t tokens = c.in(kGates).dim(1), width = c.in(kWeight).cols();
     const DocumentStarts starts(c.in(kSegments));
     const bool keeps_all = c.recording();
-    dispatch_float(c.in(kGates).dtype(), [&]<class T>() {
-      const StepProduct<T> product(c.in(kWeight).view<T>(), true, tokens);
-      const View<const T> in = c.in(kGates).view<T>();
-      const View<T> h = c.out(kH).view<T>(), last = c.out(kLastC).view<T>();
-      run_steps(product, c.out(kH), c.in(kH0), starts, 4 * width, c.out(kLastH),
-                [&](int64_t b, int64_t t, const T* recurrent) {
-                  const int64_t row = b * tokens + t;
-                  LstmStep<T> s{.width = width,
-                                .in = in.row(row),
-                                .recurrent = recurrent,
-                                .c_before = nullptr,
-                                .h = h.row(row),
-                                .c = last.row(b),
-                                .gates = nullptr};
-                  if (recurrent) s.c_before = t == 0 ? c.in(kC0).view<T>().row(b) : s.c;
-                  if (keeps_all) {
-                    if (recurrent) s.c_before = row_before<T>(c.out(kCells), c.in(kC0), b, t);
-                    s.c = c.out(kCells).view<T>().row(row);
-                    s.gates = c.out(kActivated).view<T>().row(row);
-                  }
-                  kernel::lstm_cell<T>(s);
-                  if (keeps_all && t + 1 == tokens) std::copy_n(s.c, width, last.row(b));
-                });
-    });
+    const StepProduct<T> product(c.in(kWeight).view<T>(), true, tokens);
+    const View<const T> in = c.in(kGates).view<T>();
+    const View<T> h = c.out(kH).view<T>(), last = c.out(kLastC).view<T>();
+    run_steps(product, c.out(kH), c.in(kH0), starts, 4 * width, c.out(kLastH),
+              [&](int64_t b, int64_t t, const T* recurrent) {
+                const int64_t row = b * tokens + t;
+                LstmStep<T> s{.width = width,
+                              .in = in.row(row),
+                              .recurrent = recurrent,
+                              .c_before = nullptr,
+                              .h = h.row(row),
+                              .c = last.row(b),
+                              .gates = nullptr};
+                if (recurrent) s.c_before = t == 0 ? c.in(kC0).view<T>().row(b) : s.c;
+                if (keeps_all) {
+                  if (recurrent) s.c_before = row_before<T>(c.out(kCells), c.in(kC0), b, t);
+                  s.c = c.out(kCells).view<T>().row(row);
+                  s.gates = c.out(kActivated).view<T>().row(row);
+                }
+                kernel::lstm_cell<T>(s);
+                if (keeps_all && t + 1 == tokens) std::copy_n(s.c, width, last.row(b));
+              });
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Shape &shape = c.in_shape(kGates), &state = c.out_shape(kLastH);
     const int64_t tokens = shape[1], width = state[1];
     const DocumentStarts starts(c.in(kSegments));
     const Tensor d = Tensor::empty(shape, c.dtype());  // of the sums that gates and product form
     const Sink d_h0 = c.sink(kH0), d_c0 = c.sink(kC0);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const StepProduct<T> product(c.in(kWeight).view<T>(), false, tokens);
-      const Tensor d_h = running_gradient(c.grad(kLastH), state, c.dtype()),
-                   d_c = running_gradient(c.grad(kLastC), state, c.dtype());
-      const View<const T> gates = c.out(kActivated).view<T>(), cells = c.out(kCells).view<T>();
-      const auto step = [&](int64_t b, int64_t t) {
-        const int64_t row = b * tokens + t;
-        kernel::lstm_cell_backward<T>(
-            {.width = width,
-             .gates = gates.row(row),
-             .c = cells.row(row),
-             .c_before = goes_on(starts, b, t) ? row_before<T>(c.out(kCells), c.in(kC0), b, t) : nullptr,
-             .d_h = d_h.view<T>().row(b),
-             .d_c = d_c.view<T>().row(b),
-             .d_gates = d.view<T>().row(row)});
-      };
-      run_steps_back(
-          product, tokens, c.grad(kH), d_h, starts, static_cast<bool>(d_h0), step,
-          [&](int64_t from, int64_t n, int64_t t, View<T> dh) { product(rows_of_step<T>(d, from, n, t), dh); });
-      put_gradient<T>(d_h, d_h0);
-      put_gradient<T>(d_c, d_c0);
-      if (const Sink to = c.sink(kWeight)) {
-        const Tensor before = states_before<T>(c.out(kH), c.in(kH0), starts);
-        parallel_gemm<T>(d.view<T>(), true, before.view<T>(), false, to.view<T>(), to.accumulate);
-      }
-    });
+    const StepProduct<T> product(c.in(kWeight).view<T>(), false, tokens);
+    const Tensor d_h = running_gradient(c.grad(kLastH), state, c.dtype()),
+                 d_c = running_gradient(c.grad(kLastC), state, c.dtype());
+    const View<const T> gates = c.out(kActivated).view<T>(), cells = c.out(kCells).view<T>();
+    const auto step = [&](int64_t b, int64_t t) {
+      const int64_t row = b * tokens + t;
+      kernel::lstm_cell_backward<T>(
+          {.width = width,
+           .gates = gates.row(row),
+           .c = cells.row(row),
+           .c_before = goes_on(starts, b, t) ? row_before<T>(c.out(kCells), c.in(kC0), b, t) : nullptr,
+           .d_h = d_h.view<T>().row(b),
+           .d_c = d_c.view<T>().row(b),
+           .d_gates = d.view<T>().row(row)});
+    };
+    run_steps_back(
+        product, tokens, c.grad(kH), d_h, starts, static_cast<bool>(d_h0), step,
+        [&](int64_t from, int64_t n, int64_t t, View<T> dh) { product(rows_of_step<T>(d, from, n, t), dh); });
+    put_gradient<T>(d_h, d_h0);
+    put_gradient<T>(d_c, d_c0);
+    if (const Sink to = c.sink(kWeight)) {
+      const Tensor before = states_before<T>(c.out(kH), c.in(kH0), starts);
+      parallel_gemm<T>(d.view<T>(), true, before.view<T>(), false, to.view<T>(), to.accumulate);
+    }
     c.give(kGates, d);
   }
 };
@@ -118,8 +115,7 @@ class LstmCellOp final : public Op {
 
 LstmResult lstm_cell(const Tensor& gates, const Tensor& recurrent, const Tensor& h0, const Tensor& c0,
                      const Tensor& segments) {
-  auto out = run_many(std::make_unique<LstmCellOp>(), {gates, recurrent, h0, c0, segments});
-  return {std::move(out[0]), std::move(out[1]), std::move(out[2])};
+  return run_to<LstmResult>(std::make_unique<LstmCellOp>(), {gates, recurrent, h0, c0, segments});
 }
 
 }  // namespace effllm

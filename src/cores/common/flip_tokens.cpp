@@ -17,7 +17,7 @@ class FlipTokensOp final : public Op {
     return {{s, in[0].dtype()}};
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const auto bytes = static_cast<double>(in[0].numel()) * static_cast<double>(size_of(in[0].dtype()));
+    const auto bytes = numbers(in[0]) * bytes_of_number(in[0]);
     return {0, 0, 2 * bytes, 2 * bytes};
   }
   Keeps keeps() const override { return {.inputs = 2}; }

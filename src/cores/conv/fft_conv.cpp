@@ -6,6 +6,7 @@
 #include <mutex>
 #include <numbers>
 
+#include "autodiff/float_op.h"
 #include "cores/common/segments.h"
 #include "kernels/fourier.h"
 #include "kernels/parallel.h"
@@ -60,7 +61,7 @@ View<T> rows_of(const Tensor& t, const Run& run, int64_t column, int64_t n) {
   return t.defined() ? t.view<T>().part(run.from, run.tokens).columns(column, n) : View<T>{};
 }
 
-class FftConvOp final : public Op {
+class FftConvOp final : public FloatOp<FftConvOp> {
  public:
   std::string_view name() const override { return "fft_conv"; }
   Outputs infer(std::span<const Tensor> in) const override {
@@ -76,7 +77,7 @@ class FftConvOp final : public Op {
     const Shape& s = in[kU].shape();
     const auto batch = static_cast<double>(s[0]), tokens = static_cast<double>(s[1]),
                columns = static_cast<double>(s[2]);
-    const double size = static_cast<double>(size_of(in[kU].dtype())), bytes = size * columns * tokens;
+    const double size = bytes_of_number(in[kU]), bytes = size * columns * tokens;
     if (s[1] <= kDirectConv) {
       const double terms = batch * columns * tokens * (tokens + 1);
       return {terms, 2 * terms, (2 * batch + 1) * bytes, (3 * batch + 2) * bytes};
@@ -94,62 +95,60 @@ class FftConvOp final : public Op {
     return scratch_of(2 * size, 4 * size, in[kU].dtype);
   }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     const Runs runs(c.in(kSegments), c.in(kU).dim(0), c.in(kU).dim(1));
-    dispatch_float(c.in(kU).dtype(), [&]<class T>() {
-      for_groups<T>(c.in(kU).shape(), 2, [&](int64_t column, int64_t n, T* x, int64_t size) {
-        const View<const T> k = c.in(kK).view<T>().columns(column, n);
-        const auto u = [&](const Run& r) { return rows_of<T>(c.in(kU), r, column, n); };
-        const auto y = [&](const Run& r) { return rows_of<T>(c.out(0), r, column, n); };
-        for (const Run& r : runs.direct) kernel::direct_conv<T>(u(r), k, y(r));
-        T* const spectrum = x + size;
-        for (const auto& [length, list] : runs.by_length) {
-          const T* const turn = turns<T>(length);
-          kernel::to_spectrum<T>(k.part(0, std::min(k.rows, length / 2)), {}, length, turn, spectrum);
-          for (size_t i = 0; i < list.size(); i += 2) {
-            const bool two = i + 1 < list.size();
-            kernel::to_spectrum<T>(u(list[i]), two ? u(list[i + 1]) : View<T>{}, length, turn, x);
-            kernel::multiply_spectra<T>(x, spectrum, false, length);
-            kernel::from_spectrum<T>(x, length, turn, y(list[i]), two ? y(list[i + 1]) : View<T>{}, false);
-          }
+    for_groups<T>(c.in(kU).shape(), 2, [&](int64_t column, int64_t n, T* x, int64_t size) {
+      const View<const T> k = c.in(kK).view<T>().columns(column, n);
+      const auto u = [&](const Run& r) { return rows_of<T>(c.in(kU), r, column, n); };
+      const auto y = [&](const Run& r) { return rows_of<T>(c.out(0), r, column, n); };
+      for (const Run& r : runs.direct) kernel::direct_conv<T>(u(r), k, y(r));
+      T* const spectrum = x + size;
+      for (const auto& [length, list] : runs.by_length) {
+        const T* const turn = turns<T>(length);
+        kernel::to_spectrum<T>(k.part(0, std::min(k.rows, length / 2)), {}, length, turn, spectrum);
+        for (size_t i = 0; i < list.size(); i += 2) {
+          const bool two = i + 1 < list.size();
+          kernel::to_spectrum<T>(u(list[i]), two ? u(list[i + 1]) : View<T>{}, length, turn, x);
+          kernel::multiply_spectra<T>(x, spectrum, false, length);
+          kernel::from_spectrum<T>(x, length, turn, y(list[i]), two ? y(list[i + 1]) : View<T>{}, false);
         }
-      });
+      }
     });
   }
 
   // d_u = d_y correlated with k, and d_k = d_y correlated with u, whose sum over both sequences of a transform is the
   // real part of that of their complex signals.
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Runs runs(c.in(kSegments), c.in(kU).dim(0), c.in(kU).dim(1));
     const Sink d_u = c.sink(kU);
     const Tensor d_k = c.sum(kK);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      for_groups<T>(c.in(kU).shape(), 4, [&](int64_t column, int64_t n, T* x, int64_t size) {
-        const View<const T> k = c.in(kK).view<T>().columns(column, n);
-        const View<T> to_k = d_k.defined() ? d_k.view<T>().columns(column, n) : View<T>{};
-        const auto u = [&](const Run& r) { return rows_of<T>(c.in(kU), r, column, n); };
-        const auto dy = [&](const Run& r) { return rows_of<T>(c.grad(0), r, column, n); };
-        const auto du = [&](const Run& r) { return rows_of<T>(d_u.into, r, column, n); };
-        for (const Run& r : runs.direct) kernel::direct_conv_backward<T>(u(r), k, dy(r), du(r), d_u.accumulate, to_k);
-        T *const spectrum = x + size, *const other = spectrum + size, *const sum = other + size;
-        for (const auto& [length, list] : runs.by_length) {
-          const T* const turn = turns<T>(length);
-          const int64_t taps = std::min(k.rows, length / 2);
-          kernel::to_spectrum<T>(k.part(0, taps), {}, length, turn, spectrum);
-          for (size_t i = 0; i < list.size(); i += 2) {
-            const bool two = i + 1 < list.size();
-            kernel::to_spectrum<T>(dy(list[i]), two ? dy(list[i + 1]) : View<T>{}, length, turn, x);
-            if (to_k) {
-              kernel::to_spectrum<T>(u(list[i]), two ? u(list[i + 1]) : View<T>{}, length, turn, other);
-              kernel::correlate_spectra<T>(other, x, sum, i > 0, length);
-            }
-            if (!d_u.into.defined()) continue;
-            kernel::multiply_spectra<T>(x, spectrum, true, length);
-            kernel::from_spectrum<T>(x, length, turn, du(list[i]), two ? du(list[i + 1]) : View<T>{}, d_u.accumulate);
+    for_groups<T>(c.in(kU).shape(), 4, [&](int64_t column, int64_t n, T* x, int64_t size) {
+      const View<const T> k = c.in(kK).view<T>().columns(column, n);
+      const View<T> to_k = d_k.defined() ? d_k.view<T>().columns(column, n) : View<T>{};
+      const auto u = [&](const Run& r) { return rows_of<T>(c.in(kU), r, column, n); };
+      const auto dy = [&](const Run& r) { return rows_of<T>(c.grad(0), r, column, n); };
+      const auto du = [&](const Run& r) { return rows_of<T>(d_u.into, r, column, n); };
+      for (const Run& r : runs.direct) kernel::direct_conv_backward<T>(u(r), k, dy(r), du(r), d_u.accumulate, to_k);
+      T *const spectrum = x + size, *const other = spectrum + size, *const sum = other + size;
+      for (const auto& [length, list] : runs.by_length) {
+        const T* const turn = turns<T>(length);
+        const int64_t taps = std::min(k.rows, length / 2);
+        kernel::to_spectrum<T>(k.part(0, taps), {}, length, turn, spectrum);
+        for (size_t i = 0; i < list.size(); i += 2) {
+          const bool two = i + 1 < list.size();
+          kernel::to_spectrum<T>(dy(list[i]), two ? dy(list[i + 1]) : View<T>{}, length, turn, x);
+          if (to_k) {
+            kernel::to_spectrum<T>(u(list[i]), two ? u(list[i + 1]) : View<T>{}, length, turn, other);
+            kernel::correlate_spectra<T>(other, x, sum, i > 0, length);
           }
-          if (to_k) kernel::from_spectrum<T>(sum, length, turn, to_k.part(0, taps), {}, true);
+          if (!d_u.into.defined()) continue;
+          kernel::multiply_spectra<T>(x, spectrum, true, length);
+          kernel::from_spectrum<T>(x, length, turn, du(list[i]), two ? du(list[i + 1]) : View<T>{}, d_u.accumulate);
         }
-      });
+        if (to_k) kernel::from_spectrum<T>(sum, length, turn, to_k.part(0, taps), {}, true);
+      }
     });
   }
 

@@ -22,7 +22,7 @@ void require_modes(std::string_view op, const Tensor& w, const Tensor& e, const 
           "{}: skip{} for {} channels", op, skip.shape().str(), w.dim(1));
 }
 
-class ModesOp final : public Op {
+class ModesOp final : public FloatOp<ModesOp> {
   enum Input { kLogDt, kC, kLogA, kAngle };
   enum Output { kDecay, kRead, kHold };  // kHold: (w - 1) / A, for backward
 
@@ -40,56 +40,54 @@ class ModesOp final : public Op {
     return {{out, out, out}, 1};
   }
   Cost cost(std::span<const Tensor> in) const override {  // exponentials, a sine and a cosine: 8 each
-    const auto n = static_cast<double>(in[kLogA].numel()), size = static_cast<double>(size_of(in[kLogA].dtype()));
+    const auto n = numbers(in[kLogA]), size = bytes_of_number(in[kLogA]);
     return {60 * n, 60 * n, 8 * n * size, 12 * n * size};
   }
   Keeps keeps() const override { return {.inputs = 15, .outputs = 1 << kDecay | 1 << kHold}; }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     const int64_t pairs = c.in(kLogA).dim(1);
-    dispatch_float(c.in(kLogA).dtype(), [&]<class T>() {
-      each(c, [&](int64_t k, int64_t p, double dt, Number a) {
-        // e^z - 1 without cancellation near 0: cos y - 1 = -2 sin^2 (y / 2).
-        const double half = dt * a.imag() / 2, sine = std::sin(half), cosine = std::cos(half);
-        const double grow = std::expm1(dt * a.real()), less = -2 * sine * sine;
-        const Number minus_one{grow + less + grow * less, (1 + grow) * 2 * sine * cosine};
-        const Number hold = over(minus_one, a);
-        const Number read = 2.0 * Number(get<T>(c.in(kC), k, 2 * p), get<T>(c.in(kC), k, 2 * p + 1)) * hold;
-        put<T>(c.out(kDecay), p, pairs, k, minus_one + 1.0);
-        put<T>(c.out(kRead), p, pairs, k, read);
-        if (c.recording()) put<T>(c.out(kHold), p, pairs, k, hold);
-      });
+    each(c, [&](int64_t k, int64_t p, double dt, Number a) {
+      // e^z - 1 without cancellation near 0: cos y - 1 = -2 sin^2 (y / 2).
+      const double half = dt * a.imag() / 2, sine = std::sin(half), cosine = std::cos(half);
+      const double grow = std::expm1(dt * a.real()), less = -2 * sine * sine;
+      const Number minus_one{grow + less + grow * less, (1 + grow) * 2 * sine * cosine};
+      const Number hold = over(minus_one, a);
+      const Number read = 2.0 * Number(get<T>(c.in(kC), k, 2 * p), get<T>(c.in(kC), k, 2 * p + 1)) * hold;
+      put<T>(c.out(kDecay), p, pairs, k, minus_one + 1.0);
+      put<T>(c.out(kRead), p, pairs, k, read);
+      if (c.recording()) put<T>(c.out(kHold), p, pairs, k, hold);
     });
   }
 
   // Gradients of a real loss in x = f(z): that of z is that of x times conj(f').
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const int64_t pairs = c.in(kLogA).dim(1);
     const Sink sinks[] = {c.sink(kLogDt), c.sink(kC), c.sink(kLogA), c.sink(kAngle)};
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const Tensor to_dt = Tensor::zeros(c.in(kLogDt).shape(), DType::f64);
-      const auto add = [&](int which, int64_t row, int64_t column, double g) {
-        const Sink& s = sinks[which];
-        if (!s.into.defined()) return;
-        T& x = s.into.view<T>().row(row)[column];
-        x = static_cast<T>((s.accumulate ? static_cast<double>(x) : 0) + g);
-      };
-      each(c, [&](int64_t k, int64_t p, double dt, Number a) {
-        const Number w = number<T>(c.out(kDecay), p, pairs, k), hold = number<T>(c.out(kHold), p, pairs, k);
-        const Number read(get<T>(c.in(kC), k, 2 * p), get<T>(c.in(kC), k, 2 * p + 1));
-        const Number to_read = c.grad(1).defined() ? 2.0 * number<T>(c.grad(1), p, pairs, k) : 0.0;
-        Number to_w = c.grad(0).defined() ? number<T>(c.grad(0), p, pairs, k) : 0.0;
-        const Number to_c = to_read * std::conj(hold), to_hold = over(to_read * std::conj(read), std::conj(a));
-        to_w += to_hold;
-        const Number to_z = to_w * std::conj(w), to_a = to_z * dt - to_hold * std::conj(hold);
-        add(kC, k, 2 * p, to_c.real());
-        add(kC, k, 2 * p + 1, to_c.imag());
-        add(kLogA, k, p, to_a.real() * a.real());
-        add(kAngle, k, p, to_a.imag());
-        to_dt.data<double>()[k] += dt * (to_z * std::conj(a)).real();
-      });
-      for (int64_t k = 0; k < to_dt.numel(); ++k) add(kLogDt, 0, k, to_dt.data<double>()[k]);
+    const Tensor to_dt = Tensor::zeros(c.in(kLogDt).shape(), DType::f64);
+    const auto add = [&](int which, int64_t row, int64_t column, double g) {
+      const Sink& s = sinks[which];
+      if (!s.into.defined()) return;
+      T& x = s.into.view<T>().row(row)[column];
+      x = static_cast<T>((s.accumulate ? static_cast<double>(x) : 0) + g);
+    };
+    each(c, [&](int64_t k, int64_t p, double dt, Number a) {
+      const Number w = number<T>(c.out(kDecay), p, pairs, k), hold = number<T>(c.out(kHold), p, pairs, k);
+      const Number read(get<T>(c.in(kC), k, 2 * p), get<T>(c.in(kC), k, 2 * p + 1));
+      const Number to_read = c.grad(1).defined() ? 2.0 * number<T>(c.grad(1), p, pairs, k) : 0.0;
+      Number to_w = c.grad(0).defined() ? number<T>(c.grad(0), p, pairs, k) : 0.0;
+      const Number to_c = to_read * std::conj(hold), to_hold = over(to_read * std::conj(read), std::conj(a));
+      to_w += to_hold;
+      const Number to_z = to_w * std::conj(w), to_a = to_z * dt - to_hold * std::conj(hold);
+      add(kC, k, 2 * p, to_c.real());
+      add(kC, k, 2 * p + 1, to_c.imag());
+      add(kLogA, k, p, to_a.real() * a.real());
+      add(kAngle, k, p, to_a.imag());
+      to_dt.data<double>()[k] += dt * (to_z * std::conj(a)).real();
     });
+    for (int64_t k = 0; k < to_dt.numel(); ++k) add(kLogDt, 0, k, to_dt.data<double>()[k]);
   }
 
  private:
@@ -119,7 +117,7 @@ class ModesOp final : public Op {
   }
 };
 
-class ModalKernelOp final : public Op {
+class ModalKernelOp final : public FloatOp<ModalKernelOp> {
   enum Input { kDecay, kRead, kSkip };
 
  public:
@@ -131,7 +129,7 @@ class ModalKernelOp final : public Op {
     return {{{tokens_, in[kDecay].dim(1)}, in[kDecay].dtype()}};
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const auto n = static_cast<double>(in[kDecay].numel()), size = static_cast<double>(size_of(in[kDecay].dtype()));
+    const auto n = numbers(in[kDecay]), size = bytes_of_number(in[kDecay]);
     const auto tokens = static_cast<double>(tokens_), rows = static_cast<double>(in[kDecay].dim(1)) * tokens;
     return {2 * n * tokens, 4 * n * tokens, size * (2 * n + rows), size * (4 * n + rows)};
   }
@@ -144,29 +142,27 @@ class ModalKernelOp final : public Op {
     return scratch_of(group, group + 2 * decay.numel(), in[kDecay].dtype);
   }
 
-  void forward(Forward& c) override {
-    dispatch_float(c.in(kDecay).dtype(), [&]<class T>() {
-      for_groups<T>(c.in(kDecay), [&](int64_t from, int64_t n, T* scratch) {
-        const View<T> k = c.out(0).view<T>().columns(from, n);
-        kernel::modal_kernel<T>(columns<T>(c.in(kDecay), from, n), columns<T>(c.in(kRead), from, n), k, scratch);
-        if (!c.in(kSkip).defined()) return;
-        for (int64_t i = 0; i < n; ++i) k.data[i] += c.in(kSkip).view<T>().data[from + i];
-      });
+  template <class T>
+  void forward_in(Forward& c) {
+    for_groups<T>(c.in(kDecay), [&](int64_t from, int64_t n, T* scratch) {
+      const View<T> k = c.out(0).view<T>().columns(from, n);
+      kernel::modal_kernel<T>(columns<T>(c.in(kDecay), from, n), columns<T>(c.in(kRead), from, n), k, scratch);
+      if (!c.in(kSkip).defined()) return;
+      for (int64_t i = 0; i < n; ++i) k.data[i] += c.in(kSkip).view<T>().data[from + i];
     });
   }
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Sink d_w = c.sink(kDecay), d_e = c.sink(kRead), d_skip = c.sink(kSkip);
     const Tensor w = Tensor::empty(c.in(kDecay).shape(), c.dtype()), e = Tensor::empty(w.shape(), c.dtype());
-    dispatch_float(c.dtype(), [&]<class T>() {
-      for_groups<T>(c.in(kDecay), [&](int64_t from, int64_t n, T* scratch) {
-        kernel::modal_kernel_backward<T>(columns<T>(c.in(kDecay), from, n), columns<T>(c.in(kRead), from, n),
-                                         columns<T>(c.grad(0), from, n), columns<T>(w, from, n), columns<T>(e, from, n),
-                                         scratch);
-      });
-      if (d_w) kernel::scale<T>(T(1), w.view<T>(), d_w.view<T>(), d_w.accumulate);
-      if (d_e) kernel::scale<T>(T(1), e.view<T>(), d_e.view<T>(), d_e.accumulate);
-      if (d_skip) kernel::scale<T>(T(1), c.grad(0).view<T>().part(0, 1), d_skip.view<T>(), d_skip.accumulate);
+    for_groups<T>(c.in(kDecay), [&](int64_t from, int64_t n, T* scratch) {
+      kernel::modal_kernel_backward<T>(columns<T>(c.in(kDecay), from, n), columns<T>(c.in(kRead), from, n),
+                                       columns<T>(c.grad(0), from, n), columns<T>(w, from, n), columns<T>(e, from, n),
+                                       scratch);
     });
+    if (d_w) kernel::scale<T>(T(1), w.view<T>(), d_w.view<T>(), d_w.accumulate);
+    if (d_e) kernel::scale<T>(T(1), e.view<T>(), d_e.view<T>(), d_e.accumulate);
+    if (d_skip) kernel::scale<T>(T(1), c.grad(0).view<T>().part(0, 1), d_skip.view<T>(), d_skip.accumulate);
   }
 
  private:
@@ -188,8 +184,7 @@ class ModalKernelOp final : public Op {
 }  // namespace
 
 Modes modes(const Tensor& log_dt, const Tensor& c, const Tensor& log_a_real, const Tensor& a_imag) {
-  auto out = run_many(std::make_unique<ModesOp>(), {log_dt, c, log_a_real, a_imag});
-  return {std::move(out[0]), std::move(out[1])};
+  return run_to<Modes>(std::make_unique<ModesOp>(), {log_dt, c, log_a_real, a_imag});
 }
 
 Tensor modal_kernel(const Modes& m, const Tensor& skip, int64_t tokens) {

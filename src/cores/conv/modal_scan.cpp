@@ -12,7 +12,7 @@ enum Output { kY, kLast, kCheckpoints };
 
 int64_t spans(int64_t tokens) { return (tokens + kModalSpan - 1) / kModalSpan; }
 
-class ModalScanOp final : public Op {
+class ModalScanOp final : public FloatOp<ModalScanOp> {
  public:
   std::string_view name() const override { return "modal_scan"; }
   Outputs infer(std::span<const Tensor> in) const override {
@@ -32,8 +32,8 @@ class ModalScanOp final : public Op {
     return {{{s, type}, {state, type}, {{s[0], spans(s[1]) * w[0], s[2]}, type}}, 1};
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const auto n = static_cast<double>(in[kU].numel()), rows = static_cast<double>(in[kDecay].dim(0));
-    const auto size = static_cast<double>(size_of(in[kU].dtype()));
+    const auto n = numbers(in[kU]), rows = static_cast<double>(in[kDecay].dim(0));
+    const auto size = bytes_of_number(in[kU]);
     const double skip = in[kSkip].defined() ? 2 : 0;
     return {n * (5.5 * rows + skip), n * (16 * rows + 2 * skip), size * 2 * n, size * 3 * n};
   }
@@ -47,23 +47,23 @@ class ModalScanOp final : public Op {
     return scratch_of(0, u[0] * u[2] * (2 * in[kDecay].shape[0] + 1), in[kU].dtype);
   }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     const int64_t rows = c.in(kDecay).dim(0);
     const DocumentStarts starts(c.in(kSegments));
-    dispatch_float(c.in(kU).dtype(), [&]<class T>() {
-      for_column_blocks(c.in(kU).shape(), [&](int64_t b, int64_t from, int64_t n) {
-        const Tensor scratch = Tensor::dense({kernel::modal_scan_scratch<T>(rows / 2, n)}, dtype_of<T>);
-        ModalScan<T> pass = pass_of<T>(c, starts, scratch, b, from, n);
-        pass.h0 = part_or_null<T>(c.in(kState0), b, from, n);
-        pass.y = part_or_null<T>(c.out(kY), b, from, n);
-        pass.last = part_or_null<T>(c.out(kLast), b, from, n);
-        if (c.recording()) pass.checkpoints = part_or_null<T>(c.out(kCheckpoints), b, from, n);
-        kernel::modal_scan<T>(pass);
-      });
+    for_column_blocks(c.in(kU).shape(), [&](int64_t b, int64_t from, int64_t n) {
+      const Tensor scratch = Tensor::dense({kernel::modal_scan_scratch<T>(rows / 2, n)}, dtype_of<T>);
+      ModalScan<T> pass = pass_of<T>(c, starts, scratch, b, from, n);
+      pass.h0 = part_or_null<T>(c.in(kState0), b, from, n);
+      pass.y = part_or_null<T>(c.out(kY), b, from, n);
+      pass.last = part_or_null<T>(c.out(kLast), b, from, n);
+      if (c.recording()) pass.checkpoints = part_or_null<T>(c.out(kCheckpoints), b, from, n);
+      kernel::modal_scan<T>(pass);
     });
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Shape& s = c.in(kU).shape();
     const int64_t rows = c.in(kDecay).dim(0);
     const DocumentStarts starts(c.in(kSegments));
@@ -73,21 +73,19 @@ class ModalScanOp final : public Op {
     const Tensor parts_w = Tensor::empty({s[0], rows, s[2]}, c.dtype()),
                  parts_e = Tensor::empty(parts_w.shape(), c.dtype()),
                  parts_skip = Tensor::empty({s[0], s[2]}, c.dtype());
-    dispatch_float(c.dtype(), [&]<class T>() {
-      for_column_blocks(s, [&](int64_t b, int64_t from, int64_t n) {
-        const Tensor scratch = Tensor::dense({kernel::modal_scan_scratch<T>(rows / 2, n)}, dtype_of<T>);
-        ModalScan<T> pass = pass_of<T>(c, starts, scratch, b, from, n);
-        pass.checkpoints = part_or_null<T>(c.out(kCheckpoints), b, from, n);
-        kernel::modal_scan_backward<T>(
-            pass, {part_or_null<T>(c.grad(kY), b, from, n), part_or_null<T>(c.grad(kLast), b, from, n),
-                   part_or_null<T>(d_u.into, b, from, n), part_or_null<T>(d_h0.into, b, from, n), d_u.accumulate,
-                   d_h0.accumulate, part_or_null<T>(parts_w, b, from, n), part_or_null<T>(parts_e, b, from, n),
-                   row_or_null<T>(parts_skip, b, from)});
-      });
-      add_parts<T>(parts_w, d_w);
-      add_parts<T>(parts_e, d_e);
-      add_parts<T>(parts_skip, d_skip);
+    for_column_blocks(s, [&](int64_t b, int64_t from, int64_t n) {
+      const Tensor scratch = Tensor::dense({kernel::modal_scan_scratch<T>(rows / 2, n)}, dtype_of<T>);
+      ModalScan<T> pass = pass_of<T>(c, starts, scratch, b, from, n);
+      pass.checkpoints = part_or_null<T>(c.out(kCheckpoints), b, from, n);
+      kernel::modal_scan_backward<T>(
+          pass, {part_or_null<T>(c.grad(kY), b, from, n), part_or_null<T>(c.grad(kLast), b, from, n),
+                 part_or_null<T>(d_u.into, b, from, n), part_or_null<T>(d_h0.into, b, from, n), d_u.accumulate,
+                 d_h0.accumulate, part_or_null<T>(parts_w, b, from, n), part_or_null<T>(parts_e, b, from, n),
+                 row_or_null<T>(parts_skip, b, from)});
     });
+    add_parts<T>(parts_w, d_w);
+    add_parts<T>(parts_e, d_e);
+    add_parts<T>(parts_skip, d_skip);
   }
 
  private:
@@ -109,8 +107,7 @@ class ModalScanOp final : public Op {
 
 ModalScanResult modal_scan(const Tensor& u, const Modes& modes, const Tensor& skip, const Tensor& state0,
                            const Tensor& segments) {
-  auto out = run_many(std::make_unique<ModalScanOp>(), {u, modes.decay, modes.read, skip, state0, segments});
-  return {std::move(out[0]), std::move(out[1])};
+  return run_to<ModalScanResult>(std::make_unique<ModalScanOp>(), {u, modes.decay, modes.read, skip, state0, segments});
 }
 
 }  // namespace effllm

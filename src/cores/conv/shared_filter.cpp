@@ -49,7 +49,7 @@ View<T> reversed(View<T> v) {
   return {v.row(v.rows - 1), v.rows, v.cols, -v.stride};
 }
 
-class SharedFilterOp final : public Op {
+class SharedFilterOp final : public FloatOp<SharedFilterOp> {
  public:
   std::string_view name() const override { return "shared_filter"; }
   Outputs infer(std::span<const Tensor> in) const override {
@@ -68,7 +68,7 @@ class SharedFilterOp final : public Op {
     return {{s, type}, {history, type}};
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const auto n = static_cast<double>(in[kX].numel()), size = static_cast<double>(size_of(in[kX].dtype()));
+    const auto n = numbers(in[kX]), size = bytes_of_number(in[kX]);
     const auto width = static_cast<double>(in[kWeight].cols());
     const double rows = in[kBase].defined() ? 3 : 2;
     return {2 * width * n, 4 * width * n, rows * n * size, 3 * n * size};
@@ -81,52 +81,50 @@ class SharedFilterOp final : public Op {
     return scratch_of(0, w[0] * kRows * (kRows + w[1]), in[kX].dtype);
   }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     const Sizes z(c.in(kX).shape(), c.in(kWeight).shape());
     const DocumentStarts starts(c.in(kSegments));
     const auto sights = sights_of(starts, z);
-    dispatch_float(c.in(kX).dtype(), [&]<class T>() {
-      z.for_columns([&](int64_t b, int64_t h, int64_t from, int64_t n) {
-        const View<T> x = part_or_null<T>(c.in(kX), b, from, n), y = part_or_null<T>(c.out(0), b, from, n),
-                      before = part_or_null<T>(c.in(kHistory), b, from, n), now = part_or_null<T>(c.out(1), b, from, n),
-                      base = part_or_null<T>(c.in(kBase), b, from, n);
-        const T* w = c.in(kWeight).view<T>().row(h);
-        const Sight& sight = sights[static_cast<size_t>(b)];
-        for (int64_t t = 0; base && t < z.tokens; ++t) std::copy_n(base.row(t), n, y.row(t));
-        kernel::filter<T>(x, w, z.width, sight.from.data(), y, static_cast<bool>(base));
-        for_history(before, sight, z.width, [&](int64_t tap, int64_t row, int64_t rows) {
-          kernel::scale<T>(w[tap], before.part(row, rows), y.part(0, rows), true);
-        });
-        keep_history<T>(starts.row(b), x, before, now);
+    z.for_columns([&](int64_t b, int64_t h, int64_t from, int64_t n) {
+      const View<T> x = part_or_null<T>(c.in(kX), b, from, n), y = part_or_null<T>(c.out(0), b, from, n),
+                    before = part_or_null<T>(c.in(kHistory), b, from, n), now = part_or_null<T>(c.out(1), b, from, n),
+                    base = part_or_null<T>(c.in(kBase), b, from, n);
+      const T* w = c.in(kWeight).view<T>().row(h);
+      const Sight& sight = sights[static_cast<size_t>(b)];
+      for (int64_t t = 0; base && t < z.tokens; ++t) std::copy_n(base.row(t), n, y.row(t));
+      kernel::filter<T>(x, w, z.width, sight.from.data(), y, static_cast<bool>(base));
+      for_history(before, sight, z.width, [&](int64_t tap, int64_t row, int64_t rows) {
+        kernel::scale<T>(w[tap], before.part(row, rows), y.part(0, rows), true);
       });
+      keep_history<T>(starts.row(b), x, before, now);
     });
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Sizes z(c.in_shape(kX), c.in_shape(kWeight));
     const DocumentStarts starts(c.in(kSegments));
     const auto sights = sights_of(starts, z);
     const Tensor dy = c.whole_grad(0);
     const Sink dx = c.sink(kX), dw = c.sink(kWeight), d_before = c.sink(kHistory);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      z.for_columns([&](int64_t b, int64_t h, int64_t from, int64_t n) {
-        const View<T> g = part_or_null<T>(dy, b, from, n), x_sink = part_or_null<T>(dx.into, b, from, n),
-                      before_sink = part_or_null<T>(d_before.into, b, from, n),
-                      d_now = part_or_null<T>(c.grad(1), b, from, n);
-        const T* w = c.in(kWeight).view<T>().row(h);
-        const Sight& sight = sights[static_cast<size_t>(b)];
-        if (x_sink)
-          kernel::filter<T>(reversed<const T>(g), w, z.width, sight.reversed(starts.row(b), z.width).data(),
-                            reversed<T>(x_sink), dx.accumulate);
-        for (int64_t r = 0; before_sink && !d_before.accumulate && r < z.width - 1; ++r)
-          std::fill_n(before_sink.row(r), n, T(0));
-        for_history(before_sink, sight, z.width, [&](int64_t tap, int64_t row, int64_t rows) {
-          kernel::scale<T>(w[tap], g.part(0, rows), before_sink.part(row, rows), true);
-        });
-        if (d_now) add_history_gradient<T>(starts.row(b), z.tokens, d_now, x_sink, before_sink);
+    z.for_columns([&](int64_t b, int64_t h, int64_t from, int64_t n) {
+      const View<T> g = part_or_null<T>(dy, b, from, n), x_sink = part_or_null<T>(dx.into, b, from, n),
+                    before_sink = part_or_null<T>(d_before.into, b, from, n),
+                    d_now = part_or_null<T>(c.grad(1), b, from, n);
+      const T* w = c.in(kWeight).view<T>().row(h);
+      const Sight& sight = sights[static_cast<size_t>(b)];
+      if (x_sink)
+        kernel::filter<T>(reversed<const T>(g), w, z.width, sight.reversed(starts.row(b), z.width).data(),
+                          reversed<T>(x_sink), dx.accumulate);
+      for (int64_t r = 0; before_sink && !d_before.accumulate && r < z.width - 1; ++r)
+        std::fill_n(before_sink.row(r), n, T(0));
+      for_history(before_sink, sight, z.width, [&](int64_t tap, int64_t row, int64_t rows) {
+        kernel::scale<T>(w[tap], g.part(0, rows), before_sink.part(row, rows), true);
       });
-      if (dw.into.defined()) weight_gradient<T>(c, z, sights, dy, dw);
+      if (d_now) add_history_gradient<T>(starts.row(b), z.tokens, d_now, x_sink, before_sink);
     });
+    if (dw.into.defined()) weight_gradient<T>(c, z, sights, dy, dw);
     if (c.wants(kBase)) c.give(kBase, dy);
   }
 
@@ -200,8 +198,7 @@ class SharedFilterOp final : public Op {
 
 SharedFilterResult shared_filter(const Tensor& x, const Tensor& weight, const Tensor& history, const Tensor& segments,
                                  const Tensor& base) {
-  auto out = run_many(std::make_unique<SharedFilterOp>(), {x, weight, history, segments, base});
-  return {std::move(out[0]), std::move(out[1])};
+  return run_to<SharedFilterResult>(std::make_unique<SharedFilterOp>(), {x, weight, history, segments, base});
 }
 
 }  // namespace effllm

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "autodiff/float_op.h"
 #include "cores/common/segments.h"
 
 namespace effllm {
@@ -9,7 +10,7 @@ namespace {
 
 enum Input { kX, kBefore, kSegments };
 
-class ShiftColumnsOp final : public Op {
+class ShiftColumnsOp final : public FloatOp<ShiftColumnsOp> {
  public:
   explicit ShiftColumnsOp(int64_t n) : n_(n) {}
   std::string_view name() const override { return "shift_columns"; }
@@ -30,41 +31,39 @@ class ShiftColumnsOp final : public Op {
   }
   Keeps keeps() const override { return {.inputs = 1 << kSegments}; }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     const DocumentStarts starts(c.in(kSegments));
-    dispatch_float(c.in(kX).dtype(), [&]<class T>() {
-      const auto x = c.in(kX).view<T>(), y = c.out(0).view<T>();
-      each_row(c.in(kX).shape(), starts, [&](int64_t b, int64_t row, int64_t from) {
-        const T* source = from >= 0 ? x.row(from) : nullptr;
-        if (from == kBeforeRow && c.in(kBefore).defined()) source = c.in(kBefore).view<T>().row(b);
-        source ? std::copy_n(source, n_, y.row(row)) : std::fill_n(y.row(row), n_, T(0));
-        std::copy_n(x.row(row) + n_, x.cols - n_, y.row(row) + n_);
-      });
-      for (int64_t b = 0; b < c.in(kX).dim(0); ++b)
-        std::copy_n(x.row((b + 1) * c.in(kX).dim(1) - 1), n_, c.out(1).view<T>().row(b));
+    const auto x = c.in(kX).view<T>(), y = c.out(0).view<T>();
+    each_row(c.in(kX).shape(), starts, [&](int64_t b, int64_t row, int64_t from) {
+      const T* source = from >= 0 ? x.row(from) : nullptr;
+      if (from == kBeforeRow && c.in(kBefore).defined()) source = c.in(kBefore).view<T>().row(b);
+      source ? std::copy_n(source, n_, y.row(row)) : std::fill_n(y.row(row), n_, T(0));
+      std::copy_n(x.row(row) + n_, x.cols - n_, y.row(row) + n_);
     });
+    for (int64_t b = 0; b < c.in(kX).dim(0); ++b)
+      std::copy_n(x.row((b + 1) * c.in(kX).dim(1) - 1), n_, c.out(1).view<T>().row(b));
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const DocumentStarts starts(c.in(kSegments));
     const Shape& s = c.in_shape(kX);
     const Tensor dx = c.sum(kX), d_before = c.sum(kBefore);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const auto add = [](const T* from, int64_t n, T* to) {
-        for (int64_t k = 0; k < n; ++k) to[k] += from[k];
-      };
-      const bool wants_x = dx.defined(), wants_before = d_before.defined();
-      if (c.grad(0).defined()) {
-        const auto g = c.grad(0).view<T>();
-        each_row(s, starts, [&](int64_t b, int64_t row, int64_t from) {
-          if (wants_x) add(g.row(row) + n_, s[2] - n_, dx.view<T>().row(row) + n_);
-          if (wants_x && from >= 0) add(g.row(row), n_, dx.view<T>().row(from));
-          if (wants_before && from == kBeforeRow) add(g.row(row), n_, d_before.view<T>().row(b));
-        });
-      }
-      for (int64_t b = 0; c.grad(1).defined() && wants_x && b < s[0]; ++b)
-        add(c.grad(1).view<T>().row(b), n_, dx.view<T>().row((b + 1) * s[1] - 1));
-    });
+    const auto add = [](const T* from, int64_t n, T* to) {
+      for (int64_t k = 0; k < n; ++k) to[k] += from[k];
+    };
+    const bool wants_x = dx.defined(), wants_before = d_before.defined();
+    if (c.grad(0).defined()) {
+      const auto g = c.grad(0).view<T>();
+      each_row(s, starts, [&](int64_t b, int64_t row, int64_t from) {
+        if (wants_x) add(g.row(row) + n_, s[2] - n_, dx.view<T>().row(row) + n_);
+        if (wants_x && from >= 0) add(g.row(row), n_, dx.view<T>().row(from));
+        if (wants_before && from == kBeforeRow) add(g.row(row), n_, d_before.view<T>().row(b));
+      });
+    }
+    for (int64_t b = 0; c.grad(1).defined() && wants_x && b < s[0]; ++b)
+      add(c.grad(1).view<T>().row(b), n_, dx.view<T>().row((b + 1) * s[1] - 1));
   }
 
  private:
@@ -85,8 +84,7 @@ class ShiftColumnsOp final : public Op {
 }  // namespace
 
 ShiftColumnsResult shift_columns(const Tensor& x, int64_t n, const Tensor& before, const Tensor& segments) {
-  auto out = run_many(std::make_unique<ShiftColumnsOp>(n), {x, before, segments});
-  return {std::move(out[0]), std::move(out[1])};
+  return run_to<ShiftColumnsResult>(std::make_unique<ShiftColumnsOp>(n), {x, before, segments});
 }
 
 }  // namespace effllm

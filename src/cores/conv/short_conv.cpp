@@ -13,7 +13,7 @@ enum Input { kX, kWeight, kHistory, kSegments, kBias };
 
 constexpr BlockSizes kBlocks{.columns = 128};
 
-class ShortConvOp final : public Op {
+class ShortConvOp final : public FloatOp<ShortConvOp> {
  public:
   explicit ShortConvOp(bool silu = false) : silu_(silu) {}
   std::string_view name() const override { return "short_conv"; }
@@ -33,7 +33,7 @@ class ShortConvOp final : public Op {
     return {{s, type}, {history, type}};
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const auto n = static_cast<double>(in[kX].numel()), size = static_cast<double>(size_of(in[kX].dtype()));
+    const auto n = numbers(in[kX]), size = bytes_of_number(in[kX]);
     const auto width = static_cast<double>(in[kWeight].dim(0));
     const double activation = silu_ ? 8 * n : 0;  // an exponential with its surroundings
     const double shift = in.size() > kBias && in[kBias].defined() ? n : 0;
@@ -49,46 +49,44 @@ class ShortConvOp final : public Op {
     return scratch_of(0, silu_ ? in[kX].shape.numel() : 0, in[kX].dtype);
   }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     const DocumentStarts starts(c.in(kSegments));
-    dispatch_float(c.in(kX).dtype(), [&]<class T>() {
-      const auto block = [&](int64_t b, int64_t from, int64_t n) {
-        const View<T> y = part_or_null<T>(c.out(0), b, from, n);
-        convolve(c, starts, b, from, y);
-        if (silu_) kernel::pointwise<T>(Pointwise::silu, y, y);
-        keep_history<T>(starts.row(b), part_or_null<T>(c.in(kX), b, from, n),
-                        part_or_null<T>(c.in(kHistory), b, from, n), part_or_null<T>(c.out(1), b, from, n));
-      };
-      for_column_blocks(c.in(kX).shape(), block, kBlocks);
-    });
+    const auto block = [&](int64_t b, int64_t from, int64_t n) {
+      const View<T> y = part_or_null<T>(c.out(0), b, from, n);
+      convolve(c, starts, b, from, y);
+      if (silu_) kernel::pointwise<T>(Pointwise::silu, y, y);
+      keep_history<T>(starts.row(b), part_or_null<T>(c.in(kX), b, from, n), part_or_null<T>(c.in(kHistory), b, from, n),
+                      part_or_null<T>(c.out(1), b, from, n));
+    };
+    for_column_blocks(c.in(kX).shape(), block, kBlocks);
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const int64_t batch = c.in(kX).dim(0), tokens = c.in(kX).dim(1), columns = c.in(kX).cols();
     const DocumentStarts starts(c.in(kSegments));
     const Sink dx = c.sink(kX), dw = c.sink(kWeight), d_before = c.sink(kHistory), d_bias = c.sink(kBias);
     Tensor dy = c.whole_grad(0);
     if (silu_) dy = before_silu(c, starts, dy);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      // Threads share out columns, so that the gradient of the weight adds up over sequences in order.
-      const int64_t turns = 1 + kBlocks.worth / (batch * tokens * kBlocks.columns + 1);
-      parallel_for(columns, kBlocks.columns * turns, [&](int64_t from, int64_t to) {
-        const int64_t n = to - from;
-        for (int64_t b = 0; b < batch; ++b) {
-          const View<T> x_sink = part_or_null<T>(dx.into, b, from, n),
-                        before_sink = part_or_null<T>(d_before.into, b, from, n),
-                        d_now = part_or_null<T>(c.grad(1), b, from, n);
-          kernel::short_conv_backward<T>(
-              part_or_null<T>(c.in(kX), b, from, n), part_or_null<T>(c.in(kWeight), 0, from, n),
-              part_or_null<T>(c.in(kHistory), b, from, n), starts.row(b), part_or_null<T>(dy, b, from, n), x_sink,
-              dx.accumulate, part_or_null<T>(dw.into, 0, from, n), dw.accumulate || b > 0, before_sink,
-              d_before.accumulate);
-          if (d_bias)
-            kernel::column_sum<T>(part_or_null<T>(dy, b, from, n), d_bias.into.data<T>() + from,
-                                  d_bias.accumulate || b > 0);
-          if (d_now) add_history_gradient<T>(starts.row(b), tokens, d_now, x_sink, before_sink);
-        }
-      });
+    // Threads share out columns, so that the gradient of the weight adds up over sequences in order.
+    const int64_t turns = 1 + kBlocks.worth / (batch * tokens * kBlocks.columns + 1);
+    parallel_for(columns, kBlocks.columns * turns, [&](int64_t from, int64_t to) {
+      const int64_t n = to - from;
+      for (int64_t b = 0; b < batch; ++b) {
+        const View<T> x_sink = part_or_null<T>(dx.into, b, from, n),
+                      before_sink = part_or_null<T>(d_before.into, b, from, n),
+                      d_now = part_or_null<T>(c.grad(1), b, from, n);
+        kernel::short_conv_backward<T>(
+            part_or_null<T>(c.in(kX), b, from, n), part_or_null<T>(c.in(kWeight), 0, from, n),
+            part_or_null<T>(c.in(kHistory), b, from, n), starts.row(b), part_or_null<T>(dy, b, from, n), x_sink,
+            dx.accumulate, part_or_null<T>(dw.into, 0, from, n), dw.accumulate || b > 0, before_sink,
+            d_before.accumulate);
+        if (d_bias)
+          kernel::column_sum<T>(part_or_null<T>(dy, b, from, n), d_bias.into.data<T>() + from,
+                                d_bias.accumulate || b > 0);
+        if (d_now) add_history_gradient<T>(starts.row(b), tokens, d_now, x_sink, before_sink);
+      }
     });
   }
 
@@ -121,8 +119,7 @@ class ShortConvOp final : public Op {
 
 ShortConvResult short_conv(const Tensor& x, const Tensor& weight, const Tensor& history, const Tensor& segments,
                            bool silu, const Tensor& bias) {
-  auto out = run_many(std::make_unique<ShortConvOp>(silu), {x, weight, history, segments, bias});
-  return {std::move(out[0]), std::move(out[1])};
+  return run_to<ShortConvResult>(std::make_unique<ShortConvOp>(silu), {x, weight, history, segments, bias});
 }
 
 }  // namespace effllm

@@ -9,7 +9,7 @@ namespace {
 
 enum Input { kX, kBefore, kMix, kM, kSegments };
 
-class TokenMixOp final : public Op {
+class TokenMixOp final : public FloatOp<TokenMixOp> {
  public:
   std::string_view name() const override { return "token_mix"; }
   Outputs infer(std::span<const Tensor> in) const override {
@@ -27,43 +27,41 @@ class TokenMixOp final : public Op {
     return {{y, type}, {last, type}};
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const auto x = static_cast<double>(in[kX].numel()), n = x * static_cast<double>(in[kMix].rows()),
-               size = static_cast<double>(size_of(in[kX].dtype())), m = in[kM].defined() ? n : 0;
+    const auto x = numbers(in[kX]), n = x * static_cast<double>(in[kMix].rows()), size = bytes_of_number(in[kX]),
+               m = in[kM].defined() ? n : 0;
     return {3 * n + m, 7 * n + 2 * m, size * (x + n + m), size * (2 * x + n + 2 * m)};
   }
   Keeps keeps() const override { return {.inputs = 1 << kX | 1 << kBefore | 1 << kSegments | 1 << kMix | 1 << kM}; }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     const DocumentStarts starts(c.in(kSegments));
-    dispatch_float(c.in(kX).dtype(), [&]<class T>() {
-      const auto block = [&](int64_t b, int64_t from, int64_t n) {
-        const TokenMix<T> p = of<T>(c, starts, b, from, n);
-        kernel::token_mix<T>(p, part_or_null<T>(c.out(0), b, from, n));
-        std::copy_n(p.x.row(p.x.rows - 1), n, row_or_null<T>(c.out(1), b, from));
-      };
-      for_column_blocks(c.in(kX).shape(), block, {.columns = kTokenMixColumns});
-    });
+    const auto block = [&](int64_t b, int64_t from, int64_t n) {
+      const TokenMix<T> p = of<T>(c, starts, b, from, n);
+      kernel::token_mix<T>(p, part_or_null<T>(c.out(0), b, from, n));
+      std::copy_n(p.x.row(p.x.rows - 1), n, row_or_null<T>(c.out(1), b, from));
+    };
+    for_column_blocks(c.in(kX).shape(), block, {.columns = kTokenMixColumns});
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const DocumentStarts starts(c.in(kSegments));
     const Sink dx = c.sink(kX), d_before = c.sink(kBefore);
     const Tensor d_mix = c.sum(kMix), dy = c.whole_grad(0);
     const Sink dm = c.sink(kM);
     const Shape& s = c.in(kX).shape();
-    dispatch_float(c.dtype(), [&]<class T>() {
-      // Threads share out columns: the gradient of mix adds up over sequences in order.
-      const auto columns = [&](int64_t, int64_t from, int64_t n) {
-        const auto part = [&](const Tensor& t, int64_t b) { return part_or_null<T>(t, b, from, n); };
-        for (int64_t b = 0; b < s[0]; ++b)
-          kernel::token_mix_backward<T>(
-              of<T>(c, starts, b, from, n),
-              {part(dy, b), row_or_null<T>(c.grad(1), b, from), part(dx.into, b), part(dm.into, b),
-               row_or_null<T>(d_mix, 0, from), d_mix.stride(), row_or_null<T>(d_before.into, b, from), dx.accumulate,
-               dm.accumulate, d_before.accumulate});
-      };
-      for_column_blocks({1, s[0] * s[1], s[2]}, columns, {.columns = kTokenMixColumns});
-    });
+    // Threads share out columns: the gradient of mix adds up over sequences in order.
+    const auto columns = [&](int64_t, int64_t from, int64_t n) {
+      const auto part = [&](const Tensor& t, int64_t b) { return part_or_null<T>(t, b, from, n); };
+      for (int64_t b = 0; b < s[0]; ++b)
+        kernel::token_mix_backward<T>(
+            of<T>(c, starts, b, from, n),
+            {part(dy, b), row_or_null<T>(c.grad(1), b, from), part(dx.into, b), part(dm.into, b),
+             row_or_null<T>(d_mix, 0, from), d_mix.stride(), row_or_null<T>(d_before.into, b, from), dx.accumulate,
+             dm.accumulate, d_before.accumulate});
+    };
+    for_column_blocks({1, s[0] * s[1], s[2]}, columns, {.columns = kTokenMixColumns});
   }
 
  private:
@@ -85,8 +83,7 @@ class TokenMixOp final : public Op {
 
 TokenMixResult token_mix(const Tensor& x, const Tensor& before, const Tensor& segments, const Tensor& mix,
                          const Tensor& m) {
-  auto out = run_many(std::make_unique<TokenMixOp>(), {x, before, mix, m, segments});
-  return {std::move(out[0]), std::move(out[1])};
+  return run_to<TokenMixResult>(std::make_unique<TokenMixOp>(), {x, before, mix, m, segments});
 }
 
 }  // namespace effllm

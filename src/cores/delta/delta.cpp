@@ -9,7 +9,7 @@ namespace {
 enum Input { kQ, kK, kV, kBeta, kLogDecay, kState0, kSegments };
 enum Output { kO, kState, kError };
 
-class DeltaOp final : public Op {
+class DeltaOp final : public FloatOp<DeltaOp> {
  public:
   explicit DeltaOp(const DeltaOptions& options) : options_(options) {}
   std::string_view name() const override { return "delta"; }
@@ -42,43 +42,41 @@ class DeltaOp final : public Op {
             .outputs = 1 << kError};
   }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     const int64_t batch = c.in(kQ).dim(0), heads = options_.heads;
     const DocumentStarts starts(c.in(kSegments));
-    dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
-      for_each_head(batch, heads, work(c), [&](int64_t item, int64_t b, int64_t h) {
-        const View<T> state = state_of_head<T>(c.out(kState), item);
-        start_state<T>(state_of_head<T>(c.in(kState0), item), state);
-        const View<T> e = c.recording() ? columns_of_head<T>(c.out(kError), b, h, heads) : View<T>{};
-        delta_head_forward<T>(head<T>(c, b, h, starts), columns_of_head<T>(c.out(kO), b, h, heads), e, state.data);
-      });
+    for_each_head(batch, heads, work(c), [&](int64_t item, int64_t b, int64_t h) {
+      const View<T> state = state_of_head<T>(c.out(kState), item);
+      start_state<T>(state_of_head<T>(c.in(kState0), item), state);
+      const View<T> e = c.recording() ? columns_of_head<T>(c.out(kError), b, h, heads) : View<T>{};
+      delta_head_forward<T>(head<T>(c, b, h, starts), columns_of_head<T>(c.out(kO), b, h, heads), e, state.data);
     });
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const int64_t batch = c.in(kQ).dim(0), heads = options_.heads;
     const DocumentStarts starts(c.in(kSegments));
     const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV), d_beta = c.sink(kBeta), d_decay = c.sink(kLogDecay),
                d_state0 = c.sink(kState0);
     const Tensor d_o = c.whole_grad(kO);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      for_each_head(batch, heads, work(c), [&](int64_t item, int64_t b, int64_t h) {
-        const auto rows = [&](const Sink& s) {
-          return GradientView<T>{columns_of_head<T>(s.into, b, h, heads), s.accumulate};
-        };
-        DeltaHeadGradients<T> g;
-        g.e = columns_of_head<T>(c.out(kError), b, h, heads);
-        g.d_o = columns_of_head<T>(d_o, b, h, heads);
-        g.d_state = state_of_head<T>(c.grad(kState), item);
-        g.state0 = state_of_head<T>(c.in(kState0), item);
-        g.dq = rows(dq);
-        g.dk = rows(dk);
-        g.dv = rows(dv);
-        g.d_beta = rows(d_beta);
-        g.d_log_decay = rows(d_decay);
-        g.d_state0 = {state_of_head<T>(d_state0.into, item), d_state0.accumulate};
-        delta_head_backward<T>(head<T>(c, b, h, starts), g);
-      });
+    for_each_head(batch, heads, work(c), [&](int64_t item, int64_t b, int64_t h) {
+      const auto rows = [&](const Sink& s) {
+        return GradientView<T>{columns_of_head<T>(s.into, b, h, heads), s.accumulate};
+      };
+      DeltaHeadGradients<T> g;
+      g.e = columns_of_head<T>(c.out(kError), b, h, heads);
+      g.d_o = columns_of_head<T>(d_o, b, h, heads);
+      g.d_state = state_of_head<T>(c.grad(kState), item);
+      g.state0 = state_of_head<T>(c.in(kState0), item);
+      g.dq = rows(dq);
+      g.dk = rows(dk);
+      g.dv = rows(dv);
+      g.d_beta = rows(d_beta);
+      g.d_log_decay = rows(d_decay);
+      g.d_state0 = {state_of_head<T>(d_state0.into, item), d_state0.accumulate};
+      delta_head_backward<T>(head<T>(c, b, h, starts), g);
     });
   }
 
@@ -100,8 +98,7 @@ class DeltaOp final : public Op {
 
 DeltaResult delta(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& beta, const Tensor& log_decay,
                   const Tensor& state0, const Tensor& segments, const DeltaOptions& options) {
-  auto out = run_many(std::make_unique<DeltaOp>(options), {q, k, v, beta, log_decay, state0, segments});
-  return {std::move(out[0]), std::move(out[1])};
+  return run_to<DeltaResult>(std::make_unique<DeltaOp>(options), {q, k, v, beta, log_decay, state0, segments});
 }
 
 }  // namespace effllm

@@ -1,5 +1,6 @@
 #include "cores/gla/bonus.h"
 
+#include "autodiff/float_op.h"
 #include "kernels/linear_attention.h"
 #include "kernels/parallel.h"
 
@@ -8,7 +9,7 @@ namespace {
 
 enum Input { kO, kQ, kK, kV, kU };
 
-class BonusOp final : public Op {
+class BonusOp final : public FloatOp<BonusOp> {
  public:
   explicit BonusOp(int64_t heads) : heads_(heads) {}
   std::string_view name() const override { return "bonus"; }
@@ -22,27 +23,24 @@ class BonusOp final : public Op {
     return {{o, in[kO].dtype()}};
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const auto keys = static_cast<double>(in[kQ].numel()), values = static_cast<double>(in[kV].numel()),
-               size = static_cast<double>(size_of(in[kO].dtype()));
+    const auto keys = numbers(in[kQ]), values = numbers(in[kV]), size = bytes_of_number(in[kO]);
     return {3 * keys + 2 * values, 12 * keys + 4 * values, size * (2 * keys + 3 * values),
             size * (4 * keys + 3 * values)};
   }
   Keeps keeps() const override { return {.inputs = 1 << kQ | 1 << kK | 1 << kV | 1 << kU}; }
-  void forward(Forward& c) override {
-    dispatch_float(c.in(kO).dtype(), [&]<class T>() {
-      for_heads(c.in(kO).rows(),
-                [&](int64_t h) { kernel::bonus<T>(head<T>(c, h), of<T>(c.in(kO), h), of<T>(c.out(0), h)); });
-    });
+  template <class T>
+  void forward_in(Forward& c) {
+    for_heads(c.in(kO).rows(),
+              [&](int64_t h) { kernel::bonus<T>(head<T>(c, h), of<T>(c.in(kO), h), of<T>(c.out(0), h)); });
   }
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV);
     const Tensor du = c.sum(kU);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      for_heads(c.grad(0).rows(), [&](int64_t h) {
-        T* d_u = of<T>(du, h).data;
-        kernel::bonus_backward<T>(head<T>(c, h), {of<T>(c.grad(0), h), of<T>(dq.into, h), of<T>(dk.into, h),
-                                                  of<T>(dv.into, h), dq.accumulate, dk.accumulate, dv.accumulate, d_u});
-      });
+    for_heads(c.grad(0).rows(), [&](int64_t h) {
+      T* d_u = of<T>(du, h).data;
+      kernel::bonus_backward<T>(head<T>(c, h), {of<T>(c.grad(0), h), of<T>(dq.into, h), of<T>(dk.into, h),
+                                                of<T>(dv.into, h), dq.accumulate, dk.accumulate, dv.accumulate, d_u});
     });
     c.give(kO, c.grad(0));
   }

@@ -17,7 +17,7 @@ View<T> decay_of(const Tensor& x, int64_t b, int64_t h, int64_t heads) {
   return columns_of_head<T>(x, b, h, heads);
 }
 
-class GlaOp final : public Op {
+class GlaOp final : public FloatOp<GlaOp> {
  public:
   explicit GlaOp(const GlaOptions& options) : options_(options) {}
   std::string_view name() const override { return "gla"; }
@@ -69,48 +69,46 @@ class GlaOp final : public Op {
     return scratch_of(heads_at_once * decays, heads_at_once * (decays + dk * dv + anchors), in[kQ].dtype);
   }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     const int64_t batch = c.in(kQ).dim(0), heads = options_.heads;
     const DocumentStarts starts(c.in(kSegments));
-    dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
-      for_each_head(batch, heads, work(c), [&](int64_t item, int64_t b, int64_t h) {
-        const View<T> state = state_of_head<T>(c.out(1), item);
-        start_state<T>(state_of_head<T>(c.in(kState0), item), state);
-        gla_head_forward<T>(head<T>(c, b, h, starts), columns_of_head<T>(c.out(0), b, h, heads), state.data);
-      });
+    for_each_head(batch, heads, work(c), [&](int64_t item, int64_t b, int64_t h) {
+      const View<T> state = state_of_head<T>(c.out(1), item);
+      start_state<T>(state_of_head<T>(c.in(kState0), item), state);
+      gla_head_forward<T>(head<T>(c, b, h, starts), columns_of_head<T>(c.out(0), b, h, heads), state.data);
     });
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const int64_t batch = c.in(kQ).dim(0), heads = options_.heads;
     const DocumentStarts starts(c.in(kSegments));
     const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV), d_decay = c.sink(kLogDecay),
                d_state0 = c.sink(kState0);
     const Tensor d_o = c.whole_grad(0);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const auto one = [&](int64_t b, int64_t h) {
-        const int64_t item = b * heads + h, key_head = h / sharing();
-        const bool add = h % sharing() > 0;  // to what the heads before gave to a q and k in common
-        const auto rows = [&](const Sink& s) {
-          return GradientView<T>{columns_of_head<T>(s.into, b, h, heads), s.accumulate};
-        };
-        const auto shared = [&](const Sink& s) {
-          return GradientView<T>{columns_of_head<T>(s.into, b, key_head, key_heads()), s.accumulate || add};
-        };
-        GlaHeadGradients<T> g;
-        g.d_o = columns_of_head<T>(d_o, b, h, heads);
-        g.d_state = state_of_head<T>(c.grad(1), item);
-        g.state0 = state_of_head<T>(c.in(kState0), item);
-        g.dq = shared(dq);
-        g.dk = shared(dk);
-        g.dv = rows(dv);
-        g.d_log_decay = rows(d_decay);
-        g.d_state0 = {state_of_head<T>(d_state0.into, item), d_state0.accumulate};
-        gla_head_backward<T>(head<T>(c, b, h, starts), g);
+    const auto one = [&](int64_t b, int64_t h) {
+      const int64_t item = b * heads + h, key_head = h / sharing();
+      const bool add = h % sharing() > 0;  // to what the heads before gave to a q and k in common
+      const auto rows = [&](const Sink& s) {
+        return GradientView<T>{columns_of_head<T>(s.into, b, h, heads), s.accumulate};
       };
-      for_each_head(batch, key_heads(), work(c) * sharing(), [&](int64_t, int64_t b, int64_t key_head) {
-        for (int64_t h = key_head * sharing(); h < (key_head + 1) * sharing(); ++h) one(b, h);
-      });
+      const auto shared = [&](const Sink& s) {
+        return GradientView<T>{columns_of_head<T>(s.into, b, key_head, key_heads()), s.accumulate || add};
+      };
+      GlaHeadGradients<T> g;
+      g.d_o = columns_of_head<T>(d_o, b, h, heads);
+      g.d_state = state_of_head<T>(c.grad(1), item);
+      g.state0 = state_of_head<T>(c.in(kState0), item);
+      g.dq = shared(dq);
+      g.dk = shared(dk);
+      g.dv = rows(dv);
+      g.d_log_decay = rows(d_decay);
+      g.d_state0 = {state_of_head<T>(d_state0.into, item), d_state0.accumulate};
+      gla_head_backward<T>(head<T>(c, b, h, starts), g);
+    };
+    for_each_head(batch, key_heads(), work(c) * sharing(), [&](int64_t, int64_t b, int64_t key_head) {
+      for (int64_t h = key_head * sharing(); h < (key_head + 1) * sharing(); ++h) one(b, h);
     });
   }
 
@@ -142,8 +140,7 @@ class GlaOp final : public Op {
 
 GlaResult gla(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& log_decay, const Tensor& state0,
               const Tensor& segments, const GlaOptions& options) {
-  auto out = run_many(std::make_unique<GlaOp>(options), {q, k, v, log_decay, state0, segments});
-  return {std::move(out[0]), std::move(out[1])};
+  return run_to<GlaResult>(std::make_unique<GlaOp>(options), {q, k, v, log_decay, state0, segments});
 }
 
 }  // namespace effllm

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "autodiff/float_op.h"
 #include "cores/attention/token_groups.h"
 #include "cores/common/head_product.h"
 #include "cores/common/segments.h"
@@ -25,7 +26,7 @@ struct Head {
   }
 };
 
-class GroupMemoryOp final : public Op {
+class GroupMemoryOp final : public FloatOp<GroupMemoryOp> {
  public:
   GroupMemoryOp(int64_t heads, int64_t group) : heads_(heads), group_(group) {}
   std::string_view name() const override { return "group_memory"; }
@@ -69,39 +70,37 @@ class GroupMemoryOp final : public Op {
     return scratch_of(0, at_once(q[0] * heads_) * states * (q[2] / heads_) * (v[2] / heads_), in[kQ].dtype);
   }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     const DocumentStarts starts(c.in(kSegments));
     if (c.in(kState0).defined() && unchanged(c, starts)) c.out(1) = c.in(kState0).untracked();
     const bool keep = c.in(kState0).defined() && c.out(1).raw() == c.in(kState0).raw();
-    dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
-      parallel_for(c.in(kQ).dim(0) * heads_, 1, [&](int64_t item, int64_t) {
-        const Head<T> head = head_at<T>(c, item, starts);
-        const View<T> o = columns_of_head<T>(c.out(0), item / heads_, item % heads_, heads_),
-                      s = state_of_head<T>(c.out(1), item);
-        bool empty = !head.state0;
-        if (!keep) start_state<T>(head.state0, s);
-        for (const GroupPiece& p : head.pieces) {
-          if (p.fresh) clear(s), empty = true;
-          const View<T> to = o.part(p.from, p.to - p.from);
-          empty ? clear(to) : product<T>(head.q.part(p.from, to.rows), false, s, false, to, false);
-          if (p.complete) head.take_in(p, s), empty = false;
-        }
-      });
+    parallel_for(c.in(kQ).dim(0) * heads_, 1, [&](int64_t item, int64_t) {
+      const Head<T> head = head_at<T>(c, item, starts);
+      const View<T> o = columns_of_head<T>(c.out(0), item / heads_, item % heads_, heads_),
+                    s = state_of_head<T>(c.out(1), item);
+      bool empty = !head.state0;
+      if (!keep) start_state<T>(head.state0, s);
+      for (const GroupPiece& p : head.pieces) {
+        if (p.fresh) clear(s), empty = true;
+        const View<T> to = o.part(p.from, p.to - p.from);
+        empty ? clear(to) : product<T>(head.q.part(p.from, to.rows), false, s, false, to, false);
+        if (p.complete) head.take_in(p, s), empty = false;
+      }
     });
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const DocumentStarts starts(c.in(kSegments));
     const Sink sinks[] = {c.sink(kQ), c.sink(kK), c.sink(kV), c.sink(kCacheK), c.sink(kCacheV), c.sink(kState0)};
     for (int i : {3, 4, 5})
       if (sinks[i].into.defined() && !sinks[i].accumulate) fill(sinks[i].into, 0);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const int64_t dk = c.in(kQ).cols() / heads_, dv = c.in(kV).cols() / heads_;
-      // The states after each group that ends in the call, then the gradient of the running one.
-      const int64_t most = (c.in(kQ).dim(1) + group_ - 1) / group_ + 1;
-      for_each_with_memory<T>(c.in(kQ).dim(0) * heads_, (most + 1) * dk * dv, [&](int64_t i, T* memory) {
-        differentiate<T>(c, head_at<T>(c, i, starts), i, sinks, memory);
-      });
+    const int64_t dk = c.in(kQ).cols() / heads_, dv = c.in(kV).cols() / heads_;
+    // The states after each group that ends in the call, then the gradient of the running one.
+    const int64_t most = (c.in(kQ).dim(1) + group_ - 1) / group_ + 1;
+    for_each_with_memory<T>(c.in(kQ).dim(0) * heads_, (most + 1) * dk * dv, [&](int64_t i, T* memory) {
+      differentiate<T>(c, head_at<T>(c, i, starts), i, sinks, memory);
     });
   }
 
@@ -187,9 +186,8 @@ class GroupMemoryOp final : public Op {
 
 GroupMemoryResult group_memory(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, int64_t group,
                                const Tensor& state0, const GroupCache& cache, const Tensor& segments) {
-  auto out = run_many(std::make_unique<GroupMemoryOp>(heads, group),
-                      {q, k, v, state0, cache.k, cache.v, cache.before, segments});
-  return {std::move(out[0]), std::move(out[1])};
+  return run_to<GroupMemoryResult>(std::make_unique<GroupMemoryOp>(heads, group),
+                                   {q, k, v, state0, cache.k, cache.v, cache.before, segments});
 }
 
 }  // namespace effllm

@@ -9,7 +9,7 @@ namespace {
 
 enum Input { kO, kQ, kK, kZ0, kSegments };
 
-class NormaliserOp final : public Op {
+class NormaliserOp final : public FloatOp<NormaliserOp> {
  public:
   NormaliserOp(int64_t heads, double eps) : heads_(heads), eps_(eps) {}
   std::string_view name() const override { return "normaliser"; }
@@ -28,49 +28,46 @@ class NormaliserOp final : public Op {
     return Outputs({{o, type}, {z, type, true}, {{q[0], q[1], heads_}, type}}, 1);
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const auto keys = static_cast<double>(in[kQ].numel()), values = static_cast<double>(in[kO].numel()),
-               size = static_cast<double>(size_of(in[kO].dtype()));
+    const auto keys = numbers(in[kQ]), values = numbers(in[kO]), size = bytes_of_number(in[kO]);
     return {3 * keys + values, 6 * keys + 4 * values, size * (2 * keys + 2 * values), size * (4 * keys + 3 * values)};
   }
   Keeps keeps() const override {
     return {.inputs = 1 << kO | 1 << kQ | 1 << kK | 1 << kZ0 | 1 << kSegments, .outputs = 1 << 2};
   }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     const DocumentStarts starts(c.in(kSegments));
     const int64_t tokens = c.in(kQ).dim(1);
     Tensor unrecorded;
     if (!c.out(2).defined()) unrecorded = Tensor::empty({c.in(kQ).dim(0), tokens, heads_}, c.in(kQ).dtype());
     const Tensor& inverse = c.out(2).defined() ? c.out(2) : unrecorded;
-    dispatch_float(c.in(kO).dtype(), [&]<class T>() {
-      for_each_head(c.in(kQ).dim(0), heads_, work(c), [&](int64_t, int64_t b, int64_t h) {
-        const int64_t n = c.in(kQ).cols() / heads_;
-        T* z = c.out(1).data<T>() + (b * heads_ + h) * n;
-        start<T>(c.in(kZ0), b, h, n, z);
-        kernel::normaliser<T>(head<T>(c, inverse, starts, b, h), part<T>(c.out(0), b, h), z);
-      });
+    for_each_head(c.in(kQ).dim(0), heads_, work(c), [&](int64_t, int64_t b, int64_t h) {
+      const int64_t n = c.in(kQ).cols() / heads_;
+      T* z = c.out(1).data<T>() + (b * heads_ + h) * n;
+      start<T>(c.in(kZ0), b, h, n, z);
+      kernel::normaliser<T>(head<T>(c, inverse, starts, b, h), part<T>(c.out(0), b, h), z);
     });
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const DocumentStarts starts(c.in(kSegments));
     const Sink d_o = c.sink(kO), dq = c.sink(kQ), dk = c.sink(kK), dz = c.sink(kZ0);
     const Tensor dy = c.whole_grad(0);
     const int64_t n = c.in(kQ).cols() / heads_, tokens = c.in(kQ).dim(1);
-    dispatch_float(c.dtype(), [&]<class T>() {
-      for_each_head(c.in(kQ).dim(0), heads_, work(c), [&](int64_t, int64_t b, int64_t h) {
-        const Tensor scratch = Tensor::dense({2 * n + tokens}, c.dtype());
-        T *z = scratch.data<T>(), *d_z = z + n;
-        start<T>(c.in(kZ0), b, h, n, z);
-        start<T>(c.grad(1), b, h, n, d_z);
-        kernel::normaliser_backward<T>(
-            head<T>(c, c.out(2), starts, b, h),
-            {part<T>(dy, b, h), part<T>(dq.into, b, h), part<T>(dk.into, b, h), part<T>(d_o.into, b, h), dq.accumulate,
-             dk.accumulate, d_o.accumulate, z, d_z, d_z + n});
-        if (!dz.into.defined()) return;
-        T* y = dz.into.view<T>().row(b * heads_ + h);
-        for (int64_t i = 0; i < n; ++i) y[i] = (dz.accumulate ? y[i] : T(0)) + d_z[i];
-      });
+    for_each_head(c.in(kQ).dim(0), heads_, work(c), [&](int64_t, int64_t b, int64_t h) {
+      const Tensor scratch = Tensor::dense({2 * n + tokens}, c.dtype());
+      T *z = scratch.data<T>(), *d_z = z + n;
+      start<T>(c.in(kZ0), b, h, n, z);
+      start<T>(c.grad(1), b, h, n, d_z);
+      kernel::normaliser_backward<T>(
+          head<T>(c, c.out(2), starts, b, h),
+          {part<T>(dy, b, h), part<T>(dq.into, b, h), part<T>(dk.into, b, h), part<T>(d_o.into, b, h), dq.accumulate,
+           dk.accumulate, d_o.accumulate, z, d_z, d_z + n});
+      if (!dz.into.defined()) return;
+      T* y = dz.into.view<T>().row(b * heads_ + h);
+      for (int64_t i = 0; i < n; ++i) y[i] = (dz.accumulate ? y[i] : T(0)) + d_z[i];
     });
   }
 
@@ -104,8 +101,7 @@ class NormaliserOp final : public Op {
 
 NormaliserResult normalise_by_keys(const Tensor& o, const Tensor& q, const Tensor& k, const Tensor& z0,
                                    const Tensor& segments, int64_t heads, double eps) {
-  auto out = run_many(std::make_unique<NormaliserOp>(heads, eps), {o, q, k, z0, segments});
-  return {std::move(out[0]), std::move(out[1])};
+  return run_to<NormaliserResult>(std::make_unique<NormaliserOp>(heads, eps), {o, q, k, z0, segments});
 }
 
 }  // namespace effllm

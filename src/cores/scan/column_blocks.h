@@ -2,7 +2,7 @@
 #pragma once
 #include <algorithm>
 
-#include "autodiff/op.h"
+#include "autodiff/float_op.h"
 #include "kernels/parallel.h"
 #include "kernels/pointwise.h"
 

@@ -1,6 +1,5 @@
 #include "cores/scan/fused_scan.h"
 
-#include "autodiff/op.h"
 #include "cores/common/segments.h"
 #include "cores/scan/column_blocks.h"
 #include "kernels/pointwise.h"
@@ -28,7 +27,7 @@ struct Form {
   }
 };
 
-class FusedScanOp final : public Op {
+class FusedScanOp final : public FloatOp<FusedScanOp> {
  public:
   FusedScanOp(const Form& form, Candidate candidate) : form_(form), candidate_(candidate) {}
   std::string_view name() const override { return form_.name; }
@@ -50,25 +49,24 @@ class FusedScanOp final : public Op {
     return {{s, in[kX].dtype()}, {last, in[kX].dtype()}};
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const auto n = static_cast<double>(in[kX].numel()), size = static_cast<double>(size_of(in[kX].dtype())),
-               k = static_cast<double>(form_.inputs);
+    const auto n = numbers(in[kX]), size = bytes_of_number(in[kX]), k = static_cast<double>(form_.inputs);
     return {form_.forward_flops * n, form_.backward_flops * n, (k + 1) * n * size, (2 * k + 2) * n * size};
   }
   Keeps keeps() const override { return {.inputs = 0b111111, .outputs = 1}; }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     const int64_t tokens = c.in(kX).dim(1);
     const DocumentStarts starts(c.in(kSegments));
-    dispatch_float(c.in(kX).dtype(), [&]<class T>() {
-      for_column_blocks(c.in(kX).shape(), [&](int64_t b, int64_t from, int64_t n) {
-        const View<T> h = part_or_null<T>(c.out(0), b, from, n);
-        form_.scan<T>()(inputs<T>(c, starts, b, from, n), h, nullptr);
-        std::copy_n(h.row(tokens - 1), n, row_or_null<T>(c.out(1), b, from));
-      });
+    for_column_blocks(c.in(kX).shape(), [&](int64_t b, int64_t from, int64_t n) {
+      const View<T> h = part_or_null<T>(c.out(0), b, from, n);
+      form_.scan<T>()(inputs<T>(c, starts, b, from, n), h, nullptr);
+      std::copy_n(h.row(tokens - 1), n, row_or_null<T>(c.out(1), b, from));
     });
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Shape& shape = c.in(kX).shape();
     const DocumentStarts starts(c.in(kSegments));
     Sink dx[3] = {};
@@ -76,20 +74,18 @@ class FusedScanOp final : public Op {
     const Sink d_row = form_.row ? c.sink(kRow) : Sink{{}, false}, d_h0 = c.sink(kH0);
     // What each sequence gives to the row, added up in their order.
     const Tensor rows = d_row.into.defined() ? Tensor::dense({shape[0], shape[2]}, c.dtype()) : Tensor();
-    dispatch_float(c.dtype(), [&]<class T>() {
-      for_column_blocks(shape, [&](int64_t b, int64_t from, int64_t n) {
-        const auto part = [&](const Tensor& t) { return part_or_null<T>(t, b, from, n); };
-        const ScanBackward<T> d = {part(c.grad(0)),
-                                   row_or_null<T>(c.grad(1), b, from),
-                                   {part(dx[0].into), part(dx[1].into), part(dx[2].into)},
-                                   {dx[0].accumulate, dx[1].accumulate, dx[2].accumulate},
-                                   row_or_null<T>(rows, b, from),
-                                   row_or_null<T>(d_h0.into, b, from),
-                                   d_h0.accumulate};
-        form_.scan<T>()(inputs<T>(c, starts, b, from, n), part(c.out(0)), &d);
-      });
-      if (rows.defined()) kernel::column_sum<T>(rows.view<T>(), d_row.into.data<T>(), d_row.accumulate);
+    for_column_blocks(shape, [&](int64_t b, int64_t from, int64_t n) {
+      const auto part = [&](const Tensor& t) { return part_or_null<T>(t, b, from, n); };
+      const ScanBackward<T> d = {part(c.grad(0)),
+                                 row_or_null<T>(c.grad(1), b, from),
+                                 {part(dx[0].into), part(dx[1].into), part(dx[2].into)},
+                                 {dx[0].accumulate, dx[1].accumulate, dx[2].accumulate},
+                                 row_or_null<T>(rows, b, from),
+                                 row_or_null<T>(d_h0.into, b, from),
+                                 d_h0.accumulate};
+      form_.scan<T>()(inputs<T>(c, starts, b, from, n), part(c.out(0)), &d);
     });
+    if (rows.defined()) kernel::column_sum<T>(rows.view<T>(), d_row.into.data<T>(), d_row.accumulate);
   }
 
  private:
@@ -109,8 +105,7 @@ class FusedScanOp final : public Op {
 };
 
 ScanResult scan(const Form& form, Candidate candidate, std::initializer_list<Tensor> inputs) {
-  auto out = run_many(std::make_unique<FusedScanOp>(form, candidate), inputs);
-  return {std::move(out[0]), std::move(out[1])};
+  return run_to<ScanResult>(std::make_unique<FusedScanOp>(form, candidate), inputs);
 }
 double flops(Candidate c) { return c == Candidate::positive ? 8 : 0; }
 

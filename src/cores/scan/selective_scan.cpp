@@ -26,7 +26,7 @@ Tensor rates(const Tensor& a_log) {
   return rate;
 }
 
-class SelectiveScanOp final : public Op {
+class SelectiveScanOp final : public FloatOp<SelectiveScanOp> {
  public:
   std::string_view name() const override { return "selective_scan"; }
   Outputs infer(std::span<const Tensor> in) const override {
@@ -47,8 +47,8 @@ class SelectiveScanOp final : public Op {
     return {{{s, type}, {state, type}, {{s[0], spans(s[1]) * a[1], s[2]}, type}}, 1};
   }
   Cost cost(std::span<const Tensor> in) const override {  // a decay with its argument counts 8
-    const auto n = static_cast<double>(in[kX].numel()), states = static_cast<double>(in[kB].cols());
-    const auto size = static_cast<double>(size_of(in[kX].dtype())), small = static_cast<double>(2 * in[kB].numel());
+    const auto n = numbers(in[kX]), states = static_cast<double>(in[kB].cols());
+    const auto size = bytes_of_number(in[kX]), small = static_cast<double>(2 * in[kB].numel());
     const double skip = in[kSkip].defined() ? 2 : 0;
     return {n * (13 * states + 1 + skip), n * (28 * states + 6 + 2 * skip), size * (3 * n + small),
             size * (5 * n + 2 * small)};
@@ -66,24 +66,24 @@ class SelectiveScanOp final : public Op {
     return scratch_of(rates, 3 * rates + 2 * blocks * x.rows() * states + x[0] * (rates + x[2]), in[kX].dtype);
   }
 
-  void forward(Forward& c) override {
+  template <class T>
+  void forward_in(Forward& c) {
     const int64_t states = c.in(kB).cols();
     const DocumentStarts starts(c.in(kSegments));
-    dispatch_float(c.in(kX).dtype(), [&]<class T>() {
-      const Tensor rate = rates<T>(c.in(kALog));
-      const auto block = [&](int64_t b, int64_t from, int64_t n) {
-        const Tensor scratch = Tensor::dense({kernel::selective_scan_scratch<T>(states, n)}, dtype_of<T>);
-        SelectiveScan<T> pass = pass_of<T>(c, rate, starts, scratch, b, from, n);
-        pass.y = part_or_null<T>(c.out(kY), b, from, n);
-        pass.last = part_or_null<T>(c.out(kLast), b, from, n);
-        if (c.recording()) pass.checkpoints = part_or_null<T>(c.out(kCheckpoints), b, from, n);
-        kernel::selective_scan<T>(pass);
-      };
-      for_column_blocks(c.in(kX).shape(), block, sizes(c));
-    });
+    const Tensor rate = rates<T>(c.in(kALog));
+    const auto block = [&](int64_t b, int64_t from, int64_t n) {
+      const Tensor scratch = Tensor::dense({kernel::selective_scan_scratch<T>(states, n)}, dtype_of<T>);
+      SelectiveScan<T> pass = pass_of<T>(c, rate, starts, scratch, b, from, n);
+      pass.y = part_or_null<T>(c.out(kY), b, from, n);
+      pass.last = part_or_null<T>(c.out(kLast), b, from, n);
+      if (c.recording()) pass.checkpoints = part_or_null<T>(c.out(kCheckpoints), b, from, n);
+      kernel::selective_scan<T>(pass);
+    };
+    for_column_blocks(c.in(kX).shape(), block, sizes(c));
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const Shape& s = c.in(kX).shape();
     const int64_t tokens = s[1], states = c.in(kB).cols(), blocks = (s[2] + kColumns - 1) / kColumns;
     const DocumentStarts starts(c.in(kSegments));
@@ -94,26 +94,24 @@ class SelectiveScanOp final : public Op {
                  parts_c = Tensor::empty({blocks, s[0], tokens, states}, c.dtype()),
                  parts_rate = Tensor::empty({s[0], states, s[2]}, c.dtype()),
                  parts_skip = Tensor::empty({s[0], s[2]}, c.dtype());
-    dispatch_float(c.dtype(), [&]<class T>() {
-      const Tensor rate = rates<T>(c.in(kALog));
-      const auto one = [&](int64_t b, int64_t from, int64_t n) {
-        const Tensor scratch = Tensor::dense({kernel::selective_scan_scratch<T>(states, n)}, dtype_of<T>);
-        SelectiveScan<T> pass = pass_of<T>(c, rate, starts, scratch, b, from, n);
-        pass.checkpoints = part_or_null<T>(c.out(kCheckpoints), b, from, n);
-        const int64_t block = from / kColumns * s[0] + b;
-        kernel::selective_scan_backward<T>(
-            pass, {part_or_null<T>(c.grad(kY), b, from, n), part_or_null<T>(c.grad(kLast), b, from, n),
-                   part_or_null<T>(d_x.into, b, from, n), part_or_null<T>(d_delta.into, b, from, n),
-                   part_or_null<T>(d_h0.into, b, from, n), d_x.accumulate, d_delta.accumulate, d_h0.accumulate,
-                   part_or_null<T>(parts_b, block, 0, states), part_or_null<T>(parts_c, block, 0, states),
-                   part_or_null<T>(parts_rate, b, from, n), row_or_null<T>(parts_skip, b, from)});
-      };
-      for_column_blocks(s, one, sizes(c));
-      add_parts<T>(parts_b, d_b);
-      add_parts<T>(parts_c, d_c);
-      if (d_skip) kernel::column_sum<T>(parts_skip.view<T>(), d_skip.into.data<T>(), d_skip.accumulate);
-      if (d_a) rate_to_log<T>(parts_rate, rate, d_a);
-    });
+    const Tensor rate = rates<T>(c.in(kALog));
+    const auto one = [&](int64_t b, int64_t from, int64_t n) {
+      const Tensor scratch = Tensor::dense({kernel::selective_scan_scratch<T>(states, n)}, dtype_of<T>);
+      SelectiveScan<T> pass = pass_of<T>(c, rate, starts, scratch, b, from, n);
+      pass.checkpoints = part_or_null<T>(c.out(kCheckpoints), b, from, n);
+      const int64_t block = from / kColumns * s[0] + b;
+      kernel::selective_scan_backward<T>(
+          pass, {part_or_null<T>(c.grad(kY), b, from, n), part_or_null<T>(c.grad(kLast), b, from, n),
+                 part_or_null<T>(d_x.into, b, from, n), part_or_null<T>(d_delta.into, b, from, n),
+                 part_or_null<T>(d_h0.into, b, from, n), d_x.accumulate, d_delta.accumulate, d_h0.accumulate,
+                 part_or_null<T>(parts_b, block, 0, states), part_or_null<T>(parts_c, block, 0, states),
+                 part_or_null<T>(parts_rate, b, from, n), row_or_null<T>(parts_skip, b, from)});
+    };
+    for_column_blocks(s, one, sizes(c));
+    add_parts<T>(parts_b, d_b);
+    add_parts<T>(parts_c, d_c);
+    if (d_skip) kernel::column_sum<T>(parts_skip.view<T>(), d_skip.into.data<T>(), d_skip.accumulate);
+    if (d_a) rate_to_log<T>(parts_rate, rate, d_a);
   }
 
  private:
@@ -153,9 +151,8 @@ class SelectiveScanOp final : public Op {
 }  // namespace
 
 SelectiveScanResult selective_scan(const SelectiveScanInputs& in) {
-  auto out = run_many(std::make_unique<SelectiveScanOp>(),
-                      {in.x, in.delta, in.a_log, in.b, in.c, in.skip, in.state0, in.segments});
-  return {std::move(out[0]), std::move(out[1])};
+  return run_to<SelectiveScanResult>(std::make_unique<SelectiveScanOp>(),
+                                     {in.x, in.delta, in.a_log, in.b, in.c, in.skip, in.state0, in.segments});
 }
 
 }  // namespace effllm

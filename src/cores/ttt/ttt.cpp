@@ -31,7 +31,7 @@ TttMemory<Element> memory_of(const Tensor& w, const Tensor& b, const Tensor& sum
           vector_of<T>(sum_b, sequence, h, heads)};
 }
 
-class TttOp final : public Op {
+class TttOp final : public FloatOp<TttOp> {
  public:
   explicit TttOp(const TttOptions& options) : options_(options) {}
   std::string_view name() const override { return "ttt"; }
@@ -76,7 +76,7 @@ class TttOp final : public Op {
   // Backward: four products by n x n for the gradients of q and k, two for W_0's, one for the model at every start
   // again; and five over pairs of tokens.
   Cost cost(std::span<const Tensor> in) const override {
-    const auto elements = static_cast<double>(in[kQ].numel()), n = static_cast<double>(in[kQ].cols() / options_.heads),
+    const auto elements = numbers(in[kQ]), n = static_cast<double>(in[kQ].cols() / options_.heads),
                pairs = static_cast<double>(in[kTau].numel() + 1) / 2;
     double inputs = 0;
     for (const Tensor& t : in)
@@ -88,17 +88,16 @@ class TttOp final : public Op {
   }
   Keeps keeps() const override { return {.inputs = (1 << kInputs) - 1, .outputs = 1 << kZ | 1 << kRead}; }
 
-  void forward(Forward& c) override {
-    dispatch_float(c.in(kQ).dtype(), [&]<class T>() {
-      for_each_head(c.in(kQ).dim(0), options_.heads, work(c), [&](int64_t, int64_t b, int64_t h) {
-        const int64_t heads = options_.heads;
-        ttt_head_forward<T>(
-            head<T>(c, b, h),
-            memory_of<T>(c.out(kWAfter), c.out(kBAfter), c.out(kSumWAfter), c.out(kSumBAfter), b, h, heads),
-            columns_of_head<T>(c.out(kO), b, h, heads),
-            c.recording() ? columns_of_head<T>(c.out(kZ), b, h, heads) : View<T>{},
-            c.recording() ? columns_of_head<T>(c.out(kRead), b, h, heads) : View<T>{});
-      });
+  template <class T>
+  void forward_in(Forward& c) {
+    for_each_head(c.in(kQ).dim(0), options_.heads, work(c), [&](int64_t, int64_t b, int64_t h) {
+      const int64_t heads = options_.heads;
+      ttt_head_forward<T>(
+          head<T>(c, b, h),
+          memory_of<T>(c.out(kWAfter), c.out(kBAfter), c.out(kSumWAfter), c.out(kSumBAfter), b, h, heads),
+          columns_of_head<T>(c.out(kO), b, h, heads),
+          c.recording() ? columns_of_head<T>(c.out(kZ), b, h, heads) : View<T>{},
+          c.recording() ? columns_of_head<T>(c.out(kRead), b, h, heads) : View<T>{});
     });
   }
 
@@ -113,7 +112,8 @@ class TttOp final : public Op {
     return scratch_of(4 * rows * n + 2 * rows * rows, shared + head, in[kQ].dtype);
   }
 
-  void backward(Backward& c) override {
+  template <class T>
+  void backward_in(Backward& c) {
     const int64_t batch = c.in(kQ).dim(0), heads = options_.heads, n = c.in(kQ).cols() / heads;
     const DType type = c.dtype();
     const Sink dq = c.sink(kQ), dk = c.sink(kK), dv = c.sink(kV), d_eta = c.sink(kEta);
@@ -124,35 +124,33 @@ class TttOp final : public Op {
     const Tensor d_tau = Tensor::zeros({batch, heads, c.in(kTau).numel()}, type),
                  d_weight = Tensor::zeros({batch, heads * n}, type), d_bias = Tensor::zeros({batch, heads * n}, type),
                  d_b0 = Tensor::zeros({batch, heads * n}, type), d_w0 = Tensor::zeros(c.out_shape(kWAfter), type);
-    dispatch_float(type, [&]<class T>() {
-      for_each_head(c.in(kQ).dim(0), options_.heads, work(c), [&](int64_t, int64_t b, int64_t h) {
-        const auto rows = [&](const Sink& s) {
-          return GradientView<T>{columns_of_head<T>(s.into, b, h, heads), s.accumulate};
-        };
-        TttHeadGradients<T> g;
-        g.z = columns_of_head<T>(c.out(kZ), b, h, heads);
-        g.read = columns_of_head<T>(c.out(kRead), b, h, heads);
-        g.d_o = columns_of_head<T>(d_o, b, h, heads);
-        g.d_after = memory_of<T, const T>(c.grad(kWAfter), c.grad(kBAfter), c.grad(kSumWAfter), c.grad(kSumBAfter), b,
-                                          h, heads);
-        g.dq = rows(dq);
-        g.dk = rows(dk);
-        g.dv = rows(dv);
-        g.d_eta = rows(d_eta);
-        g.d_before = memory_of<T>(d_before.w, d_before.b, d_before.sum_w, d_before.sum_b, b, h, heads);
-        g.d_tau = d_tau.view<T>().row(b * heads + h);
-        g.d_weight = vector_of<T>(d_weight, b, h, heads).data;
-        g.d_bias = vector_of<T>(d_bias, b, h, heads).data;
-        g.d_w0 = matrix_of<T>(d_w0, b * heads + h);
-        g.d_b0 = vector_of<T>(d_b0, b, h, heads);
-        ttt_head_backward<T>(head<T>(c, b, h), g);
-      });
-      give_sum<T>(c, kTau, d_tau);
-      give_sum<T>(c, kWeight, d_weight);
-      give_sum<T>(c, kBias, d_bias);
-      give_sum<T>(c, kW0, d_w0);
-      give_sum<T>(c, kB0, d_b0);
+    for_each_head(c.in(kQ).dim(0), options_.heads, work(c), [&](int64_t, int64_t b, int64_t h) {
+      const auto rows = [&](const Sink& s) {
+        return GradientView<T>{columns_of_head<T>(s.into, b, h, heads), s.accumulate};
+      };
+      TttHeadGradients<T> g;
+      g.z = columns_of_head<T>(c.out(kZ), b, h, heads);
+      g.read = columns_of_head<T>(c.out(kRead), b, h, heads);
+      g.d_o = columns_of_head<T>(d_o, b, h, heads);
+      g.d_after =
+          memory_of<T, const T>(c.grad(kWAfter), c.grad(kBAfter), c.grad(kSumWAfter), c.grad(kSumBAfter), b, h, heads);
+      g.dq = rows(dq);
+      g.dk = rows(dk);
+      g.dv = rows(dv);
+      g.d_eta = rows(d_eta);
+      g.d_before = memory_of<T>(d_before.w, d_before.b, d_before.sum_w, d_before.sum_b, b, h, heads);
+      g.d_tau = d_tau.view<T>().row(b * heads + h);
+      g.d_weight = vector_of<T>(d_weight, b, h, heads).data;
+      g.d_bias = vector_of<T>(d_bias, b, h, heads).data;
+      g.d_w0 = matrix_of<T>(d_w0, b * heads + h);
+      g.d_b0 = vector_of<T>(d_b0, b, h, heads);
+      ttt_head_backward<T>(head<T>(c, b, h), g);
     });
+    give_sum<T>(c, kTau, d_tau);
+    give_sum<T>(c, kWeight, d_weight);
+    give_sum<T>(c, kBias, d_bias);
+    give_sum<T>(c, kW0, d_w0);
+    give_sum<T>(c, kB0, d_b0);
     const Tensor* before[] = {&d_before.w, &d_before.b, &d_before.sum_w, &d_before.sum_b};
     for (int i = 0; i < 4; ++i)
       if (c.wants(kW + i)) c.give(kW + i, *before[i]);
