@@ -126,13 +126,8 @@ inline Runs part_runs(const Runs& strip, const Keys& part) {
   const Vec<float> low = broadcast(-127.f);  // 2^n with n = -127 has no exponent bits: zero
   x = x > low ? x : low;
   const Vec<float> shifted = x + 12582912.f, n = shifted - 12582912.f, f = x - n;  // n: nearest integer, in low bits
-  Vec<float> p = broadcast(1.5403530e-4f);
-  p = mul_add(p, f, 1.3333558e-3f);
-  p = mul_add(p, f, 9.6181291e-3f);
-  p = mul_add(p, f, 5.5504109e-2f);
-  p = mul_add(p, f, 2.4022651e-1f);
-  p = mul_add(p, f, 6.9314718e-1f);
-  p = mul_add(p, f, 1.f);
+  const Vec<float> p = polynomial(f, broadcast(1.5403530e-4f), 1.3333558e-3f, 9.6181291e-3f, 5.5504109e-2f,
+                                  2.4022651e-1f, 6.9314718e-1f, 1.f);
   return p * (Vec<float>)(((Bits)shifted + 127u) << 23);
 }
 [[gnu::always_inline]] inline Vec<double> exp_lanes(Vec<double> x) {

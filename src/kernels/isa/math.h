@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/isa/polynomial.h"
 #include "kernels/isa/simd.h"
 
 namespace effllm::EFFLLM_ISA {
@@ -14,12 +15,8 @@ namespace effllm::EFFLLM_ISA {
 [[gnu::always_inline]] inline double magnitude(double x) { return __builtin_fabs(x); }
 
 [[gnu::always_inline]] inline float expm1_of_rest(float r) {  // e^r - 1 for |r| <= log(2) / 2
-  float p = 1.9875691500e-4f;
-  p = mul_add(p, r, 1.3981999507e-3f);
-  p = mul_add(p, r, 8.3334519073e-3f);
-  p = mul_add(p, r, 4.1665795894e-2f);
-  p = mul_add(p, r, 1.6666665459e-1f);
-  p = mul_add(p, r, 5.0000001201e-1f);
+  const float p = polynomial(r, 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f,
+                             1.6666665459e-1f, 5.0000001201e-1f);
   return mul_add(p * r, r, r);
 }
 [[gnu::always_inline]] inline float exp_of_rest(float r) { return expm1_of_rest(r) + 1.f; }
@@ -77,15 +74,9 @@ struct Reduced {
   const float e = static_cast<float>(shifted >> 23);
   const float m = std::bit_cast<float>((shifted & 0x007fffff) + 0x3f3504f3) - 1.f;
   const float z = m * m;
-  float p = 7.0376836292e-2f;
-  p = mul_add(p, m, -1.1514610310e-1f);
-  p = mul_add(p, m, 1.1676998740e-1f);
-  p = mul_add(p, m, -1.2420140846e-1f);
-  p = mul_add(p, m, 1.4249322787e-1f);
-  p = mul_add(p, m, -1.6668057665e-1f);
-  p = mul_add(p, m, 2.0000714765e-1f);
-  p = mul_add(p, m, -2.4999993993e-1f);
-  p = mul_add(p, m, 3.3333331174e-1f);
+  const float p =
+      polynomial(m, 7.0376836292e-2f, -1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f,
+                 -1.6668057665e-1f, 2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f);
   float y = p * m * z;
   y = mul_add(e, -2.12194440e-4f, y);
   y = mul_sub_from(0.5f, z, y);
@@ -130,11 +121,8 @@ template <class T>
 // Near 0 an odd polynomial, elsewhere 1 - 2 / (1 + e^2x).
 [[gnu::always_inline]] inline float fast_tanh(float x) {
   const float a = magnitude(x), z = x * x;
-  float p = -5.70498872745e-3f;
-  p = mul_add(p, z, 2.06390887954e-2f);
-  p = mul_add(p, z, -5.37397155531e-2f);
-  p = mul_add(p, z, 1.33314422036e-1f);
-  p = mul_add(p, z, -3.33332819422e-1f);
+  const float p =
+      polynomial(z, -5.70498872745e-3f, 2.06390887954e-2f, -5.37397155531e-2f, 1.33314422036e-1f, -3.33332819422e-1f);
   const float small = mul_add(p * z, x, x);
   const float large = 1.f - 2.f / one_plus_exp(2.f * a);
   return a < 0.625f ? small : __builtin_copysignf(large, x);
@@ -147,18 +135,11 @@ template <class T>
   float a = magnitude(x);
   a = a > 4.f ? 4.f : a;
   const float z = a * a;
-  float p = -2.72614225801306e-10f;
-  p = mul_add(p, z, 2.77068142495902e-08f);
-  p = mul_add(p, z, -2.10102402082508e-06f);
-  p = mul_add(p, z, -5.69250639462346e-05f);
-  p = mul_add(p, z, -7.34990630326855e-04f);
-  p = mul_add(p, z, -2.95459980854025e-03f);
-  p = mul_add(p, z, -1.60960333262415e-02f);
-  float q = -1.45660718464996e-05f;
-  q = mul_add(q, z, -2.13374055278905e-04f);
-  q = mul_add(q, z, -1.68282697438203e-03f);
-  q = mul_add(q, z, -7.37332916720468e-03f);
-  q = mul_add(q, z, -1.42647390514189e-02f);
+  const float p =
+      polynomial(z, -2.72614225801306e-10f, 2.77068142495902e-08f, -2.10102402082508e-06f, -5.69250639462346e-05f,
+                 -7.34990630326855e-04f, -2.95459980854025e-03f, -1.60960333262415e-02f);
+  const float q = polynomial(z, -1.45660718464996e-05f, -2.13374055278905e-04f, -1.68282697438203e-03f,
+                             -7.37332916720468e-03f, -1.42647390514189e-02f);
   float y = a * (p / q);
   y = y > 1.f ? 1.f : y;
   y = a > 3.92f ? 1.f : y;
@@ -175,11 +156,8 @@ struct Normal {
 [[gnu::always_inline]] inline Normal<float> normal(float x) {
   const float a = magnitude(x), e = fast_exp(-0.5f * x * x);
   const float t = 1.f / mul_add(0.23164189f, a, 1.f);  // 0.3275911 / sqrt 2
-  float p = 0.5307027145f;                             // the coefficients halved
-  p = mul_add(p, t, -0.7265760135f);
-  p = mul_add(p, t, 0.7107068705f);
-  p = mul_add(p, t, -0.142248368f);
-  p = mul_add(p, t, 0.127414796f);
+  // The coefficients halved.
+  const float p = polynomial(t, 0.5307027145f, -0.7265760135f, 0.7107068705f, -0.142248368f, 0.127414796f);
   const float tail = p * t * e;
   return {0.39894228f * e, x < 0 ? tail : 1.f - tail};
 }

@@ -129,39 +129,17 @@ void apply_backward(View<const T> x, View<const T> dy, View<T> dx, bool add) {
   }
 }
 
-// Calls visit with the struct of `f`.
+// Calls visit with the struct of `f`; they stand in the order of Pointwise.
+template <template <class> class... All, class T, class Visit>
+void choose(Pointwise f, T, Visit visit) {
+  static_assert(sizeof...(All) == static_cast<size_t>(Pointwise::log) + 1);
+  int i = 0;
+  ((static_cast<int>(f) == i++ ? visit(All<T>{}) : void()), ...);
+}
 template <class T, class Visit>
 void with_function(Pointwise f, Visit visit) {
-  switch (f) {
-    case Pointwise::sigmoid:
-      return visit(Sigmoid<T>{});
-    case Pointwise::tanh:
-      return visit(Tanh<T>{});
-    case Pointwise::relu:
-      return visit(Relu<T>{});
-    case Pointwise::relu2:
-      return visit(Relu2<T>{});
-    case Pointwise::silu:
-      return visit(Silu<T>{});
-    case Pointwise::gelu:
-      return visit(Gelu<T>{});
-    case Pointwise::gelu_tanh:
-      return visit(GeluTanh<T>{});
-    case Pointwise::softplus:
-      return visit(Softplus<T>{});
-    case Pointwise::log_sigmoid:
-      return visit(LogSigmoid<T>{});
-    case Pointwise::exp:
-      return visit(Exp<T>{});
-    case Pointwise::elu1:
-      return visit(Elu1<T>{});
-    case Pointwise::reciprocal:
-      return visit(Reciprocal<T>{});
-    case Pointwise::laplace:
-      return visit(Laplace<T>{});
-    case Pointwise::log:
-      return visit(Log<T>{});
-  }
+  choose<Sigmoid, Tanh, Relu, Relu2, Silu, Gelu, GeluTanh, Softplus, LogSigmoid, Exp, Elu1, Reciprocal, Laplace, Log>(
+      f, T(), visit);
 }
 
 template <class T>
