@@ -29,7 +29,8 @@ constexpr std::string_view kHybrids[] = {
     "position: none}}, {mixer: {type: min_gru, expand: 2}}]}",
     "{d_model: 8, init: {std: 0.4}, layers: [{id: a, mixer: {type: attention, heads: 4, kv_heads: 2, head_dim: 4, "
     "window: 5, sinks: 1, qk_norm: true, value_residual: 0.5}}, {mixer: {type: gla, heads: 2, gate: head}}, {use: a}, "
-    "{mixer: {type: attention, heads: 2, window: 4, position: alibi, value_residual: 0.3}}]}",
+    "{mixer: {type: attention, heads: 2, window: 4, position: alibi, value_residual: 0.3}}, {mixer: hgrn}, {mixer: "
+    "hgrn}]}",
     "{d_model: 8, init: {std: 0.4}, block: {ffn: {type: rwkv_channel_mix, expand: 2}}, layers: [{mixer: {type: rwkv6, "
     "head_dim: 4, shift_rank: 3, decay_rank: 2}}, {id: a, mixer: {type: mamba2, head_dim: 4, state: 3}}, {use: a}, "
     "{mixer: {type: retnet, heads: 2}, ffn: none}]}",

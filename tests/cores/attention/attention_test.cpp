@@ -30,6 +30,9 @@ std::vector<Setting> settings() {
        {offsets, gaps, {}}},
       {"documents", {.heads = 4, .kv_heads = 2}, {offsets, {}, segments}},
       {"bidirectional documents", {.heads = 4, .kv_heads = 2, .causal = false}, {offsets, {}, segments}},
+      {"documents, window, sinks, ALiBi, dropout",
+       {.heads = 4, .kv_heads = 2, .window = 3, .sinks = 1, .alibi = true, .dropout = 0.3, .drop_key = {1, 2}},
+       {offsets, {}, segments}},
       {"bidirectional", {.heads = 4, .kv_heads = 4, .causal = false, .window = 3}, {offsets, {}, {}}},
       {"dropout", {.heads = 4, .kv_heads = 2, .dropout = 0.4, .drop_key = {5, 6}, .samples = 9}, {offsets, {}, {}}},
   };
@@ -68,29 +71,6 @@ TEST_CASE("attention: the reference's values in f64 and nearly so in f32") {
   }
 }
 
-TEST_CASE("attention: packed documents give what each gives alone") {
-  for (const bool causal : {true, false}) {
-    const AttentionOptions o{.heads = 2, .kv_heads = 2, .causal = causal, .window = 5, .sinks = 2, .alibi = true};
-    const Inputs x(o, 13, 13, DType::f64, 1);
-    const Tensor packed =
-        attention(x.q, x.k, x.v, o, {{}, {}, integers({1, 13}, {0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 2})});
-    const int64_t borders[] = {0, 4, 5, 13};
-    for (int i = 0; i < 3; ++i) {
-      const auto part = [&](const Tensor& t) { return tokens(t, borders[i], borders[i + 1]); };
-      CHECK(max_diff(attention(part(x.q), part(x.k), part(x.v), o), part(packed)) < 1e-14);
-    }
-  }
-}
-
-TEST_CASE("attention: the first document of a call continues that of the keys before it") {
-  const AttentionOptions o{.heads = 2, .kv_heads = 1, .window = 6, .sinks = 1, .dropout = 0.3, .drop_key = {1, 2}};
-  const Inputs x(o, 12, 12, DType::f64, 1);
-  const Tensor whole = attention(x.q, x.k, x.v, o, {{}, {}, integers({1, 12}, {0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1})});
-  const Tensor late =
-      attention(tokens(x.q, 5, 12), x.k, x.v, o, {integers({1}, {5}), {}, integers({1, 7}, {0, 0, 1, 1, 1, 1, 1})});
-  CHECK(max_diff(late, tokens(whole, 5, 12)) < 1e-14);
-}
-
 TEST_CASE("attention: keys after the tokens of the call are never seen") {
   for (const bool causal : {true, false}) {
     const AttentionOptions o{.heads = 2, .kv_heads = 2, .causal = causal};
@@ -124,16 +104,6 @@ TEST_CASE("attention: forward and gradients have the same bits for any number of
   const Inputs x(o, 50, 50, DType::f32, 2, 16, 8);
   const auto f = [&](const Tensors& in) { return Tensors{attention(in[0], in[1], in[2], o)}; };
   expect_same_bits_on_threads(f, {x.q, x.k, x.v});
-}
-
-TEST_CASE("attention: chunks change nothing but rounding") {
-  AttentionOptions o{.heads = 2, .kv_heads = 2};
-  const Inputs x(o, 80, 80);
-  const Tensor y = attention(x.q, x.k, x.v, o);
-  for (const int64_t chunk : {1, 4, 17, 500}) {
-    o.chunk = chunk;
-    CHECK(max_diff(attention(x.q, x.k, x.v, o), y) < 1e-13);
-  }
 }
 
 TEST_CASE("attention: dropout keeps 1 - p of the probabilities and depends on the sample's own number") {

@@ -11,37 +11,13 @@ namespace {
 
 constexpr int64_t kTokens = 13;
 
-// Documents of 5, 1 and 7 tokens; of 9 and 4.
-Tensor documents() {
-  return integers({2, kTokens}, {0, 0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1});
-}
-
 struct Inputs {
   Tensor q, k, v;
   explicit Inputs(int64_t n = kTokens, int64_t heads = 1, DType t = DType::f64)
       : q(random({2, n, heads * 3}, 1, t)), k(random({2, n, heads * 3}, 2, t)), v(random({2, n, heads * 5}, 3, t)) {}
 };
 
-// The cache of a call that begins at token `from` of a document.
-GroupCache cache_at(const Inputs& x, int64_t from, int64_t group) {
-  const int64_t n = from % group;
-  const auto rows = [&](const Tensor& all) {
-    const Tensor field = Tensor::zeros({2, group - 1, all.cols()}, DType::f64);
-    for (int64_t b = 0; b < 2; ++b)
-      for (int64_t r = 0; r < n; ++r)
-        for (int64_t c = 0; c < all.cols(); ++c)
-          put(field, b * (group - 1) + r, c, at(all, b * kTokens + from - n + r, c));
-    return field;
-  };
-  return {rows(x.k), rows(x.v), integers({2}, {n, n})};
-}
-
 const ScoreAttentionOptions kBiased{.group = 4, .score = Pointwise::laplace, .bias_at = {0, 1, 1, 2}, .bias_scale = 2};
-
-// f(from, to): row range of the batch's first sequence as one sequence.
-Tensor alone(const Tensor& x, int64_t b, int64_t from, int64_t to) {
-  return x.row_range(b * x.dim(1) + from, {1, to - from, x.cols()}).clone();
-}
 
 }  // namespace
 
@@ -83,39 +59,6 @@ TEST_CASE("group_memory: a token reads the groups before its own, by definition"
     CHECK(max_diff(y.columns(h * 5, 5),
                    reference_group_memory(two.q.columns(h * 3, 3).clone(), two.k.columns(h * 3, 3).clone(),
                                           two.v.columns(h * 5, 5).clone(), 4)) < 1e-12);
-}
-
-TEST_CASE("groups: any split equals the whole, with the tokens of the unfinished group kept") {
-  const Poison poison;
-  const Inputs x;
-  const Tensor bias = random({3}, 4), local = score_attention(x.q, x.k, x.v, bias, kBiased);
-  const GroupMemoryResult far = group_memory(x.q, x.k, x.v, 1, 4);
-  for (int64_t cut = 1; cut < kTokens; ++cut) {
-    const auto late = [&](const Tensor& t) { return tokens(t, cut, kTokens); };
-    const auto early = [&](const Tensor& t) { return tokens(t, 0, cut); };
-    const GroupCache cache = cache_at(x, cut, 4);
-    const Tensor before = group_memory(early(x.q), early(x.k), early(x.v), 1, 4).state;
-    const GroupMemoryResult after = group_memory(late(x.q), late(x.k), late(x.v), 1, 4, before, cache);
-    CHECK(max_diff(after.o, late(far.o)) < 1e-12);
-    CHECK(max_diff(after.state, far.state) < 1e-12);
-    CHECK(max_diff(score_attention(late(x.q), late(x.k), late(x.v), bias, kBiased, cache), late(local)) < 1e-12);
-  }
-}
-
-TEST_CASE("groups: documents count their groups from their own start") {
-  const Poison poison;
-  const Inputs x;
-  const Tensor bias = random({3}, 4), segments = documents();
-  const Tensor local = score_attention(x.q, x.k, x.v, bias, kBiased, {}, segments);
-  const GroupMemoryResult far = group_memory(x.q, x.k, x.v, 1, 4, {}, {}, segments);
-  const std::vector<std::vector<int64_t>> borders = {{0, 5, 6, 13}, {0, 9, 13}};
-  for (int64_t b = 0; b < 2; ++b)
-    for (size_t i = 0; i + 1 < borders[static_cast<size_t>(b)].size(); ++i) {
-      const int64_t from = borders[static_cast<size_t>(b)][i], to = borders[static_cast<size_t>(b)][i + 1];
-      const Tensor q = alone(x.q, b, from, to), k = alone(x.k, b, from, to), v = alone(x.v, b, from, to);
-      CHECK(max_diff(alone(local, b, from, to), reference_score_attention(q, k, v, bias, kBiased)) < 1e-12);
-      CHECK(max_diff(alone(far.o, b, from, to), reference_group_memory(q, k, v, 4)) < 1e-12);
-    }
 }
 
 TEST_CASE("groups: gradients of everything, through the state and the cache") {

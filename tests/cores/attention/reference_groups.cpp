@@ -43,12 +43,12 @@ Tensor reference_score_attention(const Tensor& q, const Tensor& k, const Tensor&
   return out;
 }
 
-Tensor reference_group_memory(const Tensor& q, const Tensor& k, const Tensor& v, int64_t group, bool inclusive) {
+Tensor reference_group_memory(const Tensor& q, const Tensor& k, const Tensor& v, int64_t group) {
   const Tensor out = Tensor::zeros(v.shape(), DType::f64);
   const int64_t tokens = q.dim(1);
   for (int64_t b = 0; b < q.dim(0); ++b)
     for (int64_t t = 0; t < tokens; ++t) {
-      const int64_t end = inclusive ? std::min(tokens, (t / group + 1) * group) : t / group * group;
+      const int64_t end = t / group * group;
       for (int64_t s = 0; s < end; ++s) {
         const double weight = dot(q.view<double>().row(b * tokens + t), k.view<double>().row(b * tokens + s), q.cols());
         for (int64_t c = 0; c < v.cols(); ++c)

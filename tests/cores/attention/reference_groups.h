@@ -7,7 +7,6 @@ namespace effllm {
 
 Tensor reference_score_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
                                  const ScoreAttentionOptions& options);
-// inclusive: a token reads its own group's sum too, which shows it later tokens.
-Tensor reference_group_memory(const Tensor& q, const Tensor& k, const Tensor& v, int64_t group, bool inclusive = false);
+Tensor reference_group_memory(const Tensor& q, const Tensor& k, const Tensor& v, int64_t group);
 
 }  // namespace effllm

@@ -44,14 +44,6 @@ TEST_CASE("token_mix: the plain loop at several widths, with documents and witho
     }
 }
 
-TEST_CASE("token_mix: cut anywhere it is the same") {
-  const auto in = inputs(2, 6);
-  const auto part = [&](int64_t from, int64_t to, const Tensors& before) {
-    return mixed({})({tokens(in[0], from, to), before[0], in[2], tokens(in[3], from, to)});
-  };
-  expect_same_in_parts(part, {in[1]}, 5, 0);
-}
-
 TEST_CASE("token_mix: gradients, costs, precision, threads, refused shapes") {
   const Poison poison;
   for (const Tensor& segments : {Tensor(), documents()}) {
