@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Prints a Markdown table of every configuration in configs/mixers: what it costs, and how well it learnt.
+"""Prints a Markdown table of every configuration in configs/FOLDER, mixers by default: what it costs, and how well it learnt.
 
-Costs are `effllm describe`'s, of the whole model, as it writes them; results are those of scripts/reproduce/mixers.sh, which stand in
-docs/results/mixers.csv.
+Costs are `effllm describe`'s, of the whole model, as it writes them; results are those of scripts/reproduce/FOLDER.sh, which stand in
+docs/results/FOLDER.csv.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,9 +25,10 @@ def row(config: Path, results: dict[str, dict[str, str]]) -> list[str]:
     at = {length["tokens"]: length["shown"] for length in cost["lengths"]}
     short, long = at[256], at[4096]
     result = results.get(config.stem)
+    few = cost["active_parameters"] != cost["total"]["parameters"]
     return [
         config.stem,
-        cost["parameters_shown"],
+        cost["parameters_shown"] + (f", {cost['active_parameters'] / 1e3:.0f} K active" if few else ""),
         short["train_flops_per_token"],
         short["prefill_flops_per_token"],
         short["decode_flops"],
@@ -42,12 +44,13 @@ def row(config: Path, results: dict[str, dict[str, str]]) -> list[str]:
 
 def main() -> None:
     """Prints the table."""
-    path = ROOT / "docs" / "results" / "mixers.csv"
-    results = {r["mixer"]: r for r in csv.DictReader(path.open())} if path.exists() else {}
+    folder = sys.argv[1] if len(sys.argv) > 1 else "mixers"
+    path = ROOT / "docs" / "results" / f"{folder}.csv"
+    results = {next(iter(r.values())): r for r in csv.DictReader(path.open())} if path.exists() else {}
     print("| configuration | parameters | train FLOPs/token, T 256 | prefill | decode after 256 | train, T 4096 "
           "| decode after 4096 | kept/token | state at 256 | at 4096 | of a KV cache | bits/char |")
     print("|---" + "|--:" * 11 + "|")
-    for config in sorted((ROOT / "configs" / "mixers").glob("*.yaml")):
+    for config in sorted((ROOT / "configs" / folder).glob("*.yaml")):
         print("| " + " | ".join(row(config, results)) + " |")
 
 
