@@ -88,7 +88,8 @@ void check_together(const RunConfig& c, Sections read, const Mark& name, Diagnos
 
 // What came after runs had their hashes, as it was before.
 constexpr std::pair<std::string_view, std::string_view> kSince[] = {
-    {"z_loss", "0.0"}, {"weight", "true"}, {"rope_share", "1.0"}, {"projection", "{type: linear}"}};
+    {"z_loss", "0.0"},     {"weight", "true"},   {"rope_share", "1.0"}, {"projection", "{type: linear}"},
+    {"norm_at", "before"}, {"parallel", "false"}};
 
 void erase_later(ConfigNode& n) {
   for (const auto& [key, before] : kSince)

@@ -217,7 +217,8 @@ TEST_CASE("run config: the hash is that of runs before options that came later")
   const auto hash = [](const std::string& mixer, const std::string& norm) {
     return experiment_hash(read_run_config(
         parse_config("model: {d_model: 16, layers: [{mixer: {type: attention" + mixer + "}, norm: {type: layer_norm" +
-                         norm + "}, ffn: mlp}]}\ndata: {corpus: data/tiny.yaml}\noptim: {lr: 0.01}\ntrain: {batch: " +
+                         norm + (norm.starts_with("}") ? "" : "}") +
+                         ", ffn: mlp}]}\ndata: {corpus: data/tiny.yaml}\noptim: {lr: 0.01}\ntrain: {batch: " +
                          "4, context: 16, max_steps: 1, lanes: 2}",
                      "c.yaml"),
         "c.yaml"));
@@ -225,6 +226,8 @@ TEST_CASE("run config: the hash is that of runs before options that came later")
   const std::string before = "dfaf8c5e18bff1922d24ddcd5b66353548012c6300180c6908ba4103cf7ceb4c";
   CHECK(hash("", "") == before);
   CHECK(hash(", rope_share: 1, projection: linear", ", weight: true") == before);
+  CHECK(hash("", "}, norm_at: before, parallel: false") == before);
+  CHECK(hash("", "}, parallel: true") != before);
   CHECK(hash(", rope_share: 0.5", "") != before);
   CHECK(hash(", projection: pattention", "") != before);
   CHECK(hash("", ", weight: false") != before);
