@@ -61,6 +61,7 @@ golden:
 	@python3 scripts/golden/adamw.py
 	@python3 scripts/golden/muon.py
 	@python3 scripts/golden/goldfish.py
+	@python3 scripts/golden/masked_diffusion.py
 
 clean:
 	@rm -rf build

@@ -53,6 +53,13 @@ void declare_eval(CLI::App& app, EvalArgs& a) {
       ->check(integer(1, static_cast<int64_t>(kMostTokens)));
   app.add_option("--max-tokens", a.max_tokens, "Scores only the first so many tokens; 0, the default, is all.")
       ->check(integer(0, std::numeric_limits<int64_t>::max()));
+  app.add_option("--bound-samples", a.bound_samples,
+                 "Sets the draws for each window, where the objective's score is a bound (default: the run's).")
+      ->check(integer(1, 1 << 20));
+  app.add_option("--seed", a.seed, "Seeds those draws (default: train.seed of the run).")
+      ->check(integer(0, std::numeric_limits<int64_t>::max()));
+  app.add_flag("--left-to-right", a.left_to_right,
+               "Adds to such a bound the likelihood of the order of the text: a run of the model for each token.");
   auto* corpus = app.add_option("--corpus", a.corpus, "Chooses another corpus than the run's, by name or path.");
   auto* other = app.add_flag("--allow-data-mismatch", a.allow_other_data,
                              "Evaluates although the corpus is not the one trained on.");
@@ -90,6 +97,17 @@ void declare_generate(CLI::App& app, GenerateArgs& a) {
                  "Sets how many tokens attention looks back on; 0: all (default: as many as in training where a "
                  "mechanism can't follow more, otherwise all).")
       ->check(integer(0, static_cast<int64_t>(kMostTokens)));
+  app.add_option("--steps", a.steps,
+                 "Sets the runs of a model that predicts masked tokens for each block (default: one a token).")
+      ->check(positive());
+  app.add_option("--block", a.block,
+                 "Sets the tokens that are written before those after them (masked tokens; default: all).")
+      ->check(positive());
+  app.add_option("--unmask", a.unmask,
+                 "Says which masked tokens a step writes: any with the same chance (ancestral), or those that the "
+                 "model is the surest of (confidence).")
+      ->capture_default_str()
+      ->check(one_of({"ancestral", "confidence"}));
   app.add_flag("--raw", a.raw, "Writes bytes as they are, also to a terminal.");
 }
 

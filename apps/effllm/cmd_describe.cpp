@@ -101,8 +101,8 @@ ExitCode describe(const Common& common, const DescribeArgs& args) {
   LayerCost total = cost.total;
   total.what = "total";
   rows.push_back(to_row(total));
-  fmt::print("{}\ncontext {}, vocabulary {}\ndecode and state: after {}, one sequence, f32\n\n", table(rows),
-             cost.context, vocab, counted(cost.context, "token"));
+  fmt::print("{}\ncontext {}, vocabulary {}\n{} {}, one sequence, f32\n\n", table(rows), cost.context, vocab,
+             c.model.causal ? "decode and state: after" : "decode: a run over", counted(cost.context, "token"));
   if (cost.active_parameters != total.parameters)
     fmt::print("{} of {} are active: a token chooses among experts\n\n", cost.active_parameters,
                counted(total.parameters, "parameter"));

@@ -70,6 +70,14 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   if (args.stride || name != o.protocol.name()) o.protocol = protocol(name, args.stride);
   if (args.tokens) o.tokens = *args.tokens;
   o.max_tokens = args.max_tokens;
+  const auto objective = m.config.objective.type.build();
+  if (!objective->bound() && (args.bound_samples || args.seed || args.left_to_right))
+    throw ConfigError(
+        "{} gives a likelihood from left to right: --bound-samples, --seed and --left-to-right are for objectives "
+        "whose score is a bound",
+        m.config.objective.type.name());
+  if (args.bound_samples) o.bound_samples = *args.bound_samples;
+  if (args.seed) o.seed = static_cast<uint64_t>(*args.seed);
   const EvalTarget target = args.text.empty()
                                 ? split_target(m, parse_split(args.split), args.corpus, args.allow_other_data)
                                 : file_target(m, args.text);
@@ -78,7 +86,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   if (!target.other_than_trained_on.empty() && !common.quiet)
     print_stderr(fmt::format("not the corpus that was trained on: {}\n", join(target.other_than_trained_on, "; ")));
   require_options(*m.model, *m.tokenizer, o);
-  o = fitted(std::move(o), static_cast<int64_t>(target.tokens.tokens.size()));
+  o = fitted(std::move(o), static_cast<int64_t>(target.tokens.tokens.size()), objective->lookahead());
   if (const auto note = beyond_training(*m.model, trained_context(m.config), o); !note.empty() && !common.quiet)
     print_stderr(fmt::format("note: {}\n", note));
   require_evaluation(m.config, m.model->vocab(), o, static_cast<int64_t>(target.tokens.tokens.size()));
@@ -86,18 +94,31 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   const auto show = [&, start = std::chrono::steady_clock::now()](const std::string& what) {
     if (std::chrono::steady_clock::now() - start > kSilence) status.update(what);
   };
-  const EvalResult r = evaluate(*m.model, *m.config.objective.type.build(), target.tokens, *m.tokenizer, o,
-                                [&](double done) { show(fmt::format("evaluating {:3.0f}%", 100 * done)); });
+  const auto evaluated = [&](const EvalOptions& how) {
+    return evaluate(*m.model, *objective, target.tokens, *m.tokenizer, how,
+                    [&](double done) { show(fmt::format("evaluating {:3.0f}%", 100 * done)); });
+  };
+  const EvalResult r = evaluated(o);
+  std::optional<EvalResult> ordered;
+  if (args.left_to_right) {
+    EvalOptions how = o;
+    how.left_to_right = true;
+    ordered = evaluated(how);
+  }
   status.clear();
   if (!args.save_logits.empty()) save_logits(m, target.tokens, o, args.save_logits);
 
   // The result is out and kept before anything else can fail.
   nlohmann::json j = result_json(m, target, o, r);
+  if (ordered) add_left_to_right(j, *ordered);
   std::error_code error;
   const bool keeps = std::filesystem::is_directory(args.model, error);
   const std::filesystem::path file = RunFolder(args.model).evaluations() / result_file_name(m, target, o);
   const bool kept = keeps && keep_result(file, j);
-  if (!common.json) print_result(m, target, o, r);
+  if (!common.json) {
+    print_result(m, target, o, r);
+    if (ordered) print_left_to_right(*ordered);
+  }
   if (args.baselines) {
     std::fflush(stdout);
     Baselines all = baselines({.tokens = target.tokens,
@@ -112,7 +133,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
     if (!target.no_corpus.empty()) all.left_out.push_back({"what reads the training text", target.no_corpus});
     add_baselines(j, all);
     if (kept) keep_result(file, j);
-    if (!common.json) fmt::print("\n{}", baseline_table(r.bits_per_byte(), all));
+    if (!common.json) fmt::print("\n{}", baseline_table(r.bits_per_byte(), all, r.bound));
   }
   if (common.json) print_json(j);
   if (std::isfinite(r.nats)) return ExitCode::ok;

@@ -51,6 +51,7 @@ ExitCode generate(const Common& common, const GenerateArgs& args) {
                .top_k = args.top_k,
                .top_p = args.top_p,
                .seed = static_cast<uint64_t>(args.seed)};
+  o.denoise = {.steps = args.steps, .block = args.block, .confident = args.unmask == "confidence"};
   const std::string prompt = prompt_of(args);
   if (const auto note = byte_order_note(prompt); !note.empty() && !common.quiet)
     print_stderr(fmt::format("warning: the prompt {}\n", note));

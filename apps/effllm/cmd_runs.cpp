@@ -25,6 +25,7 @@ nlohmann::json to_json(const RunSummary& r) {
                       {"status", r.status},
                       {"best_loss", to_json(r.best_loss)},
                       {"train_loss", to_json(r.train_loss)},
+                      {"bound", r.bound},
                       {"unit", "nats/token"},
                       {"corpus", or_null(r.corpus)},
                       {"data_hash", or_null(r.data_hash)},
@@ -72,10 +73,10 @@ ExitCode runs(const Common& common, const RunsArgs& args) {
     return ExitCode::ok;
   }
   const std::vector<std::string_view> differ = differing(list.runs);
-  const auto loss = [](double v) { return fmt::format("{:.4f}", v); };
   std::vector<std::vector<std::string>> rows = {{"run", "corpus", "tokens of", "best loss (nats/token)", "on",
                                                  "train loss (nats/token)", "parameters", "tokens", "time", "status"}};
   for (const RunSummary& r : list.runs) {
+    const auto loss = [&](double v) { return fmt::format("{}{:.4f}", r.bound ? "<= " : "", v); };
     std::string status = r.status;
     if (r.progress && *r.progress < 1 && status != "damaged") status += fmt::format(" at {:.0f} %", 100 * *r.progress);
     rows.push_back({r.name, corpus_of(r, list.runs), or_dash(r.tokenizer), cell(r.best_loss, loss),

@@ -87,6 +87,7 @@ ExitCode train(const Common& common, const TrainArgs& given_args) {
                         {"save_s", done.save_seconds},
                         {"other_s", done.other_seconds},
                         {"interrupted", done.interrupted},
+                        {"bound", done.bound},
                         {"unit", "nats/token"}};
     j["best_" + split] = std::isfinite(done.best_val) ? nlohmann::json(done.best_val) : nlohmann::json();
     print_json(j);
@@ -95,8 +96,8 @@ ExitCode train(const Common& common, const TrainArgs& given_args) {
                human_counted(static_cast<double>(done.tokens), "token"), human_seconds(done.seconds),
                human_seconds(done.save_seconds + done.other_seconds));
     if (std::isfinite(done.best_val))
-      fmt::print("; best {} loss {:.4f} nats/token{}{}", split, done.best_val, done.best_bits.empty() ? "" : ", ",
-                 done.best_bits);
+      fmt::print("; best {} loss {}{:.4f} nats/token{}{}", split, done.bound ? "<= " : "", done.best_val,
+                 done.best_bits.empty() ? "" : ", ", done.best_bits);
     fmt::print("\n");
   }
   if (done.interrupted) return ExitCode::interrupted;

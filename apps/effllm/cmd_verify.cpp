@@ -99,7 +99,7 @@ nlohmann::json to_json(const Finding& f, DType type) {
 }
 
 std::vector<std::string> to_row(const Finding& f, DType type) {
-  std::string where = f.worst > 0 ? f.where : f.check == "finite numbers" ? "all are" : "every bit is the same";
+  std::string where = !f.where.empty() ? f.where : f.check == "finite numbers" ? "all are" : "every bit is the same";
   if (f.flips)
     where += fmt::format("; {} of {} chose otherwise, smallest margin {:.1e}", f.flips, counted(f.compared, "token"),
                          f.margin);

@@ -25,9 +25,9 @@ ExitCode train(const Common&, const TrainArgs&);
 
 struct EvalArgs {
   std::string model, corpus, text, split = "val", protocol, save_logits;
-  std::optional<int64_t> tokens, stride;
+  std::optional<int64_t> tokens, stride, bound_samples, seed;
   int64_t max_tokens = 0;
-  bool baselines = true, allow_other_data = false;
+  bool baselines = true, allow_other_data = false, left_to_right = false;
 };
 ExitCode eval(const Common&, const EvalArgs&);
 
@@ -35,7 +35,8 @@ struct GenerateArgs {
   std::string model, prompt, prompt_file;  // the prompt with escapes as written
   int64_t tokens = 200, samples = 1, top_k = 0, seed = 1;
   double temperature = 0.8, top_p = 1;
-  std::optional<int64_t> context;
+  std::optional<int64_t> context, steps, block;
+  std::string unmask = "ancestral";
   bool greedy = false, raw = false;
   std::vector<std::string> stop;
 };

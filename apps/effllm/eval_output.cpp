@@ -31,13 +31,16 @@ nlohmann::json data_json(const LoadedModel& m, const EvalTarget& target) {
 }  // namespace
 
 std::string result_file_name(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o) {
-  const EvalOptions own = fitted(evaluation_of(m.config), static_cast<int64_t>(target.tokens.tokens.size()));
+  const EvalOptions own = fitted(evaluation_of(m.config), static_cast<int64_t>(target.tokens.tokens.size()),
+                                 m.config.objective.type.build()->lookahead());
   EvalOptions usual = o;  // with the run's stride, or the protocol's where the run has another
   usual.protocol = own.protocol.name() == o.protocol.name() ? own.protocol : protocol(o.protocol.name());
   std::string name =
       fmt::format("{}-{}", target.split ? target.name : "text_" + target.file_sha256.substr(0, 12), o.protocol.name());
   if (o.tokens != own.tokens) name += fmt::format("-tokens_{}", o.tokens);
   if (stride_of(o) != stride_of(usual)) name += fmt::format("-stride_{}", stride_of(o));
+  if (o.bound_samples != own.bound_samples) name += fmt::format("-bound_samples_{}", o.bound_samples);
+  if (o.seed != own.seed) name += fmt::format("-seed_{}", o.seed);
   if (o.max_tokens) name += fmt::format("-max_tokens_{}", o.max_tokens);
   if (target.split && (!m.corpus.complete() || !target.other_than_trained_on.empty()))
     name += fmt::format("-corpus_{}", target.corpus->identity().hash().substr(0, 12));
@@ -60,8 +63,27 @@ void print_result(const LoadedModel& m, const EvalTarget& target, const EvalOpti
              describe(o));
   const std::string spread = std::isfinite(r.stderr_nats) ? fmt::format(" +- {:.4f}", r.stderr_nats) : "";
   const std::string per_char = r.characters ? fmt::format("{:.4f} bits/char, ", r.bits_per_char()) : "";
-  fmt::print("  {:.4f}{} nats/token, {}{:.4f} bits/byte, perplexity {:.3f}, over {} in {}\n", r.nats_per_token(),
-             spread, per_char, r.bits_per_byte(), r.perplexity(), counted(r.tokens, "token"), human_seconds(r.seconds));
+  fmt::print("  {}{:.4f}{} nats/token, {}{:.4f} bits/byte, perplexity {:.3f}, over {} in {}\n", r.bound ? "<= " : "",
+             r.nats_per_token(), spread, per_char, r.bits_per_byte(), r.perplexity(), counted(r.tokens, "token"),
+             human_seconds(r.seconds));
+  if (r.bound)
+    fmt::print("  the mean of -log p over all orders of the tokens, a bound of that of their mixture; {}\n",
+               std::isfinite(r.bound_stderr)
+                   ? fmt::format("+- {:.4f} nats/token of it is from the draws", r.bound_stderr)
+                   : "one draw a window does not tell how exact (--bound-samples)");
+}
+
+void add_left_to_right(nlohmann::json& j, const EvalResult& r) {
+  j["left_to_right"] = {
+      {"nats_per_token", r.nats_per_token()},
+      {"stderr_nats", std::isfinite(r.stderr_nats) ? nlohmann::json(r.stderr_nats) : nlohmann::json()},
+      {"bits_per_byte", r.bits_per_byte()},
+      {"seconds", r.seconds}};
+}
+
+void print_left_to_right(const EvalResult& r) {
+  fmt::print("  left to right: {:.4f} nats/token, {:.4f} bits/byte, perplexity {:.3f}, in {}\n", r.nats_per_token(),
+             r.bits_per_byte(), r.perplexity(), human_seconds(r.seconds));
 }
 
 nlohmann::json result_json(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o, const EvalResult& r) {
@@ -79,7 +101,12 @@ nlohmann::json result_json(const LoadedModel& m, const EvalTarget& target, const
                       {"bits_per_char", r.characters ? nlohmann::json(r.bits_per_char()) : nlohmann::json()},
                       {"bits_per_byte", r.bits_per_byte()},
                       {"perplexity", r.perplexity()},
+                      {"bound", r.bound},
                       {"seconds", r.seconds}};
+  if (r.bound)
+    j.update({{"bound_samples", o.bound_samples},
+              {"seed", o.seed},
+              {"bound_stderr", std::isfinite(r.bound_stderr) ? nlohmann::json(r.bound_stderr) : nlohmann::json()}});
   if (target.split)
     j.update({{"corpus", target.corpus->manifest().name},
               {"data_sha256", target.corpus->manifest().sha256},

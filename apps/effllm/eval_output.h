@@ -16,6 +16,9 @@ std::string result_file_name(const LoadedModel& m, const EvalTarget& target, con
 
 nlohmann::json result_json(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o, const EvalResult& r);
 void add_baselines(nlohmann::json& j, const Baselines& all);
+// Of the likelihood of the text's order, beside a bound.
+void add_left_to_right(nlohmann::json& j, const EvalResult& r);
+void print_left_to_right(const EvalResult& r);
 void print_result(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o, const EvalResult& r);
 
 // Writes the result beside the run. A folder that can't be written is a warning: no reason to fail. False then.

@@ -103,7 +103,10 @@ def read_norm(value: Any, otherwise: Config | None) -> Config | None:
 def model_logits(model: Config, params: ReadLog, tokens: Array, segments: Array | None, direction: str) -> Array:
     """Returns the logits [B,T,Q]: the embedding, each layer's block, then norm and head."""
     layers = read_layers(model)
-    x = params["embedding.weight"][tokens] * float(model.get("embedding_scale") or 1.0)
+    table = params["embedding.weight"]
+    if "embedding.extra" in params:
+        table = np.concatenate([table, params["embedding.extra"]])
+    x = table[tokens] * float(model.get("embedding_scale") or 1.0)
     positions = model.get("positions") or "none"
     if isinstance(positions, dict):
         positions = positions["type"]

@@ -9,7 +9,7 @@
 namespace effllm {
 
 bool ContextLimit::takes_effect(int64_t prompt_tokens, int64_t new_tokens) const {
-  return tokens > 0 && new_tokens > tokens - prompt_tokens + 1;  // the last one is not read
+  return tokens > 0 && new_tokens > tokens - prompt_tokens + unread;
 }
 
 ContextLimit context_limit(const LanguageModel& model, int64_t trained, std::optional<int64_t> asked) {
@@ -20,6 +20,8 @@ ContextLimit context_limit(const LanguageModel& model, int64_t trained, std::opt
   if (learned && asked && (*asked == 0 || *asked > longest))
     throw ConfigError("the model has learned positions for {}: choose a context of at most that",
                       counted(longest, "token"));
+  if (!model.config().causal)
+    return {.tokens = asked ? *asked : long_text.unseen ? std::min(trained, longest) : 0, .anew = true, .unread = 0};
   if (asked && *asked > 0 && !long_text.anew && !long_text.reach)
     throw ConfigError(
         "no mechanism of the model looks back over a number of tokens that could be limited: it follows a text of any "

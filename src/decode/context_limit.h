@@ -13,13 +13,15 @@ struct ContextLimit {
   // false: states go on, attention sees the last `tokens` (Pass::reach). true: where the state holds `tokens`, it is
   // forgotten, and the last half of them read again.
   bool anew = false;
+  int64_t unread = 1;  // the last tokens of the text: nothing follows them. 0 where all tokens see each other
 
   bool takes_effect(int64_t prompt_tokens, int64_t new_tokens) const;
 };
 
 // trained: tokens of the sequences of training. asked: how many the user wants; 0: no limit. Without a wish there is a
 // limit where the model has mechanisms that don't follow longer texts (Layer::long_text), and where learned
-// positions end. ConfigError for a wish that the model can't fulfil, or that would change nothing.
+// positions end; a model whose tokens see each other sees so many at once. ConfigError for a wish that the model can't
+// fulfil, or that would change nothing.
 ContextLimit context_limit(const LanguageModel& model, int64_t trained, std::optional<int64_t> asked = {});
 
 // "attention sees the last 64 tokens", for a line of text.

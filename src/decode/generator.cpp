@@ -15,6 +15,11 @@ void check(const LanguageModel& model, const Tokenizer& tokenizer, const Generat
   for (const std::string& s : o.stop)
     if (s.empty()) throw ConfigError("an empty stop string would end every text at once; leave it out");
   check(o.sampler);
+  check(o.denoise);
+  if (model.config().causal && o.denoise.given())
+    throw ConfigError(
+        "the model predicts the next token, and writes one after the other: steps, blocks and the order of choice are "
+        "for models that predict masked tokens");
   if (tokenizer.vocab_size() != model.vocab())
     throw ConfigError("a tokenizer of {} for a model of {}", counted(tokenizer.vocab_size(), "symbol"), model.vocab());
 }
@@ -73,8 +78,10 @@ class Continuation {
   Tensor logits_;  // [1, Q], of the next token
 };
 
-std::string continue_text(Continuation text, const Tokenizer& tokenizer, const GenerateOptions& o, int64_t sample,
-                          const OnText& on_text) {
+// The text of the tokens that write(put) puts, until put() says false.
+template <class F>
+std::string written(const Tokenizer& tokenizer, const GenerateOptions& o, int64_t sample, const OnText& on_text,
+                    F&& write) {
   TextStream stream(o.stop);
   std::string all;
   if (on_text) on_text(sample, "");
@@ -82,13 +89,21 @@ std::string continue_text(Continuation text, const Tokenizer& tokenizer, const G
     all += piece;
     if (on_text && !piece.empty()) on_text(sample, piece);
   };
-  for (int64_t i = 0; i < o.tokens && !stream.stopped(); ++i) {
-    const int32_t token = text.next(o.sampler, static_cast<uint64_t>(sample), static_cast<uint64_t>(i));
-    show(stream.push(tokenizer.decode(std::span(&token, 1))));
-    if (i + 1 < o.tokens && !stream.stopped()) text.append(token);
-  }
+  write([&](std::span<const int32_t> tokens) {
+    show(stream.push(tokenizer.decode(tokens)));
+    return !stream.stopped();
+  });
   show(stream.finish());
   return all;
+}
+
+template <class F>
+void put_each(Continuation text, const GenerateOptions& o, int64_t sample, F&& put) {
+  for (int64_t i = 0; i < o.tokens; ++i) {
+    const int32_t token = text.next(o.sampler, static_cast<uint64_t>(sample), static_cast<uint64_t>(i));
+    if (!put(std::span(&token, 1)) || i + 1 == o.tokens) return;
+    text.append(token);
+  }
 }
 
 // Length of `s` without a UTF-8 sequence at its end that more bytes could complete.
@@ -142,9 +157,20 @@ std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& t
   check(model, tokenizer, options);
   const Activity activity("generating", "generate fewer tokens (--tokens, eval.sample_tokens)");
   const Tape::Paused paused;
-  const Continuation start(model, prompt_tokens(tokenizer, prompt), options.tokens, options.context);
   std::vector<std::string> texts;
-  for (int64_t i = 0; i < options.samples; ++i) texts.push_back(continue_text(start, tokenizer, options, i, on_text));
+  const auto write_all = [&](auto&& write) {
+    for (int64_t i = 0; i < options.samples; ++i)
+      texts.push_back(written(tokenizer, options, i, on_text, [&](auto&& put) { write(i, put); }));
+  };
+  if (!model.config().causal) {
+    const std::vector<int32_t> start = prompt.empty() ? std::vector<int32_t>() : tokenizer.encode(prompt);
+    write_all([&](int64_t i, auto&& put) {
+      denoise(model, start, options.tokens, options.denoise, options.sampler, options.context, i, put);
+    });
+    return texts;
+  }
+  const Continuation start(model, prompt_tokens(tokenizer, prompt), options.tokens, options.context);
+  write_all([&](int64_t i, auto&& put) { put_each(start, options, i, put); });
   return texts;
 }
 

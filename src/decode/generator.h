@@ -1,4 +1,4 @@
-// Text from a model, token by token.
+// Text from a model.
 #pragma once
 #include <functional>
 #include <string>
@@ -8,6 +8,7 @@
 
 #include "data/tokenizer.h"
 #include "decode/context_limit.h"
+#include "decode/denoise.h"
 #include "decode/sampler.h"
 #include "model/language_model.h"
 
@@ -21,6 +22,7 @@ struct GenerateOptions {
   std::vector<std::string> stop = {};  // a text ends before the first of these that it would contain
   SamplerOptions sampler = {};
   ContextLimit context = {};
+  DenoiseOptions denoise = {};  // of a model whose tokens see each other; no other takes any
 };
 
 // A new piece of the text of sample `sample`: never a part of a stop string, nor of a UTF-8 sequence that the next
@@ -30,11 +32,12 @@ using OnText = std::function<void(int64_t sample, std::string_view piece)>;
 // What a prompt begins with: its tokens, or one newline for an empty one (token 0 where the vocabulary has none).
 std::vector<int32_t> prompt_tokens(const Tokenizer& tokenizer, std::string_view prompt);
 
-// Continues `prompt` `samples` times, one after the other; returns the new texts without the prompt. The prompt is
-// read once, then the state of each sample advances by single steps. Where a limit of the context says `anew`, and
-// where learned positions end, it starts anew from the last half, and of a longer prompt the last tokens are read.
-// ConfigError for options out of range or a tokenizer of another vocabulary, DataError for a prompt with symbols that
-// the tokenizer lacks, NumericalError for logits that are not numbers.
+// Continues `prompt` `samples` times, one after the other; returns the new texts without the prompt. Where tokens see
+// each other, they are chosen as denoise() says, and an empty prompt has no tokens. Else the prompt is read once, then
+// the state of each sample advances by single steps. Where a limit of the context says `anew`, and where learned
+// positions end, it starts anew from the last half, and of a longer prompt the last tokens are read. ConfigError for
+// options out of range or a tokenizer of another vocabulary, DataError for a prompt with symbols that the tokenizer
+// lacks, NumericalError for logits that are not numbers.
 std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
                                   const GenerateOptions& options, const OnText& on_text = {});
 
@@ -42,7 +45,7 @@ std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& t
 class TextStream {
  public:
   explicit TextStream(std::vector<std::string> stop) : stop_(std::move(stop)) {}  // none of them empty
-  // Takes in the bytes of one token; returns what is safe to show. After a stop string nothing more comes.
+  // Takes in the bytes of tokens; returns what is safe to show. After a stop string nothing more comes.
   std::string push(std::string_view bytes);
   bool stopped() const { return stopped_; }
   std::string finish();  // the rest, which nothing will complete any more

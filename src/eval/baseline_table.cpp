@@ -19,14 +19,14 @@ size_t place_of(std::vector<std::string>& names, const std::string& name) {
 
 }  // namespace
 
-std::string baseline_table(double model_bits_per_byte, const Baselines& b) {
+std::string baseline_table(double model_bits_per_byte, const Baselines& b, bool bound) {
   std::vector<std::string> before = {"nothing", "train"}, names = {"this model"};
   for (const Baseline& r : b.rows) place_of(before, r.before), place_of(names, r.name + (r.adapts ? " *" : ""));
   std::vector<std::vector<std::string>> cells(names.size() + 1, std::vector<std::string>(before.size() + 1));
   cells[0][0] = "bits/byte after reading";
   for (size_t i = 0; i < before.size(); ++i) cells[0][i + 1] = before[i];
   for (size_t i = 0; i < names.size(); ++i) cells[i + 1][0] = names[i];
-  cells[1][2] = fmt::format("{:.3f}", model_bits_per_byte);
+  cells[1][2] = fmt::format("{}{:.3f}", bound ? "<= " : "", model_bits_per_byte);
   bool adapts = false;
   int64_t cut = 0;  // bytes, where the text before was cut to them
   for (const Baseline& r : b.rows) {

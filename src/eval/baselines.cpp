@@ -52,8 +52,11 @@ double ngram_bits(const ScoredText& s, const TokenizedText& part, int order, dou
                       human_bytes(memory));
   const NgramScore score =
       NgramModel(train.tokens, s.tokenizer.vocab_size(), order).score(part, s.options.reset_documents);
-  require(score.tokens == s.result.tokens, "it scored {} tokens, the model {}", score.tokens, s.result.tokens);
-  return score.nats / std::numbers::ln2 / static_cast<double>(s.result.bytes);
+  // A bound is of all tokens, also of those that nothing is before.
+  require(s.result.bound || score.tokens == s.result.tokens, "it scored {} tokens, the model {}", score.tokens,
+          s.result.tokens);
+  const double part_scored = static_cast<double>(score.tokens) / static_cast<double>(s.result.tokens);
+  return score.nats / part_scored / std::numbers::ln2 / static_cast<double>(s.result.bytes);
 }
 
 double compressed_bits(const Compressor& c, std::string_view before, std::string_view text) {

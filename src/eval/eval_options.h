@@ -8,9 +8,13 @@ namespace effllm {
 
 struct EvalOptions {
   Choice<ProtocolInfo> protocol{all_protocols, "windows"};
-  int64_t tokens = 256;          // T, of a window or chunk
-  int64_t batch = 8;             // windows that go through the model at once
-  int64_t max_tokens = 0;        // score the first so many targets; 0: the whole split
+  int64_t tokens = 256;    // T, of a window or chunk
+  int64_t batch = 8;       // windows that go through the model at once
+  int64_t max_tokens = 0;  // score the first so many targets; 0: the whole split
+  // Draws for each window, where the objective's score is a bound that they estimate; 0: it is none.
+  int64_t bound_samples = 0;
+  uint64_t seed = 1;             // of those draws
+  bool left_to_right = false;    // in place of the bound the likelihood of one order of tokens
   bool reset_documents = false;  // context ends at a document's start, and its first token is not scored
 };
 

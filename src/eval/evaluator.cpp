@@ -19,13 +19,17 @@ namespace effllm {
 namespace {
 
 constexpr Metric kPerplexity{"ppl", "1", "perplexity per token"},
+    kPerplexityBound{"ppl", "1", "perplexity per token, at most"},
+    kBoundError{"bound_stderr", "nats/token", "standard error of the bound over its draws"},
     kStandardError{"stderr", "nats/token", "standard error of the cross entropy"},
     kScoredTokens{"scored_tokens", "tokens", "tokens that were scored"};
 
 struct Score {
-  double nats = 0;
+  double nats = 0, variance = 0;
   int64_t tokens = 0, bytes = 0, characters = 0;
-  void operator+=(const Score& o) { nats += o.nats, tokens += o.tokens, bytes += o.bytes, characters += o.characters; }
+  void operator+=(const Score& o) {
+    nats += o.nats, variance += o.variance, tokens += o.tokens, bytes += o.bytes, characters += o.characters;
+  }
 };
 
 // The plan of a text that can be scored.
@@ -101,6 +105,8 @@ class Evaluation {
       const double residual = p.nats - r.nats_per_token() * static_cast<double>(p.tokens);
       squares += residual * residual;
     }
+    r.bound = objective_.bound() && !options_.left_to_right;
+    r.bound_stderr = std::sqrt(total.variance) / n;
     r.stderr_nats = k > 1 ? std::sqrt(k / (k - 1) * squares) / n : std::nan("");
     return r;
   }
@@ -123,8 +129,17 @@ class Evaluation {
           scores_[static_cast<size_t>(i)] +=
               {.tokens = 1, .bytes = tokenizer_.bytes_of(*t), .characters = tokenizer_.characters_of(*t)};
     }
-    const std::vector<double> nats = objective_.score(model_, batch.rows(0, rows), state);
-    for (size_t i = 0; i < nats.size(); ++i) scores_[static_cast<size_t>(task.first) + i].nats = nats[i];
+    const std::vector<RowScore> found = objective_.score(model_, batch.rows(0, rows),
+                                                         {.state = state,
+                                                          .first = task.first,
+                                                          .samples = std::max<int64_t>(1, options_.bound_samples),
+                                                          .seed = options_.seed,
+                                                          .left_to_right = options_.left_to_right});
+    for (size_t i = 0; i < found.size(); ++i) {
+      Score& s = scores_[static_cast<size_t>(task.first) + i];
+      s.nats = found[i].nats;
+      s.variance = found[i].variance;
+    }
   }
 
   const LanguageModel& model_;
@@ -146,10 +161,12 @@ double EvalResult::bits() const { return kind == TextKind::bytes ? bits_per_byte
 double EvalResult::perplexity() const { return std::exp(nats_per_token()); }
 
 std::vector<Measured> EvalResult::measured() const {
-  std::vector<Measured> all = {kLoss(nats_per_token()),       kBitsPerCharacter(bits_per_char()),
-                               kBitsPerByte(bits_per_byte()), kPerplexity(perplexity()),
-                               kStandardError(stderr_nats),   kScoredTokens(static_cast<double>(tokens))};
+  const LossMetrics& m = bound ? kBoundMetrics : kLossMetrics;
+  std::vector<Measured> all = {m.loss(nats_per_token()),         m.bits_per_character(bits_per_char()),
+                               m.bits_per_byte(bits_per_byte()), (bound ? kPerplexityBound : kPerplexity)(perplexity()),
+                               kStandardError(stderr_nats),      kScoredTokens(static_cast<double>(tokens))};
   if (kind == TextKind::bytes) all.erase(all.begin() + 1);
+  if (bound) all.push_back(kBoundError(bound_stderr));
   return all;
 }
 
@@ -161,6 +178,8 @@ void require_options(const LanguageModel& model, const Tokenizer& tokenizer, con
         o.tokens, o.batch, o.max_tokens);
   o.protocol.build()->require(o.tokens);
   const bool learned = model.longest() < std::numeric_limits<int64_t>::max();
+  if (!model.config().causal && o.protocol.info().carried)
+    throw ConfigError("the model sees all of a window at once, and carries no state: choose `windows` or `sliding`");
   if (learned && o.protocol.info().carried)
     throw ConfigError(
         "a model with learned positions for {} can't be carried over a whole split; choose `windows` or "
@@ -173,8 +192,8 @@ void require_options(const LanguageModel& model, const Tokenizer& tokenizer, con
     throw ConfigError("a tokenizer of {} for a model of {}", counted(tokenizer.vocab_size(), "symbol"), model.vocab());
 }
 
-EvalOptions fitted(EvalOptions o, int64_t tokens) {
-  const int64_t targets = std::max<int64_t>(1, tokens - 1);
+EvalOptions fitted(EvalOptions o, int64_t tokens, int64_t lookahead) {
+  const int64_t targets = std::max<int64_t>(1, tokens - lookahead);
   if (o.max_tokens >= targets) o.max_tokens = 0;
   if (o.tokens <= targets) return o;
   o.tokens = targets;
@@ -185,6 +204,10 @@ EvalOptions fitted(EvalOptions o, int64_t tokens) {
 std::string describe(const EvalOptions& o) {
   std::string text = o.protocol.build()->describe(o.tokens);
   if (o.reset_documents) text += ", reset at documents";
+  if (o.left_to_right)
+    text += ", left to right";
+  else if (o.bound_samples)
+    text += fmt::format(", any order, {} of seed {}", counted(o.bound_samples, "draw"), o.seed);
   if (o.max_tokens) text += ", first " + counted(o.max_tokens, "target");
   return text;
 }

@@ -23,6 +23,10 @@ struct EvalResult {
   int64_t tokens = 0, bytes = 0,
           characters = 0;  // that were scored; characters are code points of UTF-8, others have 0
   double stderr_nats = 0;  // standard error of nats_per_token(), over pieces of T tokens; NaN below two pieces
+  // True where `nats` is an upper bound, estimated; then the standard error of nats_per_token() over the draws, NaN
+  // where a window had one.
+  bool bound = false;
+  double bound_stderr = 0;
   double seconds = 0;
 
   double nats_per_token() const { return nats / static_cast<double>(tokens); }
@@ -37,9 +41,10 @@ struct EvalResult {
 // positions reach, and a carried state with learned positions.
 void require_options(const LanguageModel& model, const Tokenizer& tokenizer, const EvalOptions& options);
 
-// The same evaluation of a text of `tokens` tokens, with what is beyond it cut down to it: windows and chunks that are
-// longer become one, and a number of targets that it does not have becomes all of them.
-EvalOptions fitted(EvalOptions options, int64_t tokens);
+// The same evaluation of a text of `tokens` tokens, of which inputs end `lookahead` before the last, with what is
+// beyond it cut down to it: windows and chunks that are longer become one, and a number of targets that it does not
+// have becomes all of them.
+EvalOptions fitted(EvalOptions options, int64_t tokens, int64_t lookahead = 1);
 
 // "sliding windows of 256 tokens, stride 64": results compare only where this text and the split agree.
 std::string describe(const EvalOptions& options);

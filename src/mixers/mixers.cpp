@@ -15,4 +15,13 @@ bool has_causal_form(const Choice<LayerInfo>& mixer) {
   return all;
 }
 
+bool sees_both_sides(const Choice<LayerInfo>& mixer) {
+  const LayerInfo& info = mixer.info();
+  if (!info.causal_form || info.both_sides) return true;
+  const auto inside = parts(mixer);
+  return !inside.empty() && std::ranges::all_of(inside, [](const auto& part) { return sees_both_sides(*part.choice); });
+}
+
+bool is_mixer(const Choice<LayerInfo>& part) { return all_mixers.find_if_any(part.name()) == &part.info(); }
+
 }  // namespace effllm

@@ -54,6 +54,7 @@ std::string parts_of(const Choice<LayerInfo>& block) {
 }
 
 double decode_flops_after(const LanguageModel& model, int64_t tokens) {
+  if (!model.config().causal) return metered([&] { model.logits(ids(tokens), {}); }).forward_flops;
   return metered([&] {
            State s = model.make_state(1, tokens + 1);
            model.logits(ids(1), {}, &s);
@@ -77,7 +78,7 @@ LengthCost cost_at(const LanguageModel& model, int64_t tokens, const Context& tr
           .prefill_flops = metered([&] { model.logits(ids(tokens), {}); }).forward_flops / n,
           .decode_flops = decode_flops_after(model, tokens),
           .kept_bytes = kept_bytes(model, tokens, train) / n,
-          .state_bytes = model.site().bytes(tokens, DType::f32),
+          .state_bytes = model.config().causal ? model.site().bytes(tokens, DType::f32) : 0,
           .cache_bytes = 2 * model.config().d_model * model.layers() * tokens * static_cast<int64_t>(sizeof(float))};
 }
 
@@ -104,7 +105,8 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
                        const std::function<void()>& one) {
     row.train_flops = trained([&] { whole(train); }) / n;
     row.prefill_flops = metered([&] { whole({}); }).forward_flops / n;
-    row.decode_flops = metered(one).forward_flops;
+    row.decode_flops = config.causal ? metered(one).forward_flops : n * row.prefill_flops;
+    if (!config.causal) row.state_bytes = 0;
     c.total.parameters += row.parameters;
     c.total.train_flops += row.train_flops;
     c.total.prefill_flops += row.prefill_flops;

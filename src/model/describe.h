@@ -28,6 +28,8 @@ struct LengthCost {
   int64_t cache_bytes = 0;
 };
 
+// Where tokens see each other there is no state: "decode" is then one run over all tokens, of which a text takes
+// several.
 struct ModelCost {
   int64_t context = 0;
   std::vector<LayerCost> layers;

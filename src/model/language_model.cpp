@@ -53,11 +53,6 @@ std::map<std::string_view, int64_t> layers_by_part(const ModelConfig& config) {
   return layers;
 }
 
-Context with_state(Context cx, State* state) {
-  cx.state = state;
-  return cx;
-}
-
 // block(x), of which the tape keeps x alone, and what the block takes from the shelf. Backward runs it again from the
 // state that it started from; what it adds up was counted the first time, and its auxiliary losses have their gradients
 // from the second.
@@ -95,6 +90,10 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
   embedding_ = &(root / "embedding")
                     .param("weight", {vocab, config.d_model}, Init::normal(kEmbeddingStd),
                            {.role = Role::hidden, .dense = config.tie_embeddings});
+  if (config.extra_ids > 0)
+    extra_ =
+        &(root / "embedding")
+             .param("extra", {config.extra_ids, config.d_model}, Init::normal(kEmbeddingStd), {.role = Role::hidden});
   if (config.learned_positions)
     positions_ =
         &(root / "positions")
@@ -137,10 +136,16 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
   found.throw_if_any();
 }
 
-Tensor LanguageModel::embed(const Tensor& ids, const Context& given, State* state) const {
-  const Context cx = with_state(given, state);
+Context LanguageModel::given(Context cx, State* state) const {
+  cx.state = state;
+  if (!config_.causal) cx.direction = Direction::bidirectional;
+  return cx;
+}
+
+Tensor LanguageModel::embed(const Tensor& ids, const Context& context, State* state) const {
+  const Context cx = given(context, state);
   const Call call(cx, *site_);
-  Tensor x = embedding(ids, embedding_->value);
+  Tensor x = embedding(ids, embedding_->value, extra_ ? extra_->value : Tensor());
   if (positions_) {
     const Tensor where = call.positions(ids);
     Tensor p = Tensor::dense(ids.shape(), DType::i32);
@@ -162,7 +167,7 @@ Tensor LanguageModel::embed(const Tensor& ids, const Context& given, State* stat
 
 Tensor LanguageModel::run(Tensor x, int64_t from, int64_t to, const Context& cx, State* state) const {
   const bool recompute = cx.recompute && Tape::recording();
-  const Context pass = with_state(cx, state);
+  const Context pass = given(cx, state);
   for (int64_t i = from; i < to; ++i) {
     const Call call(pass, layer_site(i));
     x = recompute ? recomputed(block(i), x, call) : block(i).forward(x, call);
@@ -174,12 +179,14 @@ Tensor LanguageModel::head(const Tensor& x) const {
   return linear((*final_norm_)(x), head_->value, {}, head_->transposed);
 }
 
-LossAndSquares LanguageModel::head_loss(const Tensor& x, const Tensor& targets, double weight, double z_weight) const {
-  return linear_cross_entropy((*final_norm_)(x), head_->value, head_->transposed, targets, weight, z_weight);
+LossAndSquares LanguageModel::head_loss(const Tensor& x, const Tensor& targets, double weight, double z_weight,
+                                        const Tensor& row_weights) const {
+  return linear_cross_entropy((*final_norm_)(x), head_->value, head_->transposed, targets, weight, z_weight,
+                              row_weights);
 }
 
 Tensor LanguageModel::body(const Tensor& ids, const Context& cx, State* state) const {
-  const Context before = with_state(cx, state);
+  const Context before = given(cx, state);
   const Call call(before, *site_);
   Context with = before;
   with.positions = call.positions(ids);

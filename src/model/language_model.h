@@ -21,6 +21,9 @@ class LanguageModel {
   int64_t layers() const { return static_cast<int64_t>(blocks_.size()); }
   const Layer& block(int64_t i) const { return *blocks_[static_cast<size_t>(i)]; }
 
+  // Ids [vocab, vocab + extra_ids) of ModelConfig are inputs that the head never predicts.
+  int64_t ids() const { return vocab_ + config_.extra_ids; }
+
   // Where each layer is used: "layers.3.mixer", "layers.3.ffn", and the embedding.
   const Site& site() const { return *site_; }
   const Site& layer_site(int64_t i) const { return *layer_sites_[static_cast<size_t>(i)]; }
@@ -30,8 +33,10 @@ class LanguageModel {
   // Blocks [from, to) over the residual stream x: [B, T, D]. What they share is on the context's shelf.
   Tensor run(Tensor x, int64_t from, int64_t to, const Context& cx, State* state) const;
   Tensor head(const Tensor& x) const;  // final norm and logits, [.., Q]
-  // Final norm and the loss of `targets` under the logits, see `loss`; what `z_weight` adds, see linear_cross_entropy.
-  LossAndSquares head_loss(const Tensor& x, const Tensor& targets, double weight, double z_weight = 0) const;
+  // Final norm and the loss of `targets` under the logits, see `loss`; what `z_weight` adds, and `row_weights`, see
+  // linear_cross_entropy.
+  LossAndSquares head_loss(const Tensor& x, const Tensor& targets, double weight, double z_weight = 0,
+                           const Tensor& row_weights = {}) const;
   // All of it but the head: [B, T, D]. Advances the state.
   Tensor body(const Tensor& ids, const Context& cx, State* state) const;
   // All of it; advances the state.
@@ -46,11 +51,13 @@ class LanguageModel {
   int64_t longest() const;
 
  private:
+  Context given(Context cx, State* state) const;  // with what the configuration says of all calls
+
   ModelConfig config_;
   int64_t vocab_;
   ParamStore store_;
   Parameter* embedding_;
-  Parameter* positions_ = nullptr;
+  Parameter *extra_ = nullptr, *positions_ = nullptr;
   std::vector<std::shared_ptr<const Layer>> blocks_;
   std::unique_ptr<Norm> final_norm_;
   Parameter* head_;

@@ -201,6 +201,17 @@ class LayerReader {
   std::unordered_map<std::string, size_t> ids_;  // the layer that has each
 };
 
+// An error at each mixer of a block, and of blocks inside it, that sees earlier tokens alone.
+void require_both_sides(const Choice<LayerInfo>& layer, std::string_view objective, Diagnostics& found) {
+  if (!is_mixer(layer)) {
+    for (const auto& part : parts(layer)) require_both_sides(*part.choice, objective, found);
+  } else if (!sees_both_sides(layer)) {
+    found.error(layer.mark(), fmt::format("the objective {0} needs mixers that see both sides of a token; `{1}` sees "
+                                          "those before it alone: write {{type: bidirectional, of: {1}}}",
+                                          objective, layer.name()));
+  }
+}
+
 }  // namespace
 
 std::vector<ConfigSection> model_sections() {
@@ -242,13 +253,19 @@ ModelConfig read_model_config(const ConfigNode& node, int64_t context) {
   return c;
 }
 
-void require_causal(const ModelConfig& c, std::string_view objective, Diagnostics& found) {
-  for (const LayerSpec& l : c.layers)
+void require_direction(const ModelConfig& c, std::string_view objective, Diagnostics& found) {
+  for (const LayerSpec& l : c.layers) {
+    if (l.same_as) continue;
+    if (!c.causal) {
+      require_both_sides(l.block, objective, found);
+      continue;
+    }
     for_all_inside(l.block, [&](const Choice<LayerInfo>& m) {
-      if (!l.same_as && !m.info().causal_form)
+      if (!m.info().causal_form)
         found.error(m.mark(), fmt::format("the objective {} needs causal mixers; `{}` lets a token see those after it",
                                           objective, m.name()));
     });
+  }
 }
 
 ConfigNode write_model_config(const ModelConfig& c) {

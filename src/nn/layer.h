@@ -77,6 +77,7 @@ struct LayerFacts {
   std::string_view source;
   std::string_view deviations = "";
   bool causal_form = true;  // false: it follows Direction::bidirectional alone, and continues from no state
+  bool both_sides = false;  // it follows Direction::bidirectional too: a token then sees those after it
   Waivers waivers = {};
   std::string_view outside_training = "";  // the entry with fewer options that it is then; "": itself
   std::string_view unseen = "";            // which options meet what in a longer text than training's: LongText::unseen

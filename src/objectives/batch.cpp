@@ -13,7 +13,7 @@ BatchRows Batch::rows(int64_t first, int64_t count) const {
     const auto from = static_cast<size_t>(first * tokens), n = static_cast<size_t>(count * tokens);
     return Tensor::view_of(std::span(all).subspan(from, n), {count, tokens});
   };
-  return {view(inputs), view(targets), segments.empty() ? Tensor() : view(segments)};
+  return {view(inputs), view(targets), segments.empty() ? Tensor() : view(segments), first, batch};
 }
 
 Batch batch_for(int64_t rows, int64_t tokens, int64_t first_sample) {

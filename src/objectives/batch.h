@@ -14,6 +14,8 @@ inline constexpr int32_t kIgnoredTarget = -1;
 struct BatchRows {
   Tensor inputs, targets;  // i32 [rows, tokens]
   Tensor segments;         // i64, the same; undefined where documents are not told apart
+  int64_t first = 0;       // place of the first among the rows of the batch
+  int64_t of = 0;          // rows of the batch; 0: these are all
 };
 
 // Row-major [batch, tokens].

@@ -11,10 +11,12 @@ Context with_documents(Context cx, const BatchRows& rows) {
   return cx;
 }
 
-void Objective::cut(const Stretch& s, Batch& batch) const {
+void Objective::cut(const Stretch& s, Batch& batch) const { cut_ahead(s, 1, batch); }
+
+void Objective::cut_ahead(const Stretch& s, int64_t ahead, Batch& batch) {
   const auto first = s.text.begin() + s.begin, last = s.text.begin() + s.end;
   batch.inputs.insert(batch.inputs.end(), first, last);
-  batch.targets.insert(batch.targets.end(), first + 1, last + 1);
+  batch.targets.insert(batch.targets.end(), first + ahead, last + ahead);
   const auto targets = batch.targets.end() - (s.end - s.begin);
   std::fill_n(targets, std::clamp<int64_t>(s.scored - s.begin, 0, s.end - s.begin), kIgnoredTarget);
   if (!s.document_starts) return;
@@ -24,7 +26,7 @@ void Objective::cut(const Stretch& s, Batch& batch) const {
   for (int64_t i = s.begin; i < s.end; ++i) {
     if (starts(i)) ++segment, ++document;
     batch.segments.push_back(segment);
-    if (starts(i + 1)) targets[i - s.begin] = kIgnoredTarget;
+    if (ahead && starts(i + ahead)) targets[i - s.begin] = kIgnoredTarget;
   }
 }
 
@@ -33,7 +35,13 @@ Tensor Objective::loss(const LanguageModel& model, const BatchRows& rows, double
   return model.loss(rows.inputs, rows.targets, weight, with_documents(cx, rows), state);
 }
 
-std::vector<double> Objective::score(const LanguageModel& model, const BatchRows& rows, State* state) const {
+std::vector<RowScore> Objective::score(const LanguageModel& model, const BatchRows& rows, const Scoring& how) const {
+  std::vector<RowScore> all;
+  for (const double nats : row_nats(model, rows, how.state)) all.push_back({.nats = nats});
+  return all;
+}
+
+std::vector<double> Objective::row_nats(const LanguageModel& model, const BatchRows& rows, State* state) {
   const Tensor logits = model.logits(rows.inputs, with_documents({}, rows), state);
   const int64_t tokens = rows.inputs.dim(1);
   std::vector<double> all;

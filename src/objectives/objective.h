@@ -9,11 +9,29 @@ namespace effllm {
 // The rows must outlive it.
 Context with_documents(Context cx, const BatchRows& rows);
 
+// How the rows of an evaluation are scored.
+struct Scoring {
+  State* state = nullptr;      // is advanced
+  int64_t first = 0;           // number of the first row among all of the evaluation
+  int64_t samples = 1;         // draws for each row, where a bound is estimated
+  uint64_t seed = 1;           // of those
+  bool left_to_right = false;  // in place of the bound the likelihood of one order of tokens
+};
+
+struct RowScore {
+  double nats = 0;      // of the targets that count
+  double variance = 0;  // of the estimate over draws; NaN where there was one
+};
+
 class Objective {
  public:
   virtual ~Objective() = default;
   // True where no token may see those after it.
   virtual bool causal() const { return true; }
+  // True where `score` is an estimated upper bound of what a likelihood would be.
+  virtual bool bound() const { return false; }
+  // Ids from the vocabulary's end on that stand in inputs and are never predicted.
+  virtual int64_t extra_ids() const { return 0; }
   // Tokens of the text after the last input that a cut reads.
   virtual int64_t lookahead() const { return 1; }
   // Appends a row to the batch. A function of the stretch alone: who cuts, and when, makes no difference. As it is
@@ -22,9 +40,14 @@ class Objective {
   // Sum of the losses of the targets that count, times `weight`, [1] f64; advances the state.
   virtual Tensor loss(const LanguageModel& model, const BatchRows& rows, double weight, const Context& cx,
                       State* state) const;
-  // Of each row the nats of the targets that count, by which models are compared; advances the state. The batch may be
-  // one of shapes alone.
-  virtual std::vector<double> score(const LanguageModel& model, const BatchRows& rows, State* state) const;
+  // Of each row that by which models are compared. The batch may be one of shapes alone.
+  virtual std::vector<RowScore> score(const LanguageModel& model, const BatchRows& rows, const Scoring& how) const;
+
+ protected:
+  // A row whose targets are the tokens `ahead` of the inputs; 0: the inputs, and a document's first counts.
+  static void cut_ahead(const Stretch& s, int64_t ahead, Batch& batch);
+  // Of each row the nats of the targets that count.
+  static std::vector<double> row_nats(const LanguageModel& model, const BatchRows& rows, State* state);
 };
 
 struct ObjectiveFacts {

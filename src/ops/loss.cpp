@@ -41,8 +41,9 @@ class CrossEntropyOp final : public Op {
       const auto d = c.recording() ? c.out(1).view<T>() : View<T>{};
       std::vector<double> partial(static_cast<size_t>((z.rows + kRowBlock - 1) / kRowBlock));
       for_row_blocks(z.rows, [&](int64_t r, int64_t n) {
-        partial[static_cast<size_t>(r / kRowBlock)] = kernel::cross_entropy<T>(
-            z.part(r, n), targets + r, static_cast<T>(weight_), 0, d ? d.part(r, n) : View<T>{}, nullptr, nullptr);
+        partial[static_cast<size_t>(r / kRowBlock)] =
+            kernel::cross_entropy<T>(z.part(r, n), targets + r, nullptr, static_cast<T>(weight_), 0,
+                                     d ? d.part(r, n) : View<T>{}, nullptr, nullptr);
       });
       double total = 0;
       for (double p : partial) total += p;
@@ -74,6 +75,8 @@ class LinearCrossEntropyOp final : public Op {
             "linear_cross_entropy: x{}, weight{} and its transposed copy{} don't fit", x.shape().str(), w.shape().str(),
             copy.shape().str());
     require_targets(name(), in[3], x.rows());
+    require(!in[4].defined() || (in[4].dtype() == DType::f64 && in[4].numel() == x.rows() && in[4].is_dense()),
+            "linear_cross_entropy: {} rows need as many weights (f64, dense)", x.rows());
     return Outputs({{{1}, DType::f64}, {{1}, DType::f64}, {{x.rows(), w.dim(0)}, x.dtype()}}, 1);
   }
   Cost cost(std::span<const Tensor> in) const override {
@@ -87,6 +90,7 @@ class LinearCrossEntropyOp final : public Op {
     const Tensor &x = c.in(0), &w = c.in(1);
     check_targets(c.in(3), w.dim(0));
     const int32_t* targets = c.in(3).data<int32_t>();
+    const double* weights = c.in(4).defined() ? c.in(4).data<double>() : nullptr;
     const Tensor logits = c.recording() ? c.out(2) : Tensor::empty({x.rows(), w.dim(0)}, x.dtype());
     dispatch_float(x.dtype(), [&]<class T>() {
       const View<const T> rows = x.view<T>();
@@ -96,9 +100,9 @@ class LinearCrossEntropyOp final : public Op {
         const View<T> block = z.part(from, to - from);
         Multiplier{w, c.in(2)}(rows.part(from, to - from), block);
         const auto i = static_cast<size_t>(from / kBlock);
-        partial[i] = kernel::cross_entropy<T>(block, targets + from, static_cast<T>(weight_), z_weight_,
-                                              c.recording() ? block : View<T>{}, nullptr,
-                                              z_weight_ != 0 ? &squares[i] : nullptr);
+        partial[i] = kernel::cross_entropy<T>(block, targets + from, weights ? weights + from : nullptr,
+                                              static_cast<T>(weight_), z_weight_, c.recording() ? block : View<T>{},
+                                              nullptr, z_weight_ != 0 ? &squares[i] : nullptr);
       });
       double total = 0;
       for (double p : partial) total += p;
@@ -128,9 +132,10 @@ class LinearCrossEntropyOp final : public Op {
 }  // namespace
 
 LossAndSquares linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& transposed,
-                                    const Tensor& targets, double loss_weight, double z_weight) {
-  const std::vector<Tensor> y =
-      run_many(std::make_unique<LinearCrossEntropyOp>(loss_weight, z_weight), {x, weight, transposed, targets});
+                                    const Tensor& targets, double loss_weight, double z_weight,
+                                    const Tensor& row_weights) {
+  const std::vector<Tensor> y = run_many(std::make_unique<LinearCrossEntropyOp>(loss_weight, z_weight),
+                                         {x, weight, transposed, targets, row_weights});
   return {y[0], y[1]};
 }
 

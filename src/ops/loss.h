@@ -11,11 +11,13 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets, double weight)
 // cross_entropy(linear(x, weight, {}, transposed), targets, loss_weight) in one: the logits become their own gradient
 // block by block, and are never there twice; not at all where nothing records. With a `z_weight` also the sum over the
 // same rows of log^2 Z, where Z is the sum of a row's exponentials, [1] f64 (0 without); backward then starts from
-// both, from the second with `z_weight` times the gradient of the first.
+// both, from the second with `z_weight` times the gradient of the first. row_weights: f64, dense, one a row, multiply
+// each row's loss; undefined: 1. They get no gradient.
 struct LossAndSquares {
   Tensor loss, squares;
 };
 LossAndSquares linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& transposed,
-                                    const Tensor& targets, double loss_weight, double z_weight = 0);
+                                    const Tensor& targets, double loss_weight, double z_weight = 0,
+                                    const Tensor& row_weights = {});
 
 }  // namespace effllm

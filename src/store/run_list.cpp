@@ -42,6 +42,7 @@ std::optional<T> value_of(const json& object, const char* key, const fs::path& f
   const auto it = object.find(key);
   if (it == object.end() || it->is_null()) return std::nullopt;
   const bool right = std::is_same_v<T, std::string> ? it->is_string()
+                     : std::is_same_v<T, bool>      ? it->is_boolean()
                      : std::is_integral_v<T>        ? it->is_number_integer()
                                                     : it->is_number();
   if (right) return it->get<T>();
@@ -89,6 +90,7 @@ RunSummary summary_of(const RunFolder& run) {
   const json now = read_object(status, s.problem);
   s.status = value_of<std::string>(now, "status", status, s.problem).value_or("");
   s.best_loss = value_of<double>(now, "best_val", status, s.problem);
+  s.bound = value_of<bool>(now, "bound", status, s.problem).value_or(false);
   s.train_loss = value_of<double>(now, "train_loss", status, s.problem);
   s.step = value_of<int64_t>(now, "step", status, s.problem);
   s.tokens = value_of<int64_t>(now, "tokens", status, s.problem);

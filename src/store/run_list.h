@@ -14,6 +14,7 @@ struct RunSummary {
   std::string name;
   std::string status;  // running, done, interrupted, failed; killed: it ended without a word; damaged: see `problem`
   std::optional<double> best_loss, train_loss;  // nats per token: of the best evaluation, of late steps
+  bool bound = false;                           // both are upper bounds, estimated
   std::optional<int64_t> parameters, step, tokens;
   // What the losses belong to: they compare only where all of it is the same. Empty where it is not recorded.
   std::string corpus;                             // as its manifest is called

@@ -27,8 +27,8 @@ void Evaluations::evaluate() {
   const double loss = r.nats_per_token();
   const bool better = std::isfinite(loss) && !(loss >= at.best_val);
   if (better) at.best_val = loss, at.best_step = at.step;
-  run_.log.say(fmt::format("step {}  {} loss {:.4f} nats/token, {:.4f} {}{}", at.step, split, loss, r.bits(),
-                           measure_of(r.kind).unit,
+  run_.log.say(fmt::format("step {}  {} loss {}{:.4f} nats/token, {:.4f} {}{}", at.step, split, r.bound ? "<= " : "",
+                           loss, r.bits(), measure_of(r.kind).unit,
                            guess_.worse(loss) ? fmt::format("  (above {}: worse than a guess)", guess_.text())
                            : better           ? "  (best)"
                                               : ""));

@@ -47,8 +47,9 @@ double batch_bytes(const RunConfig& c) {  // inputs, targets, documents
 }
 
 // That of a text of so many tokens; 0: of one batch of whole windows.
-EvalPlan plan_of(const EvalOptions& o, int64_t tokens) {
-  return {o, scored_inputs(o, tokens > 1 ? tokens - 1 : o.tokens * o.batch)};
+EvalPlan plan_of(const RunConfig& c, const EvalOptions& o, int64_t tokens) {
+  const int64_t inputs = tokens - c.objective.type.build()->lookahead();
+  return {o, scored_inputs(o, inputs > 0 ? inputs : o.tokens * o.batch)};
 }
 
 // On top of what the rehearsal has taken: on each of the workers a batch, on one of them what is left over, and beside
@@ -95,7 +96,7 @@ double evaluation_bytes(const RunConfig& config, int64_t vocab, const EvalOption
                         int workers) {
   const auto model = model_on_shapes(config.model, vocab);
   Rehearsal r(config, *model);
-  const EvalPlan plan = plan_of(options, tokens);
+  const EvalPlan plan = plan_of(config, options, tokens);
   return kRun + parameter_bytes(r) + rehearse_evaluation(r, plan, plan.workers(workers));
 }
 
@@ -115,7 +116,7 @@ MemoryPlan plan_memory(const RunConfig& c, LanguageModel& model, int workers, co
   if (added_up) *added_up = ledger;
   const double step = r.taken();
   std::vector<size_t> buffers = r.buffers();
-  const EvalPlan eval = plan_of(evaluation_of(c), text.eval_tokens);
+  const EvalPlan eval = plan_of(c, evaluation_of(c), text.eval_tokens);
   const int scorers = eval.workers(workers);
   double evaluation = rehearse_evaluation(r, eval, scorers);
   const double before = r.taken();

@@ -65,7 +65,7 @@ void Rehearsal::evaluate(EvalPlan::Size size, int64_t room, bool worker) {
     State state;
     if (room > 0) state = model_.make_state(size.windows, room);
     const Tensor ids = Tensor::dense({size.windows, size.tokens}, DType::i32);
-    objective_->score(model_, {ids, ids, {}}, room > 0 ? &state : nullptr);
+    objective_->score(model_, {ids, ids, {}}, {.state = room > 0 ? &state : nullptr});
   });
 }
 
@@ -74,6 +74,10 @@ void Rehearsal::sample(int64_t prompt, int64_t tokens, const ContextLimit& limit
   Context cx;
   int64_t room = std::min(prompt + tokens, model_.longest());
   if (limit.tokens > 0) room = std::min(room, limit.tokens);
+  if (!model_.config().causal) {
+    model_.logits(Tensor::dense({1, room}, DType::i32), cx);
+    return;
+  }
   if (!limit.anew) cx.reach = limit.tokens;
   prompt = std::clamp<int64_t>(prompt, 1, std::max<int64_t>(1, limit.anew ? room : model_.longest()));
   State state = model_.make_state(1, room);

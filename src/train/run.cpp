@@ -64,6 +64,7 @@ void Run::write_start_files() {
   log.journal->reports(rows_.row());
   EvalResult none;
   none.kind = run_.x.val.kind;
+  none.bound = run_.x.objective->bound();
   log.journal->reports(evaluations_.row(none));
   log.journal->header(folder().path().filename().string(), experiment_hash(config()));
   for (const std::string& note : std::exchange(log.notes, {}))
@@ -146,6 +147,7 @@ RunOutcome Run::outcome(bool interrupted) const {
           .other_seconds = at.other_seconds,
           .interrupted = interrupted,
           .best_val = at.best_val,
+          .bound = run_.x.objective->bound(),
           .best_bits = evaluations_.best_bits(),
           .prompt = example_prompt(corpus().text(Split::train)),
           .next_split = corpus().text(Split::test).empty() ? config().eval.split : "test"};

@@ -38,6 +38,7 @@ struct RunOutcome {
   double save_seconds = 0, other_seconds = 0;  // of checkpoints and files; of all the rest since the program began
   bool interrupted = false;                    // stopped by a signal, with a checkpoint
   double best_val = 0;                         // nats per token; NaN where nothing was evaluated
+  bool bound = false;                          // true: an upper bound
   std::string best_bits;   // the same as "1.2345 bits/char"; empty where this process evaluated nothing
   std::string prompt;      // that suits the corpus; may be empty
   std::string next_split;  // to evaluate on: test, where the corpus has one

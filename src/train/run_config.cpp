@@ -66,6 +66,14 @@ bool safe_name(std::string_view s) {
          s.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+") == s.npos;
 }
 
+// What is said of the bound's estimate where there is no bound.
+void check_bound(const RunConfig& c, const Objective& objective, Diagnostics& found) {
+  if (c.eval.bound_samples && !objective.bound())
+    found.error(c.mark_of("eval", "bound_samples"),
+                fmt::format("eval.bound_samples: {} has a likelihood, and no bound that is to be estimated",
+                            c.objective.type.name()));
+}
+
 struct Sections {
   bool data, train, eval;  // read without errors
 };
@@ -162,6 +170,9 @@ void EvalSection::visit(OptionVisitor& v) {
   v("split", split, "Chooses the split of the corpus.", {"train", "val", "test"});
   v("tokens", tokens, "Sets the tokens of a window; default: train.context.", between(1, kMostTokens));
   protocol.visit_options(v, "protocol", mark);
+  v("bound_samples", bound_samples,
+    "Sets the random draws for each window, where an objective's score is a bound that is estimated; default: 2.",
+    between(1, 1 << 20));
   v("max_tokens", max_tokens, "Evaluates only so many tokens of the split; 0: all of it.", at_least(0));
   v("prompt", prompt, "Begins the samples; default: a line break where the vocabulary has one, else its first symbol.");
   v("sample_tokens", sample_tokens, "Sets the tokens of a sample; 0: none are written.", between(0, 1 << 24));
@@ -231,8 +242,18 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   else
     c.model = found.collect([&] { return read_model_config(r.model, good.train ? c.train.context : 1); });
   use_defaults_of(static_cast<int>(r.version), c.model);
-  if (found.collect([&] { return c.objective.type.build()->causal(); }))
-    require_causal(c.model, c.objective.type.name(), found);
+  if (const auto objective = found.collect([&] { return c.objective.type.build(); })) {
+    c.model.causal = objective->causal();
+    c.model.extra_ids = objective->extra_ids();
+    require_direction(c.model, c.objective.type.name(), found);
+    if (good.eval) check_bound(c, *objective, found);
+  }
+  if (!c.model.causal && c.train.carry_state)
+    found.error(c.train.mark, fmt::format("train.carry_state: {} sees all of a row at once, and carries no state",
+                                          c.objective.type.name()));
+  if (good.eval && !c.model.causal && c.eval.protocol.info().carried)
+    found.error(c.eval.mark, fmt::format("eval.protocol: {} needs a causal objective; {} carries no state",
+                                         c.eval.protocol.name(), c.objective.type.name()));
   if (c.model.learned_positions && c.train.carry_state)
     found.error(c.train.mark, "train.carry_state: rows would soon be longer than the model's learned positions");
   const int64_t window = c.eval.tokens.value_or(c.train.context);
@@ -267,6 +288,8 @@ EvalOptions evaluation_of(const RunConfig& c) {
   return {.protocol = c.eval.protocol,
           .tokens = c.eval.tokens.value_or(c.train.context),
           .max_tokens = c.eval.max_tokens,
+          .bound_samples = c.objective.type.build()->bound() ? c.eval.bound_samples.value_or(2) : 0,
+          .seed = static_cast<uint64_t>(c.train.seed),
           .reset_documents = c.data.reset == "document"};
 }
 

@@ -52,7 +52,7 @@ struct TrainOptions final : Options, Horizon, Intervals {
 struct EvalSection final : Options {
   Choice<ProtocolInfo> protocol{all_protocols, "windows"};
   std::string split = "val";
-  std::optional<int64_t> tokens;
+  std::optional<int64_t> tokens, bound_samples;
   int64_t max_tokens = 0;
   std::string prompt;  // empty: a line break, or the vocabulary's first symbol where it has none
   int64_t sample_tokens = 200;

@@ -30,9 +30,10 @@ void TrainRows::after_step(const StepReport& step) {
 std::vector<Measured> TrainRows::row() const {
   const RunCounters& at = run_.at;
   const double loss = at.row_loss_sum / static_cast<double>(at.row_loss_count), bits = loss / std::numbers::ln2;
-  std::vector<Measured> row = {kLoss(loss)};
-  if (run_.x.train.kind != TextKind::bytes) row.push_back(kBitsPerCharacter(bits * run_.x.tokens_per_character));
-  row.insert(row.end(), {kBitsPerByte(bits * run_.x.tokens_per_byte), kRate(lr_), kNorm(grad_norm_),
+  const LossMetrics& m = run_.x.objective->bound() ? kBoundMetrics : kLossMetrics;
+  std::vector<Measured> row = {m.loss(loss)};
+  if (run_.x.train.kind != TextKind::bytes) row.push_back(m.bits_per_character(bits * run_.x.tokens_per_character));
+  row.insert(row.end(), {m.bits_per_byte(bits * run_.x.tokens_per_byte), kRate(lr_), kNorm(grad_norm_),
                          kTrainedTokens(static_cast<double>(at.tokens)), kEpoch(run_.epochs()), kFlops(at.flops),
                          kTrainSeconds(at.seconds), kSaveSeconds(at.save_seconds), kOtherSeconds(at.other_seconds),
                          kSpeed(seconds_ > 0 ? static_cast<double>(tokens_) / seconds_ : 0)});

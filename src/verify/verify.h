@@ -27,6 +27,7 @@ struct Finding {
   std::vector<std::string> notes = {};
 };
 
+// Of a model whose tokens see each other the forms without cuts and states, and that both sides are seen.
 // In the type of the model's parameters. ids: i32 [B, T], B >= 1, T >= 4. Bounds: 1e-10 in f64, 1e-4 in f32, of the
 // largest |logit|; causality, stored states, branches and threads are held to every bit. Where another form chooses
 // otherwise (f32 only, by rounding), the tokens from there on in that sequence are left out and counted.

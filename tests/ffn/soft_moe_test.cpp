@@ -62,7 +62,7 @@ TEST_CASE("soft_moe: nothing causal holds it") {
   Diagnostics found;
   const ModelConfig c =
       read_model_config(parse_config("{d_model: 8, layers: [{mixer: min_gru, ffn: soft_moe}]}", "m.yaml"), 16);
-  require_causal(c, "next_token", found);
+  require_direction(c, "next_token", found);
   CHECK_THROWS_WITH_AS(found.throw_if_any(), doctest::Contains("`soft_moe` lets a token see those after it"),
                        ConfigError);
 }

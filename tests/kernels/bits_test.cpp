@@ -82,7 +82,7 @@ std::vector<RowKernel<T>> row_kernels() {
       {"cross_entropy", kCols, 0,
        [](auto x, auto, auto y) {
          const std::vector<int32_t> targets(static_cast<size_t>(x.rows), 5);
-         kernel::cross_entropy<T>(x, targets.data(), T(0.3), 0, y, nullptr, nullptr);
+         kernel::cross_entropy<T>(x, targets.data(), nullptr, T(0.3), 0, y, nullptr, nullptr);
        }},
       {"group_dot", 2, 0, [](auto x, auto g, auto y) { kernel::group_dot<T>(x, g, y, false); }},
       {"gated_skip", kCols, 0, [](auto x, auto g, auto y) { kernel::gated_skip<T>(x, g, x, w.data(), 2, y); }}};

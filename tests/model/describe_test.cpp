@@ -182,3 +182,21 @@ TEST_CASE("describe: the bytes kept for backward are those of a real run") {
     }
   }
 }
+
+TEST_CASE("describe: where tokens see each other there is no state, all scores count, and a step runs over all") {
+  ModelConfig config = one_layer("{mixer: {type: attention, heads: 4}}");
+  const ModelCost causal = count_cost(config, kVocab, kTokens);
+  config.causal = false;
+  config.extra_ids = 1;
+  const ModelCost both = count_cost(config, kVocab, kTokens);
+  CHECK(both.total.parameters == causal.total.parameters + kD);
+  CHECK(both.total.state_bytes == 0);
+  CHECK(both.lengths[0].state_bytes == 0);
+  CHECK(both.total.decode_flops == doctest::Approx(both.total.prefill_flops * kTokens));
+  CHECK(both.lengths[0].decode_flops == doctest::Approx(both.lengths[0].prefill_flops * 256));
+  // Scores and sums over values, 2 D FLOPs each, of every pair in place of the lower half.
+  CHECK(model_flops_per_token(config, kVocab, kTokens) - model_flops_per_token(one_layer("{mixer: {type: attention, "
+                                                                                         "heads: 4}}"),
+                                                                               kVocab, kTokens) ==
+        doctest::Approx(3 * 4 * kD * (kTokens - 1) / 2.0));
+}

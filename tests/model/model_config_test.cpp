@@ -253,10 +253,34 @@ TEST_CASE("model config: mixers inside mixers are checked with their places and 
   CHECK(has(broken("type: min_gru, conv", "conv"), "this mixer has no `type`"));
 }
 
+TEST_CASE("model config: an objective that is not causal needs mixers that see both sides, wherever they stand") {
+  const auto errors = [](std::string_view yaml) {
+    Diagnostics found;
+    ModelConfig c = read_model(yaml);
+    c.causal = false;
+    require_direction(c, "masked_diffusion", found);
+    return found.empty() ? std::string() : config_error([&] { found.throw_if_any(); });
+  };
+  CHECK(errors("{layers: [{mixer: attention, ffn: rwkv_channel_mix}, {mixer: mla}, {mixer: {type: bidirectional}}, "
+               "{mixer: {type: parallel, branches: [attention, {type: bidirectional, of: gla}]}}]}")
+            .empty());
+  const std::string found = errors(
+      "layers:\n"
+      "  - {mixer: attention}\n"
+      "  - {mixer: gla}\n"
+      "  - {type: layer_drop, mixer: {type: parallel, branches: [attention, min_gru]}}\n"
+      "  - {mixer: moba}\n");
+  for (const char* place : {"m.yaml:3:", "m.yaml:4:", "m.yaml:5:"}) CHECK(has(found, place));
+  CHECK_FALSE(has(found, "m.yaml:2:"));
+  CHECK(has(found,
+            "masked_diffusion needs mixers that see both sides of a token; `gla` sees those before it alone: write "
+            "{type: bidirectional, of: gla}"));
+}
+
 TEST_CASE("model config: a causal objective needs mixers with a causal form, wherever they stand") {
   const auto errors = [](std::string_view yaml) {
     Diagnostics found;
-    require_causal(read_model(yaml), "next_token", found);
+    require_direction(read_model(yaml), "next_token", found);
     return found.empty() ? std::string() : config_error([&] { found.throw_if_any(); });
   };
   CHECK(errors("{layers: [{mixer: gla}, {mixer: {type: parallel}}]}").empty());

@@ -79,11 +79,11 @@ TEST_CASE("objective: rows look into their batch, and their scores add up to the
   const BatchRows last = b.rows(1, 2);
   CHECK(last.inputs.data<int32_t>()[4] == 11);
   CHECK(last.segments.data<int64_t>()[1] == 1);
-  const std::vector<double> nats = next_token().score(*model, last, nullptr);
+  const std::vector<RowScore> nats = next_token().score(*model, last, {});
   REQUIRE(nats.size() == 2);
   CHECK(*next_token().loss(*model, last, 0.5, {}, nullptr).data<double>() ==
-        doctest::Approx(0.5 * (nats[0] + nats[1])).epsilon(1e-12));
-  CHECK(nats[0] != next_token().score(*model, {last.inputs, last.targets, {}}, nullptr)[0]);  // 5 begins anew
+        doctest::Approx(0.5 * (nats[0].nats + nats[1].nats)).epsilon(1e-12));
+  CHECK(nats[0].nats != next_token().score(*model, {last.inputs, last.targets, {}}, {})[0].nats);  // 5 begins anew
 }
 
 TEST_CASE("objective: orders and evaluations leave room for all that a cut reads") {

@@ -32,6 +32,21 @@ TEST_CASE("embedding: gradients, costs, precision, threads, with ids that repeat
   expect_same_bits_on_threads(kEmbedding, {ids({3, 30}, many), random({7, 200}, 5)});
 }
 
+TEST_CASE("embedding: ids from the table's end on take the rows of another, with gradients of both") {
+  const Tensor table = random({5, 4}, 2), more = random({2, 4}, 3);
+  const Function f = [](const Tensors& x) { return std::vector{embedding(x[0], x[1], x[2])}; };
+  const Tensor y = f({ids({1, 3}, {6, 4, 5}), table, more})[0];
+  for (int64_t c = 0; c < 4; ++c) {
+    CHECK(at(y, 0, c) == at(more, 1, c));
+    CHECK(at(y, 1, c) == at(table, 4, c));
+    CHECK(at(y, 2, c) == at(more, 0, c));
+  }
+  expect_sound(f, {ids({2, 3}, {1, 6, 1, 4, 6, 5}), table, more});
+  expect_sound(f, {ids({1, 2}, {1, 4}), table, more});
+  CHECK_THROWS_WITH_AS(f({ids({1, 1}, {7}), table, more}), doctest::Contains("vocabulary of 7"), DataError);
+  CHECK_THROWS_AS(f({ids({1, 1}, {0}), table, random({2, 3}, 3)}), ShapeError);
+}
+
 TEST_CASE("embedding: an id outside the table is a data error, wrong types and ranks are refused") {
   const Tensor table = random({5, 4}, 1);
   CHECK_THROWS_WITH_AS(embedding(ids({1, 2}, {0, 5}), table), doctest::Contains("vocabulary of 5"), DataError);

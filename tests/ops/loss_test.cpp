@@ -103,6 +103,34 @@ TEST_CASE("linear_cross_entropy: log^2 Z is in the gradient in the same pass, an
       ShapeError);  // backward starts from both or it is not theirs
 }
 
+TEST_CASE("linear_cross_entropy: a weight of each row multiplies its loss and gradient, and not its log^2 Z") {
+  const Tensor x = random({600, 6}, 1), w = random({9, 6}, 2), z = linear(x, w);
+  const Tensor weights = Tensor::dense({600}, DType::f64), ones = Tensor::full({600}, DType::f64, 1);
+  std::vector<int32_t> t;
+  double expected = 0;
+  for (int32_t i = 0; i < 600; ++i) {
+    t.push_back(i % 10 - 1);
+    weights.data<double>()[i] = t.back() < 0 ? std::numeric_limits<double>::infinity() : 0.01 * i;
+    if (t.back() >= 0) expected += 0.01 * i * nats(z, i, t.back());
+  }
+  const Tensor to = targets({600}, t);
+  const auto loss = [&](const Tensor& of_rows) { return linear_cross_entropy(x, w, {}, to, kWeight, 0.3, of_rows); };
+  CHECK(at(loss(weights).loss, 0, 0) == doctest::Approx(kWeight * expected).epsilon(1e-12));
+  CHECK(same_bits(loss(weights).squares, loss({}).squares));
+  CHECK(same_bits(loss(ones).loss, loss({}).loss));
+  const Tensor few = Tensor::dense({4}, DType::f64);
+  for (int64_t r = 0; r < 4; ++r) few.data<double>()[r] = 0.5 + static_cast<double>(r);
+  for (const double z_weight : {0.0, 0.3})
+    expect_sound(
+        [&](const Tensors& in) {
+          const LossAndSquares y = linear_cross_entropy(in[0], in[1], {}, in[2], kWeight, z_weight, few);
+          return std::vector{z_weight == 0 ? y.loss : add(y.loss, scale(y.squares, z_weight))};
+        },
+        {random({2, 2, 5}, 2), random({7, 5}, 3), targets({2, 2}, {3, -1, 0, 6})});
+  CHECK_THROWS_AS(loss(Tensor::full({599}, DType::f64, 1)), ShapeError);
+  CHECK_THROWS_AS(loss(Tensor::full({600}, DType::f32, 1)), ShapeError);
+}
+
 TEST_CASE("cross_entropy: huge logits overflow nothing") {
   for (DType type : {DType::f32, DType::f64}) {
     const Tensor z = Tensor::full({3, 4}, type, -1e30);

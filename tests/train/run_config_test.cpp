@@ -131,7 +131,16 @@ TEST_CASE("run config: what doesn't go together is an error with its place") {
       {learned + "train: {max_steps: 1, carry_state: true}\ndata: {order: streams}\n", {"c.yaml:2:8", "learned"}},
       {learned + "train: {max_steps: 1, context: 400}\n", {"max_tokens is 300", "400"}},
       {"model: {layers: [{mixer: {type: parallel, branches: [gla, bidirectional]}}]}\ntrain: {max_steps: 1}\n",
-       {"c.yaml:1:26", "next_token needs causal mixers", "`parallel`"}},
+       {"c.yaml:1:59", "next_token needs causal mixers", "`bidirectional`"}},
+      {kModel + "train: {max_steps: 1, carry_state: true}\nobjective: {type: masked_diffusion}\ndata: {order: "
+                "streams}\neval: "
+                "{protocol: carried}\n",
+       {"c.yaml:1:39", "write {type: bidirectional, of: min_gru}", "c.yaml:2:8",
+        "train.carry_state: masked_diffusion sees", "c.yaml:5:7", "eval.protocol: carried needs a causal objective"}},
+      {kMinimal + "eval: {bound_samples: 4}\n",
+       {"c.yaml:3:23", "eval.bound_samples: next_token has a likelihood, and no bound"}},
+      {kMinimal + "objective: {type: masked_diffusion, eps: 0.6}\n", {"c.yaml:3:42", "0 to 0.5"}},
+      {kMinimal + "objective: {type: goldfish, eps: 0.1}\n", {"c.yaml:3:29", "eps"}},
       {"train: {max_steps: 1}\n", {"no `model`"}},
   };
   for (const Case& c : cases) {

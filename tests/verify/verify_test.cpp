@@ -55,6 +55,24 @@ TEST_CASE("verify: every check holds on a hybrid, in both types") {
   }
 }
 
+TEST_CASE("verify: where tokens see each other, forms without cuts agree, and a model that looks back alone is told") {
+  const Threads two(2);
+  const auto objective = Choice(all_objectives, "masked_diffusion").build();
+  const Tensor ids = random_ids(2, 13, kVocab + 1, 3);  // MASK among them
+  const auto found = [&](std::string_view mixer) {
+    return verify(
+        *build_model_for(*objective, "{d_model: 8, init: {std: 0.4}, layers: [{mixer: " + std::string(mixer) + "}]}",
+                         kVocab, 32),
+        ids, {});
+  };
+  for (const char* mixer : {"{type: attention, heads: 2}", "{type: bidirectional, of: {type: min_gru, conv: 3}}"}) {
+    const auto all = found(mixer);
+    CHECK(all.size() == 7);
+    for (const Finding& f : all) CHECK_MESSAGE(f.passed, f.check);
+  }
+  for (const Finding& f : found("min_gru")) CHECK(f.passed == (f.check != "both sides are seen"));
+}
+
 TEST_CASE("verify: mechanisms that choose show what they chose, the same in every form") {
   const auto model = build_model(
       "{d_model: 8, init: {std: 0.4}, layers: [{mixer: {type: moba, heads: 2, block: 3, top_k: 2}}, {mixer: {type: "

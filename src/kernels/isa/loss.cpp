@@ -7,8 +7,8 @@ namespace effllm::EFFLLM_ISA {
 namespace {
 
 template <class T>
-double cross_entropy(View<const T> logits, const int32_t* targets, T scale, double z_scale, View<T> d_logits,
-                     double* nats, double* squares) noexcept {
+double cross_entropy(View<const T> logits, const int32_t* targets, const double* weights, T scale, double z_scale,
+                     View<T> d_logits, double* nats, double* squares) noexcept {
   constexpr int64_t kBlock = 256;
   alignas(64) T block[kBlock];
   double all = 0, all_squares = 0;
@@ -39,14 +39,15 @@ double cross_entropy(View<const T> logits, const int32_t* targets, T scale, doub
     const T sum = exponentials.value();
     const double log_sum = __builtin_log(static_cast<double>(sum)), log_z = log_sum + static_cast<double>(largest);
     if (d) {
-      const T f = squares ? static_cast<T>((scale + 2 * z_scale * log_z) / static_cast<double>(sum)) : scale / sum;
+      const T s = weights ? static_cast<T>(scale * weights[r]) : scale;
+      const T f = squares ? static_cast<T>((s + 2 * z_scale * log_z) / static_cast<double>(sum)) : s / sum;
 #pragma omp simd
       for (int64_t c = 0; c < n; ++c) d[c] *= f;
-      d[target] -= scale;
+      d[target] -= s;
     }
     const double loss = log_sum + (static_cast<double>(largest) - static_cast<double>(of_target));
     if (nats) nats[r] = loss;
-    all += loss;
+    all += weights ? weights[r] * loss : loss;
     all_squares += log_z * log_z;
   }
   if (squares) *squares = all_squares;

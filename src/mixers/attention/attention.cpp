@@ -211,6 +211,7 @@ extern constinit const LayerInfo attention = LayerInfo::of<Attention>({
         "EleutherAI/gpt-neox's rotary_pct",
     .deviations = "init as in GPT-2; q, k and v are one matrix; RoPE turns pairs (i, i + dh/2) as GPT-NeoX "
                   "does; sinks keep their positions; value_residual, 0.5 in the authors' code, is not learned",
+    .both_sides = true,
     .unseen = "without `position: alibi`, where the window with its sinks is longer than the sequences of training, "
               "or there is none: RoPE's distances and the number of keys; sinks with RoPE: their distances",
     .tiny = "{heads: 2}",

@@ -161,6 +161,7 @@ extern constinit const LayerInfo mla = LayerInfo::of<Mla>({
     .deviations = "RoPE turns pairs (i, i + r/2) where the authors' code turns neighbours; no YaRN; c and the rotated "
                   "key come from one matrix, as there; the absorbed form is chosen by its cost, and never while "
                   "gradients are recorded",
+    .both_sides = true,
     .unseen = "RoPE's distances and the number of keys",
     .tiny = "{heads: 2}",
     .variants = kVariants,

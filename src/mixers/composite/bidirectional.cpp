@@ -75,7 +75,8 @@ extern constinit const LayerInfo bidirectional = LayerInfo::of<Bidirectional>({
     .paper = "Schuster and Paliwal 1997",
     .source = "none: a construction, not a layer of anybody's",
     .deviations = "the two outputs are added where the paper's output layer reads both side by side; there is no "
-                  "configs/mixers/bidirectional.yaml, because next_token, a causal objective, can't train it",
+                  "configs/mixers/bidirectional.yaml, because next_token, a causal objective, can't train it; "
+                  "masked_diffusion does",
     .causal_form = false,
     .waivers = {.split = kNoForm, .causal = kNoForm},
     .tiny = "{of: {type: min_gru}}",

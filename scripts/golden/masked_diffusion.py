@@ -1,0 +1,106 @@
+"""Masked diffusion: which tokens are masked, and how much each of them weighs.
+
+Sahoo et al. 2024, arXiv:2406.07524, section 3.5, with one time a row, spread over the batch; Ou et al. 2024,
+arXiv:2406.03736, section 3.3 (lambda-DCE: exactly l tokens, l uniform). Loops over single tokens.
+`python3 scripts/golden/masked_diffusion.py` writes the golden files.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from all import GOLDEN_FOLDER, flow_yaml
+from common import Array, Options, Params
+from goldfish import fnv1a, philox
+from tensor_file import write_safetensors
+
+PAPER = "Sahoo et al. 2024, arXiv:2406.07524"
+VOCAB, ROWS, TOKENS, DRAWS = 7, 3, 12, 5
+GOLDEN_RATIO = (1 + 5**0.5) / 2
+
+
+class Stream:
+    """The random numbers of one purpose: of a seed, and of two coordinates."""
+
+    def __init__(self, seed: int, purpose: str, a: int = 0, b: int = 0) -> None:
+        p = fnv1a(purpose.encode())
+        key = philox((p % 2**32, p >> 32, a % 2**32, a >> 32), (seed % 2**32, seed >> 32))
+        self.key, self.rest = (key[0] ^ b % 2**32, key[1] ^ b >> 32), (key[2], key[3])
+
+    def bits(self, i: int) -> int:
+        """Returns number i as 64 bits."""
+        first, second, _, _ = philox((i % 2**32, i >> 32, *self.rest), self.key)
+        return first << 32 | second
+
+    def uniform(self, i: int) -> float:
+        """Returns number i in [0, 1)."""
+        return (self.bits(i) >> 11) * 2.0**-53
+
+
+def training(text: Array, case: Options) -> tuple[Array, Array]:
+    """Returns the inputs, with VOCAB where a token is masked, and what each token's loss is multiplied by."""
+    seen, weights = text.copy(), np.zeros(text.shape)
+    for b, row in enumerate(text):
+        sample = case["sample"] + b
+        u = Stream(case["seed"], "masked_diffusion.time", case["step"], sample).uniform(0)
+        t = (case["place"] + b + u) / case["batch"]
+        rate = case["eps"] + (1 - case["eps"]) * t
+        noise = Stream(case["seed"], "masked_diffusion.mask", case["step"], sample)
+        for i in range(len(row)):
+            if noise.uniform(i) < rate:
+                seen[b, i], weights[b, i] = VOCAB, 1 / rate
+    return seen, weights
+
+
+def evaluation(text: Array, scored: int, case: Options) -> tuple[Array, Array]:
+    """Returns the inputs of each draw, and what its tokens' losses are multiplied by; those before `scored` are known."""
+    seen = np.repeat(text[None], DRAWS, axis=0)
+    weights = np.zeros(seen.shape)
+    length = text.shape[1] - scored
+    for k in range(DRAWS):
+        for b in range(len(text)):
+            row = case["row"] + b
+            start = Stream(case["seed"], "masked_diffusion.how_many").uniform(0)
+            count = 1 + int((start + row / GOLDEN_RATIO + k / DRAWS) % 1 * length)
+            places, draws = list(range(scored, scored + length)), Stream(
+                case["seed"], "masked_diffusion.which", row, k
+            )
+            for i in range(count):
+                j = i + (draws.bits(i) * (length - i) >> 64)
+                places[i], places[j] = places[j], places[i]
+                seen[k, b, places[i]] = VOCAB
+                weights[k, b, places[i]] = length / count
+    return seen, weights
+
+
+# variant: (seed, step, number of the first row's sample, its place in a batch of so many, eps; number of the first row
+# that is evaluated, known tokens).
+CASES: dict[str, tuple[int, int, int, int, int, float, int, int]] = {
+    "default": (1, 0, 0, 0, 3, 0, 0, 0),
+    "shard": (3, 41, 1234, 5, 8, 0, 70001, 0),
+    "eps": (2**40 + 7, 2, 20, 0, 3, 0.25, 3, 4),
+}
+
+
+def write(folder: Path) -> None:
+    """Writes masked_diffusion.<variant>.safetensors: text [B,T], seen and weights [B,T] of training; draws and
+    draw_weights [K,B,T] of evaluation."""
+    for variant, (seed, step, sample, place, batch, eps, row, known) in CASES.items():
+        rng = np.random.default_rng(zlib.crc32(f"masked_diffusion.{variant}".encode()))
+        text = rng.integers(0, VOCAB, (ROWS, TOKENS)).astype(np.int32)
+        case: Options = {"seed": seed, "step": step, "sample": sample, "place": place, "batch": batch, "row": row}
+        case["eps"] = eps
+        seen, weights = training(text, case)
+        draws, draw_weights = evaluation(text, known, case)
+        tensors: Params = {"text": text, "seen": seen, "weights": weights, "draws": draws, "draw_weights": draw_weights}
+        metadata = {"kind": "objective", "name": "masked_diffusion", "paper": PAPER}
+        metadata["options"] = flow_yaml({"type": "masked_diffusion", "eps": eps})
+        metadata |= {name: str(value) for name, value in (case | {"known": known}).items()}
+        write_safetensors(folder / f"masked_diffusion.{variant}.safetensors", tensors, metadata)
+
+
+if __name__ == "__main__":
+    write(GOLDEN_FOLDER)
