@@ -4,6 +4,14 @@ Shazeer et al. 2017 (arXiv:1701.06538); groups and selection bias as DeepSeek-AI
 2.1.2; the average with shared experts as in OLMo-core. These are the values of evaluation: no capacity, nothing drawn
 at random. Followed are allenai/OLMo-core@fa6c501 (src/olmo_core/nn/moe) and deepseek-ai/DeepSeek-V3@9b4e978
 (inference/model.py), but that nothing is added to a sigmoid, and that a group counts its two best without a bias too.
+
+choose: relu is Wang et al. 2024 (arXiv:2412.14711, ReMoE) as in thu-ml/ReMoE@463c6af (megatron/core/transformer/moe/
+router.py, ReLURouter). Experts without products are Jin et al. 2024 (arXiv:2410.07348, MoE++) as in
+SkyworkAI/MoE-plus-plus@7f43967 (MoE++/moe_plus_plus_layer.py), without its residual of the router, the second layer of
+it, and the multiplication of what experts read by top_k.
+
+Parameters of `constants` experts: "constants.mix.weight" [2 constants,D], two rows an expert, and
+"constants.vectors.weight" [D,constants], a column an expert.
 """
 
 from __future__ import annotations
@@ -34,10 +42,31 @@ def feed_forward_shapes(name: str, options: Options, d_model: int, count: int, w
 def shapes(options: Options, d_model: int) -> Shapes:
     """Returns the shape of each parameter; an expert's rows of gate_up are the gate's, then up's."""
     experts, shared = int(options["experts"]), int(options.get("shared", 0))
-    result: Shapes = {"router.weight": (experts, d_model)} | feed_forward_shapes("experts", options, d_model, experts)
+    constants = int(options.get("constants", 0))
+    others = constants + int(options.get("copies", 0)) + int(options.get("zeros", 0))
+    result: Shapes = {"router.weight": (experts + others, d_model)}
+    result |= feed_forward_shapes("experts", options, d_model, experts)
+    if constants > 0:
+        result |= {"constants.mix.weight": (2 * constants, d_model), "constants.vectors.weight": (d_model, constants)}
     if shared > 0:
         result |= feed_forward_shapes("shared", options, d_model, 1, width=shared)
     return result
+
+
+def expert(row: Array, params: Params, options: Options, index: int) -> Array:
+    """Returns what the index-th expert makes of one token [D].
+
+    First come the feed-forward networks, then those that answer a_0 x + a_1 v with a = softmax(M x), M [2,D], then those
+    that answer x, then those that answer 0.
+    """
+    feed_forwards, constants = int(options["experts"]), int(options.get("constants", 0))
+    if index < feed_forwards:
+        return feed_forward(row, params, "experts", index, options)
+    index -= feed_forwards
+    if index < constants:
+        mix = softmax(params["constants.mix.weight"][2 * index : 2 * index + 2] @ row)
+        return mix[0] * row + mix[1] * params["constants.vectors.weight"][:, index]
+    return row if index < constants + int(options.get("copies", 0)) else np.zeros_like(row)
 
 
 def feed_forward(row: Array, params: Params, name: str, index: int, options: Options) -> Array:
@@ -77,6 +106,8 @@ def fewest_with_sum(likes: Array, scores: Array, allowed: list[int], top_p: floa
 def route(row: Array, params: Params, options: Options) -> tuple[dict[int, float], float]:
     """Returns the weight of each chosen expert of one token [D], and the smallest margin of the choices made."""
     logits = params["router.weight"] @ row
+    if options.get("choose", "top_k") == "relu":
+        return {e: float(logit) for e, logit in enumerate(logits) if logit > 0}, float(np.abs(logits).min())
     scores = sigmoid(logits) if options.get("score", "softmax") == "sigmoid" else softmax(logits)
     likes = scores + params.get("buffers.router.bias", np.zeros_like(scores))  # these choose, the scores weigh
     allowed, margin, groups = list(range(len(scores))), inf, int(options.get("groups", 1))
@@ -90,6 +121,8 @@ def route(row: Array, params: Params, options: Options) -> tuple[dict[int, float
             raise ValueError(f"top_k {top_k} of {len(allowed)} experts that may be chosen")
         best, other = largest([likes[e] for e in allowed], top_k)
         chosen = [allowed[i] for i in best]
+    zeros = int(options.get("zeros", 0))
+    chosen = [e for e in chosen if e < len(scores) - zeros]  # those that answer 0 don't count in the sum either
     total = sum(scores[e] for e in chosen) + 1e-20 if options["topk_norm"] else 1.0
     return {e: float(options.get("scale", 1.0)) * scores[e] / total for e in chosen}, min(margin, other)
 
@@ -106,7 +139,7 @@ def moe_margin(x: Array, params: Params, options: Options) -> tuple[Array, float
             weights, margin = route(x[b, t], params, options)
             smallest = min(smallest, margin)
             for e, weight in weights.items():
-                y[b, t] += weight * feed_forward(x[b, t], params, "experts", e, options)
+                y[b, t] += weight * expert(x[b, t], params, options, e)
             if int(options.get("shared", 0)) > 0:
                 shared = feed_forward(x[b, t], params, "shared", 0, options)
                 if options.get("shared_as", "sum") == "average":
@@ -136,6 +169,7 @@ def bias_of_groups(params: Params) -> None:
 GROUPS = {"experts": 12, "top_k": 4, "expand": 0.5, "score": "sigmoid", "topk_norm": True, "groups": 4, "groups_kept": 2, "bias_rate": 0.001}
 SHARED = {"experts": 4, "top_k": 2, "expand": 1}
 AVERAGE = {"topk_norm": False, "activation": "relu2", "shared": 1, "shared_as": "average"}
+WITHOUT_PRODUCTS = {"constants": 2, "copies": 1, "zeros": 1}
 MANY = {"experts": 16, "top_k": 5, "expand": 0.5, "activation": "gelu", "topk_norm": True, "scale": 2.5}
 
 VARIANTS = {
@@ -145,4 +179,7 @@ VARIANTS = {
     "shared_sum": Variant(SHARED | {"topk_norm": True, "shared": 2, "shared_as": "sum"}),
     "shared_average": Variant(SHARED | AVERAGE),
     "many": Variant(MANY),
+    "relu": Variant({"experts": 5, "expand": 1, "choose": "relu", "topk_norm": False}),
+    "without_products": Variant({"experts": 3, "top_k": 2, "expand": 1, "topk_norm": True} | WITHOUT_PRODUCTS),
+    "copies": Variant({"experts": 2, "top_k": 3, "expand": 1, "topk_norm": False, "copies": 2, "scale": 1.5}),
 }
