@@ -15,6 +15,7 @@ namespace {
 
 constexpr Metric kBalance{"balance", "1", "balance loss of the router, before its weight"},
     kRouterZ{"router_z", "1", "mean squared log of the sum of exponentials of the router's logits"},
+    kBalanceWeight{"balance_weight", "1", "weight of the balance loss, which choose: relu moves"},
     kChosen{"chosen", "1", "mean number of experts of a token"},
     kDropped{"dropped", "1", "share of choices beyond an expert's capacity"};
 
@@ -24,7 +25,9 @@ constexpr double kTiny = 1e-20;  // beside a sum of weights
 
 Router::Router(const RouterOptions& o, std::string_view part, const LayerArgs& args, const Scope& s, const Mark& mark)
     : o_(o),
-      how_{.by = o.choose == "top_p" ? ChooseBy::share : ChooseBy::count,
+      how_{.by = o.choose == "top_p"  ? ChooseBy::share
+                 : o.choose == "relu" ? ChooseBy::positive
+                                      : ChooseBy::count,
            .count = o.top_k,
            .share = o.top_p,
            .groups = o.groups,
@@ -40,10 +43,17 @@ Router::Router(const RouterOptions& o, std::string_view part, const LayerArgs& a
       const double middle = total(bias) / static_cast<double>(bias.size());
       for (double& b : bias) b -= middle;
     });
+  if (relu())  // one for all layers, whose choices it counts together
+    moved_ = &s.shared_statistic(std::string(part) + ".balance_weight", 1, o.balance,
+                                 [rate = o.balance_rate, wanted = static_cast<double>(o.top_k)](
+                                     std::span<double> weight, std::span<const double> chosen_and_tokens) {
+                                   const bool too_many = chosen_and_tokens[0] > wanted * chosen_and_tokens[1];
+                                   weight[0] = too_many ? weight[0] * rate : weight[0] / rate;
+                                 });
   if (o.balance == 0 || o.balance_tokens != "previous_batch") return;
   const auto shares = [](std::span<double> share, std::span<const double> times) {
-    if (const double sum = total(times); sum > 0)
-      for (size_t e = 0; e < share.size(); ++e) share[e] = times[e] / sum;
+    if (const double whole = times.back(); whole > 0)
+      for (size_t e = 0; e < share.size(); ++e) share[e] = times[e] / whole;
   };
   const double even = 1 / static_cast<double>(o.experts);
   if (o.balance_scope != "pooled") {
@@ -61,9 +71,10 @@ Routing Router::operator()(const Tensor& x, const Call& call) const {
   const double noise = call.left_out(o_.jitter);
   const Tensor in = noise > 0 ? jitter(x, noise, call.random("jitter"), call.tokens().samples) : x;
   const Tensor logits = linear_by_dots(in, weight_->value);
-  const Tensor score = o_.score == "softmax" ? softmax(logits) : sigmoid(logits);
-  Tensor experts = choose(score, call);
+  const Tensor score = score_of(logits);
+  Tensor experts = choose(relu() ? logits : score, call);
   if (call.adds_up()) add_up(logits, score, experts, call);
+  if (o_.silent > 0) experts = experts_within(experts, 0, o_.experts - o_.silent);
   Tensor weights = scores_of(score, experts);  // of the whole choice: what is dropped takes its weight along
   if (o_.topk_norm) weights = divide_by_sum(weights, kTiny);
   if (o_.capacity && call.pass().phase == Phase::train) {
@@ -79,10 +90,15 @@ Routing Router::operator()(const Tensor& x, const Call& call) const {
   return {experts, o_.scale == 1 ? weights : effllm::scale(weights, o_.scale)};
 }
 
-Tensor Router::choose(const Tensor& score, const Call& call) const {
+Tensor Router::score_of(const Tensor& logits) const {
+  if (relu()) return pointwise(Pointwise::relu, logits);
+  return o_.score == "softmax" ? softmax(logits) : sigmoid(logits);
+}
+
+Tensor Router::choose(const Tensor& by, const Call& call) const {
   const bool shown = call.pass().taps;
   Tensor margin;
-  const Tensor experts = choose_experts(score, bias_ ? bias_->value : Tensor(), how_, shown ? &margin : nullptr);
+  const Tensor experts = choose_experts(by, bias_ ? bias_->value : Tensor(), how_, shown ? &margin : nullptr);
   if (shown) call.tap_choice(in_order(experts), margin);
   return experts;
 }
@@ -90,22 +106,45 @@ Tensor Router::choose(const Tensor& score, const Call& call) const {
 void Router::add_up(const Tensor& logits, const Tensor& score, const Tensor& chosen, const Call& call) const {
   const std::vector<double> times = times_chosen(chosen, o_.experts);
   call.whole(kMaxLoad, times, largest_over_mean);
-  call.mean(kEntropy, entropy(score));
+  if (o_.entropy > 0)
+    call.loss(kEntropy, entropies(score), o_.entropy * per_layer_);
+  else
+    call.mean(kEntropy, entropy(score));
   if (how_.by != ChooseBy::count) call.mean(kChosen, total(times));
   if (bias_) call.statistic(*bias_, times);
-  if (load_) call.statistic(*load_, times);
+  if (load_) {
+    std::vector<double> with_whole = times;
+    with_whole.push_back(whole(times, chosen.rows()));
+    call.statistic(*load_, with_whole);
+  }
+  if (moved_) {
+    const auto tokens = static_cast<double>(chosen.rows());
+    call.statistic(*moved_, {total(times), tokens});
+    call.mean(kBalanceWeight, balance_weight() * tokens);
+  }
   if (o_.router_z > 0) call.loss(kRouterZ, squared_log_sums(logits), o_.router_z * per_layer_);
   if (o_.balance == 0) return;
-  const Tensor p = o_.score == "softmax" ? score : divide_by_sum(score, kTiny);
+  const Tensor p = o_.score == "softmax" || relu() ? score : divide_by_sum(score, kTiny);
   const double f = o_.balance_f == "unit" ? 1 : static_cast<double>(o_.top_k);
   call.loss(kBalance, weighted_total(p, shares(times, chosen), f * static_cast<double>(o_.experts)),
-            o_.balance * per_layer_);
+            balance_weight() * per_layer_);
+}
+
+double Router::balance_weight() const {
+  double weight = o_.balance;
+  if (moved_ && !moved_->value.is_meta())
+    dispatch_float(moved_->value.dtype(), [&]<class T>() { weight = static_cast<double>(*moved_->value.data<T>()); });
+  return weight;
+}
+
+double Router::whole(std::span<const double> times, int64_t tokens) const {
+  return relu() ? static_cast<double>(tokens * o_.top_k) : total(times);
 }
 
 // The share of each expert in the choices that count: f64 [E], or [B, E].
 Tensor Router::shares(const std::vector<double>& times, const Tensor& chosen) const {
-  const auto fill_row = [&](double* to, std::span<const double> n) {
-    const double sum = std::max(total(n), 1.0);
+  const auto fill_row = [&](double* to, std::span<const double> n, int64_t of_tokens) {
+    const double sum = std::max(whole(n, of_tokens), 1.0);
     for (size_t e = 0; e < n.size(); ++e) to[e] = n[e] / sum;
   };
   const int64_t batch = chosen.dim(0), tokens = chosen.dim(1);
@@ -117,9 +156,10 @@ Tensor Router::shares(const std::vector<double>& times, const Tensor& chosen) co
     dispatch_float(load_->value.dtype(), [&]<class T>() { std::copy_n(load_->value.data<T>(), o_.experts, to); });
   else if (each)
     for (int64_t b = 0; b < batch; ++b)
-      fill_row(to + b * o_.experts, times_chosen(chosen.row_range(b * tokens, {1, tokens, chosen.cols()}), o_.experts));
+      fill_row(to + b * o_.experts, times_chosen(chosen.row_range(b * tokens, {1, tokens, chosen.cols()}), o_.experts),
+               tokens);
   else
-    fill_row(to, times);
+    fill_row(to, times, batch * tokens);
   return share;
 }
 

@@ -18,11 +18,12 @@ struct RouterOptions {
   std::string drop_order = "token_major";
   double jitter = 0;
   // What keeps experts evenly used.
-  double balance = 0.01;
+  double balance = 0.01, balance_rate = 1.2;
   std::string balance_f = "unit", balance_scope = "layer_mean", balance_tokens = "previous_batch";
-  double router_z = 0;
+  double router_z = 0, entropy = 0;
   double bias_rate = 0;
   bool bias_center = false;
+  int64_t silent = 0;  // of the experts the last that answer nothing: their weights are none
   void visit(OptionVisitor& v);
   void check(const Mark& mark) const;  // ConfigError with all that does not fit together
 };
@@ -40,7 +41,12 @@ class Router {
   Routing operator()(const Tensor& x, const Call& call) const;
 
  private:
-  Tensor choose(const Tensor& score, const Call& call) const;
+  bool relu() const { return how_.by == ChooseBy::positive; }
+  Tensor score_of(const Tensor& logits) const;
+  Tensor choose(const Tensor& by, const Call& call) const;
+  // What the numbers of times are divided by to be shares.
+  double whole(std::span<const double> times, int64_t tokens) const;
+  double balance_weight() const;
   void add_up(const Tensor& logits, const Tensor& score, const Tensor& chosen, const Call& call) const;
   Tensor shares(const std::vector<double>& times, const Tensor& chosen) const;
 
@@ -48,7 +54,7 @@ class Router {
   Choosing how_;
   double per_layer_;  // of losses
   Parameter* weight_;
-  ModelBuffer *bias_ = nullptr, *load_ = nullptr;
+  ModelBuffer *bias_ = nullptr, *load_ = nullptr, *moved_ = nullptr;
 };
 
 }  // namespace effllm

@@ -6,10 +6,13 @@ namespace effllm {
 
 void RouterOptions::visit(OptionVisitor& v) {
   v("experts", experts, "Sets the number of experts.", between(1, 65536));
-  v("top_k", top_k, "Sets the number of experts of a token; with top_p, how many costs expect.", between(1, 1024));
+  v("top_k", top_k,
+    "Sets the number of experts of a token; with top_p how many costs expect, with relu how many there are to be.",
+    between(1, 1024));
   v("choose", choose,
-    "Chooses how many experts a token gets: always the top_k best, or as few of the best as have top_p of the score.",
-    {"top_k", "top_p"});
+    "Chooses which experts a token gets: always the top_k best, as few of the best as have top_p of the score, or all "
+    "with a logit above 0, which is their score too.",
+    {"top_k", "top_p", "relu"});
   v("top_p", top_p, "Sets the share of the score that the experts of a token reach with top_p.", between(0.01, 1));
   v("score", score, "Chooses what turns the router's logits into scores.", {"softmax", "sigmoid"});
   v("topk_norm", topk_norm, "Divides the weights of a token's experts by their sum.");
@@ -28,6 +31,10 @@ void RouterOptions::visit(OptionVisitor& v) {
     between(0, 0.99));
   v("balance", balance, "Weighs the balance loss E sum_e f_e P_e, the product of an expert's share and its score.",
     between(0, 100));
+  v("balance_rate", balance_rate,
+    "Multiplies the weight of the balance loss, which starts at balance, after a step of relu in which tokens had more "
+    "than top_k experts on average, and divides it after others.",
+    between(1, 100));
   v("balance_f", balance_f, "Lets the shares f of the experts add up to 1, or to top_k.", {"unit", "k"});
   v("balance_scope", balance_scope,
     "Takes the mean over layers of their balance losses, their sum, or one loss whose shares are those of all layers.",
@@ -37,6 +44,9 @@ void RouterOptions::visit(OptionVisitor& v) {
     "train.shard_tokens), or over each sequence.",
     {"previous_batch", "shard", "sequence"});
   v("router_z", router_z, "Weighs the squared log of the sum of exponentials of the router's logits.", between(0, 1));
+  v("entropy", entropy,
+    "Weighs the entropy of a token's scores, which makes few experts enough for top_p; 1e-4 in the authors' runs.",
+    between(0, 1));
   v("bias_rate", bias_rate,
     "Moves a bias of each expert, added to its score for the choice alone, so much a step against its load.",
     between(0, 1));
@@ -54,9 +64,17 @@ void RouterOptions::check(const Mark& mark) const {
   refuse(choose == "top_k" && top_k > open,
          fmt::format("top_k is {}, but a token chooses from {} experts", top_k, open));
   refuse(choose == "top_p" && score != "softmax", "top_p needs scores that add up to 1: take score: softmax");
-  refuse(choose == "top_p" && groups > 1, "top_p chooses from all experts: leave groups out");
-  refuse(choose == "top_p" && capacity.has_value(), "a capacity is a share of top_k choices: leave it out with top_p");
-  refuse(choose == "top_p" && bias_rate > 0, "a bias turns the choice of top_k: leave bias_rate out with top_p");
+  refuse(choose != "top_k" && groups > 1, fmt::format("{} chooses from all experts: leave groups out", choose));
+  refuse(choose != "top_k" && capacity.has_value(),
+         fmt::format("a capacity is a share of top_k choices: leave it out with {}", choose));
+  refuse(choose != "top_k" && bias_rate > 0,
+         fmt::format("a bias turns the choice of top_k: leave bias_rate out with {}", choose));
+  refuse(choose == "relu" && score != "softmax", "with relu the logits are the scores: leave score out");
+  refuse(choose == "relu" && topk_norm, "with relu the logits weigh the experts: take topk_norm: false");
+  refuse(choose == "relu" && balance == 0,
+         "relu needs a balance loss that keeps experts from being chosen: set balance");
+  refuse(choose == "relu" && top_k >= experts, fmt::format("relu chooses top_k of {} experts, not {}", experts, top_k));
+  refuse(entropy > 0 && (choose == "relu" || score != "softmax"), "an entropy is one of softmax scores");
   refuse(balance_scope == "pooled" && balance_tokens != "previous_batch",
          "balance_scope: pooled needs balance_tokens: previous_batch, since other layers have not run yet");
   refuse(choose == "top_k" && top_k == 1 && experts > 1 && topk_norm,
@@ -66,6 +84,7 @@ void RouterOptions::check(const Mark& mark) const {
     refuse(set && !used, fmt::format("{} does nothing without {}", name, with));
   };
   idle(top_p != usual.top_p, choose == "top_p", "top_p", "choose: top_p");
+  idle(balance_rate != usual.balance_rate, choose == "relu", "balance_rate", "choose: relu");
   idle(drop_order != usual.drop_order, capacity.has_value(), "drop_order", "a capacity");
   idle(bias_center, bias_rate > 0, "bias_center", "a bias_rate");
   idle(balance_f != usual.balance_f, balance > 0, "balance_f", "a balance above 0");

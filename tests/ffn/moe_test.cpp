@@ -234,6 +234,67 @@ TEST_CASE("moe: the bias of an expert that takes more than its share falls, and 
   CHECK(m.store.find_buffer("statistics.router.load") == nullptr);
 }
 
+TEST_CASE("moe: the weight of relu's loss follows how many experts tokens have, and the loss counts them") {
+  for (const char* over : {"shard", "sequence", "previous_batch"}) {
+    const Moe m(
+        fmt::format("{{experts: 3, top_k: 1, choose: relu, topk_norm: false, balance: 0.5, balance_rate: 2, "
+                    "balance_tokens: {}}}",
+                    over));
+    const Tensor x = with_first(1);
+    const ModelBuffer* weight = m.store.find_buffer("statistics.moe.balance_weight");
+    REQUIRE(weight);
+    double want = 0.5;
+    for (const double logit : {2.0, 2.0, -2.0}) {
+      fill(m["router.weight"].value, 0);
+      for (int64_t e = 0; e < 3; ++e) put(m["router.weight"].value, e, 0, logit);
+      const TrainedLayer s = train(m, x);
+      CHECK(s["chosen"] == (logit > 0 ? 3 : 0));
+      CHECK(s["balance_weight"] == want);
+      CHECK((max_abs(s.y) > 0) == (logit > 0));
+      if (over[0] != 'p') CHECK(s["balance"] == (logit > 0 ? 3 * 3 * 2 : 0));  // E sum_e f_e P_e, f_e being 1 each
+      s.ledger.apply(const_cast<ParamStore&>(m.store));
+      want = logit > 0 ? want * 2 : want / 2;
+      CHECK(at(weight->value, 0, 0) == want);
+      if (over[0] == 'p') CHECK(at(m.store.find_buffer("statistics.router.load")->value, 0, 1) == (logit > 0 ? 1 : 0));
+    }
+  }
+}
+
+TEST_CASE("moe: the entropy of a uniform router is the log of the experts, with a weight or without") {
+  for (const char* options : {"{experts: 4, choose: top_p}", "{experts: 4, choose: top_p, entropy: 0.1}"}) {
+    const Moe m(options);
+    fill(m["router.weight"].value, 0);
+    CHECK(std::abs(train(m, random({2, 6, kWidth}, 1))["router_entropy"] - std::log(4)) < 1e-12);
+  }
+}
+
+TEST_CASE("moe: experts without products answer their input, a mean of it and a vector, or nothing") {
+  const Tensor x = with_first(1), half = scale(x, 0.5);
+  const auto sent_to_last = [&](const char* options) {  // of two experts, a perceptron and one without products
+    Moe m(options);
+    fill(m["router.weight"].value, 0);
+    put(m["router.weight"].value, 1, 0, 50);  // a score of 1 to the last bit
+    if (const Parameter* mix = m.store.find("constants.mix.weight")) fill(mix->value, 0);
+    return m.forward(x);
+  };
+  CHECK(same_bits(sent_to_last("{experts: 1, top_k: 1, copies: 1, topk_norm: false}"), x));
+  CHECK(max_abs(sent_to_last("{experts: 1, top_k: 1, zeros: 1, topk_norm: false}")) == 0);
+  const Tensor mean = sent_to_last("{experts: 1, top_k: 1, constants: 1, topk_norm: false}"),
+               vectors =
+                   Moe("{experts: 1, top_k: 1, constants: 1, topk_norm: false}")["constants.vectors.weight"].value;
+  for (int64_t r = 0; r < x.rows(); ++r)
+    for (int64_t c = 0; c < kWidth; ++c)
+      CHECK(std::abs(at(mean, r, c) - (at(half, r, c) + 0.5 * at(vectors, c, 0))) < 1e-14);
+  // Beside one that answers nothing, a perceptron has all of the weight.
+  const BuiltMixer d = dense("swiglu", "{}");
+  const Moe beside("{experts: 1, top_k: 2, zeros: 1}");
+  take_expert(d, beside, "gate_up", 0, 1);
+  CHECK(max_diff(beside.forward(x), d.forward(x)) < 1e-14);
+  const Moe m("{experts: 6, top_k: 3, expand: 2, constants: 1, copies: 1, zeros: 1}");
+  CHECK(m.store.active() == 2 * 3 * 24 * kWidth + 9 * kWidth + 3 * kWidth);  // two of three go to perceptrons
+  CHECK(m["router.weight"].shape == Shape{9, kWidth});
+}
+
 TEST_CASE("moe: what does not fit together is told at once, with the place") {
   const auto refused = [](std::string_view options) {
     std::string text;
@@ -251,6 +312,10 @@ TEST_CASE("moe: what does not fit together is told at once, with the place") {
   for (const char* idle : {"top_p: 0.5", "drop_order: choice_major", "bias_center: true", "shared_as: average",
                            "balance: 0, balance_f: k", "balance: 0, balance_scope: layer_sum"})
     CHECK_MESSAGE(refused("{" + std::string(idle) + "}").find("does nothing without") != std::string::npos, idle);
+  const std::string relu = refused("{choose: relu, top_k: 8, score: sigmoid, capacity: 2, balance: 0, entropy: 0.1}");
+  for (const char* part : {"the logits are the scores", "take topk_norm: false", "needs a balance loss",
+                           "top_k of 8 experts, not 8", "leave it out with relu", "one of softmax scores"})
+    CHECK(relu.find(part) != std::string::npos);
   const std::string two = refused("{choose: top_p, score: sigmoid, balance_scope: pooled, balance_tokens: shard}");
   CHECK(two.find("top_p needs scores") != std::string::npos);
   CHECK(two.find("pooled needs") != std::string::npos);

@@ -1,5 +1,8 @@
 #include "cores/route/balance.h"
 
+#include <cmath>
+#include <limits>
+
 #include "ops/rows.h"
 
 namespace effllm {
@@ -52,7 +55,47 @@ class WeightedTotalOp final : public Op {
   double factor_;
 };
 
+class EntropiesOp final : public Op {
+ public:
+  std::string_view name() const override { return "entropies"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    require(is_float(in[0].dtype()), "entropies: of numbers, not {}", to_string(in[0].dtype()));
+    return {{{1}, DType::f64}};
+  }
+  Cost cost(std::span<const Tensor> in) const override {
+    const auto n = static_cast<double>(in[0].numel()), bytes = static_cast<double>(in[0].bytes());
+    return {12 * n, 12 * n, bytes, 2 * bytes};
+  }
+  Keeps keeps() const override { return {.inputs = 1}; }
+  void forward(Forward& c) override {
+    double sum = 0;
+    dispatch_float(c.in(0).dtype(), [&]<class T>() {
+      const View<const T> p = c.in(0).view<T>();
+      for (int64_t r = 0; r < p.rows; ++r)
+        for (int64_t e = 0; e < p.cols; ++e)
+          if (const auto v = static_cast<double>(p.row(r)[e]); v > 0) sum -= v * std::log(v);
+    });
+    *c.out(0).data<double>() = sum;
+  }
+  void backward(Backward& c) override {  // dp = -(log p + 1), of the smallest number where p is none
+    if (!c.wants(0)) return;
+    const Sink s = c.sink(0);
+    const double g = *c.grad(0).data<double>();
+    dispatch_float(c.dtype(), [&]<class T>() {
+      const View<const T> p = c.in(0).view<T>();
+      const View<T> d = s.view<T>();
+      for (int64_t r = 0; r < d.rows; ++r)
+        for (int64_t e = 0; e < d.cols; ++e) {
+          const double v = std::max(static_cast<double>(p.row(r)[e]), double{std::numeric_limits<float>::min()});
+          d.row(r)[e] = (s.accumulate ? d.row(r)[e] : T(0)) + static_cast<T>(-g * (std::log(v) + 1));
+        }
+    });
+  }
+};
+
 }  // namespace
+
+Tensor entropies(const Tensor& p) { return run(std::make_unique<EntropiesOp>(), {p}); }
 
 Tensor weighted_total(const Tensor& p, const Tensor& weight, double factor) {
   return run(std::make_unique<WeightedTotalOp>(factor), {p, weight});

@@ -8,4 +8,7 @@ namespace effllm {
 // sequence, which gets no gradient.
 Tensor weighted_total(const Tensor& p, const Tensor& weight, double factor);
 
+// Sum over rows of -sum p log p, [1] f64: of rows that sum to one, their entropies. p: [.., n], not negative.
+Tensor entropies(const Tensor& p);
+
 }  // namespace effllm

@@ -157,6 +157,14 @@ class LimitOp final : public Op {
   DropOrder order_;
 };
 
+// f(row, place in its list, expert)
+template <class F>
+void each_listed(const Tensor& experts, F&& f) {
+  const View<const int64_t> lists = experts.view<int64_t>();
+  for (int64_t r = 0; r < lists.rows; ++r)
+    for (int64_t j = 0; j < lists.cols; ++j) f(r, j, lists.row(r)[j]);
+}
+
 class ScoresOfOp final : public Op {
  public:
   std::string_view name() const override { return "scores_of"; }
@@ -174,7 +182,7 @@ class ScoresOfOp final : public Op {
     dispatch_float(c.in(0).dtype(), [&]<class T>() {
       const View<const T> score = c.in(0).view<T>();
       const View<T> y = c.out(0).view<T>();
-      each(c.in(1), [&](int64_t r, int64_t j, int64_t e) { y.row(r)[j] = e < 0 ? T(0) : score.row(r)[e]; });
+      each_listed(c.in(1), [&](int64_t r, int64_t j, int64_t e) { y.row(r)[j] = e < 0 ? T(0) : score.row(r)[e]; });
     });
   }
   void backward(Backward& c) override {
@@ -184,22 +192,66 @@ class ScoresOfOp final : public Op {
     dispatch_float(c.dtype(), [&]<class T>() {
       const View<const T> g = c.grad(0).view<T>();
       const View<T> d = s.into.view<T>();
-      each(c.in(1), [&](int64_t r, int64_t j, int64_t e) {
+      each_listed(c.in(1), [&](int64_t r, int64_t j, int64_t e) {
         if (e >= 0) d.row(r)[e] += g.row(r)[j];
+      });
+    });
+  }
+};
+
+class WeightsOfAllOp final : public Op {
+ public:
+  explicit WeightsOfAllOp(int64_t count) : count_(count) {}
+  std::string_view name() const override { return "weights_of_all"; }
+  Outputs infer(std::span<const Tensor> in) const override {
+    require(in[1].dtype() == DType::i64 && in[1].shape() == in[0].shape() && count_ >= 1,
+            "weights_of_all: weights{} of experts{}", in[0].shape().str(), in[1].shape().str());
+    return {{in[0].shape().with(-1, count_), in[0].dtype()}};
+  }
+  Cost cost(std::span<const Tensor> in) const override {
+    const double bytes = static_cast<double>(in[0].bytes() + in[1].bytes());
+    return {0, 0, bytes, bytes};
+  }
+  Keeps keeps() const override { return {.inputs = 2}; }
+  void forward(Forward& c) override {
+    fill(c.out(0), 0);
+    dispatch_float(c.in(0).dtype(), [&]<class T>() {
+      const View<const T> weight = c.in(0).view<T>();
+      const View<T> y = c.out(0).view<T>();
+      each_listed(c.in(1), [&](int64_t r, int64_t j, int64_t e) {
+        if (e >= 0) y.row(r)[e] += weight.row(r)[j];
+      });
+    });
+  }
+  void backward(Backward& c) override {
+    const Sink s = c.sink(0);
+    if (!s) return;
+    dispatch_float(c.dtype(), [&]<class T>() {
+      const View<const T> g = c.grad(0).view<T>();
+      const View<T> d = s.view<T>();
+      each_listed(c.in(1), [&](int64_t r, int64_t j, int64_t e) {
+        d.row(r)[j] = (s.accumulate ? d.row(r)[j] : T(0)) + (e >= 0 ? g.row(r)[e] : T(0));
       });
     });
   }
 
  private:
-  template <class F>
-  static void each(const Tensor& experts, F&& f) {
-    const View<const int64_t> lists = experts.view<int64_t>();
-    for (int64_t r = 0; r < lists.rows; ++r)
-      for (int64_t j = 0; j < lists.cols; ++j) f(r, j, lists.row(r)[j]);
-  }
+  int64_t count_;
 };
 
 }  // namespace
+
+Tensor experts_within(const Tensor& experts, int64_t from, int64_t to) {
+  const Tensor own = Tensor::empty(experts.shape(), DType::i64);
+  if (own.is_meta()) return own;
+  const View<int64_t> lists = own.view<int64_t>();
+  each_listed(experts, [&](int64_t r, int64_t j, int64_t e) { lists.row(r)[j] = e >= from && e < to ? e - from : -1; });
+  return own;
+}
+
+Tensor weights_of_all(const Tensor& weights, const Tensor& experts, int64_t count) {
+  return run(std::make_unique<WeightsOfAllOp>(count), {weights, experts});
+}
 
 Tensor choose_experts(const Tensor& score, const Tensor& bias, const Choosing& how, Tensor* margin) {
   auto out = run_many(std::make_unique<ChooseOp>(how, margin != nullptr), {score.untracked(), bias});

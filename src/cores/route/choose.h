@@ -35,6 +35,11 @@ Tensor limit_experts(const Tensor& experts, int64_t count, int64_t capacity, Dro
 // The scores of the experts listed: [B, T, E], i64 [B, T, k] -> [B, T, k]; 0 for -1.
 Tensor scores_of(const Tensor& score, const Tensor& experts);
 
+// Of lists of experts those in [from, to), counted from there; others become -1. Of the same shape.
+Tensor experts_within(const Tensor& experts, int64_t from, int64_t to);
+// The weights of each of `count` experts, 0 where it is not listed: weights [B, T, k], i64 [B, T, k] -> [B, T, count].
+Tensor weights_of_all(const Tensor& weights, const Tensor& experts, int64_t count);
+
 // How often each of `count` experts was chosen.
 std::vector<double> times_chosen(const Tensor& experts, int64_t count);
 

@@ -142,6 +142,28 @@ TEST_CASE("route: gradients, costs, precision, threads, refused shapes") {
   CHECK_THROWS_AS(scores_of(random({2, 4, kExperts}, 1), kChosen), ShapeError);
 }
 
+TEST_CASE("experts_within, weights_of_all: those of a range, from its start, and their weights in order of experts") {
+  const Tensor own = experts_within(kChosen, 1, 3), weights = random({2, 3, 2}, 1);
+  CHECK(lists(own) == Lists{0, -1, -1, 0, -1, 1, 0, -1, -1, -1, 1, 0});
+  const Tensor all = weights_of_all(weights, own, 2);
+  for (int64_t r = 0; r < 6; ++r)
+    for (int64_t e = 0; e < 2; ++e) {
+      double want = 0;
+      for (int64_t j = 0; j < 2; ++j)
+        if (own.view<int64_t>().row(r)[j] == e) want = at(weights, r, j);
+      CHECK(at(all, r, e) == want);
+    }
+  expect_sound([](const Tensors& in) { return std::vector{weights_of_all(in[0], in[1], 2)}; }, {weights, own});
+  CHECK_THROWS_AS(weights_of_all(random({2, 3, 3}, 1), own, 2), ShapeError);
+}
+
+TEST_CASE("entropies: of rows that sum to one, with their gradient, 0 log 0 being 0") {
+  const Tensor p = scores({0.5, 0.25, 0, 0.25});
+  CHECK(*entropies(p).data<double>() == doctest::Approx(1.5 * std::log(2.0)));
+  const Function f = [](const Tensors& in) { return std::vector{entropies(in[0])}; };
+  expect_sound(f, {mapped(random({2, 3, 4}, 1), [](double v) { return std::abs(v) + 0.1; })});
+}
+
 TEST_CASE("weighted_total: of all tokens, or of each sequence with weights of its own, with its gradient") {
   const Tensor p = random({2, 3, 4}, 1), all = random({4}, 2), each = random({2, 4}, 3);
   for (const Tensor& weight : {all, each}) {
