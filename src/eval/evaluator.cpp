@@ -114,6 +114,7 @@ class Evaluation {
  private:
   // Fills the scores of the windows of one task, which are of one length T.
   void score(EvalPlan::Task task, State* state) {
+    const BufferPool::Lending lending(model_.trains_otherwise());  // tokens that layers choose, more or fewer
     const int64_t rows = task.last - task.first, tokens = plan_.window(task.first).length();
     Batch batch = batch_for(rows, tokens);
     for (int64_t i = task.first; i < task.last; ++i) {

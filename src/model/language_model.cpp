@@ -215,6 +215,10 @@ int64_t LanguageModel::sequences_together() const {
   return n;
 }
 
+bool LanguageModel::trains_otherwise() const {
+  return std::ranges::any_of(blocks_, [](const auto& b) { return b->trains_otherwise(); });
+}
+
 LongText LanguageModel::long_text(int64_t trained) const {
   LongText all{.unseen = config_.learned_positions, .anew = config_.learned_positions};
   for (const auto& b : blocks_) all |= b->long_text(trained);

@@ -47,6 +47,7 @@ class LanguageModel {
   State make_state(int64_t batch, int64_t capacity, const State::Make& make = Tensor::zeros) const;
   int64_t sequences_together() const;         // the most that a block asks for
   LongText long_text(int64_t trained) const;  // of all blocks together, and learned positions
+  bool trains_otherwise() const;              // one of the blocks does
   // Longest sequence that the model can follow: max_tokens with learned positions, otherwise no limit.
   int64_t longest() const;
 

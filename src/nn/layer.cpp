@@ -30,4 +30,11 @@ int64_t width_of(double expand, const LayerArgs& args, const Options& o) {
   return width;
 }
 
+int64_t head_width(std::string_view name, int64_t heads, int64_t keys, int64_t values, const Options& o) {
+  if (keys % heads || values % heads)
+    throw_at(o.mark,
+             fmt::format("{}: {} heads don't divide key width {} and value width {}", name, heads, keys, values));
+  return values / heads;
+}
+
 }  // namespace effllm

@@ -64,6 +64,9 @@ struct LayerArgs {
 // A multiple of the model width, rounded. ConfigError at the options' place where nothing is left.
 int64_t width_of(double expand, const LayerArgs& args, const Options& o);
 
+// Of the values of a head, where heads share out `keys` and `values` columns. ConfigError where they don't divide them.
+int64_t head_width(std::string_view name, int64_t heads, int64_t keys, int64_t values, const Options& o);
+
 // What a mechanism does not promise, each with its mathematical reason: printed by the tests and by `effllm list`.
 struct Waivers {
   std::string_view split = "", causal = "";

@@ -65,8 +65,8 @@ BufferPool& BufferPool::local() {
 
 Buffer* BufferPool::acquire(size_t bytes) {
   auto at = free_.lower_bound(bytes);
-  while (lends && at != free_.end() && !at->second) ++at;
-  Buffer* b = at != free_.end() && (lends || at->first == bytes) ? at->second : nullptr;
+  while (lends_ && at != free_.end() && !at->second) ++at;
+  Buffer* b = at != free_.end() && (lends_ || at->first == bytes) ? at->second : nullptr;
   if (b) {
     at->second = std::exchange(b->next, nullptr);
   } else {

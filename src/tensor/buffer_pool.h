@@ -9,6 +9,7 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 namespace effllm {
@@ -34,10 +35,20 @@ class BufferPool {
   void forget_meta();
   void release(Buffer*);
   void prepare(std::span<const size_t> sizes);  // so many buffers are free together
-  bool lends = false;                           // where none of the size is free, the smallest larger one is handed out
-  size_t misses() const { return misses_; }     // requests that had to allocate
-  size_t live_bytes() const { return live_; }   // handed out now
-  size_t peak_bytes() const { return peak_; }   // most ever handed out
+  // While alive, where none of the size is free, the smallest larger one of this thread is handed out.
+  class Lending {
+   public:
+    explicit Lending(bool lends = true) : before_(std::exchange(local().lends_, lends)) {}
+    ~Lending() { local().lends_ = before_; }
+    Lending(const Lending&) = delete;
+    Lending& operator=(const Lending&) = delete;
+
+   private:
+    bool before_;
+  };
+  size_t misses() const { return misses_; }    // requests that had to allocate
+  size_t live_bytes() const { return live_; }  // handed out now
+  size_t peak_bytes() const { return peak_; }  // most ever handed out
   size_t reserved_bytes() const { return reserved_; }
   // Test builds fill buffers with NaN, so that a read before a write shows. Default: EFFLLM_POISON of the build.
   static bool poison;
@@ -51,6 +62,7 @@ class BufferPool {
   std::vector<size_t> meta_made_;
   std::unordered_set<std::string> meta_tables_;
   size_t meta_reserved_ = 0;
+  bool lends_ = false;
   size_t misses_ = 0, live_ = 0, peak_ = 0, reserved_ = 0;
 };
 

@@ -60,14 +60,9 @@ void Trainer::run_shard(const Batch& batch, const Shard& shard, int64_t step, do
 // Its shards add up in order.
 void Trainer::run_lane(size_t lane, const Batch& batch, int64_t step, int64_t targets) {
   struct Current {
-    explicit Current(ParamGrads& g) {
-      ParamGrads::current = &g;
-      BufferPool::local().lends = true;  // samples that a layer leaves out, caches that are not full
-    }
-    ~Current() {
-      ParamGrads::current = nullptr;
-      BufferPool::local().lends = false;
-    }
+    explicit Current(ParamGrads& g) { ParamGrads::current = &g; }
+    ~Current() { ParamGrads::current = nullptr; }
+    BufferPool::Lending lending = BufferPool::Lending();  // samples that a layer leaves out, caches that are not full
   };
   LaneSums& sums = exchange_.lane(lane);
   sums.loss = 0;

@@ -102,8 +102,7 @@ class Verifier {
   }
 
   void training_form() {
-    bool otherwise = false;
-    for (int64_t i = 0; i < model_.layers(); ++i) otherwise |= model_.block(i).trains_otherwise();
+    const bool otherwise = model_.trains_otherwise();
     Finding& f = begin("training form", otherwise ? kWaived : bound());
     Outcome form = run(model_, ids_, {.phase = Phase::train});
     if (otherwise) {  // shown, and not judged

@@ -249,7 +249,8 @@ TEST_CASE("run: a row of training is the mean of its steps") {
           doctest::Approx((each[4 * i] + each[4 * i + 1] + each[4 * i + 2] + each[4 * i + 3]) / 4).epsilon(1e-12));
 }
 
-TEST_CASE("run: steps without a target that counts learn nothing and are in no row; rows that have none are refused") {
+TEST_CASE(
+    "run: steps without a target that counts learn nothing and are in no row, and rows that have none are refused") {
   const Threads one(1);
   const TinyFolder t("run_targets");
   const auto sets = [](const char* mask) {

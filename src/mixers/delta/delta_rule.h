@@ -47,11 +47,8 @@ class DeltaRule : public Layer {
         keys_(width_of(o.expand_k, args, o)),
         values_(width_of(o.expand_v, args, o)),
         beta_scale_(o.negative_eigenvalues ? 2 : 1),
-        norm_(s / "norm", values_ / o.heads, norm_eps),
+        norm_(s / "norm", head_width(name, heads_, keys_, values_, o), norm_eps),
         augment_(o.augment, s, heads_, values_) {
-    if (keys_ % heads_ || values_ % heads_)
-      throw_at(o.mark,
-               fmt::format("{}: {} heads don't divide key width {} and value width {}", name, heads_, keys_, values_));
     if (o.conv > 0) conv_ = std::make_unique<ShortConv>(s / "conv", o.conv, 2 * keys_ + values_, true, false, conv);
   }
 

@@ -58,11 +58,8 @@ class Gla final : public Layer {
         temperature_(o.gate_temperature),
         qkvg_(s / "qkvg", args.d_model, {keys_, keys_, values_, values_}, Init::normal(kInitStd)),
         out_(s / "out", values_, args.d_model, Init::normal(kInitStd), Role::residual),
-        norm_(s / "norm", values_ / o.heads, o.norm_eps),
+        norm_(s / "norm", head_width("gla", heads_, keys_, values_, o), o.norm_eps),
         augment_(o.augment, s, heads_, values_) {
-    if (keys_ % heads_ || values_ % heads_)
-      throw_at(o.mark,
-               fmt::format("gla: {} heads don't divide key width {} and value width {}", heads_, keys_, values_));
     if (per_key_) {
       decay_down_ = std::make_unique<Linear>(s / "decay_down", args.d_model, o.gate_rank, Init::normal(kInitStd));
       decay_ = std::make_unique<Linear>(s / "decay_up", o.gate_rank, keys_, Init::normal(kInitStd), Role::hidden, true);
