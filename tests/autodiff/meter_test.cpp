@@ -9,6 +9,7 @@
 #include "ops/linear.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
+#include "support/messages.h"
 #include "support/tensors.h"
 
 using namespace effllm;
@@ -18,17 +19,6 @@ namespace {
 
 Tensor model(const Tensor& x, const Tensor& w, const Tensor& scale_by) {
   return add(x, linear(sigmoid(linear(rms_norm(x, scale_by, 1e-5), w)), w));
-}
-
-// The message of the NumericalError that f throws.
-template <class F>
-std::string message(F f) {
-  try {
-    f();
-  } catch (const NumericalError& e) {
-    return e.what();
-  }
-  return "";
 }
 
 }  // namespace
@@ -84,11 +74,11 @@ TEST_CASE("nan watch: names op, layer, step and place of the first bad output") 
   };
   overflow();  // nobody watches
   const NanWatch watch(41);
-  const std::string m = message(overflow);
+  const std::string m = message_of<NumericalError>(overflow);
   for (const char* part : {"an output", "`exp`", "layers.3.mixer", "inf", "row 1, column 2", "[2, 3]", "step 41"})
     CHECK(m.find(part) != std::string::npos);
-  CHECK(message([&] { pointwise(Pointwise::exp, x); }).find("in the model") != std::string::npos);
-  CHECK(message([&] { sigmoid(x); }).empty());
+  CHECK(message_of<NumericalError>([&] { pointwise(Pointwise::exp, x); }).find("in the model") != std::string::npos);
+  CHECK(message_of<NumericalError>([&] { sigmoid(x); }).empty());
 }
 
 TEST_CASE("nan watch: names the op and the layer whose backward made a bad gradient") {
@@ -102,7 +92,7 @@ TEST_CASE("nan watch: names the op and the layer whose backward made a bad gradi
     y = scale(scale(leaf, 0), 1e200);
   }
   const NanWatch watch(7);
-  const std::string m = message([&] { tape.backward(y, Tensor::full({2, 3}, DType::f64, 1e200)); });
+  const std::string m = message_of<NumericalError>([&] { tape.backward(y, Tensor::full({2, 3}, DType::f64, 1e200)); });
   CHECK(m.find("an input gradient of op `scale` in layers.1.ffn holds inf") != std::string::npos);
 }
 
@@ -118,7 +108,7 @@ TEST_CASE("nan watch: gradients of parameters are looked through too") {
   const Tape::Recording recording(tape);
   const Tensor y = linear(x, weight);
   const NanWatch watch(7);
-  const std::string m = message([&] { tape.backward(y, Tensor::full({2, 4}, DType::f64, 1e200)); });
+  const std::string m = message_of<NumericalError>([&] { tape.backward(y, Tensor::full({2, 4}, DType::f64, 1e200)); });
   ParamGrads::current = nullptr;
   CHECK(m.find("a parameter gradient of op `linear`") != std::string::npos);
 }

@@ -34,8 +34,6 @@ void load(const std::filesystem::path& file, const LanguageModel& m) {
   load_parameters(f, file.string(), m.params());
 }
 
-bool has(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
-
 }  // namespace
 
 TEST_CASE("checkpoint: parameters come back to the bit, and their hash tells models apart") {

@@ -32,8 +32,6 @@ TEST_CASE("cli: list, doctor, version, data, check and help") {
   const Ended doctor = w.ok({"doctor"});
   CHECK(doctor.shows("gradient check (f64)  ok"));
   CHECK(w.effllm({"version"}).out.starts_with("effllm 0."));
-  w.ok({"--help"});
-  w.ok({"train", "--help"});
   CHECK(w.effllm({"data", "show", "own"}).shows("train"));
   w.ok({"check", "tiny.yaml"});
 }
@@ -41,8 +39,8 @@ TEST_CASE("cli: list, doctor, version, data, check and help") {
 TEST_CASE("cli check: every configuration of the project is right") {
   const World w;
   std::string text;
-  for (int i = 0; i < 20; ++i) text += read_text(w.scratch.path / "own.txt");
-  write_text(w.scratch.path / "long.txt", text);
+  for (int i = 0; i < 20; ++i) text += slurp(w.scratch.path / "own.txt");
+  spill(w.scratch.path / "long.txt", text);
   w.ok({"data", "prepare", "long.txt"});
   for (const auto& e : std::filesystem::recursive_directory_iterator(std::string(kSourceDir) + "/configs")) {
     if (e.path().extension() != ".yaml") continue;

@@ -15,7 +15,7 @@ namespace {
 std::map<std::string, std::pair<std::string, fs::file_time_type>> contents(const fs::path& folder) {
   std::map<std::string, std::pair<std::string, fs::file_time_type>> all;
   for (const auto& e : fs::recursive_directory_iterator(folder))
-    all[e.path().string()] = {e.is_regular_file() ? read_text(e.path()) : "", e.last_write_time()};
+    all[e.path().string()] = {e.is_regular_file() ? slurp(e.path()) : "", e.last_write_time()};
   return all;
 }
 
@@ -80,15 +80,15 @@ TEST_CASE("cli dry run: of a run that goes on it says and refuses what the run d
 TEST_CASE("cli dry run: damage, another corpus and a run that is in use are told as the run tells them") {
   const Dry w;
   const fs::path newest = w.run / "ckpt/step_000000040.safetensors";
-  const std::string good = read_text(newest);
-  write_text(newest, good.substr(0, good.size() - 1));
+  const std::string good = slurp(newest);
+  spill(newest, good.substr(0, good.size() - 1));
   const auto dry = [&] { return w.train({}, {"--dry-run"}); };
   const Ended older = dry();
   CHECK(older.code == 0);
   CHECK(older.says("passed over a checkpoint: "));
   CHECK(older.says("going on from step 20"));
-  CHECK(read_text(newest).size() == good.size() - 1);
-  write_text(newest, good);
+  CHECK(slurp(newest).size() == good.size() - 1);
+  spill(newest, good);
   {
     const effllm::FileLock lock(w.run);
     const Ended busy = dry();
@@ -96,7 +96,7 @@ TEST_CASE("cli dry run: damage, another corpus and a run that is in use are told
     CHECK(busy.code != 0);
     CHECK_MESSAGE(busy.says("is in use by process"), busy.err);
   }
-  write_text(w.scratch.path / "own.txt", read_text(w.scratch.path / "own.txt") + "line 7: the quick brown fox.\n");
+  spill(w.scratch.path / "own.txt", slurp(w.scratch.path / "own.txt") + "line 7: the quick brown fox.\n");
   w.ok({"data", "prepare", "own.txt", "--name", "own", "--force"});
   CHECK(has(w.same_as_real({}, 3), "the run was trained on another corpus than"));
   const std::string allowed = w.same_as_real({"train.max_steps=45"}, 0, {"--allow-data-mismatch"});

@@ -37,7 +37,7 @@ TEST_CASE("cli: a text that is not UTF-8 is told in bits per byte everywhere, an
   std::string letters = cp866_text();  // without blanks no byte begins a character of UTF-8
   std::erase(letters, ' ');
   for (const auto& [name, text] : {std::pair{"words", cp866_text()}, {"letters", letters}}) {
-    write_text(w.scratch.path / (std::string(name) + ".txt"), text);
+    spill(w.scratch.path / (std::string(name) + ".txt"), text);
     const Ended prepared = w.ok({"data", "prepare", std::string(name) + ".txt"});
     CHECK(prepared.shows("not UTF-8"));
     CHECK(prepared.shows("bits per byte"));
@@ -50,7 +50,7 @@ TEST_CASE("cli: a text that is not UTF-8 is told in bits per byte everywhere, an
     CHECK_FALSE(trained.says("bits/char"));
     CHECK_FALSE(trained.says("inf"));
     const auto run = w.scratch.path / "runs" / name;
-    CHECK(read_text(run / "log.txt").find("bits/char") == std::string::npos);
+    CHECK(slurp(run / "log.txt").find("bits/char") == std::string::npos);
     const effllm::JournalData journal = effllm::read_journal(run / "metrics.jsonl");
     for (const char* kind : {"train", "val"}) {
       CHECK_FALSE(journal.find(kind)->find("bpc"));
@@ -80,8 +80,8 @@ TEST_CASE("cli: a text that is not UTF-8 is told in bits per byte everywhere, an
 
 TEST_CASE("cli: a byte order mark at the head of a text is told wherever the text goes in") {
   const World w;
-  const std::string text = "\xef\xbb\xbf" + read_text(w.scratch.path / "own.txt");
-  write_text(w.scratch.path / "marked.txt", text);
+  const std::string text = "\xef\xbb\xbf" + slurp(w.scratch.path / "own.txt");
+  spill(w.scratch.path / "marked.txt", text);
   w.ends({"data", "prepare", "marked.txt"}, 0, {"warning: the text begins with a byte order mark (U+FEFF)"});
   CHECK(w.effllm({"data", "show", "marked"}).says("byte order mark"));
   CHECK(json::parse(w.effllm({"data", "show", "marked", "--json"}).out).at("byte_order_mark") == true);
@@ -115,7 +115,7 @@ TEST_CASE("cli generate: bytes that are no UTF-8 come out of JSON as they went i
 
 TEST_CASE("cli: plots of texts with and without characters share the unit that both have") {
   const World w;
-  write_text(w.scratch.path / "words.txt", cp866_text());
+  spill(w.scratch.path / "words.txt", cp866_text());
   w.ok({"data", "prepare", "words.txt"});
   w.ok(train_words("words", "byte"));
   w.ok(train_words("own", "byte"));
@@ -141,7 +141,7 @@ TEST_CASE("cli: a corpus of characters without a line break trains, and what is 
     dna += std::string(1, "GATC"[i * i % 4]) + "ACGT"[i % 3] + "TTAGC"[i * 7 % 5];
   }
   for (const auto& [name, text] : {std::pair{"plain", plain}, {"cyrillic", cyrillic}, {"dna", dna}}) {
-    write_text(w.scratch.path / (std::string(name) + ".txt"), text);
+    spill(w.scratch.path / (std::string(name) + ".txt"), text);
     w.ok({"data", "prepare", std::string(name) + ".txt"});
     const Ended trained = w.ok(train_words(name, "char"));
     const std::string run = std::string("runs/") + name, before = " generate " + run + " -p ";
@@ -202,7 +202,7 @@ TEST_CASE("cli: paths that are not UTF-8 are carried through, as JSON and from a
   const auto before = std::filesystem::exists(w.scratch.path / "runs");
   const std::string bad = "data.corpus=" + (folder / "data/own.yaml").string();
   w.ends({"train", (folder / "tiny.yaml").string(), "--set", bad}, 2);
-  write_text(w.scratch.path / "env.yaml", "base: tiny.yaml\ndata: {corpus: \"${env:PLACE}\"}\n");
+  spill(w.scratch.path / "env.yaml", "base: tiny.yaml\ndata: {corpus: \"${env:PLACE}\"}\n");
   const Surroundings variable{.folder = w.scratch.path, .variables = {{"PLACE", (folder / "data/own.yaml").string()}}};
   w.ends({"train", "env.yaml", "--json"}, 2, {"PLACE"}, &variable);
   CHECK(before == std::filesystem::exists(w.scratch.path / "runs"));

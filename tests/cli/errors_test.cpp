@@ -59,7 +59,7 @@ TEST_CASE("cli: check refuses a warm-up longer than the run with its place, a ru
   w.ok({"check", "tiny.yaml", "--set", "train.max_steps=5"});
   w.ends({"check", "tiny.yaml", "--set", "~train.max_steps", "--set", "train.max_epochs=0.01"}, 2);
   w.ends({"train", "tiny.yaml", "--set", "train.max_steps=4"}, 0, {"warning: optim.schedule.warmup is 5 steps"});
-  const std::string journal = read_text(w.scratch.path / "runs/tiny/metrics.jsonl");
+  const std::string journal = slurp(w.scratch.path / "runs/tiny/metrics.jsonl");
   CHECK(journal.find("optim.schedule.warmup is 5 steps") != journal.npos);
 }
 
@@ -80,29 +80,16 @@ TEST_CASE("cli: a command that is named without its part prints what there is") 
   }
 }
 
-TEST_CASE("cli: --set names its place, and a bad value is an error") {
-  const World w;
-  w.ends({"check", "tiny.yaml", "--set", "train.batch=8", "--set", "model.d_modle=3"}, 2, {"--set #2"});
-  w.ends({"check", "tiny.yaml", "--set", "model.d_model=15"}, 2);  // two heads don't divide it
-  w.ends({"check", "nothing.yaml"}, 2);
-}
-
 TEST_CASE("cli: a corpus that is missing or changed is a data error, exit code 3") {
   World w;
   w.ok({"train", "-q", "-c", "tiny.yaml", "--name", "r", "--set", "train.max_steps=20"});
   w.ends({"train", "-c", "tiny.yaml", "--set", "data.corpus=nowhere"}, 3, {"nowhere"});
-  std::string manifest = read_text(w.scratch.path / "data/own.yaml");
+  std::string manifest = slurp(w.scratch.path / "data/own.yaml");
   manifest.replace(manifest.find("fetch: \"\""), 9, "fetch: scripts/get_it.sh far");
   manifest.replace(manifest.find("file: own.txt"), 13, "file: far.txt");
-  write_text(w.scratch.path / "data/far.yaml", manifest);
+  spill(w.scratch.path / "data/far.yaml", manifest);
   w.ends({"train", "-c", "tiny.yaml", "--set", "data.corpus=far"}, 3, {"data/far.txt", "run `scripts/get_it.sh far`"});
-  write_text(w.scratch.path / "data/own.txt", read_text(w.scratch.path / "data/own.txt") + "x");
+  spill(w.scratch.path / "data/own.txt", slurp(w.scratch.path / "data/own.txt") + "x");
   w.ends({"train", "-c", "tiny.yaml", "--name", "r", "--resume", "auto"}, 3);
   w.ends({"eval", "runs/r"}, 3);
-}
-
-TEST_CASE("cli: results that can't be written are an error") {
-  const World w;
-  const Ended r = run_command({"/bin/sh", "-c", std::string(kBinary) + " list mixers > /dev/full"}, w.in);
-  CHECK(r.code == 5);
 }

@@ -1,6 +1,4 @@
-// Evaluations that meet trouble, evaluations of a file, and where a run puts its own.
-#include <set>
-
+// Evaluations of a file, and where a run puts its own.
 #include "cli/trained.h"
 #include "data/corpus.h"
 #include "store/hdf5_read.h"
@@ -18,65 +16,11 @@ struct ShortRun : TrainedWorld {
   }
 };
 
-void program(const std::filesystem::path& file, const std::string& script) {
-  write_text(file, "#!/bin/sh\n" + script + "\n");
-  std::filesystem::permissions(file, std::filesystem::perms::owner_all);
-}
-
 }  // namespace
-
-TEST_CASE("cli eval: a baseline that fails costs neither the result nor the others, and is said") {
-  const ShortRun w;
-  const json right = w.read({"eval", "runs/tiny"});
-  Surroundings broken = w.in;
-  program(w.scratch.path / "bin/7zz", "echo no memory >&2; exit 8");
-  program(w.scratch.path / "bin/bzip3", "kill -9 $$");
-  broken.variables = {{"PATH", (w.scratch.path / "bin").string() + ":/usr/bin:/bin"}};
-  const Ended shown = w.ok({"eval", "runs/tiny"}, &broken);
-  const size_t result = shown.out.find("nats/token"), table = shown.out.find("bits/byte after reading"),
-               missing = shown.out.find(
-                   "left out: PPMd (7-Zip, order 16, 256 MiB): exit code 8: no memory\n"
-                   "left out: bzip3 (one block): ended by signal 9\n");
-  CHECK(result < table);
-  CHECK(table < missing);
-  CHECK(missing != shown.out.npos);
-  const json j = w.read({"eval", "runs/tiny"}, &broken);
-  CHECK(j.at("nats_per_token") == right.at("nats_per_token"));
-  CHECK(j.at("baselines").size() == 2 + 3 * 2);
-  CHECK(j.at("left_out").size() == 2);
-  CHECK(json::parse(read_text(w.scratch.path / "runs/tiny/eval/val-windows.json")) == j);
-}
-
-TEST_CASE("cli eval: where no compressor is installed, the libraries' remain") {
-  const ShortRun w;
-  Surroundings bare = w.in;
-  bare.variables = {{"PATH", "/nowhere"}};
-  const json j = w.read({"eval", "runs/tiny"}, &bare);
-  std::set<std::string> names;
-  for (const json& b : j.at("baselines")) names.insert(b.at("name"));
-  CHECK(names.contains("PPMd (libarchive, order 6, 16 MiB)"));
-  CHECK(names.size() == 2 + 4);
-  REQUIRE(j.at("left_out").size() == 1);
-  CHECK(j.at("left_out")[0].at("reason") == "it is not installed (Debian's package bzip3)");
-}
-
-TEST_CASE("cli eval: a training split with symbols that the model lacks leaves out the n-gram models alone") {
-  const ShortRun w;
-  std::string text = read_text(w.scratch.path / "own.txt");
-  text.replace(10, 1, "%");
-  write_text(w.scratch.path / "other.txt", text);
-  w.ok({"data", "prepare", "other.txt"});
-  const json j = w.read({"eval", "runs/tiny", "--corpus", "other", "--allow-data-mismatch"});
-  CHECK(j.at("nats_per_token") == w.read({"eval", "runs/tiny", "--no-baselines"}).at("nats_per_token"));
-  REQUIRE(j.at("left_out").size() == 2);
-  CHECK(j.at("left_out")[0].at("name") == "Kneser-Ney 2-gram");
-  CHECK(j.at("left_out")[0].at("reason").get<std::string>().starts_with("corpus `other`, split train: "));
-  CHECK(j.at("baselines").size() == 5 * 2);
-}
 
 TEST_CASE("cli eval --text: a file of the test split's text gives the test split's figures") {
   const ShortRun w;
-  write_text(w.scratch.path / "held out.txt", w.split(effllm::Split::test));
+  spill(w.scratch.path / "held out.txt", w.split(effllm::Split::test));
   const json split = w.read({"eval", "runs/tiny", "--split", "test"}),
              file = w.read({"eval", "runs/tiny", "--text", "held out.txt"});
   for (const char* key : {"nats_per_token", "tokens", "bytes", "characters", "protocol", "baselines", "left_out"})
@@ -96,8 +40,8 @@ TEST_CASE("cli eval --text: a file of the test split's text gives the test split
 
 TEST_CASE("cli eval --text: what can't be scored is an error that names the file and the place") {
   const ShortRun w;
-  write_text(w.scratch.path / "a.txt", "line 4\xc3\xa9\n");
-  write_text(w.scratch.path / "b.txt", "");
+  spill(w.scratch.path / "a.txt", "line 4\xc3\xa9\n");
+  spill(w.scratch.path / "b.txt", "");
   for (const auto& [file, code, says] :
        std::vector<std::tuple<std::string, int, std::string>>{{"a.txt", 3, "U+00E9"},
                                                               {"a.txt", 3, "a.txt: "},
@@ -114,7 +58,7 @@ TEST_CASE("cli eval --text: what can't be scored is an error that names the file
 
 TEST_CASE("cli eval --text: without the corpus of the training, the model is scored all the same") {
   const ShortRun w;
-  write_text(w.scratch.path / "t.txt", w.split(effllm::Split::test));
+  spill(w.scratch.path / "t.txt", w.split(effllm::Split::test));
   const json right = w.read({"eval", "runs/tiny", "--text", "t.txt"});
   const auto poor = [&](const char* why) {
     const json j = w.read({"eval", "runs/tiny", "--text", "t.txt"});

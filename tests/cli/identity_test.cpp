@@ -19,7 +19,7 @@ struct Trained : World {
     prepare({"--train", "0.5", "--val", "0.25"});
     ok(train());
     ok({"eval", "runs/r", "--split", "test", "--no-baselines"});
-    own_result = read_text(run / "eval/test-windows.json");
+    own_result = slurp(run / "eval/test-windows.json");
   }
   static Words train(const Words& more = {}) {
     return with({"train", "tiny.yaml", "-q", "--name", "r", "--resume", "auto"}, more);
@@ -28,7 +28,7 @@ struct Trained : World {
   // The corpus that is found now is refused by both, with these words, and nothing is overwritten.
   void refused(const Words& words, const Words& eval_more = {}) const {
     Words eval = with({"eval", "runs/r", "--split", "test", "--no-baselines"}, eval_more);
-    const std::string journal = read_text(run / "metrics.jsonl");
+    const std::string journal = slurp(run / "metrics.jsonl");
     std::vector<Ended> both = {effllm(eval)};
     if (eval_more.empty()) both.push_back(effllm(train({"--set", "train.max_steps=200"})));
     for (const Ended& r : both) {
@@ -37,16 +37,16 @@ struct Trained : World {
       for (const auto& w : words) CHECK(r.says(w));
       CHECK(r.says("--allow-data-mismatch"));
     }
-    CHECK(read_text(run / "metrics.jsonl") == journal);
+    CHECK(slurp(run / "metrics.jsonl") == journal);
     eval.emplace_back("--allow-data-mismatch");
     ends(eval, 0, {"not the corpus that was trained on: "});
-    CHECK(read_text(run / "eval/test-windows.json") == own_result);
+    CHECK(slurp(run / "eval/test-windows.json") == own_result);
   }
   void replace_in_manifest(const std::string& from, const std::string& to) const {
-    std::string text = read_text(scratch.path / "data/own.yaml");
+    std::string text = slurp(scratch.path / "data/own.yaml");
     REQUIRE(text.find(from) != text.npos);
     text.replace(text.find(from), from.size(), to);
-    write_text(scratch.path / "data/own.yaml", text);
+    spill(scratch.path / "data/own.yaml", text);
   }
 };
 
@@ -60,9 +60,9 @@ int files(const fs::path& folder) {
 
 TEST_CASE("cli identity: other splits, other borders and another separator of the same text are another corpus") {
   const Trained w;
-  const std::string manifest = read_text(w.scratch.path / "data/own.yaml");
+  const std::string manifest = slurp(w.scratch.path / "data/own.yaml");
   const json own = json::parse(w.own_result);
-  const int64_t bytes = static_cast<int64_t>(read_text(w.scratch.path / "own.txt").size());
+  const int64_t bytes = static_cast<int64_t>(slurp(w.scratch.path / "own.txt").size());
   check_has(own.at("data"),
             {{"train_end", bytes / 2}, {"val_end", bytes * 3 / 4}, {"separator", ""}, {"tokenizer", "char"}});
   CHECK(own.at("data").at("other_than_trained_on").empty());
@@ -75,14 +75,14 @@ TEST_CASE("cli identity: other splits, other borders and another separator of th
   w.refused({"the document separator was none, now `9.\\n`"});
   CHECK(files(w.run / "eval") == 3);
 
-  write_text(w.scratch.path / "data/own.yaml", manifest);  // borders edited by hand
+  spill(w.scratch.path / "data/own.yaml", manifest);  // borders edited by hand
   const std::string border = std::to_string(bytes * 3 / 4);
   w.replace_in_manifest(border + "]", std::to_string(bytes * 3 / 4 - 7) + "]");
   w.replace_in_manifest("[" + border, "[" + std::to_string(bytes * 3 / 4 - 7));
   w.refused({"val ended at byte " + border + ", now at " + std::to_string(bytes * 3 / 4 - 7)});
   CHECK(files(w.run / "eval") == 4);
 
-  write_text(w.scratch.path / "data/own.yaml", manifest);
+  spill(w.scratch.path / "data/own.yaml", manifest);
   w.ok({"eval", "runs/r", "--split", "test", "--no-baselines"});
   w.ok(w.train({"--set", "train.max_steps=110"}));
 }
@@ -110,11 +110,11 @@ TEST_CASE("cli identity: a manifest of another folder does not shadow the one th
   const json a = json::parse(before.out), b = json::parse(after.out);
   CHECK(a.at("nats_per_token") == b.at("nats_per_token"));
   CHECK(b.at("data") == json::parse(w.own_result).at("data"));
-  CHECK(b.at("data").at("hash") == json::parse(read_text(w.run / "provenance.json")).at("data_hash"));
-  const std::string shadow = read_text(w.scratch.path / "elsewhere/data/own.yaml");
-  write_text(w.scratch.path / "elsewhere/data/own.yaml", "sha256: [");
+  CHECK(b.at("data").at("hash") == json::parse(slurp(w.run / "provenance.json")).at("data_hash"));
+  const std::string shadow = slurp(w.scratch.path / "elsewhere/data/own.yaml");
+  spill(w.scratch.path / "elsewhere/data/own.yaml", "sha256: [");
   w.ok(eval, &elsewhere);
-  write_text(w.scratch.path / "elsewhere/data/own.yaml", shadow);
+  spill(w.scratch.path / "elsewhere/data/own.yaml", shadow);
   // Where the recorded one has changed too, the error names the one that was found, and what differs.
   w.prepare({"--train", "0.4", "--val", "0.25"});
   w.ends(eval, 3, {"/elsewhere/data/own.yaml: train ended at byte"}, &elsewhere);
@@ -127,10 +127,10 @@ TEST_CASE("cli identity: who allows another corpus goes on with it, the old best
   w.ends({"train", "tiny.yaml", "--name", "r", "--resume", "auto", "--allow-data-mismatch", "--set",
           "train.max_steps=120"},
          0, {"trained on other data from here on; until step 100: train ended at byte", "the best loss starts anew"});
-  CHECK(read_text(w.run / "metrics.jsonl").find("until step 100: train ended at byte") != std::string::npos);
+  CHECK(slurp(w.run / "metrics.jsonl").find("until step 100: train ended at byte") != std::string::npos);
   w.ends({"eval", "runs/r", "--no-baselines"}, 0,
          {"the run was trained on other data before:\nuntil step 100: train ended at byte"});
-  CHECK(json::parse(read_text(w.run / "eval/val-windows.json")).at("data").at("trained_on_before") != "");
+  CHECK(json::parse(slurp(w.run / "eval/val-windows.json")).at("data").at("trained_on_before") != "");
   w.ok(w.train({"--set", "train.max_steps=130"}));  // it is the run's corpus now
 }
 
@@ -143,53 +143,22 @@ TEST_CASE("cli identity: of a checkpoint that records only the text, that is com
   });
   w.ends({"eval", "runs/r", "--split", "test", "--no-baselines"}, 0,
          {"does not say where splits and documents end, which format version 1 did not record"});
-  CHECK(read_text(w.run / "eval/test-windows.json") == w.own_result);  // what it belongs to is not known
+  CHECK(slurp(w.run / "eval/test-windows.json") == w.own_result);  // what it belongs to is not known
   CHECK(files(w.run / "eval") == 2);
-  write_text(w.scratch.path / "own.txt", read_text(w.scratch.path / "own.txt") + "line 7: the quick brown fox.\n");
+  spill(w.scratch.path / "own.txt", slurp(w.scratch.path / "own.txt") + "line 7: the quick brown fox.\n");
   w.prepare({"--train", "0.5", "--val", "0.25"});
   w.ends({"eval", "runs/r", "--split", "test"}, 3);
-}
-
-TEST_CASE("cli identity: a run can be run from its own folder, from anywhere: its bases and its corpus are found") {
-  const World w;
-  const fs::path home = w.scratch.path;
-  fs::create_directories(home / "study/texts");
-  fs::create_directories(home / "elsewhere");
-  w.ok({"data", "prepare", "own.txt", "--data", "study/texts"});
-  write_text(home / "study/common.yaml", read_text(home / "tiny.yaml"));
-  write_text(home / "study/first.yaml",
-             "base: common.yaml\nname: first\ndata: {corpus: texts/own.yaml}\ntrain: {max_steps: 40}  # short\n");
-  write_text(home / "study/second.yaml", "base: first.yaml\ndata: {corpus: own}\n");
-  w.ok({"train", "study/first.yaml", "-q"});
-  fs::rename(home / "study/common.yaml", home / "study/gone.yaml");
-  Surroundings elsewhere = w.in, inside = w.in;
-  elsewhere.folder = home / "elsewhere";
-  inside.folder = home / "runs/first";
-  const std::string hash = w.parameters_of("runs/first/ckpt/step_000000040.safetensors");
-  REQUIRE(hash.size() == 64);
-  for (const char* file : {"config.yaml", "config.resolved.yaml"}) {
-    CAPTURE(file);
-    w.ok({"train", std::string("../runs/first/") + file, "-q", "--runs", file}, &elsewhere);
-    CHECK(w.parameters_of(std::string("elsewhere/") + file + "/first/ckpt/step_000000040.safetensors") == hash);
-    w.ok({"train", file, "-q", "--runs", home / "within", "--name", file}, &inside);
-    CHECK(w.parameters_of(std::string("within/") + file + "/ckpt/step_000000040.safetensors") == hash);
-    w.ok({"train", file, "-q", "--runs", "..", "--resume", "auto"}, &inside);
-  }
-  fs::rename(home / "study/gone.yaml", home / "study/common.yaml");
-  const std::string resolved = read_text(home / "runs/first/config.resolved.yaml");
-  CHECK(resolved.find("corpus: " + (home / "study/texts/own.yaml").string() + "\n") != resolved.npos);
 }
 
 TEST_CASE(
     "cli identity: a disk that is full while a corpus is prepared is said in the system's words, and nothing is lost") {
   const World w;
-  const std::string manifest = read_text(w.scratch.path / "data/own.yaml"),
-                    text = read_text(w.scratch.path / "own.txt");
-  write_text(w.scratch.path / "longer.txt", text + text);
+  const std::string manifest = slurp(w.scratch.path / "data/own.yaml"), text = slurp(w.scratch.path / "own.txt");
+  spill(w.scratch.path / "longer.txt", text + text);
   Surroundings full = w.in;
   full.file_limit = static_cast<int64_t>(text.size());
   w.ends({"data", "prepare", "longer.txt", "--name", "own", "--force"}, 5, {"File too large"}, &full);
-  CHECK(read_text(w.scratch.path / "data/own.yaml") == manifest);
-  CHECK(read_text(w.scratch.path / "data/own.txt") == text);
+  CHECK(slurp(w.scratch.path / "data/own.yaml") == manifest);
+  CHECK(slurp(w.scratch.path / "data/own.txt") == text);
   CHECK(files(w.scratch.path / "data") == 2);
 }

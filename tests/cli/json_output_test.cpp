@@ -13,30 +13,30 @@ TEST_CASE("cli data and list: sizes add up, every name has a row") {
   int64_t bytes = 0;
   for (const char* split : {"train", "val", "test"}) bytes += own.at("splits").at(split).at("bytes").get<int64_t>();
   CHECK(bytes == own.at("bytes"));
-  CHECK(bytes == static_cast<int64_t>(read_text(w.scratch.path / "own.txt").size()));
+  CHECK(bytes == static_cast<int64_t>(slurp(w.scratch.path / "own.txt").size()));
   w.ok({"data", "prepare", "own.txt", "--name", "b", "--train", "0.5", "--val", "0.25", "--separator", "9.\\n",
         "--json", "-q"});
   CHECK(json::parse(w.effllm({"data", "show", "b", "--json"}).out).at("splits").at("train").at("documents") > 10);
   CHECK(own.at("sources").empty());
-  const std::string manifest = read_text(w.scratch.path / "data/own.yaml");
+  const std::string manifest = slurp(w.scratch.path / "data/own.yaml");
   std::string told = manifest;
   told.replace(told.find("sources: []"), 11, "sources: [a shelf, a library]");
-  write_text(w.scratch.path / "data/told.yaml", told);
+  spill(w.scratch.path / "data/told.yaml", told);
   CHECK(json::parse(w.effllm({"data", "show", "told", "--json"}).out).at("sources") == json({"a shelf", "a library"}));
   CHECK(w.effllm({"data", "show", "told"}).shows("sources: a shelf, a library\n"));
   w.ok({"data", "prepare", "own.txt", "--name", "own"});  // the same again
   for (const Words& other : {Words{"own.txt", "--train", "0.5"}, {"own.txt", "--separator", ":"}, {"tiny.yaml"}}) {
     Words words = with({"data", "prepare", "--name", "own"}, other);
     w.ends(words, 2, {"data/own.yaml exists with another ", "--force"});
-    CHECK(read_text(w.scratch.path / "data/own.yaml") == manifest);
+    CHECK(slurp(w.scratch.path / "data/own.yaml") == manifest);
     words.emplace_back("--force");
     w.ok(words);
-    CHECK(read_text(w.scratch.path / "data/own.yaml") != manifest);
+    CHECK(slurp(w.scratch.path / "data/own.yaml") != manifest);
     w.ok({"data", "prepare", "own.txt", "--name", "own", "--force"});
   }
-  write_text(w.scratch.path / "data/notes.txt", "mine");
+  spill(w.scratch.path / "data/notes.txt", "mine");
   w.ends({"data", "prepare", "own.txt", "--name", "notes"}, 2);
-  CHECK(read_text(w.scratch.path / "data/notes.txt") == "mine");
+  CHECK(slurp(w.scratch.path / "data/notes.txt") == "mine");
   w.ends({"data", "prepare", "nothing.txt"}, 3);
   w.ends({"data", "prepare", "own.txt", "--train", "0.9", "--val", "0.2"}, 2);
   w.ends({"data", "show", "nothing"}, 3);

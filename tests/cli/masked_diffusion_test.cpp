@@ -16,7 +16,7 @@ TEST_CASE("cli: a bound is printed with <=, its error and the order of the text 
   for (const char* text : {"\n  <= ", "nats/token of it is from the draws", "\n  left to right: ", "this model", "<= "})
     CHECK_MESSAGE(shown.out.find(text) != std::string::npos, text);
   const json kept =
-      json::parse(read_text(w.scratch.path / "runs/tiny/eval/val-windows-bound_samples_3-seed_7-max_tokens_64.json"));
+      json::parse(slurp(w.scratch.path / "runs/tiny/eval/val-windows-bound_samples_3-seed_7-max_tokens_64.json"));
   CHECK(kept.at("left_to_right").at("nats_per_token").get<double>() > 0);
   CHECK(w.read(with(part, {"--bound-samples", "1", "--no-baselines"})).at("bound_stderr").is_null());
   CHECK(w.read({"runs"}).at("runs").at(0).at("bound") == true);

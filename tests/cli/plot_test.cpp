@@ -22,7 +22,7 @@ TEST_CASE("cli plot: the series are the journal's, over steps, tokens or seconds
   w.ends({"plot", "runs/tiny", "--width", "-5"}, 2);
   CHECK(w.read({"plot", "runs/tiny", "-m", "val/bpc", "-x", "tokens"}).at(0).at("x") == json{30 * 192, 60 * 192});
   w.ok({"train", "tiny.yaml", "-q", "--name", "young", "--set", "train.max_steps=2"});
-  write_text(w.scratch.path / "runs/young/metrics.jsonl", "");
+  spill(w.scratch.path / "runs/young/metrics.jsonl", "");
   w.ends({"plot", "runs/young"}, 3, {"runs/young: no rows of train/bpc or "});
   w.ends({"plot", "runs/tiny", "-m", "loss"}, 2);
 }

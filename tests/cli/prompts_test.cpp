@@ -51,10 +51,10 @@ TEST_CASE("cli generate: -p, --stop and --separator understand the same escapes"
   CHECK(backslash.says("U+005C"));
 
   const std::string rows = "a\tb\r\nc\td\r\n";
-  write_text(w.scratch.path / "rows.txt", rows + rows + rows);
+  spill(w.scratch.path / "rows.txt", rows + rows + rows);
   const auto separator_of = [&](const std::string& separator) {
     w.ok({"data", "prepare", "rows.txt", "--separator", separator, "--force"});
-    return read_text(w.scratch.path / "data/rows.yaml");
+    return slurp(w.scratch.path / "data/rows.yaml");
   };
   CHECK(separator_of("\\t") == separator_of("\t"));
   CHECK(separator_of("\\r\\n") == separator_of("\r\n"));
@@ -63,13 +63,13 @@ TEST_CASE("cli generate: -p, --stop and --separator understand the same escapes"
 
 TEST_CASE("cli generate: a prompt from a file or standard input is taken byte for byte") {
   const TrainedWorld w({"train.max_steps=20"});
-  write_text(w.scratch.path / "prompt.txt", "line 1:\nline 2: ");
+  spill(w.scratch.path / "prompt.txt", "line 1:\nline 2: ");
   const auto read = [&](const Words& words) { return w.read(with(words, {"-n", "30"})); };
   const json given = read({"generate", "runs/tiny", "-p", "line 1:\\nline 2: "});
   CHECK(read({"generate", "runs/tiny", "--prompt-file", "prompt.txt"}) == given);
   const std::string shell = std::string(kBinary) + " generate runs/tiny -n 30 --json --prompt-file - < prompt.txt";
   CHECK(json::parse(run_command({"/bin/sh", "-c", shell}, w.in).out) == given);
-  write_text(w.scratch.path / "escape.txt", "line\\n");
+  spill(w.scratch.path / "escape.txt", "line\\n");
   w.ends({"generate", "runs/tiny", "--prompt-file", "escape.txt"}, 3, {"escape.txt: `\\\\` (U+005C) at byte 4"});
   w.ends({"generate", "runs/tiny", "--prompt-file", "nothing.txt"}, 5, {"nothing.txt"});
   w.ends({"generate", "runs/tiny", "--prompt-file", "prompt.txt", "-p", "line"}, 2);

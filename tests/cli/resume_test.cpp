@@ -19,9 +19,9 @@ Words train(const std::string& name, const Words& set = {}) {
 }
 
 void flip_bit(const fs::path& file, size_t at) {
-  std::string bytes = read_text(file);
+  std::string bytes = slurp(file);
   bytes.at(at) = static_cast<char>(bytes[at] ^ 4);
-  write_text(file, bytes);
+  spill(file, bytes);
 }
 
 int temporaries(const fs::path& folder) {
@@ -86,25 +86,25 @@ TEST_CASE("cli resume: without --set a run goes on with what it was started with
   const World w;
   const fs::path run = w.scratch.path / "runs/r";
   w.ok(train("r", {"model.d_model=32", "train.max_steps=40"}));
-  const std::string overrides = read_text(run / "overrides.txt"), resolved = read_text(run / "config.resolved.yaml");
+  const std::string overrides = slurp(run / "overrides.txt"), resolved = slurp(run / "config.resolved.yaml");
   const Ended again =
       w.ends(train("r"), 0, {"as runs/r/overrides.txt says: --set model.d_model=32 --set train.max_steps=40\n"});
   CHECK(again.shows("40 steps"));
-  CHECK(read_text(run / "overrides.txt") == overrides);
-  CHECK(read_text(run / "config.resolved.yaml") == resolved);
+  CHECK(slurp(run / "overrides.txt") == overrides);
+  CHECK(slurp(run / "config.resolved.yaml") == resolved);
 
   const Ended other = w.ends(train("r", {"train.max_steps=60"}), 4);
   CHECK(has(other.err,
             "of runs/r/overrides.txt no longer: --set model.d_model=32 --set train.max_steps=40\nnew to the "
             "run: --set train.max_steps=60\n"));
   CHECK_FALSE(other.says("taken over"));
-  CHECK(read_text(run / "overrides.txt") == overrides);
+  CHECK(slurp(run / "overrides.txt") == overrides);
 
   const Ended longer = w.ends(
       train("r", {"model.d_model=32", "train.max_steps=60", "optim.lr=1e-3"}), 0,
       {"changed: optim.lr: 0.003 -> 0.001\nchanged: train.max_steps: 40 -> 60\n", "the learning rate of step 40 is "});
   CHECK(longer.shows("60 steps"));
-  CHECK(read_text(run / "overrides.txt") == "model.d_model=32\ntrain.max_steps=60\noptim.lr=1e-3\n");
+  CHECK(slurp(run / "overrides.txt") == "model.d_model=32\ntrain.max_steps=60\noptim.lr=1e-3\n");
   w.ends(train("r", {"eval.prompt=\"a\nb\""}), 2);
   CHECK_FALSE(has(w.effllm(train("fresh", {"train.max_steps=5"})).err, "overrides.txt"));
 }
@@ -112,14 +112,14 @@ TEST_CASE("cli resume: without --set a run goes on with what it was started with
 TEST_CASE("cli resume: what was edited in the file is told, another model in it is exit 4") {
   const World w;
   w.ok(train("r"));
-  const std::string yaml = read_text(w.scratch.path / "tiny.yaml");
+  const std::string yaml = slurp(w.scratch.path / "tiny.yaml");
   const auto edited = [&](const std::string& from, const std::string& to) {
     std::string text = yaml;
-    write_text(w.scratch.path / "tiny.yaml", text.replace(text.find(from), from.size(), to));
+    spill(w.scratch.path / "tiny.yaml", text.replace(text.find(from), from.size(), to));
   };
   edited("lr: 3e-3", "lr: 1.5e-3");
   w.ends(train("r"), 0, {"changed: optim.lr: 0.003 -> 0.0015\n", ", 0.5 times as much\n"});
-  CHECK(has(read_text(w.scratch.path / "runs/r/metrics.jsonl"), "changed: optim.lr: 0.003 -> 0.0015"));
+  CHECK(has(slurp(w.scratch.path / "runs/r/metrics.jsonl"), "changed: optim.lr: 0.003 -> 0.0015"));
   edited("heads: 2, window: 9", "heads: 4, window: 7");
   w.ends(train("r"), 4, {"\n  model.layers[2].mixer.heads: 2 -> 4\n  model.layers[2].mixer.window: 9 -> 7\n"});
   w.ends(with(train("r", {"train.max_steps=105"}), {"--allow-model-change"}), 0, {"the best loss starts anew"});
@@ -142,13 +142,13 @@ TEST_CASE("cli resume: an edited configuration that loses to overrides.txt is sa
   const fs::path run = w.scratch.path / "runs/r";
   w.ok(train("r", {"optim.lr=1e-3", "train.max_steps=20", "optim.schedule={warmup: 4}", "data.corpus=own"}));
   CHECK_FALSE(has(w.effllm(train("r")).err, "no effect"));
-  std::string yaml = read_text(w.scratch.path / "tiny.yaml");
+  std::string yaml = slurp(w.scratch.path / "tiny.yaml");
   yaml.replace(yaml.find("lr: 3e-3"), 8, "lr: 5e-4");
   yaml.replace(yaml.find("warmup: 5"), 9, "warmup: 2");
   yaml.replace(yaml.find("log_every: 5"), 12, "log_every: 4");
-  write_text(w.scratch.path / "tiny.yaml", yaml);
+  spill(w.scratch.path / "tiny.yaml", yaml);
   const Ended r = w.ok(train("r"));
-  const std::string journal = read_text(run / "metrics.jsonl");
+  const std::string journal = slurp(run / "metrics.jsonl");
   for (const std::string said :
        {"warning: optim.lr: 3e-3 -> 5e-4 in tiny.yaml has no effect: runs/r/overrides.txt holds --set optim.lr=1e-3",
         "warning: optim.schedule.warmup: 5 -> 2 in tiny.yaml has no effect: runs/r/overrides.txt holds --set "
@@ -215,9 +215,9 @@ TEST_CASE("cli resume: a run's own configuration means that run, from inside, fr
   CHECK_FALSE(fs::exists(run));
   // What is edited in the resolved file and loses to overrides.txt is said.
   const fs::path resolved = w.scratch.path / "runs/renamed/config.resolved.yaml";
-  std::string yaml = read_text(resolved);
+  std::string yaml = slurp(resolved);
   REQUIRE(has(yaml, "  lr: 0.001\n"));
-  write_text(resolved, yaml.replace(yaml.find("  lr: 0.001\n"), 12, "  lr: 0.002\n"));
+  spill(resolved, yaml.replace(yaml.find("  lr: 0.001\n"), 12, "  lr: 0.002\n"));
   const Ended lost = w.effllm({"train", "runs/renamed/config.resolved.yaml", "--resume", "auto"});
   CHECK_MESSAGE(has(lost.err,
                     "warning: optim.lr: 0.002 in runs/renamed/config.resolved.yaml has no effect: "
@@ -236,13 +236,13 @@ TEST_CASE("cli resume: a damaged checkpoint is passed over for the one before, w
     w.ends(train("r"), 0, {"passed over a checkpoint", "step_000000100.safetensors", "going on from step 80"});
     CHECK(w.parameters_of("runs/r/ckpt/step_000000100.safetensors") == hash);
   }
-  const std::string good = read_text(run.checkpoint(100));
+  const std::string good = slurp(run.checkpoint(100));
   for (const size_t length : {size_t{0}, size_t{5}, size_t{500}, good.size() - 1}) {
-    write_text(run.checkpoint(80), good.substr(0, length));
-    write_text(run.checkpoint(100), good.substr(0, length));
+    spill(run.checkpoint(80), good.substr(0, length));
+    spill(run.checkpoint(100), good.substr(0, length));
     w.ends(train("r"), 4, {"no checkpoint can be read"});
   }
-  write_text(run.best(), good.substr(0, 3000));
+  spill(run.best(), good.substr(0, 3000));
   w.ends({"eval", "runs/r"}, 4, {"best.safetensors"});
   w.ends({"generate", "runs/none", "-p", "x"}, 4);
 }
@@ -251,11 +251,11 @@ TEST_CASE("cli resume: another corpus is exit 3, another vocabulary or model exi
   const World w;
   w.ok(train("r"));
   const fs::path run = w.scratch.path / "runs/r";
-  const std::string resolved = read_text(run / "config.resolved.yaml"), journal = read_text(run / "metrics.jsonl");
+  const std::string resolved = slurp(run / "config.resolved.yaml"), journal = slurp(run / "metrics.jsonl");
   const auto refused = [&](const Words& set, int code, const std::string& part) {
     const Ended r = w.ends(train("r", set), code, {part});
-    CHECK(read_text(run / "config.resolved.yaml") == resolved);
-    CHECK(read_text(run / "metrics.jsonl") == journal);
+    CHECK(slurp(run / "config.resolved.yaml") == resolved);
+    CHECK(slurp(run / "metrics.jsonl") == journal);
     CHECK(r.says("train anew without --resume"));
     return r.says("--allow-");
   };
@@ -269,17 +269,17 @@ TEST_CASE("cli resume: another corpus is exit 3, another vocabulary or model exi
   for (const std::string set : {"model.d_model=32", "data.tokenizer=byte"}) {
     w.ends(with(train("r", {set}), {"--allow-model-change"}), 4, {"its weights do not fit: "});
   }
-  write_text(w.scratch.path / "own.txt", read_text(w.scratch.path / "own.txt") + "line 7: the quick brown fox.\n");
+  spill(w.scratch.path / "own.txt", slurp(w.scratch.path / "own.txt") + "line 7: the quick brown fox.\n");
   w.ok({"data", "prepare", "own.txt", "--name", "own", "--force"});
   CHECK(refused({}, 3, "SHA-256"));
   // With another symbol in it, the model has no place for it.
-  const std::string longer = read_text(w.scratch.path / "own.txt");
-  write_text(w.scratch.path / "own.txt", longer + "%");
+  const std::string longer = slurp(w.scratch.path / "own.txt");
+  spill(w.scratch.path / "own.txt", longer + "%");
   w.ok({"data", "prepare", "own.txt", "--name", "own", "--force"});
   CHECK_FALSE(refused({}, 3, "this one has other symbols than the model's vocabulary"));
   const Ended test = w.ends({"eval", "runs/r", "--split", "test"}, 3, {"`%` (U+0025)"});
   CHECK_FALSE(test.says("--allow-"));
-  write_text(w.scratch.path / "own.txt", longer);
+  spill(w.scratch.path / "own.txt", longer);
   w.ok({"data", "prepare", "own.txt", "--name", "own", "--force"});
   w.ends({"eval", "runs/r"}, 3);
   w.ok({"eval", "runs/r", "--allow-data-mismatch"});
@@ -290,15 +290,15 @@ TEST_CASE("cli resume: a full disk is exit 5, the old checkpoint, the journal an
   w.ok(train("r", {"train.max_steps=40"}));
   w.ok(train("other", {"train.max_steps=40"}));
   const RunFolder run(w.scratch.path / "runs/r"), other(w.scratch.path / "runs/other");
-  const std::string old = read_text(run.checkpoint(40)), best = read_text(run.best());
+  const std::string old = slurp(run.checkpoint(40)), best = slurp(run.best());
   const auto size = static_cast<int64_t>(old.size());
   for (const int64_t limit : {int64_t{1}, int64_t{4096}, size / 2, size - 1}) {
     INFO("limit " << limit);
     Surroundings full = w.in;
     full.file_limit = limit;
     w.ends(train("r", {"train.max_steps=100"}), 5, {}, &full);
-    CHECK(read_text(run.checkpoint(40)) == old);
-    CHECK(read_text(run.best()) == best);
+    CHECK(slurp(run.checkpoint(40)) == old);
+    CHECK(slurp(run.best()) == best);
     CHECK(run.steps().back() == 40);
     CHECK(temporaries(run.path()) == 0);
     CHECK(effllm::read_journal(run.journal()).bad_lines <= 1);
@@ -306,5 +306,5 @@ TEST_CASE("cli resume: a full disk is exit 5, the old checkpoint, the journal an
   w.ok(train("r", {"train.max_steps=100"}));
   w.ok(train("other", {"train.max_steps=100"}));
   check_same_rows(run, other);
-  CHECK(read_text(run.checkpoint(100)).size() == read_text(other.checkpoint(100)).size());
+  CHECK(slurp(run.checkpoint(100)).size() == slurp(other.checkpoint(100)).size());
 }

@@ -8,7 +8,7 @@
 namespace effllm::test {
 
 struct World {
-  Scratch scratch;
+  TempFolder scratch{"cli"};
   Surroundings in;
 
   World() {
@@ -17,14 +17,14 @@ struct World {
     for (int i = 0; i < 700; ++i)
       text += "line " + std::to_string(i * 7919 % 1000) + ": the quick brown fox counts to " + std::to_string(i % 13) +
               ".\n";
-    write_text(scratch.path / "own.txt", text);
+    spill(scratch.path / "own.txt", text);
     const Ended made = effllm({"data", "prepare", "own.txt", "--name", "own"});
     REQUIRE_MESSAGE(made.code == 0, made.err);
     configure("{type: attention, heads: 2, window: 9}");
   }
   // A hybrid of every mixer, with dropout.
   void configure(const std::string& last_mixer) const {
-    write_text(
+    spill(
         scratch.path / "tiny.yaml",
         "name: tiny\n"
         "model:\n"
@@ -63,7 +63,7 @@ struct World {
   }
   // SHA-256 of the parameters in a checkpoint's metadata.
   std::string parameters_of(const std::string& checkpoint) const {
-    return json_value(read_text(scratch.path / checkpoint).substr(0, 100000), "parameters_sha256");
+    return json_value(slurp(scratch.path / checkpoint).substr(0, 100000), "parameters_sha256");
   }
 };
 

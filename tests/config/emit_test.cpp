@@ -10,7 +10,6 @@
 namespace effllm {
 namespace {
 
-using testing::has;
 using testing::kExperiment;
 using testing::same_tree;
 

@@ -7,21 +7,15 @@
 #include <string_view>
 
 #include "config/node.h"
+#include "support/messages.h"
 
 namespace effllm::testing {
 
 // The message of the ConfigError that `action` throws; "" where it throws none. Other exceptions pass through.
 template <class Action>
 std::string config_error(Action&& action) {
-  try {
-    action();
-  } catch (const ConfigError& e) {
-    return e.what();
-  }
-  return "";
+  return message_of<ConfigError>(action);
 }
-
-inline bool has(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
 // Whether a plain scalar means something else than its quoted form.
 inline bool is_value(const std::string& text) {

@@ -10,7 +10,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::config_error;
-using testing::has;
 
 // A folder below the temporary one, removed at the end.
 class Folder {

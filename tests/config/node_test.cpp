@@ -7,7 +7,6 @@ namespace effllm {
 namespace {
 
 using testing::config_error;
-using testing::has;
 
 Mark place(std::vector<std::string> lines, int line, int column, std::string name = "exp/gru.yaml") {
   return {std::make_shared<const Source>(Source{std::move(name), std::move(lines)}), line, column};

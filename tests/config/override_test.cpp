@@ -7,7 +7,6 @@ namespace effllm {
 namespace {
 
 using testing::config_error;
-using testing::has;
 using testing::kExperiment;
 using testing::same_tree;
 

@@ -6,12 +6,11 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "data/test_folder.h"
+#include "store/temp_folder.h"
 #include "support/named.h"
 #include "support/paths.h"
 
 using namespace effllm;
-using effllm::test::TestFolder;
 namespace fs = std::filesystem;
 
 namespace {
@@ -30,18 +29,16 @@ std::string replaced(std::string s, const std::string& from, const std::string& 
   return s.replace(at, from.size(), to);
 }
 
-template <class Act>
-std::string message_of(Act act) {
-  try {
-    act();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  FAIL("no error");
-  return "";
-}
+const std::string kTen = "abcdefghij";
 
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+struct Folder : TempFolder {
+  Folder() : TempFolder("corpus") {}
+  // tiny.txt and its manifest.
+  Corpus corpus(const std::string& text, size_t a, size_t b, const std::string& more = "") const {
+    put("tiny.txt", text);
+    return Corpus::open(put("tiny.yaml", manifest_text(text, a, b, more)).string());
+  }
+};
 
 // Sets EFFLLM_DATA_DIR for its own lifetime.
 class DataDir {
@@ -77,13 +74,10 @@ TEST_CASE("corpus: the shipped manifests are valid and hold the published splits
 }
 
 TEST_CASE("corpus: a manifest gives the text and its splits") {
-  const TestFolder folder;
-  const std::string text = "abcdefghij";
-  folder.put("tiny.txt", text);
-  const fs::path file = folder.put("tiny.yaml", manifest_text(text, 6, 8, "title: Ten letters\nlicense: none\n"));
-  const Corpus corpus = Corpus::open(file.string());
+  const Folder folder;
+  const Corpus corpus = folder.corpus(kTen, 6, 8, "title: Ten letters\nlicense: none\n");
   CHECK(corpus.manifest().title == "Ten letters");
-  CHECK(corpus.text() == text);
+  CHECK(corpus.text() == kTen);
   CHECK(corpus.text(Split::train) == "abcdef");
   CHECK(corpus.text(Split::val) == "gh");
   CHECK(corpus.text(Split::test) == "ij");
@@ -109,82 +103,72 @@ TEST_CASE("corpus: two are the same only with the same text, splits and separato
 }
 
 TEST_CASE("corpus: names are looked up beside the config and in EFFLLM_DATA_DIR") {
-  const TestFolder folder;
-  const std::string text = "abcdefghij";
+  const Folder folder;
   for (const char* where : {"near/", "far/"}) {
-    folder.put(std::string(where) + "tiny.txt", text);
-    folder.put(std::string(where) + "tiny.yaml", manifest_text(text, 6, 8, std::string("title: ") + where + "\n"));
+    folder.put(std::string(where) + "tiny.txt", kTen);
+    folder.put(std::string(where) + "tiny.yaml", manifest_text(kTen, 6, 8, std::string("title: ") + where + "\n"));
   }
-  const DataDir data_dir(folder.path() / "far");
+  const DataDir data_dir(folder.path / "far");
   CHECK(Corpus::open("tiny").manifest().title == "far/");
-  CHECK(Corpus::open("tiny", folder.path() / "near/run.yaml").manifest().title == "near/");
-  CHECK(Corpus::open("near/tiny.yaml", folder.path() / "run.yaml").manifest().title == "near/");
-  const std::string message = message_of([] { Corpus::open("tine"); });
-  CHECK(holds(message, "tine.yaml"));
-  CHECK(holds(message, "tiny"));
+  CHECK(Corpus::open("tiny", folder.path / "near/run.yaml").manifest().title == "near/");
+  CHECK(Corpus::open("near/tiny.yaml", folder.path / "run.yaml").manifest().title == "near/");
+  const std::string message = message_of<DataError>([] { Corpus::open("tine"); });
+  CHECK(has(message, "tine.yaml"));
+  CHECK(has(message, "tiny"));
   CHECK_THROWS_AS(Corpus::open("nowhere/tiny.yaml"), DataError);
   CHECK_THROWS_AS(Corpus::open(""), DataError);
 }
 
 TEST_CASE("corpus: a config of the corpus' name is not taken for its manifest") {
-  const TestFolder folder;
-  const std::string text = "abcdefghij";
-  folder.put("data/tiny.txt", text);
-  folder.put("data/tiny.yaml", manifest_text(text, 6, 8));
+  const Folder folder;
+  folder.put("data/tiny.txt", kTen);
+  folder.put("data/tiny.yaml", manifest_text(kTen, 6, 8));
   const fs::path config = folder.put("configs/tiny.yaml", "data: {corpus: tiny}\n");
-  const DataDir data_dir(folder.path() / "data");
-  CHECK(Corpus::open("tiny", config).text() == text);
+  const DataDir data_dir(folder.path / "data");
+  CHECK(Corpus::open("tiny", config).text() == kTen);
 }
 
 TEST_CASE("corpus: a text that is missing, of another size or of another content is refused with the remedy") {
-  const TestFolder folder;
-  const std::string text = "abcdefghij";
-  const fs::path file = folder.put("tiny.yaml", manifest_text(text, 6, 8, "fetch: scripts/get_it.sh tiny\n"));
-  const auto open = [&] { Corpus::open(file.string()); };
-  CHECK_THROWS_AS(open(), DataError);
-  CHECK(holds(message_of(open), "missing"));
-  CHECK(holds(message_of(open), "run `scripts/get_it.sh tiny`"));
+  const Folder folder;
+  const fs::path file = folder.put("tiny.yaml", manifest_text(kTen, 6, 8, "fetch: scripts/get_it.sh tiny\n"));
+  const auto refusal = [&] { return message_of<DataError>([&] { Corpus::open(file.string()); }); };
+  CHECK(has(refusal(), "missing"));
+  CHECK(has(refusal(), "run `scripts/get_it.sh tiny`"));
   folder.put("tiny.txt", "abcdefghi");
-  CHECK_THROWS_AS(open(), DataError);
-  CHECK(holds(message_of(open), "9 bytes"));
+  CHECK(has(refusal(), "9 bytes"));
   folder.put("tiny.txt", "abcdefghiJ");
-  CHECK_THROWS_AS(open(), DataError);
-  CHECK(holds(message_of(open), "SHA-256"));
-  CHECK(holds(message_of(open), "run `scripts/get_it.sh tiny`"));
-  folder.put("tiny.txt", text);
-  CHECK_NOTHROW(open());
+  CHECK(has(refusal(), "SHA-256"));
+  CHECK(has(refusal(), "run `scripts/get_it.sh tiny`"));
+  folder.put("tiny.txt", kTen);
+  CHECK(refusal().empty());
 }
 
 TEST_CASE("corpus: a manifest with a missing or wrong field is a ConfigError that names it") {
-  const TestFolder folder;
-  const std::string good = manifest_text("abcdefghij", 6, 8);
+  const Folder folder;
+  const std::string good = manifest_text(kTen, 6, 8);
   const auto message = [&](const std::string& text) {
-    const fs::path file = folder.put("tiny.yaml", text);
-    CHECK_THROWS_AS(read_manifest(file), ConfigError);
-    return message_of([&] { read_manifest(file); });
+    return message_of<ConfigError>([&] { read_manifest(folder.put("tiny.yaml", text)); });
   };
-  CHECK_NOTHROW(read_manifest(folder.put("tiny.yaml", good)));
-  CHECK(holds(message(replaced(good, "name: tiny\n", "")), "`name`"));
-  CHECK(holds(message(replaced(good, "sha256: ", "sha256: x")), "sha256"));
-  CHECK(holds(message(replaced(good, "file: tiny.txt", "file: ''")), "`file`"));
-  CHECK(holds(message(replaced(good, "file:", "flie:")), "flie"));
-  CHECK(holds(message(replaced(good, "version: 1", "version: 2")), "version"));
-  CHECK(holds(message(replaced(good, "bytes: 10", "bytes: ten")), "bytes"));
-  CHECK(holds(message(replaced(good, "bytes: 10", "bytes: 11")), "tile"));  // the end
-  CHECK(holds(message(replaced(good, "val: [6", "val: [7")), "tile"));      // a gap
-  CHECK(holds(message(replaced(good, "train: [0", "train: [1")), "tile"));  // the beginning
-  CHECK(holds(message(replaced(good, "val: [6, 8]", "val: [6]")), "[begin, end]"));
-  CHECK(holds(message(manifest_text("abcdefghij", 0, 8)), "train must not be empty"));
-  CHECK(holds(message(manifest_text("abcdefghij", 8, 6)), "before it begins"));
-  CHECK(holds(message("- 1\n"), "a manifest is a map"));
-  CHECK_THROWS_AS(read_manifest(folder.path() / "none.yaml"), DataError);
+  CHECK(message(good).empty());
+  CHECK(has(message(replaced(good, "name: tiny\n", "")), "`name`"));
+  CHECK(has(message(replaced(good, "sha256: ", "sha256: x")), "sha256"));
+  CHECK(has(message(replaced(good, "file: tiny.txt", "file: ''")), "`file`"));
+  CHECK(has(message(replaced(good, "file:", "flie:")), "flie"));
+  CHECK(has(message(replaced(good, "version: 1", "version: 2")), "version"));
+  CHECK(has(message(replaced(good, "bytes: 10", "bytes: ten")), "bytes"));
+  CHECK(has(message(replaced(good, "bytes: 10", "bytes: 11")), "tile"));  // the end
+  CHECK(has(message(replaced(good, "val: [6", "val: [7")), "tile"));      // a gap
+  CHECK(has(message(replaced(good, "train: [0", "train: [1")), "tile"));  // the beginning
+  CHECK(has(message(replaced(good, "val: [6, 8]", "val: [6]")), "[begin, end]"));
+  CHECK(has(message(manifest_text(kTen, 0, 8)), "train must not be empty"));
+  CHECK(has(message(manifest_text(kTen, 8, 6)), "before it begins"));
+  CHECK(has(message("- 1\n"), "a manifest is a map"));
+  CHECK_THROWS_AS(read_manifest(folder.path / "none.yaml"), DataError);
 }
 
 TEST_CASE("corpus: an empty test split can be declared, and using it is refused") {
-  const TestFolder folder;
-  const std::string text = "abcdefghij";
-  folder.put("tiny.txt", text);
-  const Corpus corpus = Corpus::open(folder.put("tiny.yaml", manifest_text(text, 6, 10)).string());
+  const Folder folder;
+  const Corpus corpus = folder.corpus(kTen, 6, 10);
   CHECK(corpus.text(Split::test).empty());
   const auto tokenizer = build_tokenizer("byte", "");
   CHECK_THROWS_WITH_AS(corpus.tokenize(*tokenizer, Split::test),
@@ -192,12 +176,10 @@ TEST_CASE("corpus: an empty test split can be declared, and using it is refused"
 }
 
 TEST_CASE("corpus: documents start after each separator, in tokens") {
-  const TestFolder folder;
+  const Folder folder;
   // Train: é|b||c| (the last separator ends the split: no document follows), val: d|e.
   const std::string text = "\xC3\xA9|b||c|d|e";
-  folder.put("tiny.txt", text);
-  const fs::path file = folder.put("tiny.yaml", manifest_text(text, 8, 11, "document_separator: '|'\n"));
-  const Corpus corpus = Corpus::open(file.string());
+  const Corpus corpus = folder.corpus(text, 8, 11, "document_separator: '|'\n");
   const auto in_bytes = corpus.tokenize(*build_tokenizer("byte", ""), Split::train);
   CHECK(in_bytes.document_starts == std::vector<int64_t>{0, 3, 5, 6});
   const auto in_chars = corpus.tokenize(*build_tokenizer("char", corpus.text()), Split::train);
@@ -209,24 +191,21 @@ TEST_CASE("corpus: documents start after each separator, in tokens") {
 }
 
 TEST_CASE("corpus: a separator of several bytes is matched without overlap") {
-  const TestFolder folder;
+  const Folder folder;
   const std::string text = "a\n\n\nb\n\nc";
-  folder.put("tiny.txt", text);
-  const fs::path file =
-      folder.put("tiny.yaml", manifest_text(text, text.size(), text.size(), "document_separator: \"\\n\\n\"\n"));
-  const auto train = Corpus::open(file.string()).tokenize(*build_tokenizer("byte", ""), Split::train);
+  const Corpus corpus = folder.corpus(text, text.size(), text.size(), "document_separator: \"\\n\\n\"\n");
+  const auto train = corpus.tokenize(*build_tokenizer("byte", ""), Split::train);
   CHECK(train.document_starts == std::vector<int64_t>{0, 3, 7});
 }
 
 TEST_CASE("corpus: a symbol that only the other split has is reported with corpus and split") {
-  const TestFolder folder;
+  const Folder folder;
   const std::string text = "aaaaaaaabb";
-  folder.put("tiny.txt", text);
-  const Corpus corpus = Corpus::open(folder.put("tiny.yaml", manifest_text(text, 8, 9)).string());
+  const Corpus corpus = folder.corpus(text, 8, 9);
   const auto tokenizer = build_tokenizer("char", corpus.text(Split::train));
-  const std::string message = message_of([&] { corpus.tokenize(*tokenizer, Split::val); });
-  CHECK(holds(message, "corpus `tiny`, split val"));
-  CHECK(holds(message, "U+0062"));
+  const std::string message = message_of<DataError>([&] { corpus.tokenize(*tokenizer, Split::val); });
+  CHECK(has(message, "corpus `tiny`, split val"));
+  CHECK(has(message, "U+0062"));
 }
 
 TEST_CASE("corpus: split names are parsed and printed") {

@@ -12,8 +12,6 @@ namespace {
 
 const std::string kText = "a text of some lines\nto be cut\n";
 
-bool has(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
-
 std::string text_through(const fs::path& manifest) { return std::string(Corpus::open(manifest.string()).text()); }
 
 }  // namespace

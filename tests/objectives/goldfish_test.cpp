@@ -14,7 +14,6 @@
 
 using namespace effllm;
 using effllm::testing::config_error;
-using effllm::testing::has;
 
 namespace {
 

@@ -11,7 +11,6 @@
 
 using namespace effllm;
 using effllm::testing::config_error;
-using effllm::testing::has;
 
 namespace {
 

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "support/messages.h"
 
 using namespace effllm;
 
@@ -16,12 +17,7 @@ std::string sh(const std::string& script, std::string_view input = "") {
 }
 
 std::string failure(const std::string& script) {
-  try {
-    sh(script);
-  } catch (const IoError& e) {
-    return e.what();
-  }
-  return "it did not fail";
+  return message_of<IoError>([&] { sh(script); });
 }
 
 }  // namespace

@@ -8,7 +8,19 @@
 #include <string>
 #include <string_view>
 
+#include "support/messages.h"
+
 namespace effllm {
+
+// Plain reading and writing, independent of what is tested; folders of the file are made.
+inline void spill(const std::filesystem::path& path, std::string_view bytes) {
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+inline std::string slurp(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
 
 struct TempFolder {
   explicit TempFolder(const std::string& name)
@@ -23,27 +35,11 @@ struct TempFolder {
     std::filesystem::remove_all(path, ignored);
   }
   std::filesystem::path operator/(const std::string& name) const { return path / name; }
+  std::filesystem::path put(const std::string& name, std::string_view bytes) const {
+    spill(path / name, bytes);
+    return path / name;
+  }
   std::filesystem::path path;
 };
-
-// Plain reading and writing, independent of what is tested.
-inline void spill(const std::filesystem::path& path, std::string_view bytes) {
-  std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-}
-inline std::string slurp(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-// What `call` throws as an E, or "" where it throws nothing. Other exceptions pass and fail the test.
-template <class E, class Call>
-std::string message_of(Call call) {
-  try {
-    call();
-  } catch (const E& e) {
-    return e.what();
-  }
-  return "";
-}
 
 }  // namespace effllm

@@ -9,8 +9,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
 #include <thread>
 
 namespace effllm::test {
@@ -73,7 +71,7 @@ bool Process::running() {
 Ended Process::wait() {
   if (!ended_) waitpid(pid_, &status_, 0);
   ended_ = true;
-  return {WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_), read_text(out_), read_text(err_)};
+  return {WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_), slurp(out_), slurp(err_)};
 }
 
 Words with(Words a, const Words& more) {
@@ -87,30 +85,16 @@ Words sets(const Words& changes) {
   return all;
 }
 
-bool has(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
-
 Ended run_command(const std::vector<std::string>& command, const Surroundings& in) {
   return Process(command, in).wait();
 }
 
 bool await_text(const std::filesystem::path& file, const std::string& text) {
   for (int i = 0; i < 12000; ++i) {
-    if (std::filesystem::exists(file) && read_text(file).find(text) != std::string::npos) return true;
+    if (std::filesystem::exists(file) && slurp(file).find(text) != std::string::npos) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   return false;
-}
-
-std::string read_text(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
-void write_text(const std::filesystem::path& file, const std::string& text) {
-  std::filesystem::create_directories(file.parent_path());
-  std::ofstream(file, std::ios::binary) << text;
 }
 
 std::string json_value(const std::string& json, const std::string& key) {
@@ -122,16 +106,6 @@ std::string json_value(const std::string& json, const std::string& key) {
   const bool text = json[from] == '"';
   from += text;
   return json.substr(from, json.find_first_of(text ? "\"" : ",}", from) - from);
-}
-
-Scratch::Scratch()
-    : path(std::filesystem::temp_directory_path() /
-           ("effllm-test-" + std::to_string(getpid()) + "-" + std::to_string(counter++))) {
-  std::filesystem::create_directories(path);
-}
-Scratch::~Scratch() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path, ignored);
 }
 
 }  // namespace effllm::test

@@ -8,12 +8,17 @@
 #include <utility>
 #include <vector>
 
+#include "store/temp_folder.h"
+
 namespace effllm::test {
+
+using effllm::has;
+using effllm::slurp;
+using effllm::spill;
 
 using Words = std::vector<std::string>;
 Words with(Words a, const Words& more);
 Words sets(const Words& changes);  // "--set" before each
-bool has(const std::string& text, std::string_view part);
 
 struct Ended {
   int code;  // exit code, or 128 + signal
@@ -51,16 +56,7 @@ class Process {
 Ended run_command(const std::vector<std::string>& command, const Surroundings& in);
 // Until `file` is there and holds `text`, at most a minute; false where that was in vain.
 bool await_text(const std::filesystem::path& file, const std::string& text);
-std::string read_text(const std::filesystem::path& file);
-void write_text(const std::filesystem::path& file, const std::string& text);
 // The value of "key":... in a line of JSON, without its quotes; empty where there is none.
 std::string json_value(const std::string& json, const std::string& key);
-
-// A folder of its own below the system's temporary one, removed with the object.
-struct Scratch {
-  std::filesystem::path path;
-  Scratch();
-  ~Scratch();
-};
 
 }  // namespace effllm::test

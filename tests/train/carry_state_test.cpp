@@ -58,6 +58,16 @@ struct Rig {
   explicit Rig(int64_t lanes = 2, bool carry = true)
       : trainer(*model, next_token(), optimizer, plan_shards(kRows, kTokens, lanes, kTokens, 1000),
                 {.seed = 1, .clip = 0, .carry_state = carry}) {}
+  // A step that is left out, with f while a weight is infinite.
+  void leave_out(
+      const Batch& batch, bool continues, const std::function<void()>& f = [] {}) {
+    const Tensor weight = model->params().find("layers.2.mixer.in.weight")->value;
+    const double before = at(weight, 0, 0);
+    put(weight, 0, 0, std::numeric_limits<double>::infinity());
+    CHECK_FALSE(trainer.step(batch, 1, 1, continues).finite);
+    f();
+    put(weight, 0, 0, before);
+  }
 };
 
 }  // namespace
@@ -153,12 +163,8 @@ TEST_CASE("carry_state: a step that is left out, and the search for its fault, l
   const Streams streams;
   Rig rig, undisturbed;
   for (Rig* r : {&rig, &undisturbed}) r->trainer.step(streams.step(0), 0, 1);
-  const Tensor weight = rig.model->params().find("layers.2.mixer.in.weight")->value;
-  const double before = at(weight, 0, 0);
-  put(weight, 0, 0, std::numeric_limits<double>::infinity());
-  CHECK_FALSE(rig.trainer.step(streams.step(1), 1, 1).finite);
-  CHECK_THROWS_AS(rig.trainer.find_nonfinite(streams.step(1), 1), NumericalError);
-  put(weight, 0, 0, before);
+  rig.leave_out(streams.step(1), true,
+                [&] { CHECK_THROWS_AS(rig.trainer.find_nonfinite(streams.step(1), 1), NumericalError); });
   const StepResult a = rig.trainer.step(streams.step(2), 2, 1), b = undisturbed.trainer.step(streams.step(2), 2, 1);
   CHECK(a.finite);
   CHECK(a.loss == b.loss);
@@ -169,11 +175,7 @@ TEST_CASE("carry_state: rows that start from nothing in a step that is left out 
   const Streams streams;
   Rig rig, fresh;
   rig.trainer.step(streams.step(0), 0, 1);
-  const Tensor weight = rig.model->params().find("layers.2.mixer.in.weight")->value;
-  const double before = at(weight, 0, 0);
-  put(weight, 0, 0, std::numeric_limits<double>::infinity());
-  CHECK_FALSE(rig.trainer.step(streams.step(1), 1, 1, false).finite);
-  put(weight, 0, 0, before);
+  rig.leave_out(streams.step(1), false);
   CHECK(rig.trainer.step(streams.step(2), 2, 1).loss == fresh.trainer.step(streams.step(2), 2, 1).loss);
 }
 

@@ -139,8 +139,8 @@ TEST_CASE("grow: training goes on from it, with its counters and history, and it
   CHECK(journal.starts_with("{\"type\":\"header\""));
   CHECK_FALSE(has(journal, "\"type\":\"resume\""));
   CHECK(has(events(folder), "the model grew at step 20, from "));
-  CHECK(
-      has(nlohmann::json::parse(slurp(folder / "provenance.json")).at("grown"), "model.layers[0].ffn.tokens: 9 -> 14"));
+  CHECK(has(nlohmann::json::parse(slurp(folder / "provenance.json")).at("grown").get<std::string>(),
+            "model.layers[0].ffn.tokens: 9 -> 14"));
 
   const GrownRun again = grow(folder, {"model.layers[*].ffn.tokens=20"}, t.runs() / "bigger/");
   const LoadedModel m = load_model(t.runs() / "bigger");

@@ -6,6 +6,7 @@
 
 #include "base/random.h"
 #include "support/close.h"
+#include "support/messages.h"
 #include "support/models.h"
 #include "support/named.h"
 #include "support/tensors.h"
@@ -175,12 +176,7 @@ TEST_CASE("trainer: a step that is not finite updates nothing, and its place is 
   CHECK(rig.optimizer.steps() == 0);
   for (int64_t i = 0; i < rig.optimizer.gradient.elements(); ++i)
     REQUIRE(rig.optimizer.gradient.data<double>()[i] == 0);
-  std::string message;
-  try {
-    rig.trainer.find_nonfinite(batch, 5);
-  } catch (const NumericalError& e) {
-    message = e.what();
-  }
+  const std::string message = message_of<NumericalError>([&] { rig.trainer.find_nonfinite(batch, 5); });
   INFO(message);
   CHECK(message.find("linear") != message.npos);
   CHECK(message.find("layers.1.mixer") != message.npos);
