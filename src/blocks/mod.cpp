@@ -13,7 +13,6 @@
 #include "cores/route/tokens.h"
 #include "nn/linear.h"
 #include "ops/arithmetic.h"
-#include "ops/groups.h"
 #include "ops/linear.h"
 #include "ops/logistic_loss.h"
 #include "ops/pointwise.h"
@@ -89,12 +88,10 @@ class Mod final : public Residual {
     const Chosen chosen = call.pass().phase == Phase::train ? largest(x, r, call) : causal(x, r, call);
     const Tensor weight = r.defined() && o_.weight == "sigmoid" ? sigmoid(r) : r;
     const Tensor y = run_chosen(x, call, "chosen", chosen, share(x), [&](const Own& own, const Call& there) {
-      const Tensor in = own(x), by = weight.defined() ? own(weight) : Tensor();
-      const auto weighted = [&](const Tensor& t) { return by.defined() ? multiply_groups(t, by) : t; };
+      const Tensor in = own(x);
       const Added f = added(in, there);
       there.advance(in.dim(1));
-      const Tensor out = add(in, weighted(f.of_mixer));
-      return f.of_ffn.defined() ? add(out, weighted(f.of_ffn)) : out;
+      return with(in, f, weight.defined() ? own(weight) : Tensor());
     });
     call.advance(x.dim(1));
     return y;

@@ -65,7 +65,14 @@ class Mor final : public Residual {
         !std::ranges::is_sorted(o_.capacities, std::greater()))
       throw_at(o.mark,
                fmt::format("mor: capacities are one for each of {} steps, none above the one before", o.recursions));
-    if (o.routing == "token") {
+    const MorOptions usual;
+    const bool token = o.routing == "token";
+    if (token && (o.weight != usual.weight || !o.capacities.empty() || o.causal_weight != usual.causal_weight))
+      throw_at(o.mark, "mor: weight, capacities and causal_weight do nothing with routing: token");
+    if (o.alpha != usual.alpha && (token || o.weight == "raw"))
+      throw_at(o.mark, "mor: alpha does nothing without routing: expert and weight: sigmoid");
+    if (!token && o.balance != usual.balance) throw_at(o.mark, "mor: balance does nothing without routing: token");
+    if (token) {
       RouterOptions depth;
       depth.experts = o.recursions;
       depth.top_k = 1;
@@ -104,9 +111,7 @@ class Mor final : public Residual {
       const Tensor in = own(h);
       const Added f = added(in, there);
       there.advance(in.dim(1));
-      if (!g.defined()) return f.of_ffn.defined() ? add(f.after_mixer, f.of_ffn) : f.after_mixer;
-      const Tensor by = own(g), out = add(in, multiply_groups(f.of_mixer, by));
-      return f.of_ffn.defined() ? add(out, multiply_groups(f.of_ffn, by)) : out;
+      return with(in, f, g.defined() ? own(g) : Tensor());
     });
   }
 
@@ -182,8 +187,9 @@ class Mor final : public Residual {
 };
 
 constexpr std::string_view kVariants[] = {
-    "{recursions: 2, capacities: [0.8, 0.4], weight: raw, mixer: {type: attention, heads: 2, window: 3}, ffn: none}",
-    "{routing: token, ffn: rwkv_channel_mix}"};
+    "{recursions: 2, capacities: [0.8, 0.4], weight: raw, alpha: 0.1, mixer: {type: attention, heads: 2, window: 3}, "
+    "ffn: none}",
+    "{routing: token, alpha: 0.1, ffn: rwkv_channel_mix}"};
 
 }  // namespace
 

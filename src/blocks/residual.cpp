@@ -7,6 +7,7 @@
 #include "autodiff/meter.h"
 #include "ops/arithmetic.h"
 #include "ops/dropout.h"
+#include "ops/groups.h"
 
 namespace effllm {
 namespace {
@@ -92,10 +93,16 @@ Residual::Added Residual::added(const Tensor& x, const Call& call) const {
   return a;
 }
 
+Tensor Residual::with(const Tensor& x, const Added& a, const Tensor& by) {
+  const auto weighed = [&](const Tensor& t) { return by.defined() ? multiply_groups(t, by) : t; };
+  const Tensor y = by.defined() ? add(x, weighed(a.of_mixer)) : a.after_mixer;
+  return a.of_ffn.defined() ? add(y, weighed(a.of_ffn)) : y;
+}
+
 Tensor Residual::run(const Tensor& x, const Call& call) const {
   const Added a = added(x, call);
   call.advance(x.dim(1));
-  return a.of_ffn.defined() ? add(a.after_mixer, a.of_ffn) : a.after_mixer;
+  return with(x, a);
 }
 
 namespace blocks {

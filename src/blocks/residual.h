@@ -35,6 +35,8 @@ class Residual : public Layer {
     Tensor of_mixer, after_mixer, of_ffn;  // after_mixer = x + of_mixer
   };
   Added added(const Tensor& x, const Call& call) const;
+  // x with all of it, each token's times its own number `by` [B, T, 1], or 1 where that is undefined.
+  static Tensor with(const Tensor& x, const Added& a, const Tensor& by = {});
 
  private:
   // A layer with the norms around it.
