@@ -39,6 +39,20 @@ class Stream:
         """Returns number i in [0, 1)."""
         return (self.bits(i) >> 11) * 2.0**-53
 
+    def below(self, i: int, count: int) -> int:
+        """Returns number i as one of 0 .. count - 1."""
+        return self.bits(i) * count >> 64
+
+
+def chosen(places: list[int], count: int, draws: Stream) -> list[int]:
+    """Returns `count` of the places, drawn without replacement: the first ones, once each has been swapped with itself or
+    a later one."""
+    places = list(places)
+    for i in range(count):
+        j = i + draws.below(i, len(places) - i)
+        places[i], places[j] = places[j], places[i]
+    return places[:count]
+
 
 def training(text: Array, case: Options) -> tuple[Array, Array]:
     """Returns the inputs, with VOCAB where a token is masked, and what each token's loss is multiplied by."""
@@ -55,7 +69,7 @@ def training(text: Array, case: Options) -> tuple[Array, Array]:
     return seen, weights
 
 
-def evaluation(text: Array, scored: int, case: Options) -> tuple[Array, Array]:
+def evaluation(text: Array, scored: int, case: Options, purpose: str = "masked_diffusion") -> tuple[Array, Array]:
     """Returns the inputs of each draw, and what its tokens' losses are multiplied by; those before `scored` are known."""
     seen = np.repeat(text[None], DRAWS, axis=0)
     weights = np.zeros(seen.shape)
@@ -63,16 +77,12 @@ def evaluation(text: Array, scored: int, case: Options) -> tuple[Array, Array]:
     for k in range(DRAWS):
         for b in range(len(text)):
             row = case["row"] + b
-            start = Stream(case["seed"], "masked_diffusion.how_many").uniform(0)
+            start = Stream(case["seed"], f"{purpose}.how_many").uniform(0)
             count = 1 + int((start + row / GOLDEN_RATIO + k / DRAWS) % 1 * length)
-            places, draws = list(range(scored, scored + length)), Stream(
-                case["seed"], "masked_diffusion.which", row, k
-            )
-            for i in range(count):
-                j = i + (draws.bits(i) * (length - i) >> 64)
-                places[i], places[j] = places[j], places[i]
-                seen[k, b, places[i]] = VOCAB
-                weights[k, b, places[i]] = length / count
+            places = list(range(scored, scored + length))
+            for i in chosen(places, count, Stream(case["seed"], f"{purpose}.which", row, k)):
+                seen[k, b, i] = VOCAB
+                weights[k, b, i] = length / count
     return seen, weights
 
 
