@@ -2,7 +2,8 @@
 
 Devlin et al. 2018, arXiv:1810.04805, section 3.1; google-research/bert@eedf571 (create_pretraining_data.py,
 create_masked_lm_predictions), without whole-word masking and without marks at a row's ends. That code draws once, when
-it writes a data set, where these are drawn anew in each step. Evaluation is that of masked_diffusion.py. `python3 scripts/golden/masked_lm.py` writes the golden files.
+it writes a data set, where these are drawn anew in each step. Evaluation is that of masked_diffusion.py. `python3
+scripts/golden/masked_lm.py` writes the golden files.
 """
 
 from __future__ import annotations
