@@ -60,6 +60,8 @@ void declare_eval(CLI::App& app, EvalArgs& a) {
       ->check(integer(0, std::numeric_limits<int64_t>::max()));
   app.add_flag("--left-to-right", a.left_to_right,
                "Adds to such a bound the likelihood of the order of the text: a run of the model for each token.");
+  app.add_flag("!--no-training-choice", a.training_choice,
+               "Leaves out what layers that choose tokens come to with training's choice, beside the causal one.");
   auto* corpus = app.add_option("--corpus", a.corpus, "Chooses another corpus than the run's, by name or path.");
   auto* other = app.add_flag("--allow-data-mismatch", a.allow_other_data,
                              "Evaluates although the corpus is not the one trained on.");

@@ -105,12 +105,19 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
     how.left_to_right = true;
     ordered = evaluated(how);
   }
+  std::optional<EvalResult> looking_ahead;
+  if (args.training_choice && objective->causal() && m.model->trains_otherwise()) {
+    EvalOptions how = o;
+    how.training_choice = true;
+    looking_ahead = evaluated(how);
+  }
   status.clear();
   if (!args.save_logits.empty()) save_logits(m, target.tokens, o, args.save_logits);
 
   // The result is out and kept before anything else can fail.
   nlohmann::json j = result_json(m, target, o, r);
   if (ordered) add_left_to_right(j, *ordered);
+  if (looking_ahead) add_training_choice(j, *looking_ahead);
   std::error_code error;
   const bool keeps = std::filesystem::is_directory(args.model, error);
   const std::filesystem::path file = RunFolder(args.model).evaluations() / result_file_name(m, target, o);
@@ -118,6 +125,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   if (!common.json) {
     print_result(m, target, o, r);
     if (ordered) print_left_to_right(*ordered);
+    if (looking_ahead) print_training_choice(*looking_ahead);
   }
   if (args.baselines) {
     std::fflush(stdout);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <map>
 
 #include "base/terminal.h"
 #include "base/text.h"
@@ -26,6 +27,19 @@ nlohmann::json data_json(const LoadedModel& m, const EvalTarget& target) {
             {"separator", *c.separator},
             {"other_than_trained_on", target.other_than_trained_on}});
   return j;
+}
+
+nlohmann::json losses_json(const EvalResult& r) {
+  return {{"nats_per_token", r.nats_per_token()},
+          {"stderr_nats", std::isfinite(r.stderr_nats) ? nlohmann::json(r.stderr_nats) : nlohmann::json()},
+          {"bits_per_byte", r.bits_per_byte()},
+          {"seconds", r.seconds}};
+}
+
+void print_beside(std::string_view what, const EvalResult& r) {
+  const std::string per_char = r.characters ? fmt::format("{:.4f} bits/char, ", r.bits_per_char()) : "";
+  fmt::print("  {}: {:.4f} nats/token, {}{:.4f} bits/byte, perplexity {:.3f}, in {}\n", what, r.nats_per_token(),
+             per_char, r.bits_per_byte(), r.perplexity(), human_seconds(r.seconds));
 }
 
 }  // namespace
@@ -73,17 +87,25 @@ void print_result(const LoadedModel& m, const EvalTarget& target, const EvalOpti
                    : "one draw a window does not tell how exact (--bound-samples)");
 }
 
-void add_left_to_right(nlohmann::json& j, const EvalResult& r) {
-  j["left_to_right"] = {
-      {"nats_per_token", r.nats_per_token()},
-      {"stderr_nats", std::isfinite(r.stderr_nats) ? nlohmann::json(r.stderr_nats) : nlohmann::json()},
-      {"bits_per_byte", r.bits_per_byte()},
-      {"seconds", r.seconds}};
+void add_left_to_right(nlohmann::json& j, const EvalResult& r) { j["left_to_right"] = losses_json(r); }
+
+void print_left_to_right(const EvalResult& r) { print_beside("left to right", r); }
+
+void add_training_choice(nlohmann::json& j, const EvalResult& r) {
+  nlohmann::json& of = j["training_choice"] = losses_json(r);
+  of["bits_per_char"] = r.characters ? nlohmann::json(r.bits_per_char()) : nlohmann::json();
+  for (const Measured& m : r.layers) of["layers"][m.name] = m.value;
 }
 
-void print_left_to_right(const EvalResult& r) {
-  fmt::print("  left to right: {:.4f} nats/token, {:.4f} bits/byte, perplexity {:.3f}, in {}\n", r.nats_per_token(),
-             r.bits_per_byte(), r.perplexity(), human_seconds(r.seconds));
+void print_training_choice(const EvalResult& r) {
+  print_beside("with training's choice of tokens, which looks ahead", r);
+  std::map<std::string_view, std::string> lines;  // of each metric the layers
+  for (const Measured& m : r.layers) {
+    const std::string place = m.name.substr(0, m.name.size() - std::min(m.name.size(), m.metric->name.size() + 1));
+    std::string& line = lines[m.metric->name];
+    line += fmt::format("{}{:.4f} in {}", line.empty() ? "" : ", ", m.value, place);
+  }
+  for (const auto& [metric, line] : lines) fmt::print("    {}: {}\n", metric, line);
 }
 
 nlohmann::json result_json(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o, const EvalResult& r) {

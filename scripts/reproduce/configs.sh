@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # scripts/reproduce/configs.sh FOLDER KIND [NAME...]: every configuration in configs/FOLDER, or those named, on the King
 # James Bible: bits per character of the test split, beside the 2-gram's, into docs/results/FOLDER.csv. Goes on where it
-# was stopped: a row that is there stays, a run that was cut off resumes. One to three minutes each on two cores.
+# was stopped: a row that is there stays, a run that was cut off resumes. One to three minutes each on two cores. Where the file
+# has columns for them, training's choice of tokens has its figure too, and bounds are marked.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 effllm=${EFFLLM:-build/release/effllm}
@@ -25,6 +26,12 @@ for config in configs/"$folder"/*.yaml; do
   error=$(awk "BEGIN {print $(number stderr_nats <<< "$result") / log(2)}")
   parameters=$("$effllm" describe "$config" --json | grep -o '"total":{[^}]*}' | number parameters)
   tokens=$(number tokens < "$run/status.json")
-  printf '%s,%s,%s,%.4f,%.4f,%.4f\n' "$name" "$parameters" "$tokens" "$bits" "$error" "$two" | tee -a "$csv"
+  row=$(printf '%s,%s,%s,%.4f,%.4f,%.4f' "$name" "$parameters" "$tokens" "$bits" "$error" "$two")
+  if head -1 "$csv" | grep -q training_choice; then
+    ahead=
+    if [[ $result == *'"training_choice"'* ]]; then ahead=$(number bits_per_char <<< "${result#*\"training_choice\"}"); fi
+    row+=,${ahead:+$(printf %.4f "$ahead")},$(grep -q '"bound":true' <<< "$result" && echo '<=' || true)
+  fi
+  echo "$row" | tee -a "$csv"
 done
 { head -1 "$csv"; tail -n +2 "$csv" | sort; } > "$csv.new" && mv "$csv.new" "$csv"

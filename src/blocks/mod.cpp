@@ -22,6 +22,7 @@ namespace {
 
 constexpr Metric kCausalLoss{"causal_loss", "nat", "mean cross-entropy of the causal choice against training's"},
     kAgreement{"agreement", "1", "share of tokens for which the causal choice is training's"},
+    kCausalChosen{"causal_chosen", "1", "share of tokens that the causal choice takes"},
     kMean{"router_mean", "1", "mean of the router's r"},
     kPositive{"router_positive", "1", "share of tokens with r above 0"};
 
@@ -111,6 +112,7 @@ class Mod final : public Residual {
     const Tensor says = decision(x, r), marks = marks_of(chosen, r);
     call.loss(kCausalLoss, logistic_loss(says, marks), o_.causal_weight);
     call.mean(kAgreement, sum_over(says, marks, [](double z, double mark) { return (z > 0) == (mark > 0); }));
+    call.mean(kCausalChosen, sum_over(says, marks, [](double z, double) { return z > 0; }));
     call.mean(kMean, sum_over(r, r, [](double z, double) { return z; }));
     call.mean(kPositive, sum_over(r, r, [](double z, double) { return z > 0; }));
     return chosen;

@@ -13,6 +13,7 @@
 #include "base/out_of_memory.h"
 #include "base/text.h"
 #include "eval/eval_plan.h"
+#include "eval/task_ledgers.h"
 #include "kernels/parallel.h"
 
 namespace effllm {
@@ -31,6 +32,13 @@ struct Score {
     nats += o.nats, variance += o.variance, tokens += o.tokens, bytes += o.bytes, characters += o.characters;
   }
 };
+
+// Tokens that the windows of a plan have together.
+int64_t tokens_of(const EvalPlan& plan) {
+  int64_t tokens = 0;
+  for (int64_t i = 0; i < plan.windows(); ++i) tokens += plan.window(i).length();
+  return tokens;
+}
 
 // The plan of a text that can be scored.
 EvalPlan plan_of(const LanguageModel& model, const Objective& objective, const TokenizedText& text,
@@ -55,7 +63,8 @@ class Evaluation {
         tokenizer_(tokenizer),
         options_(o),
         plan_(plan_of(model, objective, text, o)),
-        scores_(static_cast<size_t>(plan_.windows())) {}
+        scores_(static_cast<size_t>(plan_.windows())),
+        measured_(tokens_of(plan_)) {}
 
   void run(const std::function<void(double)>& progress) {
     const int64_t tasks = plan_.tasks();
@@ -68,7 +77,7 @@ class Evaluation {
         try {
           for (int64_t i; (i = next.fetch_add(1)) < tasks;) {
             if (worker == 0) told(i);
-            score(plan_.task(i), nullptr);
+            score(i, nullptr);
           }
         } catch (...) {
           next = tasks;
@@ -79,7 +88,7 @@ class Evaluation {
     }
     State state;
     if (plan_.carried()) state = model_.make_state(1, plan_.inputs());
-    for (int64_t i = 0; i < tasks; ++i) told(i), score(plan_.task(i), plan_.carried() ? &state : nullptr);
+    for (int64_t i = 0; i < tasks; ++i) told(i), score(i, plan_.carried() ? &state : nullptr);
   }
 
   // Sums in the order of the text. The standard error is that of a ratio: with m = X / N over pieces of n_k tokens and
@@ -98,7 +107,8 @@ class Evaluation {
                  .nats = total.nats,
                  .tokens = total.tokens,
                  .bytes = total.bytes,
-                 .characters = text_.kind == TextKind::bytes ? 0 : total.characters};
+                 .characters = text_.kind == TextKind::bytes ? 0 : total.characters,
+                 .layers = measured_.rows()};
     const auto k = static_cast<double>(pieces.size()), n = static_cast<double>(total.tokens);
     double squares = 0;
     for (const Score& p : pieces) {
@@ -113,7 +123,8 @@ class Evaluation {
 
  private:
   // Fills the scores of the windows of one task, which are of one length T.
-  void score(EvalPlan::Task task, State* state) {
+  void score(int64_t number, State* state) {
+    const EvalPlan::Task task = plan_.task(number);
     const BufferPool::Lending lending(model_.trains_otherwise());  // tokens that layers choose, more or fewer
     const int64_t rows = task.last - task.first, tokens = plan_.window(task.first).length();
     Batch batch = batch_for(rows, tokens);
@@ -130,12 +141,16 @@ class Evaluation {
           scores_[static_cast<size_t>(i)] +=
               {.tokens = 1, .bytes = tokenizer_.bytes_of(*t), .characters = tokenizer_.characters_of(*t)};
     }
+    Ledger ledger = measured_.empty();
     const std::vector<RowScore> found = objective_.score(model_, batch.rows(0, rows),
                                                          {.state = state,
                                                           .first = task.first,
                                                           .samples = std::max<int64_t>(1, options_.bound_samples),
                                                           .seed = options_.seed,
-                                                          .left_to_right = options_.left_to_right});
+                                                          .left_to_right = options_.left_to_right,
+                                                          .training_choice = options_.training_choice,
+                                                          .ledger = options_.training_choice ? &ledger : nullptr});
+    measured_.add(number, std::move(ledger));
     for (size_t i = 0; i < found.size(); ++i) {
       Score& s = scores_[static_cast<size_t>(task.first) + i];
       s.nats = found[i].nats;
@@ -150,6 +165,7 @@ class Evaluation {
   const EvalOptions& options_;
   EvalPlan plan_;
   std::vector<Score> scores_;  // one a window
+  TaskLedgers measured_;
 };
 
 }  // namespace

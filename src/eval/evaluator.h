@@ -28,6 +28,7 @@ struct EvalResult {
   bool bound = false;
   double bound_stderr = 0;
   double seconds = 0;
+  std::vector<Measured> layers = {};  // with EvalOptions::training_choice what layers that choose tokens measured
 
   double nats_per_token() const { return nats / static_cast<double>(tokens); }
   double bits_per_char() const;  // NaN where no character was scored

@@ -36,13 +36,18 @@ Tensor Objective::loss(const LanguageModel& model, const BatchRows& rows, double
 }
 
 std::vector<RowScore> Objective::score(const LanguageModel& model, const BatchRows& rows, const Scoring& how) const {
+  Context cx;
+  if (how.training_choice) cx.phase = Phase::train, cx.leave_out = false;
+  cx.samples = Samples(how.first);
+  cx.ledger = how.ledger;
   std::vector<RowScore> all;
-  for (const double nats : row_nats(model, rows, how.state)) all.push_back({.nats = nats});
+  for (const double nats : row_nats(model, rows, how.state, cx)) all.push_back({.nats = nats});
   return all;
 }
 
-std::vector<double> Objective::row_nats(const LanguageModel& model, const BatchRows& rows, State* state) {
-  const Tensor logits = model.logits(rows.inputs, with_documents({}, rows), state);
+std::vector<double> Objective::row_nats(const LanguageModel& model, const BatchRows& rows, State* state,
+                                        const Context& cx) {
+  const Tensor logits = model.logits(rows.inputs, with_documents(cx, rows), state);
   const int64_t tokens = rows.inputs.dim(1);
   std::vector<double> all;
   for (int64_t b = 0; b < rows.inputs.dim(0); ++b) {

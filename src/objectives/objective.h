@@ -16,6 +16,10 @@ struct Scoring {
   int64_t samples = 1;         // draws for each row, where a bound is estimated
   uint64_t seed = 1;           // of those
   bool left_to_right = false;  // in place of the bound the likelihood of one order of tokens
+  // The tokens that layers choose are those of training, which sees all of a row: no likelihood. What layers measure
+  // goes to `ledger`, where there is one.
+  bool training_choice = false;
+  Ledger* ledger = nullptr;
 };
 
 struct RowScore {
@@ -47,7 +51,8 @@ class Objective {
   // A row whose targets are the tokens `ahead` of the inputs; 0: the inputs, and a document's first counts.
   static void cut_ahead(const Stretch& s, int64_t ahead, Batch& batch);
   // Of each row the nats of the targets that count.
-  static std::vector<double> row_nats(const LanguageModel& model, const BatchRows& rows, State* state);
+  static std::vector<double> row_nats(const LanguageModel& model, const BatchRows& rows, State* state,
+                                      const Context& cx = {});
 };
 
 struct ObjectiveFacts {

@@ -100,3 +100,18 @@ TEST_CASE("cli train: evaluations on the training split are rows of their own, r
   CHECK(curves[1].at("name") == "eval_train/bpc");
   w.ok({"plot", "runs/tiny", "-m", "eval_train/loss"});
 }
+
+TEST_CASE("cli: eval prints training's choice of tokens beside the causal one, and keeps both") {
+  const TrainedWorld w(
+      {"model.layers=[{type: mod, capacity: 0.5, mixer: min_gru}, {mixer: min_gru}]", "train.max_steps=20"});
+  const Words some = {"eval", "runs/tiny", "--no-baselines", "--max-tokens", "100"};
+  const json both = w.read(some);
+  const json& ahead = both.at("training_choice");
+  CHECK(ahead.at("nats_per_token") != both.at("nats_per_token"));
+  for (const char* metric : {"agreement", "causal_chosen", "router_mean"})
+    CHECK_MESSAGE(ahead.at("layers").contains("layers.0." + std::string(metric)), metric);
+  const Ended shown = w.ok(some);
+  for (const char* text : {"\n  with training's choice of tokens, which looks ahead: ", "\n    agreement: 0."})
+    CHECK_MESSAGE(shown.out.find(text) != std::string::npos, text);
+  CHECK_FALSE(w.read(with(some, {"--no-training-choice"})).contains("training_choice"));
+}

@@ -178,6 +178,52 @@ TEST_CASE("evaluator: the number of threads changes no bit") {
   set_threads(before);
 }
 
+// Causally r above 0 chooses; in training half of a window.
+constexpr std::string_view kMod =
+    "{d_model: 8, init: {std: 0.7}, layers: [{type: mod, capacity: 0.5, causal: aux, mixer: {type: min_gru}},"
+    " {mixer: {type: min_gru}}]}";
+
+TEST_CASE("evaluator: training's choice of tokens is a figure of its own, with what layers measure") {
+  const Setup s(kMod);
+  const EvalOptions causal{.tokens = 7, .batch = 2};
+  EvalOptions ahead = causal;
+  ahead.training_choice = true;
+  const EvalResult usual = s.run(causal), other = s.run(ahead);
+  double expected = 0;
+  for (int64_t t = 1; t < 45; ++t) expected += s.nats((t - 1) / 7 * 7, t);
+  check_near(usual.nats, expected);
+  CHECK(usual.layers.empty());
+  double trained = 0;
+  Context cx;
+  cx.phase = Phase::train;
+  for (int64_t from = 0; from < 44; from += 7) {
+    const int64_t n = std::min<int64_t>(7, 44 - from);
+    const auto all = std::span<const int32_t>(s.text.tokens);
+    const auto at = [&](int64_t first) {
+      return Tensor::view_of(all.subspan(static_cast<size_t>(first), static_cast<size_t>(n)), {1, n});
+    };
+    trained += *s.model.loss(at(from), at(from + 1), 1, cx).data<double>();
+  }
+  check_near(other.nats, trained);
+  CHECK(std::abs(other.nats - usual.nats) > 1e-3);
+  const auto row = [&](const EvalResult& r, std::string_view name) {
+    const auto found = std::ranges::find(r.layers, name, &Measured::name);
+    REQUIRE(found != r.layers.end());
+    return found->value;
+  };
+  CHECK(row(other, "layers.0.agreement") > 0);
+  CHECK(row(other, "layers.0.agreement") < 1);
+  CHECK(row(other, "layers.0.causal_chosen") == row(other, "layers.0.router_positive"));
+  const int before = threads();
+  for (const int n : {1, 2, 3}) {
+    set_threads(n);
+    const EvalResult again = s.run(ahead);
+    CHECK(same_bits(again, other));
+    for (const Measured& m : other.layers) CHECK(row(again, m.name) == m.value);
+  }
+  set_threads(before);
+}
+
 TEST_CASE("evaluator: derived numbers follow from nats, tokens, characters and bytes") {
   EvalResult r;
   r.nats = 100 * std::log(2), r.tokens = 50, r.bytes = 80, r.characters = 40;
