@@ -172,6 +172,15 @@ TEST_CASE("denoise: a text is a function of seed and sample, and goes on from th
   CHECK(joined(blocks(*model, prompt, 9, one, greedy, {.tokens = 6, .anew = true, .unread = 0})) ==
         Ids(text.begin() + 2, text.end()));
   CHECK(joined(blocks(*model, prompt, 3, one, greedy, {.tokens = 1, .anew = true, .unread = 0})).size() == 3);
+  // A prompt that fits is seen whole, whatever its share of the room.
+  int differ = 0;
+  for (int32_t q = 0; q < 16; ++q) {
+    const Ids longer = {q % 4, q / 4, q % 4, q / 4, 1, 3, 0, 4, 4, 1};
+    const Ids whole = surest(*model, longer, 2, 1, {1});
+    differ += whole != surest(*model, {longer.begin() + 4, longer.end()}, 2, 1, {1});
+    CHECK(joined(blocks(*model, longer, 2, one, greedy, {.tokens = 12, .anew = true, .unread = 0})) == whole);
+  }
+  CHECK(differ > 0);
 }
 
 TEST_CASE("denoise: generate() writes such texts, with stop strings, and tells options that are not for the model") {
