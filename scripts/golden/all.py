@@ -5,8 +5,8 @@
 FOLDER is tests/golden by default; without --only, every mechanism of the lists mixers.def, ffns.def and blocks.def.
 
 A golden file holds one mechanism with one set of options, all in float64: "x" [B,T,D], "y" [B,T,D], "param.<name>",
-"buffers.<name>" for what is saved but not trained, "shelf.<name>" [B,T,D] for what earlier layers left, optionally
-"segments" [B,T] (document number of each token), and text metadata.
+"buffers.<name>" for what is saved but not trained, "shelf.<name>" [B,T,D], or wider, for what earlier layers left,
+optionally "segments" [B,T] (document number of each token), and text metadata.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def draw_case(name: str, variant: Variant, file_stem: str) -> tuple[Array, Param
     for change in (getattr(own, "start", None), variant.change):
         if change:
             change(params)
-    return x, params, {key: rng.normal(0.0, 1.0, x.shape) for key in variant.shelf}
+    columns = getattr(own, "shelf_columns", lambda key, options, d_model: d_model)
+    wide = {key: columns(key, variant.options, D_MODEL) for key in variant.shelf}
+    return x, params, {key: rng.normal(0.0, 1.0, (BATCH, TOKENS, width)) for key, width in wide.items()}
 
 
 def write(folder: Path, name: str, variant_name: str, variant: Variant) -> None:

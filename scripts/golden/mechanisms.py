@@ -5,8 +5,9 @@ options, ...), which may take segments, direction (else it is causal only), laye
 before this one, shelf, a dict of what earlier mechanisms leave for later ones, phase (else training computes what
 inference does), and positions [B,T] inside the documents, given where tokens between these are missing. It may hold
 KIND ("ffn", "block"), MODEL_WIDE, parameters that belong to the whole model and of which shapes() makes as many rows
-as `layers` says, start(params), what is done to all that are drawn, and check(x, params, options, segments), which
-raises where a case is not fit for a golden file.
+as `layers` says, start(params), what is done to all that are drawn, shelf_columns(key, options, d_model), where what is
+on the shelf is not d_model wide, OF_A_RUN, how the names on the shelf begin that only layers of this kind one after the
+other share, and check(x, params, options, segments), which raises where a case is not fit for a golden file.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ except ImportError as error:
 
 from common import Array, Params
 from equations import document_positions, linear, normalize
-from mechanisms import run_branch
+from mechanisms import module, run_branch
 from tensor_file import read_safetensors
 
 Config = dict[str, Any]
@@ -38,6 +38,7 @@ LAYER_KEYS = {"type", "mixer", "ffn", "norm", "dropout", "rate", "depth", "id", 
 LAYER_KEYS |= {"parallel", "norm_at", "x0"}
 LAYER_KEYS |= {"router", "capacity", "weight", "causal", "predictor_width"}
 LAYER_KEYS |= {"recursions", "routing", "capacities", "alpha"}
+LAYER_KEYS |= {"block_size", "eps", "streams", "dynamic", "iterations"}
 NOT_WEIGHTS = ("opt.", "state.", "train.", "statistics.")
 BUFFERS = "buffers."
 
@@ -113,7 +114,13 @@ def model_logits(model: Config, params: ReadLog, tokens: Array, segments: Array 
     if positions == "learned":
         x = x + params["positions.weight"][document_positions(segments, *tokens.shape)]
     shelf: Params = {}
+    before = "none"
     for layer in layers:
+        kind_of_block = layer.get("type", "residual")
+        if kind_of_block != before:
+            of_a_run = tuple(getattr(module(before), "OF_A_RUN", ())) if before != "none" else ()
+            shelf = {key: value for key, value in shelf.items() if not key.startswith(of_a_run)}
+        before = kind_of_block
         index = sum(own["mixer"]["type"] == layer["mixer"]["type"] for own in layers[: int(layer["weights"])])
         block = {"type": "residual"} | layer
         x = run_branch(x, params, f"layers.{layer['weights']}", block, segments, direction, index, shelf)
