@@ -66,6 +66,7 @@ golden:
 	@python3 scripts/golden/block_diffusion.py
 	@python3 scripts/golden/uniform_diffusion.py
 	@python3 scripts/golden/span_corruption.py
+	@python3 scripts/golden/seq2seq.py
 	@python3 scripts/golden/multi_token.py
 	@python3 scripts/golden/early_exit.py
 
