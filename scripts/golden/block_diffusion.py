@@ -21,7 +21,8 @@ import numpy as np
 
 from all import GOLDEN_FOLDER, flow_yaml
 from common import Array, Options, Params
-from masked_diffusion import DRAWS, GOLDEN_RATIO, ROWS, TOKENS, VOCAB, Stream, chosen
+from masked_diffusion import DRAWS, GOLDEN_RATIO, ROWS, TOKENS, VOCAB
+from random_numbers import Stream, chosen
 from tensor_file import write_safetensors
 
 PAPER = "Arriola et al. 2025, arXiv:2503.09573"

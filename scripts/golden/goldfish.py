@@ -13,6 +13,7 @@ import numpy as np
 
 from all import GOLDEN_FOLDER, flow_yaml
 from common import Array, Options, Params
+from random_numbers import Stream, fnv1a
 from tensor_file import write_safetensors
 
 PAPER = "Hans et al. 2024, arXiv:2406.10209"
@@ -21,34 +22,10 @@ BEGINS = (0, 1, 9, 60, 131, 200, 215)  # of rows: at the text's start, just afte
 STARTS = (0, 17, 18, 64, 140, 150)  # of documents: one of a token, one that begins inside a row
 PASSAGE, COPY = 20, 160  # 30 tokens of the text stand twice
 
-Words = tuple[int, int, int, int]
-
-
-def fnv1a(data: bytes) -> int:
-    """Returns the 64-bit FNV-1a hash."""
-    h = 0xCBF29CE484222325
-    for byte in data:
-        h = (h ^ byte) * 0x100000001B3 % 2**64
-    return h
-
-
-def philox(counter: Words, key: tuple[int, int]) -> Words:
-    """Returns the block of Philox 4x32-10 (Salmon et al. 2011, section 3.3)."""
-    a, b, c, d = counter
-    low, high = key
-    for _ in range(10):
-        left, right = a * 0xD2511F53, c * 0xCD9E8D57
-        a, b, c, d = right >> 32 ^ b ^ low, right % 2**32, left >> 32 ^ d ^ high, left % 2**32
-        low, high = (low + 0x9E3779B9) % 2**32, (high + 0xBB67AE85) % 2**32
-    return a, b, c, d
-
 
 def uniform(number: int) -> float:
-    """Returns number i of the stream "goldfish" of seed 0, in [0, 1): the 53 upper bits of a block's first 64."""
-    purpose = fnv1a(b"goldfish")
-    low, high, c, d = philox((purpose % 2**32, purpose >> 32, 0, 0), (0, 0))
-    first, second, _, _ = philox((number % 2**32, number >> 32, c, d), (low, high))
-    return ((first << 32 | second) >> 11) * 2.0**-53
+    """Returns number i of the stream "goldfish" of seed 0, in [0, 1)."""
+    return Stream(0, "goldfish").uniform(number)
 
 
 def dropped(text: Array, starts: tuple[int, ...], begin: int, i: int, options: Options) -> bool:

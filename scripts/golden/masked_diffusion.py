@@ -14,44 +14,12 @@ import numpy as np
 
 from all import GOLDEN_FOLDER, flow_yaml
 from common import Array, Options, Params
-from goldfish import fnv1a, philox
+from random_numbers import Stream, chosen
 from tensor_file import write_safetensors
 
 PAPER = "Sahoo et al. 2024, arXiv:2406.07524"
 VOCAB, ROWS, TOKENS, DRAWS = 7, 3, 12, 5
 GOLDEN_RATIO = (1 + 5**0.5) / 2
-
-
-class Stream:
-    """The random numbers of one purpose: of a seed, and of two coordinates."""
-
-    def __init__(self, seed: int, purpose: str, a: int = 0, b: int = 0) -> None:
-        p = fnv1a(purpose.encode())
-        key = philox((p % 2**32, p >> 32, a % 2**32, a >> 32), (seed % 2**32, seed >> 32))
-        self.key, self.rest = (key[0] ^ b % 2**32, key[1] ^ b >> 32), (key[2], key[3])
-
-    def bits(self, i: int) -> int:
-        """Returns number i as 64 bits."""
-        first, second, _, _ = philox((i % 2**32, i >> 32, *self.rest), self.key)
-        return first << 32 | second
-
-    def uniform(self, i: int) -> float:
-        """Returns number i in [0, 1)."""
-        return (self.bits(i) >> 11) * 2.0**-53
-
-    def below(self, i: int, count: int) -> int:
-        """Returns number i as one of 0 .. count - 1."""
-        return self.bits(i) * count >> 64
-
-
-def chosen(places: list[int], count: int, draws: Stream) -> list[int]:
-    """Returns `count` of the places, drawn without replacement: the first ones, once each has been swapped with itself or
-    a later one."""
-    places = list(places)
-    for i in range(count):
-        j = i + draws.below(i, len(places) - i)
-        places[i], places[j] = places[j], places[i]
-    return places[:count]
 
 
 def training(text: Array, case: Options) -> tuple[Array, Array]:

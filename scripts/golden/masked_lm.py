@@ -15,7 +15,8 @@ import numpy as np
 
 from all import GOLDEN_FOLDER, flow_yaml
 from common import Array, Options, Params
-from masked_diffusion import ROWS, TOKENS, VOCAB, Stream, chosen, evaluation
+from masked_diffusion import ROWS, TOKENS, VOCAB, evaluation
+from random_numbers import Stream, chosen
 from tensor_file import write_safetensors
 
 PAPER = "Devlin et al. 2018, arXiv:1810.04805"

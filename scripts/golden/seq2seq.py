@@ -15,7 +15,7 @@ import numpy as np
 
 from all import GOLDEN_FOLDER, flow_yaml
 from common import Options
-from masked_diffusion import Stream
+from random_numbers import Stream
 from tensor_file import write_safetensors
 
 PAPER = "Raffel et al. 2020, arXiv:1910.10683"

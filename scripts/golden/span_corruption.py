@@ -16,7 +16,7 @@ import numpy as np
 
 from all import GOLDEN_FOLDER, flow_yaml
 from common import Array, Options, Params
-from masked_diffusion import Stream, chosen
+from random_numbers import Stream, chosen
 from tensor_file import write_safetensors
 
 PAPER = "Raffel et al. 2020, arXiv:1910.10683"

@@ -23,7 +23,8 @@ import numpy as np
 from all import GOLDEN_FOLDER, flow_yaml
 from common import Array, Options, Params
 from equations import softmax
-from masked_diffusion import DRAWS, GOLDEN_RATIO, ROWS, TOKENS, VOCAB, Stream
+from masked_diffusion import DRAWS, GOLDEN_RATIO, ROWS, TOKENS, VOCAB
+from random_numbers import Stream
 from tensor_file import write_safetensors
 
 PAPER = "Schiff et al. 2024, arXiv:2412.10193; below p_uniform 1: von Ruette et al. 2025, arXiv:2503.04482"
