@@ -6,7 +6,8 @@ FOLDER is tests/golden by default; without --only, every mechanism of the lists 
 
 A golden file holds one mechanism with one set of options, all in float64: "x" [B,T,D], "y" [B,T,D], "param.<name>",
 "buffers.<name>" for what is saved but not trained, "shelf.<name>" [B,T,D], or wider, for what earlier layers left,
-optionally "segments" [B,T] (document number of each token), and text metadata.
+optionally "segments" [B,T] (document number of each token), "ids" [B,T] (the tokens), "memory" [B,S,D] (what an encoder
+made) and "memory_lengths" [B] (how many of its rows each sequence has), and text metadata.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tensor_file import write_safetensors
 
 GOLDEN_FOLDER = Path(__file__).resolve().parents[2] / "tests" / "golden"
 BATCH, TOKENS, D_MODEL = 2, 29, 8
+GIVEN = ("ids", "memory", "memory_lengths")  # what lies on the shelf from the start
 
 # Lengths of the packed documents, one list per sequence: a document of one token, borders on and off multiples of 4.
 DOCUMENT_LENGTHS = ([7, 1, 13, 8], [12, 4, 13])
@@ -55,7 +57,14 @@ def draw_case(name: str, variant: Variant, file_stem: str) -> tuple[Array, Param
             change(params)
     columns = getattr(own, "shelf_columns", lambda key, options, d_model: d_model)
     wide = {key: columns(key, variant.options, D_MODEL) for key in variant.shelf}
-    return x, params, {key: rng.normal(0.0, 1.0, (BATCH, TOKENS, width)) for key, width in wide.items()}
+    shelf = {key: rng.normal(0.0, 1.0, (BATCH, TOKENS, width)) for key, width in wide.items()}
+    if variant.ids:
+        shelf["ids"] = rng.integers(0, variant.ids, (BATCH, TOKENS))
+    if variant.memory:
+        shelf["memory"] = rng.normal(0.0, 1.0, (BATCH, variant.memory, D_MODEL))
+    if variant.memory_lengths:
+        shelf["memory_lengths"] = np.array(variant.memory_lengths, np.int64)
+    return x, params, shelf
 
 
 def write(folder: Path, name: str, variant_name: str, variant: Variant) -> None:
@@ -66,7 +75,7 @@ def write(folder: Path, name: str, variant_name: str, variant: Variant) -> None:
     layer, layers = variant.layer or (0, 1)
     if hasattr(own, "check"):
         own.check(x, params, variant.options, segments)
-    tensors: Params = {"x": x} | {f"shelf.{key}": value for key, value in shelf.items()}
+    tensors: Params = {"x": x} | {key if key in GIVEN else f"shelf.{key}": value for key, value in shelf.items()}
     tensors["y"] = run(name, x, params, variant.options, segments, variant.direction, layer, shelf, variant.phase)
     for key, value in params.items():
         tensors[key if key.startswith("buffers.") else f"param.{key}"] = value

@@ -1,9 +1,10 @@
 """Softmax attention with shared key-value heads, RoPE or ALiBi, windows and sinks, token by token.
 
-Vaswani et al. 2017 (arXiv:1706.03762), Shazeer 2019 (arXiv:1911.02150), Ainslie et al. 2023 (arXiv:2305.13245),
-Su et al. 2021 (arXiv:2104.09864), Press et al. 2021 (arXiv:2108.12409), Xiao et al. 2023 (arXiv:2309.17453), Zhou et
-al. 2024 (arXiv:2410.17897). With a projection of type pattention q, k, v and what is behind the heads are those of
-TokenFormer (Wang et al. 2024, arXiv:2410.23168), which turns the first quarter of a head.
+Vaswani et al. 2017 (arXiv:1706.03762), Shazeer 2019 (arXiv:1911.02150), Ainslie et al. 2023 (arXiv:2305.13245), Su et
+al. 2021 (arXiv:2104.09864), Press et al. 2021 (arXiv:2108.12409), Xiao et al. 2023 (arXiv:2309.17453), Zhou et al. 2024
+(arXiv:2410.17897). Value embeddings as in karpathy/nanochat@92d63d4 (nanochat/gpt.py). With a projection of type
+pattention q, k, v and what is behind the heads are those of TokenFormer (Wang et al. 2024, arXiv:2410.23168), which
+turns the first quarter of a head.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import math
 import numpy as np
 
 from common import Array, Options, Params, Shapes, Variant
-from equations import document_positions, linear, rms_norm
+from equations import document_positions, linear, rms_norm, sigmoid
 from pattention import pattention, pattention_shapes
 
 PAPER = "Vaswani et al. 2017 (arXiv:1706.03762); RoPE 2104.09864; ALiBi 2108.12409; GQA 2305.13245; sinks 2309.17453"
 QK_NORM_EPS = 1e-6
+IDS = 16  # tokens of the vocabulary, of which each has a value embedding
 
 
 def head_sizes(options: Options, d_model: int) -> tuple[int, int, int]:
@@ -41,6 +43,9 @@ def shapes(options: Options, d_model: int) -> Shapes:
         result |= {"qkv.bias": (rows,), "out.bias": (d_model,)}
     if options.get("qk_norm"):
         result |= {"q_norm.weight": (dh,), "k_norm.weight": (dh,)}
+    if options.get("value_embedding"):
+        result |= {"value_embedding.weight": (IDS, kv_heads * dh)}
+        result |= {"value_gate.weight": (kv_heads, int(options["value_embedding"]))}
     return result
 
 
@@ -100,8 +105,9 @@ def attention(
     """y_i = W_o [softmax_j(q_i.k_j / sqrt(dh) + bias_ij) v_j] over the tokens j that i sees; x and y [B,T,D].
 
     With value_residual l, v_j is l v_j of the first layer + (1 - l) v_j (Zhou et al. 2024; l = 0.5 in their code); the
-    first layer's own values are as they are. Distances are those of the positions [B,T] inside the documents, which are
-    given where tokens between these are missing.
+    first layer's own values are as they are. With value_embedding c, 3 sigmoid(W_g x_j[:c]) e_j is added to what that
+    left of v_j, a gate for each key-value head, e_j the value embedding of token j. Distances are those of the
+    positions [B,T] inside the documents, which are given where tokens between these are missing.
     """
     batch, tokens, d_model = x.shape
     heads, kv_heads, dh = head_sizes(options, d_model)
@@ -121,6 +127,9 @@ def attention(
         v = float(share) * shelf["values"].reshape(v.shape) + (1.0 - float(share)) * v
     elif share is not None:
         shelf["values"] = v.reshape(batch, tokens, kv_heads * dh)
+    if channels := int(options.get("value_embedding") or 0):
+        gate = 3.0 * sigmoid(linear(x[..., :channels], params["value_gate.weight"]))
+        v = v + gate[..., None] * params["value_embedding.weight"][shelf["ids"]].reshape(v.shape)
 
     mixed = np.zeros((batch, tokens, heads, dh))
     for b in range(batch):

@@ -50,7 +50,8 @@ def bidirectional(
     positions = document_positions(segments, *x.shape[:2])
     ahead = run_branch(x, params, "forward", options["of"], segments, "causal", layer, shelf)
     name = "forward" if options.get("tie") else "backward"
-    flipped = {key: flip(value, positions) for key, value in (shelf or {}).items()}
+    of_tokens = {key: value for key, value in (shelf or {}).items() if value.ndim > 1 and key != "memory"}
+    flipped = {key: flip(value, positions) for key, value in of_tokens.items()}
     back = run_branch(flip(x, positions), params, name, options["of"], segments, "causal", layer, flipped)
     return ahead + flip(back, positions)
 

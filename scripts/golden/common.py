@@ -26,6 +26,9 @@ class Variant:
     phase: str = "inference"  # or "train", where training computes another function
     shelf: tuple[str, ...] = ()  # what earlier layers left for this one, [B,T,D] each
     change: Callable[[Params], None] | None = None  # what is done to the drawn parameters; it may add "buffers.<name>"
+    ids: int = 0  # how many tokens the vocabulary has, where they are told
+    memory: int = 0  # rows that an encoder made for each sequence
+    memory_lengths: tuple[int, ...] = ()  # how many of them each sequence has, where these differ
 
 
 def draw_params(rng: np.random.Generator, shapes: Shapes) -> Params:

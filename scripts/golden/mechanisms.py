@@ -2,8 +2,9 @@
 
 A module scripts/golden/<name>.py holds PAPER, VARIANTS, shapes(options, d_model) and the equation <name>(x, params,
 options, ...), which may take segments, direction (else it is causal only), layer, the number of layers of its kind
-before this one, shelf, a dict of what earlier mechanisms leave for later ones, phase (else training computes what
-inference does), and positions [B,T] inside the documents, given where tokens between these are missing. It may hold
+before this one, shelf, a dict of what earlier mechanisms leave for later ones, beside "ids" [B,T], the tokens, and
+"memory" [B,S,D], what an encoder made, of which sequence b has "memory_lengths" [B] rows, phase (else training computes
+what inference does), and positions [B,T] inside the documents, given where tokens between these are missing. It may hold
 KIND ("ffn", "block"), MODEL_WIDE, parameters that belong to the whole model and of which shapes() makes as many rows
 as `layers` says, start(params), what is done to all that are drawn, shelf_columns(key, options, d_model), where what is
 on the shelf is not d_model wide, OF_A_RUN, how the names on the shelf begin that only layers of this kind one after the
@@ -87,7 +88,7 @@ def _model_wide(options: Options) -> list[str]:
     return names + [name for part in inner if isinstance(part, dict) and part.get("type") in listed() for name in _model_wide(part)]
 
 
-def _below(params: Params, prefix: str) -> Params:
+def below(params: Params, prefix: str) -> Params:
     """Returns the parameters named "<prefix>.<name>" as "<name>"; a dict with a `below` of its own knows how."""
     if hasattr(params, "below"):
         return params.below(prefix)
@@ -106,7 +107,7 @@ def run_branch(
     positions: Array | None = None,
 ) -> Array:
     """Returns the mixer's y [B,T,D] with the parameters named "<prefix>.<name>" and those of the whole model."""
-    own = _below(params, prefix)
+    own = below(params, prefix)
     for name in _model_wide(options):
         own[name] = params[name]
     return run(options["type"], x, own, options, segments, direction, layer, shelf, positions=positions)

@@ -54,18 +54,25 @@ def choose(row: Array, params: Params, options: Options, phase: str) -> tuple[li
 
 
 def contribution(
-    x: Array, params: Params, options: Options, segments: Array | None, layer: int, positions: Array
+    x: Array,
+    params: Params,
+    options: Options,
+    segments: Array | None,
+    layer: int,
+    positions: Array,
+    ids: Array | None,
 ) -> Array:
     """f(x) = a + b with a = mixer(norm(x)), b = ffn(norm(x + a)): what a residual block adds to x; x and f [1,K,D].
 
     The K tokens are a sequence of their own, but for their positions in the documents that they were taken from.
     """
     total = np.zeros_like(x)
-    shelf: Params = {}
+    given: Params = {} if ids is None else {"ids": ids}
+    shelf = dict(given)
     for name in branches(options):
         read = x if options.get("parallel") else x + total
         total = total + branch_contribution(read, params, name, options, segments, "causal", layer, shelf, positions)
-    if shelf or options.get("x0"):
+    if len(shelf) > len(given) or options.get("x0"):
         raise ValueError("what one layer leaves for later ones is not defined for tokens that skip it")
     return total
 
@@ -76,19 +83,20 @@ def mod(
     options: Options,
     segments: Array | None = None,
     layer: int = 0,
+    shelf: Params | None = None,
     phase: str = "inference",
 ) -> Array:
     """y_i = x_i + r_i f_i of the chosen tokens, x_i of the others; r = w_r.x, or its sigmoid; x and y [B,T,D]."""
     if options.get("router", "learned") != "learned":
         raise ValueError("mod: the router is learned")
-    positions = document_positions(segments, *x.shape[:2])
+    positions, tokens = document_positions(segments, *x.shape[:2]), (shelf or {}).get("ids")
     y = x.copy()
     for b in range(x.shape[0]):
         chosen, _ = choose(x[b], params, options, phase)
         if not chosen:
             continue
-        own = None if segments is None else segments[b : b + 1, chosen]
-        f = contribution(x[b : b + 1, chosen], params, options, own, layer, positions[b : b + 1, chosen])[0]
+        own, ids = (None if all_of is None else all_of[b : b + 1, chosen] for all_of in (segments, tokens))
+        f = contribution(x[b : b + 1, chosen], params, options, own, layer, positions[b : b + 1, chosen], ids)[0]
         for i, t in enumerate(chosen):
             r = np.dot(params["router.weight"][0], x[b, t])
             y[b, t] += {"raw": r, "sigmoid": sigmoid(r)}[options.get("weight", "raw")] * f[i]

@@ -113,7 +113,7 @@ def model_logits(model: Config, params: ReadLog, tokens: Array, segments: Array 
         positions = positions["type"]
     if positions == "learned":
         x = x + params["positions.weight"][document_positions(segments, *tokens.shape)]
-    shelf: Params = {}
+    shelf: Params = {"ids": tokens}
     before = "none"
     for layer in layers:
         kind_of_block = layer.get("type", "residual")

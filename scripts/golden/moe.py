@@ -6,9 +6,11 @@ at random. Followed are allenai/OLMo-core@fa6c501 (src/olmo_core/nn/moe) and dee
 (inference/model.py), but that nothing is added to a sigmoid, and that a group counts its two best without a bias too.
 
 choose: relu is Wang et al. 2024 (arXiv:2412.14711, ReMoE) as in thu-ml/ReMoE@463c6af (megatron/core/transformer/moe/
-router.py, ReLURouter). Experts without products are Jin et al. 2024 (arXiv:2410.07348, MoE++) as in
-SkyworkAI/MoE-plus-plus@7f43967 (MoE++/moe_plus_plus_layer.py), without its residual of the router, the second layer of
-it, and the multiplication of what experts read by top_k.
+router.py, ReLURouter). choose: hash is Roller et al. 2021 (arXiv:2106.04426) as in facebookresearch/ParlAI@13fe067
+(projects/params_vs_compute/hash_ladder/hash_ladder.py, HashLayerFFN), with random numbers of its own. Experts without
+products are Jin et al. 2024 (arXiv:2410.07348, MoE++) as in SkyworkAI/MoE-plus-plus@7f43967
+(MoE++/moe_plus_plus_layer.py), without its residual of the router, the second layer of it, and the multiplication of
+what experts read by top_k.
 
 Parameters of `constants` experts: "constants.mix.weight" [2 constants,D], two rows an expert, and
 "constants.vectors.weight" [D,constants], a column an expert.
@@ -24,6 +26,7 @@ from common import Array, Options, Params, Shapes, Variant
 from equations import sigmoid, silu, softmax
 from mlp import ACTIVATIONS
 from moba import largest, refuse_ties
+from random_numbers import Stream
 
 KIND = "ffn"
 PAPER = "Shazeer et al. 2017 (arXiv:1701.06538); groups and bias: DeepSeek-AI 2024 (arXiv:2412.19437)"
@@ -44,7 +47,8 @@ def shapes(options: Options, d_model: int) -> Shapes:
     experts, shared = int(options["experts"]), int(options.get("shared", 0))
     constants = int(options.get("constants", 0))
     others = constants + int(options.get("copies", 0)) + int(options.get("zeros", 0))
-    result: Shapes = {"router.weight": (experts + others, d_model)}
+    hashed = options.get("choose") == "hash"
+    result: Shapes = {} if hashed else {"router.weight": (experts + others, d_model)}
     result |= feed_forward_shapes("experts", options, d_model, experts)
     if constants > 0:
         result |= {"constants.mix.weight": (2 * constants, d_model), "constants.vectors.weight": (d_model, constants)}
@@ -103,6 +107,12 @@ def fewest_with_sum(likes: Array, scores: Array, allowed: list[int], top_p: floa
     return allowed, nearest
 
 
+def hashed_expert(token: int, options: Options) -> int:
+    """Returns the expert of a token of the vocabulary, one of all, in every layer of the same hash_seed."""
+    experts = sum(int(options.get(name, 0)) for name in ("experts", "constants", "copies", "zeros"))
+    return Stream(int(options.get("hash_seed", 0)), "hash").below(token, experts)
+
+
 def route(row: Array, params: Params, options: Options) -> tuple[dict[int, float], float]:
     """Returns the weight of each chosen expert of one token [D], and the smallest margin of the choices made."""
     logits = params["router.weight"] @ row
@@ -127,16 +137,19 @@ def route(row: Array, params: Params, options: Options) -> tuple[dict[int, float
     return {e: float(options.get("scale", 1.0)) * scores[e] / total for e in chosen}, min(margin, other)
 
 
-def moe_margin(x: Array, params: Params, options: Options) -> tuple[Array, float]:
+def moe_margin(x: Array, params: Params, options: Options, ids: Array | None = None) -> tuple[Array, float]:
     """Returns (y [B,T,D], the smallest margin of all choices).
 
     r_t = sum over the chosen experts of w_e f_e(x_t). With shared experts, which all tokens pass, s_t of them is added:
-    y_t = s_t + r_t, or (s_t + top_k r_t) / (top_k + 1) where shared_as is average.
+    y_t = s_t + r_t, or (s_t + top_k r_t) / (top_k + 1) where shared_as is average. choose: hash asks for ids [B,T].
     """
     y, smallest = np.zeros_like(x), inf
     for b in range(x.shape[0]):
         for t in range(x.shape[1]):
-            weights, margin = route(x[b, t], params, options)
+            if options.get("choose") == "hash":
+                weights, margin = {hashed_expert(int(ids[b, t]), options): float(options.get("scale", 1.0))}, inf
+            else:
+                weights, margin = route(x[b, t], params, options)
             smallest = min(smallest, margin)
             for e, weight in weights.items():
                 y[b, t] += weight * expert(x[b, t], params, options, e)
@@ -150,14 +163,15 @@ def moe_margin(x: Array, params: Params, options: Options) -> tuple[Array, float
     return y, smallest
 
 
-def moe(x: Array, params: Params, options: Options) -> Array:
+def moe(x: Array, params: Params, options: Options, shelf: Params | None = None) -> Array:
     """Returns y [B,T,D] of moe_margin."""
-    return moe_margin(x, params, options)[0]
+    return moe_margin(x, params, options, (shelf or {}).get("ids"))[0]
 
 
 def check(x: Array, params: Params, options: Options, segments: Array | None) -> None:
     """Refuses a case whose choices are nearly ties."""
-    refuse_ties(moe_margin(x, params, options)[1])
+    if options.get("choose") != "hash":
+        refuse_ties(moe_margin(x, params, options)[1])
 
 
 def bias_of_groups(params: Params) -> None:

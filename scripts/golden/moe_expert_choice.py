@@ -4,7 +4,8 @@ In training an expert takes its best tokens of the whole sequence, so what a tok
 causal form for inference is that of Sun et al. 2026 (arXiv:2603.11535): it takes every token that scores more than the
 expert's threshold. In the paper the tokens of a batch compete; here those of a
 sequence, as in the groups of google-research/vmoe@942a78b (vmoe/nn/routing.py, NoisyTopItemsPerExpertRouter, without its
-noise), and a document of a packed sequence counts as a sequence of its own.
+noise), and a document of a packed sequence counts as a sequence of its own. With noops some experts make nothing, as
+where Raposo et al. 2024 (arXiv:2404.02258) integrate mixture-of-depths into the experts.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ PAPER = "Zhou et al. 2022 (arXiv:2202.09368)"
 
 
 def shapes(options: Options, d_model: int) -> Shapes:
-    """Returns the shape of each parameter, which are those of moe."""
-    experts = int(options["experts"])
-    return {"router.weight": (experts, d_model)} | feed_forward_shapes("experts", options, d_model, experts)
+    """Returns the shape of each parameter, which are those of moe; the router's last rows are those of the no-ops."""
+    experts, noops = int(options["experts"]), int(options.get("noops", 0))
+    return {"router.weight": (experts + noops, d_model)} | feed_forward_shapes("experts", options, d_model, experts)
 
 
 def expert_choice_margin(
@@ -34,13 +35,15 @@ def expert_choice_margin(
     """Returns (y [B,T,D], the smallest margin of a choice of tokens).
 
     s_t = softmax(W_r x_t) over the experts; of a sequence's T tokens expert e takes the ceil(T factor / E) with the
-    largest s_te, factor being at most E, or in inference those above its threshold; y_t = sum over those that took t of s_te f_e(x_t), zero if none did.
+    largest s_te, factor being at most E, the number of all experts, or in inference those above its threshold; y_t =
+    sum over those that took t of s_te f_e(x_t), zero if none did.
     """
     experts, y, smallest = int(options["experts"]), np.zeros_like(x), inf
+    among = experts + int(options.get("noops", 0))
     for b, place in documents(segments, x.shape[0], x.shape[1]):
         rows = x[b, place]
         scores = np.array([softmax(logits) for logits in linear(rows, params["router.weight"])])
-        count = ceil(len(rows) * float(options["factor"]) / experts)
+        count = ceil(len(rows) * float(options["factor"]) / among)
         for e in range(experts):
             if phase == "train":
                 taken, margin = largest(list(scores[:, e]), count)

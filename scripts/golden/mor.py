@@ -91,7 +91,7 @@ def choose_depth(x: Array, f: Block, params: Params, options: Options) -> Result
 
 
 def recur(
-    x: Array, params: Params, options: Options, segments: Array | None, layer: int, phase: str
+    x: Array, params: Params, options: Options, segments: Array | None, layer: int, phase: str, ids: Array | None = None
 ) -> list[Result]:
     """Returns the result of each sequence of x [B,T,D].
 
@@ -102,8 +102,8 @@ def recur(
     for b in range(x.shape[0]):
 
         def f(h: Array, active: list[int], b: int = b) -> Array:
-            own = None if segments is None else segments[b : b + 1, active]
-            return contribution(h[None], params, options, own, layer, positions[b : b + 1, active])[0]
+            own, tokens = (None if all_of is None else all_of[b : b + 1, active] for all_of in (segments, ids))
+            return contribution(h[None], params, options, own, layer, positions[b : b + 1, active], tokens)[0]
 
         if options.get("routing", "expert") == "token":
             results.append(choose_depth(x[b], f, params, options))
@@ -118,10 +118,12 @@ def mor(
     options: Options,
     segments: Array | None = None,
     layer: int = 0,
+    shelf: Params | None = None,
     phase: str = "inference",
 ) -> Array:
     """N steps of one residual block, x + f(x), for the tokens that routing chooses; x and y [B,T,D]."""
-    return np.stack([y for y, _, _ in recur(x, params, options, segments, layer, phase)])
+    ids = (shelf or {}).get("ids")
+    return np.stack([y for y, _, _ in recur(x, params, options, segments, layer, phase, ids)])
 
 
 def check(x: Array, params: Params, options: Options, segments: Array | None) -> None:

@@ -1,26 +1,28 @@
 """The residual block: pre-norm (Xiong et al. 2020, arXiv:2002.04745, figure 1b), and what later models changed in it.
 
-parallel: true is GPT-NeoX's (Black et al. 2022, arXiv:2204.06745; EleutherAI/gpt-neox@ea7aefd, which says that the
-second norm was not meant, and keeps it), norm_at: after that of OLMo 2 (arXiv:2501.00656), both the sandwich of CogView
-(Ding et al. 2021, arXiv:2105.13290) and Gemma 2 (arXiv:2408.00118).
+With `cross` a branch between the two others reads what an encoder made (cross_attention.py), as in the decoder of
+Vaswani et al. 2017 and, in this order, of T5. parallel: true is GPT-NeoX's (Black et al. 2022, arXiv:2204.06745;
+EleutherAI/gpt-neox@ea7aefd, which says that the second norm was not meant, and keeps it), norm_at: after that of OLMo 2
+(arXiv:2501.00656), both the sandwich of CogView (Ding et al. 2021, arXiv:2105.13290) and Gemma 2 (arXiv:2408.00118).
 """
 
 from __future__ import annotations
 
 from common import Array, Options, Params, Shapes, Variant
+from cross_attention import cross_attention, cross_shapes
 from equations import normalize
-from mechanisms import branch_shapes, run_branch
+from mechanisms import below, branch_shapes, run_branch
 
 KIND = "block"
 PAPER = "Xiong et al. 2020 (arXiv:2002.04745)"
 
 NORM: Options = {"type": "rms_norm", "eps": 1e-5}
-BRANCHES = ("mixer", "ffn")
+BRANCHES = ("mixer", "cross", "ffn")
 NORM_NAMES = {"before": ("norm",), "after": ("post_norm",), "both": ("norm", "post_norm")}
 
 
 def branches(options: Options) -> dict[str, Options]:
-    """Returns the options of the mixer and, unless it is none, of the channel mixer."""
+    """Returns the options of the mixer and, unless they are none, of cross-attention and of the channel mixer."""
     return {name: options[name] for name in BRANCHES if options.get(name) not in (None, False, "none")}
 
 
@@ -33,7 +35,10 @@ def shapes(options: Options, d_model: int) -> Shapes:
                 result[f"{name}_{norm}.weight"] = (d_model,)
             if options.get("norm", NORM).get("bias"):
                 result[f"{name}_{norm}.bias"] = (d_model,)
-        result |= branch_shapes(branch, d_model, name)
+        if name == "cross":
+            result |= {f"cross.{key}": shape for key, shape in cross_shapes(branch, d_model).items()}
+        else:
+            result |= branch_shapes(branch, d_model, name)
     return result
 
 
@@ -52,7 +57,11 @@ def contribution(
     norm, norms = NORM | options.get("norm", {}), NORM_NAMES[options.get("norm_at", "before")]
     if "norm" in norms:
         x = normalize(x, params, f"{name}_norm", norm)
-    f = run_branch(x, params, name, options[name], segments, direction, layer, shelf, positions)
+    if name == "cross":
+        given = {} if shelf is None else shelf
+        f = cross_attention(x, given["memory"], given.get("memory_lengths"), below(params, "cross"), options["cross"])
+    else:
+        f = run_branch(x, params, name, options[name], segments, direction, layer, shelf, positions)
     return normalize(f, params, f"{name}_post_norm", norm) if "post_norm" in norms else f
 
 
@@ -65,9 +74,9 @@ def residual(
     layer: int = 0,
     shelf: Params | None = None,
 ) -> Array:
-    """x += mixer(norm(x)), then x += ffn(norm(x)); x and y [B,T,D].
+    """x += mixer(norm(x)), then x += ffn(norm(x)), and between them x += cross(norm(x), memory); x and y [B,T,D].
 
-    parallel: y = x + mixer(norm_m(x)) + ffn(norm_f(x)).
+    parallel: y = x + mixer(norm_m(x)) + cross(norm_c(x), memory) + ffn(norm_f(x)).
     """
     y = x
     for name in branches(options):
