@@ -76,6 +76,7 @@ extern constinit const LayerInfo layer_drop = LayerInfo::of<LayerDrop>({
     .deviations =
         "no growth of the rate over the steps of training, and no early exit loss; what `describe` and the plan of "
         "memory count is training that no sample skips",
+    .prefix_and_blocks = true,
     .outside_training = kDefaultBlock,
     .unseen = "what its mixer meets",
     .needs = "{mixer: {type: attention}, ffn: {type: swiglu}}",

@@ -119,6 +119,7 @@ extern constinit const LayerInfo residual = LayerInfo::of<Residual>({
     .deviations =
         "any mixer, and a channel mixer or none; dropout of both, which the released code leaves out; parallel parts "
         "have a norm each, as in GPT-NeoX",
+    .prefix_and_blocks = true,
     .unseen = "what its mixer meets",
     .needs = "{mixer: {type: attention}, ffn: {type: swiglu}}",
     .tiny = "{mixer: {type: attention, heads: 2, window: 5}, ffn: mlp}",

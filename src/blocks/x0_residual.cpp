@@ -54,6 +54,7 @@ extern constinit const LayerInfo x0_residual = LayerInfo::of<X0Residual>({
     .deviations = "x0 is the stream as it is, there the normed embedding; the run's betas and weight decay, there 0.8 "
                   "and 0.96, and "
                   "0.05 for a; any mixer, and a channel mixer or none",
+    .prefix_and_blocks = true,
     .unseen = "what its mixer meets",
     .needs = "{mixer: {type: attention}, ffn: {type: swiglu}}",
     .tiny = "{mixer: {type: attention, heads: 2, window: 5}, ffn: mlp}",

@@ -53,6 +53,7 @@ extern constinit const LayerInfo mlp = LayerInfo::of<Mlp>({
     .paper = "Vaswani et al. 2017, arXiv:1706.03762",
     .source = "karpathy/nanoGPT@3adf61e, model.py",
     .deviations = "init as in GPT-2; biases are an option",
+    .prefix_and_blocks = true,
     .variants = kVariants,
 });
 

@@ -120,6 +120,7 @@ extern constinit const LayerInfo moe = LayerInfo::of<Moe>({
         "`balance`, theirs at 1e-8; experts "
         "without products come with neither the router's second layer, its residual from the layer before, the heavier "
         "balance loss of perceptrons nor the multiplication of what experts read by top_k",
+    .prefix_and_blocks = true,
     .waivers = {.causal = "an expert multiplies its tokens together, and how many there are decides in which order "
                           "a product adds up",
                 .training = "a `capacity` drops choices in training, and which ones hangs on all tokens of a sequence"},

@@ -43,6 +43,7 @@ extern constinit const LayerInfo pattention = LayerInfo::of<PattentionFfn>({
     .deviations =
         "eps 1e-12 under the root of norms, which have none there; softmax takes its largest score off first; "
         "what is `softmax` there is `scaled_softmax`",
+    .prefix_and_blocks = true,
     .tiny = "{tokens: 9}",
     .variants = kVariants,
 });

@@ -112,6 +112,7 @@ extern constinit const LayerInfo peer = LayerInfo::of<Peer>({
     .deviations = "no batch norm of queries, through which the tokens of a batch would depend on one another: "
                   "query_norm is a layer norm of each head's query in its place, or none; the paper does not say how "
                   "its weights start: queries as PyTorch's linear layers, experts N(0, 0.02)",
+    .prefix_and_blocks = true,
     .tiny = "{keys: 4, heads: 2, top_k: 3, key_dim: 6}",
     .variants = kVariants,
 });

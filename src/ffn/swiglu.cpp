@@ -51,6 +51,7 @@ extern constinit const LayerInfo swiglu = LayerInfo::of<Swiglu>({
     .paper = "Shazeer 2020, arXiv:2002.05202",
     .source = "fla-org/flash-linear-attention@bc3b101, modules/mlp.py; its paper gives no start",
     .deviations = "init N(0, 0.02), of both layers, as there; the inner width is not rounded up unless asked",
+    .prefix_and_blocks = true,
     .variants = kVariants,
 });
 

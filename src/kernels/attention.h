@@ -9,14 +9,17 @@ namespace effllm {
 // within the window or is a sink: with distance = (i + q_offset) - j, causal: 0 <= distance < window or
 // j - first[i] < sinks; bidirectional: |distance| < window or j - first[i] < sinks. Causal also needs distance >= 0.
 // A gap stands for keys that were forgotten between sinks and window: keys j >= sinks count as at j + gap, and queries
-// as at i + q_offset + gap. Positions enter through ALiBi and the window alone.
+// as at i + q_offset + gap. Positions enter through ALiBi and the window alone. Causal with a prefix: keys before that
+// are seen by all. With blocks (causal: false) a token sees its own block and those before. Where `clean` > 0 the rows
+// are so many clean tokens and as many noisy ones at their places: key j >= clean is noisy token j - clean, which is
+// seen by the noisy ones of its block alone; these see clean keys of the blocks before theirs. No sinks then.
 template <class T>
 struct AttentionArgs {
   View<const T> q, k, v;              // [Tq, dk], [S, dk], [S, dv]
   int64_t q_offset = 0;               // index among the keys of the first query's own token
   double scale = 1, alibi_slope = 0;  // score = scale q.k - alibi_slope |distance|
   bool causal = true;
-  int64_t window = 0, sinks = 0, gap = 0;
+  int64_t window = 0, sinks = 0, gap = 0, prefix = 0, block = 0, clean = 0;
   const int64_t* first = nullptr;  // [Tq] first key of the query's document; null: 0
   const int64_t* last = nullptr;   // [Tq] one past its last key; null: S
   // Dropout of probabilities: entry (i, j) is kept iff the 32 bits that Philox gives for counter

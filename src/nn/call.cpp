@@ -33,7 +33,7 @@ Tokens Tokens::pick(const Sequences& picked) const {
     numbers.push_back(samples[b]);
     rows.push_back(sequences.empty() ? b : sequences[static_cast<size_t>(b)]);
   }
-  return {taken(segments), taken(positions), Samples(std::move(numbers)), std::move(rows), share};
+  return {taken(segments), taken(positions), taken(prefix), Samples(std::move(numbers)), std::move(rows), share};
 }
 
 Tensor Call::read(const Site& site, std::string_view field) const {

@@ -32,7 +32,11 @@ struct Pass {
   Phase phase = Phase::infer;  // train: the training form where a mechanism has two
   bool leave_out = true;       // in training what dropout and its like leave out at random
   Direction direction = Direction::causal;
-  uint64_t seed = 0;  // of random numbers, which step and samples key too
+  // Tokens of a block: all of a block see each other, and those of the blocks before; 0: there are no blocks. They are
+  // counted from the row's start, or the state's, which ends with a whole one.
+  int64_t block = 0;
+  bool noisy = false;  // the second half of a row's tokens are noisy copies of the first: AttentionOptions::noisy
+  uint64_t seed = 0;   // of random numbers, which step and samples key too
   int64_t step = 0;
   const Taps* taps = nullptr;
   Ledger* ledger = nullptr;  // null: nobody adds up, and auxiliary losses are left out
@@ -47,6 +51,7 @@ struct Tokens {
   // none.
   Tensor segments = {};
   Tensor positions = {};     // i64 [B, T], within the document; undefined: computed from state and segments
+  Tensor prefix = {};        // i64 [B]: so many of the first tokens here see each other; undefined: none
   Samples samples = {};      // that they are among all of the run
   Sequences sequences = {};  // that they are in the state; empty: all of it, in order
   double share = 1;          // of all tokens that these are, where layers leave some out

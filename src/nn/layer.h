@@ -55,6 +55,7 @@ struct LayerArgs {
   int64_t index_of_kind = 0, layers_of_kind = 1;  // among the layers whose mixer has this one's `type`
   bool with_ffn = true;                           // the layer has a channel mixer too
   bool used_again = false;                        // other layers have its weights too (`use:`)
+  int64_t block = 0;                              // Pass::block of the model's calls
   double dropout = 0;                             // of what layers add to the stream, where they don't say
   // In how many layers parts of a name are used, shared ones included; null: each in one.
   const std::map<std::string_view, int64_t>* uses = nullptr;
@@ -79,8 +80,9 @@ struct LayerFacts {
   // The code that formula, start, norms and rates follow, "owner/repository@commit", and what of it; "none: why".
   std::string_view source;
   std::string_view deviations = "";
-  bool causal_form = true;  // false: it follows Direction::bidirectional alone, and continues from no state
-  bool both_sides = false;  // it follows Direction::bidirectional too: a token then sees those after it
+  bool causal_form = true;         // false: it follows Direction::bidirectional alone, and continues from no state
+  bool both_sides = false;         // it follows Direction::bidirectional too: a token then sees those after it
+  bool prefix_and_blocks = false;  // it follows Tokens::prefix and Pass::block too, or takes each token by itself
   Waivers waivers = {};
   std::string_view outside_training = "";  // the entry with fewer options that it is then; "": itself
   std::string_view unseen = "";            // which options meet what in a longer text than training's: LongText::unseen

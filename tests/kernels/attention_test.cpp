@@ -18,6 +18,7 @@ struct Case {
   int64_t window = 0, sinks = 0, gap = 0, q_offset = 0;
   double slope = 0, dropout = 0;
   std::vector<int64_t> first{}, last{};
+  int64_t prefix = 0, block = 0, clean = 0;
 };
 
 constexpr Layout kGap{0, 2};
@@ -45,6 +46,7 @@ struct Run {
     a.scale = 0.4;
     a.q_offset = c.q_offset, a.causal = c.causal, a.window = c.window, a.sinks = c.sinks, a.gap = c.gap;
     a.alibi_slope = c.slope;
+    a.prefix = c.prefix, a.block = c.block, a.clean = c.clean;
     a.first = c.first.empty() ? nullptr : c.first.data();
     a.last = c.last.empty() ? nullptr : c.last.data();
     a.drop_below = static_cast<uint32_t>(c.dropout * 0x1p32);
@@ -101,6 +103,30 @@ std::vector<Case> cases() {
   documents.name = "documents, bidirectional";
   documents.causal = false;
   all.push_back(documents);
+  const auto more = [&](const char* name, int64_t queries, int64_t keys, auto&& set) {
+    Case c{.name = name, .queries = queries, .keys = keys, .dk = 8, .dv = 7};
+    c.q_offset = keys - queries;
+    set(c);
+    all.push_back(c);
+  };
+  more("prefix", 90, 90, [](Case& c) { c.prefix = 50; });
+  more("prefix after a state", 40, 130, [](Case& c) { c.prefix = 117, c.window = 30, c.sinks = 2, c.slope = 0.2; });
+  more("blocks", 90, 90, [](Case& c) { c.causal = false, c.block = 16; });
+  more("blocks of one", 37, 37, [](Case& c) { c.causal = false, c.block = 1; });
+  more("blocks after a state", 20, 70, [](Case& c) { c.causal = false, c.block = 10, c.slope = 0.1; });
+  more("blocks and a gap", 12, 40,
+       [](Case& c) { c.causal = false, c.block = 6, c.gap = 32, c.window = 25, c.sinks = 2; });
+  for (const int64_t block : {1, 5, 16, 100})
+    more("noisy", 150, 150, [&](Case& c) { c.causal = false, c.block = block, c.clean = 75, c.slope = 0.1; });
+  more("noisy, window, dropout", 140, 140,
+       [](Case& c) { c.causal = false, c.block = 7, c.clean = 70, c.window = 11, c.dropout = 0.3; });
+  more("noisy documents", 140, 140, [](Case& c) {
+    c.causal = false, c.block = 8, c.clean = 70;
+    for (int64_t i = 0; i < 140; ++i) {
+      c.first.push_back(i / 70 * 70 + (i % 70 < 20 ? 0 : 20));
+      c.last.push_back(i / 70 * 70 + (i % 70 < 20 ? 20 : 70));
+    }
+  });
   Case blind{.name = "rows that see nothing", .queries = 40, .keys = 40, .dk = 8, .dv = 8};
   for (int64_t i = 0; i < 40; ++i) blind.first.push_back(i % 3 == 0 || (i > 10 && i < 36) ? 40 : 0);
   blind.last.assign(40, 40);

@@ -12,6 +12,17 @@
 namespace effllm {
 namespace {
 
+// Pairs of causal queries in the prefix with the keys after theirs; where shapes alone are known, the mean over
+// prefixes of 0 .. T tokens.
+double pairs_of_prefix(const Tensor& prefix, int64_t batch, int64_t queries) {
+  if (!prefix.defined()) return 0;
+  const auto pairs = [](double p) { return p * (p - 1) / 2; };
+  if (prefix.is_meta()) return static_cast<double>(batch) * pairs(static_cast<double>(queries)) / 3;
+  double sum = 0;
+  for (int64_t b = 0; b < batch; ++b) sum += pairs(static_cast<double>(prefix.data<int64_t>()[b]));
+  return sum;
+}
+
 class AttentionOp : public FloatOp<AttentionOp> {
  public:
   explicit AttentionOp(const AttentionOptions& o) : o_(o) {}
@@ -32,13 +43,20 @@ class AttentionOp : public FloatOp<AttentionOp> {
     require(o_.window >= 0 && o_.sinks >= 0 && o_.dropout >= 0 && o_.dropout < 1 && o_.chunk > 0,
             "attention: window {}, sinks {}, dropout {}, chunk {}: out of range", o_.window, o_.sinks, o_.dropout,
             o_.chunk);
+    require(o_.block >= 0 && (o_.block == 0 || !o_.causal), "attention: blocks of {} with causal keys", o_.block);
+    require(!o_.noisy || (o_.block > 0 && o_.sinks == 0 && q.dim(1) % 2 == 0 && k.dim(1) == q.dim(1) &&
+                          !in[3].defined() && !in[4].defined()),
+            "attention: {} queries and {} keys are no two streams of blocks of {} ({} sinks)", q.dim(1), k.dim(1),
+            o_.block, o_.sinks);
+    require(!in[6].defined() || o_.causal, "attention: a prefix belongs to causal attention");
     const int64_t b = q.dim(0), t = q.dim(1);
-    for (size_t i = 3; i < 6; ++i)
+    for (size_t i = 3; i < 7; ++i)
       require(!in[i].defined() || (in[i].dtype() == DType::i64 && in[i].shape() == (i == 5 ? Shape{b, t} : Shape{b})),
               "attention: {} {} of {} does not fit q {}",
               i == 3   ? "q_offset"
               : i == 4 ? "gap"
-                       : "segments",
+              : i == 5 ? "segments"
+                       : "prefix",
               in[i].shape().str(), to_string(in[i].dtype()), q.shape().str());
     require(in[3].defined() || k.dim(1) >= t, "attention: {} keys for {} queries", k.dim(1), t);
     return Outputs({{{b, t, v.cols() / g * h}, q.dtype()}, {{b, h, t}, q.dtype()}}, 1);
@@ -47,7 +65,9 @@ class AttentionOp : public FloatOp<AttentionOp> {
   Cost cost(std::span<const Tensor> in) const override {
     const Tensor &q = in[0], &k = in[1], &v = in[2];
     const int64_t dk = q.cols() / o_.heads, dv = v.cols() / o_.kv_heads;
-    const double pairs = attention_pairs(q.dim(1), k.dim(1), o_) * static_cast<double>(q.dim(0) * o_.heads);
+    const double pairs = (attention_pairs(q.dim(1), k.dim(1), o_) * static_cast<double>(q.dim(0)) +
+                          pairs_of_prefix(in[6], q.dim(0), q.dim(1))) *
+                         static_cast<double>(o_.heads);
     const auto width = static_cast<double>(dk + dv), size = static_cast<double>(size_of(q.dtype()));
     const double inputs = static_cast<double>(q.numel() + k.numel() + v.numel()) * size;
     const double output = static_cast<double>(q.rows() * dv * o_.heads) * size;
@@ -56,7 +76,7 @@ class AttentionOp : public FloatOp<AttentionOp> {
             2 * inputs + 2 * output + lse, 2 * width * pairs};
   }
 
-  Keeps keeps() const override { return {0b111111, 0b11}; }
+  Keeps keeps() const override { return {0b1111111, 0b11}; }
 
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const Shape &q = in[0].shape, &k = in[1].shape, &v = in[2].shape;
@@ -68,7 +88,7 @@ class AttentionOp : public FloatOp<AttentionOp> {
 
   template <class T>
   void forward_in(Forward& c) {
-    const Call call = prepare(c.in(0), c.in(1), c.in(2), c.in(3), c.in(4), c.in(5));
+    const Call call = prepare(c.in(0), c.in(1), c.in(2), c.in(3), c.in(4), c.in(5), c.in(6));
     for_each_with_memory<T>(call.batch * o_.heads, scratch_size<T>(call), [&](int64_t item, T* scratch) {
       const int64_t b = item / o_.heads, h = item % o_.heads;
       AttentionArgs<T> a = args<T>(call, c.in(0), c.in(1), c.in(2), b, h, scratch);
@@ -80,7 +100,7 @@ class AttentionOp : public FloatOp<AttentionOp> {
 
   template <class T>
   void backward_in(Backward& c) {
-    const Call call = prepare(c.in(0), c.in(1), c.in(2), c.in(3), c.in(4), c.in(5));
+    const Call call = prepare(c.in(0), c.in(1), c.in(2), c.in(3), c.in(4), c.in(5), c.in(6));
     const Sink sinks[] = {c.sink(0), c.sink(1), c.sink(2)};
     const int64_t group = o_.heads / o_.kv_heads, n = call.queries;
     for_each_with_memory<T>(call.batch * o_.kv_heads, scratch_size<T>(call), [&](int64_t item, T* scratch) {
@@ -110,7 +130,8 @@ class AttentionOp : public FloatOp<AttentionOp> {
   // What all heads of a call share.
   struct Call {
     int64_t batch, queries, keys, dk, dv;
-    std::vector<int64_t> q_offset, gap, first, last;  // [B], [B], [B*T], [B*T]; the last two may be empty
+    std::vector<int64_t> q_offset, gap, first, last,
+        prefix;  // [B], [B], [B*T], [B*T], [B]; the last three may be empty
   };
 
   template <class T>
@@ -119,8 +140,8 @@ class AttentionOp : public FloatOp<AttentionOp> {
   }
 
   Call prepare(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& q_offset, const Tensor& gap,
-               const Tensor& segments) const {
-    Call c{q.dim(0), q.dim(1), k.dim(1), q.cols() / o_.heads, v.cols() / o_.kv_heads, {}, {}, {}, {}};
+               const Tensor& segments, const Tensor& prefix) const {
+    Call c{q.dim(0), q.dim(1), k.dim(1), q.cols() / o_.heads, v.cols() / o_.kv_heads, {}, {}, {}, {}, {}};
     const auto b = static_cast<size_t>(c.batch), n = static_cast<size_t>(c.queries);
     c.q_offset.assign(b, c.keys - c.queries);
     c.gap.assign(b, 0);
@@ -130,12 +151,17 @@ class AttentionOp : public FloatOp<AttentionOp> {
       require(c.q_offset[i] >= 0 && c.q_offset[i] + c.queries <= c.keys && c.gap[i] >= 0,
               "attention: sequence {}: {} queries from key {} on (gap {}) don't fit {} keys", i, c.queries,
               c.q_offset[i], c.gap[i], c.keys);
+    if (prefix.defined()) {
+      c.prefix.assign(prefix.data<int64_t>(), prefix.data<int64_t>() + b);
+      for (const int64_t p : c.prefix)
+        require(p >= 0 && p <= c.queries, "attention: a prefix of {} among {} queries", p, c.queries);
+    }
     if (segments.defined()) {
       c.first.resize(b * n);
       c.last.resize(b * n);
       for (size_t i = 0; i < b; ++i)
-        document_keys(segments.view<int64_t>().row(static_cast<int64_t>(i)), c.queries, c.q_offset[i], o_.causal,
-                      c.first.data() + i * n, c.last.data() + i * n);
+        document_keys(segments.view<int64_t>().row(static_cast<int64_t>(i)), c.queries, c.q_offset[i],
+                      o_.causal && !prefix.defined(), c.first.data() + i * n, c.last.data() + i * n);
     }
     return c;
   }
@@ -155,6 +181,9 @@ class AttentionOp : public FloatOp<AttentionOp> {
     a.window = o_.window;
     a.sinks = o_.sinks;
     a.gap = c.gap[static_cast<size_t>(b)];
+    if (!c.prefix.empty() && c.prefix[static_cast<size_t>(b)] > 0) a.prefix = at + c.prefix[static_cast<size_t>(b)];
+    a.block = o_.block;
+    a.clean = o_.noisy ? c.queries / 2 : 0;
     a.first = c.first.empty() ? nullptr : c.first.data() + b * c.queries;
     a.last = c.last.empty() ? nullptr : c.last.data() + b * c.queries;
     a.drop_below = static_cast<uint32_t>(o_.dropout * 0x1p32);
@@ -183,7 +212,8 @@ class AttentionOp : public FloatOp<AttentionOp> {
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
                  const AttentionPlaces& places) {
-  return run(std::make_unique<AttentionOp>(options), {q, k, v, places.q_offset, places.gap, places.segments});
+  return run(std::make_unique<AttentionOp>(options),
+             {q, k, v, places.q_offset, places.gap, places.segments, places.prefix});
 }
 
 double alibi_slope(int64_t head, int64_t heads) {
@@ -193,9 +223,15 @@ double alibi_slope(int64_t head, int64_t heads) {
 }
 
 double attention_pairs(int64_t queries, int64_t keys, const AttentionOptions& o) {
+  if (o.noisy) {
+    AttentionOptions clean = o;
+    clean.noisy = false;
+    return 2 * attention_pairs(queries / 2, queries / 2, clean);  // at one place clean and noisy see as many
+  }
   int64_t pairs = 0;
   for (int64_t i = 0; i < queries; ++i) {
-    const int64_t at = keys - queries + i, end = o.causal ? at + 1 : keys;
+    const int64_t at = keys - queries + i, of_block = o.block ? std::min(keys, (at / o.block + 1) * o.block) : keys,
+                  end = o.causal ? at + 1 : of_block;
     if (o.window == 0) {
       pairs += end;
       continue;

@@ -16,6 +16,12 @@ struct AttentionOptions {
   bool alibi = false;  // scores lose alibi_slope(h, heads) * distance
   double dropout = 0;  // of the probabilities, each entry a function of (key, sample, head, query, key)
   uint32_t drop_key[2] = {0, 0};
+  // With blocks of so many tokens, counted from the first key, a query sees the keys of its own block and those before
+  // (causal: false). `noisy`: queries and keys are T / 2 clean tokens, for which that holds, and as many noisy ones at
+  // the same places, which see the noisy ones of their own block and the clean ones of the blocks before (Arriola et
+  // al. 2025, arXiv:2503.09573, section 3.2); without sinks.
+  int64_t block = 0;
+  bool noisy = false;
   Samples samples = {};  // that the sequences here are among all of the run
   int64_t chunk = 32;    // query rows at a time: how, never what
 };
@@ -25,8 +31,9 @@ struct AttentionOptions {
 //   q_offset  i64 [B]     index among the keys of query 0's own token; undefined: S - T
 //   gap       i64 [B]     tokens forgotten between the sinks and the keys that follow; undefined: 0
 //   segments  i64 [B, T]
+//   prefix    i64 [B]     the first queries that see each other's keys, of causal attention; undefined: 0
 struct AttentionPlaces {
-  Tensor q_offset, gap, segments;
+  Tensor q_offset = {}, gap = {}, segments = {}, prefix = {};
 };
 
 // o = dropout(softmax(scale q k^T - alibi distance)) v for each head; a query that sees nothing gives zero. Backward
@@ -48,7 +55,7 @@ inline int64_t few_sizes(int64_t n, int64_t least) {
   return least;
 }
 
-// Pairs (query, key) that T queries at the end of S keys see, documents and gaps left aside.
+// Pairs (query, key) that T queries at the end of S keys see, documents, gaps and prefixes left aside.
 double attention_pairs(int64_t queries, int64_t keys, const AttentionOptions& options);
 
 // The first key of each query's document and one past its last one, [T] each; segments: [T] or null.

@@ -23,16 +23,37 @@ struct Keys {
   bool none() const { return main0 >= main1; }
 };
 
+// The place of a token in its stream.
+template <class T>
+inline int64_t place_of(const AttentionArgs<T>& a, int64_t j) {
+  return a.clean > 0 && j >= a.clean ? j - a.clean : j;
+}
+
+// What a noisy token sees: clean keys of the blocks before its own, and noisy ones of that.
+template <class T>
+inline Keys noisy_keys(const AttentionArgs<T>& a, int64_t row, int64_t first, int64_t last) {
+  const int64_t at = row - a.clean, begin = at / a.block * a.block;
+  int64_t from = larger(first - a.clean, int64_t{0}), end = smaller(begin + a.block, last - a.clean);
+  if (a.window > 0) {
+    from = larger(from, at - a.window + 1);
+    end = smaller(end, at + a.window);
+  }
+  return {from, larger(from, begin), a.clean + larger(begin, from), a.clean + end};
+}
+
 template <class T>
 inline Keys visible_keys(const AttentionArgs<T>& a, int64_t row) {
   const int64_t first = a.first ? a.first[row] : 0, last = a.last ? smaller(a.last[row], a.k.rows) : a.k.rows;
+  if (a.clean > 0 && row >= a.clean) return noisy_keys(a, row, first, last);
   const int64_t at = row + a.q_offset;
-  const int64_t end = a.causal ? smaller(last, at + 1) : last;
+  int64_t end = a.causal ? smaller(last, larger(at + 1, a.prefix)) : last;
+  if (a.block > 0) end = smaller(end, ((at + a.gap) / a.block + 1) * a.block - a.gap);
+  if (a.clean > 0) end = smaller(end, a.clean);
   Keys s;
   s.sink0 = first;
   s.sink1 = smaller(first + a.sinks, end);
   s.main0 = a.window > 0 ? larger(first, at - a.window + 1) : first;
-  s.main1 = a.window > 0 && !a.causal ? smaller(end, at + a.window) : end;
+  s.main1 = a.window > 0 ? smaller(end, at + a.window) : end;
   if (a.gap > 0) {  // keys before the gap: all of them sinks
     s.sink1 = larger(s.sink1, smaller(a.sinks, a.causal ? smaller(last, at + a.gap + 1) : last));
     s.main0 = larger(s.main0, a.sinks);
@@ -49,11 +70,11 @@ inline Keys visible_keys(const AttentionArgs<T>& a, int64_t row) {
   return s;
 }
 
-// A pair of ranges that holds what rows [from, to) see. Without documents both ends only grow from row to row, so the
-// first and last row tell all.
+// A pair of ranges that holds what rows [from, to) see. Without documents and noisy tokens both ends only grow from row
+// to row, so the first and last row tell all.
 template <class T>
 inline Keys visible_keys(const AttentionArgs<T>& a, int64_t from, int64_t to) {
-  const int64_t step = a.first || a.last ? 1 : larger(to - from - 1, int64_t{1});
+  const int64_t step = a.first || a.last || a.clean > 0 ? 1 : larger(to - from - 1, int64_t{1});
   Keys all, sinks;
   for (int64_t r = from; r < to; r += step) {
     const Keys s = visible_keys(a, r);
@@ -168,7 +189,7 @@ template <class T>
 [[gnu::always_inline]] inline Vec<T> alibi_lanes(const AttentionArgs<T>& a, int64_t row, int64_t key, T slope) {
   Vec<T> x{};
   for (int64_t i = 0; i < kLanes<T>; ++i) {
-    const int64_t j = key + i, d = row + a.q_offset - j + (j < a.sinks ? a.gap : 0);
+    const int64_t j = key + i, d = place_of(a, row) + a.q_offset - place_of(a, j) + (j < a.sinks ? a.gap : 0);
     x[i] = slope * static_cast<T>(d < 0 ? -d : d);
   }
   return x;

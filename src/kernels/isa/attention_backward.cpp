@@ -148,7 +148,7 @@ void add_to_keys(const AttentionArgs<T>& a, const AttentionBackwardArgs<T>& g, c
   for (int64_t i = 0; i < keys.count; ++i) {
     const int64_t key = keys.from(i), count = keys.size(i), at = panel * w + key;
     int64_t first = from;  // rows before the first of these keys don't see them
-    if (a.causal && a.gap == 0) first = smaller(larger(from, at - a.q_offset - strip.from), to);
+    if (a.causal && a.gap == 0 && at >= a.prefix) first = smaller(larger(from, at - a.q_offset - strip.from), to);
     const auto multiply = [&](const T* scores, const T* rows, View<T> d, bool add) {
       for (int64_t c = 0; c < d.cols; c += w)
         run_tile<1>(count, smaller(w, d.cols - c),

@@ -83,6 +83,8 @@ class Attention final : public Layer {
                   fmt::format("attention: {} don't divide {}", counted(kv_heads_, "kv_head"), counted(heads_, "head")));
     if (o.sinks && !o.window)
       found.error(o.mark, "attention: sinks belong to a window; without one all tokens are seen");
+    if (o.sinks && args.block)
+      found.error(o.mark, "attention: sinks beside blocks of tokens are not there; leave them out");
     const int64_t q = heads_ * head_dim_, kv = kv_heads_ * head_dim_;
     const auto project = [&](const char* name, const ProjectionArgs& p) {
       return found.collect([&] { return o.projection.build(p, s / name); });
@@ -139,13 +141,14 @@ class Attention final : public Layer {
       v = add(scale(call.take(kValues), *value_residual_), scale(v, 1 - *value_residual_));
     CachedKeys keys{.k = k, .v = v, .places = {}};
     if (call.has_state()) {
-      require(call.pass().direction == Direction::causal, "attention: only the causal form can continue from a state");
       const auto [sinks, window] = sight(call);
       keys = cache_.within(window, sinks).extend(k, v, call);
     } else {
       keys.places.segments = call.segments();
     }
-    return (*out_)(effllm::attention(q, keys.k, keys.v, options_for(call), keys.places)).front();
+    AttentionOptions options = options_for(call);
+    follow_direction("attention", call, options, keys.places);
+    return (*out_)(effllm::attention(q, keys.k, keys.v, options, keys.places)).front();
   }
 
  private:
@@ -162,7 +165,6 @@ class Attention final : public Layer {
     const auto [sinks, window] = sight(call);
     AttentionOptions o{.heads = heads_,
                        .kv_heads = kv_heads_,
-                       .causal = call.pass().direction == Direction::causal,
                        .window = window,
                        .sinks = sinks,
                        .alibi = alibi_,
@@ -212,6 +214,7 @@ extern constinit const LayerInfo attention = LayerInfo::of<Attention>({
     .deviations = "init as in GPT-2; q, k and v are one matrix; RoPE turns pairs (i, i + dh/2) as GPT-NeoX "
                   "does; sinks keep their positions; value_residual, 0.5 in the authors' code, is not learned",
     .both_sides = true,
+    .prefix_and_blocks = true,
     .unseen = "without `position: alibi`, where the window with its sinks is longer than the sequences of training, "
               "or there is none: RoPE's distances and the number of keys; sinks with RoPE: their distances",
     .tiny = "{heads: 2}",

@@ -19,6 +19,23 @@ Tensor written_in_place(const Tensor& from, const Tensor& field, const Tensor& s
 
 }  // namespace
 
+void follow_direction(std::string_view mixer, const Call& call, AttentionOptions& options, AttentionPlaces& places) {
+  const Pass& pass = call.pass();
+  options.causal = pass.direction == Direction::causal && pass.block == 0;
+  options.block = pass.block;
+  options.noisy = pass.noisy;
+  places.prefix = options.causal ? call.tokens().prefix : Tensor();
+  if (!call.has_state()) return;
+  require(pass.direction == Direction::causal && !pass.noisy, "{}: only the causal form can continue from a state",
+          mixer);
+  if (pass.block == 0 || MetaMode::on()) return;
+  require(!call.segments().defined(), "{}: blocks of a state's tokens are of one document", mixer);
+  const Tensor seen = call.seen();
+  for (int64_t b = 0; b < seen.numel(); ++b)
+    require(seen.data<int64_t>()[b] % pass.block == 0, "{}: a state of {} tokens ends inside a block of {}", mixer,
+            seen.data<int64_t>()[b], pass.block);
+}
+
 int64_t KvCache::kept(int64_t seen) const { return window_ ? std::min(seen, sinks_ + window_ - 1) : seen; }
 
 void KvCache::declare(Site& site) const {

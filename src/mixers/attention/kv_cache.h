@@ -11,6 +11,10 @@ struct CachedKeys {
   AttentionPlaces places;
 };
 
+// Says whom the tokens of a call see, beside a window: those before them, all, a prefix, blocks. A state is continued
+// from where tokens see those before them, or whole blocks: an Error elsewhere, by the mixer's name.
+void follow_direction(std::string_view mixer, const Call& call, AttentionOptions& options, AttentionPlaces& places);
+
 class KvCache {
  public:
   // window 0: every token is kept. Otherwise the first `sinks` of the document and the last window - 1. value_width 0:

@@ -92,7 +92,6 @@ class Mla final : public Layer {
     places.segments = call.segments();
     if (!call.has_state()) return plain(q, c, turned, places, call);
 
-    require(call.pass().direction == Direction::causal, "mla: only the causal form can continue from a state");
     const bool absorb = absorbing_pays(x.dim(1)) && !Tape::recording(), alone = !absorb && saw_nothing(call.seen());
     const CachedKeys all =
         cache_.within(call.pass().reach, 0).extend(join_columns(c, turned), {}, call, !absorb && !alone);
@@ -117,19 +116,24 @@ class Mla final : public Layer {
   Tensor plain(const Tensor& q, const Tensor& c, const Tensor& turned, const AttentionPlaces& places,
                const Call& call) const {
     const auto [k, v] = latent_heads(kv_up_(c), turned, heads_, nope_);
-    return out_(effllm::attention(q, k, v, options(heads_, call), places));
+    AttentionPlaces own = places;
+    const AttentionOptions o = options(heads_, call, own);
+    return out_(effllm::attention(q, k, v, o, own));
   }
 
   Tensor absorbed(const Tensor& q, const CachedKeys& all, const Call& call) const {
     const Tensor wide = block_linear(q, kv_up_.weight->value, {},
                                      {.blocks = heads_, .rows = nope_, .transposed = true, .carry = turned_});
     const Tensor c = split_columns(all.k, {latent_, turned_})[0];
-    const Tensor sums = effllm::attention(wide, all.k, c, options(1, call), all.places);
+    AttentionPlaces places = all.places;
+    const AttentionOptions o = options(1, call, places);
+    const Tensor sums = effllm::attention(wide, all.k, c, o, places);
     return out_(block_linear(sums, kv_up_.weight->value, {}, {.blocks = heads_, .first = nope_, .rows = value_}));
   }
 
-  AttentionOptions options(int64_t kv_heads, const Call& call) const {
-    AttentionOptions o{.heads = heads_, .kv_heads = kv_heads, .causal = call.pass().direction == Direction::causal};
+  AttentionOptions options(int64_t kv_heads, const Call& call, AttentionPlaces& places) const {
+    AttentionOptions o{.heads = heads_, .kv_heads = kv_heads};
+    follow_direction("mla", call, o, places);
     o.scale = 1 / std::sqrt(static_cast<double>(nope_ + turned_));
     o.window = call.pass().reach;
     if (call.pass().chunk > 0) o.chunk = call.pass().chunk;
@@ -162,6 +166,7 @@ extern constinit const LayerInfo mla = LayerInfo::of<Mla>({
                   "key come from one matrix, as there; the absorbed form is chosen by its cost, and never while "
                   "gradients are recorded",
     .both_sides = true,
+    .prefix_and_blocks = true,
     .unseen = "RoPE's distances and the number of keys",
     .tiny = "{heads: 2}",
     .variants = kVariants,

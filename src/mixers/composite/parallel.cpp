@@ -91,6 +91,7 @@ extern constinit const LayerInfo parallel = LayerInfo::of<Parallel>({
     .deviations =
         "branches are whole mixers with projections of their own, where Hymba's heads share one input and one "
         "output projection; no meta tokens, no keys and values shared between layers",
+    .prefix_and_blocks = true,
     .unseen = "what its branches meet",
     .tiny = "{branches: [{type: attention, heads: 2, window: 5}, {type: gla, heads: 2, gate_rank: 3}]}",
     .period = 5,

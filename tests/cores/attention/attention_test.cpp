@@ -1,9 +1,13 @@
 #include "cores/attention/attention.h"
 
+#include <filesystem>
+
 #include "autodiff/meter.h"
 #include "cores/attention/reference_attention.h"
 #include "ops/op_checks.h"
+#include "store/safetensors.h"
 #include "support/close.h"
+#include "support/paths.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -34,6 +38,11 @@ std::vector<Setting> settings() {
        {.heads = 4, .kv_heads = 2, .window = 3, .sinks = 1, .alibi = true, .dropout = 0.3, .drop_key = {1, 2}},
        {offsets, {}, segments}},
       {"bidirectional", {.heads = 4, .kv_heads = 4, .causal = false, .window = 3}, {offsets, {}, {}}},
+      {"prefix", {.heads = 4, .kv_heads = 2}, {offsets, {}, {}, integers({2}, {4, 1})}},
+      {"prefix of documents, window, ALiBi",
+       {.heads = 4, .kv_heads = 2, .window = 3, .alibi = true},
+       {offsets, {}, segments, integers({2}, {4, 6})}},
+      {"blocks", {.heads = 4, .kv_heads = 2, .causal = false, .alibi = true, .block = 4}, {offsets, {}, {}}},
       {"dropout", {.heads = 4, .kv_heads = 2, .dropout = 0.4, .drop_key = {5, 6}, .samples = 9}, {offsets, {}, {}}},
   };
 }
@@ -69,6 +78,48 @@ TEST_CASE("attention: the reference's values in f64 and nearly so in f32") {
     const Inputs y(s.options, 6, 9, DType::f32);
     CHECK(max_diff(attention(y.q, y.k, y.v, s.options, s.places), expected) < 5e-6);
   }
+}
+
+TEST_CASE("attention: clean and noisy tokens see what block diffusion lets them see, and so do gradients") {
+  Poison poison;
+  int found = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(kSourceDir) / "tests/golden")) {
+    if (!entry.path().filename().string().starts_with("block_diffusion.")) continue;
+    ++found;
+    const SafetensorsFile file(entry.path());
+    const std::string& options = file.metadata().at("options");
+    const auto* sees = reinterpret_cast<const int32_t*>(file.find("sees")->data);
+    const auto* of_documents = reinterpret_cast<const int32_t*>(file.find("sees_documents")->data);
+    std::vector<int64_t> segments(24);
+    for (int64_t i = 0; i < 24; ++i)
+      segments[static_cast<size_t>(i)] = reinterpret_cast<const int64_t*>(file.find("segments")->data)[i % 12];
+    const AttentionOptions o{.heads = 1,
+                             .kv_heads = 1,
+                             .causal = false,
+                             .block = std::stoll(options.substr(options.find("block: ") + 7)),
+                             .noisy = true};
+    CAPTURE(options);
+    const Tensor zero = Tensor::zeros({1, 24, 2}, DType::f64), values = Tensor::zeros({1, 24, 24}, DType::f64);
+    for (int64_t j = 0; j < 24; ++j) put(values, j, j, 1);  // what is seen is seen in the result
+    for (const bool documents : {false, true}) {
+      AttentionPlaces places;
+      if (documents) places.segments = integers({1, 24}, segments);
+      const Tensor y = attention(zero, zero, values, o, places);
+      const int32_t* expected = documents ? of_documents : sees;
+      bool same = true;
+      for (int64_t i = 0; i < 24; ++i)
+        for (int64_t j = 0; j < 24; ++j) same = same && (at(y, i, j) > 0) == (expected[i * 24 + j] == 1);
+      CHECK(same);
+    }
+  }
+  CHECK(found == 5);
+  const AttentionOptions o{
+      .heads = 4, .kv_heads = 2, .causal = false, .window = 4, .alibi = true, .block = 3, .noisy = true};
+  const Inputs x(o, 10, 10);
+  const auto f = [&](const Tensors& in) { return Tensors{attention(in[0], in[1], in[2], o)}; };
+  CHECK(gradient_error(f, {x.q, x.k, x.v}) < 1e-7);
+  const Inputs y(o, 140, 140, DType::f32, 2, 16, 8);
+  expect_same_bits_on_threads(f, {y.q, y.k, y.v});
 }
 
 TEST_CASE("attention: keys after the tokens of the call are never seen") {
@@ -126,6 +177,16 @@ TEST_CASE("attention: costs are four and ten widths for each visible pair") {
   CHECK(attention_pairs(5, 5, {.causal = false}) == 25);
   CHECK(attention_pairs(5, 5, {.causal = false, .window = 2, .sinks = 1}) == 2 + 3 + 4 + 4 + 3);
   CHECK(attention_pairs(4, 4, {.causal = false, .window = 1, .sinks = 3}) == 3 + 3 + 3 + 4);
+  CHECK(attention_pairs(5, 5, {.causal = false, .block = 2}) == 2 + 2 + 4 + 4 + 5);
+  CHECK(attention_pairs(3, 7, {.causal = false, .block = 4}) == 7 + 7 + 7);
+  CHECK(attention_pairs(10, 10, {.causal = false, .block = 2, .noisy = true}) == 2 * (2 + 2 + 4 + 4 + 5));
+  CHECK(attention_pairs(10, 10, {.causal = false, .window = 2, .block = 2, .noisy = true}) == 2 * (2 + 2 + 3 + 2 + 2));
+  {
+    Meter meter;
+    const Tensor x = random({3, 5, 8}, 1), kv = random({3, 5, 4}, 2);
+    attention(x, kv, kv, causal, {{}, {}, {}, integers({3}, {5, 2, 0})});
+    CHECK(meter.total.forward_flops == 4.0 * 4 * (25 + 16 + 15) * 2);
+  }
   const MetaMode meta;
   Meter meter;
   const Tensor x = Tensor::empty({3, 5, 8}, DType::f32), kv = Tensor::empty({3, 5, 4}, DType::f32);
@@ -155,4 +216,15 @@ TEST_CASE("attention: inputs that don't fit are refused") {
   CHECK_THROWS_AS(attention(x.q, x.k, x.v, o, {integers({2}, {0, 4}), {}, {}}), ShapeError);
   CHECK_THROWS_AS(attention(x.q, x.k, x.v, o, {integers({1}, {0}), {}, {}}), ShapeError);
   CHECK_THROWS_AS(attention(x.q, x.k, x.v, o, {{}, {}, integers({2, 1}, {0, 0})}), ShapeError);
+  CHECK_THROWS_AS(attention(x.q, x.k, x.v, o, {{}, {}, {}, integers({2}, {0, 7})}), ShapeError);
+  const Inputs y(o, 6, 6), odd(o, 5, 5);
+  const auto blocks = [&](const Inputs& in, bool causal, int64_t sinks) {
+    attention(in.q, in.k, in.v,
+              {.heads = 4, .kv_heads = 2, .causal = causal, .window = 4, .sinks = sinks, .block = 2, .noisy = true});
+  };
+  blocks(y, false, 0);
+  CHECK_THROWS_AS(blocks(y, true, 0), ShapeError);
+  CHECK_THROWS_AS(blocks(y, false, 1), ShapeError);
+  CHECK_THROWS_AS(blocks(odd, false, 0), ShapeError);
+  CHECK_THROWS_AS(blocks(x, false, 0), ShapeError);
 }

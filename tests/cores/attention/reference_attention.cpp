@@ -18,7 +18,19 @@ struct Row {
 bool sees(const AttentionArgs<double>& a, int64_t i, int64_t j, int64_t& distance) {
   const int64_t first = a.first ? a.first[i] : 0, last = a.last ? a.last[i] : a.k.rows;
   distance = i + a.q_offset + a.gap - (j >= a.sinks ? j + a.gap : j);
-  if (j < first || j >= last || (a.causal && distance < 0)) return false;
+  if (a.clean > 0) {  // two streams of the same places
+    const bool noisy = i >= a.clean, of_noisy = j >= a.clean;
+    const int64_t query = i % a.clean, key = j % a.clean, start = first % a.clean, end = (last - 1) % a.clean + 1;
+    distance = query - key;
+    if (key < start || key >= end || (of_noisy && !noisy)) return false;
+    if (noisy && (of_noisy ? key / a.block != query / a.block : key / a.block >= query / a.block)) return false;
+    if (!noisy && key / a.block > query / a.block) return false;
+    return a.window == 0 || std::abs(distance) < a.window;
+  }
+  if (j < first || j >= last) return false;
+  if (a.causal && distance < 0 && j >= a.prefix) return false;
+  const int64_t place = i + a.q_offset + a.gap;
+  if (a.block > 0 && (place - distance) / a.block > place / a.block) return false;
   return a.window == 0 || std::abs(distance) < a.window || j - first < a.sinks;
 }
 
@@ -113,8 +125,11 @@ Tensor reference_attention(const Tensor& q, const Tensor& k, const Tensor& v, co
       a.causal = o.causal;
       a.window = o.window;
       a.sinks = o.sinks;
+      a.prefix = places.prefix.defined() ? a.q_offset + places.prefix.data<int64_t>()[b] : 0;
+      a.block = o.block;
+      a.clean = o.noisy ? n / 2 : 0;
       document_keys(places.segments.defined() ? places.segments.view<int64_t>().row(b) : nullptr, n, a.q_offset,
-                    o.causal, first.data(), last.data());
+                    o.causal && !places.prefix.defined(), first.data(), last.data());
       a.first = first.data();
       a.last = last.data();
       a.drop_below = static_cast<uint32_t>(o.dropout * 0x1p32);
