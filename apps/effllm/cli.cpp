@@ -60,6 +60,8 @@ void declare_eval(CLI::App& app, EvalArgs& a) {
       ->check(integer(0, std::numeric_limits<int64_t>::max()));
   app.add_flag("--left-to-right", a.left_to_right,
                "Adds to such a bound the likelihood of the order of the text: a run of the model for each token.");
+  app.add_flag("--pseudo-likelihood", a.pseudo_likelihood,
+               "Adds to it what each token costs given all others, which bounds nothing: as many runs.");
   app.add_flag("!--no-training-choice", a.training_choice,
                "Leaves out what layers that choose tokens come to with training's choice, beside the causal one.");
   auto* corpus = app.add_option("--corpus", a.corpus, "Chooses another corpus than the run's, by name or path.");
@@ -100,10 +102,12 @@ void declare_generate(CLI::App& app, GenerateArgs& a) {
                  "mechanism can't follow more, otherwise all).")
       ->check(integer(0, static_cast<int64_t>(kMostTokens)));
   app.add_option("--steps", a.steps,
-                 "Sets the runs of a model that predicts masked tokens for each block (default: one a token).")
+                 "Sets the runs of a model that predicts masked or wrong tokens for each block (default: one a token).")
       ->check(positive());
-  app.add_option("--block", a.block,
-                 "Sets the tokens that are written before those after them (masked tokens; default: all).")
+  app.add_option(
+         "--block", a.block,
+         "Sets the tokens that are written before those after them (masked tokens; default: all, or the model's "
+         "own blocks).")
       ->check(positive());
   app.add_option("--unmask", a.unmask,
                  "Says which masked tokens a step writes: any with the same chance (ancestral), or those that the "

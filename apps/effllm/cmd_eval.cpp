@@ -71,10 +71,13 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   if (args.tokens) o.tokens = *args.tokens;
   o.max_tokens = args.max_tokens;
   const auto objective = m.config.objective.type.build();
-  if (!objective->bound() && (args.bound_samples || args.seed || args.left_to_right))
+  if (objective->bound() && !objective->any_order() && (args.left_to_right || args.pseudo_likelihood))
+    throw ConfigError("{} has no order of tokens, and hides none: leave --left-to-right and --pseudo-likelihood out",
+                      m.config.objective.type.name());
+  if (!objective->bound() && (args.bound_samples || args.seed || args.left_to_right || args.pseudo_likelihood))
     throw ConfigError(
-        "{} gives a likelihood from left to right: --bound-samples, --seed and --left-to-right are for objectives "
-        "whose score is a bound",
+        "{} gives a likelihood from left to right: --bound-samples, --seed, --left-to-right and --pseudo-likelihood "
+        "are for objectives whose score is a bound",
         m.config.objective.type.name());
   if (args.bound_samples) o.bound_samples = *args.bound_samples;
   if (args.seed) o.seed = static_cast<uint64_t>(*args.seed);
@@ -105,6 +108,12 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
     how.left_to_right = true;
     ordered = evaluated(how);
   }
+  std::optional<EvalResult> alone;
+  if (args.pseudo_likelihood) {
+    EvalOptions how = o;
+    how.each_alone = true;
+    alone = evaluated(how);
+  }
   std::optional<EvalResult> looking_ahead;
   if (args.training_choice && objective->causal() && m.model->trains_otherwise()) {
     EvalOptions how = o;
@@ -117,6 +126,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   // The result is out and kept before anything else can fail.
   nlohmann::json j = result_json(m, target, o, r);
   if (ordered) add_left_to_right(j, *ordered);
+  if (alone) add_pseudo_likelihood(j, *alone);
   if (looking_ahead) add_training_choice(j, *looking_ahead);
   std::error_code error;
   const bool keeps = std::filesystem::is_directory(args.model, error);
@@ -125,6 +135,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   if (!common.json) {
     print_result(m, target, o, r);
     if (ordered) print_left_to_right(*ordered);
+    if (alone) print_pseudo_likelihood(*alone);
     if (looking_ahead) print_training_choice(*looking_ahead);
   }
   if (args.baselines) {

@@ -63,6 +63,9 @@ Subject subject_of(const VerifyArgs& args, DType type) {
       throw ConfigError("verify cuts sequences of at least 4 tokens, but the model has learned positions for {}",
                         s.model->longest());
     tokens = std::max<int64_t>(4, std::min(tokens, s.model->longest()));
+    if (const int64_t block = s.model->config().block; tokens < 2 * block)
+      throw ConfigError("verify cuts sequences between blocks: {} tokens are less than two of {}; give more (--tokens)",
+                        tokens, block);
     if (trained) s.ids = ids_of_corpus(*trained, args.batch, tokens);
     s.what += s.ids.defined() ? ", text of its corpus" : ", random tokens";
     if (!s.ids.defined()) s.ids = random_ids(args.batch, tokens, vocab);

@@ -27,7 +27,8 @@ struct EvalArgs {
   std::string model, corpus, text, split = "val", protocol, save_logits;
   std::optional<int64_t> tokens, stride, bound_samples, seed;
   int64_t max_tokens = 0;
-  bool baselines = true, allow_other_data = false, left_to_right = false, training_choice = true;
+  bool baselines = true, allow_other_data = false, left_to_right = false, pseudo_likelihood = false,
+       training_choice = true;
 };
 ExitCode eval(const Common&, const EvalArgs&);
 

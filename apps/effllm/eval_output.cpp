@@ -81,7 +81,7 @@ void print_result(const LoadedModel& m, const EvalTarget& target, const EvalOpti
              r.nats_per_token(), spread, per_char, r.bits_per_byte(), r.perplexity(), counted(r.tokens, "token"),
              human_seconds(r.seconds));
   if (r.bound)
-    fmt::print("  the mean of -log p over all orders of the tokens, a bound of that of their mixture; {}\n",
+    fmt::print("  {}; {}\n", m.config.objective.type.build()->bound_of(),
                std::isfinite(r.bound_stderr)
                    ? fmt::format("+- {:.4f} nats/token of it is from the draws", r.bound_stderr)
                    : "one draw a window does not tell how exact (--bound-samples)");
@@ -90,6 +90,13 @@ void print_result(const LoadedModel& m, const EvalTarget& target, const EvalOpti
 void add_left_to_right(nlohmann::json& j, const EvalResult& r) { j["left_to_right"] = losses_json(r); }
 
 void print_left_to_right(const EvalResult& r) { print_beside("left to right", r); }
+
+void add_pseudo_likelihood(nlohmann::json& j, const EvalResult& r) { j["pseudo_likelihood"] = losses_json(r); }
+
+void print_pseudo_likelihood(const EvalResult& r) {
+  fmt::print("  each token given all others (a pseudo-likelihood, which bounds nothing): {:.4f} nats/token, in {}\n",
+             r.nats_per_token(), human_seconds(r.seconds));
+}
 
 void add_training_choice(nlohmann::json& j, const EvalResult& r) {
   nlohmann::json& of = j["training_choice"] = losses_json(r);

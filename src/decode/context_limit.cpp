@@ -20,7 +20,11 @@ ContextLimit context_limit(const LanguageModel& model, int64_t trained, std::opt
   if (learned && asked && (*asked == 0 || *asked > longest))
     throw ConfigError("the model has learned positions for {}: choose a context of at most that",
                       counted(longest, "token"));
-  if (!model.config().causal)
+  if (model.config().prefix) {  // what is left of a text becomes the prefix
+    const int64_t tokens = asked ? *asked : long_text.unseen ? std::min(trained, longest) : 0;
+    return {.tokens = tokens, .anew = tokens > 0};
+  }
+  if (!model.config().causal || model.config().block)
     return {.tokens = asked ? *asked : long_text.unseen ? std::min(trained, longest) : 0, .anew = true, .unread = 0};
   if (asked && *asked > 0 && !long_text.anew && !long_text.reach)
     throw ConfigError(

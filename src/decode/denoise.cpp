@@ -1,24 +1,30 @@
 // Ancestral sampling: Sahoo et al. 2024, arXiv:2406.07524, as kuleshov-group/mdlm@c112c52, diffusion.py,
 // _ddpm_caching_update, to t = 0; the confident choice, and blocks from left to right with those after them masked: Nie
-// et al. 2025, arXiv:2502.09992, as ML-GSAI/LLaDA@b7e6c35, generate.py. Tokens are drawn in f64.
+// et al. 2025, arXiv:2502.09992, as ML-GSAI/LLaDA@b7e6c35, generate.py; blocks with a state: Arriola et al. 2025,
+// arXiv:2503.09573, as kuleshov-group/bd3lms@1c3e8f4, diffusion.py, _semi_ar_sampler. Tokens are drawn in f64.
 #include "decode/denoise.h"
 
 #include <algorithm>
 
 #include "base/error.h"
 #include "base/random.h"
+#include "base/text.h"
+#include "decode/from_noise.h"
 
 namespace effllm {
 namespace {
 
+constexpr int64_t kBlocksPiece = 256;  // tokens of a prompt at a time, about
+
 class Denoiser {
  public:
-  Denoiser(const LanguageModel& model, int64_t tokens, const DenoiseOptions& o, const SamplerOptions& sampler,
-           int64_t sample)
-      : model_(model), tokens_(tokens), options_(o), sampler_(sampler), sample_(static_cast<uint64_t>(sample)) {}
+  Denoiser(int64_t tokens, const DenoiseOptions& o, const SamplerOptions& sampler, int64_t sample)
+      : tokens_(tokens), options_(o), sampler_(sampler), sample_(static_cast<uint64_t>(sample)) {}
 
-  // Fills the block [begin, end) of `canvas`, all of it masked, whose first is new token `number`.
-  void fill(std::vector<int32_t>& canvas, int64_t begin, int64_t end, int64_t number) const {
+  // Fills the block [begin, end) of `canvas`, all of it masked, whose first is new token `number`; look() gives the
+  // logits of the canvas.
+  template <class F>
+  void fill(std::vector<int32_t>& canvas, int64_t begin, int64_t end, int64_t number, F&& look) const {
     std::vector<int64_t> masked;
     for (int64_t i = begin; i < end; ++i) masked.push_back(i);
     const auto length = static_cast<int64_t>(masked.size());
@@ -30,8 +36,7 @@ class Denoiser {
         for (const int64_t i : masked) (leaves(number + i - begin, step, steps) ? chosen : rest).push_back(i);
         if (chosen.empty()) continue;
       }
-      const Tensor logits =
-          model_.logits(Tensor::view_of(std::span(canvas), {1, static_cast<int64_t>(canvas.size())}), {});
+      const Tensor logits = look();
       const auto draw = [&](int64_t i) { return static_cast<uint64_t>(step * tokens_ + number + i - begin); };
       if (!options_.confident) {
         for (const int64_t i : chosen) canvas[static_cast<size_t>(i)] = token(logits, i, draw(i)).id;
@@ -68,33 +73,100 @@ class Denoiser {
     });
   }
 
-  const LanguageModel& model_;
   const int64_t tokens_;
   const DenoiseOptions& options_;
   const SamplerOptions& sampler_;
   const uint64_t sample_;
 };
 
+Tensor row_of(const std::vector<int32_t>& ids) {
+  return Tensor::view_of(std::span(ids), {1, static_cast<int64_t>(ids.size())});
+}
+
+// How much of a text there is room for: `kept` tokens of what is known, and `fresh` ones.
+struct Room {
+  int64_t kept, fresh;
+};
+Room share_out(int64_t room, int64_t known, int64_t left) {
+  const int64_t kept = std::min(known, std::max(room - left, room / 2));
+  return {kept, std::min(left, room - kept)};
+}
+
+// A state of the finished blocks; masked ones are seen by copies of it.
+void write_blocks(const LanguageModel& model, std::vector<int32_t> text, int64_t tokens, const Denoiser& denoiser,
+                  const ContextLimit& limit, const std::function<bool(std::span<const int32_t>)>& on_block) {
+  const int64_t block = std::min(model.config().block, model.longest());
+  const auto mask = static_cast<int32_t>(model.vocab());
+  for (int64_t done = 0; done < tokens;) {
+    const int64_t known = static_cast<int64_t>(text.size()), all = (known + tokens - done + block - 1) / block * block;
+    const int64_t most = std::min(model.longest(), limit.tokens ? limit.tokens : all);
+    const int64_t room = std::min(all, std::max(block, most / block * block));
+    auto [kept, fresh] = share_out(room, known, tokens - done);
+    State state = model.make_state(1, room);
+    const auto read = [&](std::span<const int32_t> clean) {
+      model.body(Tensor::view_of(clean, {1, static_cast<int64_t>(clean.size())}), {}, &state);
+    };
+    std::vector<int32_t> canvas(text.end() - kept, text.end());
+    for (const int64_t piece = std::max<int64_t>(1, kBlocksPiece / block) * block;
+         static_cast<int64_t>(canvas.size()) >= block;) {
+      const int64_t n = std::min(piece, static_cast<int64_t>(canvas.size()) / block * block);
+      read(std::span(canvas).first(static_cast<size_t>(n)));
+      canvas.erase(canvas.begin(), canvas.begin() + n);
+    }
+    while (fresh > 0) {
+      const auto begin = static_cast<int64_t>(canvas.size());
+      canvas.resize(static_cast<size_t>(block), mask);
+      denoiser.fill(canvas, begin, block, done, [&] {
+        State own = state;
+        return model.logits(row_of(canvas), {}, &own);
+      });
+      const int64_t wanted = std::min(fresh, block - begin);
+      const auto written =
+          std::span<const int32_t>(canvas).subspan(static_cast<size_t>(begin), static_cast<size_t>(wanted));
+      text.insert(text.end(), written.begin(), written.end());
+      if (!on_block(written)) return;
+      done += wanted;
+      fresh -= wanted;
+      if (fresh > 0) read(canvas);
+      canvas.clear();
+    }
+  }
+}
+
 }  // namespace
 
-void check(const DenoiseOptions& o) {
+void check(const DenoiseOptions& o, const ModelConfig& model) {
   if (o.steps && *o.steps < 1) throw ConfigError("{} steps for a block: at least one is needed", *o.steps);
   if (o.block && *o.block < 1) throw ConfigError("blocks of {} tokens: at least one is needed", *o.block);
+  if (model.block && o.block && *o.block != model.block)
+    throw ConfigError("the model writes blocks of {}, as it was trained: leave --block out",
+                      counted(model.block, "token"));
+  if (model.uniform && (o.block || o.confident))
+    throw ConfigError(
+        "the model writes from random tokens, all of which are drawn again at each step: --block and --unmask are for "
+        "models that predict masked tokens");
 }
 
 void denoise(const LanguageModel& model, std::vector<int32_t> text, int64_t tokens, const DenoiseOptions& options,
              const SamplerOptions& sampler, const ContextLimit& limit, int64_t sample,
              const std::function<bool(std::span<const int32_t>)>& on_block) {
-  const Denoiser denoiser(model, tokens, options, sampler, sample);
+  const Denoiser denoiser(tokens, options, sampler, sample);
+  if (model.config().block) return write_blocks(model, std::move(text), tokens, denoiser, limit, on_block);
   for (int64_t done = 0; done < tokens;) {
     const int64_t left = tokens - done, known = static_cast<int64_t>(text.size());
-    const int64_t room = limit.tokens ? limit.tokens : known + left;
-    const int64_t kept = std::min(known, std::max(room - left, room / 2)), fresh = std::min(left, room - kept);
+    const auto [kept, fresh] = share_out(limit.tokens ? limit.tokens : known + left, known, left);
     std::vector<int32_t> canvas(text.end() - kept, text.end());
+    if (model.config().uniform) {
+      write_from_noise(model, canvas, fresh, done, options.steps.value_or(fresh), sampler, sample);
+      text.insert(text.end(), canvas.begin() + kept, canvas.end());
+      done += fresh;
+      if (!on_block(std::span(canvas).subspan(static_cast<size_t>(kept)))) return;
+      continue;
+    }
     canvas.resize(static_cast<size_t>(kept + fresh), static_cast<int32_t>(model.vocab()));
     for (int64_t begin = kept, end; begin < kept + fresh; begin = end) {
       end = std::min(begin + options.block.value_or(fresh), kept + fresh);
-      denoiser.fill(canvas, begin, end, done);
+      denoiser.fill(canvas, begin, end, done, [&] { return model.logits(row_of(canvas), {}); });
       done += end - begin;
       if (!on_block(std::span(canvas).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)))) return;
     }

@@ -1,4 +1,5 @@
-// Text from a model that sees all of it at once: of masked tokens some are chosen at each run of the model.
+// Text from a model that sees more than the tokens before: of masked tokens some are chosen at each run of it, or of
+// random ones all are drawn again.
 #pragma once
 #include <functional>
 #include <optional>
@@ -21,11 +22,13 @@ struct DenoiseOptions {
   bool given() const { return steps || block || confident; }
 };
 
-// ConfigError for less than one step, or a block without tokens.
-void check(const DenoiseOptions& options);
+// ConfigError for less than one step, a block without tokens, and what the model's way of writing has no use for.
+void check(const DenoiseOptions& options, const ModelConfig& model);
 
 // Appends `tokens` tokens to a text, block by block, and tells each block, until `on_block` says false. Where the limit
-// of the context is reached, it goes on from the last half. A function of the options and `sample`.
+// of the context is reached, it goes on from the last half. A function of the options and `sample`. A model of blocks
+// (ModelConfig::block) has a state of those that are finished, and reads each once more when it is; one that writes
+// from random tokens (ModelConfig::uniform) has one block.
 void denoise(const LanguageModel& model, std::vector<int32_t> text, int64_t tokens, const DenoiseOptions& options,
              const SamplerOptions& sampler, const ContextLimit& limit, int64_t sample,
              const std::function<bool(std::span<const int32_t>)>& on_block);

@@ -15,8 +15,8 @@ void check(const LanguageModel& model, const Tokenizer& tokenizer, const Generat
   for (const std::string& s : o.stop)
     if (s.empty()) throw ConfigError("an empty stop string would end every text at once; leave it out");
   check(o.sampler);
-  check(o.denoise);
-  if (model.config().causal && o.denoise.given())
+  check(o.denoise, model.config());
+  if (model.config().causal && model.config().block == 0 && o.denoise.given())
     throw ConfigError(
         "the model predicts the next token, and writes one after the other: steps, blocks and the order of choice are "
         "for models that predict masked tokens");
@@ -58,11 +58,18 @@ class Continuation {
   void prefill(int64_t length) {
     state_ = model_.make_state(1, capacity_);
     const auto last = std::span(tokens_).last(static_cast<size_t>(length));
+    filled_ = length;
+    if (model_.config().prefix) {
+      Context cx = reach_;
+      cx.prefix = Tensor::view_of(std::span(&filled_, 1), {1});
+      const Tensor x = model_.body(Tensor::view_of(last, {1, length}), cx, &state_);
+      logits_ = model_.head(x.row_range(length - 1, {1, x.cols()}));
+      return;
+    }
     for (int64_t from = 0; from < length; from += kPrefillPiece) {
       const int64_t n = std::min(kPrefillPiece, length - from);
       read(last.subspan(static_cast<size_t>(from), static_cast<size_t>(n)));
     }
-    filled_ = length;
   }
   void read(std::span<const int32_t> piece) {
     const auto n = static_cast<int64_t>(piece.size());
@@ -162,7 +169,7 @@ std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& t
     for (int64_t i = 0; i < options.samples; ++i)
       texts.push_back(written(tokenizer, options, i, on_text, [&](auto&& put) { write(i, put); }));
   };
-  if (!model.config().causal) {
+  if (!model.config().causal || model.config().block) {
     const std::vector<int32_t> start = prompt.empty() ? std::vector<int32_t>() : tokenizer.encode(prompt);
     write_all([&](int64_t i, auto&& put) {
       denoise(model, start, options.tokens, options.denoise, options.sampler, options.context, i, put);

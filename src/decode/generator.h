@@ -22,7 +22,7 @@ struct GenerateOptions {
   std::vector<std::string> stop = {};  // a text ends before the first of these that it would contain
   SamplerOptions sampler = {};
   ContextLimit context = {};
-  DenoiseOptions denoise = {};  // of a model whose tokens see each other; no other takes any
+  DenoiseOptions denoise = {};  // of a model that predicts tokens which noise hides; no other takes any
 };
 
 // A new piece of the text of sample `sample`: never a part of a stop string, nor of a UTF-8 sequence that the next

@@ -15,6 +15,7 @@ struct EvalOptions {
   int64_t bound_samples = 0;
   uint64_t seed = 1;             // of those draws
   bool left_to_right = false;    // in place of the bound the likelihood of one order of tokens
+  bool each_alone = false;       // in its place -log p of each token, given all others
   bool training_choice = false;  // Scoring::training_choice, and what layers measure
   bool reset_documents = false;  // context ends at a document's start, and its first token is not scored
 };

@@ -115,7 +115,7 @@ class Evaluation {
       const double residual = p.nats - r.nats_per_token() * static_cast<double>(p.tokens);
       squares += residual * residual;
     }
-    r.bound = objective_.bound() && !options_.left_to_right;
+    r.bound = objective_.bound() && !options_.left_to_right && !options_.each_alone;
     r.bound_stderr = std::sqrt(total.variance) / n;
     r.stderr_nats = k > 1 ? std::sqrt(k / (k - 1) * squares) / n : std::nan("");
     return r;
@@ -148,6 +148,7 @@ class Evaluation {
                                                           .samples = std::max<int64_t>(1, options_.bound_samples),
                                                           .seed = options_.seed,
                                                           .left_to_right = options_.left_to_right,
+                                                          .each_alone = options_.each_alone,
                                                           .training_choice = options_.training_choice,
                                                           .ledger = options_.training_choice ? &ledger : nullptr});
     measured_.add(number, std::move(ledger));
@@ -195,7 +196,7 @@ void require_options(const LanguageModel& model, const Tokenizer& tokenizer, con
         o.tokens, o.batch, o.max_tokens);
   o.protocol.build()->require(o.tokens);
   const bool learned = model.longest() < std::numeric_limits<int64_t>::max();
-  if (!model.config().causal && o.protocol.info().carried)
+  if (!model.config().carries() && o.protocol.info().carried)
     throw ConfigError("the model sees all of a window at once, and carries no state: choose `windows` or `sliding`");
   if (learned && o.protocol.info().carried)
     throw ConfigError(
@@ -223,8 +224,10 @@ std::string describe(const EvalOptions& o) {
   if (o.reset_documents) text += ", reset at documents";
   if (o.left_to_right)
     text += ", left to right";
+  else if (o.each_alone)
+    text += ", each token given all others";
   else if (o.bound_samples)
-    text += fmt::format(", any order, {} of seed {}", counted(o.bound_samples, "draw"), o.seed);
+    text += fmt::format(", a bound by {} of seed {}", counted(o.bound_samples, "draw"), o.seed);
   if (o.max_tokens) text += ", first " + counted(o.max_tokens, "target");
   return text;
 }

@@ -17,4 +17,10 @@ inline constexpr LossMetrics kBoundMetrics{
     {"bpc", "bits/character", "upper bound of the bits per character (UTF-8 code point), estimated"},
     {"bpb", "bits/byte", "upper bound of the bits per byte, estimated"}};
 
+// Of training that minimises another number than evaluations estimate.
+inline constexpr LossMetrics kPredictedMetrics{
+    {"loss", "nats/token", "cross entropy of the tokens that are predicted, given the others"},
+    {"bpc", "bits/character", "the same in bits per character (UTF-8 code point): no measure of a text"},
+    {"bpb", "bits/byte", "the same in bits per byte: no measure of a text"}};
+
 }  // namespace effllm

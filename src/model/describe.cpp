@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "ops/last_tokens.h"
+
 namespace effllm {
 namespace {
 
@@ -25,10 +27,11 @@ double trained(const std::function<void()>& f) {
   return c.forward_flops + c.backward_flops;
 }
 
-Context training(bool recompute) {
+Context training(const ModelConfig& config, bool recompute) {
   Context cx;
   cx.phase = Phase::train;
   cx.recompute = recompute;
+  cx.noisy = config.block > 0;
   return cx;
 }
 
@@ -53,13 +56,22 @@ std::string parts_of(const Choice<LayerInfo>& block) {
   return names;
 }
 
+// How often a token is run where one is written at a step: all of its block at each, and once more when it is finished.
+double runs_per_token(const ModelConfig& c) { return c.block ? static_cast<double>(c.block + 1) : 1; }
+
+// What training runs of a row of so many tokens: where there are blocks, each token as it is and as it is seen.
+int64_t run_tokens(int64_t tokens, const Context& cx) { return cx.noisy ? 2 * tokens : tokens; }
+Tensor loss_of(const LanguageModel& model, int64_t tokens, const Context& cx) {
+  const Tensor x = model.body(ids(run_tokens(tokens, cx)), cx, nullptr);
+  return model.head_loss(cx.noisy ? last_tokens(x, tokens) : x, ids(tokens), 1).loss;
+}
+
 double decode_flops_after(const LanguageModel& model, int64_t tokens) {
   if (!model.config().causal) return metered([&] { model.logits(ids(tokens), {}); }).forward_flops;
-  return metered([&] {
-           State s = model.make_state(1, tokens + 1);
-           model.logits(ids(1), {}, &s);
-         })
-      .forward_flops;
+  return runs_per_token(model.config()) * metered([&] {
+                                            State s = model.make_state(1, tokens + 1);
+                                            model.logits(ids(1), {}, &s);
+                                          }).forward_flops;
 }
 
 // For backward, of one sequence.
@@ -67,14 +79,14 @@ double kept_bytes(const LanguageModel& model, int64_t tokens, const Context& tra
   const MetaMode meta;
   Tape tape;
   const Tape::Recording recording(tape);
-  model.loss(ids(tokens), ids(tokens), 1, train);
+  loss_of(model, tokens, train);
   return static_cast<double>(tape.kept_bytes());
 }
 
 LengthCost cost_at(const LanguageModel& model, int64_t tokens, const Context& train) {
   const auto n = static_cast<double>(tokens);
   return {.tokens = tokens,
-          .train_flops = trained([&] { model.loss(ids(tokens), ids(tokens), 1, train); }) / n,
+          .train_flops = trained([&] { loss_of(model, tokens, train); }) / n,
           .prefill_flops = metered([&] { model.logits(ids(tokens), {}); }).forward_flops / n,
           .decode_flops = decode_flops_after(model, tokens),
           .kept_bytes = kept_bytes(model, tokens, train) / n,
@@ -90,7 +102,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
   ModelCost c;
   c.context = context;
   const auto n = static_cast<double>(context);
-  const Context train = training(recompute);
+  const Context train = training(config, recompute);
   const auto values = [](int64_t tokens, int64_t width) {
     const Tensor x = Tensor::empty({1, tokens, width}, DType::f32);
     return Tape::recording() ? Tape::recording()->leaf(x) : x;
@@ -105,7 +117,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
                        const std::function<void()>& one) {
     row.train_flops = trained([&] { whole(train); }) / n;
     row.prefill_flops = metered([&] { whole({}); }).forward_flops / n;
-    row.decode_flops = config.causal ? metered(one).forward_flops : n * row.prefill_flops;
+    row.decode_flops = config.causal ? runs_per_token(config) * metered(one).forward_flops : n * row.prefill_flops;
     if (!config.causal) row.state_bytes = 0;
     c.total.parameters += row.parameters;
     c.total.train_flops += row.train_flops;
@@ -119,7 +131,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
   add(
       {.what = "embedding",
        .parameters = parameters_under(store, "embedding.") + parameters_under(store, "positions.")},
-      [&](const Context& cx) { return model.embed(ids(context), cx, nullptr); },
+      [&](const Context& cx) { return model.embed(ids(run_tokens(context, cx)), cx, nullptr); },
       [&] { model.embed(ids(1), {}, nullptr); });
   for (int64_t i = 0; i < model.layers(); ++i) {
     const LayerSpec& spec = config.layers[static_cast<size_t>(i)];
@@ -128,7 +140,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
                   .parameters = spec.same_as ? 0 : parameters_under(store, fmt::format("layers.{}.", i)),
                   .state_bytes = model.layer_site(i).bytes(context, DType::f32)};
     add(
-        std::move(row), [&, i](const Context& cx) { return layer(i, context, cx, nullptr); },
+        std::move(row), [&, i](const Context& cx) { return layer(i, run_tokens(context, cx), cx, nullptr); },
         [&, i] {
           State s = model.make_state(1, context + 1);
           layer(i, 1, {}, &s);
@@ -158,16 +170,15 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
 }
 
 double train_flops_per_token(const LanguageModel& model, int64_t context, bool recompute) {
-  const Context train = training(recompute);
-  return trained([&] { model.loss(ids(context), ids(context), 1, train); }) / static_cast<double>(context);
+  const Context train = training(model.config(), recompute);
+  return trained([&] { loss_of(model, context, train); }) / static_cast<double>(context);
 }
 
 double model_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context) {
   LanguageModel model(config, vocab);
   model.params().as_meta(DType::f32);
-  const Context train = training(false);
-  return 3 * metered([&] { model.loss(ids(context), ids(context), 1, train); }).dense_flops /
-         static_cast<double>(context);
+  const Context train = training(config, false);
+  return 3 * metered([&] { loss_of(model, context, train); }).dense_flops / static_cast<double>(context);
 }
 
 }  // namespace effllm

@@ -115,6 +115,7 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
                          .index_of_kind = index,
                          .layers_of_kind = count,
                          .used_again = used_again,
+                         .block = config.block,
                          .dropout = config.dropout,
                          .uses = &uses};
     blocks_.push_back(found.collect([&] { return spec.block.build(args, root / fmt::format("layers.{}", i)); }));
@@ -139,6 +140,7 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
 Context LanguageModel::given(Context cx, State* state) const {
   cx.state = state;
   if (!config_.causal) cx.direction = Direction::bidirectional;
+  cx.block = config_.block;
   return cx;
 }
 

@@ -264,6 +264,13 @@ void require_direction(const ModelConfig& c, std::string_view objective, Diagnos
       if (!m.info().causal_form)
         found.error(m.mark(), fmt::format("the objective {} needs causal mixers; `{}` lets a token see those after it",
                                           objective, m.name()));
+      else if (!c.carries() && !m.info().prefix_and_blocks)
+        found.error(m.mark(), fmt::format("the objective {} needs mechanisms that let {}, or take each token by "
+                                          "itself; `{}` does neither",
+                                          objective,
+                                          c.block ? "the tokens of a block see each other"
+                                                  : "the tokens of a prefix see each other",
+                                          m.name()));
     });
   }
 }

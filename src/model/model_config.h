@@ -41,10 +41,15 @@ struct ModelConfig {
   NormOptions final_norm;
   InitOptions init;
   std::vector<LayerSpec> layers;
-  // What the objective wants of it, which stands in no file: false where a token sees those after it, and ids beyond
-  // the vocabulary that have an embedding alone.
+  // What the objective wants of it, which stands in no file (objectives/objective.h): false where a token sees those
+  // after it, and ids beyond the vocabulary that have an embedding alone.
   bool causal = true;
   int64_t extra_ids = 0;
+  bool prefix = false;                 // a prompt is read at once, and its tokens see each other
+  int64_t block = 0;                   // Pass::block of all calls
+  std::optional<double> uniform = {};  // texts are written from random tokens, of this share
+  // True where a state may go on from any token, whatever was read before.
+  bool carries() const { return causal && !prefix && block == 0; }
 };
 
 // Those of `model`, of its blocks and layers; the options of mechanisms are theirs.
@@ -54,8 +59,8 @@ std::vector<ConfigSection> model_sections();
 // mechanism, option, type and range in it is reported at once, with its place; which options fit each other and d_model
 // is told, at once too, where the model is built.
 ModelConfig read_model_config(const ConfigNode& node, int64_t context);
-// An error at each layer whose mixer has no causal form, for objectives that need one, and at each whose mixer sees
-// earlier tokens alone, for those that need it to see both sides.
+// An error at each layer whose mixer has no causal form, for objectives that need one, at each whose mixer sees earlier
+// tokens alone, for those that need it to see both sides, and at what follows no prefix or blocks, for theirs.
 void require_direction(const ModelConfig& c, std::string_view objective, Diagnostics& found);
 // The expanded configuration as it stands in config.resolved.yaml: reading it again gives the same model.
 ConfigNode write_model_config(const ModelConfig& c);

@@ -11,6 +11,14 @@ Context with_documents(Context cx, const BatchRows& rows) {
   return cx;
 }
 
+void tell(const Objective& o, ModelConfig& model) {
+  model.causal = o.causal();
+  model.extra_ids = o.extra_ids();
+  model.prefix = o.prefix();
+  model.block = o.block();
+  model.uniform = o.uniform();
+}
+
 void Objective::cut(const Stretch& s, Batch& batch) const { cut_ahead(s, 1, batch); }
 
 void Objective::cut_ahead(const Stretch& s, int64_t ahead, Batch& batch) {

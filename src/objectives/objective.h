@@ -16,6 +16,7 @@ struct Scoring {
   int64_t samples = 1;         // draws for each row, where a bound is estimated
   uint64_t seed = 1;           // of those
   bool left_to_right = false;  // in place of the bound the likelihood of one order of tokens
+  bool each_alone = false;     // in its place -log p of each token, given all others
   // The tokens that layers choose are those of training, which sees all of a row: no likelihood. What layers measure
   // goes to `ledger`, where there is one.
   bool training_choice = false;
@@ -32,8 +33,21 @@ class Objective {
   virtual ~Objective() = default;
   // True where no token may see those after it.
   virtual bool causal() const { return true; }
-  // True where `score` is an estimated upper bound of what a likelihood would be.
+  // True where a prompt is read at once, and all of its tokens see each other (Tokens::prefix).
+  virtual bool prefix() const { return false; }
+  // Tokens of a block: they see each other and the blocks before (Pass::block); 0: there are none.
+  virtual int64_t block() const { return 0; }
+  // Where texts are written from random tokens: their share of what is not known half of the way (CorruptionSchedule).
+  virtual std::optional<double> uniform() const { return {}; }
+  // True where `score` is an estimated upper bound of what a likelihood would be, and of what.
   virtual bool bound() const { return false; }
+  virtual std::string_view bound_of() const {
+    return "the mean of -log p over all orders of the tokens, a bound of that of their mixture";
+  }
+  // True where `score` can go by one order, or take each token by itself.
+  virtual bool any_order() const { return bound(); }
+  // False where training minimises another number than `score` estimates.
+  virtual bool trains_score() const { return true; }
   // Ids from the vocabulary's end on that stand in inputs and are never predicted.
   virtual int64_t extra_ids() const { return 0; }
   // Tokens of the text after the last input that a cut reads.
@@ -54,6 +68,9 @@ class Objective {
   static std::vector<double> row_nats(const LanguageModel& model, const BatchRows& rows, State* state,
                                       const Context& cx = {});
 };
+
+// What it wants of a model, in the model's configuration.
+void tell(const Objective& objective, ModelConfig& model);
 
 struct ObjectiveFacts {
   std::string_view name, title;

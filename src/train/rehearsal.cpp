@@ -78,9 +78,24 @@ void Rehearsal::sample(int64_t prompt, int64_t tokens, const ContextLimit& limit
     model_.logits(Tensor::dense({1, room}, DType::i32), cx);
     return;
   }
+  if (const int64_t block = model_.config().block) {
+    State state = model_.make_state(1, (room + block - 1) / block * block);
+    model_.body(
+        Tensor::dense({1, std::clamp(prompt, block, std::max(block, kPrefillPiece / block * block))}, DType::i32), cx,
+        &state);
+    State own = state;
+    model_.logits(Tensor::dense({1, block}, DType::i32), cx, &own);
+    return;
+  }
   if (!limit.anew) cx.reach = limit.tokens;
   prompt = std::clamp<int64_t>(prompt, 1, std::max<int64_t>(1, limit.anew ? room : model_.longest()));
   State state = model_.make_state(1, room);
+  if (model_.config().prefix) {
+    cx.prefix = Tensor::dense({1}, DType::i64);
+    model_.body(Tensor::dense({1, prompt}, DType::i32), cx, &state);
+    cx.prefix = {};
+    prompt = 0;
+  }
   for (int64_t n : {std::min(prompt, kPrefillPiece), prompt % kPrefillPiece})
     if (n > 0) model_.logits(Tensor::dense({1, n}, DType::i32), cx, &state);
   State own = state;

@@ -243,15 +243,14 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
     c.model = found.collect([&] { return read_model_config(r.model, good.train ? c.train.context : 1); });
   use_defaults_of(static_cast<int>(r.version), c.model);
   if (const auto objective = found.collect([&] { return c.objective.type.build(); })) {
-    c.model.causal = objective->causal();
-    c.model.extra_ids = objective->extra_ids();
+    tell(*objective, c.model);
     require_direction(c.model, c.objective.type.name(), found);
     if (good.eval) check_bound(c, *objective, found);
   }
-  if (!c.model.causal && c.train.carry_state)
-    found.error(c.train.mark, fmt::format("train.carry_state: {} sees all of a row at once, and carries no state",
+  if (!c.model.carries() && c.train.carry_state)
+    found.error(c.train.mark, fmt::format("train.carry_state: {} sees a row as a whole, and carries no state",
                                           c.objective.type.name()));
-  if (good.eval && !c.model.causal && c.eval.protocol.info().carried)
+  if (good.eval && !c.model.carries() && c.eval.protocol.info().carried)
     found.error(c.eval.mark, fmt::format("eval.protocol: {} needs a causal objective; {} carries no state",
                                          c.eval.protocol.name(), c.objective.type.name()));
   if (c.model.learned_positions && c.train.carry_state)

@@ -58,9 +58,9 @@ Tensor token_range(const Tensor& x, int64_t from, int64_t to) {
   return x.shape().rank() == 2 ? part.reshape({batch, n}) : part;
 }
 
-std::vector<int64_t> every_token(int64_t tokens) {
+std::vector<int64_t> every_token(int64_t tokens, int64_t block) {
   std::vector<int64_t> cuts;
-  for (int64_t t = 1; t < tokens; ++t) cuts.push_back(t);
+  for (int64_t t = block; t < tokens; t += block) cuts.push_back(t);
   return cuts;
 }
 

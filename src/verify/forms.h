@@ -25,8 +25,8 @@ struct Way {
 
 // ids: i32 [B, T].
 Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way = {});
-// Cuts of a sequence into single tokens.
-std::vector<int64_t> every_token(int64_t tokens);
+// Cuts of a sequence into single tokens, or blocks of so many.
+std::vector<int64_t> every_token(int64_t tokens, int64_t block = 1);
 // Tokens [from, to) of every row.
 Tensor token_range(const Tensor& x, int64_t from, int64_t to);
 

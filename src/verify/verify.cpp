@@ -36,8 +36,9 @@ class Verifier {
         tokens_(ids.dim(1)),
         wide_(model.params().dtype() == DType::f64),
         numbers_(options.seed, "verify"),
+        unit_(std::max<int64_t>(1, model.config().block)),
         whole_(run(model, ids)) {
-    require(batch_ >= 1 && tokens_ >= 4, "verify: ids{} are too few", ids.shape().str());
+    require(batch_ >= 1 && tokens_ >= std::max<int64_t>(4, 2 * unit_), "verify: ids{} are too few", ids.shape().str());
   }
 
   std::vector<Finding> all() {
@@ -58,6 +59,8 @@ class Verifier {
 
  private:
   double bound() const { return wide_ ? 1e-10 : 1e-4; }
+  // The start of a block near t, where a state may end: t itself where there are none.
+  int64_t border(int64_t t) const { return std::clamp(t / unit_ * unit_, unit_, (tokens_ - 1) / unit_ * unit_); }
   Finding& begin(std::string check, double allowed) {
     Finding& f = findings_.emplace_back();
     f.check = std::move(check);
@@ -76,13 +79,13 @@ class Verifier {
 
   void cuts() {
     Finding& f = begin("cut in two", bound());
-    for (int64_t at : std::set<int64_t>{1, tokens_ / 4 + 1, tokens_ / 2, tokens_ - 1})
+    for (int64_t at : std::set<int64_t>{border(1), border(tokens_ / 4 + 1), border(tokens_ / 2), border(tokens_ - 1)})
       compare(f, run(model_, ids_, {.cuts = {at}}), 0, whole_, fmt::format("cut at {}", at));
     end();
     Finding& many = begin("cut anywhere", bound());
     for (int64_t pieces : {3, 6}) {
       std::set<int64_t> at;
-      for (int64_t i = 1; i < pieces; ++i) at.insert(1 + token_below(tokens_ - 1));
+      for (int64_t i = 1; i < pieces; ++i) at.insert(border(1 + token_below(tokens_ - 1)));
       compare(many, run(model_, ids_, {.cuts = {at.begin(), at.end()}}), 0, whole_,
               fmt::format("cut at {}", fmt::join(at, ", ")));
     }
@@ -90,7 +93,8 @@ class Verifier {
   }
 
   void single_tokens() {
-    compare(begin("single tokens", bound()), run(model_, ids_, {.cuts = every_token(tokens_)}), 0, whole_, "steps");
+    compare(begin(unit_ > 1 ? "single blocks" : "single tokens", bound()),
+            run(model_, ids_, {.cuts = every_token(tokens_, unit_)}), 0, whole_, "steps");
     end();
   }
 
@@ -120,7 +124,8 @@ class Verifier {
     const std::vector<std::string> up_to_rounding = waived(model_, &Waivers::causal, "causality up to rounding");
     Finding& f = begin("nothing looks ahead", up_to_rounding.empty() ? 0 : bound());
     f.notes = up_to_rounding;
-    for (int64_t t : std::set<int64_t>{0, tokens_ / 3, tokens_ / 2, tokens_ - 2}) {
+    for (int64_t at : std::set<int64_t>{0, tokens_ / 3, tokens_ / 2, tokens_ - 1 - unit_}) {
+      const int64_t t = at / unit_ * unit_ + unit_ - 1;  // the last of a block
       const Tensor other = ids_.clone();
       for (int64_t b = 0; b < batch_; ++b)
         for (int64_t i = t + 1; i < tokens_; ++i) {
@@ -179,12 +184,12 @@ class Verifier {
   // The second half after a first one, from `state`.
   Outcome rest(State& state) const {
     Outcome o;
-    o.logits = model_.logits(token_range(ids_, tokens_ / 2, tokens_), {}, &state);
+    o.logits = model_.logits(token_range(ids_, border(tokens_ / 2), tokens_), {}, &state);
     return o;
   }
   State half() const {
     State state = model_.make_state(batch_, tokens_);
-    model_.logits(token_range(ids_, 0, tokens_ / 2), {}, &state);
+    model_.logits(token_range(ids_, 0, border(tokens_ / 2)), {}, &state);
     return state;
   }
 
@@ -198,7 +203,7 @@ class Verifier {
     load_state(file, again);
     std::filesystem::remove(file);
     const Outcome right = rest(state);
-    compare(f, rest(again), 0, right, fmt::format("stored after {} tokens", tokens_ / 2));
+    compare(f, rest(again), 0, right, fmt::format("stored after {} tokens", border(tokens_ / 2)));
     end();
   }
 
@@ -208,16 +213,16 @@ class Verifier {
     State state = half();
     State undisturbed = half();
     State branch = state;
-    model_.logits(token_range(ids_, 0, tokens_ - tokens_ / 2), {}, &branch);
+    model_.logits(token_range(ids_, 0, tokens_ - border(tokens_ / 2)), {}, &branch);
     const Outcome right = rest(undisturbed);
-    compare(f, rest(state), 0, right, fmt::format("rolled back to {} tokens", tokens_ / 2));
+    compare(f, rest(state), 0, right, fmt::format("rolled back to {} tokens", border(tokens_ / 2)));
     end();
   }
 
   // Two documents in a row come out as each alone, whole and cut near the border.
   void documents() {
     Finding& f = begin("packed documents", bound());
-    const int64_t border = tokens_ / 3 + 1;
+    const int64_t border = this->border(tokens_ / 3 + 1);
     const Tensor segments = Tensor::zeros({batch_, tokens_}, DType::i64);
     for (int64_t b = 0; b < batch_; ++b)
       for (int64_t t = border; t < tokens_; ++t) segments.view<int64_t>().row(b)[t] = 1;
@@ -230,7 +235,8 @@ class Verifier {
     };
     check({.segments = &segments}, "whole");
     for (int64_t cut : {border - 1, border, border + 1})
-      if (model_.config().causal) check({.cuts = {cut}, .segments = &segments}, fmt::format("cut at {}", cut));
+      if (model_.config().causal && unit_ == 1)
+        check({.cuts = {cut}, .segments = &segments}, fmt::format("cut at {}", cut));
     end();
   }
 
@@ -252,6 +258,7 @@ class Verifier {
   bool wide_;
   RandomStream numbers_;
   uint64_t draws_ = 0;
+  const int64_t unit_;  // tokens of a block
   Outcome whole_;
   std::vector<Finding> findings_;
 };

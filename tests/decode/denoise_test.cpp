@@ -7,8 +7,11 @@
 #include <cmath>
 #include <limits>
 
+#include <fmt/format.h>
+
 #include "base/random.h"
 #include "decode/generator.h"
+#include "objectives/block_streams.h"
 #include "support/models.h"
 #include "support/named.h"
 
@@ -17,12 +20,11 @@ using namespace effllm::test;
 
 namespace {
 
-using Ids = std::vector<int32_t>;
 constexpr int64_t kVocab = 5;
-constexpr std::string_view kMixing =
+constexpr std::string_view kSharp =
     "{d_model: 8, init: {std: 3.0}, tie_embeddings: false, layers: [{mixer: {type: attention, heads: 2}}]}";
 
-std::unique_ptr<LanguageModel> masked_model(std::string_view yaml = kMixing) {
+std::unique_ptr<LanguageModel> masked_model(std::string_view yaml = kSharp) {
   return build_model_for(*Choice(all_objectives, "masked_diffusion").build(), yaml, kVocab);
 }
 
@@ -183,6 +185,75 @@ TEST_CASE("denoise: a text is a function of seed and sample, and goes on from th
   CHECK(differ > 0);
 }
 
+TEST_CASE("denoise: a model of blocks writes them behind a state of the clean ones, as one pass sees them") {
+  for (const int64_t block : {1, 3}) {
+    const auto model =
+        build_model_for(*read_objective(fmt::format("{{type: block_diffusion, block: {}}}", block)), kSharp, kVocab);
+    const Ids prompt = {1, 4, 0, 2, 3, 3, 1};
+    // The surest token of the block first, by a pass over both streams of the text as it is.
+    Ids text = prompt;
+    while (text.size() < 16) {
+      const size_t begin = text.size(), end = (begin / static_cast<size_t>(block) + 1) * static_cast<size_t>(block);
+      text.resize(end, kVocab);
+      for (size_t left = end - begin; left > 0; --left) {
+        const Tensor logits = in_one_pass(*model, ids_of(text, 1), ids_of(text, 1));
+        double most = -1;
+        std::pair<size_t, int32_t> top;
+        for (size_t at_place = begin; at_place < end; ++at_place)
+          for (int32_t q = 0; text[at_place] == kVocab && q < kVocab; ++q) {
+            const double p =
+                std::exp(-nats_by(logits.row_range(static_cast<int64_t>(at_place), {1, kVocab}), ids_of({q}, 1))[0]);
+            if (p > most) most = p, top = {at_place, q};
+          }
+        text[top.first] = top.second;
+      }
+    }
+    const auto written = blocks(*model, prompt, 9, {.confident = true}, {.temperature = 0});
+    CHECK(joined(written) == Ids(text.begin() + 7, text.begin() + 16));
+    CHECK(written.size() == (block == 1 ? 9 : 4));
+    CHECK(written.front().size() == (block == 1 ? 1 : 2));
+    const auto own = [&](int64_t sample, const ContextLimit& limit = {}) {
+      return joined(blocks(*model, prompt, 20, {.steps = 2}, {}, limit, sample));
+    };
+    CHECK(own(0) == own(0));
+    CHECK(own(0) != own(1));
+    CHECK(own(0, {.tokens = 12, .anew = true, .unread = 0}).size() == 20);
+    CHECK(joined(blocks(*model, {}, 5, {})).size() == 5);
+    CHECK_THROWS_WITH_AS(check(DenoiseOptions{.block = 2}, model->config()), doctest::Contains("leave --block out"),
+                         ConfigError);
+    const ContextLimit usual = context_limit(*model, 32);
+    CHECK(usual.tokens == 32);
+    CHECK(usual.anew);
+  }
+}
+
+TEST_CASE(
+    "denoise: a text from noise has the distribution of a model that predicts one always, at any number of steps") {
+  for (const char* yaml : {"{type: uniform_diffusion}", "{type: uniform_diffusion, p_uniform: 0.3}"}) {
+    CAPTURE(yaml);
+    const auto model = build_model_for(*read_objective(yaml), kMixing, kVocab);
+    for (const Parameter* p : model->params().sorted())
+      if (p->name.starts_with("embedding"))
+        for (int64_t r = 0; r < p->shape.rows(); ++r)
+          for (int64_t c = 0; c < 8; ++c) put(p->value, r, c, c % 3 - 0.7);
+    const Ids any = {0};
+    const Tensor logits = model->logits(Tensor::view_of(std::span(any), {1, 1}), {});
+    for (const int64_t steps : {1, 4, 20}) {
+      std::vector<double> count(kVocab);
+      for (int64_t sample = 0; sample < 40; ++sample)
+        for (const int32_t id : joined(blocks(*model, {3, 1}, 50, {.steps = steps}, {}, {}, sample)))
+          ++count.at(static_cast<size_t>(id));
+      for (int32_t q = 0; q < kVocab; ++q) {
+        const double p = std::exp(-nats_by(logits, ids_of({q}, 1))[0]);
+        CHECK(std::abs(count[static_cast<size_t>(q)] / 2000 - p) < 4 * std::sqrt(p * (1 - p) / 2000));
+      }
+    }
+    CHECK(joined(blocks(*model, {3}, 7, {})) != joined(blocks(*model, {3}, 7, {}, {.seed = 2})));
+    CHECK_THROWS_WITH_AS(check(DenoiseOptions{.confident = true}, model->config()),
+                         doctest::Contains("from random tokens"), ConfigError);
+  }
+}
+
 TEST_CASE("denoise: generate() writes such texts, with stop strings, and tells options that are not for the model") {
   const auto model = masked_model();
   const auto tokenizer = build_tokenizer("char", "abcde");
@@ -210,12 +281,12 @@ TEST_CASE("denoise: a model sees as many tokens as in training, or as asked, all
   const auto limit = [](std::string_view yaml, std::optional<int64_t> asked = {}) {
     return context_limit(*masked_model(yaml), 32, asked);
   };
-  const ContextLimit usual = limit(kMixing);
+  const ContextLimit usual = limit(kSharp);
   CHECK(usual.tokens == 32);
   CHECK_FALSE(usual.takes_effect(12, 20));
   CHECK(usual.takes_effect(12, 21));
-  CHECK(limit(kMixing, 5).tokens == 5);
-  CHECK(limit(kMixing, 0).tokens == 0);
+  CHECK(limit(kSharp, 5).tokens == 5);
+  CHECK(limit(kSharp, 0).tokens == 0);
   CHECK(limit("{d_model: 8, layers: [{mixer: {type: bidirectional, of: min_gru}}]}").tokens == 0);
   CHECK(limit("{d_model: 8, layers: [{mixer: {type: bidirectional, of: min_gru}}]}", 5).tokens == 5);
 }

@@ -13,8 +13,7 @@ std::unique_ptr<LanguageModel> build_model(std::string_view yaml, int64_t vocab,
 std::unique_ptr<LanguageModel> build_model_for(const Objective& objective, std::string_view yaml, int64_t vocab,
                                                int64_t context, DType type, uint64_t seed) {
   ModelConfig config = read_model_config(parse_config(yaml, "test.yaml"), context);
-  config.causal = objective.causal();
-  config.extra_ids = objective.extra_ids();
+  tell(objective, config);
   auto model = std::make_unique<LanguageModel>(config, vocab);
   model->params().materialize(seed, type);
   return model;

@@ -31,7 +31,8 @@ std::string train(int threads, int64_t steps, int64_t lanes, int64_t shard_token
   std::string yaml(kModel);
   const auto objective = Choice(all_objectives, objective_name).build();
   if (carry) yaml.replace(yaml.find("heads: 2"), 8, "heads: 2, window: 6");
-  if (!objective->causal()) yaml.replace(yaml.find(", {mixer: {type: gla"), yaml.npos, "]}");
+  if (!objective->causal() || objective->prefix() || objective->block())
+    yaml.replace(yaml.find(", {mixer: {type: gla"), yaml.npos, "]}");
   const auto model = test::build_model_for(*objective, yaml, 29, 12, DType::f32);
   const TokenizedText source = text();
   const auto order = build_order(carry ? "streams" : "shuffled_windows", source, {8, 12}, 1, true, *objective);

@@ -54,6 +54,8 @@ TEST_CASE(
     Sets same = {set, "optim.schedule={type: constant}", "train.log_every=1"};
     if (set == "objective.type=masked_diffusion")
       same.push_back("model.layers=[{mixer: {type: bidirectional, of: min_gru}}]");
+    else if (set.find("_diffusion") != set.npos || set.find("_lm") != set.npos)
+      same.push_back("model.layers=[{mixer: {type: attention, heads: 2}}]");
     const TinyFolder t("resume_every");
     const RunFolder whole(train(t, with(same, {"name=whole", "train.max_steps=30"})).folder);
     const RunFolder part(train(t, with(same, {"name=part", "train.max_steps=13"})).folder);

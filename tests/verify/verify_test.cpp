@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "checkpoint/state_file.h"
+#include "config/expect.h"
 #include "store/temp_folder.h"
 #include "support/close.h"
 #include "support/models.h"
@@ -71,6 +72,20 @@ TEST_CASE("verify: where tokens see each other, forms without cuts agree, and a 
     for (const Finding& f : all) CHECK_MESSAGE(f.passed, f.check);
   }
   for (const Finding& f : found("min_gru")) CHECK(f.passed == (f.check != "both sides are seen"));
+}
+
+TEST_CASE("verify: a model of blocks is cut between them, and looks ahead within") {
+  const Threads two(2);
+  const auto objective = all_objectives.read(parse_config("{type: block_diffusion, block: 4}", "o.yaml")).build();
+  const auto model = build_model_for(
+      *objective, "{d_model: 8, init: {std: 0.4}, layers: [{mixer: {type: attention, heads: 2, window: 6}}]}", kVocab,
+      32);
+  const auto all = verify(*model, random_ids(2, 21, kVocab + 1, 3), {});
+  CHECK(all.size() == 12);
+  for (const Finding& f : all) {
+    CAPTURE(f.where);
+    CHECK_MESSAGE(f.passed, f.check);
+  }
 }
 
 TEST_CASE("verify: mechanisms that choose show what they chose, the same in every form") {
