@@ -1,5 +1,7 @@
 #include "verify/forms.h"
 
+#include <algorithm>
+
 #include <limits>
 
 namespace effllm {
@@ -74,6 +76,10 @@ Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way) {
   cx.phase = way.phase;
   cx.leave_out = false;
   cx.taps = &taps;
+  if (way.prefix) {
+    cx.prefix = Tensor::dense({batch}, DType::i64);
+    std::fill_n(cx.prefix.data<int64_t>(), batch, way.prefix);
+  }
   if (way.cuts.empty()) {
     if (way.segments) cx.segments = *way.segments;
     out.logits = model.logits(ids, cx);
@@ -89,7 +95,38 @@ Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way) {
     const Tensor piece = token_range(ids, from, to);
     if (way.segments) cx.segments = segments_of(*way.segments, from, to);
     put_tokens(model.logits(piece, cx, &state), out.logits, from);
+    cx.prefix = {};
     from = to;
+  }
+  return out;
+}
+
+Outcome run_noisy(const LanguageModel& model, const Tensor& clean, const Tensor& seen) {
+  const int64_t batch = clean.dim(0), tokens = clean.dim(1);
+  const Tensor both = Tensor::dense({batch, 2 * tokens}, DType::i32);
+  Context cx;
+  cx.noisy = true;
+  cx.positions = Tensor::dense(both.shape(), DType::i64);
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t t = 0; t < 2 * tokens; ++t) {
+      both.view<int32_t>().row(b)[t] = (t < tokens ? clean : seen).view<int32_t>().row(b)[t % tokens];
+      cx.positions.view<int64_t>().row(b)[t] = t % tokens;
+    }
+  Outcome out;
+  out.logits = token_range(model.logits(both, cx), tokens, 2 * tokens);
+  return out;
+}
+
+Outcome run_noisy_by_blocks(const LanguageModel& model, const Tensor& clean, const Tensor& seen) {
+  const int64_t batch = clean.dim(0), tokens = clean.dim(1), block = model.config().block;
+  Outcome out;
+  out.logits = Tensor::dense({batch, tokens, model.vocab()}, model.params().dtype());
+  State state = model.make_state(batch, tokens);
+  for (int64_t from = 0; from < tokens; from += block) {
+    const int64_t to = std::min(tokens, from + block);
+    State own = state;
+    put_tokens(model.logits(token_range(seen, from, to), {}, &own), out.logits, from);
+    model.body(token_range(clean, from, to), {}, &state);
   }
   return out;
 }

@@ -21,12 +21,17 @@ struct Way {
   int64_t chunk = 0;               // Pass::chunk
   Phase phase = Phase::infer;
   const Tensor* segments = nullptr;  // i64 [B, T]
+  int64_t prefix = 0;                // the first tokens, which see each other; the first call has them all
 };
 
 // ids: i32 [B, T].
 Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way = {});
 // Cuts of a sequence into single tokens, or blocks of so many.
 std::vector<int64_t> every_token(int64_t tokens, int64_t block = 1);
+// Of a model of blocks the tokens that are `seen`, MASK among them, [B, T] as the clean ones are: in one pass over
+// both, as in training, and block by block behind a state of the clean ones, as texts are written.
+Outcome run_noisy(const LanguageModel& model, const Tensor& clean, const Tensor& seen);
+Outcome run_noisy_by_blocks(const LanguageModel& model, const Tensor& clean, const Tensor& seen);
 // Tokens [from, to) of every row.
 Tensor token_range(const Tensor& x, int64_t from, int64_t to);
 

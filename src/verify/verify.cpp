@@ -48,6 +48,8 @@ class Verifier {
     if (causal) single_tokens();
     chunks();
     training_form();
+    if (model_.config().block) noisy_form();
+    if (model_.config().prefix) prefix();
     causal ? causality() : both_sides();
     batch();
     if (causal) stored_state();
@@ -117,6 +119,36 @@ class Verifier {
     }
     compare(f, form, 0, whole_, "training form");
     end();
+  }
+
+  // Clean and noisy tokens of one pass, as blocks are written.
+  void noisy_form() {
+    Finding& f = begin("clean and noisy tokens", bound());
+    const Tensor seen = ids_.clone();
+    for (int64_t i = 0; i < seen.numel(); ++i)
+      if (token_below(2)) seen.data<int32_t>()[i] = static_cast<int32_t>(model_.vocab());
+    compare(f, run_noisy(model_, ids_, seen), 0, run_noisy_by_blocks(model_, ids_, seen), "one pass");
+    end();
+  }
+
+  // A prefix that is read at once, tokens after it in any calls; its first token sees the others.
+  void prefix() {
+    Finding& f = begin("prefix read at once", bound());
+    const int64_t n = tokens_ / 2;
+    const Outcome whole = run(model_, ids_, {.prefix = n});
+    for (const int64_t cut : std::set<int64_t>{n, n + 1, tokens_ - 1})
+      compare(f, run(model_, ids_, {.cuts = {cut}, .prefix = n}), 0, whole, fmt::format("cut at {}", cut));
+    std::vector<int64_t> steps;
+    for (int64_t t = n; t < tokens_; ++t) steps.push_back(t);
+    compare(f, run(model_, ids_, {.cuts = steps, .prefix = n}), 0, whole, "steps");
+    end();
+    Finding same;
+    Outcome first;
+    first.logits = token_range(whole.logits, 0, 1);
+    compare(same, whole_, 0, first, "");
+    if (same.worst > 0) return;
+    findings_.back().passed = false;
+    findings_.back().where = "the first token of a prefix does not see the others";
   }
 
   // Other tokens after t change nothing up to it.

@@ -81,11 +81,26 @@ TEST_CASE("verify: a model of blocks is cut between them, and looks ahead within
       *objective, "{d_model: 8, init: {std: 0.4}, layers: [{mixer: {type: attention, heads: 2, window: 6}}]}", kVocab,
       32);
   const auto all = verify(*model, random_ids(2, 21, kVocab + 1, 3), {});
-  CHECK(all.size() == 12);
+  CHECK(all.size() == 13);
   for (const Finding& f : all) {
     CAPTURE(f.where);
     CHECK_MESSAGE(f.passed, f.check);
   }
+}
+
+TEST_CASE("verify: a model of prefixes reads one at once, and goes on from it in any parts") {
+  const Threads two(2);
+  const auto objective = Choice(all_objectives, "prefix_lm").build();
+  const auto found = [&](std::string_view mixer) {
+    return verify(
+        *build_model_for(*objective, "{d_model: 8, init: {std: 0.4}, layers: [{mixer: " + std::string(mixer) + "}]}",
+                         kVocab, 32),
+        random_ids(2, 13, kVocab, 3), {});
+  };
+  const auto all = found("{type: attention, heads: 2}");
+  CHECK(all.size() == 13);
+  for (const Finding& f : all) CHECK_MESSAGE(f.passed, f.check);
+  for (const Finding& f : found("min_gru")) CHECK(f.passed == (f.check != "prefix read at once"));
 }
 
 TEST_CASE("verify: mechanisms that choose show what they chose, the same in every form") {
