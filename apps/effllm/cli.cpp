@@ -62,6 +62,10 @@ void declare_eval(CLI::App& app, EvalArgs& a) {
                "Adds to such a bound the likelihood of the order of the text: a run of the model for each token.");
   app.add_flag("--pseudo-likelihood", a.pseudo_likelihood,
                "Adds to it what each token costs given all others, which bounds nothing: as many runs.");
+  app.add_option(
+      "--exit-layer", a.exit_layer,
+      "Ends the model after so many layers, through its final norm and head; with all, tells in one pass how "
+      "well it predicts after each of them.");
   app.add_flag("!--no-training-choice", a.training_choice,
                "Leaves out what layers that choose tokens come to with training's choice, beside the causal one.");
   auto* corpus = app.add_option("--corpus", a.corpus, "Chooses another corpus than the run's, by name or path.");

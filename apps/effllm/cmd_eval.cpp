@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -55,11 +56,31 @@ void save_logits(const LoadedModel& m, const TokenizedText& text, const EvalOpti
   write_safetensors(file, std::move(all), {{"checkpoint", path_text(m.checkpoint)}});
 }
 
+// What --exit-layer asks for.
+void set_exit(LoadedModel& m, const Objective& objective, const std::string& wanted, EvalOptions& o) {
+  const int64_t layers = m.model->layers();
+  if (wanted.empty()) return;
+  if (wanted == "all") {
+    if (objective.bound())
+      throw ConfigError("--exit-layer all: the score of {} is a bound of the whole model; give a number of layers",
+                        m.config.objective.type.name());
+    o.by_exit = true;
+    return;
+  }
+  int64_t number = 0;
+  const char* const end = wanted.data() + wanted.size();
+  const auto [read, problem] = std::from_chars(wanted.data(), end, number);
+  if (problem != std::errc() || read != end || number < 1 || number > layers)
+    throw ConfigError("--exit-layer {}: the model has {}; give 1 to {}, or all", wanted, counted(layers, "layer"),
+                      layers);
+  m.model->exit_after(o.exit_layer = number);
+}
+
 }  // namespace
 
 ExitCode eval(const Common& common, const EvalArgs& args) {
   prepare_threads();
-  const LoadedModel m = load_model(args.model);
+  LoadedModel m = load_model(args.model);
   if (const std::string note = not_recorded(m, m.checkpoint.string()); !note.empty() && !common.quiet)
     print_stderr(note + "\n");
   if (!m.earlier_data.empty() && !common.quiet)
@@ -79,6 +100,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
         "{} gives a likelihood from left to right: --bound-samples, --seed, --left-to-right and --pseudo-likelihood "
         "are for objectives whose score is a bound",
         m.config.objective.type.name());
+  set_exit(m, *objective, args.exit_layer, o);
   if (args.bound_samples) o.bound_samples = *args.bound_samples;
   if (args.seed) o.seed = static_cast<uint64_t>(*args.seed);
   const EvalTarget target = args.text.empty()
@@ -118,6 +140,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   if (args.training_choice && objective->causal() && m.model->trains_otherwise()) {
     EvalOptions how = o;
     how.training_choice = true;
+    how.by_exit = false;
     looking_ahead = evaluated(how);
   }
   status.clear();
@@ -127,6 +150,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   nlohmann::json j = result_json(m, target, o, r);
   if (ordered) add_left_to_right(j, *ordered);
   if (alone) add_pseudo_likelihood(j, *alone);
+  if (o.by_exit) add_exits(j, r);
   if (looking_ahead) add_training_choice(j, *looking_ahead);
   std::error_code error;
   const bool keeps = std::filesystem::is_directory(args.model, error);
@@ -136,6 +160,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
     print_result(m, target, o, r);
     if (ordered) print_left_to_right(*ordered);
     if (alone) print_pseudo_likelihood(*alone);
+    if (o.by_exit) print_exits(r);
     if (looking_ahead) print_training_choice(*looking_ahead);
   }
   if (args.baselines) {

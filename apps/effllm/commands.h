@@ -24,7 +24,7 @@ struct TrainArgs {
 ExitCode train(const Common&, const TrainArgs&);
 
 struct EvalArgs {
-  std::string model, corpus, text, split = "val", protocol, save_logits;
+  std::string model, corpus, text, split = "val", protocol, save_logits, exit_layer;
   std::optional<int64_t> tokens, stride, bound_samples, seed;
   int64_t max_tokens = 0;
   bool baselines = true, allow_other_data = false, left_to_right = false, pseudo_likelihood = false,

@@ -55,6 +55,8 @@ std::string result_file_name(const LoadedModel& m, const EvalTarget& target, con
   if (stride_of(o) != stride_of(usual)) name += fmt::format("-stride_{}", stride_of(o));
   if (o.bound_samples != own.bound_samples) name += fmt::format("-bound_samples_{}", o.bound_samples);
   if (o.seed != own.seed) name += fmt::format("-seed_{}", o.seed);
+  if (o.by_exit) name += "-exit_all";
+  if (o.exit_layer) name += fmt::format("-exit_{}", o.exit_layer);
   if (o.max_tokens) name += fmt::format("-max_tokens_{}", o.max_tokens);
   if (target.split && (!m.corpus.complete() || !target.other_than_trained_on.empty()))
     name += fmt::format("-corpus_{}", target.corpus->identity().hash().substr(0, 12));
@@ -115,6 +117,36 @@ void print_training_choice(const EvalResult& r) {
   for (const auto& [metric, line] : lines) fmt::print("    {}: {}\n", metric, line);
 }
 
+void add_exits(nlohmann::json& j, const EvalResult& r) {
+  j["exits"] = nlohmann::json::array();
+  for (size_t layers = 1; layers <= r.exits.size(); ++layers) {
+    const EvalResult at = r.at_exit(layers);
+    j["exits"].push_back({{"layers", layers},
+                          {"nats_per_token", at.nats_per_token()},
+                          {"bits_per_char", at.characters ? nlohmann::json(at.bits_per_char()) : nlohmann::json()},
+                          {"bits_per_byte", at.bits_per_byte()},
+                          {"perplexity", at.perplexity()},
+                          {"agreement", r.agreement(layers)}});
+  }
+  j["layers_needed"] = r.layers_needed();
+}
+
+void print_exits(const EvalResult& r) {
+  std::vector<std::vector<std::string>> cells = {{"exit after", "nats/token"}};
+  if (r.characters) cells[0].push_back("bits/char");
+  cells[0].insert(cells[0].end(), {"bits/byte", "perplexity", "as the last"});
+  for (size_t layers = 1; layers <= r.exits.size(); ++layers) {
+    const EvalResult at = r.at_exit(layers);
+    cells.push_back({counted(static_cast<int64_t>(layers), "layer"), fmt::format("{:.4f}", at.nats_per_token())});
+    if (r.characters) cells.back().push_back(fmt::format("{:.4f}", at.bits_per_char()));
+    cells.back().insert(cells.back().end(),
+                        {fmt::format("{:.4f}", at.bits_per_byte()), fmt::format("{:.3f}", at.perplexity()),
+                         fmt::format("{:.1f} %", 100 * r.agreement(layers))});
+  }
+  fmt::print("\n{}  the likeliest token is the last layer's, and stays so, after {:.2f} of {} in the mean\n",
+             table(cells), r.layers_needed(), counted(static_cast<int64_t>(r.exits.size()), "layer"));
+}
+
 nlohmann::json result_json(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o, const EvalResult& r) {
   nlohmann::json j = {{"schema_version", 1},
                       {"checkpoint", m.checkpoint.string()},
@@ -132,6 +164,7 @@ nlohmann::json result_json(const LoadedModel& m, const EvalTarget& target, const
                       {"perplexity", r.perplexity()},
                       {"bound", r.bound},
                       {"seconds", r.seconds}};
+  if (o.exit_layer) j["exit_layer"] = o.exit_layer;
   if (r.bound)
     j.update({{"bound_samples", o.bound_samples},
               {"seed", o.seed},

@@ -25,6 +25,9 @@ void print_pseudo_likelihood(const EvalResult& r);
 // Of the tokens that training would choose, beside the causal choice: no likelihood, for it looks ahead.
 void add_training_choice(nlohmann::json& j, const EvalResult& r);
 void print_training_choice(const EvalResult& r);
+// Of the model that ends after each of its layers.
+void add_exits(nlohmann::json& j, const EvalResult& r);
+void print_exits(const EvalResult& r);
 void print_result(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o, const EvalResult& r);
 
 // Writes the result beside the run. A folder that can't be written is a warning: no reason to fail. False then.

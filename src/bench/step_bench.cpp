@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <sstream>
@@ -19,19 +20,21 @@ namespace {
 
 constexpr double kTurn = 0.1;  // seconds of steps between two probes, at least
 
-Batch structured_batch(int64_t number, int64_t batch, int64_t tokens, int64_t vocab) {
-  Batch b{.batch = batch, .tokens = tokens, .inputs = {}, .targets = {}, .segments = {}};
+Batch structured_batch(const Objective& objective, int64_t number, int64_t batch, int64_t tokens, int64_t vocab) {
+  Batch b = batch_for(batch, tokens);
   const RandomStream numbers(static_cast<uint64_t>(number) + 1, "bench");
   const auto q = static_cast<uint64_t>(vocab);
   uint64_t counter = 0;
   for (int64_t row = 0; row < batch; ++row) {
     uint64_t token = numbers.below(counter++, q);
-    for (int64_t t = 0; t < tokens; ++t) {
-      b.inputs.push_back(static_cast<int32_t>(token));
+    std::vector<int32_t> text = {static_cast<int32_t>(token)};
+    for (int64_t t = 1; t < tokens + std::max<int64_t>(1, objective.lookahead()); ++t) {
       const bool jump = numbers.below(counter++, 10) == 0;
       token = jump ? numbers.below(counter++, q) : (3 * token + 7) % q;
-      b.targets.push_back(static_cast<int32_t>(token));
+      text.push_back(static_cast<int32_t>(token));
     }
+    objective.cut({.text = text, .begin = 0, .end = tokens, .scored = 0, .document_starts = nullptr, .training = true},
+                  b);
   }
   return b;
 }
@@ -55,7 +58,8 @@ StepBench::StepBench(const RunConfig& config, int64_t vocab)
                                                    .clip = config.optim.clip,
                                                    .carry_state = t.carry_state,
                                                    .recompute = t.recomputes()});
-  for (int64_t i = 0; i < kBatches; ++i) batches_.push_back(structured_batch(i, t.batch, t.context, vocab));
+  for (int64_t i = 0; i < kBatches; ++i)
+    batches_.push_back(structured_batch(*objective_, i, t.batch, t.context, vocab));
 }
 
 StepBench::Step StepBench::step() {

@@ -17,6 +17,8 @@ struct EvalOptions {
   bool left_to_right = false;    // in place of the bound the likelihood of one order of tokens
   bool each_alone = false;       // in its place -log p of each token, given all others
   bool training_choice = false;  // Scoring::training_choice, and what layers measure
+  bool by_exit = false;          // the model that ends after each of its layers too
+  int64_t exit_layer = 0;        // after which the model was told to end; 0: its last
   bool reset_documents = false;  // context ends at a document's start, and its first token is not scored
 };
 

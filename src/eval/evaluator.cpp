@@ -64,7 +64,8 @@ class Evaluation {
         options_(o),
         plan_(plan_of(model, objective, text, o)),
         scores_(static_cast<size_t>(plan_.windows())),
-        measured_(tokens_of(plan_)) {}
+        measured_(tokens_of(plan_)),
+        exits_(o.by_exit ? scores_.size() : 0) {}
 
   void run(const std::function<void(double)>& progress) {
     const int64_t tasks = plan_.tasks();
@@ -115,6 +116,14 @@ class Evaluation {
       const double residual = p.nats - r.nats_per_token() * static_cast<double>(p.tokens);
       squares += residual * residual;
     }
+    for (const RowScore& window : exits_) {
+      r.settled += window.settled;
+      r.exits.resize(window.exits.size());
+      for (size_t l = 0; l < r.exits.size(); ++l) {
+        r.exits[l].nats += window.exits[l].nats;
+        r.exits[l].agrees += window.exits[l].agrees;
+      }
+    }
     r.bound = objective_.bound() && !options_.left_to_right && !options_.each_alone;
     r.bound_stderr = std::sqrt(total.variance) / n;
     r.stderr_nats = k > 1 ? std::sqrt(k / (k - 1) * squares) / n : std::nan("");
@@ -142,20 +151,22 @@ class Evaluation {
               {.tokens = 1, .bytes = tokenizer_.bytes_of(*t), .characters = tokenizer_.characters_of(*t)};
     }
     Ledger ledger = measured_.empty();
-    const std::vector<RowScore> found = objective_.score(model_, batch.rows(0, rows),
-                                                         {.state = state,
-                                                          .first = task.first,
-                                                          .samples = std::max<int64_t>(1, options_.bound_samples),
-                                                          .seed = options_.seed,
-                                                          .left_to_right = options_.left_to_right,
-                                                          .each_alone = options_.each_alone,
-                                                          .training_choice = options_.training_choice,
-                                                          .ledger = options_.training_choice ? &ledger : nullptr});
+    std::vector<RowScore> found = objective_.score(model_, batch.rows(0, rows),
+                                                   {.state = state,
+                                                    .first = task.first,
+                                                    .samples = std::max<int64_t>(1, options_.bound_samples),
+                                                    .seed = options_.seed,
+                                                    .left_to_right = options_.left_to_right,
+                                                    .each_alone = options_.each_alone,
+                                                    .training_choice = options_.training_choice,
+                                                    .ledger = options_.training_choice ? &ledger : nullptr,
+                                                    .by_exit = options_.by_exit});
     measured_.add(number, std::move(ledger));
     for (size_t i = 0; i < found.size(); ++i) {
       Score& s = scores_[static_cast<size_t>(task.first) + i];
       s.nats = found[i].nats;
       s.variance = found[i].variance;
+      if (!exits_.empty()) exits_[static_cast<size_t>(task.first) + i] = std::move(found[i]);
     }
   }
 
@@ -167,9 +178,21 @@ class Evaluation {
   EvalPlan plan_;
   std::vector<Score> scores_;  // one a window
   TaskLedgers measured_;
+  std::vector<RowScore> exits_;  // one a window, where they are asked for
 };
 
 }  // namespace
+
+EvalResult EvalResult::at_exit(size_t after) const {
+  EvalResult r = *this;
+  r.nats = exits.at(after - 1).nats;
+  r.stderr_nats = std::nan("");
+  return r;
+}
+double EvalResult::agreement(size_t after) const {
+  return static_cast<double>(exits.at(after - 1).agrees) / static_cast<double>(tokens);
+}
+double EvalResult::layers_needed() const { return static_cast<double>(settled) / static_cast<double>(tokens); }
 
 double EvalResult::bits_per_char() const {
   return characters ? nats / std::numbers::ln2 / static_cast<double>(characters) : std::nan("");
@@ -221,6 +244,7 @@ EvalOptions fitted(EvalOptions o, int64_t tokens, int64_t lookahead) {
 
 std::string describe(const EvalOptions& o) {
   std::string text = o.protocol.build()->describe(o.tokens);
+  if (o.exit_layer) text += fmt::format(", exit after layer {}", o.exit_layer);
   if (o.reset_documents) text += ", reset at documents";
   if (o.left_to_right)
     text += ", left to right";
@@ -246,6 +270,10 @@ EvalResult evaluate(const LanguageModel& model, const Objective& objective, cons
                     const Tokenizer& tokenizer, const EvalOptions& options,
                     const std::function<void(double)>& progress) {
   require_options(model, tokenizer, options);
+  if (options.by_exit && objective.bound())
+    throw ConfigError(
+        "a bound is of a whole model: exits are compared of objectives that predict from left to right; "
+        "score the model that ends after one layer instead");
   const Activity activity("evaluating", "take shorter windows (eval.tokens, --tokens)");
   const Tape::Paused paused;
   const auto before = std::chrono::steady_clock::now();

@@ -29,7 +29,14 @@ struct EvalResult {
   double bound_stderr = 0;
   double seconds = 0;
   std::vector<Measured> layers = {};  // with EvalOptions::training_choice what layers that choose tokens measured
+  // With EvalOptions::by_exit the model that ends after 1, 2 ... layers, and the sum over the scored tokens of the
+  // layers after which its likeliest token stays what it is.
+  std::vector<ExitScore> exits = {};
+  int64_t settled = 0;
 
+  EvalResult at_exit(size_t after) const;  // of the model that ends there; no standard error
+  double agreement(size_t after) const;    // share of tokens whose likeliest is the last layer's
+  double layers_needed() const;            // mean of `settled`
   double nats_per_token() const { return nats / static_cast<double>(tokens); }
   double bits_per_char() const;  // NaN where no character was scored
   double bits_per_byte() const;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 
 #include "ops/last_tokens.h"
@@ -61,10 +62,6 @@ double runs_per_token(const ModelConfig& c) { return c.block ? static_cast<doubl
 
 // What training runs of a row of so many tokens: where there are blocks, each token as it is and as it is seen.
 int64_t run_tokens(int64_t tokens, const Context& cx) { return cx.noisy ? 2 * tokens : tokens; }
-Tensor loss_of(const LanguageModel& model, int64_t tokens, const Context& cx) {
-  const Tensor x = model.body(ids(run_tokens(tokens, cx)), cx, nullptr);
-  return model.head_loss(cx.noisy ? last_tokens(x, tokens) : x, ids(tokens), 1).loss;
-}
 
 double decode_flops_after(const LanguageModel& model, int64_t tokens) {
   if (!model.config().causal) return metered([&] { model.logits(ids(tokens), {}); }).forward_flops;
@@ -74,19 +71,48 @@ double decode_flops_after(const LanguageModel& model, int64_t tokens) {
                                           }).forward_flops;
 }
 
+// What a training step computes: the loss of the model and those of its further heads. Where it has exits too, those of
+// the last `exits` layers before the last.
+void training_losses(const LanguageModel& model, int64_t tokens, const Context& train, int64_t exits = 0) {
+  if (model.further() > 0) {
+    const std::vector<Tensor> all = model.bodies(
+        ids(tokens), [&](int64_t) { return ids(tokens); }, train, nullptr);
+    model.head_loss(all[0], ids(tokens), 1);
+    for (int64_t ahead = 2; ahead < model.further() + 2; ++ahead)
+      model.further_loss(ahead, all[static_cast<size_t>(ahead - 1)], ids(tokens), 1);
+    return;
+  }
+  const auto exit = [&](int64_t layers, const Tensor& x) {
+    if (layers < model.layers() && layers >= model.layers() - exits) model.head_loss(x, ids(tokens), 1);
+  };
+  const Tensor x = model.body(ids(run_tokens(tokens, train)), train, nullptr, exit);
+  model.head_loss(train.noisy ? last_tokens(x, tokens) : x, ids(tokens), 1);
+}
+
+Tensor stream_of(const LanguageModel& model, int64_t tokens) {
+  const Tensor x = Tensor::empty({1, tokens, model.config().d_model}, DType::f32);
+  return Tape::recording() ? Tape::recording()->leaf(x) : x;
+}
+
+// FLOPs of training on one sequence.
+double training_flops(const LanguageModel& model, int64_t tokens, const Context& train) {
+  const double exit = trained([&] { model.head_loss(stream_of(model, tokens), ids(tokens), 1); });
+  return trained([&] { training_losses(model, tokens, train); }) + model.config().exits * exit;
+}
+
 // For backward, of one sequence.
 double kept_bytes(const LanguageModel& model, int64_t tokens, const Context& train) {
   const MetaMode meta;
   Tape tape;
   const Tape::Recording recording(tape);
-  loss_of(model, tokens, train);
+  training_losses(model, tokens, train, static_cast<int64_t>(std::ceil(model.config().exits)));
   return static_cast<double>(tape.kept_bytes());
 }
 
 LengthCost cost_at(const LanguageModel& model, int64_t tokens, const Context& train) {
   const auto n = static_cast<double>(tokens);
   return {.tokens = tokens,
-          .train_flops = trained([&] { loss_of(model, tokens, train); }) / n,
+          .train_flops = training_flops(model, tokens, train) / n,
           .prefill_flops = metered([&] { model.logits(ids(tokens), {}); }).forward_flops / n,
           .decode_flops = decode_flops_after(model, tokens),
           .kept_bytes = kept_bytes(model, tokens, train) / n,
@@ -108,10 +134,13 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
     return Tape::recording() ? Tape::recording()->leaf(x) : x;
   };
   const auto stream = [&](int64_t tokens) { return values(tokens, config.d_model); };
-  const auto layer = [&](int64_t i, int64_t tokens, Context cx, State* state) {
+  const auto shelved = [&](const Site& site, int64_t tokens, Context cx) {
     cx.shelf = std::make_shared<Shelf>();
-    for (const SharedValue& v : model.layer_site(i).needed()) cx.shelf->emplace(v.name, values(tokens, v.width));
-    return model.run(stream(tokens), i, i + 1, cx, state);
+    for (const SharedValue& v : site.needed()) cx.shelf->emplace(v.name, values(tokens, v.width));
+    return cx;
+  };
+  const auto layer = [&](int64_t i, int64_t tokens, const Context& cx, State* state) {
+    return model.run(stream(tokens), i, i + 1, shelved(model.layer_site(i), tokens, cx), state);
   };
   const auto add = [&](LayerCost row, const std::function<Tensor(const Context&)>& whole,
                        const std::function<void()>& one) {
@@ -147,8 +176,8 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
         });
   }
   // Of the whole model, whichever layers share them; their FLOPs are those of the layers.
-  const int64_t shared =
-      store.count() - c.total.parameters - parameters_under(store, "head.") - parameters_under(store, "final_norm.");
+  const int64_t shared = store.count() - c.total.parameters - parameters_under(store, "head.") -
+                         parameters_under(store, "heads.") - parameters_under(store, "final_norm.");
   if (shared > 0) c.layers.push_back({.what = "shared by layers", .parameters = shared});
   c.total.parameters += shared;
   add(
@@ -162,6 +191,27 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
         model.head(Tensor::empty({1, config.d_model}, DType::f32));
       });
 
+  // What training alone runs.
+  const auto add_training = [&](LayerCost row, double flops) {
+    row.train_flops = flops / n;
+    c.total.parameters += row.parameters;
+    c.total.train_flops += row.train_flops;
+    c.total.state_bytes += row.state_bytes;
+    c.layers.push_back(std::move(row));
+  };
+  if (config.exits > 0)
+    add_training({.what = fmt::format("exits before the last layer, {:.3g} a step", config.exits)},
+                 config.exits * trained([&] { model.head_loss(stream(context), ids(context), 1); }));
+  for (int64_t ahead = 2; ahead < model.further() + 2; ++ahead)
+    add_training({.what = fmt::format("heads.{} {}", ahead, parts_of(config.layers.back().block)),
+                  .parameters = parameters_under(store, fmt::format("heads.{}.", ahead)),
+                  .state_bytes = model.further_site(ahead).bytes(context, DType::f32)},
+                 trained([&] {
+                   const Context cx = shelved(model.further_site(ahead), context, train);
+                   const Tensor y = model.further_body(ahead, stream(context), ids(context), cx, nullptr);
+                   model.further_loss(ahead, y, ids(context), 1);
+                 }));
+
   c.active_parameters = store.active();
   c.kept_bytes = kept_bytes(model, context, train);
   for (int64_t tokens : {int64_t{256}, int64_t{1024}, int64_t{4096}, int64_t{16384}})
@@ -170,15 +220,16 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
 }
 
 double train_flops_per_token(const LanguageModel& model, int64_t context, bool recompute) {
-  const Context train = training(model.config(), recompute);
-  return trained([&] { loss_of(model, context, train); }) / static_cast<double>(context);
+  return training_flops(model, context, training(model.config(), recompute)) / static_cast<double>(context);
 }
 
 double model_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context) {
   LanguageModel model(config, vocab);
   model.params().as_meta(DType::f32);
   const Context train = training(config, false);
-  return 3 * metered([&] { loss_of(model, context, train); }).dense_flops / static_cast<double>(context);
+  const double exit = metered([&] { model.head_loss(stream_of(model, context), ids(context), 1); }).dense_flops;
+  return 3 * (metered([&] { training_losses(model, context, train); }).dense_flops + config.exits * exit) /
+         static_cast<double>(context);
 }
 
 }  // namespace effllm

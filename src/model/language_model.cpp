@@ -101,24 +101,31 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
   const auto places = places_among_kind(config);
   const auto uses = layers_by_part(config);
   Diagnostics found;
+  const auto args_of = [&](int64_t i) {
+    const auto [index, count, used_again] = places[static_cast<size_t>(i)];
+    return LayerArgs{.d_model = config.d_model,
+                     .layer = i,
+                     .layers = n,
+                     .max_tokens = config.max_tokens,
+                     .index_of_kind = index,
+                     .layers_of_kind = count,
+                     .used_again = used_again,
+                     .block = config.block,
+                     .dropout = config.dropout,
+                     .uses = &uses};
+  };
   for (int64_t i = 0; i < n; ++i) {
     const LayerSpec& spec = config.layers[static_cast<size_t>(i)];
     if (spec.same_as) {
       blocks_.push_back(blocks_[*spec.same_as]);
       continue;
     }
-    const auto [index, count, used_again] = places[static_cast<size_t>(i)];
-    const LayerArgs args{.d_model = config.d_model,
-                         .layer = i,
-                         .layers = n,
-                         .max_tokens = config.max_tokens,
-                         .index_of_kind = index,
-                         .layers_of_kind = count,
-                         .used_again = used_again,
-                         .block = config.block,
-                         .dropout = config.dropout,
-                         .uses = &uses};
-    blocks_.push_back(found.collect([&] { return spec.block.build(args, root / fmt::format("layers.{}", i)); }));
+    blocks_.push_back(found.collect([&] { return spec.block.build(args_of(i), root / fmt::format("layers.{}", i)); }));
+  }
+  if (config.heads > 0 && blocks_.back()) {  // what is wrong with the last layer is told once
+    LayerArgs args = args_of(static_cast<int64_t>(config.layers.back().same_as.value_or(static_cast<size_t>(n - 1))));
+    args.used_again = false;
+    for (int64_t i = 0; i < config.heads; ++i) heads_.emplace_back(config, args, root / fmt::format("heads.{}", i + 2));
   }
   final_norm_ =
       found.collect([&] { return std::make_unique<Norm>(config.final_norm, root / "final_norm", config.d_model); });
@@ -135,6 +142,14 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
       found.error(config.layers[i].block.mark(), e.what());
     }
   found.throw_if_any();
+  for (size_t i = 0; i < heads_.size(); ++i)
+    head_sites_.push_back(&site_->child(fmt::format("heads.{}", i + 2), heads_[i].block()));
+  used_ = n;
+}
+
+void LanguageModel::exit_after(int64_t layers) {
+  require(layers >= 1 && layers <= this->layers(), "an exit after {} of {} layers", layers, this->layers());
+  used_ = layers;
 }
 
 Context LanguageModel::given(Context cx, State* state) const {
@@ -167,18 +182,18 @@ Tensor LanguageModel::embed(const Tensor& ids, const Context& context, State* st
   return rate > 0 ? dropout(x, rate, here.random("dropout"), cx.samples) : x;
 }
 
+Tensor LanguageModel::through(const Layer& block, const Tensor& x, const Call& call) const {
+  return call.pass().recompute && Tape::recording() ? recomputed(block, x, call) : block.forward(x, call);
+}
+
 Tensor LanguageModel::run(Tensor x, int64_t from, int64_t to, const Context& cx, State* state) const {
-  const bool recompute = cx.recompute && Tape::recording();
   const Context pass = given(cx, state);
-  for (int64_t i = from; i < to; ++i) {
-    const Call call(pass, layer_site(i));
-    x = recompute ? recomputed(block(i), x, call) : block(i).forward(x, call);
-  }
+  for (int64_t i = from; i < to; ++i) x = through(block(i), x, Call(pass, layer_site(i)));
   return x;
 }
 
-Tensor LanguageModel::head(const Tensor& x) const {
-  return linear((*final_norm_)(x), head_->value, {}, head_->transposed);
+Tensor LanguageModel::head(const Tensor& x, int64_t ahead) const {
+  return linear(norm_of(ahead)(x), head_->value, {}, head_->transposed);
 }
 
 LossAndSquares LanguageModel::head_loss(const Tensor& x, const Tensor& targets, double weight, double z_weight,
@@ -187,15 +202,59 @@ LossAndSquares LanguageModel::head_loss(const Tensor& x, const Tensor& targets, 
                               row_weights);
 }
 
-Tensor LanguageModel::body(const Tensor& ids, const Context& cx, State* state) const {
+template <class F>
+auto LanguageModel::whole_run(const Tensor& ids, const Context& cx, State* state, F&& f) const {
   const Context before = given(cx, state);
   const Call call(before, *site_);
   Context with = before;
   with.positions = call.positions(ids);
   with.shelf = std::make_shared<Shelf>();
-  const Tensor y = run(embed(ids, with, state), 0, layers(), with, state);
+  auto y = f(with);
   call.advance(ids.dim(1));
   return y;
+}
+
+Tensor LanguageModel::body(const Tensor& ids, const Context& cx, State* state, const AfterLayer& after) const {
+  return whole_run(ids, cx, state, [&](const Context& with) {
+    Tensor x = embed(ids, with, state);
+    if (!after) return run(std::move(x), 0, used_, with, state);
+    for (int64_t i = 0; i < used_; ++i) {
+      x = run(std::move(x), i, i + 1, with, state);
+      after(i + 1, x);
+    }
+    return x;
+  });
+}
+
+std::vector<Tensor> LanguageModel::bodies(const Tensor& ids, const TokensAhead& tokens, const Context& cx,
+                                          State* state) const {
+  return whole_run(ids, cx, state, [&](const Context& with) {
+    const Tensor trunk = run(embed(ids, with, state), 0, layers() - 1, with, state);
+    // A handle for each block, so that its gradient is whole before it is added: in one order, recomputed or not.
+    const auto own = [&] { return further() > 0 && !config_.heads_in_a_row ? scale(trunk, 1) : trunk; };
+    std::vector<Tensor> all = {run(own(), layers() - 1, layers(), with, state)};
+    for (int64_t ahead = 2; ahead < further() + 2; ++ahead)
+      all.push_back(config_.heads_in_a_row ? further_body(ahead, all.back(), tokens(ahead), with, state)
+                                           : further_body(ahead, own(), {}, with, state));
+    return all;
+  });
+}
+
+Tensor LanguageModel::further_body(int64_t ahead, const Tensor& x, const Tensor& tokens, const Context& cx,
+                                   State* state) const {
+  const FurtherHead& head = heads_[static_cast<size_t>(ahead - 2)];
+  const Context pass = given(cx, state);
+  const Tensor embedded = config_.heads_in_a_row ? embedding(tokens, embedding_->value) : Tensor();
+  return through(head.block(), head.input(x, embedded), Call(pass, further_site(ahead)));
+}
+
+const Norm& LanguageModel::norm_of(int64_t ahead) const {
+  const Norm* own = ahead > 1 ? heads_[static_cast<size_t>(ahead - 2)].final_norm() : nullptr;
+  return own ? *own : *final_norm_;
+}
+
+LossAndSquares LanguageModel::further_loss(int64_t ahead, const Tensor& x, const Tensor& targets, double weight) const {
+  return linear_cross_entropy(norm_of(ahead)(x), head_->value, head_->transposed, targets, weight);
 }
 
 Tensor LanguageModel::logits(const Tensor& ids, const Context& cx, State* state) const {

@@ -1,10 +1,11 @@
 // A language model: an embedding, a list of blocks, a head.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "model/model_config.h"
+#include "model/further_head.h"
 #include "ops/loss.h"
 
 namespace effllm {
@@ -32,13 +33,31 @@ class LanguageModel {
   Tensor embed(const Tensor& ids, const Context& cx, State* state) const;
   // Blocks [from, to) over the residual stream x: [B, T, D]. What they share is on the context's shelf.
   Tensor run(Tensor x, int64_t from, int64_t to, const Context& cx, State* state) const;
-  Tensor head(const Tensor& x) const;  // final norm and logits, [.., Q]
+  // Final norm and logits, [.., Q], of the next token or of one further on, whose stream x is (further_body).
+  Tensor head(const Tensor& x, int64_t ahead = 1) const;
   // Final norm and the loss of `targets` under the logits, see `loss`; what `z_weight` adds, and `row_weights`, see
   // linear_cross_entropy.
   LossAndSquares head_loss(const Tensor& x, const Tensor& targets, double weight, double z_weight = 0,
                            const Tensor& row_weights = {}) const;
-  // All of it but the head: [B, T, D]. Advances the state.
-  Tensor body(const Tensor& ids, const Context& cx, State* state) const;
+  // All of it but the head: [B, T, D]. Advances the state. `after` is told the stream after each layer, and how many
+  // that were.
+  using AfterLayer = std::function<void(int64_t layers, const Tensor& x)>;
+  Tensor body(const Tensor& ids, const Context& cx, State* state, const AfterLayer& after = {}) const;
+  // From now on a run of the model ends after so many layers, 1 to all, and goes on with the final norm and the head.
+  void exit_after(int64_t layers);
+
+  // Heads for the tokens 2 .. further() + 1 places after each (ModelConfig::heads), by how far ahead that is.
+  int64_t further() const { return static_cast<int64_t>(heads_.size()); }
+  const Site& further_site(int64_t ahead) const { return *head_sites_[static_cast<size_t>(ahead - 2)]; }
+  // The stream of such a head, [B, T, D]. Side by side: x is what the model's last layer reads. In a row: x is the
+  // stream of the head before, at first the model's, and `tokens`, i32 [B, T], those ahead - 1 places after each.
+  // Advances that head's part of the state; the context is one that `run` has had.
+  Tensor further_body(int64_t ahead, const Tensor& x, const Tensor& tokens, const Context& cx, State* state) const;
+  LossAndSquares further_loss(int64_t ahead, const Tensor& x, const Tensor& targets, double weight) const;
+  // body(), and after it the stream of each such head; tokens(ahead) are those ahead - 1 places after each input.
+  using TokensAhead = std::function<Tensor(int64_t ahead)>;
+  std::vector<Tensor> bodies(const Tensor& ids, const TokensAhead& tokens, const Context& cx, State* state) const;
+
   // All of it; advances the state.
   Tensor logits(const Tensor& ids, const Context& cx, State* state = nullptr) const;
   // Sum of -log p(target) times `weight` over targets that count, [1] f64; advances the state.
@@ -53,6 +72,11 @@ class LanguageModel {
 
  private:
   Context given(Context cx, State* state) const;  // with what the configuration says of all calls
+  // f(context) of a run from the ids on: with their positions and a shelf, and the tokens counted at the end.
+  template <class F>
+  auto whole_run(const Tensor& ids, const Context& cx, State* state, F&& f) const;
+  Tensor through(const Layer& block, const Tensor& x, const Call& call) const;
+  const Norm& norm_of(int64_t ahead) const;  // that stands before the logits
 
   ModelConfig config_;
   int64_t vocab_;
@@ -60,10 +84,12 @@ class LanguageModel {
   Parameter* embedding_;
   Parameter *extra_ = nullptr, *positions_ = nullptr;
   std::vector<std::shared_ptr<const Layer>> blocks_;
+  std::vector<FurtherHead> heads_;
+  int64_t used_ = 0;  // of the layers by a run
   std::unique_ptr<Norm> final_norm_;
   Parameter* head_;
   std::shared_ptr<Site> site_ = std::make_shared<Site>();
-  std::vector<const Site*> layer_sites_;
+  std::vector<const Site*> layer_sites_, head_sites_;
 };
 
 // Of which shapes alone are there: what it costs can be asked, and it can be materialized later.

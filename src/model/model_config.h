@@ -50,6 +50,11 @@ struct ModelConfig {
   std::optional<double> uniform = {};  // texts are written from random tokens, of this share
   // True where a state may go on from any token, whatever was read before.
   bool carries() const { return causal && !prefix && block == 0; }
+  // Heads that predict the tokens after the next, each with a block like the last layer's: side by side, or each after
+  // the one before (DeepSeek-V3's modules).
+  int64_t heads = 0;
+  bool heads_in_a_row = false;
+  double exits = 0;  // of layers before the last that a training step unembeds, in the mean
 };
 
 // Those of `model`, of its blocks and layers; the options of mechanisms are theirs.

@@ -61,6 +61,9 @@ class Call {
   void loss(const Metric& metric, const Tensor& sum, double weight, Ledger::Per per = Ledger::Per::token) const {
     if (pass_->ledger) pass_->ledger->loss(site_->path(), metric, sum, weight, per, tokens_->share);
   }
+  void loss_of(const Metric& metric, const Tensor& sum, int64_t counted, double weight) const {
+    if (pass_->ledger) pass_->ledger->loss_of(site_->path(), metric, sum, counted, weight);
+  }
   void mean(const Metric& metric, double sum) const {
     if (pass_->ledger) pass_->ledger->mean(site_->path(), metric, sum / tokens_->share);
   }

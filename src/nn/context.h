@@ -38,6 +38,7 @@ struct Pass {
   bool noisy = false;  // the second half of a row's tokens are noisy copies of the first: AttentionOptions::noisy
   uint64_t seed = 0;   // of random numbers, which step and samples key too
   int64_t step = 0;
+  double progress = 0;  // of the run's horizon that is done, in [0, 1)
   const Taps* taps = nullptr;
   Ledger* ledger = nullptr;  // null: nobody adds up, and auxiliary losses are left out
 };

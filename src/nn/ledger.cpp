@@ -24,11 +24,22 @@ void Ledger::loss(std::string_view site, const Metric& metric, const Tensor& sum
   Sums& s = at(site, metric);
   s.per = per;
   s.add({sum.is_meta() ? 0 : *sum.data<double>() / share});
-  if (Tape* tape = Tape::recording()) {
-    const Tensor gradient = Tensor::dense({1}, DType::f64);
-    if (!gradient.is_meta()) *gradient.data<double>() = weight * each(per) / share;
-    tape->seed(sum, gradient);
-  }
+  seed(sum, weight * each(per) / share);
+}
+
+void Ledger::loss_of(std::string_view site, const Metric& metric, const Tensor& sum, int64_t counted, double weight) {
+  Sums& s = at(site, metric);
+  s.whole = [](std::span<const double> v) { return v[1] > 0 ? v[0] / v[1] : 0; };
+  s.add({sum.is_meta() ? 0 : *sum.data<double>(), static_cast<double>(counted)});
+  seed(sum, weight * each(Per::target));
+}
+
+void Ledger::seed(const Tensor& sum, double value) {
+  Tape* const tape = Tape::recording();
+  if (!tape) return;
+  const Tensor gradient = Tensor::dense({1}, DType::f64);
+  if (!gradient.is_meta()) *gradient.data<double>() = value;
+  tape->seed(sum, gradient);
 }
 
 void Ledger::mean(std::string_view site, const Metric& metric, double sum) { at(site, metric).add({sum}); }

@@ -25,6 +25,8 @@ class Ledger {
   // the place is given, where layers leave some out.
   void loss(std::string_view site, const Metric& metric, const Tensor& sum, double weight, Per per = Per::token,
             double share = 1);
+  // The same where the sum is of targets of its own, so many: what is reported is the mean over those.
+  void loss_of(std::string_view site, const Metric& metric, const Tensor& sum, int64_t counted, double weight);
   // A number of each token, summed over those at hand: its mean is reported.
   void mean(std::string_view site, const Metric& metric, double sum);
   // Reports `of` what these sums come to, such as the largest.
@@ -47,6 +49,7 @@ class Ledger {
     void add(const std::vector<double>& more);
   };
   Sums& at(std::string_view site, const Metric& metric);
+  static void seed(const Tensor& sum, double gradient);
   double each(Per per) const {
     const int64_t n = per == Per::token ? tokens_ : targets_;
     return n > 0 ? 1.0 / static_cast<double>(n) : 0;

@@ -16,6 +16,7 @@ struct BatchRows {
   Tensor segments;         // i64, the same; undefined where documents are not told apart
   int64_t first = 0;       // place of the first among the rows of the batch
   int64_t of = 0;          // rows of the batch; 0: these are all
+  Tensor further = {};     // i32 [rows, tokens, n]: targets after those; undefined where an objective cuts none
 };
 
 // Row-major [batch, tokens].
@@ -26,7 +27,8 @@ struct Batch {
   // Number of document starts in the row up to and including each token, where rows are told of documents (else
   // empty). 0: still the document that an earlier call began.
   std::vector<int64_t> segments;
-  int64_t counted() const;  // targets that carry a loss
+  std::vector<int32_t> further = {};  // the same number for each token, or empty: targets after the first
+  int64_t counted() const;            // targets that carry a loss
   BatchRows rows(int64_t first, int64_t count) const;
 };
 

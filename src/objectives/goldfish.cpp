@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "base/random.h"
-#include "objectives/objective.h"
+#include "objectives/early_exit.h"
 
 namespace effllm::objectives {
 namespace {
@@ -15,6 +15,7 @@ struct GoldfishOptions final : Options {
   int64_t k = 4;
   std::string mask = "hashed";
   std::optional<int64_t> context_width;
+  EarlyExitOptions early_exit;
   void visit(OptionVisitor& v) override {
     v("k", k, "Leaves one target in k out of what training minimises; evaluation scores all.", between(2, kMostTokens));
     v("mask", mask, "Chooses what is left out: by a hash of the tokens before, or every k-th target of a row.",
@@ -23,6 +24,7 @@ struct GoldfishOptions final : Options {
       "Sets the tokens before a target that the hashed mask reads; a target with fewer before it in its document is "
       "kept; default: 13.",
       between(1, kMostTokens));
+    v("early_exit", early_exit, "Trains the model to end after earlier layers too.");
   }
 };
 
@@ -34,7 +36,8 @@ int64_t document_start(const Stretch& s, int64_t i) {
 class Goldfish final : public Objective {
  public:
   using Options = GoldfishOptions;
-  explicit Goldfish(const Options& o) : k_(o.k), width_(o.context_width.value_or(13)), static_(o.mask == "static") {
+  explicit Goldfish(const Options& o)
+      : k_(o.k), width_(o.context_width.value_or(13)), static_(o.mask == "static"), exits_(o.early_exit) {
     if (static_ && o.context_width)
       throw_at(o.mark, "objective.context_width belongs to mask: hashed; the static mask reads no tokens");
   }
@@ -44,6 +47,13 @@ class Goldfish final : public Objective {
     auto target = batch.targets.end() - (s.end - s.begin);
     for (int64_t i = s.begin + 1; i <= s.end; ++i, ++target)
       if (static_ ? (i - 1 - s.begin) % k_ == 0 : hash_drops(s, i)) *target = kIgnoredTarget;
+  }
+
+  double exits(int64_t layers) const override { return exits_.mean_exits(layers); }
+  Tensor loss(const LanguageModel& model, const BatchRows& rows, double weight, const Context& cx,
+              State* state) const override {
+    if (!cx.ledger || exits_.none()) return Objective::loss(model, rows, weight, cx, state);
+    return exits_.loss(model, rows, weight, with_documents(cx, rows), state, 0).loss;
   }
 
  private:
@@ -56,6 +66,7 @@ class Goldfish final : public Objective {
 
   const int64_t k_, width_;
   const bool static_;
+  const EarlyExit exits_;
   const RandomStream numbers_{0, "goldfish"};  // not of the run's seed: all runs leave out the same
 };
 
@@ -71,7 +82,9 @@ extern constinit const ObjectiveInfo goldfish = ObjectiveInfo::of<Goldfish>({
         "before it, so that continuations that it drops are never learnt; it is FNV-1a and Philox in order, where "
         "the code multiplies ids, which is 0 with any id of 0, and looks the product up in numbers that depend on the "
         "device; tokens before a row are read, and those of another document are not where documents are told apart; "
-        "defaults are those of the paper's models, k 4 and h 13; the static mask begins at the first target",
+        "defaults are those of the paper's models, k 4 and h 13; the static mask begins at the first target; "
+        "early_exit "
+        "is that of next_token",
 });
 
 }  // namespace effllm::objectives

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ops/loss.h"
+#include "objectives/exit_scores.h"
 
 namespace effllm {
 
@@ -17,6 +17,9 @@ void tell(const Objective& o, ModelConfig& model) {
   model.prefix = o.prefix();
   model.block = o.block();
   model.uniform = o.uniform();
+  model.heads = o.heads();
+  model.heads_in_a_row = o.heads_in_a_row();
+  model.exits = o.exits(static_cast<int64_t>(model.layers.size()));
 }
 
 void Objective::cut(const Stretch& s, Batch& batch) const { cut_ahead(s, 1, batch); }
@@ -48,6 +51,7 @@ std::vector<RowScore> Objective::score(const LanguageModel& model, const BatchRo
   if (how.training_choice) cx.phase = Phase::train, cx.leave_out = false;
   cx.samples = Samples(how.first);
   cx.ledger = how.ledger;
+  if (how.by_exit) return score_exits(model, rows, how.state, cx);
   std::vector<RowScore> all;
   for (const double nats : row_nats(model, rows, how.state, cx)) all.push_back({.nats = nats});
   return all;
@@ -55,15 +59,7 @@ std::vector<RowScore> Objective::score(const LanguageModel& model, const BatchRo
 
 std::vector<double> Objective::row_nats(const LanguageModel& model, const BatchRows& rows, State* state,
                                         const Context& cx) {
-  const Tensor logits = model.logits(rows.inputs, with_documents(cx, rows), state);
-  const int64_t tokens = rows.inputs.dim(1);
-  std::vector<double> all;
-  for (int64_t b = 0; b < rows.inputs.dim(0); ++b) {
-    const Tensor nats =
-        cross_entropy(logits.row_range(b * tokens, {tokens, model.vocab()}), rows.targets.row_range(b, {tokens}), 1);
-    all.push_back(nats.is_meta() ? 0 : *nats.data<double>());
-  }
-  return all;
+  return nats_of_rows(model.logits(rows.inputs, with_documents(cx, rows), state), rows);
 }
 
 }  // namespace effllm

@@ -21,11 +21,20 @@ struct Scoring {
   // goes to `ledger`, where there is one.
   bool training_choice = false;
   Ledger* ledger = nullptr;
+  bool by_exit = false;  // RowScore::exits too
+};
+
+// A model that ends after one of its layers.
+struct ExitScore {
+  double nats = 0;
+  int64_t agrees = 0;  // targets where its likeliest token is the last layer's
 };
 
 struct RowScore {
-  double nats = 0;      // of the targets that count
-  double variance = 0;  // of the estimate over draws; NaN where there was one
+  double nats = 0;                    // of the targets that count
+  double variance = 0;                // of the estimate over draws; NaN where there was one
+  std::vector<ExitScore> exits = {};  // after 1, 2 ... layers
+  int64_t settled = 0;                // sum over targets of the layers after which the likeliest token stays the same
 };
 
 class Objective {
@@ -52,6 +61,11 @@ class Objective {
   virtual int64_t extra_ids() const { return 0; }
   // Tokens of the text after the last input that a cut reads.
   virtual int64_t lookahead() const { return 1; }
+  // Heads of the model for tokens after the next, and whether they are in a row.
+  virtual int64_t heads() const { return 0; }
+  virtual bool heads_in_a_row() const { return false; }
+  // Layers before the last, of so many, that a training step unembeds, in the mean over a run.
+  virtual double exits(int64_t /*layers*/) const { return 0; }
   // Appends a row to the batch. A function of the stretch alone: who cuts, and when, makes no difference. As it is
   // here, targets are the tokens after the inputs.
   virtual void cut(const Stretch& s, Batch& batch) const;

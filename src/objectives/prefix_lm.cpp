@@ -9,7 +9,7 @@
 #include <cmath>
 
 #include "base/random.h"
-#include "objectives/objective.h"
+#include "objectives/exit_scores.h"
 
 namespace effllm::objectives {
 namespace {
@@ -65,6 +65,7 @@ class PrefixLm final : public Objective {
     require(!how.state, "prefix_lm: a row begins with its prefix, and goes on from no state");
     Context cx;
     cx.prefix = known(rows);
+    if (how.by_exit) return score_exits(model, rows, nullptr, cx);
     std::vector<RowScore> all;
     for (const double nats : row_nats(model, rows, nullptr, cx)) all.push_back({.nats = nats});
     return all;

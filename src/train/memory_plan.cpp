@@ -42,8 +42,9 @@ double carried_bytes(const RunConfig& c, Rehearsal& r, int64_t room) {
              : 0;
 }
 
-double batch_bytes(const RunConfig& c) {  // inputs, targets, documents
-  return static_cast<double>(c.train.batch * c.train.context * (c.data.reset == "document" ? 16 : 8));
+double batch_bytes(const RunConfig& c) {  // inputs, targets, those of further heads, documents
+  return static_cast<double>(c.train.batch * c.train.context *
+                             (8 + 4 * c.model.heads + (c.data.reset == "document" ? 8 : 0)));
 }
 
 // That of a text of so many tokens; 0: of one batch of whole windows.

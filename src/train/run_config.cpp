@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "checkpoint/checkpoint.h"
 #include "model/old_defaults.h"
+#include "objectives/early_exit.h"
 #include "optim/optimizer.h"
 
 namespace effllm {
@@ -96,8 +97,10 @@ void check_together(const RunConfig& c, Sections read, const Mark& name, Diagnos
 
 // What came after runs had their hashes, as it was before.
 constexpr std::pair<std::string_view, std::string_view> kSince[] = {
-    {"z_loss", "0.0"},     {"weight", "true"},   {"rope_share", "1.0"}, {"projection", "{type: linear}"},
-    {"norm_at", "before"}, {"parallel", "false"}};
+    {"z_loss", "0.0"},      {"weight", "true"},
+    {"rope_share", "1.0"},  {"projection", "{type: linear}"},
+    {"norm_at", "before"},  {"parallel", "false"},
+    {"curriculum", "none"}, {"early_exit", "{scale: 0.0, curriculum: none}"}};
 
 void erase_later(ConfigNode& n) {
   for (const auto& [key, before] : kSince)
@@ -184,6 +187,7 @@ std::vector<ConfigSection> all_sections() {
   all.push_back(section<Root>("", "The file. `base:` names another file, or several, that it builds on."));
   for (ConfigSection& s : model_sections()) all.push_back(std::move(s));
   all.push_back(section<ObjectiveSection>("objective", "What is optimised."));
+  all.push_back(section<EarlyExitOptions>("objective.early_exit", "Losses of exits after earlier layers (LayerSkip)."));
   add_own(all, "objective", "type", all_objectives, ObjectiveSection().type);
   all.push_back(section<DataOptions>("data", "The corpus, and the order in which training reads it."));
   add_own(all, "data", "tokenizer", all_tokenizers, DataOptions().tokenizer);

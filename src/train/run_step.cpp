@@ -22,10 +22,10 @@ std::optional<StepReport> Steps::next() {
   const double before = at.seconds;
   const Batch batch = x.order->at(at.samples);
   const bool continues = at.samples == 0 || x.order->continues(at.samples);
-  const double factor = schedule_->factor(at.step, run_.progress());
+  const double progress = run_.progress(), factor = schedule_->factor(at.step, progress);
   const Interrupt interrupt(
       [this] { return Signals::stop_requested() && patience_.over(Signals::stop_requested_at(), seconds_now()); });
-  const std::optional<StepResult> r = take(batch, factor, continues);
+  const std::optional<StepResult> r = take(batch, factor, continues, progress);
   if (!r) return std::nullopt;
   ++at.step;
   at.tokens += r->tokens;
@@ -44,11 +44,11 @@ std::optional<StepReport> Steps::next() {
   return StepReport{*r, x.config.optim.lr * factor, at.seconds - before};
 }
 
-std::optional<StepResult> Steps::take(const Batch& batch, double factor, bool continues) {
+std::optional<StepResult> Steps::take(const Batch& batch, double factor, bool continues, double progress) {
   const double began = run_.clock.last();
   patience_.begins(began);
   try {
-    return run_.x.trainer->step(batch, run_.at.step, factor, continues);
+    return run_.x.trainer->step(batch, run_.at.step, factor, continues, progress);
   } catch (const Interrupted&) {
     run_.log.say(fmt::format("the step after {} was given up, {} after it began: it comes again when the run goes on",
                              run_.at.step, human_seconds(seconds_now() - began)));

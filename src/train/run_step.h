@@ -16,7 +16,7 @@ class Steps {
   std::optional<StepReport> next();
 
  private:
-  std::optional<StepResult> take(const Batch& batch, double factor, bool continues);
+  std::optional<StepResult> take(const Batch& batch, double factor, bool continues, double progress);
   void skip(const Batch& batch);  // after a step that was not finite: says where, ends the run after too many
 
   LiveRun& run_;

@@ -1,6 +1,8 @@
 #include "train/train_rows.h"
 
+#include <algorithm>
 #include <numbers>
+#include <utility>
 
 #include "eval/metrics.h"
 
@@ -22,9 +24,18 @@ void TrainRows::after_step(const StepReport& step) {
     run_.at.row_loss_sum += step.result.loss;
     ++run_.at.row_loss_count;
     grad_norm_ = step.result.grad_norm;
-    added_up_ = step.result.rows;
+    if (std::exchange(first_, false)) added_up_.clear();
+    keep_newest(step.result.rows);
   }
   if (due(run_.at.step, run_.x.config.train.log_every)) write();
+}
+
+void TrainRows::keep_newest(const std::vector<Measured>& rows) {
+  for (const Measured& m : rows)
+    if (const auto known = std::ranges::find(added_up_, m.name, &Measured::name); known != added_up_.end())
+      *known = m;
+    else
+      added_up_.push_back(m);
 }
 
 std::vector<Measured> TrainRows::row() const {
@@ -49,6 +60,7 @@ void TrainRows::write() {
   run_.log.journal->row("train", at.step, row());
   at.row_loss_sum = seconds_ = 0;
   at.row_loss_count = tokens_ = 0;
+  first_ = true;
 }
 
 }  // namespace effllm

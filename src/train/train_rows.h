@@ -1,5 +1,5 @@
-// The rows of training in the journal, every train.log_every steps: the mean of their losses; the norm and what layers
-// add up are the last step's.
+// The rows of training in the journal, every train.log_every steps: the mean of their losses; the norm is the last
+// step's, and what layers add up that of the last step that had it, since not every step has every exit.
 #pragma once
 #include <vector>
 
@@ -15,11 +15,14 @@ class TrainRows final : public Observer {
   std::vector<Measured> row() const;
 
  private:
+  void keep_newest(const std::vector<Measured>& rows);
+
   LiveRun& run_;
   // Since the last row. The sums of losses are in RunCounters, because a checkpoint may cut a row in two.
   double seconds_ = 0, lr_ = 0, grad_norm_ = 0;
   int64_t tokens_ = 0;
-  std::vector<Measured> added_up_;  // by the last step that learned
+  std::vector<Measured> added_up_;  // by the last steps that learned
+  bool first_ = true;               // the next step is the first of a row
 };
 
 }  // namespace effllm

@@ -41,6 +41,7 @@ void Trainer::run_shard(const Batch& batch, const Shard& shard, int64_t step, do
   cx.recompute = options_.recompute;
   cx.seed = options_.seed;
   cx.step = step;
+  cx.progress = progress_;
   cx.samples = batch.first_sample + shard.first;
   cx.ledger = &sums.ledger;
 
@@ -85,7 +86,8 @@ void Trainer::run_lanes(const Batch& batch, int64_t step, int64_t targets) {
   peak_bytes_ = std::max(peak_bytes_, peak.load());
 }
 
-StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor, bool continues) {
+StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor, bool continues, double progress) {
+  progress_ = progress;
   if (carried_) carried_->begin(continues);
   StepResult r{.loss = 0, .grad_norm = 0, .tokens = batch.batch * batch.tokens, .targets = batch.counted()};
   std::optional<TransposedWeights::Fresh> fresh;

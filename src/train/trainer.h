@@ -39,11 +39,12 @@ class Trainer {
           const StepOptions& options);
 
   // `step` counts from 0; it and the numbers of the batch's samples key the random numbers.
-  // Where rows don't go on from the batch before (`continues`), they start from nothing. Where it throws, Interrupted
-  // or an error of an op, all is as it was before.
-  StepResult step(const Batch& batch, int64_t step, double lr_factor, bool continues = true);
-  // The same forward and backward under a NanWatch, nothing updated: throws a NumericalError that names the op, layer
-  // and step where the first value that is not finite appears; returns where none does.
+  // Where rows don't go on from the batch before (`continues`), they start from nothing. `progress`: of the horizon, in
+  // [0, 1), see Pass. Where it throws, Interrupted or an error of an op, all is as it was before.
+  StepResult step(const Batch& batch, int64_t step, double lr_factor, bool continues = true, double progress = 0);
+  // The last step's forward and backward again, or of another batch, under a NanWatch, nothing updated: throws a
+  // NumericalError that names the op, layer and step where the first value that is not finite appears; returns where
+  // none does.
   void find_nonfinite(const Batch& batch, int64_t step);
   const ShardPlan& plan() const { return plan_; }
 
@@ -67,6 +68,7 @@ class Trainer {
   Exchange exchange_;
   std::unique_ptr<TransposedWeights> transposed_;  // made by the first step that has tokens enough to pay for it
   std::optional<Carried> carried_;
+  double progress_ = 0;
   size_t peak_bytes_ = 0;
 };
 

@@ -58,6 +58,31 @@ TEST_CASE("layer_drop: samples skip it at the rate, which grows from 0 in the fi
   CHECK(close(share("rate: 0.4, depth: exp", 0, 1), 0.4, 0.08));
 }
 
+TEST_CASE("layer_drop: with the exponential curriculum the rate grows from 0 to the whole, as LayerSkip's S(t)") {
+  constexpr int64_t kSamples = 4000;
+  const Tensor x = random({kSamples, 1, kD}, 1);
+  const auto share = [&](const std::string& options, double progress, int64_t layer) {
+    const Block m("mixer: min_gru, curriculum: exponential, " + options, layer, 3);
+    Context cx = training(0);
+    cx.progress = progress;
+    const Tensor y = m.mixer->forward(x, cx);
+    int64_t n = 0;
+    for (int64_t b = 0; b < kSamples; ++b) n += skipped(x, y, b);
+    return static_cast<double>(n) / kSamples;
+  };
+  CHECK(share("rate: 0.8", 0, 0) == 0);
+  CHECK(close(share("rate: 0.8", 0.5, 0), 0.8 * (std::sqrt(2.0) - 1), 0.08));
+  CHECK(close(share("rate: 0.8", 0.999, 0), 0.8, 0.05));
+  CHECK(close(share("rate: 0.8, depth: exp", 0.5, 1), 0.8 * (std::sqrt(2.0) - 1) * (std::sqrt(2.0) - 1), 0.15));
+  CHECK(share("rate: 0.8, depth: exp", 0.5, 0) == 0);
+  // At the start of a run it is the residual block, to the bit.
+  const Block m(std::string("rate: 0.9, curriculum: exponential, ") + kInside);
+  Context whole = training(0);
+  whole.progress = 0;
+  CHECK(same_bits(m.mixer->forward(sequences(x, 0, 4), whole),
+                  Block(kInside, 0, 1, "residual").mixer->forward(sequences(x, 0, 4), whole)));
+}
+
 TEST_CASE("layer_drop: which samples skip it, and what is dropped of the others, is their number's matter alone") {
   const Block m(std::string("rate: 0.5, ") + kInside);
   constexpr int64_t kBatch = 9;

@@ -115,3 +115,32 @@ TEST_CASE("cli: eval prints training's choice of tokens beside the causal one, a
     CHECK_MESSAGE(shown.out.find(text) != std::string::npos, text);
   CHECK_FALSE(w.read(with(some, {"--no-training-choice"})).contains("training_choice"));
 }
+
+TEST_CASE("cli eval --exit-layer: the loss after each layer in one pass, or of the model that ends there") {
+  const ShortRun w;
+  const Words eval = {"eval", "runs/tiny", "--no-baselines"};
+  const json plain = w.read(eval), all = w.read(with(eval, {"--exit-layer", "all"}));
+  REQUIRE(all.at("exits").size() == 3);
+  CHECK(all.at("nats_per_token") == plain.at("nats_per_token"));
+  CHECK_FALSE(plain.contains("exits"));
+  for (size_t layers = 1; layers <= 3; ++layers) {
+    const json& exit = all.at("exits")[layers - 1];
+    const json alone = w.read(with(eval, {"--exit-layer", std::to_string(layers)}));
+    CHECK(exit.at("layers") == layers);
+    CHECK(alone.at("exit_layer") == layers);
+    for (const char* key : {"nats_per_token", "bits_per_char", "bits_per_byte", "perplexity"})
+      CHECK_MESSAGE(exit.at(key) == alone.at(key), key);
+    CHECK(alone.at("protocol").get<std::string>().find("exit after layer") != std::string::npos);
+  }
+  for (const char* key : {"nats_per_token", "bits_per_char"}) CHECK(all.at("exits")[2].at(key) == plain.at(key));
+  CHECK(all.at("exits")[2].at("agreement") == 1);
+  CHECK(all.at("layers_needed").get<double>() >= 1);
+  for (const char* name : {"val-windows.json", "val-windows-exit_all.json", "val-windows-exit_2.json"})
+    CHECK_MESSAGE(std::filesystem::exists(w.scratch.path / "runs/tiny/eval" / name), name);
+  const Ended shown = w.ok(with(eval, {"--exit-layer", "all", "--protocol", "carried"}));
+  for (const char* text :
+       {"exit after", "as the last", "1 layer ", "3 layers", "100.0 %", " of 3 layers in the mean\n"})
+    CHECK_MESSAGE(shown.out.find(text) != std::string::npos, text);
+  for (const char* wrong : {"0", "4", "-1", "two", "2.5", "99999999999999999999"})
+    w.ends(with(eval, {std::string("--exit-layer=") + wrong}), 2, {"the model has 3 layers; give 1 to 3, or all"});
+}

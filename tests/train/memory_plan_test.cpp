@@ -12,6 +12,7 @@
 #include "model/language_model.h"
 #include "support/close.h"
 #include "support/models.h"
+#include "support/named.h"
 #include "support/tiny_run.h"
 #include "train/preflight.h"
 #include "train/rehearsal.h"
@@ -164,6 +165,44 @@ TEST_CASE("memory: a pool takes no more in steps that differ: samples are skippe
   }
 }
 
+TEST_CASE("memory: exits and heads of an objective are foreseen, whichever a step has") {
+  const Threads one(1);
+  const auto taken = [](const std::string& objective, const std::string& recompute) {
+    RunConfig c =
+        read_run(configuration("min_gru", "swiglu", ", recompute: " + recompute, 6) + "objective: " + objective + "\n");
+    const MemoryPlan plan = planned(c, 256, 1);
+    size_t bytes = 0;
+    std::thread([&] {
+      LanguageModel model(c.model, 256);
+      model.params().materialize(1, DType::f32);
+      const auto built = c.objective.type.build();
+      const auto optimizer = build_optimizer(c.optim, c.groups, model.params());
+      Trainer trainer(model, *built, *optimizer, plan_shards(c.train, model),
+                      {.recompute = c.train.recomputes(), .buffers = plan.step_buffers});
+      TokenizedText text;
+      text.tokens.assign(1000, 1);
+      text.document_starts = {0};
+      const auto order = build_order("shuffled_windows", text, {4, 64}, 1, false, *built);
+      for (int64_t i = 0; i < 12; ++i) trainer.step(order->at(0), i, 1, true, static_cast<double>(i) / 12);
+      bytes = BufferPool::local().reserved_bytes();
+    }).join();
+    const double foreseen = part(plan, "training steps");
+    CAPTURE(objective);
+    CAPTURE(foreseen);
+    CAPTURE(bytes);
+    CHECK(static_cast<double>(bytes) < 1.03 * foreseen + 20e3);
+    CHECK(foreseen < 1.25 * static_cast<double>(bytes));
+    return foreseen;
+  };
+  for (const std::string recompute : {"none", "block"}) {
+    const double plain = taken("{type: next_token}", recompute);
+    for (const char* curriculum : {"none", "rotational, every: 4", "rotational, every: 2", "gradual"})
+      CHECK(taken("{early_exit: {scale: 0.5, curriculum: " + std::string(curriculum) + "}}", recompute) > plain);
+    for (const char* form : {"parallel", "sequential"})
+      CHECK(taken("{type: multi_token, tokens: 3, form: " + std::string(form) + "}", recompute) > plain);
+  }
+}
+
 TEST_CASE("memory: blocks that are run again keep less, as foreseen") {
   const Threads one(1);
   for (const char* mixer : {"{type: attention, heads: 4}", "{type: gla, heads: 1, expand_k: 4, expand_v: 4}",
@@ -205,6 +244,7 @@ TEST_CASE("memory: evaluation, samples, batches and carried states are in the pl
   }
   CHECK(part(plan("eval.tokens=1"), "evaluation") > 64 * 99999.0);  // a score for each of so many windows
   CHECK(part(plain, "batches") == 4 * 16 * 8);
+  CHECK(part(plan("objective={type: multi_token, tokens: 4}"), "batches") == 4 * 16 * (8 + 3 * 4));
   const RunConfig of_plain = read_run(yaml);
   CHECK(part(plain, "checkpoints") ==
         3 * 4.0 * static_cast<double>(LanguageModel(of_plain.model, 256).params().count()));

@@ -1,0 +1,17 @@
+// How well rows are predicted: by the whole model, and by what it is after each of its layers.
+#pragma once
+#include <vector>
+
+#include "objectives/objective.h"
+
+namespace effllm {
+
+// Of each row the nats of the targets that count. logits: [B T, Q]; 0 on shapes alone.
+std::vector<double> nats_of_rows(const Tensor& logits, const BatchRows& rows);
+
+// Scores of rows that are predicted from left to right, with RowScore::exits and settled: one run of the model, each
+// layer's stream through the final norm and the head. Of tokens that are equally likely the first counts. Advances the
+// state.
+std::vector<RowScore> score_exits(const LanguageModel& model, const BatchRows& rows, State* state, const Context& cx);
+
+}  // namespace effllm
