@@ -280,6 +280,8 @@ EvalResult evaluate(const LanguageModel& model, const Objective& objective, cons
   Evaluation evaluation(model, objective, text, tokenizer, options);
   evaluation.run(progress);
   EvalResult result = evaluation.summarise();
+  if (options.by_exit && result.exits.empty())
+    throw ConfigError("the objective does not score a text in one run of the model: exits have no scores beside it");
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
   return result;
 }
