@@ -110,6 +110,10 @@ TEST_CASE("multi_token: targets, logits and losses of each head are those of the
       CHECK(r.targets.data<int32_t>()[i] == target(1, i));
       for (int64_t k = 2; k <= n; ++k) CHECK(r.further.data<int32_t>()[i * (n - 1) + k - 2] == target(k, i));
     }
+    for (int64_t row = 0; n > 1 && row < rows; ++row) {  // as a shard has it
+      const Tensor own = b.rows(row, 1).further;
+      for (int64_t i = 0; i < tokens; ++i) CHECK(own.data<int32_t>()[i * (n - 1)] == target(2, row * tokens + i));
+    }
     // Heads alone, for who decodes with them.
     const auto read = [&](int64_t ahead) {
       const Tensor ids = Tensor::dense({rows, tokens}, DType::i32);
