@@ -118,6 +118,10 @@ void declare_generate(CLI::App& app, GenerateArgs& a) {
                  "model is the surest of (confidence).")
       ->capture_default_str()
       ->check(one_of({"ancestral", "confidence"}));
+  app.add_option(
+      "--blank", a.blank,
+      "Marks in the prompt where text is missing, which a model of span corruption fills in (default: ___; at "
+      "the end where it stands nowhere).");
   app.add_flag("--raw", a.raw, "Writes bytes as they are, also to a terminal.");
 }
 

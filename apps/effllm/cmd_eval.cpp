@@ -29,6 +29,8 @@ constexpr std::chrono::seconds kSilence(1);  // before progress is shown: what i
 // The first window of the split and what the model makes of it, for programs that check the numbers. Where documents
 // are told apart, "segments" numbers them.
 void save_logits(const LoadedModel& m, const TokenizedText& text, const EvalOptions& o, const std::string& file) {
+  if (m.model->has_encoder())
+    throw ConfigError("--save-logits: the model predicts a part of a window, from what its encoder makes of the other");
   const int64_t n = o.tokens;
   Batch batch = batch_for(1, n);
   m.config.objective.type.build()->cut({.text = text.tokens,
@@ -163,7 +165,11 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
     if (o.by_exit) print_exits(r);
     if (looking_ahead) print_training_choice(*looking_ahead);
   }
-  if (args.baselines) {
+  const bool part = m.model->has_encoder();  // of the text is scored
+  if (args.baselines && part && !common.quiet)
+    print_stderr(fmt::format("baselines are left out: they are scored on all of the text, {} on a part of it\n",
+                             m.config.objective.type.name()));
+  if (args.baselines && !part) {
     std::fflush(stdout);
     Baselines all = baselines({.tokens = target.tokens,
                                .text = target.text(),

@@ -29,9 +29,9 @@ std::string prompt_of(const GenerateArgs& args) {
 }
 
 // Tokens of the prompt. What the vocabulary lacks is an error of the command line, or of the file.
-int64_t length_of(const std::string& prompt, const Tokenizer& tokenizer, const GenerateArgs& args) {
+int64_t length_of(const std::string& prompt, const LoadedModel& m, const GenerateOptions& o, const GenerateArgs& args) {
   try {
-    return static_cast<int64_t>(prompt_tokens(tokenizer, prompt).size());
+    return prompt_length(*m.model, *m.tokenizer, prompt, o.blank);
   } catch (const DataError& e) {
     if (args.prompt_file.empty()) throw ConfigError("--prompt: {}", e.what());
     throw DataError("{}: {}", args.prompt_file == "-" ? "standard input" : args.prompt_file, e.what());
@@ -52,11 +52,16 @@ ExitCode generate(const Common& common, const GenerateArgs& args) {
                .top_p = args.top_p,
                .seed = static_cast<uint64_t>(args.seed)};
   o.denoise = {.steps = args.steps, .block = args.block, .confident = args.unmask == "confidence"};
+  if (!args.blank.empty() && m.model->config().extra_targets == 0)
+    throw ConfigError(
+        "--blank: the model fills nothing in, it continues a prompt; that is for models that were trained "
+        "by span_corruption");
+  if (!args.blank.empty()) o.blank = unescape(args.blank);
   const std::string prompt = prompt_of(args);
   if (const auto note = byte_order_note(prompt); !note.empty() && !common.quiet)
     print_stderr(fmt::format("warning: the prompt {}\n", note));
   o.context = context_limit(*m.model, trained_context(m.config), args.context);
-  const int64_t prompt_length = length_of(prompt, *m.tokenizer, args);
+  const int64_t prompt_length = length_of(prompt, m, o, args);
   if (!common.quiet && o.context.takes_effect(prompt_length, o.tokens))
     print_stderr(fmt::format("context: {}{}\n", describe(o.context),
                              args.context ? "" : ", as in training; --context chooses otherwise"));
@@ -80,7 +85,7 @@ ExitCode generate(const Common& common, const GenerateArgs& args) {
   effllm::generate(*m.model, *m.tokenizer, prompt, o, [&](int64_t sample, std::string_view piece) {
     if (sample != last) {
       if (last >= 0) fmt::print("\n---\n");
-      fmt::print("{}", shown(prompt));
+      fmt::print("{}", shown(before_text(*m.model, prompt, o.blank)));
       last = sample;
     }
     fmt::print("{}", shown(piece));

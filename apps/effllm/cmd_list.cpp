@@ -9,6 +9,7 @@
 #include "blocks/block.h"
 #include "commands.h"
 #include "config/yaml.h"
+#include "cross/cross.h"
 #include "eval/evaluator.h"
 #include "ffn/ffn.h"
 #include "json_output.h"
@@ -44,9 +45,11 @@ std::string state_of(const LayerInfo& m) {
   for (const StateField* f : site->all()) {
     if (f->count) continue;
     // A ring is as long as it gets; what grows is told by the token.
-    const int64_t tokens = f->growth == Growth::per_token ? 1 : int64_t{1} << 40;
+    const bool grows = f->growth == Growth::per_token || f->growth == Growth::memory;
+    const int64_t tokens = grows ? 1 : int64_t{1} << 40;
     all += fmt::format("{}{} {}{}", all.empty() ? "" : ", ", f->path, f->shape_for(tokens).str(),
                        f->growth == Growth::per_token ? " a token"
+                       : f->growth == Growth::memory  ? " a token of the encoder"
                        : f->growth == Growth::window  ? " (ring)"
                                                       : "");
   }
@@ -180,6 +183,8 @@ const std::vector<Kind>& kinds() {
   static const std::vector<Kind> all = {
       {"mixers", "sequence mixers (model.layers[].mixer)", [] { return mechanisms(all_mixers); }, &all_mixers},
       {"ffns", "channel mixers (model.layers[].ffn)", [] { return mechanisms(all_ffns); }, &all_ffns},
+      {"crosses", "what a decoder reads an encoder with (model.layers[].cross)", [] { return mechanisms(all_crosses); },
+       &all_crosses},
       {"blocks", "what a model is a list of (model.layers[].type)", [] { return mechanisms(all_blocks); }, &all_blocks},
       {"projections", "what mixers project with (projection of attention)",
        [] { return with_papers(all_projections); }},

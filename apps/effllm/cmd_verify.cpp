@@ -21,7 +21,8 @@ namespace {
 struct Subject {
   std::unique_ptr<LanguageModel> model;
   std::string what;
-  Tensor ids;  // i32 [B, T]
+  Tensor ids;        // i32 [B, T]
+  Tensor read = {};  // i32 [B, S], where it has an encoder
 };
 
 bool is_trained(const std::string& path) {
@@ -69,6 +70,7 @@ Subject subject_of(const VerifyArgs& args, DType type) {
     if (trained) s.ids = ids_of_corpus(*trained, args.batch, tokens);
     s.what += s.ids.defined() ? ", text of its corpus" : ", random tokens";
     if (!s.ids.defined()) s.ids = random_ids(args.batch, tokens, vocab);
+    if (s.model->has_encoder()) s.read = random_ids(args.batch, c.model.parts_of(tokens).encoder, vocab);
   };
   if (is_trained(args.model)) {
     if (!args.set.empty()) throw ConfigError("--set changes a configuration; {} is a trained model", args.model);
@@ -132,7 +134,7 @@ ExitCode verify(const Common& common, const VerifyArgs& args) {
     const Subject s = subject_of(args, type);
     what = s.what;
     tokens = s.ids.dim(1);
-    for (const Finding& f : effllm::verify(*s.model, s.ids, {})) {
+    for (const Finding& f : effllm::verify(*s.model, s.ids, {.seed = 1, .scratch = {}, .read = s.read})) {
       failed += !f.passed;
       rows.push_back(to_row(f, type));
       found.push_back(to_json(f, type));

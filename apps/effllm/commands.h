@@ -33,7 +33,7 @@ struct EvalArgs {
 ExitCode eval(const Common&, const EvalArgs&);
 
 struct GenerateArgs {
-  std::string model, prompt, prompt_file;  // the prompt with escapes as written
+  std::string model, prompt, prompt_file, blank;  // the prompt and what stands for a blank with escapes as written
   int64_t tokens = 200, samples = 1, top_k = 0, seed = 1;
   double temperature = 0.8, top_p = 1;
   std::optional<int64_t> context, steps, block;

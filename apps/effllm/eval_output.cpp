@@ -87,6 +87,8 @@ void print_result(const LoadedModel& m, const EvalTarget& target, const EvalOpti
                std::isfinite(r.bound_stderr)
                    ? fmt::format("+- {:.4f} nats/token of it is from the draws", r.bound_stderr)
                    : "one draw a window does not tell how exact (--bound-samples)");
+  if (r.given_rest)
+    fmt::print("  of the tokens that are missing, and where they end, given the rest: no likelihood of the text\n");
 }
 
 void add_left_to_right(nlohmann::json& j, const EvalResult& r) { j["left_to_right"] = losses_json(r); }
@@ -165,6 +167,7 @@ nlohmann::json result_json(const LoadedModel& m, const EvalTarget& target, const
                       {"bound", r.bound},
                       {"seconds", r.seconds}};
   if (o.exit_layer) j["exit_layer"] = o.exit_layer;
+  if (r.given_rest) j["given_rest"] = true;
   if (r.bound)
     j.update({{"bound_samples", o.bound_samples},
               {"seed", o.seed},

@@ -38,7 +38,7 @@ LAYER_KEYS = {"type", "mixer", "ffn", "norm", "dropout", "rate", "depth", "id", 
 LAYER_KEYS |= {"parallel", "norm_at", "x0"}
 LAYER_KEYS |= {"router", "capacity", "weight", "causal", "predictor_width"}
 LAYER_KEYS |= {"recursions", "routing", "capacities", "alpha"}
-LAYER_KEYS |= {"block_size", "eps", "streams", "dynamic", "iterations"}
+LAYER_KEYS |= {"block_size", "eps", "streams", "dynamic", "iterations", "cross"}
 NOT_WEIGHTS = ("opt.", "state.", "train.", "statistics.")
 BUFFERS = "buffers."
 

@@ -87,6 +87,8 @@ def residual(
 
 ATTENTION: Options = {"type": "attention", "heads": 2, "window": 5, "position": "rope"}
 MLP: Options = {"type": "mlp", "expand": 2}
+CROSS: Options = {"type": "attention", "heads": 2}
+WIDE: Options = {"heads": 4, "kv_heads": 2, "head_dim": 3, "qk_norm": True, "bias": True}
 TOKEN_SHIFT: Options = {"type": "rwkv_channel_mix"}
 LAYER_NORM: Options = {"type": "layer_norm", "bias": True, "eps": 0.1}
 
@@ -98,6 +100,23 @@ VARIANTS = {
     "documents": Variant({"mixer": ATTENTION, "ffn": TOKEN_SHIFT, "norm": LAYER_NORM}, documents=True),
     "parallel": Variant({"mixer": ATTENTION, "ffn": MLP, "parallel": True}),
     "norm_after": Variant({"mixer": ATTENTION, "ffn": TOKEN_SHIFT, "norm_at": "after"}, documents=True),
+    "cross": Variant({"mixer": ATTENTION, "cross": CROSS, "ffn": MLP}, memory=5),
+    "cross_lengths": Variant(
+        {"mixer": ATTENTION, "cross": {"type": "attention", "heads": 4, "kv_heads": 1, "qk_norm": True}, "ffn": MLP},
+        memory=33,
+        memory_lengths=(33, 1),
+    ),
+    "cross_after": Variant(
+        {"mixer": ATTENTION, "cross": CROSS | {"bias": True}, "ffn": TOKEN_SHIFT, "norm_at": "after"},
+        documents=True,
+        memory=5,
+    ),
+    "cross_parallel": Variant(
+        {"mixer": ATTENTION, "cross": CROSS | WIDE, "ffn": MLP, "parallel": True, "norm_at": "both", "norm": LAYER_NORM},
+        memory=7,
+        memory_lengths=(4, 7),
+    ),
+    "cross_alone": Variant({"mixer": ATTENTION, "cross": {"type": "attention"}, "ffn": "none"}, memory=5),
     "norm_both": Variant({"mixer": ATTENTION, "ffn": MLP, "norm_at": "both", "norm": LAYER_NORM}),
     "norm_both_alone": Variant({"mixer": ATTENTION, "ffn": "none", "norm_at": "both"}),
     "parallel_norm_both": Variant(

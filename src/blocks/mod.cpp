@@ -80,6 +80,9 @@ class Mod final : public Residual {
     Residual::declare(site.child("chosen"));
   }
   bool trains_otherwise() const override { return true; }
+  void remember(const Memory& memory, const Call& call) const override {
+    Residual::remember(memory, call.child("chosen"));
+  }
   // What is left of a text after a cut has not the tokens that its mixer would have seen.
   LongText long_text(int64_t trained) const override { return anew_if_unseen(Residual::long_text(trained)); }
 
@@ -162,7 +165,8 @@ constexpr std::string_view kVariants[] = {
     "select_block: 2, "
     "select: 4, window: 3}, ffn: {type: moe, experts: 3, expand: 1}}",
     "{capacity: 0.6, mixer: {type: ttt_linear, heads: 2, mini_batch: 5}, ffn: none}",
-    "{router: random, capacity: 0.6, norm: {type: layer_norm, bias: true}, dropout: 0.2}"};
+    "{router: random, capacity: 0.6, norm: {type: layer_norm, bias: true}, dropout: 0.2}",
+    "{capacity: 0.3, cross: {type: attention, heads: 2}}"};
 
 }  // namespace
 

@@ -93,6 +93,9 @@ class Mor final : public Residual {
   }
   bool trains_otherwise() const override { return routers_ || Residual::trains_otherwise(); }
   LongText long_text(int64_t trained) const override { return anew_if_unseen(Residual::long_text(trained)); }
+  void remember(const Memory& memory, const Call& call) const override {
+    for (int64_t r = 0; r < o_.recursions; ++r) Residual::remember(memory, call.child(step(r)));
+  }
 
  protected:
   Tensor run(const Tensor& x, const Call& call) const override {
@@ -189,7 +192,7 @@ class Mor final : public Residual {
 constexpr std::string_view kVariants[] = {
     "{recursions: 2, capacities: [0.8, 0.4], weight: raw, alpha: 0.1, mixer: {type: attention, heads: 2, window: 3}, "
     "ffn: none}",
-    "{routing: token, alpha: 0.1, ffn: rwkv_channel_mix}"};
+    "{routing: token, alpha: 0.1, ffn: rwkv_channel_mix}", "{recursions: 2, cross: {type: attention, heads: 2}}"};
 
 }  // namespace
 

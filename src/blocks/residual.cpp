@@ -21,19 +21,21 @@ std::unique_ptr<Layer> built(const Choice<LayerInfo>& part, const LayerArgs& arg
   }
 }
 
-constexpr std::string_view kVariants[] = {"{ffn: none, norm_at: after}",
-                                          "{ffn: rwkv_channel_mix, norm: {type: layer_norm, bias: true}, dropout: 0.2}",
-                                          "{parallel: true, norm_at: both}"};
+constexpr std::string_view kVariants[] = {
+    "{ffn: none, norm_at: after}", "{ffn: rwkv_channel_mix, norm: {type: layer_norm, bias: true}, dropout: 0.2}",
+    "{parallel: true, norm_at: both}", "{cross: {type: attention, heads: 2, kv_heads: 1, qk_norm: true, bias: true}}",
+    "{cross: {type: attention, heads: 2}, mixer: min_gru, parallel: true}"};
 
 }  // namespace
 
 void ResidualOptions::visit(OptionVisitor& v) {
   v("mixer", mixer, "Chooses the sequence mixer.");
+  v("cross", cross, "Chooses what reads the encoder, after the mixer; `none` leaves it out.");
   v("ffn", ffn, "Chooses the channel mixer; `none` leaves it out.");
   v("norm", norm, "Describes the norm of each of them.");
   v("norm_at", norm_at, "Puts the norm before them, after them, before what they give is added, or both (sandwich).",
     {"before", "after", "both"});
-  v("parallel", parallel, "Lets both read the block's input, instead of one after the other.");
+  v("parallel", parallel, "Lets all read the block's input, instead of one after the other.");
   v("dropout", dropout, "Sets the dropout of what each of them adds to the stream; default: model.dropout.",
     between(0, 0.99));
 }
@@ -54,6 +56,7 @@ Residual::Residual(const Options& o, LayerArgs args, const Scope& scope)
     return b;
   };
   mixer_ = branch("mixer", o.mixer);
+  if (o.cross) cross_ = branch("cross", o.cross);
   if (o.ffn) ffn_ = branch("ffn", o.ffn);
   found.throw_if_any();
 }
@@ -61,6 +64,7 @@ Residual::Residual(const Options& o, LayerArgs args, const Scope& scope)
 void Residual::declare(Site& site) const {
   site.count_tokens();
   site.child("mixer", *mixer_.layer);
+  if (cross_.layer) site.child("cross", *cross_.layer);
   if (ffn_.layer) site.child("ffn", *ffn_.layer);
 }
 
@@ -77,6 +81,10 @@ LongText Residual::long_text(int64_t trained) const {
   return ffn_.layer ? all |= ffn_.layer->long_text(trained) : all;
 }
 
+void Residual::remember(const Memory& memory, const Call& call) const {
+  if (cross_.layer) cross_.layer->remember(memory, call.child("cross"));
+}
+
 Tensor Residual::Branch::run(const Tensor& x, double dropout, const Call& call) const {
   const LayerName name(call.site().path());
   Tensor y = layer->forward(before ? (*before)(x) : x, call);
@@ -88,14 +96,19 @@ Tensor Residual::Branch::run(const Tensor& x, double dropout, const Call& call) 
 Residual::Added Residual::added(const Tensor& x, const Call& call) const {
   Added a;
   a.of_mixer = mixer_.run(x, dropout_, call.child("mixer"));
-  a.after_mixer = add(x, a.of_mixer);
-  if (ffn_.layer) a.of_ffn = ffn_.run(parallel_ ? x : a.after_mixer, dropout_, call.child("ffn"));
+  a.before_ffn = add(x, a.of_mixer);
+  if (cross_.layer) {
+    a.of_cross = cross_.run(parallel_ ? x : a.before_ffn, dropout_, call.child("cross"));
+    a.before_ffn = add(a.before_ffn, a.of_cross);
+  }
+  if (ffn_.layer) a.of_ffn = ffn_.run(parallel_ ? x : a.before_ffn, dropout_, call.child("ffn"));
   return a;
 }
 
 Tensor Residual::with(const Tensor& x, const Added& a, const Tensor& by) {
   const auto weighed = [&](const Tensor& t) { return by.defined() ? multiply_groups(t, by) : t; };
-  const Tensor y = by.defined() ? add(x, weighed(a.of_mixer)) : a.after_mixer;
+  Tensor y = by.defined() ? add(x, weighed(a.of_mixer)) : a.before_ffn;
+  if (by.defined() && a.of_cross.defined()) y = add(y, weighed(a.of_cross));
   return a.of_ffn.defined() ? add(y, weighed(a.of_ffn)) : y;
 }
 
@@ -118,7 +131,7 @@ extern constinit const LayerInfo residual = LayerInfo::of<Residual>({
     .source = "openai/gpt-2@9b63575, src/model.py, block()",
     .deviations =
         "any mixer, and a channel mixer or none; dropout of both, which the released code leaves out; parallel parts "
-        "have a norm each, as in GPT-NeoX",
+        "have a norm each, as in GPT-NeoX; cross stands where T5 has it, arXiv:1910.10683, in parallel too",
     .prefix_and_blocks = true,
     .unseen = "what its mixer meets",
     .needs = "{mixer: {type: attention}, ffn: {type: swiglu}}",

@@ -1,6 +1,7 @@
 // x += dropout(mixer(norm(x))); x += dropout(ffn(norm(x))): the pre-norm residual block (Xiong et al. 2020), with norms
-// elsewhere and both parts of one input as options.
+// elsewhere and all parts of one input as options. In a decoder x += dropout(cross(norm(x), memory)) stands between.
 #pragma once
+#include "cross/cross.h"
 #include "ffn/ffn.h"
 #include "mixers/mixer.h"
 #include "nn/norm.h"
@@ -8,7 +9,7 @@
 namespace effllm {
 
 struct ResidualOptions : Options {
-  Choice<LayerInfo> mixer{all_mixers}, ffn{all_ffns, kOrNone};
+  Choice<LayerInfo> mixer{all_mixers}, cross{all_crosses, kOrNone}, ffn{all_ffns, kOrNone};
   NormOptions norm;
   std::string norm_at = "before";
   bool parallel = false;
@@ -19,20 +20,21 @@ struct ResidualOptions : Options {
 class Residual : public Layer {
  public:
   using Options = ResidualOptions;
-  // Parameters and places "mixer", "ffn", with their norms.
+  // Parameters and places "mixer", "cross", "ffn", with their norms.
   Residual(const Options& o, LayerArgs args, const Scope& scope);
   void declare(Site& site) const override;
   bool counts_tokens() const override { return true; }
   int64_t sequences_together() const override;
   bool trains_otherwise() const override;
   LongText long_text(int64_t trained) const override;
+  void remember(const Memory& memory, const Call& call) const override;
 
  protected:
   std::string_view output_name() const override { return "residual"; }
   Tensor run(const Tensor& x, const Call& call) const override;
-  // What is added to the stream x; of_ffn is undefined where there is no channel mixer.
+  // What is added to the stream x; undefined where there is no such part.
   struct Added {
-    Tensor of_mixer, after_mixer, of_ffn;  // after_mixer = x + of_mixer
+    Tensor of_mixer, of_cross, before_ffn, of_ffn;  // before_ffn = x + of_mixer + of_cross
   };
   Added added(const Tensor& x, const Call& call) const;
   // x with all of it, each token's times its own number `by` [B, T, 1], or 1 where that is undefined.
@@ -47,7 +49,7 @@ class Residual : public Layer {
   };
   bool parallel_;
   double dropout_;
-  Branch mixer_, ffn_;
+  Branch mixer_, cross_, ffn_;
 };
 
 }  // namespace effllm

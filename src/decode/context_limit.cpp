@@ -24,6 +24,17 @@ ContextLimit context_limit(const LanguageModel& model, int64_t trained, std::opt
     const int64_t tokens = asked ? *asked : long_text.unseen ? std::min(trained, longest) : 0;
     return {.tokens = tokens, .anew = tokens > 0};
   }
+  if (model.has_encoder() && model.config().extra_targets > 0) {
+    if (asked) throw ConfigError("the model reads the whole prompt to fill in what is missing: leave the context out");
+    return {};
+  }
+  if (model.has_encoder()) {
+    const int64_t tokens = asked ? *asked : long_text.unseen ? std::min(trained, longest) : 0;
+    if (tokens == 0) return {};
+    const auto [encoder, decoder] = model.config().parts_of(tokens);
+    const bool one_place = encoder + decoder <= tokens + 1;  // where training cuts a row
+    return {.tokens = tokens, .anew = true, .again = one_place ? encoder : std::max<int64_t>(1, tokens / 2)};
+  }
   if (!model.config().causal || model.config().block)
     return {.tokens = asked ? *asked : long_text.unseen ? std::min(trained, longest) : 0, .anew = true, .unread = 0};
   if (asked && *asked > 0 && !long_text.anew && !long_text.reach)
@@ -39,7 +50,7 @@ std::string describe(const ContextLimit& limit) {
   if (limit.tokens == 0) return "the model sees the whole text";
   if (!limit.anew) return fmt::format("attention sees the last {}", counted(limit.tokens, "token"));
   return fmt::format("after {} the model starts anew from the last {}", counted(limit.tokens, "token"),
-                     std::max<int64_t>(1, limit.tokens / 2));
+                     limit.again ? limit.again : std::max<int64_t>(1, limit.tokens / 2));
 }
 
 }  // namespace effllm

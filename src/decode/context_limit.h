@@ -14,6 +14,7 @@ struct ContextLimit {
   // forgotten, and the last half of them read again.
   bool anew = false;
   int64_t unread = 1;  // the last tokens of the text: nothing follows them. 0 where all tokens see each other
+  int64_t again = 0;   // tokens that it starts anew from; 0: half of `tokens`
 
   bool takes_effect(int64_t prompt_tokens, int64_t new_tokens) const;
 };

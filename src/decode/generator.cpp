@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/out_of_memory.h"
+#include "decode/encoded.h"
 
 namespace effllm {
 namespace {
@@ -104,8 +105,8 @@ std::string written(const Tokenizer& tokenizer, const GenerateOptions& o, int64_
   return all;
 }
 
-template <class F>
-void put_each(Continuation text, const GenerateOptions& o, int64_t sample, F&& put) {
+template <class Text, class F>
+void put_each(Text text, const GenerateOptions& o, int64_t sample, F&& put) {
   for (int64_t i = 0; i < o.tokens; ++i) {
     const int32_t token = text.next(o.sampler, static_cast<uint64_t>(sample), static_cast<uint64_t>(i));
     if (!put(std::span(&token, 1)) || i + 1 == o.tokens) return;
@@ -159,6 +160,16 @@ std::vector<int32_t> prompt_tokens(const Tokenizer& tokenizer, std::string_view 
   }
 }
 
+int64_t prompt_length(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
+                      std::string_view blank) {
+  return static_cast<int64_t>(model.config().extra_targets > 0 ? blanks_of(model, tokenizer, prompt, blank).read.size()
+                                                               : prompt_tokens(tokenizer, prompt).size());
+}
+
+std::string_view before_text(const LanguageModel& model, std::string_view prompt, std::string_view blank) {
+  return model.config().extra_targets > 0 ? prompt.substr(0, prompt.find(blank)) : prompt;
+}
+
 std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
                                   const GenerateOptions& options, const OnText& on_text) {
   check(model, tokenizer, options);
@@ -174,6 +185,17 @@ std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& t
     write_all([&](int64_t i, auto&& put) {
       denoise(model, start, options.tokens, options.denoise, options.sampler, options.context, i, put);
     });
+    return texts;
+  }
+  if (model.config().extra_targets > 0) {
+    const Blanks blanks = blanks_of(model, tokenizer, prompt, options.blank);
+    const Decoding start = begin_filling(model, blanks, options.tokens);
+    write_all([&](int64_t i, auto&& put) { fill_in(model, blanks, start, options.tokens, options.sampler, i, put); });
+    return texts;
+  }
+  if (model.has_encoder()) {
+    const EncodedContinuation start(model, prompt_tokens(tokenizer, prompt), options.tokens, options.context);
+    write_all([&](int64_t i, auto&& put) { put_each(start, options, i, put); });
     return texts;
   }
   const Continuation start(model, prompt_tokens(tokenizer, prompt), options.tokens, options.context);

@@ -23,6 +23,7 @@ struct GenerateOptions {
   SamplerOptions sampler = {};
   ContextLimit context = {};
   DenoiseOptions denoise = {};  // of a model that predicts tokens which noise hides; no other takes any
+  std::string blank = "___";    // stands in a prompt where a model fills in what is missing
 };
 
 // A new piece of the text of sample `sample`: never a part of a stop string, nor of a UTF-8 sequence that the next
@@ -37,9 +38,16 @@ std::vector<int32_t> prompt_tokens(const Tokenizer& tokenizer, std::string_view 
 // the state of each sample advances by single steps. Where a limit of the context says `anew`, and where learned
 // positions end, it starts anew from the last half, and of a longer prompt the last tokens are read. ConfigError for
 // options out of range or a tokenizer of another vocabulary, DataError for a prompt with symbols that the tokenizer
-// lacks, NumericalError for logits that are not numbers.
+// lacks, NumericalError for logits that are not numbers. A model with an encoder reads the prompt with that. One that
+// fills in what is missing does so where `blank` stands, or at the end: a text is then what follows the first blank.
 std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
                                   const GenerateOptions& options, const OnText& on_text = {});
+
+// Tokens that the model reads of a prompt.
+int64_t prompt_length(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
+                      std::string_view blank);
+// What of a prompt stands before the new text: all of it, or what is before the first blank.
+std::string_view before_text(const LanguageModel& model, std::string_view prompt, std::string_view blank);
 
 // Text on its way out: holds back what may still become a stop string or a whole UTF-8 sequence.
 class TextStream {

@@ -125,6 +125,7 @@ class Evaluation {
       }
     }
     r.bound = objective_.bound() && !options_.left_to_right && !options_.each_alone;
+    r.given_rest = objective_.given_rest();
     r.bound_stderr = std::sqrt(total.variance) / n;
     r.stderr_nats = k > 1 ? std::sqrt(k / (k - 1) * squares) / n : std::nan("");
     return r;
@@ -202,7 +203,7 @@ double EvalResult::bits() const { return kind == TextKind::bytes ? bits_per_byte
 double EvalResult::perplexity() const { return std::exp(nats_per_token()); }
 
 std::vector<Measured> EvalResult::measured() const {
-  const LossMetrics& m = bound ? kBoundMetrics : kLossMetrics;
+  const LossMetrics& m = bound ? kBoundMetrics : given_rest ? kMissingMetrics : kLossMetrics;
   std::vector<Measured> all = {m.loss(nats_per_token()),         m.bits_per_character(bits_per_char()),
                                m.bits_per_byte(bits_per_byte()), (bound ? kPerplexityBound : kPerplexity)(perplexity()),
                                kStandardError(stderr_nats),      kScoredTokens(static_cast<double>(tokens))};
@@ -221,6 +222,10 @@ void require_options(const LanguageModel& model, const Tokenizer& tokenizer, con
   const bool learned = model.longest() < std::numeric_limits<int64_t>::max();
   if (!model.config().carries() && o.protocol.info().carried)
     throw ConfigError("the model sees all of a window at once, and carries no state: choose `windows` or `sliding`");
+  if (model.has_encoder() && o.protocol.info().carried)
+    throw ConfigError(
+        "the model begins each window with its encoder, and carries no state: choose `windows` or "
+        "`sliding`");
   if (learned && o.protocol.info().carried)
     throw ConfigError(
         "a model with learned positions for {} can't be carried over a whole split; choose `windows` or "

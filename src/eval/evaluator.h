@@ -27,6 +27,7 @@ struct EvalResult {
   // where a window had one.
   bool bound = false;
   double bound_stderr = 0;
+  bool given_rest = false;  // Objective::given_rest
   double seconds = 0;
   std::vector<Measured> layers = {};  // with EvalOptions::training_choice what layers that choose tokens measured
   // With EvalOptions::by_exit the model that ends after 1, 2 ... layers, and the sum over the scored tokens of the

@@ -23,4 +23,10 @@ inline constexpr LossMetrics kPredictedMetrics{
     {"bpc", "bits/character", "the same in bits per character (UTF-8 code point): no measure of a text"},
     {"bpb", "bits/byte", "the same in bits per byte: no measure of a text"}};
 
+// Of objectives whose score is given the rest of a text (Objective::given_rest).
+inline constexpr LossMetrics kMissingMetrics{
+    {"loss", "nats/token", "cross entropy of what is missing in a text, ends of spans included, given the rest"},
+    {"bpc", "bits/character", "the same in bits per character (UTF-8 code point) that is missing"},
+    {"bpb", "bits/byte", "the same in bits per byte that is missing"}};
+
 }  // namespace effllm

@@ -53,20 +53,39 @@ std::string parts_of(const Choice<LayerInfo>& block) {
   std::string names = block.name() == kDefaultBlock ? "" : fmt::format("{}: ", block.name());
   std::string_view between;
   for (const auto& part : parts(block))
-    names += fmt::format("{}{}", std::exchange(between, " + "), part.choice->name());
+    names += fmt::format("{}{}{}", std::exchange(between, " + "), part.choice->info().reads_memory ? "cross " : "",
+                         part.choice->name());
   return names;
 }
 
 // How often a token is run where one is written at a step: all of its block at each, and once more when it is finished.
 double runs_per_token(const ModelConfig& c) { return c.block ? static_cast<double>(c.block + 1) : 1; }
 
+// With what an encoder makes of its part of a row of so many tokens, where the model has one.
+Context with_memory(const LanguageModel& model, int64_t tokens, Context cx) {
+  if (model.has_encoder()) cx.memory = model.encode(ids(model.config().parts_of(tokens).encoder), cx);
+  return cx;
+}
+
 // What training runs of a row of so many tokens: where there are blocks, each token as it is and as it is seen.
 int64_t run_tokens(int64_t tokens, const Context& cx) { return cx.noisy ? 2 * tokens : tokens; }
+
+Tensor logits_of(const LanguageModel& model, int64_t tokens) {
+  return model.logits(ids(model.config().parts_of(tokens).decoder), with_memory(model, tokens, {}));
+}
+
+// With room for a row of so many tokens, and what is read of an encoder, whose cost is counted by nobody.
+State state_for(const LanguageModel& model, int64_t tokens) {
+  const Meter unheard;
+  State s = model.make_state(1, model.config().parts_of(tokens).decoder + 1);
+  if (model.has_encoder()) model.logits(ids(1), with_memory(model, tokens, {}), &s);
+  return s;
+}
 
 double decode_flops_after(const LanguageModel& model, int64_t tokens) {
   if (!model.config().causal) return metered([&] { model.logits(ids(tokens), {}); }).forward_flops;
   return runs_per_token(model.config()) * metered([&] {
-                                            State s = model.make_state(1, tokens + 1);
+                                            State s = state_for(model, tokens);
                                             model.logits(ids(1), {}, &s);
                                           }).forward_flops;
 }
@@ -85,8 +104,9 @@ void training_losses(const LanguageModel& model, int64_t tokens, const Context& 
   const auto exit = [&](int64_t layers, const Tensor& x) {
     if (layers < model.layers() && layers >= model.layers() - exits) model.head_loss(x, ids(tokens), 1);
   };
-  const Tensor x = model.body(ids(run_tokens(tokens, train)), train, nullptr, exit);
-  model.head_loss(train.noisy ? last_tokens(x, tokens) : x, ids(tokens), 1);
+  const int64_t own = model.config().parts_of(tokens).decoder;
+  const Tensor x = model.body(ids(run_tokens(own, train)), with_memory(model, tokens, train), nullptr, exit);
+  model.head_loss(train.noisy ? last_tokens(x, own) : x, ids(own), 1);
 }
 
 Tensor stream_of(const LanguageModel& model, int64_t tokens) {
@@ -111,12 +131,13 @@ double kept_bytes(const LanguageModel& model, int64_t tokens, const Context& tra
 
 LengthCost cost_at(const LanguageModel& model, int64_t tokens, const Context& train) {
   const auto n = static_cast<double>(tokens);
+  const RowParts parts = model.config().parts_of(tokens);
   return {.tokens = tokens,
           .train_flops = training_flops(model, tokens, train) / n,
-          .prefill_flops = metered([&] { model.logits(ids(tokens), {}); }).forward_flops / n,
+          .prefill_flops = metered([&] { logits_of(model, tokens); }).forward_flops / n,
           .decode_flops = decode_flops_after(model, tokens),
           .kept_bytes = kept_bytes(model, tokens, train) / n,
-          .state_bytes = model.config().causal ? model.site().bytes(tokens, DType::f32) : 0,
+          .state_bytes = model.config().causal ? model.site().bytes(parts.decoder, DType::f32, parts.encoder) : 0,
           .cache_bytes = 2 * model.config().d_model * model.layers() * tokens * static_cast<int64_t>(sizeof(float))};
 }
 
@@ -134,19 +155,23 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
     return Tape::recording() ? Tape::recording()->leaf(x) : x;
   };
   const auto stream = [&](int64_t tokens) { return values(tokens, config.d_model); };
+  const RowParts parts = config.parts_of(context);
   const auto shelved = [&](const Site& site, int64_t tokens, Context cx) {
     cx.shelf = std::make_shared<Shelf>();
     for (const SharedValue& v : site.needed()) cx.shelf->emplace(v.name, values(tokens, v.width));
     return cx;
   };
   const auto layer = [&](int64_t i, int64_t tokens, const Context& cx, State* state) {
-    return model.run(stream(tokens), i, i + 1, shelved(model.layer_site(i), tokens, cx), state);
+    Context with = shelved(model.layer_site(i), tokens, cx);
+    if (model.has_encoder() && !state) with.memory.rows = stream(parts.encoder);
+    return model.run(stream(tokens), i, i + 1, with, state);
   };
   const auto add = [&](LayerCost row, const std::function<Tensor(const Context&)>& whole,
                        const std::function<void()>& one) {
     row.train_flops = trained([&] { whole(train); }) / n;
     row.prefill_flops = metered([&] { whole({}); }).forward_flops / n;
     row.decode_flops = config.causal ? runs_per_token(config) * metered(one).forward_flops : n * row.prefill_flops;
+    if (row.what.starts_with("encoder")) row.decode_flops = 0;
     if (!config.causal) row.state_bytes = 0;
     c.total.parameters += row.parameters;
     c.total.train_flops += row.train_flops;
@@ -160,18 +185,32 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
   add(
       {.what = "embedding",
        .parameters = parameters_under(store, "embedding.") + parameters_under(store, "positions.")},
-      [&](const Context& cx) { return model.embed(ids(run_tokens(context, cx)), cx, nullptr); },
+      [&](const Context& cx) { return model.embed(ids(run_tokens(parts.decoder, cx)), cx, nullptr); },
       [&] { model.embed(ids(1), {}, nullptr); });
+  if (config.encoder) {
+    add(
+        {.what = "encoder",
+         .parameters = parameters_under(store, "encoder.positions.") + parameters_under(store, "encoder.final_norm.")},
+        [&](const Context& cx) { return model.encoder_norm(model.embed_encoder(ids(parts.encoder), cx)); }, [] {});
+    for (int64_t i = 0; i < static_cast<int64_t>(config.encoder->layers.size()); ++i) {
+      const LayerSpec& spec = config.encoder->layers[static_cast<size_t>(i)];
+      add(
+          {.what = fmt::format("encoder.layers.{} {}{}", i, parts_of(spec.block),
+                               spec.same_as ? fmt::format(" (as {})", *spec.same_as) : ""),
+           .parameters = spec.same_as ? 0 : parameters_under(store, fmt::format("encoder.layers.{}.", i))},
+          [&, i](const Context& cx) { return model.run_encoder(stream(parts.encoder), i, i + 1, cx); }, [] {});
+    }
+  }
   for (int64_t i = 0; i < model.layers(); ++i) {
     const LayerSpec& spec = config.layers[static_cast<size_t>(i)];
     LayerCost row{.what = fmt::format("layers.{} {}{}", i, parts_of(spec.block),
                                       spec.same_as ? fmt::format(" (as {})", *spec.same_as) : ""),
                   .parameters = spec.same_as ? 0 : parameters_under(store, fmt::format("layers.{}.", i)),
-                  .state_bytes = model.layer_site(i).bytes(context, DType::f32)};
+                  .state_bytes = model.layer_site(i).bytes(parts.decoder, DType::f32, parts.encoder)};
     add(
-        std::move(row), [&, i](const Context& cx) { return layer(i, run_tokens(context, cx), cx, nullptr); },
+        std::move(row), [&, i](const Context& cx) { return layer(i, run_tokens(parts.decoder, cx), cx, nullptr); },
         [&, i] {
-          State s = model.make_state(1, context + 1);
+          State s = state_for(model, context);
           layer(i, 1, {}, &s);
         });
   }
@@ -184,8 +223,8 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
       {.what = config.tie_embeddings ? "head (tied)" : "head",
        .parameters = parameters_under(store, "head.") + parameters_under(store, "final_norm.")},
       [&](const Context& cx) {
-        return cx.phase == Phase::train ? model.head_loss(stream(context), ids(context), 1).loss
-                                        : model.head(stream(context));
+        return cx.phase == Phase::train ? model.head_loss(stream(parts.decoder), ids(parts.decoder), 1).loss
+                                        : model.head(stream(parts.decoder));
       },
       [&] {
         model.head(Tensor::empty({1, config.d_model}, DType::f32));

@@ -29,7 +29,8 @@ struct LengthCost {
 };
 
 // Where tokens see each other there is no state: "decode" is then one run over all tokens, of which a text takes
-// several.
+// several. With an encoder, tokens are those of a row, of which the objective gives a part to it and a part to the
+// decoder, and a state has the keys and values of both.
 struct ModelCost {
   int64_t context = 0;
   std::vector<LayerCost> layers;

@@ -34,8 +34,12 @@ void each_pattention(AnyChoice& now, const AnyChoice& before, const std::string&
 
 template <class F>
 void each_pattention(ModelConfig& now, const ModelConfig& before, F&& f) {
-  for (size_t i = 0; i < std::min(now.layers.size(), before.layers.size()); ++i)
-    each_pattention(now.layers[i].block, before.layers[i].block, fmt::format("model.layers[{}]", i), f);
+  const auto each = [&](std::vector<LayerSpec>& layers, const std::vector<LayerSpec>& then, std::string_view list) {
+    for (size_t i = 0; i < std::min(layers.size(), then.size()); ++i)
+      each_pattention(layers[i].block, then[i].block, fmt::format("{}[{}]", list, i), f);
+  };
+  each(now.layers, before.layers, "model.layers");
+  if (now.encoder && before.encoder) each(now.encoder->layers, before.encoder->layers, "model.encoder.layers");
 }
 
 }  // namespace

@@ -25,44 +25,60 @@ struct PlaceAmongKind {
   int64_t index = 0, count = 0;
   bool used_again = false;
 };
-std::vector<PlaceAmongKind> places_among_kind(const ModelConfig& config) {
+std::vector<PlaceAmongKind> places_among_kind(const std::vector<LayerSpec>& layers) {
   const auto kind = [](const LayerSpec& l) {
     const auto inside = parts(l.block);
     return inside.empty() ? l.block.name() : inside.front().choice->name();
   };
-  std::vector<PlaceAmongKind> places(config.layers.size());
+  std::vector<PlaceAmongKind> places(layers.size());
   std::map<std::string_view, int64_t> count;
   for (size_t i = 0; i < places.size(); ++i)
-    if (!config.layers[i].same_as) places[i].index = count[kind(config.layers[i])]++;
+    if (!layers[i].same_as) places[i].index = count[kind(layers[i])]++;
   for (size_t i = 0; i < places.size(); ++i)
-    if (const auto& used = config.layers[i].same_as)
+    if (const auto& used = layers[i].same_as)
       places[*used].used_again = true;
     else
-      places[i].count = count[kind(config.layers[i])];
+      places[i].count = count[kind(layers[i])];
   return places;
 }
 
-// In how many layers each kind of part stands, anywhere inside.
-std::map<std::string_view, int64_t> layers_by_part(const ModelConfig& config) {
-  std::map<std::string_view, int64_t> layers;
-  for (const LayerSpec& l : config.layers) {
-    std::set<std::string_view> inside;
-    for_all_inside(l.block, [&](const Choice<LayerInfo>& part) { inside.insert(part.name()); });
-    for (const std::string_view name : inside) ++layers[name];
-  }
-  return layers;
+LayerArgs args_of(const ModelConfig& config, int64_t layers, size_t i, const PlaceAmongKind& place,
+                  const std::map<std::string_view, int64_t>& uses) {
+  return {.d_model = config.d_model,
+          .layer = static_cast<int64_t>(i),
+          .layers = layers,
+          .max_tokens = config.max_tokens,
+          .index_of_kind = place.index,
+          .layers_of_kind = place.count,
+          .used_again = place.used_again,
+          .block = config.block,
+          .dropout = config.dropout,
+          .uses = &uses};
 }
 
-// block(x), of which the tape keeps x alone, and what the block takes from the shelf. Backward runs it again from the
-// state that it started from; what it adds up was counted the first time, and its auxiliary losses have their gradients
-// from the second.
+// In how many layers each kind of part stands, anywhere inside.
+std::map<std::string_view, int64_t> layers_by_part(const std::vector<LayerSpec>& layers) {
+  std::map<std::string_view, int64_t> count;
+  for (const LayerSpec& l : layers) {
+    std::set<std::string_view> inside;
+    for_all_inside(l.block, [&](const Choice<LayerInfo>& part) { inside.insert(part.name()); });
+    for (const std::string_view name : inside) ++count[name];
+  }
+  return count;
+}
+
+// block(x), of which the tape keeps x alone, and what the block takes from the shelf and from an encoder. Backward runs
+// it again from the state that it started from; what it adds up was counted the first time, and its auxiliary losses
+// have their gradients from the second.
 Tensor recomputed(const Layer& block, const Tensor& x, const Call& call) {
   const State* const state = call.pass().state;
-  const auto run = [&block, &site = call.site(), pass = call.pass(), given = call.tokens(), first = true,
+  const bool reads = call.site().reads_memory() && call.tokens().memory.rows.defined();
+  const auto run = [&block, reads, &site = call.site(), pass = call.pass(), given = call.tokens(), first = true,
                     before = state ? state->at(call.site()) : State()](const std::vector<Tensor>& in) mutable {
     Tokens tokens = given;
     tokens.shelf = std::make_shared<Shelf>();
-    for (size_t i = 1; i < in.size(); ++i) tokens.shelf->emplace(site.needed()[i - 1].name, in[i]);
+    for (size_t i = 0; i < site.needed().size(); ++i) tokens.shelf->emplace(site.needed()[i].name, in[i + 1]);
+    if (reads) tokens.memory.rows = in.back();
     Ledger unread = pass.ledger ? pass.ledger->empty() : Ledger();
     Pass again = pass;
     if (!std::exchange(first, false)) {
@@ -75,6 +91,7 @@ Tensor recomputed(const Layer& block, const Tensor& x, const Call& call) {
   };
   std::vector<Tensor> in = {x};
   for (const SharedValue& v : call.site().needed()) in.push_back(call.take(v.name));
+  if (reads) in.push_back(call.tokens().memory.rows);
   const std::vector<Tensor> out = checkpoint(run, in);
   for (size_t i = 1; i < out.size(); ++i) call.give(call.site().given()[i - 1].name, out[i]);
   return out[0];
@@ -83,64 +100,36 @@ Tensor recomputed(const Layer& block, const Tensor& x, const Call& call) {
 }  // namespace
 
 LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_(config), vocab_(vocab) {
-  const auto n = static_cast<int64_t>(config.layers.size());
   store_.policy.stddev = config.init.std;
-  if (config.init.scale_residual) store_.policy.residual_factor = 1 / std::sqrt(2 * static_cast<double>(n));
   const Scope root(store_);
   embedding_ = &(root / "embedding")
-                    .param("weight", {vocab, config.d_model}, Init::normal(kEmbeddingStd),
+                    .param("weight", {outputs(), config.d_model}, Init::normal(kEmbeddingStd),
                            {.role = Role::hidden, .dense = config.tie_embeddings});
-  if (config.extra_ids > 0)
-    extra_ =
-        &(root / "embedding")
-             .param("extra", {config.extra_ids, config.d_model}, Init::normal(kEmbeddingStd), {.role = Role::hidden});
-  if (config.learned_positions)
-    positions_ =
-        &(root / "positions")
-             .param("weight", {config.max_tokens, config.d_model}, Init::normal(kEmbeddingStd), {.role = Role::hidden});
-  const auto places = places_among_kind(config);
-  const auto uses = layers_by_part(config);
+  if (const int64_t more = config.extra_ids - config.extra_targets; more > 0)
+    extra_ = &(root / "embedding")
+                  .param("extra", {more, config.d_model}, Init::normal(kEmbeddingStd), {.role = Role::hidden});
+  site_->count_tokens();
+  site_->child("embedding");
   Diagnostics found;
-  const auto args_of = [&](int64_t i) {
-    const auto [index, count, used_again] = places[static_cast<size_t>(i)];
-    return LayerArgs{.d_model = config.d_model,
-                     .layer = i,
-                     .layers = n,
-                     .max_tokens = config.max_tokens,
-                     .index_of_kind = index,
-                     .layers_of_kind = count,
-                     .used_again = used_again,
-                     .block = config.block,
-                     .dropout = config.dropout,
-                     .uses = &uses};
-  };
-  for (int64_t i = 0; i < n; ++i) {
-    const LayerSpec& spec = config.layers[static_cast<size_t>(i)];
-    if (spec.same_as) {
-      blocks_.push_back(blocks_[*spec.same_as]);
-      continue;
-    }
-    blocks_.push_back(found.collect([&] { return spec.block.build(args_of(i), root / fmt::format("layers.{}", i)); }));
-  }
-  if (config.heads > 0 && blocks_.back()) {  // what is wrong with the last layer is told once
-    LayerArgs args = args_of(static_cast<int64_t>(config.layers.back().same_as.value_or(static_cast<size_t>(n - 1))));
+  stack_ = built(config.layers, config.final_norm, config.learned_positions, root, *site_, found);
+  const auto n = static_cast<int64_t>(config.layers.size());
+  if (config.heads > 0 && stack_.blocks.back()) {  // what is wrong with the last layer is told once
+    const auto last = config.layers.back().same_as.value_or(config.layers.size() - 1);
+    const auto uses = layers_by_part(config.layers);
+    LayerArgs args = args_of(config, n, last, places_among_kind(config.layers)[last], uses);
     args.used_again = false;
     for (int64_t i = 0; i < config.heads; ++i) heads_.emplace_back(config, args, root / fmt::format("heads.{}", i + 2));
   }
-  final_norm_ =
-      found.collect([&] { return std::make_unique<Norm>(config.final_norm, root / "final_norm", config.d_model); });
+  if (config.encoder) {
+    Site& site = encoder_site_.child("encoder");
+    site.child("embedding");
+    encoder_ = built(config.encoder->layers, config.encoder->final_norm, config.encoder->learned_positions,
+                     root / "encoder", site, found);
+  }
   head_ = config.tie_embeddings ? embedding_
                                 : &(root / "head")
-                                       .param("weight", {vocab, config.d_model}, Init::normal(kEmbeddingStd),
+                                       .param("weight", {outputs(), config.d_model}, Init::normal(kEmbeddingStd),
                                               {.role = Role::hidden, .dense = true});
-  site_->count_tokens();
-  site_->child("embedding");
-  // Of layers after one that could not be built nothing is said: it may give what they need.
-  for (size_t i = 0; i < blocks_.size() && blocks_[i]; ++i) try {
-      layer_sites_.push_back(&site_->child(fmt::format("layers.{}", i), *blocks_[i]));
-    } catch (const ConfigError& e) {  // of what layers share
-      found.error(config.layers[i].block.mark(), e.what());
-    }
   found.throw_if_any();
   for (size_t i = 0; i < heads_.size(); ++i)
     head_sites_.push_back(&site_->child(fmt::format("heads.{}", i + 2), heads_[i].block()));
@@ -152,6 +141,36 @@ void LanguageModel::exit_after(int64_t layers) {
   used_ = layers;
 }
 
+LanguageModel::Stack LanguageModel::built(const std::vector<LayerSpec>& layers, const NormOptions& norm,
+                                          bool learned_positions, const Scope& scope, Site& site, Diagnostics& found) {
+  Stack stack;
+  const auto n = static_cast<int64_t>(layers.size());
+  if (config_.init.scale_residual) store_.policy.residual_factor = 1 / std::sqrt(2 * static_cast<double>(n));
+  if (learned_positions)
+    stack.positions = &(scope / "positions")
+                           .param("weight", {config_.max_tokens, config_.d_model}, Init::normal(kEmbeddingStd),
+                                  {.role = Role::hidden});
+  const auto places = places_among_kind(layers);
+  const auto uses = layers_by_part(layers);
+  for (int64_t i = 0; i < n; ++i) {
+    const LayerSpec& spec = layers[static_cast<size_t>(i)];
+    if (spec.same_as) {
+      stack.blocks.push_back(stack.blocks[*spec.same_as]);
+      continue;
+    }
+    const LayerArgs args = args_of(config_, n, static_cast<size_t>(i), places[static_cast<size_t>(i)], uses);
+    stack.blocks.push_back(found.collect([&] { return spec.block.build(args, scope / fmt::format("layers.{}", i)); }));
+  }
+  stack.final_norm = found.collect([&] { return std::make_unique<Norm>(norm, scope / "final_norm", config_.d_model); });
+  // Of layers after one that could not be built nothing is said: it may give what they need.
+  for (size_t i = 0; i < stack.blocks.size() && stack.blocks[i]; ++i) try {
+      stack.sites.push_back(&site.child(fmt::format("layers.{}", i), *stack.blocks[i]));
+    } catch (const ConfigError& e) {  // of what layers share
+      found.error(layers[i].block.mark(), e.what());
+    }
+  return stack;
+}
+
 Context LanguageModel::given(Context cx, State* state) const {
   cx.state = state;
   if (!config_.causal) cx.direction = Direction::bidirectional;
@@ -159,11 +178,18 @@ Context LanguageModel::given(Context cx, State* state) const {
   return cx;
 }
 
-Tensor LanguageModel::embed(const Tensor& ids, const Context& context, State* state) const {
-  const Context cx = given(context, state);
-  const Call call(cx, *site_);
+Context LanguageModel::given_encoder(Context cx) const {
+  require(has_encoder(), "the model has no encoder");
+  cx.state = nullptr;
+  cx.direction = Direction::bidirectional;
+  cx.reach = 0;
+  cx.memory = {};
+  return cx;
+}
+
+Tensor LanguageModel::embedded(const Tensor& ids, const Stack& stack, const Call& call) const {
   Tensor x = embedding(ids, embedding_->value, extra_ ? extra_->value : Tensor());
-  if (positions_) {
+  if (stack.positions) {
     const Tensor where = call.positions(ids);
     Tensor p = Tensor::dense(ids.shape(), DType::i32);
     if (!p.is_meta())
@@ -174,12 +200,22 @@ Tensor LanguageModel::embed(const Tensor& ids, const Context& context, State* st
                           counted(config_.max_tokens, "token"));
         p.data<int32_t>()[i] = static_cast<int32_t>(at);
       }
-    x = add(x, embedding(p, positions_->value));
+    x = add(x, embedding(p, stack.positions->value));
   }
   const Call here = call.child("embedding");
   x = here.tap("out", x);
   const double rate = here.left_out(config_.dropout);
-  return rate > 0 ? dropout(x, rate, here.random("dropout"), cx.samples) : x;
+  return rate > 0 ? dropout(x, rate, here.random("dropout"), call.tokens().samples) : x;
+}
+
+Tensor LanguageModel::embed(const Tensor& ids, const Context& context, State* state) const {
+  const Context cx = given(context, state);
+  return embedded(ids, stack_, Call(cx, *site_));
+}
+
+Tensor LanguageModel::embed_encoder(const Tensor& ids, const Context& context) const {
+  const Context cx = given_encoder(context);
+  return embedded(ids, encoder_, Call(cx, encoder_site_["encoder"]));
 }
 
 Tensor LanguageModel::through(const Layer& block, const Tensor& x, const Call& call) const {
@@ -192,13 +228,35 @@ Tensor LanguageModel::run(Tensor x, int64_t from, int64_t to, const Context& cx,
   return x;
 }
 
+Tensor LanguageModel::run_encoder(Tensor x, int64_t from, int64_t to, const Context& cx) const {
+  const Context pass = given_encoder(cx);
+  for (auto i = static_cast<size_t>(from); i < static_cast<size_t>(to); ++i)
+    x = through(*encoder_.blocks[i], x, Call(pass, *encoder_.sites[i]));
+  return x;
+}
+
+Memory LanguageModel::encode(const Tensor& ids, const Context& context, const Tensor& lengths) const {
+  Context cx = given_encoder(context);
+  // What is behind a text is a document of its own, which mechanisms keep apart.
+  cx.segments = {};
+  if (lengths.defined()) {
+    cx.segments = Tensor::dense(ids.shape(), DType::i64);
+    for (int64_t i = 0; !ids.is_meta() && i < ids.numel(); ++i)
+      cx.segments.data<int64_t>()[i] = i % ids.dim(1) >= lengths.data<int64_t>()[i / ids.dim(1)];
+  }
+  cx.positions = Call(cx, encoder_site_["encoder"]).counted(ids);
+  cx.shelf = std::make_shared<Shelf>();
+  const Tensor x = run_encoder(embed_encoder(ids, cx), 0, static_cast<int64_t>(encoder_.blocks.size()), cx);
+  return {encoder_norm(x), lengths};
+}
+
 Tensor LanguageModel::head(const Tensor& x, int64_t ahead) const {
   return linear(norm_of(ahead)(x), head_->value, {}, head_->transposed);
 }
 
 LossAndSquares LanguageModel::head_loss(const Tensor& x, const Tensor& targets, double weight, double z_weight,
                                         const Tensor& row_weights) const {
-  return linear_cross_entropy((*final_norm_)(x), head_->value, head_->transposed, targets, weight, z_weight,
+  return linear_cross_entropy((*stack_.final_norm)(x), head_->value, head_->transposed, targets, weight, z_weight,
                               row_weights);
 }
 
@@ -209,6 +267,10 @@ auto LanguageModel::whole_run(const Tensor& ids, const Context& cx, State* state
   Context with = before;
   with.positions = call.positions(ids);
   with.shelf = std::make_shared<Shelf>();
+  require(!has_encoder() || state || cx.memory.rows.defined(),
+          "the model reads an encoder's memory: encode() makes it");
+  if (state && cx.memory.rows.defined())
+    for (int64_t i = 0; i < layers(); ++i) block(i).remember(cx.memory, Call(with, layer_site(i)));
   auto y = f(with);
   call.advance(ids.dim(1));
   return y;
@@ -250,7 +312,7 @@ Tensor LanguageModel::further_body(int64_t ahead, const Tensor& x, const Tensor&
 
 const Norm& LanguageModel::norm_of(int64_t ahead) const {
   const Norm* own = ahead > 1 ? heads_[static_cast<size_t>(ahead - 2)].final_norm() : nullptr;
-  return own ? *own : *final_norm_;
+  return own ? *own : *stack_.final_norm;
 }
 
 LossAndSquares LanguageModel::further_loss(int64_t ahead, const Tensor& x, const Tensor& targets, double weight) const {
@@ -270,24 +332,33 @@ State LanguageModel::make_state(int64_t batch, int64_t capacity, const State::Ma
   return {site_, batch, capacity, store_.dtype(), make};
 }
 
+template <class F>
+void LanguageModel::each_block(F&& f) const {
+  for (const Stack* stack : {&stack_, &encoder_})
+    for (const auto& b : stack->blocks) f(*b);
+}
+
 int64_t LanguageModel::sequences_together() const {
   int64_t n = 1;
-  for (const auto& b : blocks_) n = std::max(n, b->sequences_together());
+  each_block([&](const Layer& b) { n = std::max(n, b.sequences_together()); });
   return n;
 }
 
 bool LanguageModel::trains_otherwise() const {
-  return std::ranges::any_of(blocks_, [](const auto& b) { return b->trains_otherwise(); });
+  bool any = false;
+  each_block([&](const Layer& b) { any = any || b.trains_otherwise(); });
+  return any;
 }
 
 LongText LanguageModel::long_text(int64_t trained) const {
-  LongText all{.unseen = config_.learned_positions, .anew = config_.learned_positions};
-  for (const auto& b : blocks_) all |= b->long_text(trained);
+  const bool learned = stack_.positions || encoder_.positions;
+  LongText all{.unseen = learned, .anew = learned};
+  each_block([&](const Layer& b) { all |= b.long_text(trained); });
   return all;
 }
 
 int64_t LanguageModel::longest() const {
-  return config_.learned_positions ? config_.max_tokens : std::numeric_limits<int64_t>::max();
+  return stack_.positions || encoder_.positions ? config_.max_tokens : std::numeric_limits<int64_t>::max();
 }
 
 std::unique_ptr<LanguageModel> model_on_shapes(const ModelConfig& config, int64_t vocab) {

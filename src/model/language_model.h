@@ -1,4 +1,4 @@
-// A language model: an embedding, a list of blocks, a head.
+// A language model: an embedding, a list of blocks, a head; perhaps an encoder beside it, whose memory the blocks read.
 #pragma once
 #include <functional>
 #include <memory>
@@ -19,28 +19,39 @@ class LanguageModel {
   const ParamStore& params() const { return store_; }
   const ModelConfig& config() const { return config_; }
   int64_t vocab() const { return vocab_; }
-  int64_t layers() const { return static_cast<int64_t>(blocks_.size()); }
-  const Layer& block(int64_t i) const { return *blocks_[static_cast<size_t>(i)]; }
+  int64_t layers() const { return static_cast<int64_t>(stack_.blocks.size()); }
+  const Layer& block(int64_t i) const { return *stack_.blocks[static_cast<size_t>(i)]; }
 
-  // Ids [vocab, vocab + extra_ids) of ModelConfig are inputs that the head never predicts.
+  // Ids [vocab, vocab + extra_ids) of ModelConfig are inputs; the head predicts those below outputs().
   int64_t ids() const { return vocab_ + config_.extra_ids; }
+  int64_t outputs() const { return vocab_ + config_.extra_targets; }
 
   // Where each layer is used: "layers.3.mixer", "layers.3.ffn", and the embedding.
   const Site& site() const { return *site_; }
-  const Site& layer_site(int64_t i) const { return *layer_sites_[static_cast<size_t>(i)]; }
+  const Site& layer_site(int64_t i) const { return *stack_.sites[static_cast<size_t>(i)]; }
+
+  bool has_encoder() const { return config_.encoder.has_value(); }
+  // What the encoder makes of a text, ids i32 [B, S], in one call from nothing: for Context::memory. Of sequence b the
+  // first lengths[b] ids are its text (i64 [B]; undefined: all), and the rest changes nothing.
+  Memory encode(const Tensor& ids, const Context& cx, const Tensor& lengths = {}) const;
+  // The parts of that: the embedding, layers [from, to) of the encoder, and the norm at its end.
+  Tensor embed_encoder(const Tensor& ids, const Context& cx) const;
+  Tensor run_encoder(Tensor x, int64_t from, int64_t to, const Context& cx) const;
+  Tensor encoder_norm(const Tensor& x) const { return (*encoder_.final_norm)(x); }
 
   // ids: i32 [B, T] -> [B, T, D].
   Tensor embed(const Tensor& ids, const Context& cx, State* state) const;
   // Blocks [from, to) over the residual stream x: [B, T, D]. What they share is on the context's shelf.
   Tensor run(Tensor x, int64_t from, int64_t to, const Context& cx, State* state) const;
-  // Final norm and logits, [.., Q], of the next token or of one further on, whose stream x is (further_body).
+  // Final norm and logits, [.., outputs()], of the next token or of one further on, whose stream x is (further_body).
   Tensor head(const Tensor& x, int64_t ahead = 1) const;
   // Final norm and the loss of `targets` under the logits, see `loss`; what `z_weight` adds, and `row_weights`, see
   // linear_cross_entropy.
   LossAndSquares head_loss(const Tensor& x, const Tensor& targets, double weight, double z_weight = 0,
                            const Tensor& row_weights = {}) const;
   // All of it but the head: [B, T, D]. Advances the state. `after` is told the stream after each layer, and how many
-  // that were.
+  // that were. Where there is an encoder, `cx.memory` is what it made; a state remembers what is read of it, so that
+  // later calls of the state are given none.
   using AfterLayer = std::function<void(int64_t layers, const Tensor& x)>;
   Tensor body(const Tensor& ids, const Context& cx, State* state, const AfterLayer& after = {}) const;
   // From now on a run of the model ends after so many layers, 1 to all, and goes on with the final norm and the head.
@@ -71,25 +82,38 @@ class LanguageModel {
   int64_t longest() const;
 
  private:
+  // Layers, one after the other, and their places.
+  struct Stack {
+    std::vector<std::shared_ptr<const Layer>> blocks;
+    std::vector<const Site*> sites;
+    std::unique_ptr<Norm> final_norm;
+    Parameter* positions = nullptr;
+  };
+  Stack built(const std::vector<LayerSpec>& layers, const NormOptions& norm, bool learned_positions, const Scope& scope,
+              Site& site, Diagnostics& found);
+  Tensor embedded(const Tensor& ids, const Stack& stack, const Call& call) const;
+  template <class F>
+  void each_block(F&& f) const;                   // of both
   Context given(Context cx, State* state) const;  // with what the configuration says of all calls
   // f(context) of a run from the ids on: with their positions and a shelf, and the tokens counted at the end.
   template <class F>
   auto whole_run(const Tensor& ids, const Context& cx, State* state, F&& f) const;
   Tensor through(const Layer& block, const Tensor& x, const Call& call) const;
   const Norm& norm_of(int64_t ahead) const;  // that stands before the logits
+  Context given_encoder(Context cx) const;
 
   ModelConfig config_;
   int64_t vocab_;
   ParamStore store_;
   Parameter* embedding_;
-  Parameter *extra_ = nullptr, *positions_ = nullptr;
-  std::vector<std::shared_ptr<const Layer>> blocks_;
+  Parameter* extra_ = nullptr;
+  Stack stack_, encoder_;
   std::vector<FurtherHead> heads_;
   int64_t used_ = 0;  // of the layers by a run
-  std::unique_ptr<Norm> final_norm_;
   Parameter* head_;
   std::shared_ptr<Site> site_ = std::make_shared<Site>();
-  std::vector<const Site*> layer_sites_, head_sites_;
+  std::vector<const Site*> head_sites_;
+  Site encoder_site_;  // a tree of its own: nothing of it is remembered
 };
 
 // Of which shapes alone are there: what it costs can be asked, and it can be materialized later.

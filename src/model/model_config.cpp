@@ -29,9 +29,21 @@ void ModelOptions::visit(OptionVisitor& v) {
     between(1, kMostTokens));
   v("final_norm", final_norm, "Describes the norm before the head; default: that of the layers.");
   v("init", init, "Says how all hidden weights start: {std: 0.02} is GPT-2's.");
-  v("block", block, "Holds the defaults of every layer: type, norm, mixer, ffn.");
+  v("block", block, "Holds the defaults of every layer: type, norm, mixer, cross, ffn.");
   v("layers", layers,
-    "Lists the layers in order: {mixer, ffn, norm, id}, {type: layer_drop, ...}, {repeat, of}, or {use: id}.");
+    "Lists the layers in order: {mixer, cross, ffn, norm, id}, {type: layer_drop, ...}, {repeat, of}, or {use: id}.");
+  v("encoder", encoder,
+    "Describes layers that read a text from both sides for those of `layers` that have `cross`; default: there are "
+    "none.");
+}
+
+void EncoderOptions::visit(OptionVisitor& v) {
+  v("positions", positions,
+    "Adds learned positions of its own to the encoder's embedding, which is the model's, or none; `model`: as there.",
+    {"model", "none", "learned"});
+  v("final_norm", final_norm, "Describes the norm of what the encoder gives; default: that of its layers.");
+  v("block", block, "Holds the defaults of every layer of the encoder; default: model.block without cross.");
+  v("layers", layers, "Lists the encoder's layers in order, as model.layers does.");
 }
 
 namespace {
@@ -201,15 +213,80 @@ class LayerReader {
   std::unordered_map<std::string, size_t> ids_;  // the layer that has each
 };
 
-// An error at each mixer of a block, and of blocks inside it, that sees earlier tokens alone.
-void require_both_sides(const Choice<LayerInfo>& layer, std::string_view objective, Diagnostics& found) {
-  if (!is_mixer(layer)) {
-    for (const auto& part : parts(layer)) require_both_sides(*part.choice, objective, found);
-  } else if (!sees_both_sides(layer)) {
-    found.error(layer.mark(), fmt::format("the objective {0} needs mixers that see both sides of a token; `{1}` sees "
-                                          "those before it alone: write {{type: bidirectional, of: {1}}}",
-                                          objective, layer.name()));
+bool reads_memory(const Choice<LayerInfo>& block) {
+  bool reads = false;
+  for_all_inside(block, [&](const Choice<LayerInfo>& part) { reads = reads || part.info().reads_memory; });
+  return reads;
+}
+
+EncoderConfig read_encoder(const ConfigNode& node, const ModelOptions& model, Diagnostics& found) {
+  EncoderOptions o;
+  read(o, as_map(node), "encoder", found);
+  EncoderConfig c{.mark = node.mark(),
+                  .learned_positions = (o.positions == "model" ? model.positions : o.positions) == "learned",
+                  .final_norm = {},
+                  .layers = {}};
+  ConfigNode block = o.block.is_null() ? model.block : o.block;
+  if (o.block.is_null() && block.is_map()) block.erase("cross");
+  Diagnostics told;
+  const BlockDefaults defaults(block, o.block.is_null() ? told : found);
+  if (defaults.has("norm")) read_norm(*block.find("norm"), c.final_norm, told);
+  read_norm(o.final_norm, c.final_norm, found);
+  LayerReader reader(defaults, found);
+  reader.read_list(o.layers, 0);
+  c.layers = std::move(reader.layers);
+  if (c.layers.empty() && found.empty()) found.error(node.mark(), "the encoder has no `layers`");
+  for (const LayerSpec& l : c.layers)
+    if (!l.same_as && reads_memory(l.block))
+      found.error(l.block.mark(),
+                  "a layer of the encoder has nothing to read with `cross`: only those of model.layers do");
+  return c;
+}
+
+// `cross` and `encoder` belong together.
+void require_encoder_read(const ModelConfig& c, Diagnostics& found) {
+  bool any = false;
+  for (const LayerSpec& l : c.layers) {
+    if (!reads_memory(l.block)) continue;
+    any = true;
+    if (!c.encoder && !l.same_as)
+      found.error(l.block.mark(), "this layer has `cross`, but the model has no `encoder` that it could read");
   }
+  if (c.encoder && !any && !c.layers.empty())
+    found.error(
+        c.encoder->mark,
+        fmt::format(
+            "no layer reads the encoder: give one of model.layers{} a `cross`, or leave `encoder` out",
+            c.layers.front().block.mark().line ? fmt::format(" (line {})", c.layers.front().block.mark().line) : ""));
+}
+
+// An error at each mixer of a block, and of blocks inside it, that sees earlier tokens alone.
+void require_both_sides(const Choice<LayerInfo>& layer, std::string_view who, Diagnostics& found) {
+  if (!is_mixer(layer)) {
+    for (const auto& part : parts(layer)) require_both_sides(*part.choice, who, found);
+  } else if (!sees_both_sides(layer)) {
+    found.error(layer.mark(), fmt::format("{0} needs mixers that see both sides of a token; `{1}` sees those before it "
+                                          "alone: write {{type: bidirectional, of: {1}}}",
+                                          who, layer.name()));
+  }
+}
+
+ConfigNode write_layers(const std::vector<LayerSpec>& layers) {
+  ConfigNode all = ConfigNode::list();
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const LayerSpec& l = layers[i];
+    ConfigNode layer = ConfigNode::map();
+    if (l.same_as) {
+      layer.set("use", fmt::format("layer_{}", *l.same_as));
+    } else {
+      if (l.block.name() != kDefaultBlock) layer.set("type", l.block.name());
+      const ConfigNode options = write(l.block.options());
+      for (const auto& e : options.entries()) layer.set(e.key, e.value);
+      layer.set("id", fmt::format("layer_{}", i));
+    }
+    all.items().push_back(std::move(layer));
+  }
+  return all;
 }
 
 }  // namespace
@@ -220,6 +297,8 @@ std::vector<ConfigSection> model_sections() {
   all.push_back(section<BlockOptions>("model.block", "Defaults of every layer."));
   all.push_back(section<LayerOptions>(
       "model.layers[]", "A layer, one that is used again (`use`), or several that are repeated (`repeat`, `of`)."));
+  all.push_back(section<EncoderOptions>(
+      "model.encoder", "Layers that see both sides of each token; its block and layers[] are like the model's."));
   all.push_back(section<NormOptions>("norm", "In model.final_norm, model.block and model.layers[]."));
   all.push_back(section<InitOptions>("model.init", "Initial values of all hidden weights."));
   return all;
@@ -246,7 +325,9 @@ ModelConfig read_model_config(const ConfigNode& node, int64_t context) {
   reader.read_list(o.layers, 0);
   c.layers = std::move(reader.layers);
   if (c.layers.empty() && found.empty()) found.error(node.mark(), "the model has no `layers`");
-  if (c.learned_positions && c.max_tokens < context)
+  if (!o.encoder.is_null()) c.encoder = read_encoder(o.encoder, o, found);
+  if (found.empty()) require_encoder_read(c, found);
+  if ((c.learned_positions || (c.encoder && c.encoder->learned_positions)) && c.max_tokens < context)
     found.error(node.mark(),
                 fmt::format("model.max_tokens is {}, but train.context {} is longer", c.max_tokens, context));
   found.throw_if_any();
@@ -254,10 +335,20 @@ ModelConfig read_model_config(const ConfigNode& node, int64_t context) {
 }
 
 void require_direction(const ModelConfig& c, std::string_view objective, Diagnostics& found) {
+  if (c.parts && !c.encoder && !c.layers.empty())
+    found.error(c.layers.front().block.mark(),
+                fmt::format("the objective {} needs an encoder: add model.encoder, and `cross` to layers such as this",
+                            objective));
+  if (!c.parts && c.encoder)
+    found.error(c.encoder->mark, fmt::format("the objective {} has no text for an encoder: leave `encoder` and `cross` "
+                                             "out, or choose an objective that has",
+                                             objective));
+  for (size_t i = 0; c.encoder && i < c.encoder->layers.size(); ++i)
+    if (const LayerSpec& l = c.encoder->layers[i]; !l.same_as) require_both_sides(l.block, "an encoder", found);
   for (const LayerSpec& l : c.layers) {
     if (l.same_as) continue;
     if (!c.causal) {
-      require_both_sides(l.block, objective, found);
+      require_both_sides(l.block, fmt::format("the objective {}", objective), found);
       continue;
     }
     for_all_inside(l.block, [&](const Choice<LayerInfo>& m) {
@@ -284,21 +375,14 @@ ConfigNode write_model_config(const ModelConfig& c) {
   out.set("max_tokens", fmt::format("{}", c.max_tokens));
   out.set("final_norm", write(c.final_norm));
   out.set("init", write(c.init));
-  ConfigNode layers = ConfigNode::list();
-  for (size_t i = 0; i < c.layers.size(); ++i) {
-    const LayerSpec& l = c.layers[i];
-    ConfigNode layer = ConfigNode::map();
-    if (l.same_as) {
-      layer.set("use", fmt::format("layer_{}", *l.same_as));
-    } else {
-      if (l.block.name() != kDefaultBlock) layer.set("type", l.block.name());
-      const ConfigNode options = write(l.block.options());
-      for (const auto& e : options.entries()) layer.set(e.key, e.value);
-      layer.set("id", fmt::format("layer_{}", i));
-    }
-    layers.items().push_back(std::move(layer));
+  out.set("layers", write_layers(c.layers));
+  if (c.encoder) {
+    ConfigNode encoder = ConfigNode::map();
+    encoder.set("positions", c.encoder->learned_positions ? "learned" : "none");
+    encoder.set("final_norm", write(c.encoder->final_norm));
+    encoder.set("layers", write_layers(c.encoder->layers));
+    out.set("encoder", std::move(encoder));
   }
-  out.set("layers", std::move(layers));
   return out;
 }
 

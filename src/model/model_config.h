@@ -1,5 +1,6 @@
 // The `model:` part of a configuration: read, checked, and expanded to a flat list of layers.
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,7 +23,14 @@ struct ModelOptions final : Options {
   bool tie_embeddings = true;
   double dropout = 0;
   std::optional<int64_t> max_tokens;
-  ConfigNode final_norm, init, block;
+  ConfigNode final_norm, init, block, encoder;
+  std::vector<ConfigNode> layers;
+  void visit(OptionVisitor& v) override;
+};
+
+struct EncoderOptions final : Options {
+  std::string positions = "model";
+  ConfigNode final_norm, block;
   std::vector<ConfigNode> layers;
   void visit(OptionVisitor& v) override;
 };
@@ -34,6 +42,19 @@ struct LayerSpec {
   std::optional<size_t> same_as;  // weights of that layer (`use: id`), a state of its own
 };
 
+// Layers that see both sides of every token of a text, beside those of the model, which read what comes out.
+struct EncoderConfig {
+  Mark mark;
+  bool learned_positions = false;
+  NormOptions final_norm;
+  std::vector<LayerSpec> layers;
+};
+
+// How many tokens of a row the encoder and the decoder get; those of a model without encoder are the decoder's.
+struct RowParts {
+  int64_t encoder = 0, decoder = 0;
+};
+
 struct ModelConfig {
   int64_t d_model, max_tokens;
   bool learned_positions, tie_embeddings;
@@ -42,12 +63,17 @@ struct ModelConfig {
   InitOptions init;
   std::vector<LayerSpec> layers;
   // What the objective wants of it, which stands in no file (objectives/objective.h): false where a token sees those
-  // after it, and ids beyond the vocabulary that have an embedding alone.
+  // after it, and ids beyond the vocabulary, the first `extra_targets` of which are predicted too, where others have an
+  // embedding alone.
   bool causal = true;
-  int64_t extra_ids = 0;
+  int64_t extra_ids = 0, extra_targets = 0;
   bool prefix = false;                 // a prompt is read at once, and its tokens see each other
   int64_t block = 0;                   // Pass::block of all calls
   std::optional<double> uniform = {};  // texts are written from random tokens, of this share
+  // What becomes of a row of so many tokens, at most; unset: the objective has nothing for an encoder.
+  std::function<RowParts(int64_t tokens)> parts = {};
+  std::optional<EncoderConfig> encoder = {};
+  RowParts parts_of(int64_t tokens) const { return parts ? parts(tokens) : RowParts{0, tokens}; }
   // True where a state may go on from any token, whatever was read before.
   bool carries() const { return causal && !prefix && block == 0; }
   // Heads that predict the tokens after the next, each with a block like the last layer's: side by side, or each after
@@ -65,7 +91,8 @@ std::vector<ConfigSection> model_sections();
 // is told, at once too, where the model is built.
 ModelConfig read_model_config(const ConfigNode& node, int64_t context);
 // An error at each layer whose mixer has no causal form, for objectives that need one, at each whose mixer sees earlier
-// tokens alone, for those that need it to see both sides, and at what follows no prefix or blocks, for theirs.
+// tokens alone, for those that need it to see both sides, as an encoder does, and at what follows no prefix or blocks,
+// for theirs; and where the objective has something for an encoder and there is none, or the other way round.
 void require_direction(const ModelConfig& c, std::string_view objective, Diagnostics& found);
 // The expanded configuration as it stands in config.resolved.yaml: reading it again gives the same model.
 ConfigNode write_model_config(const ModelConfig& c);

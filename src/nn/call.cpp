@@ -26,6 +26,11 @@ void count(const Tensor& seen, int64_t tokens, const Tensor& segments) {
 
 }  // namespace
 
+Memory Memory::pick(const Sequences& picked) const {
+  const auto taken = [&](const Tensor& t) { return t.defined() ? take_sequences(t, picked) : Tensor(); };
+  return {taken(rows), taken(lengths)};
+}
+
 Tokens Tokens::pick(const Sequences& picked) const {
   const auto taken = [&](const Tensor& t) { return t.defined() ? take_sequences(t, picked) : Tensor(); };
   std::vector<int64_t> numbers, rows;
@@ -33,7 +38,9 @@ Tokens Tokens::pick(const Sequences& picked) const {
     numbers.push_back(samples[b]);
     rows.push_back(sequences.empty() ? b : sequences[static_cast<size_t>(b)]);
   }
-  return {taken(segments), taken(positions), taken(prefix), Samples(std::move(numbers)), std::move(rows), share};
+  Tokens some{taken(segments), taken(positions), taken(prefix), Samples(std::move(numbers)), std::move(rows), share};
+  some.memory = memory.pick(picked);
+  return some;
 }
 
 Tensor Call::read(const Site& site, std::string_view field) const {

@@ -46,6 +46,13 @@ struct Pass {
 // Values of tokens, [B, T, ..], that layers leave for later ones, by name (Site::gives).
 using Shelf = std::map<std::string, Tensor, std::less<>>;
 
+// What an encoder made of a text, which every layer of the decoder may read: of sequence b the first lengths[b] rows.
+struct Memory {
+  Tensor rows = {};     // [B, S, D]; undefined: none is given, and a state has what is read of the one before
+  Tensor lengths = {};  // i64 [B], 1 to S; undefined: all of them
+  Memory pick(const Sequences& picked) const;
+};
+
 // Which tokens a layer is given: those of B sequences.
 struct Tokens {
   // Document starts in the row up to and including each token, i64 [B, T]; 0: still the state's document. Undefined:
@@ -58,6 +65,7 @@ struct Tokens {
   double share = 1;          // of all tokens that these are, where layers leave some out
   // What earlier layers left for them, and where this one does: one for a run of the model.
   std::shared_ptr<Shelf> shelf = std::make_shared<Shelf>();
+  Memory memory = {};
 
   Tokens pick(const Sequences& picked) const;  // those of some of the sequences, and nothing on the shelf
 };

@@ -19,6 +19,7 @@ Tensor Layer::forward(const Tensor& x, const Call& call) const {
 Tensor Layer::forward(const Tensor& x, const Context& cx) const {
   const auto site = cx.state ? nullptr : site_of(*this);
   const Call call(cx, cx.state ? cx.state->root() : *site);
+  if (cx.state && cx.memory.rows.defined()) remember(cx.memory, call);
   Tensor y = forward(x, call);
   if (!counts_tokens()) call.advance(x.dim(1));
   return y;

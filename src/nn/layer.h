@@ -28,8 +28,11 @@ class Layer {
   // x: [B, T, D] -> [B, T, D]. Continues from the call's state and leaves the final one there: any way of cutting a
   // sequence into calls gives the same result. While a tape records, the state's fields are inputs and outputs of ops.
   Tensor forward(const Tensor& x, const Call& call) const;
-  // The same of a layer by itself, whose state is made by make_state() and counts tokens.
+  // The same of a layer by itself, whose state is made by make_state() and counts tokens. A memory that is given beside
+  // a state is remembered first.
   Tensor forward(const Tensor& x, const Context& cx) const;
+  // Puts into the call's state what is read of an encoder's memory: later calls of the state need no other.
+  virtual void remember(const Memory&, const Call&) const {}
   // What a use of it has: the fields that it remembers, the places of layers inside it.
   virtual void declare(Site&) const {}
   // True of blocks: their sites count tokens (Site::count_tokens), and run() does so with Call::advance() at its end.
@@ -83,6 +86,7 @@ struct LayerFacts {
   bool causal_form = true;         // false: it follows Direction::bidirectional alone, and continues from no state
   bool both_sides = false;         // it follows Direction::bidirectional too: a token then sees those after it
   bool prefix_and_blocks = false;  // it follows Tokens::prefix and Pass::block too, or takes each token by itself
+  bool reads_memory = false;       // of an encoder, which the model must have then
   Waivers waivers = {};
   std::string_view outside_training = "";  // the entry with fewer options that it is then; "": itself
   std::string_view unseen = "";            // which options meet what in a longer text than training's: LongText::unseen

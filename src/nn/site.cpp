@@ -13,6 +13,7 @@ namespace effllm {
 namespace {
 
 constexpr int64_t kMostBytes = int64_t{1} << 60;
+constexpr size_t kMostShared = kMostInputs - 1;  // a block that is run again is given a memory too
 
 std::string joined(const std::string& path, std::string_view name) {
   return path.empty() ? std::string(name) : fmt::format("{}.{}", path, name);
@@ -60,6 +61,13 @@ void Site::per_token(std::string_view name, const Shape& row, std::function<int6
   add({.name = std::string(name), .shape = row, .growth = Growth::per_token, .rows = std::move(rows)});
 }
 
+void Site::of_memory(const std::vector<std::string_view>& names, const Shape& row) {
+  for (const std::string_view name : names)
+    add({.name = std::string(name), .shape = row, .growth = Growth::memory, .rows = [](int64_t) { return 1; }});
+  add({.name = "length", .growth = Growth::memory, .count = true});
+  for (Site* s = this; s; s = s->parent_) s->reads_memory_ = true;
+}
+
 void Site::count_tokens() {
   counts_ = true;
   add({.name = "seen", .count = true});
@@ -88,9 +96,9 @@ void Site::needs(std::string_view name, int64_t width) {
   given->needed = true;
   for (Site* s = this; !s->gives(name) && !s->needs(name); s = s->parent_) {
     s->needed_.push_back(*given);
-    if (s->needed_.size() >= kMostInputs)
+    if (s->needed_.size() >= kMostShared)
       throw ConfigError("{} needs `{}` and {} more values of layers before it, which is one too many", s->path_, name,
-                        kMostInputs - 1);
+                        kMostShared - 1);
   }
 }
 
@@ -134,10 +142,11 @@ std::vector<const StateField*> Site::all() const {
   return fields;
 }
 
-int64_t Site::bytes(int64_t tokens, DType t) const {
+int64_t Site::bytes(int64_t tokens, DType t, int64_t memory) const {
   int64_t n = 0;
   for (const StateField* f : all()) {
-    if (!f->count) n += f->shape_for(tokens).numel() * static_cast<int64_t>(size_of(t));
+    const Shape kept = f->growth == Growth::memory ? f->shape.with_first(memory) : f->shape_for(tokens);
+    if (!f->count) n += kept.numel() * static_cast<int64_t>(size_of(t));
     if (n > kMostBytes) throw MemoryError("a state of {} is larger than any memory", counted(tokens, "token"));
   }
   return n;

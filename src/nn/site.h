@@ -15,8 +15,9 @@ namespace effllm {
 
 class Layer;
 
-// fixed: of one size. window: rows of the last tokens. per_token: rows that become more with every token.
-enum class Growth { fixed, window, per_token };
+// fixed: of one size. window: rows of the last tokens. per_token: rows that become more with every token. memory: rows
+// of an encoder's tokens, as many as it gave.
+enum class Growth { fixed, window, per_token, memory };
 
 // One named tensor of what is remembered at a site, of each sequence.
 struct StateField {
@@ -50,6 +51,9 @@ class Site {
   // otherwise.
   void window(std::string_view name, int64_t most, const Shape& row);
   void per_token(std::string_view name, const Shape& row, std::function<int64_t(int64_t tokens)> rows = {});
+  // Rows of shape `row`, one of each token of an encoder's memory (Layer::remember), and in a field `length` how many
+  // those of a sequence are. A state has a row of zeros until it is given one.
+  void of_memory(const std::vector<std::string_view>& names, const Shape& row);
   // Counts the tokens of the running document in a field `seen`, for what is inside too.
   void count_tokens();
   void forget() { forgets_ = true; }  // what is inside has no room in a state
@@ -65,7 +69,8 @@ class Site {
   const StateField& operator()(std::string_view field) const;  // an Error that lists those of this site if it has none
   bool forgets() const { return forgets_; }
   bool counts_tokens() const { return counts_; }
-  const Site& counter() const;  // the nearest that counts tokens
+  bool reads_memory() const { return reads_memory_; }  // this site, or one inside it
+  const Site& counter() const;                         // the nearest that counts tokens
   // What this site and those inside give, and what they need of others; null where there is none of the name.
   const std::vector<SharedValue>& given() const { return given_; }
   const std::vector<SharedValue>& needed() const { return needed_; }
@@ -73,7 +78,8 @@ class Site {
   const SharedValue* needs(std::string_view name) const;
   // Of this site and those inside, in the order of their declaration.
   std::vector<const StateField*> all() const;
-  int64_t bytes(int64_t tokens, DType t) const;  // of one sequence after so many tokens at most, without counts
+  // Of one sequence after so many tokens at most, with a memory of so many, without counts.
+  int64_t bytes(int64_t tokens, DType t, int64_t memory = 0) const;
 
  private:
   Site(Site* parent, std::string path);
@@ -86,7 +92,7 @@ class Site {
   std::deque<StateField> fields_;  // the root's: of all sites
   size_t first_, last_;            // this one's and those inside among them
   std::vector<SharedValue> given_, needed_;
-  bool counts_ = false, forgets_, left_out_;
+  bool counts_ = false, reads_memory_ = false, forgets_, left_out_;
 };
 
 // A layer by itself: the root of a tree, which counts tokens.

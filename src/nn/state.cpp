@@ -36,6 +36,7 @@ void State::put(const State& values) const {
 
 void State::forget(const Site& site, const Sequences& sequences) {
   for (const StateField* f : site.all()) {
+    if (f->growth == Growth::memory) continue;
     Tensor& t = fields_[f->index - first_];
     const auto n = static_cast<int64_t>(sequences.size());
     t = put_sequences(t, sequences, Tensor::zeros(t.shape().with(0, n), t.dtype()));

@@ -22,7 +22,8 @@ class State {
   State at(const Site& site) const;               // what is remembered there and inside, the same tensors
   State rows(int64_t from, int64_t batch) const;  // of these sequences, views that count nothing: workers may hold them
   void put(const State& values) const;            // of the same sites and sequences, into this one's memory
-  void forget(const Site& site, const Sequences& sequences);  // as if they had seen nothing there
+  // As if they had seen nothing there; what is read of an encoder stays.
+  void forget(const Site& site, const Sequences& sequences);
   void each(const std::function<void(const StateField&, const Tensor&)>& f) const;
 
  private:

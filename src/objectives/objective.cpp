@@ -14,6 +14,8 @@ Context with_documents(Context cx, const BatchRows& rows) {
 void tell(const Objective& o, ModelConfig& model) {
   model.causal = o.causal();
   model.extra_ids = o.extra_ids();
+  model.extra_targets = o.extra_targets();
+  model.parts = o.parts();
   model.prefix = o.prefix();
   model.block = o.block();
   model.uniform = o.uniform();

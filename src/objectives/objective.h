@@ -57,8 +57,15 @@ class Objective {
   virtual bool any_order() const { return bound(); }
   // False where training minimises another number than `score` estimates.
   virtual bool trains_score() const { return true; }
-  // Ids from the vocabulary's end on that stand in inputs and are never predicted.
+  // True where `score` is of tokens that are missing in a text, given the rest of it: no likelihood of the text.
+  virtual bool given_rest() const { return false; }
+  // Ids from the vocabulary's end on that stand in inputs, and how many of them, the first, are predicted too.
   virtual int64_t extra_ids() const { return 0; }
+  virtual int64_t extra_targets() const { return 0; }
+  // ConfigError where rows of so many tokens can't be cut as it says.
+  virtual void require_rows(int64_t /*tokens*/) const {}
+  // What it makes of a row of so many inputs, at most, where it needs a model with an encoder.
+  virtual std::function<RowParts(int64_t tokens)> parts() const { return {}; }
   // Tokens of the text after the last input that a cut reads.
   virtual int64_t lookahead() const { return 1; }
   // Heads of the model for tokens after the next, and whether they are in a row.

@@ -8,6 +8,7 @@
 #include "base/out_of_memory.h"
 #include "base/text.h"
 #include "data/batches.h"
+#include "decode/generator.h"
 #include "kernels/parallel.h"
 #include "model/describe.h"
 #include "model/language_model.h"
@@ -25,7 +26,7 @@ void check_evaluation(const RunConfig& config, const Preflight& p) {
     throw DataError("corpus `{}`, split {}: one token leaves nothing to predict", p.corpus.manifest().name,
                     config.eval.split);
   if (config.eval.sample_tokens > 0) try {
-      p.tokenizer->encode(config.eval.prompt);
+      prompt_length(*p.model, *p.tokenizer, config.eval.prompt, GenerateOptions().blank);
     } catch (const DataError& e) {
       throw_at(
           config.mark_of("eval", "prompt"),

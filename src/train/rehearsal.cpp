@@ -74,6 +74,15 @@ void Rehearsal::sample(int64_t prompt, int64_t tokens, const ContextLimit& limit
   Context cx;
   int64_t room = std::min(prompt + tokens, model_.longest());
   if (limit.tokens > 0) room = std::min(room, limit.tokens);
+  if (model_.has_encoder()) {
+    State state = model_.make_state(1, room);
+    Context read;
+    read.memory = model_.encode(Tensor::dense({1, std::max<int64_t>(1, prompt)}, DType::i32), {});
+    model_.logits(Tensor::dense({1, 1}, DType::i32), read, &state);
+    State own = state;
+    model_.logits(Tensor::dense({1, 1}, DType::i32), {}, &own);
+    return;
+  }
   if (!model_.config().causal) {
     model_.logits(Tensor::dense({1, room}, DType::i32), cx);
     return;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "base/escapes.h"
 #include "base/hash.h"
@@ -100,7 +101,8 @@ constexpr std::pair<std::string_view, std::string_view> kSince[] = {
     {"z_loss", "0.0"},      {"weight", "true"},
     {"rope_share", "1.0"},  {"projection", "{type: linear}"},
     {"norm_at", "before"},  {"parallel", "false"},
-    {"curriculum", "none"}, {"early_exit", "{scale: 0.0, curriculum: none}"}};
+    {"curriculum", "none"}, {"early_exit", "{scale: 0.0, curriculum: none}"},
+    {"cross", "none"}};
 
 void erase_later(ConfigNode& n) {
   for (const auto& [key, before] : kSince)
@@ -250,10 +252,30 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
     tell(*objective, c.model);
     require_direction(c.model, c.objective.type.name(), found);
     if (good.eval) check_bound(c, *objective, found);
+    if (good.train && good.eval)
+      for (const int64_t tokens : std::set{c.train.context, c.eval.tokens.value_or(c.train.context)})
+        found.collect([&] { return objective->require_rows(tokens), true; });
   }
   if (!c.model.carries() && c.train.carry_state)
     found.error(c.train.mark, fmt::format("train.carry_state: {} sees a row as a whole, and carries no state",
                                           c.objective.type.name()));
+  if (c.model.encoder && c.model.parts) {
+    const std::string_view objective = c.objective.type.name();
+    if (good.train && c.train.carry_state)
+      found.error(
+          c.train.mark,
+          fmt::format("train.carry_state: {} begins each row with an encoder, and carries no state", objective));
+    if (good.eval && c.eval.protocol.info().carried)
+      found.error(c.eval.mark,
+                  fmt::format("eval.protocol: {} carries a state from window to window; {} begins each with "
+                              "an encoder",
+                              c.eval.protocol.name(), objective));
+    if (good.data && c.data.reset == "document")
+      found.error(c.mark_of("data", "reset"),
+                  fmt::format("data.reset: {} gives the encoder a part of a row, whatever documents are in it; leave "
+                              "`reset` out",
+                              objective));
+  }
   if (good.eval && !c.model.carries() && c.eval.protocol.info().carried)
     found.error(c.eval.mark, fmt::format("eval.protocol: {} needs a causal objective; {} carries no state",
                                          c.eval.protocol.name(), c.objective.type.name()));

@@ -16,7 +16,7 @@ void SampleTexts::write() {
   o.sampler.temperature = eval.temperature;
   o.sampler.seed = static_cast<uint64_t>(x.config.train.seed);
   o.context = context_limit(*x.model, trained_context(x.config));
-  const auto length = static_cast<int64_t>(prompt_tokens(*x.tokenizer, eval.prompt).size());
+  const int64_t length = prompt_length(*x.model, *x.tokenizer, eval.prompt, o.blank);
   if (!said_context_ && o.context.takes_effect(length, o.tokens))
     run_.log.say(fmt::format("samples: {}, as in training", describe(o.context)));
   said_context_ = true;
@@ -24,7 +24,8 @@ void SampleTexts::write() {
   run_.log.terminal.phase(fmt::format("step {}  writing a sample of {}", step, counted(o.tokens, "token")));
   const auto texts = generate(*x.model, *x.tokenizer, eval.prompt, o);
   run_.log.terminal.clear();
-  write_file_atomic(run_.folder.samples() / fmt::format("step_{:09}.txt", step), eval.prompt + texts.front() + "\n");
+  write_file_atomic(run_.folder.samples() / fmt::format("step_{:09}.txt", step),
+                    std::string(before_text(*x.model, eval.prompt, o.blank)) + texts.front() + "\n");
 }
 
 }  // namespace effllm

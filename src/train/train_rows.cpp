@@ -42,7 +42,10 @@ std::vector<Measured> TrainRows::row() const {
   const RunCounters& at = run_.at;
   const double loss = at.row_loss_sum / static_cast<double>(at.row_loss_count), bits = loss / std::numbers::ln2;
   const Objective& o = *run_.x.objective;
-  const LossMetrics& m = !o.trains_score() ? kPredictedMetrics : o.bound() ? kBoundMetrics : kLossMetrics;
+  const LossMetrics& m = !o.trains_score() ? kPredictedMetrics
+                         : o.bound()       ? kBoundMetrics
+                         : o.given_rest()  ? kMissingMetrics
+                                           : kLossMetrics;
   std::vector<Measured> row = {m.loss(loss)};
   if (run_.x.train.kind != TextKind::bytes) row.push_back(m.bits_per_character(bits * run_.x.tokens_per_character));
   row.insert(row.end(), {m.bits_per_byte(bits * run_.x.tokens_per_byte), kRate(lr_), kNorm(grad_norm_),

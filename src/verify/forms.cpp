@@ -66,7 +66,7 @@ std::vector<int64_t> every_token(int64_t tokens, int64_t block) {
   return cuts;
 }
 
-Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way) {
+Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way, const Memory& memory) {
   const int64_t batch = ids.dim(0), tokens = ids.dim(1);
   Outcome out;
   ChoiceTaps choices(out, batch, tokens);
@@ -80,12 +80,13 @@ Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way) {
     cx.prefix = Tensor::dense({batch}, DType::i64);
     std::fill_n(cx.prefix.data<int64_t>(), batch, way.prefix);
   }
+  cx.memory = memory;
   if (way.cuts.empty()) {
     if (way.segments) cx.segments = *way.segments;
     out.logits = model.logits(ids, cx);
     return out;
   }
-  out.logits = Tensor::dense({batch, tokens, model.vocab()}, model.params().dtype());
+  out.logits = Tensor::dense({batch, tokens, model.outputs()}, model.params().dtype());
   State state = model.make_state(batch, tokens);
   std::vector<int64_t> ends = way.cuts;
   ends.push_back(tokens);
@@ -96,6 +97,7 @@ Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way) {
     if (way.segments) cx.segments = segments_of(*way.segments, from, to);
     put_tokens(model.logits(piece, cx, &state), out.logits, from);
     cx.prefix = {};
+    cx.memory = {};
     from = to;
   }
   return out;

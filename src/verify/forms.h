@@ -24,8 +24,8 @@ struct Way {
   int64_t prefix = 0;                // the first tokens, which see each other; the first call has them all
 };
 
-// ids: i32 [B, T].
-Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way = {});
+// ids: i32 [B, T]. `memory`: of an encoder, where the model has one; a state is given it in its first call alone.
+Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way = {}, const Memory& memory = {});
 // Cuts of a sequence into single tokens, or blocks of so many.
 std::vector<int64_t> every_token(int64_t tokens, int64_t block = 1);
 // Of a model of blocks the tokens that are `seen`, MASK among them, [B, T] as the clean ones are: in one pass over

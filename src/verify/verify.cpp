@@ -37,7 +37,8 @@ class Verifier {
         wide_(model.params().dtype() == DType::f64),
         numbers_(options.seed, "verify"),
         unit_(std::max<int64_t>(1, model.config().block)),
-        whole_(run(model, ids)) {
+        memory_(memory_of(options.read)),
+        whole_(run(ids)) {
     require(batch_ >= 1 && tokens_ >= std::max<int64_t>(4, 2 * unit_), "verify: ids{} are too few", ids.shape().str());
   }
 
@@ -51,6 +52,7 @@ class Verifier {
     if (model_.config().block) noisy_form();
     if (model_.config().prefix) prefix();
     causal ? causality() : both_sides();
+    if (model_.has_encoder()) encoder();
     batch();
     if (causal) stored_state();
     if (causal) rollback();
@@ -60,6 +62,11 @@ class Verifier {
   }
 
  private:
+  Memory memory_of(const Tensor& read) const { return model_.has_encoder() ? model_.encode(read, {}) : Memory(); }
+  Outcome run(const Tensor& ids, const Way& way = {}) const { return run(ids, way, memory_); }
+  Outcome run(const Tensor& ids, const Way& way, const Memory& memory) const {
+    return effllm::run(model_, ids, way, memory);
+  }
   double bound() const { return wide_ ? 1e-10 : 1e-4; }
   // The start of a block near t, where a state may end: t itself where there are none.
   int64_t border(int64_t t) const { return std::clamp(t / unit_ * unit_, unit_, (tokens_ - 1) / unit_ * unit_); }
@@ -82,13 +89,13 @@ class Verifier {
   void cuts() {
     Finding& f = begin("cut in two", bound());
     for (int64_t at : std::set<int64_t>{border(1), border(tokens_ / 4 + 1), border(tokens_ / 2), border(tokens_ - 1)})
-      compare(f, run(model_, ids_, {.cuts = {at}}), 0, whole_, fmt::format("cut at {}", at));
+      compare(f, run(ids_, {.cuts = {at}}), 0, whole_, fmt::format("cut at {}", at));
     end();
     Finding& many = begin("cut anywhere", bound());
     for (int64_t pieces : {3, 6}) {
       std::set<int64_t> at;
       for (int64_t i = 1; i < pieces; ++i) at.insert(border(1 + token_below(tokens_ - 1)));
-      compare(many, run(model_, ids_, {.cuts = {at.begin(), at.end()}}), 0, whole_,
+      compare(many, run(ids_, {.cuts = {at.begin(), at.end()}}), 0, whole_,
               fmt::format("cut at {}", fmt::join(at, ", ")));
     }
     end();
@@ -96,21 +103,21 @@ class Verifier {
 
   void single_tokens() {
     compare(begin(unit_ > 1 ? "single blocks" : "single tokens", bound()),
-            run(model_, ids_, {.cuts = every_token(tokens_, unit_)}), 0, whole_, "steps");
+            run(ids_, {.cuts = every_token(tokens_, unit_)}), 0, whole_, "steps");
     end();
   }
 
   void chunks() {
     Finding& f = begin("chunk sizes", bound());
     for (int64_t chunk : {1, 3, 16, 64})
-      compare(f, run(model_, ids_, {.chunk = chunk}), 0, whole_, fmt::format("chunk {}", chunk));
+      compare(f, run(ids_, {.chunk = chunk}), 0, whole_, fmt::format("chunk {}", chunk));
     end();
   }
 
   void training_form() {
     const bool otherwise = model_.trains_otherwise();
     Finding& f = begin("training form", otherwise ? kWaived : bound());
-    Outcome form = run(model_, ids_, {.phase = Phase::train});
+    Outcome form = run(ids_, {.phase = Phase::train});
     if (otherwise) {  // shown, and not judged
       f.notes = waived(model_, &Waivers::training, "training form");
       if (const std::string same = choices_in_common(form, whole_); !same.empty())
@@ -135,12 +142,12 @@ class Verifier {
   void prefix() {
     Finding& f = begin("prefix read at once", bound());
     const int64_t n = tokens_ / 2;
-    const Outcome whole = run(model_, ids_, {.prefix = n});
+    const Outcome whole = run(ids_, {.prefix = n});
     for (const int64_t cut : std::set<int64_t>{n, n + 1, tokens_ - 1})
-      compare(f, run(model_, ids_, {.cuts = {cut}, .prefix = n}), 0, whole, fmt::format("cut at {}", cut));
+      compare(f, run(ids_, {.cuts = {cut}, .prefix = n}), 0, whole, fmt::format("cut at {}", cut));
     std::vector<int64_t> steps;
     for (int64_t t = n; t < tokens_; ++t) steps.push_back(t);
-    compare(f, run(model_, ids_, {.cuts = steps, .prefix = n}), 0, whole, "steps");
+    compare(f, run(ids_, {.cuts = steps, .prefix = n}), 0, whole, "steps");
     end();
     Finding same;
     Outcome first;
@@ -165,7 +172,7 @@ class Verifier {
           if (model_.vocab() > 1)
             id = static_cast<int32_t>((id + 1 + token_below(model_.vocab() - 1)) % model_.vocab());
         }
-      Outcome changed = run(model_, other);
+      Outcome changed = run(other);
       changed.logits = token_range(changed.logits, 0, t + 1);
       changed.choices.clear();
       compare(f, changed, 0, whole_, fmt::format("other tokens after {}", t));
@@ -183,7 +190,7 @@ class Verifier {
         int32_t& id = other.view<int32_t>().row(b)[t];
         id = static_cast<int32_t>((id + 1 + token_below(model_.ids() - 1)) % model_.ids());
       }
-      const Outcome changed = run(model_, other);
+      const Outcome changed = run(other);
       for (const auto& [from, to] : {std::pair{int64_t{0}, t}, {t + 1, tokens_}}) {
         if (from == to) continue;
         Finding same;
@@ -198,6 +205,40 @@ class Verifier {
     }
   }
 
+  // What an encoder reads changes all that comes out, wherever it stands, and what is behind its text nothing.
+  void encoder() {
+    const Tensor& read = options_.read;
+    const int64_t length = read.dim(1);
+    Finding& f = begin("the encoder is read", 0);
+    f.where = "another token of its text changes what comes out from the first token on";
+    for (int64_t t : std::set<int64_t>{0, length / 2, length - 1}) {
+      const Tensor other = read.clone();
+      for (int64_t b = 0; b < batch_; ++b) {
+        int32_t& id = other.view<int32_t>().row(b)[t];
+        id = static_cast<int32_t>((id + 1 + token_below(model_.ids() - 1)) % model_.ids());
+      }
+      Finding same;
+      Outcome first;
+      first.logits = token_range(whole_.logits, 0, 1);
+      compare(same, run(ids_, {}, memory_of(other)), 0, first, "");
+      f.compared += same.compared;
+      if (same.worst > 0) continue;
+      f.passed = false;
+      f.where = fmt::format("token {} of the encoder's text changes nothing at the first token", t);
+    }
+    Finding& behind = begin("nothing behind the encoder's text", bound());
+    constexpr int64_t kMore = 3;
+    const Tensor longer = Tensor::dense({batch_, length + kMore}, DType::i32);
+    const Tensor lengths = Tensor::full({batch_}, DType::i64, static_cast<double>(length));
+    for (int64_t b = 0; b < batch_; ++b)
+      for (int64_t t = 0; t < length + kMore; ++t)
+        longer.data<int32_t>()[b * (length + kMore) + t] =
+            t < length ? read.view<int32_t>().row(b)[t] : static_cast<int32_t>(token_below(model_.ids()));
+    compare(behind, run(ids_, {}, model_.encode(longer, {}, lengths)), 0, whole_,
+            fmt::format("{} tokens behind its text", kMore));
+    end();
+  }
+
   Outcome sequence_of(const Outcome& o, int64_t b) const {
     Outcome one;
     one.logits = o.logits.row_range(b * tokens_, {1, tokens_, o.logits.cols()});
@@ -208,7 +249,7 @@ class Verifier {
   void batch() {
     Finding& f = begin("sequences alone", bound());
     for (int64_t b = 0; b < batch_; ++b)
-      compare(f, run(model_, ids_.row_range(b, {1, tokens_}).clone()), 0, sequence_of(whole_, b),
+      compare(f, run(ids_.row_range(b, {1, tokens_}).clone(), {}, memory_.pick({b})), 0, sequence_of(whole_, b),
               fmt::format("sequence {} alone", b));
     end();
   }
@@ -221,7 +262,9 @@ class Verifier {
   }
   State half() const {
     State state = model_.make_state(batch_, tokens_);
-    model_.logits(token_range(ids_, 0, border(tokens_ / 2)), {}, &state);
+    Context cx;
+    cx.memory = memory_;
+    model_.logits(token_range(ids_, 0, border(tokens_ / 2)), cx, &state);
     return state;
   }
 
@@ -232,6 +275,11 @@ class Verifier {
     State state = half();
     save_state(file, state);
     State again = model_.make_state(batch_, tokens_);
+    if (model_.has_encoder()) {  // of a memory of this size, so that it has the room
+      Context cx;
+      cx.memory = {Tensor::zeros(memory_.rows.shape(), memory_.rows.dtype()), memory_.lengths};
+      model_.logits(token_range(ids_, 0, 1), cx, &again);
+    }
     load_state(file, again);
     std::filesystem::remove(file);
     const Outcome right = rest(state);
@@ -258,10 +306,9 @@ class Verifier {
     const Tensor segments = Tensor::zeros({batch_, tokens_}, DType::i64);
     for (int64_t b = 0; b < batch_; ++b)
       for (int64_t t = border; t < tokens_; ++t) segments.view<int64_t>().row(b)[t] = 1;
-    const Outcome first = run(model_, token_range(ids_, 0, border)),
-                  second = run(model_, token_range(ids_, border, tokens_));
+    const Outcome first = run(token_range(ids_, 0, border)), second = run(token_range(ids_, border, tokens_));
     const auto check = [&](const Way& way, const std::string& label) {
-      const Outcome packed = run(model_, ids_, way);
+      const Outcome packed = run(ids_, way);
       compare(f, packed, 0, first, label + ", first document");
       compare(f, packed, border, second, label + ", second document");
     };
@@ -277,7 +324,7 @@ class Verifier {
     const int before = threads();
     for (int n : {1, 2, 3}) {
       set_threads(n);
-      compare(f, run(model_, ids_), 0, whole_, fmt::format("{} thread{}", n, n == 1 ? "" : "s"));
+      compare(f, run(ids_, {}, memory_of(options_.read)), 0, whole_, fmt::format("{} thread{}", n, n == 1 ? "" : "s"));
     }
     set_threads(before);
     end();
@@ -291,6 +338,7 @@ class Verifier {
   RandomStream numbers_;
   uint64_t draws_ = 0;
   const int64_t unit_;  // tokens of a block
+  Memory memory_;
   Outcome whole_;
   std::vector<Finding> findings_;
 };

@@ -13,6 +13,7 @@ namespace effllm {
 struct VerifyOptions {
   uint64_t seed = 1;              // of random cuts and disturbances
   std::filesystem::path scratch;  // folder for a stored state; empty: the system's for temporary files
+  Tensor read = {};               // i32 [B, S], what an encoder reads, where the model has one
 };
 
 struct Finding {

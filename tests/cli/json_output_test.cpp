@@ -40,8 +40,8 @@ TEST_CASE("cli data and list: sizes add up, every name has a row") {
   w.ends({"data", "prepare", "nothing.txt"}, 3);
   w.ends({"data", "prepare", "own.txt", "--train", "0.9", "--val", "0.2"}, 2);
   w.ends({"data", "show", "nothing"}, 3);
-  for (const char* kind : {"mixers", "ffns", "projections", "objectives", "optimizers", "schedules", "orders",
-                           "tokenizers", "protocols"}) {
+  for (const char* kind : {"mixers", "ffns", "crosses", "projections", "objectives", "optimizers", "schedules",
+                           "orders", "tokenizers", "protocols"}) {
     const json rows = json::parse(w.effllm({"list", kind, "--json"}).out);
     const Ended markdown = w.ok({"list", kind, "--markdown"});
     w.ok({"list", kind});
@@ -84,7 +84,7 @@ TEST_CASE("cli: --json gives one document for every command that has results") {
   CHECK(json::parse(wrong.out).at(1).at("exit_code") == 2);
   CHECK(json::parse(wrong.out).at(1).at("error").get<std::string>().find("nothing.yaml") != std::string::npos);
   CHECK(w.read({"export", "runs/tiny", "-o", "out"}).at("model") == "out/model.safetensors");
-  CHECK(w.read({"list"}).size() == 11);
+  CHECK(w.read({"list"}).size() == 12);
   for (const char* kind : {"mixers", "ffns"}) {
     const json brief = w.read({"list", kind}), full = w.read({"list", kind, "--long"});
     REQUIRE(brief.size() == full.size());

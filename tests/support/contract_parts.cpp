@@ -11,6 +11,9 @@ Built::Built(const LayerInfo& info, const ConfigNode& node, int64_t width, DType
       .d_model = width, .layer = 1, .layers = 2, .max_tokens = 16, .index_of_kind = 1, .layers_of_kind = 2};
   mixer = info.build(*options, args, Scope(store, "mixer."));
   store.materialize(seed, type);
+  if (site_of(*mixer)->reads_memory()) {
+    memory = MetaMode::on() ? Tensor::empty({1, 6, width}, type) : random({1, 6, width}, 77, type);
+  }
 }
 
 void Built::shake(double scale) {
@@ -29,6 +32,15 @@ Tensor Built::forward(const Tensor& x, State* s, const Tensor* segments, int64_t
   cx.phase = phase;
   cx.step = step;
   cx.direction = direction;
+  if (memory.defined() && (!s || x.is_meta() || s->field(s->root(), "seen").data<int64_t>()[0] == 0)) {
+    cx.memory.rows = Tensor::empty(memory.shape().with(0, x.dim(0)), memory.dtype());
+    cx.memory.lengths = Tensor::dense({x.dim(0)}, DType::i64);
+    for (int64_t b = 0; !x.is_meta() && b < x.dim(0); ++b) {
+      copy(memory.row_range(0, {memory.dim(1), memory.cols()}),
+           cx.memory.rows.row_range(b * memory.dim(1), {memory.dim(1), memory.cols()}));
+      cx.memory.lengths.data<int64_t>()[b] = memory.dim(1) - 1;
+    }
+  }
   return mixer->forward(x, cx);
 }
 

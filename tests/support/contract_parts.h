@@ -15,6 +15,7 @@ struct Built {
   std::unique_ptr<Layer> mixer;
   Direction direction;
   int64_t step = 0;  // of training, for what it leaves out at random
+  Tensor memory;     // [1, S, D], what each sequence reads of an encoder but its last row, where it reads one
   Built(const LayerInfo& info, const ConfigNode& node, int64_t width, DType type, uint64_t seed = 3);
   // Larger weights than the initial ones, so that every path matters in a comparison.
   void shake(double scale);

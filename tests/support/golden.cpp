@@ -76,6 +76,8 @@ void check_golden(const LayerInfo& info, std::string_view kind) {
     if (const auto it = file.metadata().find("phase"); it != file.metadata().end() && it->second == "train")
       cx.phase = Phase::train;
     if (file.find("segments")) cx.segments = golden_tensor(file, "segments");
+    if (file.find("memory")) cx.memory.rows = golden_tensor(file, "memory");
+    if (file.find("memory_lengths")) cx.memory.lengths = golden_tensor(file, "memory_lengths");
     Site root;  // in which something stands before it that has left what it takes
     root.count_tokens();
     for (const auto& t : file.tensors())

@@ -33,6 +33,10 @@ std::string train(int threads, int64_t steps, int64_t lanes, int64_t shard_token
   if (carry) yaml.replace(yaml.find("heads: 2"), 8, "heads: 2, window: 6");
   if (!objective->causal() || objective->prefix() || objective->block())
     yaml.replace(yaml.find(", {mixer: {type: gla"), yaml.npos, "]}");
+  if (objective->parts()) {
+    yaml.replace(yaml.find("{ffn"), 1, "{cross: {type: attention, heads: 2, dropout: 0.1}, ");
+    yaml.insert(1, "encoder: {layers: [{mixer: {type: attention, heads: 2}}]}, ");
+  }
   const auto model = test::build_model_for(*objective, yaml, 29, 12, DType::f32);
   const TokenizedText source = text();
   const auto order = build_order(carry ? "streams" : "shuffled_windows", source, {8, 12}, 1, true, *objective);

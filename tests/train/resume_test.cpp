@@ -56,6 +56,9 @@ TEST_CASE(
       same.push_back("model.layers=[{mixer: {type: bidirectional, of: min_gru}}]");
     else if (set.find("_diffusion") != set.npos || set.find("_lm") != set.npos)
       same.push_back("model.layers=[{mixer: {type: attention, heads: 2}}]");
+    if (set == "objective.type=seq2seq" || set == "objective.type=span_corruption")
+      same.insert(same.end(), {"model.encoder={layers: [{mixer: {type: attention, heads: 2}}]}",
+                               "model.block.cross={type: attention, heads: 2}"});
     const TinyFolder t("resume_every");
     const RunFolder whole(train(t, with(same, {"name=whole", "train.max_steps=30"})).folder);
     const RunFolder part(train(t, with(same, {"name=part", "train.max_steps=13"})).folder);

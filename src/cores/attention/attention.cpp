@@ -58,7 +58,12 @@ class AttentionOp : public FloatOp<AttentionOp> {
               : i == 5 ? "segments"
                        : "prefix",
               in[i].shape().str(), to_string(in[i].dtype()), q.shape().str());
-    require(in[3].defined() || k.dim(1) >= t, "attention: {} keys for {} queries", k.dim(1), t);
+    if (in[7].defined())
+      require(in[7].dtype() == DType::i64 && in[7].shape() == Shape{b} && !in[3].defined() && !in[4].defined() &&
+                  !in[5].defined() && !o_.causal && o_.window == 0 && !o_.alibi,
+              "attention: lengths {} for keys that queries do not stand among", in[7].shape().str());
+    else
+      require(in[3].defined() || k.dim(1) >= t, "attention: {} keys for {} queries", k.dim(1), t);
     return Outputs({{{b, t, v.cols() / g * h}, q.dtype()}, {{b, h, t}, q.dtype()}}, 1);
   }
 
@@ -76,7 +81,7 @@ class AttentionOp : public FloatOp<AttentionOp> {
             2 * inputs + 2 * output + lse, 2 * width * pairs};
   }
 
-  Keeps keeps() const override { return {0b1111111, 0b11}; }
+  Keeps keeps() const override { return {0b11111111, 0b11}; }
 
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const Shape &q = in[0].shape, &k = in[1].shape, &v = in[2].shape;
@@ -88,7 +93,7 @@ class AttentionOp : public FloatOp<AttentionOp> {
 
   template <class T>
   void forward_in(Forward& c) {
-    const Call call = prepare(c.in(0), c.in(1), c.in(2), c.in(3), c.in(4), c.in(5), c.in(6));
+    const Call call = prepare(c.in(0), c.in(1), c.in(2), {c.in(3), c.in(4), c.in(5), c.in(6), c.in(7)});
     for_each_with_memory<T>(call.batch * o_.heads, scratch_size<T>(call), [&](int64_t item, T* scratch) {
       const int64_t b = item / o_.heads, h = item % o_.heads;
       AttentionArgs<T> a = args<T>(call, c.in(0), c.in(1), c.in(2), b, h, scratch);
@@ -100,7 +105,7 @@ class AttentionOp : public FloatOp<AttentionOp> {
 
   template <class T>
   void backward_in(Backward& c) {
-    const Call call = prepare(c.in(0), c.in(1), c.in(2), c.in(3), c.in(4), c.in(5), c.in(6));
+    const Call call = prepare(c.in(0), c.in(1), c.in(2), {c.in(3), c.in(4), c.in(5), c.in(6), c.in(7)});
     const Sink sinks[] = {c.sink(0), c.sink(1), c.sink(2)};
     const int64_t group = o_.heads / o_.kv_heads, n = call.queries;
     for_each_with_memory<T>(call.batch * o_.kv_heads, scratch_size<T>(call), [&](int64_t item, T* scratch) {
@@ -130,8 +135,8 @@ class AttentionOp : public FloatOp<AttentionOp> {
   // What all heads of a call share.
   struct Call {
     int64_t batch, queries, keys, dk, dv;
-    std::vector<int64_t> q_offset, gap, first, last,
-        prefix;  // [B], [B], [B*T], [B*T], [B]; the last three may be empty
+    // [B], [B], keys that a sequence's queries may see [B], [B*T], [B*T], [B]; the last three may be empty
+    std::vector<int64_t> q_offset, gap, length, first, last, prefix;
   };
 
   template <class T>
@@ -139,18 +144,27 @@ class AttentionOp : public FloatOp<AttentionOp> {
     return kernel::attention_scratch<T>(c.queries, few_sizes(c.keys, 256), c.dk, c.dv, o_.chunk);
   }
 
-  Call prepare(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& q_offset, const Tensor& gap,
-               const Tensor& segments, const Tensor& prefix) const {
+  Call prepare(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionPlaces& places) const {
+    const auto& [q_offset, gap, segments, prefix, lengths] = places;
     Call c{q.dim(0), q.dim(1), k.dim(1), q.cols() / o_.heads, v.cols() / o_.kv_heads, {}, {}, {}, {}, {}};
     const auto b = static_cast<size_t>(c.batch), n = static_cast<size_t>(c.queries);
     c.q_offset.assign(b, c.keys - c.queries);
     c.gap.assign(b, 0);
+    if (lengths.defined()) {
+      c.q_offset.assign(b, 0);
+      c.length.assign(lengths.data<int64_t>(), lengths.data<int64_t>() + b);
+      for (size_t i = 0; i < b; ++i)
+        require(c.length[i] >= 1 && c.length[i] <= c.keys, "attention: sequence {}: {} of {} keys", i, c.length[i],
+                c.keys);
+      return c;
+    }
     if (q_offset.defined()) std::copy_n(q_offset.data<int64_t>(), b, c.q_offset.begin());
     if (gap.defined()) std::copy_n(gap.data<int64_t>(), b, c.gap.begin());
     for (size_t i = 0; i < b; ++i)
       require(c.q_offset[i] >= 0 && c.q_offset[i] + c.queries <= c.keys && c.gap[i] >= 0,
               "attention: sequence {}: {} queries from key {} on (gap {}) don't fit {} keys", i, c.queries,
               c.q_offset[i], c.gap[i], c.keys);
+    for (size_t i = 0; i < b; ++i) c.length.push_back(c.q_offset[i] + c.queries);
     if (prefix.defined()) {
       c.prefix.assign(prefix.data<int64_t>(), prefix.data<int64_t>() + b);
       for (const int64_t p : c.prefix)
@@ -169,11 +183,12 @@ class AttentionOp : public FloatOp<AttentionOp> {
   template <class T>
   AttentionArgs<T> args(const Call& c, const Tensor& q, const Tensor& k, const Tensor& v, int64_t b, int64_t h,
                         T* scratch) const {
-    const int64_t kv = h * o_.kv_heads / o_.heads, at = c.q_offset[static_cast<size_t>(b)];
+    const int64_t kv = h * o_.kv_heads / o_.heads, at = c.q_offset[static_cast<size_t>(b)],
+                  seen = c.length[static_cast<size_t>(b)];
     AttentionArgs<T> a;
     a.q = q.view<T>().part(b * c.queries, c.queries).columns(h * c.dk, c.dk);
-    a.k = k.view<T>().part(b * c.keys, at + c.queries).columns(kv * c.dk, c.dk);
-    a.v = v.view<T>().part(b * c.keys, at + c.queries).columns(kv * c.dv, c.dv);
+    a.k = k.view<T>().part(b * c.keys, seen).columns(kv * c.dk, c.dk);
+    a.v = v.view<T>().part(b * c.keys, seen).columns(kv * c.dv, c.dv);
     a.q_offset = at;
     a.scale = o_.scale != 0 ? o_.scale : 1 / std::sqrt(static_cast<double>(c.dk));
     a.alibi_slope = o_.alibi ? alibi_slope(h, o_.heads) : 0;
@@ -213,7 +228,7 @@ class AttentionOp : public FloatOp<AttentionOp> {
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
                  const AttentionPlaces& places) {
   return run(std::make_unique<AttentionOp>(options),
-             {q, k, v, places.q_offset, places.gap, places.segments, places.prefix});
+             {q, k, v, places.q_offset, places.gap, places.segments, places.prefix, places.lengths});
 }
 
 double alibi_slope(int64_t head, int64_t heads) {

@@ -32,8 +32,11 @@ struct AttentionOptions {
 //   gap       i64 [B]     tokens forgotten between the sinks and the keys that follow; undefined: 0
 //   segments  i64 [B, T]
 //   prefix    i64 [B]     the first queries that see each other's keys, of causal attention; undefined: 0
+// Or they don't stand there at all, and every query sees the same keys, without order: `causal` is false then, there is
+// no window, and the four above are undefined.
+//   lengths   i64 [B]     keys of each sequence, 1 to S, the first of its rows
 struct AttentionPlaces {
-  Tensor q_offset = {}, gap = {}, segments = {}, prefix = {};
+  Tensor q_offset = {}, gap = {}, segments = {}, prefix = {}, lengths = {};
 };
 
 // o = dropout(softmax(scale q k^T - alibi distance)) v for each head; a query that sees nothing gives zero. Backward

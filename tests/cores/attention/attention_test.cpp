@@ -228,3 +228,37 @@ TEST_CASE("attention: inputs that don't fit are refused") {
   CHECK_THROWS_AS(blocks(odd, false, 0), ShapeError);
   CHECK_THROWS_AS(blocks(x, false, 0), ShapeError);
 }
+
+TEST_CASE("attention: keys that queries do not stand among are all seen, as many as a sequence has") {
+  const Poison poison;
+  const AttentionOptions o{.heads = 4, .kv_heads = 2, .causal = false, .chunk = 4};
+  AttentionPlaces places;
+  places.lengths = integers({2}, {1, 5});
+  const Inputs x(o, 9, 6);  // more queries than keys
+  const Tensor y = attention(x.q, x.k, x.v, o, places);
+  for (int64_t b = 0; b < 2; ++b)
+    for (int64_t t = 0; t < 9; ++t)
+      for (int64_t h = 0; h < 4; ++h) {
+        std::vector<double> p;
+        double sum = 0;
+        for (int64_t s = 0; s < places.lengths.data<int64_t>()[b]; ++s) {
+          double score = 0;
+          for (int64_t c = 0; c < 3; ++c) score += at(x.q, b * 9 + t, h * 3 + c) * at(x.k, b * 6 + s, h / 2 * 3 + c);
+          p.push_back(std::exp(score / std::sqrt(3.0)));
+          sum += p.back();
+        }
+        for (int64_t c = 0; c < 5; ++c) {
+          double expected = 0;
+          for (size_t s = 0; s < p.size(); ++s)
+            expected += p[s] / sum * at(x.v, b * 6 + static_cast<int64_t>(s), h / 2 * 5 + c);
+          CHECK(std::abs(at(y, b * 9 + t, h * 5 + c) - expected) < 1e-13);
+        }
+      }
+  const auto f = [&](const Tensors& in) { return Tensors{attention(in[0], in[1], in[2], o, places)}; };
+  CHECK(gradient_error(f, {x.q, x.k, x.v}) < 1e-7);
+  for (const int64_t length : {0, 7}) {
+    places.lengths = integers({2}, {1, length});
+    CHECK_THROWS_AS(attention(x.q, x.k, x.v, o, places), ShapeError);
+  }
+  CHECK_THROWS_AS(attention(x.q, x.k, x.v, {.heads = 4, .kv_heads = 2}, places), ShapeError);
+}
