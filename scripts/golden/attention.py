@@ -166,6 +166,15 @@ VARIANTS = {
     "bidirectional": Variant({"heads": 2, "position": "rope"}, direction="bidirectional"),
     "bidirectional_window": Variant({"heads": 2, "window": 5, "position": "rope"}, direction="bidirectional"),
     "documents": Variant({"heads": 2, "window": 5, "sinks": 1, "position": "rope"}, documents=True),
+    "value_embedding": Variant({"heads": 2, "value_embedding": 3}, ids=IDS),
+    "value_embedding_groups": Variant(
+        {"heads": 4, "kv_heads": 2, "head_dim": 4, "qk_norm": True, "value_embedding": 8, "window": 3},
+        documents=True,
+        ids=IDS,
+    ),
+    "value_embedding_residual": Variant(
+        {"heads": 2, "value_residual": 0.5, "value_embedding": 4}, shelf=("values",), ids=IDS
+    ),
     "half_rope": Variant({"heads": 2, "rope_share": 0.5}),
     "pattention": Variant({"heads": 2, "rope_share": 0.5, "projection": {"type": "pattention", "tokens": 6}}),
     "pattention_gqa": Variant(

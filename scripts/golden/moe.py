@@ -183,6 +183,7 @@ def bias_of_groups(params: Params) -> None:
 GROUPS = {"experts": 12, "top_k": 4, "expand": 0.5, "score": "sigmoid", "topk_norm": True, "groups": 4, "groups_kept": 2, "bias_rate": 0.001}
 SHARED = {"experts": 4, "top_k": 2, "expand": 1}
 AVERAGE = {"topk_norm": False, "activation": "relu2", "shared": 1, "shared_as": "average"}
+HASHED = {"experts": 3, "top_k": 1, "expand": 1, "choose": "hash", "hash_seed": 7}
 WITHOUT_PRODUCTS = {"constants": 2, "copies": 1, "zeros": 1}
 MANY = {"experts": 16, "top_k": 5, "expand": 0.5, "activation": "gelu", "topk_norm": True, "scale": 2.5}
 
@@ -195,5 +196,8 @@ VARIANTS = {
     "many": Variant(MANY),
     "relu": Variant({"experts": 5, "expand": 1, "choose": "relu", "topk_norm": False}),
     "without_products": Variant({"experts": 3, "top_k": 2, "expand": 1, "topk_norm": True} | WITHOUT_PRODUCTS),
+    "hash": Variant({"experts": 4, "top_k": 1, "expand": 1, "choose": "hash"}, ids=11),
+    "hash_shared": Variant(HASHED | {"shared": 1, "copies": 1, "zeros": 1}, ids=11),
+    "hash_average": Variant(HASHED | {"constants": 1, "scale": 2.5, "shared": 2, "shared_as": "average"}, ids=11),
     "copies": Variant({"experts": 2, "top_k": 3, "expand": 1, "topk_norm": False, "copies": 2, "scale": 1.5}),
 }

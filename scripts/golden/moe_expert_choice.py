@@ -74,10 +74,20 @@ def thresholds(params: Params) -> None:
     params["buffers.router.threshold"] = np.array([0.2, 0.35, 0.15, 0.3])
 
 
+def three_thresholds(params: Params) -> None:
+    """The same of three experts; a no-op has none."""
+    params["buffers.router.threshold"] = np.array([0.2, 0.3, 0.1])
+
+
 VARIANTS = {
     "default": Variant({"experts": 4, "factor": 2, "expand": 1}, phase="train"),
     "few": Variant({"experts": 6, "factor": 0.5, "expand": 0.5, "activation": "gelu"}, phase="train"),
     "all_tokens": Variant({"experts": 2, "factor": 2, "expand": 1, "activation": "relu2"}, phase="train"),
     "documents": Variant({"experts": 4, "factor": 1, "expand": 1}, documents=True, phase="train"),
+    "noops": Variant({"experts": 3, "noops": 2, "factor": 2, "expand": 1}, phase="train"),
+    "noops_causal": Variant({"experts": 3, "noops": 2, "factor": 2, "expand": 1}, change=three_thresholds),
+    "noops_documents": Variant(
+        {"experts": 2, "noops": 3, "factor": 1.5, "expand": 1, "activation": "gelu"}, documents=True, phase="train"
+    ),
     "causal": Variant({"experts": 4, "factor": 1, "expand": 1}, change=thresholds),
 }

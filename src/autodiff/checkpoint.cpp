@@ -73,8 +73,7 @@ std::vector<Tensor> checkpoint(RunAgain f, const std::vector<Tensor>& x) {
   require(!x.empty() && x.size() <= kMostInputs, "checkpoint: {} inputs, not 1 to {}", x.size(), kMostInputs);
   // Nothing would lead back to this op from an untracked input, yet f's parameters need their gradients.
   if (x[0].slot == kUntracked) return f(x);
-  const auto at = [&](size_t i) { return i < x.size() ? x[i] : Tensor(); };
-  return run_many(std::make_unique<CheckpointOp>(std::move(f), x.size()), {at(0), at(1), at(2), at(3), at(4)});
+  return run_many(std::make_unique<CheckpointOp>(std::move(f), x.size()), x);
 }
 
 }  // namespace effllm

@@ -9,7 +9,6 @@
 namespace effllm {
 
 using RunAgain = std::function<std::vector<Tensor>(const std::vector<Tensor>&)>;
-constexpr size_t kMostInputs = 5;
 
 // y = f(x), of kMostInputs at most, where f gives the same in a second call: of x, of parameters and of what it holds.
 // Both calls are recorded, the first on a tape that is dropped, so that f takes the ways that it would take without

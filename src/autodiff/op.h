@@ -39,6 +39,8 @@ struct Outputs {
   explicit Outputs(std::vector<TensorSpec> s) : specs(std::move(s)) {}
 };
 
+inline constexpr size_t kMostInputs = 31;
+
 // Which inputs and outputs backward reads, one bit each.
 struct Keeps {
   uint32_t inputs = 0, outputs = 0;
@@ -135,7 +137,10 @@ class Op {
 
 // Runs an op: checks shapes, counts, computes, looks for NaN when asked to, and records when a tape is recording and
 // some input is tracked. The only way in.
-std::vector<Tensor> run_many(std::unique_ptr<Op> op, std::initializer_list<Tensor> inputs);
+std::vector<Tensor> run_many(std::unique_ptr<Op> op, std::span<const Tensor> inputs);  // kMostInputs at most
+inline std::vector<Tensor> run_many(std::unique_ptr<Op> op, std::initializer_list<Tensor> inputs) {
+  return run_many(std::move(op), std::span(inputs.begin(), inputs.size()));
+}
 Tensor run(std::unique_ptr<Op> op, std::initializer_list<Tensor> inputs);  // of an op with one visible output
 
 }  // namespace effllm

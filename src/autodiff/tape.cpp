@@ -103,7 +103,9 @@ void Tape::finish_split(Record& r) {
     if (!s.grad.defined()) fill(g->buffer.columns(s.column, o.shape.cols()), 0);
     s.grad = Tensor();
   }
-  give(r.in[0].slot, r.in[0].spec, std::exchange(g->buffer, Tensor()));
+  Tensor whole = std::exchange(g->buffer, Tensor());
+  if (MetaMode::on() && r.in[0].slot < kUntracked) return;  // on shapes a parameter's gradient is in nobody's memory
+  give(r.in[0].slot, r.in[0].spec, std::move(whole));
 }
 
 void Tape::watch_gradients(const NanWatch& watch, const Record& r) const {
@@ -223,9 +225,9 @@ void require_one_type(std::string_view op, std::span<const Tensor> in) {
             to_string(t.dtype()));
 }
 
-std::vector<Tensor> run_many(std::unique_ptr<Op> op, std::initializer_list<Tensor> inputs) {
+std::vector<Tensor> run_many(std::unique_ptr<Op> op, std::span<const Tensor> in) {
   Interrupt::check();
-  const std::span<const Tensor> in(inputs.begin(), inputs.size());
+  require(in.size() <= kMostInputs, "{}: {} inputs, more than {}", op->name(), in.size(), kMostInputs);
   Outputs outputs = op->infer(in);
   if (Meter* m = Meter::current()) m->count(*op, op->cost(in));
   bool tracked = false;

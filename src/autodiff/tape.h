@@ -71,7 +71,7 @@ class Tape {
 
  private:
   friend class Backward;
-  friend std::vector<Tensor> run_many(std::unique_ptr<Op>, std::initializer_list<Tensor>);
+  friend std::vector<Tensor> run_many(std::unique_ptr<Op>, std::span<const Tensor>);
 
   // Gradients of a column split share one buffer, laid out like the tensor that was split.
   struct Group {

@@ -11,6 +11,7 @@ namespace effllm {
 namespace {
 
 constexpr int64_t kDecoded = 256;  // tokens before the one that is timed
+constexpr int64_t kIds = 256;
 
 struct Mechanism {
   ParamStore store;
@@ -19,11 +20,18 @@ struct Mechanism {
   std::unique_ptr<Slab> gradients;
 };
 
+Tensor some_ids(int64_t batch, int64_t tokens) {
+  const Tensor ids = Tensor::dense({batch, tokens}, DType::i32);
+  for (int64_t i = 0; i < ids.numel(); ++i) ids.data<int32_t>()[i] = static_cast<int32_t>(i % kIds);
+  return ids;
+}
+
 BenchWork prepare(const Choice<LayerInfo>& mechanism, const BenchShape& s) {
   const bool causal = mechanism.info().causal_form;
   const auto m = std::make_shared<Mechanism>();
-  m->mixer = mechanism.build({.d_model = s.width, .layer = 0, .layers = 4, .max_tokens = s.tokens + kDecoded},
-                             Scope(m->store) / "m");
+  m->mixer =
+      mechanism.build({.d_model = s.width, .layer = 0, .layers = 4, .max_tokens = s.tokens + kDecoded, .ids = kIds},
+                      Scope(m->store) / "m");
   m->site = site_of(*m->mixer);
   m->store.materialize(1, DType::f32);
   m->gradients = std::make_unique<Slab>(m->store.slab_elements(), DType::f32);
@@ -34,8 +42,9 @@ BenchWork prepare(const Choice<LayerInfo>& mechanism, const BenchShape& s) {
   for (int64_t r = 0; r < w.input.rows(); ++r)
     for (int64_t c = 0; c < s.width; ++c)
       w.input.view<float>().row(r)[c] = static_cast<float>(numbers.normal(static_cast<uint64_t>(r * s.width + c)));
-  w.run = [m, causal](const Tensor& x) {
+  w.run = [m, causal, ids = some_ids(s.batch, s.tokens)](const Tensor& x) {
     Context cx;
+    cx.ids = ids;
     cx.phase = Phase::train;
     if (!causal) cx.direction = Direction::bidirectional;
     return m->mixer->forward(x, Call(cx, *m->site));
@@ -45,12 +54,14 @@ BenchWork prepare(const Choice<LayerInfo>& mechanism, const BenchShape& s) {
   {
     const Tensor prompt = Tensor::full({1, kDecoded, s.width}, DType::f32, 0.1);
     Context cx;
+    cx.ids = some_ids(1, kDecoded);
     cx.state = state.get();
     m->mixer->forward(prompt, cx);
   }
   const Tensor token = Tensor::full({1, 1, s.width}, DType::f32, 0.1);
-  w.step = [m, state, token] {
+  w.step = [m, state, token, ids = some_ids(1, 1)] {
     Context cx;
+    cx.ids = ids;
     cx.state = state.get();
     m->mixer->forward(token, cx);
   };

@@ -60,11 +60,16 @@ struct ModOptions final : ResidualOptions {
 class Mod final : public Residual {
  public:
   using Options = ModOptions;
-  Mod(const Options& o, const LayerArgs& args, const Scope& s) : Residual(o, args, s), o_(o) {
+  Mod(const Options& o, const LayerArgs& args, const Scope& s) : Residual(o, args, s.for_share(o.capacity)), o_(o) {
+    const ModOptions usual;
+    const bool predicts = o.router != "random" && o.causal == "predictor";
+    if (!predicts && o.predictor_width != usual.predictor_width)
+      throw_at(o.mark, "mod: predictor_width does nothing without router: learned and causal: predictor");
     if (o.router == "random") {
-      if (o.weight != "raw" || o.causal != "predictor")
+      if (o.weight != usual.weight || o.causal != usual.causal || o.causal_weight != usual.causal_weight)
         throw_at(o.mark,
-                 "mod: random numbers multiply nothing and need no causal choice: leave `weight` and `causal` out");
+                 "mod: random numbers multiply nothing and need no causal choice: leave `weight`, `causal` and "
+                 "`causal_weight` out");
       return;
     }
     router_ = &(s / "router").param("weight", {1, args.d_model}, Init::normal(0.02), {});
@@ -164,7 +169,8 @@ constexpr std::string_view kVariants[] = {
     "{capacity: 0.6, mixer: {type: nsa, heads: 2, kv_heads: 1, head_dim: 4, compress_block: 4, compress_stride: 2, "
     "select_block: 2, "
     "select: 4, window: 3}, ffn: {type: moe, experts: 3, expand: 1}}",
-    "{capacity: 0.6, mixer: {type: ttt_linear, heads: 2, mini_batch: 5}, ffn: none}",
+    "{capacity: 0.6, mixer: {type: ttt_linear, heads: 2, mini_batch: 5}, ffn: {type: moe, choose: hash, experts: 3, "
+    "top_k: 1, expand: 1}}",
     "{router: random, capacity: 0.6, norm: {type: layer_norm, bias: true}, dropout: 0.2}",
     "{capacity: 0.3, cross: {type: attention, heads: 2}}"};
 
@@ -189,7 +195,7 @@ extern constinit const LayerInfo mod = LayerInfo::of<Mod>({
                 .training = "training chooses the largest r of a whole sequence"},
     .unseen = "what its mixer meets",
     .needs = "{mixer: {type: attention}, ffn: {type: swiglu}}",
-    .tiny = "{capacity: 0.5, predictor_width: 4, mixer: min_gru, ffn: mlp}",
+    .tiny = "{capacity: 0.5, mixer: min_gru, ffn: mlp}",
     .period = 8,
     .variants = kVariants,
 });

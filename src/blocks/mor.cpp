@@ -58,7 +58,8 @@ struct MorOptions final : ResidualOptions {
 class Mor final : public Residual {
  public:
   using Options = MorOptions;
-  Mor(const Options& o, const LayerArgs& args, const Scope& s) : Residual(o, args, s), o_(o) {
+  Mor(const Options& o, const LayerArgs& args, const Scope& s)
+      : Residual(o, args, s.for_share(o.capacities.empty() ? 1 : std::min(1.0, o.capacities.front()))), o_(o) {
     for (int64_t r = 0; o.capacities.empty() && r < o.recursions; ++r)
       o_.capacities.push_back(static_cast<double>(o.recursions - r) / static_cast<double>(o.recursions));
     if (static_cast<int64_t>(o_.capacities.size()) != o.recursions ||

@@ -95,13 +95,13 @@ Tensor Residual::Branch::run(const Tensor& x, double dropout, const Call& call) 
 
 Residual::Added Residual::added(const Tensor& x, const Call& call) const {
   Added a;
-  a.of_mixer = mixer_.run(x, dropout_, call.child("mixer"));
+  a.of_mixer = of_mixer(x, call);
   a.before_ffn = add(x, a.of_mixer);
   if (cross_.layer) {
     a.of_cross = cross_.run(parallel_ ? x : a.before_ffn, dropout_, call.child("cross"));
     a.before_ffn = add(a.before_ffn, a.of_cross);
   }
-  if (ffn_.layer) a.of_ffn = ffn_.run(parallel_ ? x : a.before_ffn, dropout_, call.child("ffn"));
+  if (has_ffn()) a.of_ffn = of_ffn(parallel_ ? x : a.before_ffn, call);
   return a;
 }
 

@@ -37,6 +37,10 @@ class Residual : public Layer {
     Tensor of_mixer, of_cross, before_ffn, of_ffn;  // before_ffn = x + of_mixer + of_cross
   };
   Added added(const Tensor& x, const Call& call) const;
+  // What one part gives for an input of its own, with its norms and dropout.
+  Tensor of_mixer(const Tensor& in, const Call& call) const { return mixer_.run(in, dropout_, call.child("mixer")); }
+  Tensor of_ffn(const Tensor& in, const Call& call) const { return ffn_.run(in, dropout_, call.child("ffn")); }
+  bool has_ffn() const { return static_cast<bool>(ffn_.layer); }
   // x with all of it, each token's times its own number `by` [B, T, 1], or 1 where that is undefined.
   static Tensor with(const Tensor& x, const Added& a, const Tensor& by = {});
 

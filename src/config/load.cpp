@@ -100,8 +100,20 @@ class Loader {
 // The result has the marks of the files that the pieces stand in.
 ConfigNode load_config(const fs::path& file) { return Loader().load(file, {}); }
 
-ConfigNode merge(const ConfigNode& under, const ConfigNode& over) {
+namespace {
+
+// Maps whose keys beside `type` are, but for a few, those of every type: they go on below another one.
+constexpr std::string_view kOfAnyType[] = {"block", "optim", "schedule"};
+
+bool of_other_types(const ConfigNode& a, const ConfigNode& b) {
+  const ConfigNode *of_a = a.find("type"), *of_b = b.find("type");
+  return of_a && of_b && of_a->is_scalar() && of_b->is_scalar() && of_a->text() != of_b->text();
+}
+
+// Of maps that stand at `key`.
+ConfigNode merge_at(std::string_view key, const ConfigNode& under, const ConfigNode& over) {
   if (!under.is_map() || !over.is_map()) return over;
+  if (of_other_types(under, over) && std::ranges::find(kOfAnyType, key) == std::end(kOfAnyType)) return over;
   ConfigNode result = ConfigNode::map(over.mark().line ? over.mark() : under.mark());
   result.entries() = under.entries();
   std::unordered_map<std::string_view, size_t> places;
@@ -112,10 +124,14 @@ ConfigNode merge(const ConfigNode& under, const ConfigNode& over) {
       result.entries().push_back(entry);
     } else {
       ConfigNode::Entry& old = result.entries()[at->second];
-      old = {entry.key, entry.key_mark, merge(old.value, entry.value)};
+      old = {entry.key, entry.key_mark, merge_at(entry.key, old.value, entry.value)};
     }
   }
   return result;
 }
+
+}  // namespace
+
+ConfigNode merge(const ConfigNode& under, const ConfigNode& over) { return merge_at("", under, over); }
 
 }  // namespace effllm

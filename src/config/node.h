@@ -129,7 +129,8 @@ ConfigNode parse_config(std::string_view text, std::string source_name);
 // Reads a file and what its `base:` names (a path or a list, relative to the including file; maps merge, lists
 // replace; cycles and more than 8 levels are errors). `base` itself is not in the result.
 ConfigNode load_config(const std::filesystem::path& file);
-// `over` on top of `under`: maps merge, everything else replaces.
+// `over` on top of `under`: maps merge, everything else replaces, and so does a map of another `type`: what was said of
+// the old one says nothing of it. Not so `block`, `optim` and `schedule`, whose keys are mostly those of every type.
 ConfigNode merge(const ConfigNode& under, const ConfigNode& over);
 // Applies `a.b=VALUE`, `a.b[2]=VALUE` (VALUE a YAML scalar or flow collection) or `~a.b` (back to the default).
 // `index` counts the assignments from 1, for messages ("--set #1").

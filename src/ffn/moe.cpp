@@ -2,6 +2,7 @@
 //
 //   y = sum over chosen e of w_e f_e(x) (+ shared(x));  s = softmax(W_r x) or sigmoid(W_r x);  w = s of the chosen
 //
+// Or a hash of the token's id chooses, which nothing has to learn: y = f_e(x), e = hash(id).
 // Remembers nothing. Experts take the tokens that chose them together, in segments of one buffer, whose size no choice
 // changes. In training a loss or a bias of each expert keeps them evenly used. Shazeer et al. 2017, arXiv:1701.06538;
 // shared and fine-grained experts: Dai et al. 2024, arXiv:2401.06066; biases: Wang et al. 2024, arXiv:2408.15664.
@@ -72,7 +73,7 @@ class Moe final : public Layer {
     all.experts += o.plain.count();
     all.silent = o.plain.zeros;
     all.check(o.mark);
-    if (o.shared_as == "average" && o.router.choose != "top_k")
+    if (o.shared_as == "average" && o.router.choose != "top_k" && o.router.choose != "hash")
       throw_at(o.mark, "shared_as: average takes top_k experts into the mean: leave it out with " + o.router.choose);
     if (o.shared_as != "sum" && o.shared == 0) throw_at(o.mark, "shared_as does nothing without shared experts");
     return all;
@@ -91,6 +92,8 @@ constexpr std::string_view kVariants[] = {
     "{experts: 6, top_k: 3, groups: 3, groups_kept: 2, score: sigmoid, bias_rate: 0.01, bias_center: true, scale: 2.5}",
     "{choose: top_p, top_p: 0.5, topk_norm: false, activation: gelu, entropy: 0.01}",
     "{choose: relu, topk_norm: false}",
+    "{choose: hash, top_k: 1, hash_seed: 3, shared: 1, copies: 1, zeros: 1, scale: 0.5}",
+    "{choose: hash, top_k: 1, capacity: 1.25}",
     "{constants: 2, copies: 1, zeros: 1, top_k: 3}",
     "{copies: 1, score: sigmoid, scale: 1.5}",
     "{shared: 1, shared_as: average, topk_norm: false, balance_tokens: sequence, balance_f: k, router_z: 0.001}",
@@ -105,11 +108,12 @@ extern constinit const LayerInfo moe = LayerInfo::of<Moe>({
     .recurrence = "none",
     .paper = "Shazeer et al. 2017, arXiv:1701.06538; Dai et al. 2024, arXiv:2401.06066; Wang et al. 2024, "
              "arXiv:2408.15664; relu: Wang et al. 2024, arXiv:2412.14711; top_p: Huang et al. 2024, arXiv:2403.07652; "
-             "experts without products: "
+             "hash: Roller et al. 2021, arXiv:2106.04426; experts without products: "
              "Jin et al. 2024, arXiv:2410.07348",
     .source = "allenai/OLMo-core@fa6c501, src/olmo_core/nn/moe; groups: deepseek-ai/DeepSeek-V3@9b4e978, "
               "inference/model.py; relu: "
               "thu-ml/ReMoE@463c6af, megatron/core/transformer/moe/router.py; top_p: ZhenweiAn/Dynamic_MoE@f56c20d; "
+              "hash: facebookresearch/ParlAI@13fe067, projects/params_vs_compute/hash_ladder/hash_ladder.py; "
               "experts without products: "
               "SkyworkAI/MoE-plus-plus@7f43967, MoE++/moe_plus_plus_layer.py",
     .deviations =
@@ -117,7 +121,9 @@ extern constinit const LayerInfo moe = LayerInfo::of<Moe>({
         "the batch changes; a capacity is one of each sequence, not of the batch, and drops nothing in evaluation; "
         "all weights start N(0, 0.02), untruncated; sigmoid scores have no 1e-7 added; a group counts with its two "
         "best scores without a bias too; with relu the loss counts the batch before as well, and its weight starts at "
-        "`balance`, theirs at 1e-8; experts "
+        "`balance`, theirs at 1e-8; hash has neither the residual and norm inside the layer nor a table balanced by "
+        "how "
+        "often tokens come, and experts as the others; experts "
         "without products come with neither the router's second layer, its residual from the layer before, the heavier "
         "balance loss of perceptrons nor the multiplication of what experts read by top_k",
     .prefix_and_blocks = true,

@@ -3,6 +3,8 @@
 //   s = softmax(W_r x);  in training expert e takes of a sequence the C = ceil(T factor / E) tokens with the largest
 //   s_e y = sum over the experts that took x of s_e f_e(x), zero if none did
 //
+// With noops some of the E do nothing: what they take passes by on the residual stream (integrated MoDE, Raposo et al.
+// 2024, arXiv:2404.02258).
 // That looks ahead: which tokens are best is known at the end. Evaluation and decoding have a causal form, in which an
 // expert takes every token whose score is above its threshold, the running mean of the border between what it took and
 // what it left in training. Remembers nothing. Zhou et al. 2022, arXiv:2202.09368; thresholds: Sun et al. 2026,
@@ -16,6 +18,7 @@
 #include "ffn/experts.h"
 #include "ffn/ffn.h"
 #include "ffn/routing_measures.h"
+#include "ops/columns.h"
 #include "ops/linear.h"
 #include "ops/softmax.h"
 
@@ -27,10 +30,13 @@ constexpr Metric kAgreement{"agreement", "1", "choices that training and causal 
     kUntouched{"untouched", "1", "share of tokens that no expert took in training"};
 
 struct ExpertChoiceOptions final : ExpertOptions {
-  int64_t experts = 8;
+  int64_t experts = 8, noops = 0;
   double factor = 2, threshold_decay = 0.9;
   void visit(OptionVisitor& v) override {
     v("experts", experts, "Sets the number of experts.", between(1, 65536));
+    v("noops", noops,
+      "Adds experts, so many, that do nothing: a token that they score high is left to the residual stream.",
+      between(0, 65536));
     v("factor", factor, "Sets how many experts a token gets on average, some none and some many.",
       between(0.001, 65536));
     v("threshold_decay", threshold_decay,
@@ -52,18 +58,21 @@ class ExpertChoice final : public Layer {
   using Options = ExpertChoiceOptions;
 
   ExpertChoice(const Options& o, const LayerArgs& args, const Scope& s)
-      : share_(share_of(o)),
-        weight_(&s.param("router.weight", {o.experts, args.d_model}, Init::normal(0.02),
-                         {.role = Role::hidden, .matrices = {o.experts}})),
-        threshold_(&s.buffer("router.threshold", o.experts, 1 / static_cast<double>(o.experts),
+      : experts_count_(o.experts),
+        share_(share_of(o)),
+        weight_(&s.param("router.weight", {all_of(o), args.d_model}, Init::normal(0.02),
+                         {.role = Role::hidden, .matrices = {all_of(o)}})),
+        threshold_(&s.buffer("router.threshold", o.experts, 1 / static_cast<double>(all_of(o)),
                              running_mean(o.threshold_decay))),
-        experts_(o, args.d_model, o.experts, o.factor, s / "experts") {}
+        experts_(o, args.d_model, o.experts, share_ * static_cast<double>(o.experts), s / "experts") {}
 
   bool trains_otherwise() const override { return true; }
 
  protected:
   Tensor run(const Tensor& x, const Call& call) const override {
-    const Tensor score = softmax(linear_by_dots(x, weight_->value));
+    const Tensor of_all = softmax(linear_by_dots(x, weight_->value));
+    const int64_t noops = of_all.cols() - experts_count_;
+    const Tensor score = noops > 0 ? split_columns(of_all, {experts_count_, noops})[0] : of_all;
     if (call.pass().phase == Phase::infer && call.pass().direction == Direction::causal) {
       Tensor margin;
       const Tensor experts = above_threshold(score, call.pass().taps ? &margin : nullptr);
@@ -81,11 +90,12 @@ class ExpertChoice final : public Layer {
   }
 
  private:
+  static int64_t all_of(const Options& o) { return o.experts + o.noops; }
   static double share_of(const Options& o) {
-    if (o.factor > static_cast<double>(o.experts))
+    if (o.factor > static_cast<double>(all_of(o)))
       throw_at(o.mark,
-               fmt::format("factor is {}, but there are {} experts that a token may have", o.factor, o.experts));
-    return o.factor / static_cast<double>(o.experts);
+               fmt::format("factor is {}, but there are {} experts that a token may have", o.factor, all_of(o)));
+    return o.factor / static_cast<double>(all_of(o));
   }
 
   Tensor above_threshold(const Tensor& score, Tensor* margin = nullptr) const {
@@ -113,13 +123,15 @@ class ExpertChoice final : public Layer {
     });
   }
 
+  int64_t experts_count_;
   double share_;
   Parameter* weight_;
   ModelBuffer* threshold_;
   Experts experts_;
 };
 
-constexpr std::string_view kVariants[] = {"{experts: 3, factor: 1, activation: gelu}", "{experts: 2, factor: 2}"};
+constexpr std::string_view kVariants[] = {"{experts: 3, factor: 1, activation: gelu}", "{experts: 2, factor: 2}",
+                                          "{experts: 3, noops: 2, factor: 2.5}"};
 
 }  // namespace
 
@@ -128,13 +140,15 @@ extern constinit const LayerInfo moe_expert_choice = LayerInfo::of<ExpertChoice>
     .title = "Mixture of experts that choose their tokens",
     .family = "channel mixer",
     .recurrence = "none",
-    .paper = "Zhou et al. 2022, arXiv:2202.09368; thresholds: Sun et al. 2026, arXiv:2603.11535",
+    .paper = "Zhou et al. 2022, arXiv:2202.09368; thresholds: Sun et al. 2026, arXiv:2603.11535; noops: Raposo et al. "
+             "2024, arXiv:2404.02258",
     .source = "google-research/vmoe@942a78b, vmoe/nn/routing.py (NoisyTopItemsPerExpertRouter, without its noise)",
     .deviations =
         "an expert chooses among the tokens of one document in one call, not of a batch; Zhou et al. have no causal "
         "form: the thresholds are those of Sun et al., who train with them too; here they follow the choices that "
         "training makes, half-way between the last taken and the first left, and their decay is our choice; experts "
-        "start N(0, 0.02)",
+        "start N(0, 0.02); Raposo et al. say of noops that they are experts among the others: here in their softmax, "
+        "and with their share of the choices, which are not made",
     .waivers = {.causal = "an expert multiplies its tokens together, and how many there are decides in which order "
                           "a product adds up",
                 .training =

@@ -32,9 +32,10 @@ Router::Router(const RouterOptions& o, std::string_view part, const LayerArgs& a
            .share = o.top_p,
            .groups = o.groups,
            .kept = o.groups_kept},
-      per_layer_(o.balance_scope == "layer_sum" ? 1 : 1 / static_cast<double>(args.layers_with(part))),
-      weight_(&s.param("weight", {o.experts, args.d_model}, Init::normal(0.02),
-                       {.role = Role::hidden, .matrices = {o.experts}})) {
+      per_layer_(o.balance_scope == "layer_sum" ? 1 : 1 / static_cast<double>(args.layers_with(part))) {
+  if (o.choose == "hash") return;
+  weight_ = &s.param("weight", {o.experts, args.d_model}, Init::normal(0.02),
+                     {.role = Role::hidden, .matrices = {o.experts}});
   if (o.bias_rate > 0)
     bias_ = &s.buffer("bias", o.experts, 0, [o](std::span<double> bias, std::span<const double> times) {
       const double mean = total(times) / static_cast<double>(times.size());
@@ -68,6 +69,7 @@ Router::Router(const RouterOptions& o, std::string_view part, const LayerArgs& a
 }
 
 Routing Router::operator()(const Tensor& x, const Call& call) const {
+  if (!weight_) return by_hash(x, call);
   const double noise = call.left_out(o_.jitter);
   const Tensor in = noise > 0 ? jitter(x, noise, call.random("jitter"), call.tokens().samples) : x;
   const Tensor logits = linear_by_dots(in, weight_->value);
@@ -77,17 +79,33 @@ Routing Router::operator()(const Tensor& x, const Call& call) const {
   if (o_.silent > 0) experts = experts_within(experts, 0, o_.experts - o_.silent);
   Tensor weights = scores_of(score, experts);  // of the whole choice: what is dropped takes its weight along
   if (o_.topk_norm) weights = divide_by_sum(weights, kTiny);
-  if (o_.capacity && call.pass().phase == Phase::train) {
-    const double even = static_cast<double>(how_.count * x.dim(1)) / static_cast<double>(o_.experts);
-    const auto capacity = std::max<int64_t>(1, static_cast<int64_t>(*o_.capacity * even));
-    const Tensor kept =
-        limit_experts(experts, o_.experts, capacity,
-                      o_.drop_order == "choice_major" ? DropOrder::choice_major : DropOrder::token_major);
-    const double before = total(times_chosen(experts, o_.experts)), after = total(times_chosen(kept, o_.experts));
-    call.mean(kDropped, (before - after) / static_cast<double>(how_.count));
-    experts = kept;
+  return {within_capacity(experts, x, call), o_.scale == 1 ? weights : effllm::scale(weights, o_.scale)};
+}
+
+Routing Router::by_hash(const Tensor& x, const Call& call) const {
+  const Tensor& ids = call.ids();
+  const Tensor all = Tensor::dense({x.dim(0), x.dim(1), 1}, DType::i64);
+  if (!all.is_meta()) {
+    const RandomStream numbers(static_cast<uint64_t>(o_.hash_seed), "hash");
+    for (int64_t r = 0; r < all.numel(); ++r)
+      all.data<int64_t>()[r] = static_cast<int64_t>(
+          numbers.below(static_cast<uint64_t>(ids.data<int32_t>()[r]), static_cast<uint64_t>(o_.experts)));
   }
-  return {experts, o_.scale == 1 ? weights : effllm::scale(weights, o_.scale)};
+  if (call.adds_up()) call.whole(kMaxLoad, times_chosen(all, o_.experts), largest_over_mean);
+  const Tensor experts = o_.silent > 0 ? experts_within(all, 0, o_.experts - o_.silent) : all;
+  return {within_capacity(experts, x, call), Tensor::full(all.shape(), x.dtype(), o_.scale)};
+}
+
+// In training what a capacity leaves.
+Tensor Router::within_capacity(const Tensor& experts, const Tensor& x, const Call& call) const {
+  if (!o_.capacity || call.pass().phase != Phase::train) return experts;
+  const double even = static_cast<double>(how_.count * x.dim(1)) / static_cast<double>(o_.experts);
+  const auto capacity = std::max<int64_t>(1, static_cast<int64_t>(*o_.capacity * even));
+  const Tensor kept = limit_experts(experts, o_.experts, capacity,
+                                    o_.drop_order == "choice_major" ? DropOrder::choice_major : DropOrder::token_major);
+  const double before = total(times_chosen(experts, o_.experts)), after = total(times_chosen(kept, o_.experts));
+  call.mean(kDropped, (before - after) / static_cast<double>(how_.count));
+  return kept;
 }
 
 Tensor Router::score_of(const Tensor& logits) const {

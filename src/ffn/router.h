@@ -10,6 +10,7 @@ namespace effllm {
 struct RouterOptions {
   int64_t experts = 8, top_k = 2;
   std::string score = "softmax", choose = "top_k";
+  int64_t hash_seed = 0;
   double top_p = 0.4;
   bool topk_norm = true;
   double scale = 1;
@@ -42,6 +43,8 @@ class Router {
 
  private:
   bool relu() const { return how_.by == ChooseBy::positive; }
+  Routing by_hash(const Tensor& x, const Call& call) const;
+  Tensor within_capacity(const Tensor& experts, const Tensor& x, const Call& call) const;
   Tensor score_of(const Tensor& logits) const;
   Tensor choose(const Tensor& by, const Call& call) const;
   // What the numbers of times are divided by to be shares.
@@ -52,8 +55,8 @@ class Router {
 
   RouterOptions o_;
   Choosing how_;
-  double per_layer_;  // of losses
-  Parameter* weight_;
+  double per_layer_;             // of losses
+  Parameter* weight_ = nullptr;  // hash: there is none
   ModelBuffer *bias_ = nullptr, *load_ = nullptr, *moved_ = nullptr;
 };
 

@@ -10,9 +10,11 @@ void RouterOptions::visit(OptionVisitor& v) {
     "Sets the number of experts of a token; with top_p how many costs expect, with relu how many there are to be.",
     between(1, 1024));
   v("choose", choose,
-    "Chooses which experts a token gets: always the top_k best, as few of the best as have top_p of the score, or all "
-    "with a logit above 0, which is their score too.",
-    {"top_k", "top_p", "relu"});
+    "Chooses which experts a token gets: always the top_k best, as few of the best as have top_p of the score, all "
+    "with a logit above 0, which is their score too, or the one that a hash of its id says, with weight 1 and nothing "
+    "to learn.",
+    {"top_k", "top_p", "relu", "hash"});
+  v("hash_seed", hash_seed, "Chooses the hash; layers with one seed send a token to the same expert.", at_least(0));
   v("top_p", top_p, "Sets the share of the score that the experts of a token reach with top_p.", between(0.01, 1));
   v("score", score, "Chooses what turns the router's logits into scores.", {"softmax", "sigmoid"});
   v("topk_norm", topk_norm, "Divides the weights of a token's experts by their sum.");
@@ -65,7 +67,7 @@ void RouterOptions::check(const Mark& mark) const {
          fmt::format("top_k is {}, but a token chooses from {} experts", top_k, open));
   refuse(choose == "top_p" && score != "softmax", "top_p needs scores that add up to 1: take score: softmax");
   refuse(choose != "top_k" && groups > 1, fmt::format("{} chooses from all experts: leave groups out", choose));
-  refuse(choose != "top_k" && capacity.has_value(),
+  refuse(choose != "top_k" && choose != "hash" && capacity.has_value(),
          fmt::format("a capacity is a share of top_k choices: leave it out with {}", choose));
   refuse(choose != "top_k" && bias_rate > 0,
          fmt::format("a bias turns the choice of top_k: leave bias_rate out with {}", choose));
@@ -77,12 +79,28 @@ void RouterOptions::check(const Mark& mark) const {
   refuse(entropy > 0 && (choose == "relu" || score != "softmax"), "an entropy is one of softmax scores");
   refuse(balance_scope == "pooled" && balance_tokens != "previous_batch",
          "balance_scope: pooled needs balance_tokens: previous_batch, since other layers have not run yet");
+  refuse(choose == "hash" && top_k != 1, "a hash sends a token to one expert: take top_k: 1");
   refuse(choose == "top_k" && top_k == 1 && experts > 1 && topk_norm,
          "one expert a token has weight 1 with topk_norm, and the router no gradient: take topk_norm: false");
   const RouterOptions usual;
   const auto idle = [&](bool set, bool used, std::string_view name, std::string_view with) {
     refuse(set && !used, fmt::format("{} does nothing without {}", name, with));
   };
+  idle(hash_seed != usual.hash_seed, choose == "hash", "hash_seed", "choose: hash");
+  if (choose == "hash") {  // no scores, no losses
+    const auto nothing = [&](bool set, std::string_view name) {
+      refuse(set, fmt::format("{} does nothing where a hash chooses: leave it out", name));
+    };
+    nothing(score != usual.score, "score");
+    nothing(topk_norm != usual.topk_norm, "topk_norm");
+    nothing(jitter != usual.jitter, "jitter");
+    nothing(balance != usual.balance, "balance");
+    nothing(balance_f != usual.balance_f, "balance_f");
+    nothing(balance_scope != usual.balance_scope, "balance_scope");
+    nothing(balance_tokens != usual.balance_tokens, "balance_tokens");
+    nothing(router_z != usual.router_z, "router_z");
+    nothing(entropy != usual.entropy, "entropy");
+  }
   idle(top_p != usual.top_p, choose == "top_p", "top_p", "choose: top_p");
   idle(balance_rate != usual.balance_rate, choose == "relu", "balance_rate", "choose: relu");
   idle(drop_order != usual.drop_order, capacity.has_value(), "drop_order", "a capacity");

@@ -158,6 +158,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
   const RowParts parts = config.parts_of(context);
   const auto shelved = [&](const Site& site, int64_t tokens, Context cx) {
     cx.shelf = std::make_shared<Shelf>();
+    cx.ids = ids(tokens);
     for (const SharedValue& v : site.needed()) cx.shelf->emplace(v.name, values(tokens, v.width));
     return cx;
   };

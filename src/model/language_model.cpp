@@ -42,12 +42,13 @@ std::vector<PlaceAmongKind> places_among_kind(const std::vector<LayerSpec>& laye
   return places;
 }
 
-LayerArgs args_of(const ModelConfig& config, int64_t layers, size_t i, const PlaceAmongKind& place,
+LayerArgs args_of(const ModelConfig& config, int64_t ids, int64_t layers, size_t i, const PlaceAmongKind& place,
                   const std::map<std::string_view, int64_t>& uses) {
   return {.d_model = config.d_model,
           .layer = static_cast<int64_t>(i),
           .layers = layers,
           .max_tokens = config.max_tokens,
+          .ids = ids,
           .index_of_kind = place.index,
           .layers_of_kind = place.count,
           .used_again = place.used_again,
@@ -86,7 +87,11 @@ Tensor recomputed(const Layer& block, const Tensor& x, const Call& call) {
       if (pass.ledger) again.ledger = &unread;
     }
     std::vector<Tensor> out = {block.forward(in[0], Call(again, tokens, site))};
-    for (const SharedValue& v : site.given()) out.push_back(tokens.shelf->at(v.name));
+    for (const SharedValue& v : site.given()) {
+      const auto at = tokens.shelf->find(v.name);
+      require(at != tokens.shelf->end(), "`{}` says in declare() that it gives `{}`, and has not", site.path(), v.name);
+      out.push_back(at->second);
+    }
     return out;
   };
   std::vector<Tensor> in = {x};
@@ -116,7 +121,7 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
   if (config.heads > 0 && stack_.blocks.back()) {  // what is wrong with the last layer is told once
     const auto last = config.layers.back().same_as.value_or(config.layers.size() - 1);
     const auto uses = layers_by_part(config.layers);
-    LayerArgs args = args_of(config, n, last, places_among_kind(config.layers)[last], uses);
+    LayerArgs args = args_of(config, ids(), n, last, places_among_kind(config.layers)[last], uses);
     args.used_again = false;
     for (int64_t i = 0; i < config.heads; ++i) heads_.emplace_back(config, args, root / fmt::format("heads.{}", i + 2));
   }
@@ -131,8 +136,12 @@ LanguageModel::LanguageModel(const ModelConfig& config, int64_t vocab) : config_
                                        .param("weight", {outputs(), config.d_model}, Init::normal(kEmbeddingStd),
                                               {.role = Role::hidden, .dense = true});
   found.throw_if_any();
-  for (size_t i = 0; i < heads_.size(); ++i)
-    head_sites_.push_back(&site_->child(fmt::format("heads.{}", i + 2), heads_[i].block()));
+  for (size_t i = 0; i < heads_.size(); ++i) {
+    Site& place = site_->child(fmt::format("heads.{}", i + 2));
+    place.begins();
+    heads_[i].block().declare(place);
+    head_sites_.push_back(&place);
+  }
   used_ = n;
 }
 
@@ -158,7 +167,7 @@ LanguageModel::Stack LanguageModel::built(const std::vector<LayerSpec>& layers, 
       stack.blocks.push_back(stack.blocks[*spec.same_as]);
       continue;
     }
-    const LayerArgs args = args_of(config_, n, static_cast<size_t>(i), places[static_cast<size_t>(i)], uses);
+    const LayerArgs args = args_of(config_, ids(), n, static_cast<size_t>(i), places[static_cast<size_t>(i)], uses);
     stack.blocks.push_back(found.collect([&] { return spec.block.build(args, scope / fmt::format("layers.{}", i)); }));
   }
   stack.final_norm = found.collect([&] { return std::make_unique<Norm>(norm, scope / "final_norm", config_.d_model); });
@@ -245,6 +254,7 @@ Memory LanguageModel::encode(const Tensor& ids, const Context& context, const Te
       cx.segments.data<int64_t>()[i] = i % ids.dim(1) >= lengths.data<int64_t>()[i / ids.dim(1)];
   }
   cx.positions = Call(cx, encoder_site_["encoder"]).counted(ids);
+  cx.ids = ids;
   cx.shelf = std::make_shared<Shelf>();
   const Tensor x = run_encoder(embed_encoder(ids, cx), 0, static_cast<int64_t>(encoder_.blocks.size()), cx);
   return {encoder_norm(x), lengths};
@@ -266,6 +276,7 @@ auto LanguageModel::whole_run(const Tensor& ids, const Context& cx, State* state
   const Call call(before, *site_);
   Context with = before;
   with.positions = call.positions(ids);
+  with.ids = ids;
   with.shelf = std::make_shared<Shelf>();
   require(!has_encoder() || state || cx.memory.rows.defined(),
           "the model reads an encoder's memory: encode() makes it");

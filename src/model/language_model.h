@@ -41,7 +41,8 @@ class LanguageModel {
 
   // ids: i32 [B, T] -> [B, T, D].
   Tensor embed(const Tensor& ids, const Context& cx, State* state) const;
-  // Blocks [from, to) over the residual stream x: [B, T, D]. What they share is on the context's shelf.
+  // Blocks [from, to) over the residual stream x: [B, T, D]. What they share is on the context's shelf, and the ids of
+  // the tokens are the context's.
   Tensor run(Tensor x, int64_t from, int64_t to, const Context& cx, State* state) const;
   // Final norm and logits, [.., outputs()], of the next token or of one further on, whose stream x is (further_body).
   Tensor head(const Tensor& x, int64_t ahead = 1) const;

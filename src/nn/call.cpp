@@ -38,7 +38,13 @@ Tokens Tokens::pick(const Sequences& picked) const {
     numbers.push_back(samples[b]);
     rows.push_back(sequences.empty() ? b : sequences[static_cast<size_t>(b)]);
   }
-  Tokens some{taken(segments), taken(positions), taken(prefix), Samples(std::move(numbers)), std::move(rows), share};
+  Tokens some{taken(segments),
+              taken(positions),
+              taken(prefix),
+              taken(ids),
+              Samples(std::move(numbers)),
+              std::move(rows),
+              share};
   some.memory = memory.pick(picked);
   return some;
 }
@@ -88,6 +94,12 @@ void Call::advance(int64_t tokens) const {
   const Tensor counts = Tape::recording() ? seen.clone() : seen;
   count(counts, tokens, tokens_->segments);
   write("seen", counts);
+}
+
+const Tensor& Call::ids() const {
+  require(tokens_->ids.defined(), "`{}` reads which tokens it is given, and the run has not said (Tokens::ids)",
+          site_->path());
+  return tokens_->ids;
 }
 
 Tensor Call::positions(const Tensor& x) const { return tokens_->positions.defined() ? tokens_->positions : counted(x); }

@@ -46,6 +46,8 @@ class Call {
   std::shared_ptr<Shelf> shelf_of(const std::function<Tensor(const Tensor&)>& f) const;
 
   const Tensor& segments() const { return tokens_->segments; }
+  // Which tokens these are, i32 [B, T]: an Error where the run was not told.
+  const Tensor& ids() const;
   // Places of the tokens of x, [B, T, ..], in their documents: those given, or counted. i64 [B, T].
   Tensor positions(const Tensor& x) const;
   // The same counted here: after the tokens that the state has seen, from 0 at each document start. Where a layer is

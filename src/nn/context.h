@@ -60,6 +60,7 @@ struct Tokens {
   Tensor segments = {};
   Tensor positions = {};     // i64 [B, T], within the document; undefined: computed from state and segments
   Tensor prefix = {};        // i64 [B]: so many of the first tokens here see each other; undefined: none
+  Tensor ids = {};           // i32 [B, T], which they are (Call::ids)
   Samples samples = {};      // that they are among all of the run
   Sequences sequences = {};  // that they are in the state; empty: all of it, in order
   double share = 1;          // of all tokens that these are, where layers leave some out

@@ -54,7 +54,8 @@ class Layer {
 
 struct LayerArgs {
   int64_t d_model, layer, layers;
-  int64_t max_tokens;                             // the longest sequence that training will see
+  int64_t max_tokens;  // the longest sequence that training will see
+  int64_t ids = 16;    // that tokens may have: those of the vocabulary, and what comes after it
   int64_t index_of_kind = 0, layers_of_kind = 1;  // among the layers whose mixer has this one's `type`
   bool with_ffn = true;                           // the layer has a channel mixer too
   bool used_again = false;                        // other layers have its weights too (`use:`)

@@ -180,9 +180,20 @@ ParamGrads ParamStore::gradients(const Slab& slab) const {
   return g;
 }
 
-Scope Scope::operator/(std::string_view child) const { return Scope(*store_, fmt::format("{}{}.", prefix_, child)); }
+Scope Scope::operator/(std::string_view child) const {
+  Scope inside = *this;
+  inside.prefix_ = fmt::format("{}{}.", prefix_, child);
+  return inside;
+}
+
+Scope Scope::for_share(double tokens) const {
+  Scope some = *this;
+  some.share_ *= tokens;
+  return some;
+}
 
 Parameter& Scope::param(std::string_view name, const Shape& shape, Init init, Traits traits) const {
+  traits.active *= share_;
   return store_->add(fmt::format("{}{}", prefix_, name), shape, std::move(init), traits);
 }
 

@@ -157,6 +157,8 @@ class Scope {
  public:
   explicit Scope(ParamStore& store, std::string prefix = "") : store_(&store), prefix_(std::move(prefix)) {}
   Scope operator/(std::string_view child) const;
+  // The same for what this share of the tokens goes through: so much less of it is active (Traits).
+  Scope for_share(double tokens) const;
   Parameter& param(std::string_view name, const Shape& shape, Init init, Traits traits = {}) const;
   // One for the whole model, whoever asks for it: `name` is without this scope's prefix.
   Parameter& shared(std::string_view name, const Shape& shape, Init init, Traits traits = {}) const;
@@ -171,6 +173,7 @@ class Scope {
  private:
   ParamStore* store_;
   std::string prefix_;
+  double share_ = 1;
 };
 
 }  // namespace effllm

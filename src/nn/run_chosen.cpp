@@ -80,6 +80,7 @@ Tensor run_chosen(const Tensor& x, const Call& call, std::string_view place, con
     Tokens tokens = all ? call.tokens() : call.tokens().pick(group);
     tokens.positions = own(positions);
     if (call.segments().defined()) tokens.segments = own(call.segments());
+    if (call.tokens().ids.defined()) tokens.ids = own(call.tokens().ids);
     tokens.shelf = inside.shelf_of(own);
     tokens.share *= share;
     Pass pass = call.pass();

@@ -8,7 +8,7 @@ namespace effllm {
 
 using Run = std::function<Tensor(const Tensor& x, const Call& call)>;
 
-// x with f(x[picked]) in the place of x[picked]; f gets a call with the state, documents, positions, samples and
+// x with f(x[picked]) in the place of x[picked]; f gets a call with the state, documents, positions, ids, samples and
 // shared values of those. Where a document begins in a sequence that is left out, its state is that of nothing seen.
 Tensor run_picked(const Tensor& x, const Call& call, const Sequences& picked, const Run& f);
 

@@ -31,6 +31,7 @@ const SharedValue* find(const std::vector<SharedValue>& values, std::string_view
 Site::Site(Site* parent, std::string path)
     : parent_(parent),
       root_(parent ? parent->root_ : this),
+      before_(parent && !parent->children_.empty() ? parent->children_.back().second.get() : nullptr),
       path_(std::move(path)),
       first_(root_->fields_.size()),
       last_(first_),
@@ -77,13 +78,21 @@ const SharedValue* Site::gives(std::string_view name) const { return find(given_
 const SharedValue* Site::needs(std::string_view name) const { return find(needed_, name); }
 
 void Site::gives(std::string_view name, int64_t width) {
+  if (on_shelf(name)) wrong(fmt::format("`{}` of {} is given twice", name, path_));
+  gives_anew(name, width);
+  root_->given_.back().needed = false;
+}
+
+void Site::gives_anew(std::string_view name, int64_t width) {
   if (left_out_)
     throw ConfigError(
         "{} is the first to give `{}` to later layers, but samples may leave it out: let a layer give them that stands "
         "before it and that no sample leaves out",
         path_, name);
-  if (on_shelf(name)) wrong(fmt::format("`{}` of {} is given twice", name, path_));
-  for (Site* s = this; s; s = s->parent_) s->given_.push_back({std::string(name), width});
+  for (Site* s = this; s; s = s->parent_) {
+    std::erase_if(s->given_, [&](const SharedValue& v) { return v.name == name; });
+    s->given_.push_back({.name = std::string(name), .width = width, .needed = true});
+  }
 }
 
 void Site::needs(std::string_view name, int64_t width) {

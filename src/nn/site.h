@@ -60,11 +60,15 @@ class Site {
   // Values on the shelf (Call::give, Call::take). A ConfigError where nothing declared before gives what is needed, of
   // this width, where samples may leave out what gives, or more are needed than a block that is run again can take.
   void gives(std::string_view name, int64_t width);
+  // The same of a value that others may have given before, and that nobody has to take: theirs is on the shelf no more.
+  void gives_anew(std::string_view name, int64_t width);
   void needs(std::string_view name, int64_t width);
   bool on_shelf(std::string_view name) const { return root_->gives(name); }  // something declared before gives it
   void may_be_left_out() { left_out_ = true; }                               // by some samples, with what is inside
 
   const std::string& path() const { return path_; }  // "layers.3.mixer"
+  void begins() { before_ = nullptr; }               // it goes on from nothing that stands before it
+  const Site* before() const { return before_; }     // the place beside it that was declared last before it, or null
   const Site& operator[](std::string_view child) const;
   const StateField& operator()(std::string_view field) const;  // an Error that lists those of this site if it has none
   bool forgets() const { return forgets_; }
@@ -86,6 +90,7 @@ class Site {
   void add(StateField f);
 
   Site *parent_, *root_;
+  const Site* before_;
   std::string path_;
   std::vector<std::pair<std::string, std::unique_ptr<Site>>> children_;
   std::vector<const StateField*> own_;

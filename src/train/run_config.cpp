@@ -102,7 +102,8 @@ constexpr std::pair<std::string_view, std::string_view> kSince[] = {
     {"rope_share", "1.0"},  {"projection", "{type: linear}"},
     {"norm_at", "before"},  {"parallel", "false"},
     {"curriculum", "none"}, {"early_exit", "{scale: 0.0, curriculum: none}"},
-    {"cross", "none"}};
+    {"cross", "none"},      {"hash_seed", "0"},
+    {"noops", "0"}};
 
 void erase_later(ConfigNode& n) {
   for (const auto& [key, before] : kSince)

@@ -191,3 +191,30 @@ TEST_CASE("mod: a capacity that is no binary fraction takes the tokens that it s
   m.route();
   CHECK(changed(x, m.run(x, Phase::train)) == 7);
 }
+
+TEST_CASE("mod: what chooses nothing is no option") {
+  const auto built = [](const std::string& options) {
+    return BuiltMixer(all_blocks.find("mod"), "{mixer: min_gru, ffn: none, " + options + "}", 8);
+  };
+  for (const char* idle : {"weight: sigmoid", "causal: aux", "causal_weight: 0.1"})
+    CHECK_THROWS_WITH_AS(built("router: random, " + std::string(idle)),
+                         doctest::Contains("random numbers multiply nothing"), ConfigError);
+  for (const char* idle : {"router: random", "causal: aux"})
+    CHECK_THROWS_WITH_AS(built(std::string(idle) + ", predictor_width: 4"),
+                         doctest::Contains("predictor_width does nothing without"), ConfigError);
+}
+
+TEST_CASE("mod and mor: of what some tokens go through as much is active as there are of them") {
+  const std::string inside = "mixer: min_gru, ffn: mlp}";
+  const auto count = [&](std::string_view type, const std::string& options) {
+    const BuiltMixer m(all_blocks.find(type), "{" + options + inside, 8);
+    return std::pair{m.store.count(), m.store.active()};
+  };
+  const auto [all, all_active] = count("residual", "");
+  CHECK(all_active == all);
+  const auto [mod, mod_active] = count("mod", "capacity: 0.25, causal: aux, ");
+  CHECK(mod == all + 8);
+  CHECK(mod_active == all / 4 + 8);
+  CHECK(count("mor", "recursions: 2, ").second == all + 2 * 8);
+  CHECK(count("mor", "recursions: 2, capacities: [0.5, 0.25], ").second == all / 2 + 2 * 8);
+}

@@ -21,8 +21,7 @@ TEST_CASE("mod: tokens that need the block are those that go through it, in trai
   }
   const auto error_of = [&](const std::string& options, int64_t* right) {
     BuiltMixer m(all_blocks.find("mod"),
-                 "{mixer: min_gru, ffn: {type: swiglu, expand: 3}, capacity: 0.25, causal_weight: 1, " + options + "}",
-                 kWidth);
+                 "{mixer: min_gru, ffn: {type: swiglu, expand: 3}, capacity: 0.25, " + options + "}", kWidth);
     const double error = fit(m, x, y, 500, 0.02);
     Tensor chosen;
     const Taps look = [&](std::string_view name, const Tensor& value) {
@@ -38,7 +37,7 @@ TEST_CASE("mod: tokens that need the block are those that go through it, in trai
   };
   int64_t right = 0, by_chance = 0;
   const double chance = error_of("router: random", &by_chance);
-  for (const char* causal : {"causal: predictor", "causal: aux"}) {
+  for (const char* causal : {"causal: predictor, causal_weight: 1", "causal: aux, causal_weight: 1"}) {
     CAPTURE(causal);
     CHECK(error_of(causal, &right) < chance / 3);
     CHECK(right > x.rows() * 95 / 100);

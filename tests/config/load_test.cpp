@@ -109,6 +109,20 @@ TEST_CASE("merge: maps merge deeply, every other pair is replaced") {
   CHECK(merged("{a: 2}", "{a: {b: 1}}") == "{a: {b: 1}}");
   CHECK(merged("{a: [1, 2]}", "{a: [3]}") == "{a: [3]}");
   CHECK(merged("{a: 1}", "{a: ~}") == "{a: null}");
+  // Of another type: what stood beside the old one was the old one's.
+  CHECK(merged("{ffn: {type: moe, experts: 8, expand: 2}}", "{ffn: {type: mlp}}") == "{ffn: {type: mlp}}");
+  CHECK(merged("{ffn: {type: moe, experts: 8}}", "{ffn: {type: moe, top_k: 1}}") ==
+        "{ffn: {type: moe, experts: 8, top_k: 1}}");
+  CHECK(merged("{ffn: {type: moe, experts: 8}}", "{ffn: {experts: 4}}") == "{ffn: {type: moe, experts: 4}}");
+  CHECK(merged("{ffn: {experts: 8}}", "{ffn: {type: moe}}") == "{ffn: {experts: 8, type: moe}}");
+  CHECK(merged("{a: {mixer: {type: gla, heads: 2}, d: 1}}", "{a: {mixer: {type: gru}}}") ==
+        "{a: {mixer: {type: gru}, d: 1}}");
+  // Sections whose keys belong to all types, and what is inside them.
+  CHECK(merged("{optim: {type: adamw, lr: 1, schedule: {type: cosine, warmup: 5}}}",
+               "{optim: {type: muon, schedule: {type: constant}}}") ==
+        "{optim: {type: muon, lr: 1, schedule: {type: constant, warmup: 5}}}");
+  CHECK(merged("{block: {type: mod, ffn: {type: moe, experts: 8}}}", "{block: {type: residual, ffn: {type: mlp}}}") ==
+        "{block: {type: residual, ffn: {type: mlp}}}");
 }
 
 }  // namespace

@@ -104,3 +104,38 @@ TEST_CASE("moe_expert_choice: the work counted is what is done in training and w
   CHECK_THROWS_WITH_AS(ExpertChoice("{experts: 2, factor: 3}"), doctest::Contains("factor is 3, but there are 2"),
                        ConfigError);
 }
+
+TEST_CASE("moe_expert_choice: experts that do nothing take a share of the scores and of the choices") {
+  const Tensor x = random({2, 12, kWidth}, 1);
+  const ExpertChoice all("{experts: 3, noops: 3, factor: 2}");
+  CHECK(all["router.weight"].shape == Shape{6, kWidth});
+  CHECK(all["experts.down.weight"].shape[0] == 3 * kWidth);
+  CHECK(all.threshold().numel() == 3);
+  const ExpertChoice fresh("{experts: 3, noops: 3, factor: 2}");
+  CHECK(fresh.threshold().data<double>()[0] == 1.0 / 6);
+  // Two of six experts a token, so that each takes a third of the tokens, and half of the choices are made.
+  Tensor chosen;
+  Context cx;
+  cx.phase = Phase::train;
+  const Taps look = [&](std::string_view name, const Tensor& value) {
+    if (name.ends_with("selected")) chosen = value;
+    return value;
+  };
+  cx.taps = &look;
+  all.mixer->forward(x, cx);
+  REQUIRE(chosen.defined());
+  std::vector<int64_t> times(6);
+  for (int64_t r = 0; r < chosen.rows(); ++r)
+    for (int64_t j = 0; j < chosen.cols(); ++j)
+      if (const int64_t e = chosen.view<int64_t>().row(r)[j]; e >= 0) ++times[static_cast<size_t>(e)];
+  CHECK(times == std::vector<int64_t>{8, 8, 8, 0, 0, 0});
+  CHECK(all.store.active() < fresh.store.count());
+  // Where the others' scores vanish, nothing happens.
+  ExpertChoice idle("{experts: 2, noops: 1, factor: 1.5}");
+  fill(idle["router.weight"].value, 0);
+  put(idle["router.weight"].value, 2, 0, 1e3);
+  CHECK(max_abs(train(idle, with_first({1, 2, 3, 4})).y) < 1e-12);
+  CHECK(max_abs(train(idle, with_first({-1, -2, -3, -4})).y) > 1e-6);
+  CHECK_THROWS_WITH_AS(ExpertChoice("{experts: 2, noops: 1, factor: 3.5}"),
+                       doctest::Contains("there are 3 experts that a token may have"), ConfigError);
+}

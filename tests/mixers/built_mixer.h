@@ -102,9 +102,14 @@ struct BuiltMixer {
     CHECK_FALSE((*this)[name].traits.decay);
   }
 
-  Tensor forward(const Tensor& x) const { return mixer->forward(x, {}); }
+  Tensor forward(const Tensor& x) const {
+    Context cx;
+    cx.ids = ids_of(x);
+    return mixer->forward(x, cx);
+  }
   Tensor forward(const Tensor& x, State& s) const {
     Context cx;
+    cx.ids = ids_of(x);
     cx.state = &s;
     return mixer->forward(x, cx);
   }

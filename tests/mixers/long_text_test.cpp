@@ -19,6 +19,7 @@ std::vector<std::string> option_sets(const LayerInfo& info) {
 
 Tensor run(const BuiltMixer& m, const Tensor& x, int64_t reach, State* state = nullptr) {
   Context cx;
+  cx.ids = ids_of(x);
   cx.reach = reach;
   cx.state = state;
   return m.mixer->forward(x, cx);
@@ -56,6 +57,7 @@ TEST_CASE("mixers: whoever keeps to a reach sees no further, and the same howeve
       cx.reach = kReach;
       cx.state = &s;
       for (int64_t t = 0; t < n; ++t) {
+        cx.ids = ids_of(tokens(x, t, t + 1));
         CHECK(max_diff(m.mixer->forward(tokens(x, t, t + 1), cx), tokens(whole, t, t + 1)) < 1e-10);
       }
     }

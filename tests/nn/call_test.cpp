@@ -118,8 +118,12 @@ TEST_CASE("call: of picked sequences it reads, replaces and counts theirs, with 
   const Tensor before = p.state.field(*p.site, "h");
   p.cx.segments = numbers({3, 2}, {0, 0, 0, 1, 1, 1});
   p.cx.samples = 10;
+  CHECK_THROWS_WITH_AS(p.call().ids(), doctest::Contains("reads which tokens it is given"), Error);
+  p.cx.ids = Tensor::dense({3, 2}, DType::i32);
+  for (int32_t i = 0; i < 6; ++i) p.cx.ids.data<int32_t>()[i] = i;
   const Tokens picked = p.cx.pick({0, 1, 2}).pick({1, 2}), last = picked.pick({1});
   CHECK(last.sequences == Sequences{2});
+  CHECK(Call(p.cx, last, *p.site).ids().data<int32_t>()[1] == 5);
   CHECK(last.samples[0] == 12);
   const Call call(p.cx, last, *p.site);
   CHECK(test::max_diff(call.read("h"), before.row_range(2, {1, 3})) == 0);

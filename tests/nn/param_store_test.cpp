@@ -173,6 +173,17 @@ TEST_CASE("param store: a shared parameter is one, whichever layer asks, and eve
   CHECK(store.count() == 6);
 }
 
+TEST_CASE("param store: what a share of the tokens goes through is active as much") {
+  ParamStore store;
+  const Scope some = (Scope(store) / "a").for_share(0.5);
+  const Parameter& w = (some / "b").param("w", {4, 5}, Init::zeros());
+  CHECK(w.traits.active == 0.5);
+  CHECK(w.name == "a.b.w");
+  CHECK(some.for_share(0.5).param("x", {2}, Init::zeros(), {.active = 0.25}).traits.active == 0.0625);
+  CHECK((Scope(store) / "a").param("y", {2}, Init::zeros()).traits.active == 1);
+  CHECK(store.active() == 12);
+}
+
 TEST_CASE("param store: a mapped start sees a uniform number and its place within its block") {
   ParamStore store;
   const auto place = [](double u, int64_t row, int64_t column) {

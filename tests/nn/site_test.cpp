@@ -118,9 +118,32 @@ TEST_CASE("site: what layers share is given before it is needed, once, of one wi
   CHECK(last.gives("v") == nullptr);
   REQUIRE(first.given().size() == 1);
   CHECK(first.gives("v")->width == 4);
-  for (const char* name : {"w", "x", "y"}) inner.gives(name, 1);
+  for (int i = 0; i < 29; ++i) inner.gives("w" + std::to_string(i), 1);
   CHECK_FALSE(root.given()[1].needed);
-  last.needs("w", 1);
-  last.needs("x", 1);
-  CHECK_THROWS_WITH_AS(last.needs("y", 1), doctest::Contains("last needs `y` and 3 more values"), ConfigError);
+  for (int i = 0; i < 28; ++i) last.needs("w" + std::to_string(i), 1);
+  CHECK_THROWS_WITH_AS(last.needs("w28", 1), doctest::Contains("last needs `w28` and 29 more values"), ConfigError);
+}
+
+TEST_CASE("site: a value may be given anew, of another width, and a place knows which stands before it") {
+  Site root;
+  CHECK(root.before() == nullptr);
+  Site& first = root.child("first");
+  CHECK(first.before() == nullptr);
+  first.gives_anew("v", 4);
+  Site& second = root.child("second");
+  CHECK(second.before() == &first);
+  second.needs("v", 4);
+  second.gives_anew("v", 6);
+  CHECK(second.needs("v")->width == 4);
+  CHECK(second.gives("v")->width == 6);
+  CHECK(first.gives("v")->width == 4);
+  Site &inner = second.child("inner"), &third = root.child("third");
+  CHECK(inner.before() == nullptr);
+  CHECK(third.before() == &second);
+  CHECK_THROWS_WITH_AS(third.needs("v", 4), doctest::Contains("they are given with width 6"), ConfigError);
+  third.needs("v", 6);
+  REQUIRE(root.given().size() == 1);
+  CHECK(root.given()[0].needed);  // nobody has to take it
+  third.may_be_left_out();
+  CHECK_THROWS_WITH_AS(third.gives_anew("v", 6), doctest::Contains("but samples may leave it out"), ConfigError);
 }

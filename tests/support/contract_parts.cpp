@@ -26,6 +26,7 @@ void Built::shake(double scale) {
 
 Tensor Built::forward(const Tensor& x, State* s, const Tensor* segments, int64_t chunk, Phase phase) const {
   Context cx;
+  cx.ids = ids_of(x);
   cx.state = s;
   if (segments) cx.segments = *segments;
   cx.chunk = chunk;

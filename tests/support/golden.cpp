@@ -22,6 +22,16 @@ Tensor golden_tensor(const SafetensorsFile& file, const std::string& name) {
   return out;
 }
 
+namespace {
+
+Tensor to_ids(const Tensor& numbers) {
+  const Tensor ids = Tensor::dense(numbers.shape(), DType::i32);
+  for (int64_t i = 0; i < ids.numel(); ++i) ids.data<int32_t>()[i] = static_cast<int32_t>(numbers.data<int64_t>()[i]);
+  return ids;
+}
+
+}  // namespace
+
 void for_each_golden(std::string_view name, std::string_view kind,
                      const std::function<void(const SafetensorsFile&)>& f) {
   int found = 0;
@@ -78,13 +88,15 @@ void check_golden(const LayerInfo& info, std::string_view kind) {
     if (file.find("segments")) cx.segments = golden_tensor(file, "segments");
     if (file.find("memory")) cx.memory.rows = golden_tensor(file, "memory");
     if (file.find("memory_lengths")) cx.memory.lengths = golden_tensor(file, "memory_lengths");
+    if (file.find("ids")) cx.ids = to_ids(golden_tensor(file, "ids"));
     Site root;  // in which something stands before it that has left what it takes
     root.count_tokens();
+    Site& before = root.child("before");
     for (const auto& t : file.tensors())
       if (t.name.starts_with("shelf.")) {
         const std::string value = t.name.substr(std::string_view("shelf.").size());
         cx.shelf->emplace(value, golden_tensor(file, t.name));
-        root.gives(value, t.shape.back());
+        before.gives(value, t.shape.back());
       }
     const Site& site = root.child("it", *mixer);
     CHECK(max_diff(mixer->forward(x, Call(cx, site)), want) < 1e-10);

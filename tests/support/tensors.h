@@ -15,6 +15,8 @@ using Tensors = std::vector<Tensor>;
 Tensor random(const Shape& s, uint64_t seed, DType t = DType::f64, double scale = 1);
 // i64 numbers, row by row.
 Tensor integers(const Shape& s, const std::vector<int64_t>& values);
+// Ids in [0, 11) of tokens x [B, T, C], i32 [B, T]: the first number of each decides, however x is cut.
+Tensor ids_of(const Tensor& x);
 double at(const Tensor& t, int64_t row, int64_t col);
 void put(const Tensor& t, int64_t row, int64_t col, double v);
 // Largest |a - b|; NaN anywhere counts as infinity. Shapes must agree.

@@ -18,6 +18,7 @@ struct TrainedLayer {
 inline TrainedLayer train(const BuiltMixer& m, const Tensor& x) {
   TrainedLayer s{{}, Ledger(x.rows(), x.rows())};
   Context cx;
+  cx.ids = ids_of(x);
   cx.phase = Phase::train;
   cx.ledger = &s.ledger;
   s.y = m.mixer->forward(x, cx);

@@ -129,3 +129,40 @@ TEST_CASE("recompute: eight blocks take less than half the memory") {
   CAPTURE(again);
   CHECK(again < plain / 2);
 }
+
+namespace {
+
+// Says that it gives a value, and does not.
+class Forgetful final : public Layer {
+ public:
+  Forgetful(const LayerArgs&, const Scope&) {}
+  void declare(Site& site) const override {
+    site.count_tokens();
+    site.gives("v", 1);
+  }
+  bool counts_tokens() const override { return true; }
+
+ protected:
+  Tensor run(const Tensor& x, const Call& call) const override {
+    call.advance(x.dim(1));
+    return x;
+  }
+};
+constexpr LayerInfo kForgetful = LayerInfo::of<Forgetful>({.name = "forgetful", .title = "A layer that gives nothing"});
+constexpr const LayerInfo* kOwn[] = {&kForgetful};
+constexpr List<LayerInfo> kOwnBlocks{"block", kOwn};
+
+}  // namespace
+
+TEST_CASE("recompute: a layer that does not give what it says it gives is told by its place") {
+  ModelConfig config = read_model_config(parse_config(model_of("{mixer: min_gru}"), "test"), kTokens);
+  config.layers[0].block = Choice<LayerInfo>(kOwnBlocks, "forgetful");
+  LanguageModel model(config, kVocab);
+  model.params().materialize(1, DType::f32);
+  Context cx;
+  cx.recompute = true;
+  Tape tape;
+  const Tape::Recording recording(tape);
+  CHECK_THROWS_WITH_AS(model.body(random_ids(1, 4, kVocab, 1), cx, nullptr),
+                       doctest::Contains("`layers.0` says in declare() that it gives `v`, and has not"), Error);
+}

@@ -8,10 +8,12 @@
 // (Ainslie et al. 2023, arXiv:2305.13245). A window (Beltagy et al. 2020, arXiv:2004.05150) may have sinks: the first
 // tokens stay visible at their own positions (Xiao et al. 2023, arXiv:2309.17453, re-index them instead).
 // With value_residual v is l v_1 + (1 - l) v, v_1 that of the model's first layer that has this option, which keeps its
-// own (Zhou et al. 2024, arXiv:2410.17897, ResFormer).
+// own (Zhou et al. 2024, arXiv:2410.17897, ResFormer). With value_embedding it is v + 3 sigmoid(W_g x) E[id]: a vector
+// of the token, as much as a gate of each head says (Karpathy, nanochat; Jordan et al., modded-nanogpt).
 // Remembers k and v of every token, or of the sinks and the window. Vaswani et al. 2017, arXiv:1706.03762.
 #include "base/text.h"
 #include "mixers/attention/kv_cache.h"
+#include "mixers/attention/value_embedding.h"
 #include "mixers/mixer.h"
 #include "nn/norm.h"
 #include "ops/arithmetic.h"
@@ -32,6 +34,7 @@ struct AttentionMixerOptions final : Options {
   bool qk_norm = false, bias = false;
   Choice<ProjectionInfo> projection{all_projections, kDefaultProjection};
   std::optional<double> value_residual;
+  std::optional<int64_t> value_embedding;
   void visit(OptionVisitor& v) override {
     v("heads", heads, "Sets the number of query heads.", between(1, 1024));
     v("kv_heads", kv_heads, "Sets the number of key-value heads, a divisor of heads; default: heads.",
@@ -51,6 +54,10 @@ struct AttentionMixerOptions final : Options {
       "Sets the share of the values of the first layer that has this option in those of the others; default: there is "
       "none.",
       between(0, 1));
+    v("value_embedding", value_embedding,
+      "Adds a learned vector of the token's id to the values, times a gate that reads so many of the first columns of "
+      "the input, 12 in the authors' code; default: there is none.",
+      between(1, 65536));
     v("dropout", dropout, "Sets the dropout of the attention probabilities.", between(0, 0.99));
   }
 };
@@ -100,7 +107,10 @@ class Attention final : public Layer {
                            .init = Init::gpt2_residual(args.layers),
                            .role = Role::residual,
                            .bias = o.bias});
+    if (const int64_t columns = o.value_embedding.value_or(0); columns > args.d_model)
+      found.error(o.mark, fmt::format("attention: value_embedding reads {} columns of {}", columns, args.d_model));
     found.throw_if_any();
+    if (o.value_embedding) of_token_.emplace(args, kv_heads_, kv, *o.value_embedding, s);
     if (rope) rope_ = std::make_shared<RotaryTable>(turned, o.rope_theta, args.max_tokens);
     if (o.qk_norm) {
       q_norm_ = std::make_unique<RmsNorm>(s / "q_norm", head_dim_, kNormEps);
@@ -139,6 +149,7 @@ class Attention final : public Layer {
       call.give(kValues, v);
     else if (value_residual_)
       v = add(scale(call.take(kValues), *value_residual_), scale(v, 1 - *value_residual_));
+    if (of_token_) v = add(v, (*of_token_)(x, call.ids()));
     CachedKeys keys{.k = k, .v = v, .places = {}};
     if (call.has_state()) {
       const auto [sinks, window] = sight(call);
@@ -181,6 +192,7 @@ class Attention final : public Layer {
 
   int64_t heads_, kv_heads_, head_dim_, window_, sinks_;
   std::optional<double> value_residual_;
+  std::optional<ValueEmbedding> of_token_;
   bool alibi_;
   double dropout_;
   std::unique_ptr<Projection> qkv_, out_;
@@ -197,6 +209,8 @@ constexpr std::string_view kVariants[] = {
     "{position: none, bias: true}",
     "{rope_share: 0.5, projection: {type: pattention, tokens: 6}}",
     "{kv_heads: 1, projection: {type: pattention, tokens: 6, nonlinearity: gelu}}",
+    "{heads: 4, kv_heads: 2, value_embedding: 3}",
+    "{value_embedding: 8}",
 };
 
 }  // namespace
@@ -209,10 +223,14 @@ extern constinit const LayerInfo attention = LayerInfo::of<Attention>({
     .paper = "Vaswani et al. 2017, arXiv:1706.03762",
     .source =
         "karpathy/nanoGPT@3adf61e, model.py: the start; RoPE, windows and sinks from their papers; value_residual "
-        "from Zcchill/Value-Residual-Learning@95652f6, modeling_llama_resformer.py; rope_share from "
+        "from Zcchill/Value-Residual-Learning@95652f6, modeling_llama_resformer.py; value_embedding from "
+        "karpathy/nanochat@92d63d4, nanochat/gpt.py; rope_share from "
         "EleutherAI/gpt-neox's rotary_pct",
-    .deviations = "init as in GPT-2; q, k and v are one matrix; RoPE turns pairs (i, i + dh/2) as GPT-NeoX "
-                  "does; sinks keep their positions; value_residual, 0.5 in the authors' code, is not learned",
+    .deviations =
+        "init as in GPT-2; q, k and v are one matrix; RoPE turns pairs (i, i + dh/2) as GPT-NeoX "
+        "does; sinks keep their positions; value_residual, 0.5 in the authors' code, is not learned, and comes before "
+        "value_embedding, whose vectors learn at the run's rate, there at half the embedding's and with decay "
+        "0.01, and start as wide as theirs",
     .both_sides = true,
     .prefix_and_blocks = true,
     .unseen = "without `position: alibi`, where the window with its sinks is longer than the sequences of training, "

@@ -47,6 +47,7 @@ class Bidirectional final : public Layer {
     flipped.positions = Tensor();  // counted from the end of each document
     const Tensor& segments = call.segments();
     const Tensor ahead = forward_->forward(x, call.child("forward").with(pass, call.tokens()));
+    if (flipped.ids.defined()) flipped.ids = flip_tokens(flipped.ids, segments);
     const Call there = call.child("backward");
     flipped.shelf = there.shelf_of([&](const Tensor& value) { return flip_tokens(value, segments); });
     const Tensor back = backward_->forward(flip_tokens(x, segments), there.with(pass, flipped));

@@ -32,3 +32,11 @@ TEST_CASE("flip_tokens: gradients, costs, threads, shapes") {
   CHECK_THROWS_WITH_AS(flip_tokens(random({2, 6}, 1)), doctest::Contains("flip_tokens: [2, 6]"), ShapeError);
   CHECK_THROWS_AS(flip_tokens(random({2, 5, 3}, 1), documents()), ShapeError);
 }
+
+TEST_CASE("flip_tokens: ids go the same way") {
+  const Tensor ids = Tensor::dense({2, 6}, DType::i32);
+  for (int32_t i = 0; i < 12; ++i) ids.data<int32_t>()[i] = i;
+  const Tensor parts = flip_tokens(ids, documents());
+  CHECK(std::vector(parts.data<int32_t>(), parts.data<int32_t>() + 12) ==
+        std::vector<int32_t>{1, 0, 4, 3, 2, 5, 11, 10, 9, 8, 7, 6});
+}

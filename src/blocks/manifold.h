@@ -1,0 +1,43 @@
+// Streams mixed by doubly stochastic matrices, in the form of the paper and in that of the released model.
+#pragma once
+#include <array>
+
+#include "blocks/streams.h"
+#include "ops/sinkhorn.h"
+
+namespace effllm {
+
+struct ManifoldOptions final : StreamOptions {
+  int64_t iterations = 20;
+  double eps = 1e-6;
+  void visit(OptionVisitor& v) override;
+};
+
+class Manifold : public Streams {
+ public:
+  enum class Form { paper, released };
+  Manifold(const ManifoldOptions& o, const LayerArgs& args, const Scope& s, Form form);
+
+ protected:
+  Tensor connected(const Tensor& streams, Part part, const Branch& branch) const override;
+  Tensor collapsed(const Tensor& streams) const override;
+
+ private:
+  struct Connection {
+    Parameter *weight = nullptr, *bias = nullptr, *scale = nullptr;
+  };
+  void connect(Part part, const LayerArgs& args, const Scope& s);
+  Tensor normed(const Tensor& streams) const;      // over all of them
+  Tensor above_zero(const Tensor& weights) const;  // by eps, in the released form
+
+  bool released_;
+  double eps_;
+  SinkhornOptions sinkhorn_;
+  std::array<Connection, 2> connections_;
+  Connection head_;
+};
+
+inline constexpr std::string_view kManifoldVariants[] = {
+    "{streams: 3, iterations: 3, ffn: none}", "{streams: 4, norm_at: both, dropout: 0.2, ffn: rwkv_channel_mix}"};
+
+}  // namespace effllm
