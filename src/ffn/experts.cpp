@@ -20,7 +20,8 @@ Parameter& stack(const Scope& s, int64_t count, const std::vector<int64_t>& outs
   int64_t rows = 0;
   for (int64_t e = 0; e < count; ++e)
     for (const int64_t out : outs) matrices.push_back(out), rows += out;
-  return s.param("weight", {rows, in}, kStart, {.role = role, .dense = true, .active = active, .matrices = matrices});
+  return s.param("weight", {rows, in}, kStart,
+                 {.role = role, .dense = true, .active = active, .experts = count, .matrices = matrices});
 }
 
 }  // namespace

@@ -53,6 +53,7 @@ struct Traits {
   bool dense = false;   // the weight of a dense layer, which reads `Parameter::transposed` where that is defined
   double lr_scale = 1;  // learning rate as a multiple of the run's
   double active = 1;    // how much of it a token is multiplied by, of weights that it chooses among
+  int64_t experts = 0;  // that stand below one another in a weight, of as many rows each; 0: it is no weight of experts
   // The matrices that stand below one another in a weight between hidden features, rows each: optimizers of matrices
   // take them one by one. Empty: an embedding, a head, a vector, a filter, or what is no weight of a product.
   std::vector<int64_t> matrices = {};

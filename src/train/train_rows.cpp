@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "eval/metrics.h"
+#include "train/expert_gradients.h"
 
 namespace effllm {
 namespace {
@@ -15,6 +16,11 @@ constexpr Metric kRate{"lr", "1", "learning rate"},
     kFlops{"flops", "FLOP", "floating-point operations so far"}, kSpeed{"tok_per_s", "tokens/s", "tokens per second"};
 
 }  // namespace
+
+TrainRows::TrainRows(LiveRun& run) : run_(run), added_up_(run.x.added_up.rows()) {
+  const std::vector<Measured> experts = expert_gradients(run.x.model->params(), nullptr);
+  added_up_.insert(added_up_.end(), experts.begin(), experts.end());
+}
 
 void TrainRows::after_step(const StepReport& step) {
   seconds_ += step.seconds;

@@ -9,7 +9,7 @@ namespace effllm {
 
 class TrainRows final : public Observer {
  public:
-  explicit TrainRows(LiveRun& run) : run_(run), added_up_(run.x.added_up.rows()) {}
+  explicit TrainRows(LiveRun& run);
   void after_step(const StepReport& step) override;
   void write();  // the row so far; nothing where nothing was learned since the last, or this program took no step
   std::vector<Measured> row() const;

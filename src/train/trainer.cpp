@@ -11,6 +11,7 @@
 #include "autodiff/meter.h"
 #include "autodiff/profile.h"
 #include "kernels/parallel.h"
+#include "train/expert_gradients.h"
 
 namespace effllm {
 
@@ -102,6 +103,7 @@ StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor, boo
   r.loss = sums.loss;
   r.grad_norm = sums.norm;
   r.rows = sums.ledger.rows();
+  for (Measured& m : expert_gradients(model_.params(), &sums.gradient)) r.rows.push_back(std::move(m));
   r.finite = std::isfinite(r.loss) && std::isfinite(r.grad_norm);
   if (!r.finite) {
     if (carried_) carried_->leave_out();
