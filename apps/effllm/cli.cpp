@@ -60,8 +60,9 @@ void declare_eval(CLI::App& app, EvalArgs& a) {
       ->check(integer(0, std::numeric_limits<int64_t>::max()));
   app.add_flag("--left-to-right", a.left_to_right,
                "Adds to such a bound the likelihood of the order of the text: a run of the model for each token.");
-  app.add_flag("--pseudo-likelihood", a.pseudo_likelihood,
-               "Adds to it what each token costs given all others, which bounds nothing: as many runs.");
+  app.add_flag(
+      "--pseudo-likelihood", a.pseudo_likelihood,
+      "Adds to it what each token costs given all others that it may see, which bounds nothing: as many runs.");
   app.add_option(
       "--exit-layer", a.exit_layer,
       "Ends the model after so many layers, through its final norm and head; with all, tells in one pass how "

@@ -22,7 +22,7 @@ void print_function(const GrownRun& g, const FunctionChange& f) {
     fmt::print("the function is another, for a softmax gives tokens with keys of zeros a share too: {}",
                join(g.other_function, ", "));
   fmt::print("; logits of {} differ by {:.1e} of the largest at most",
-             counted(f.tokens, f.loss_before ? "token" : "random token"), f.largest / f.logits);
+             counted(f.tokens, f.text ? "token" : "random token"), f.largest / f.logits);
   if (f.loss_before) fmt::print(", loss {:.4f} -> {:.4f} nats/token", *f.loss_before, *f.loss_after);
   fmt::print("\n");
 }

@@ -98,8 +98,10 @@ void print_left_to_right(const EvalResult& r) { print_beside("left to right", r)
 void add_pseudo_likelihood(nlohmann::json& j, const EvalResult& r) { j["pseudo_likelihood"] = losses_json(r); }
 
 void print_pseudo_likelihood(const EvalResult& r) {
-  fmt::print("  each token given all others (a pseudo-likelihood, which bounds nothing): {:.4f} nats/token, in {}\n",
-             r.nats_per_token(), human_seconds(r.seconds));
+  fmt::print(
+      "  each token given all others that it may see (a pseudo-likelihood, which bounds nothing): {:.4f} nats/token, "
+      "in {}\n",
+      r.nats_per_token(), human_seconds(r.seconds));
 }
 
 void add_training_choice(nlohmann::json& j, const EvalResult& r) {

@@ -19,7 +19,7 @@ void add_baselines(nlohmann::json& j, const Baselines& all);
 // Of the likelihood of the text's order, beside a bound.
 void add_left_to_right(nlohmann::json& j, const EvalResult& r);
 void print_left_to_right(const EvalResult& r);
-// What each token costs given all others.
+// What each token costs given all others that it may see.
 void add_pseudo_likelihood(nlohmann::json& j, const EvalResult& r);
 void print_pseudo_likelihood(const EvalResult& r);
 // Of the tokens that training would choose, beside the causal choice: no likelihood, for it looks ahead.

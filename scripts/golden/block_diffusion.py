@@ -6,6 +6,7 @@ as in that code:
 - The clean tokens stand before the noisy ones, where it has them behind.
 - A token's weight is 1 / rate for every clip; there it is 1 where the least rate is above 1/2.
 - Rates begin at 0 unless clipped; there at a thousandth. It keeps a row's first token where that is a mark.
+- The times of a batch begin at a number that each step draws; there at 0.
 - Evaluation is that of masked_diffusion.py for each block by itself; there one rate a block is drawn from [0, 1].
 
 `python3 scripts/golden/block_diffusion.py` writes the golden files.
@@ -21,7 +22,7 @@ import numpy as np
 
 from all import GOLDEN_FOLDER, flow_yaml
 from common import Array, Options, Params
-from masked_diffusion import DRAWS, GOLDEN_RATIO, ROWS, TOKENS, VOCAB
+from masked_diffusion import DRAWS, GOLDEN_RATIO, ROWS, TOKENS, VOCAB, spread
 from random_numbers import Stream, chosen
 from tensor_file import write_safetensors
 
@@ -32,18 +33,17 @@ SEGMENTS = (0, 0, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3)  # documents that begin at a blo
 def training(text: Array, options: Options, case: Options) -> tuple[Array, Array]:
     """Returns the noisy inputs, with VOCAB where a token is masked, and what each token's loss is multiplied by.
 
-    Each block has a time of its own; the times of all blocks of a batch are spread evenly over [0, 1].
+    Each block has a time of its own; the times of all blocks of a batch are spread evenly over [0, 1), from a start that
+    each step draws.
     """
     block = options["block"]
     least, most = options.get("clip", [1, 1] if block == 1 else [0, 1])
     seen, weights, blocks = text.copy(), np.zeros(text.shape), ceil(text.shape[1] / block)
     for b, row in enumerate(text):
-        where = (case["step"], case["sample"] + b)
-        time, noise = (Stream(case["seed"], f"block_diffusion.{name}", *where) for name in ("time", "mask"))
+        noise = Stream(case["seed"], "block_diffusion.mask", case["step"], case["sample"] + b)
         for i in range(len(row)):
             k = i // block
-            t = ((case["place"] + b) * blocks + k + time.uniform(k)) / (case["batch"] * blocks)
-            rate = least + (most - least) * t
+            rate = least + (most - least) * spread(case, "block_diffusion.time", b, k, blocks)
             if noise.uniform(i) < rate:
                 seen[b, i], weights[b, i] = VOCAB, 1 / rate
     return seen, weights

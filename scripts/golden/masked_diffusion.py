@@ -22,14 +22,22 @@ VOCAB, ROWS, TOKENS, DRAWS = 7, 3, 12, 5
 GOLDEN_RATIO = (1 + 5**0.5) / 2
 
 
+def spread(case: Options, purpose: str, b: int, k: int = 0, each: int = 1) -> float:
+    """Returns number k of the `each` of row b in [0, 1): every number of a batch has a part of its own, of equal size.
+
+    One number of the step says where the first part begins; at the end of [0, 1) they go on at 0.
+    """
+    begin = Stream(case["seed"], f"{purpose}.start", case["step"]).uniform(0)
+    inside = Stream(case["seed"], purpose, case["step"], case["sample"] + b).uniform(k)
+    return (begin + ((case["place"] + b) * each + k + inside) / (case["batch"] * each)) % 1
+
+
 def training(text: Array, case: Options) -> tuple[Array, Array]:
     """Returns the inputs, with VOCAB where a token is masked, and what each token's loss is multiplied by."""
     seen, weights = text.copy(), np.zeros(text.shape)
     for b, row in enumerate(text):
         sample = case["sample"] + b
-        u = Stream(case["seed"], "masked_diffusion.time", case["step"], sample).uniform(0)
-        t = (case["place"] + b + u) / case["batch"]
-        rate = case["eps"] + (1 - case["eps"]) * t
+        rate = case["eps"] + (1 - case["eps"]) * spread(case, "masked_diffusion.time", b)
         noise = Stream(case["seed"], "masked_diffusion.mask", case["step"], sample)
         for i in range(len(row)):
             if noise.uniform(i) < rate:

@@ -23,7 +23,7 @@ import numpy as np
 from all import GOLDEN_FOLDER, flow_yaml
 from common import Array, Options, Params
 from equations import softmax
-from masked_diffusion import DRAWS, GOLDEN_RATIO, ROWS, TOKENS, VOCAB
+from masked_diffusion import DRAWS, GOLDEN_RATIO, ROWS, TOKENS, VOCAB, spread
 from random_numbers import Stream
 from tensor_file import write_safetensors
 
@@ -126,8 +126,7 @@ def training(text: Array, p_uniform: float, case: Options) -> tuple[Array, Array
     seen, times = text.copy(), []
     for b, row in enumerate(text):
         where = (case["step"], case["sample"] + b)
-        u = (case["place"] + b + stream(case, "time", *where).uniform(0)) / case["batch"]
-        times.append(time(u, p_uniform))
+        times.append(time(spread(case, "uniform_diffusion.time", b), p_uniform))
         token, which = stream(case, "token", *where), stream(case, "which", *where)
         seen[b] = corrupt(row, 0, times[b][0], p_uniform, token, which)
     return seen, *np.array(times).T

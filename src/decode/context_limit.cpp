@@ -7,6 +7,17 @@
 #include <limits>
 
 namespace effllm {
+namespace {
+
+int64_t whole_blocks(int64_t tokens, int64_t block) {
+  if (block == 0 || tokens == 0) return tokens;
+  if (tokens < block)
+    throw ConfigError("a context of {} for a model that writes {} at a time: choose one of at least a block",
+                      counted(tokens, "token"), block);
+  return tokens / block * block;
+}
+
+}  // namespace
 
 bool ContextLimit::takes_effect(int64_t prompt_tokens, int64_t new_tokens) const {
   return tokens > 0 && new_tokens > tokens - prompt_tokens + unread;
@@ -35,8 +46,10 @@ ContextLimit context_limit(const LanguageModel& model, int64_t trained, std::opt
     const bool one_place = encoder + decoder <= tokens + 1;  // where training cuts a row
     return {.tokens = tokens, .anew = true, .again = one_place ? encoder : std::max<int64_t>(1, tokens / 2)};
   }
-  if (!model.config().causal || model.config().block)
-    return {.tokens = asked ? *asked : long_text.unseen ? std::min(trained, longest) : 0, .anew = true, .unread = 0};
+  if (!model.config().causal || model.config().block) {
+    const int64_t tokens = asked ? *asked : long_text.unseen ? std::min(trained, longest) : 0;
+    return {.tokens = whole_blocks(tokens, std::min(model.config().block, longest)), .anew = true, .unread = 0};
+  }
   if (asked && *asked > 0 && !long_text.anew && !long_text.reach)
     throw ConfigError(
         "no mechanism of the model looks back over a number of tokens that could be limited: it follows a text of any "

@@ -21,8 +21,8 @@ struct ContextLimit {
 
 // trained: tokens of the sequences of training. asked: how many the user wants; 0: no limit. Without a wish there is a
 // limit where the model has mechanisms that don't follow longer texts (Layer::long_text), and where learned
-// positions end; a model whose tokens see each other sees so many at once, or a prefix and what follows. ConfigError
-// for a wish that the model can't fulfil, or that would change nothing.
+// positions end; a model whose tokens see each other sees so many at once, a prefix and what follows, or as
+// many blocks as fit. ConfigError for a wish that the model can't fulfil, or that would change nothing.
 ContextLimit context_limit(const LanguageModel& model, int64_t trained, std::optional<int64_t> asked = {});
 
 // "attention sees the last 64 tokens", for a line of text.

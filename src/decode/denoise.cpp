@@ -10,16 +10,16 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "decode/from_noise.h"
+#include "decode/generator.h"
 
 namespace effllm {
 namespace {
 
-constexpr int64_t kBlocksPiece = 256;  // tokens of a prompt at a time, about
-
 class Denoiser {
  public:
-  Denoiser(int64_t tokens, const DenoiseOptions& o, const SamplerOptions& sampler, int64_t sample)
-      : tokens_(tokens), options_(o), sampler_(sampler), sample_(static_cast<uint64_t>(sample)) {}
+  // drawn: new tokens of the text, and those after them that are drawn with them.
+  Denoiser(int64_t drawn, const DenoiseOptions& o, const SamplerOptions& sampler, int64_t sample)
+      : drawn_(drawn), options_(o), sampler_(sampler), sample_(static_cast<uint64_t>(sample)) {}
 
   // Fills the block [begin, end) of `canvas`, all of it masked, whose first is new token `number`; look() gives the
   // logits of the canvas.
@@ -37,7 +37,7 @@ class Denoiser {
         if (chosen.empty()) continue;
       }
       const Tensor logits = look();
-      const auto draw = [&](int64_t i) { return static_cast<uint64_t>(step * tokens_ + number + i - begin); };
+      const auto draw = [&](int64_t i) { return static_cast<uint64_t>(step * drawn_ + number + i - begin); };
       if (!options_.confident) {
         for (const int64_t i : chosen) canvas[static_cast<size_t>(i)] = token(logits, i, draw(i)).id;
       } else {
@@ -73,7 +73,7 @@ class Denoiser {
     });
   }
 
-  const int64_t tokens_;
+  const int64_t drawn_;
   const DenoiseOptions& options_;
   const SamplerOptions& sampler_;
   const uint64_t sample_;
@@ -107,7 +107,7 @@ void write_blocks(const LanguageModel& model, std::vector<int32_t> text, int64_t
       model.body(Tensor::view_of(clean, {1, static_cast<int64_t>(clean.size())}), {}, &state);
     };
     std::vector<int32_t> canvas(text.end() - kept, text.end());
-    for (const int64_t piece = std::max<int64_t>(1, kBlocksPiece / block) * block;
+    for (const int64_t piece = std::max<int64_t>(1, kPrefillPiece / block) * block;
          static_cast<int64_t>(canvas.size()) >= block;) {
       const int64_t n = std::min(piece, static_cast<int64_t>(canvas.size()) / block * block);
       read(std::span(canvas).first(static_cast<size_t>(n)));
@@ -150,7 +150,8 @@ void check(const DenoiseOptions& o, const ModelConfig& model) {
 void denoise(const LanguageModel& model, std::vector<int32_t> text, int64_t tokens, const DenoiseOptions& options,
              const SamplerOptions& sampler, const ContextLimit& limit, int64_t sample,
              const std::function<bool(std::span<const int32_t>)>& on_block) {
-  const Denoiser denoiser(tokens, options, sampler, sample);
+  const int64_t beyond = std::max<int64_t>(0, model.config().block - 1);  // the rest of a block is thrown away
+  const Denoiser denoiser(tokens + beyond, options, sampler, sample);
   if (model.config().block) return write_blocks(model, std::move(text), tokens, denoiser, limit, on_block);
   for (int64_t done = 0; done < tokens;) {
     const int64_t left = tokens - done, known = static_cast<int64_t>(text.size());

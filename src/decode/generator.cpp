@@ -57,6 +57,7 @@ class Continuation {
  private:
   // Forgets the state and reads the last `length` tokens.
   void prefill(int64_t length) {
+    state_ = State();  // before another takes memory
     state_ = model_.make_state(1, capacity_);
     const auto last = std::span(tokens_).last(static_cast<size_t>(length));
     filled_ = length;

@@ -15,7 +15,7 @@ struct EvalOptions {
   int64_t bound_samples = 0;
   uint64_t seed = 1;             // of those draws
   bool left_to_right = false;    // in place of the bound the likelihood of one order of tokens
-  bool each_alone = false;       // in its place -log p of each token, given all others
+  bool each_alone = false;       // in its place -log p of each token, given all others that it may see
   bool training_choice = false;  // Scoring::training_choice, and what layers measure
   bool by_exit = false;          // the model that ends after each of its layers too
   int64_t exit_layer = 0;        // after which the model was told to end; 0: its last

@@ -254,7 +254,7 @@ std::string describe(const EvalOptions& o) {
   if (o.left_to_right)
     text += ", left to right";
   else if (o.each_alone)
-    text += ", each token given all others";
+    text += ", each token given all others that it may see";
   else if (o.bound_samples)
     text += fmt::format(", a bound by {} of seed {}", counted(o.bound_samples, "draw"), o.seed);
   if (o.max_tokens) text += ", first " + counted(o.max_tokens, "target");

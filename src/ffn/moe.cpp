@@ -37,7 +37,7 @@ class Moe final : public Layer {
   Moe(const Options& o, const LayerArgs& args, const Scope& s)
       : routed_(o.router.experts),
         plain_count_(o.plain.constants + o.plain.copies),
-        router_(checked(o), "moe", args, s / "router", o.mark),
+        router_(checked(o, args), "moe", args, s / "router", o.mark),
         experts_(o, args.d_model, routed_, active(o), s / "experts"),
         plain_(o.plain, args.d_model, s / "constants"),
         of_routed_(o.shared > 0 && o.shared_as == "average" ? static_cast<double>(o.router.top_k) : 0),
@@ -68,7 +68,11 @@ class Moe final : public Layer {
                all = perceptrons + static_cast<double>(o.plain.count());
     return std::min(static_cast<double>(o.router.top_k), all) * perceptrons / all;
   }
-  static RouterOptions checked(const Options& o) {
+  static RouterOptions checked(const Options& o, const LayerArgs& args) {
+    if (o.router.capacity && args.block > 0)
+      throw_at(o.mark,
+               "moe: capacity beside blocks of tokens: clean tokens of a block would decide which noisy ones of it are "
+               "dropped; leave it out");
     RouterOptions all = o.router;
     all.experts += o.plain.count();
     all.silent = o.plain.zeros;

@@ -28,11 +28,33 @@ double trained(const std::function<void()>& f) {
   return c.forward_flops + c.backward_flops;
 }
 
-Context training(const ModelConfig& config, bool recompute) {
+// Prefixes of one row: of so many tokens, or, of shapes alone, all that there may be.
+Tensor prefix_of(std::optional<int64_t> tokens) {
+  if (!tokens) {
+    const MetaMode meta;
+    return Tensor::dense({1}, DType::i64);
+  }
+  const Tensor prefix = Tensor::dense({1}, DType::i64);
+  *prefix.data<int64_t>() = *tokens;
+  return prefix;
+}
+
+// Of a row of so many tokens.
+Context training(const ModelConfig& config, bool recompute, int64_t tokens) {
   Context cx;
   cx.phase = Phase::train;
   cx.recompute = recompute;
   cx.noisy = config.block > 0;
+  if (config.prefix)
+    cx.prefix =
+        prefix_of(config.prefix_share ? std::optional(prefix_tokens(*config.prefix_share, tokens)) : std::nullopt);
+  return cx;
+}
+
+// Of a prompt of so many tokens.
+Context reading(const ModelConfig& config, int64_t tokens) {
+  Context cx;
+  if (config.prefix) cx.prefix = prefix_of(tokens);
   return cx;
 }
 
@@ -70,8 +92,8 @@ Context with_memory(const LanguageModel& model, int64_t tokens, Context cx) {
 // What training runs of a row of so many tokens: where there are blocks, each token as it is and as it is seen.
 int64_t run_tokens(int64_t tokens, const Context& cx) { return cx.noisy ? 2 * tokens : tokens; }
 
-Tensor logits_of(const LanguageModel& model, int64_t tokens) {
-  return model.logits(ids(model.config().parts_of(tokens).decoder), with_memory(model, tokens, {}));
+Tensor logits_of(const LanguageModel& model, int64_t tokens, const Context& prompt) {
+  return model.logits(ids(model.config().parts_of(tokens).decoder), with_memory(model, tokens, prompt));
 }
 
 // With room for a row of so many tokens, and what is read of an encoder, whose cost is counted by nobody.
@@ -129,12 +151,13 @@ double kept_bytes(const LanguageModel& model, int64_t tokens, const Context& tra
   return static_cast<double>(tape.kept_bytes());
 }
 
-LengthCost cost_at(const LanguageModel& model, int64_t tokens, const Context& train) {
+LengthCost cost_at(const LanguageModel& model, int64_t tokens, bool recompute) {
   const auto n = static_cast<double>(tokens);
+  const Context train = training(model.config(), recompute, tokens), prompt = reading(model.config(), tokens);
   const RowParts parts = model.config().parts_of(tokens);
   return {.tokens = tokens,
           .train_flops = training_flops(model, tokens, train) / n,
-          .prefill_flops = metered([&] { logits_of(model, tokens); }).forward_flops / n,
+          .prefill_flops = metered([&] { logits_of(model, tokens, prompt); }).forward_flops / n,
           .decode_flops = decode_flops_after(model, tokens),
           .kept_bytes = kept_bytes(model, tokens, train) / n,
           .state_bytes = model.config().causal ? model.site().bytes(parts.decoder, DType::f32, parts.encoder) : 0,
@@ -149,7 +172,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
   ModelCost c;
   c.context = context;
   const auto n = static_cast<double>(context);
-  const Context train = training(config, recompute);
+  const Context train = training(config, recompute, context), prompt = reading(config, context);
   const auto values = [](int64_t tokens, int64_t width) {
     const Tensor x = Tensor::empty({1, tokens, width}, DType::f32);
     return Tape::recording() ? Tape::recording()->leaf(x) : x;
@@ -170,7 +193,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
   const auto add = [&](LayerCost row, const std::function<Tensor(const Context&)>& whole,
                        const std::function<void()>& one) {
     row.train_flops = trained([&] { whole(train); }) / n;
-    row.prefill_flops = metered([&] { whole({}); }).forward_flops / n;
+    row.prefill_flops = metered([&] { whole(prompt); }).forward_flops / n;
     row.decode_flops = config.causal ? runs_per_token(config) * metered(one).forward_flops : n * row.prefill_flops;
     if (row.what.starts_with("encoder")) row.decode_flops = 0;
     if (!config.causal) row.state_bytes = 0;
@@ -255,18 +278,18 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
   c.active_parameters = store.active();
   c.kept_bytes = kept_bytes(model, context, train);
   for (int64_t tokens : {int64_t{256}, int64_t{1024}, int64_t{4096}, int64_t{16384}})
-    c.lengths.push_back(cost_at(model, tokens, train));
+    c.lengths.push_back(cost_at(model, tokens, recompute));
   return c;
 }
 
 double train_flops_per_token(const LanguageModel& model, int64_t context, bool recompute) {
-  return training_flops(model, context, training(model.config(), recompute)) / static_cast<double>(context);
+  return training_flops(model, context, training(model.config(), recompute, context)) / static_cast<double>(context);
 }
 
 double model_flops_per_token(const ModelConfig& config, int64_t vocab, int64_t context) {
   LanguageModel model(config, vocab);
   model.params().as_meta(DType::f32);
-  const Context train = training(config, false);
+  const Context train = training(config, false, context);
   const double exit = metered([&] { model.head_loss(stream_of(model, context), ids(context), 1); }).dense_flops;
   return 3 * (metered([&] { training_losses(model, context, train); }).dense_flops + config.exits * exit) /
          static_cast<double>(context);

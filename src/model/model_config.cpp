@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <initializer_list>
 #include <unordered_map>
 
@@ -332,6 +333,10 @@ ModelConfig read_model_config(const ConfigNode& node, int64_t context) {
                 fmt::format("model.max_tokens is {}, but train.context {} is longer", c.max_tokens, context));
   found.throw_if_any();
   return c;
+}
+
+int64_t prefix_tokens(double share, int64_t tokens) {
+  return std::clamp<int64_t>(std::llround(share * static_cast<double>(tokens)), 1, tokens);
 }
 
 void require_direction(const ModelConfig& c, std::string_view objective, Diagnostics& found) {

@@ -67,9 +67,10 @@ struct ModelConfig {
   // embedding alone.
   bool causal = true;
   int64_t extra_ids = 0, extra_targets = 0;
-  bool prefix = false;                 // a prompt is read at once, and its tokens see each other
-  int64_t block = 0;                   // Pass::block of all calls
-  std::optional<double> uniform = {};  // texts are written from random tokens, of this share
+  bool prefix = false;                      // a prompt is read at once, and its tokens see each other
+  std::optional<double> prefix_share = {};  // of a row in training; unset: as much as any other
+  int64_t block = 0;                        // Pass::block of all calls
+  std::optional<double> uniform = {};       // texts are written from random tokens, of this share
   // What becomes of a row of so many tokens, at most; unset: the objective has nothing for an encoder.
   std::function<RowParts(int64_t tokens)> parts = {};
   std::optional<EncoderConfig> encoder = {};
@@ -82,6 +83,9 @@ struct ModelConfig {
   bool heads_in_a_row = false;
   double exits = 0;  // of layers before the last that a training step unembeds, in the mean
 };
+
+// Tokens of a prefix that is a share of a row of so many; at least one.
+int64_t prefix_tokens(double share, int64_t tokens);
 
 // Those of `model`, of its blocks and layers; the options of mechanisms are theirs.
 std::vector<ConfigSection> model_sections();

@@ -15,6 +15,7 @@
 
 #include "base/random.h"
 #include "objectives/hidden_tokens.h"
+#include "objectives/spread.h"
 #include "ops/last_tokens.h"
 
 namespace effllm::objectives {
@@ -72,18 +73,13 @@ class BlockDiffusion final : public Objective {
               State* state) const override {
     require(!state, "block_diffusion: a row begins with its first block, and goes on from no state");
     const int64_t count = rows.inputs.dim(0), tokens = rows.inputs.dim(1), blocks = (tokens + block_ - 1) / block_;
-    const auto step = static_cast<uint64_t>(cx.step);
+    const BatchSpread times("block_diffusion.time", rows, cx, blocks);
     std::vector<double> rates;
     std::vector<RandomStream> noise;
     for (int64_t b = 0; b < count; ++b) {
-      const auto sample = static_cast<uint64_t>(cx.samples[b]);
-      const RandomStream time(cx.seed, "block_diffusion.time", step, sample);
-      noise.emplace_back(cx.seed, "block_diffusion.mask", step, sample);
-      for (int64_t k = 0; k < blocks; ++k) {
-        const double t = (static_cast<double>((rows.first + b) * blocks + k) + time.uniform(static_cast<uint64_t>(k))) /
-                         static_cast<double>((rows.of ? rows.of : count) * blocks);
-        rates.push_back(least_ + (most_ - least_) * t);
-      }
+      noise.emplace_back(cx.seed, "block_diffusion.mask", static_cast<uint64_t>(cx.step),
+                         static_cast<uint64_t>(cx.samples[b]));
+      for (int64_t k = 0; k < blocks; ++k) rates.push_back(least_ + (most_ - least_) * times(b, k));
     }
     const auto rate = [&](int64_t b, int64_t t) { return rates[static_cast<size_t>(b * blocks + t / block_)]; };
     const Tensor weights = Tensor::dense({count, tokens}, DType::f64);
@@ -132,7 +128,8 @@ extern constinit const ObjectiveInfo block_diffusion = ObjectiveInfo::of<BlockDi
     .deviations =
         "clean tokens stand before noisy ones, there behind; a token weighs 1 / rate for every clip, there 1 where the "
         "least rate is above 1/2; rates begin at 0 unless clipped, there at a thousandth; the first token of a text is "
-        "predicted too, there it is a mark; no search for the clip of least variance, and no second draw where masks "
+        "predicted too, there it is a mark; times are spread from a start that each step draws, there from 0, where a "
+        "block's place tells its time; no search for the clip of least variance, and no second draw where masks "
         "fall outside it; evaluation takes each number of masks, there a rate a block is drawn",
 });
 

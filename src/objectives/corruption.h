@@ -28,7 +28,7 @@ struct Corruption {
 };
 
 // p_uniform 1: random tokens alone, keep = 1 - t (Schiff et al. 2024, arXiv:2412.10193). Below: MASK at the end, and of
-// what is noise half of the way p_uniform is random, (1 - t, t, c) / (1 + c) with c = 2 p_uniform / (1 - p_uniform)
+// all tokens p_uniform are random half of the way, (1 - t, t, c) / (1 + c) with c = 2 p_uniform / (1 - p_uniform)
 // sqrt(t (1 - t)) (von Ruette et al. 2025, arXiv:2503.04482, gamma 1).
 class CorruptionSchedule {
  public:

@@ -1,10 +1,9 @@
 #include "objectives/hidden_tokens.h"
 
 #include <algorithm>
-#include <cmath>
-#include <numbers>
 
 #include "base/random.h"
+#include "objectives/spread.h"
 
 namespace effllm {
 
@@ -63,13 +62,12 @@ HiddenScore::HiddenScore(std::string_view name, const BatchRows& rows, int64_t m
       nats_(std::move(nats)) {
   const int64_t each = block ? block : rows.inputs.dim(1);
   const auto places = counted_places(rows);
-  for (int64_t b = 0; b < rows.inputs.dim(0); ++b)
-    for (int64_t k = 0; k < blocks_; ++k) {
-      Group g{b, k, {}};
-      for (const int64_t i : places[static_cast<size_t>(b)])
-        if (i / each == k) g.places.push_back(i);
-      groups_.push_back(std::move(g));
-    }
+  for (int64_t b = 0; b < rows.inputs.dim(0); ++b) {
+    const size_t first = groups_.size();
+    for (int64_t k = 0; k < blocks_; ++k) groups_.push_back({b, k, {}});
+    for (const int64_t i : places[static_cast<size_t>(b)])
+      groups_[first + static_cast<size_t>(i / each)].places.push_back(i);
+  }
 }
 
 std::vector<RowScore> HiddenScore::operator()(const Scoring& how) const {
@@ -101,16 +99,13 @@ std::vector<double> HiddenScore::nats(const std::function<Hide(size_t g, size_t 
 
 int64_t HiddenScore::how_many(const Group& g, int64_t number, int64_t draw, const Scoring& how) const {
   const auto tokens = static_cast<int64_t>(g.places.size());
-  const double at = RandomStream(how.seed, name_ + ".how_many").uniform(0) +
-                    static_cast<double>(number) / std::numbers::phi +
-                    static_cast<double>(draw) / static_cast<double>(how.samples);
-  return 1 + std::min(tokens - 1, static_cast<int64_t>((at - std::floor(at)) * static_cast<double>(tokens)));
+  const double u = spread_over_draws(name_ + ".how_many", how, number, draw);
+  return 1 + std::min(tokens - 1, static_cast<int64_t>(u * static_cast<double>(tokens)));
 }
 
 std::vector<RowScore> HiddenScore::all_orders(const Scoring& how) const {
-  const bool shapes = rows_.inputs.is_meta();
-  std::vector<RowScore> all(static_cast<size_t>(rows_.inputs.dim(0)));
-  for (int64_t k = 0; k < (shapes ? 1 : how.samples); ++k) {
+  MeanOfDraws mean(rows_.inputs.dim(0));
+  for (int64_t k = 0; k < (rows_.inputs.is_meta() ? 1 : how.samples); ++k) {
     std::vector<std::vector<bool>> drawn;
     std::vector<double> factor;
     for (const Group& g : groups_) {
@@ -123,17 +118,9 @@ std::vector<RowScore> HiddenScore::all_orders(const Scoring& how) const {
       for (int64_t i = 0; i < n; ++i) drawn.back()[static_cast<size_t>(order[static_cast<size_t>(i)])] = true;
       factor.push_back(n ? static_cast<double>(length) / static_cast<double>(n) : 0);
     }
-    const std::vector<double> found =
-        nats([&](size_t g, size_t i) { return drawn[g][i] ? Hide::counts : Hide::no; }, factor);
-    for (size_t b = 0; b < all.size(); ++b) {  // Welford's sums
-      const double before = found[b] - all[b].nats;
-      all[b].nats += before / static_cast<double>(k + 1);
-      all[b].variance += before * (found[b] - all[b].nats);
-    }
+    mean.add(nats([&](size_t g, size_t i) { return drawn[g][i] ? Hide::counts : Hide::no; }, factor));
   }
-  const auto n = static_cast<double>(how.samples);
-  for (RowScore& s : all) s.variance /= n * (n - 1);
-  return all;
+  return mean.scores();
 }
 
 std::vector<RowScore> HiddenScore::one_order() const {

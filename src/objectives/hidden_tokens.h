@@ -41,12 +41,12 @@ class HiddenScore {
     std::vector<int64_t> places;  // of the tokens that count
   };
   // Each draw hides exactly l of a group's L tokens, l uniform in 1 .. L: the mean of L / l sum -log p is that of -log
-  // p over all orders of the tokens (Ou et al. 2024, arXiv:2406.03736). The result is the mean over draws, and the
-  // variance of it as if they were independent: evenly spread ones have less.
+  // p over all orders of the tokens (Ou et al. 2024, arXiv:2406.03736).
   std::vector<RowScore> all_orders(const Scoring& how) const;
   // Each token after those before it in its group, with all others hidden: the likelihood of that order.
   std::vector<RowScore> one_order() const;
-  // Each token with all others seen: the pseudo-likelihood of Salazar et al. 2020, arXiv:1910.14659.
+  // Each token with all others seen, those of later blocks left out: the pseudo-likelihood of Salazar et al. 2020,
+  // arXiv:1910.14659.
   std::vector<RowScore> each_alone() const;
 
   // Of each row the weighted nats of group g's tokens, where hide(g, i) says of the i-th of its tokens what is done.

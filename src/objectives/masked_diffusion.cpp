@@ -9,6 +9,7 @@
 
 #include "base/random.h"
 #include "objectives/hidden_tokens.h"
+#include "objectives/spread.h"
 
 namespace effllm::objectives {
 namespace {
@@ -29,26 +30,24 @@ class MaskedDiffusion final : public Objective {
   explicit MaskedDiffusion(const Options& o) : eps_(o.eps) {}
   bool causal() const override { return false; }
   bool bound() const override { return true; }
+  bool trains_score() const override { return eps_ == 0; }
   int64_t extra_ids() const override { return 1; }
   int64_t lookahead() const override { return 0; }
   void cut(const Stretch& s, Batch& batch) const override { cut_ahead(s, 0, batch); }
 
-  // Noise is a function of seed, step and sample; times are spread evenly over the batch, row i of B has one in
-  // [i / B, (i + 1) / B).
+  // Noise is a function of seed, step and sample; times are spread evenly over the batch.
   Tensor loss(const LanguageModel& model, const BatchRows& rows, double weight, const Context& cx,
               State* state) const override {
     require(!state, "masked_diffusion: a row is seen as a whole, and goes on from no state");
     const int64_t count = rows.inputs.dim(0), tokens = rows.inputs.dim(1);
     const auto step = static_cast<uint64_t>(cx.step);
+    const BatchSpread times("masked_diffusion.time", rows, cx);
     std::vector<double> rates;
     std::vector<RandomStream> noise;
     const Tensor weights = Tensor::dense({count, tokens}, DType::f64);
     for (int64_t b = 0; b < count; ++b) {
-      const auto sample = static_cast<uint64_t>(cx.samples[b]);
-      const double u = RandomStream(cx.seed, "masked_diffusion.time", step, sample).uniform(0);
-      const double t = (static_cast<double>(rows.first + b) + u) / static_cast<double>(rows.of ? rows.of : count);
-      rates.push_back(eps_ + (1 - eps_) * t);
-      noise.emplace_back(cx.seed, "masked_diffusion.mask", step, sample);
+      rates.push_back(eps_ + (1 - eps_) * times(b));
+      noise.emplace_back(cx.seed, "masked_diffusion.mask", step, static_cast<uint64_t>(cx.samples[b]));
       if (!weights.is_meta()) std::fill_n(weights.data<double>() + b * tokens, tokens, 1 / rates.back());
     }
     const BatchRows seen = hidden(rows, model.vocab(), [&](int64_t b, int64_t t) {
@@ -78,7 +77,9 @@ extern constinit const ObjectiveInfo masked_diffusion = ObjectiveInfo::of<Masked
     .deviations =
         "eps is 0, where both codes train with 1e-3, since without it the loss is a bound in the mean; MDLM's code "
         "also leaves a thousandth of the tokens seen at t = 1, and LLaDA's cuts a hundredth of its batches to a random "
-        "length; the model is any of effllm's, where MDLM's is a DiT; numbers of masked tokens are spread over rows "
+        "length; times of a batch are spread from a start that each step draws, there from 0, where a row's place "
+        "tells its time; the model is any of effllm's, where MDLM's is a DiT; numbers of masked tokens are spread over "
+        "rows "
         "and draws by the golden ratio, where LLaDA's code spreads the draws of one row, rounded",
 });
 

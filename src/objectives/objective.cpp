@@ -17,6 +17,7 @@ void tell(const Objective& o, ModelConfig& model) {
   model.extra_targets = o.extra_targets();
   model.parts = o.parts();
   model.prefix = o.prefix();
+  model.prefix_share = o.prefix_share();
   model.block = o.block();
   model.uniform = o.uniform();
   model.heads = o.heads();
@@ -48,11 +49,16 @@ Tensor Objective::loss(const LanguageModel& model, const BatchRows& rows, double
   return model.loss(rows.inputs, rows.targets, weight, with_documents(cx, rows), state);
 }
 
-std::vector<RowScore> Objective::score(const LanguageModel& model, const BatchRows& rows, const Scoring& how) const {
+Context Objective::context_of(const Scoring& how) {
   Context cx;
   if (how.training_choice) cx.phase = Phase::train, cx.leave_out = false;
   cx.samples = Samples(how.first);
   cx.ledger = how.ledger;
+  return cx;
+}
+
+std::vector<RowScore> Objective::score(const LanguageModel& model, const BatchRows& rows, const Scoring& how) const {
+  const Context cx = context_of(how);
   if (how.by_exit) return score_exits(model, rows, how.state, cx);
   std::vector<RowScore> all;
   for (const double nats : row_nats(model, rows, how.state, cx)) all.push_back({.nats = nats});

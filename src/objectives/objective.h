@@ -16,7 +16,7 @@ struct Scoring {
   int64_t samples = 1;         // draws for each row, where a bound is estimated
   uint64_t seed = 1;           // of those
   bool left_to_right = false;  // in place of the bound the likelihood of one order of tokens
-  bool each_alone = false;     // in its place -log p of each token, given all others
+  bool each_alone = false;     // in its place -log p of each token, given all others that it may see
   // The tokens that layers choose are those of training, which sees all of a row: no likelihood. What layers measure
   // goes to `ledger`, where there is one.
   bool training_choice = false;
@@ -44,9 +44,11 @@ class Objective {
   virtual bool causal() const { return true; }
   // True where a prompt is read at once, and all of its tokens see each other (Tokens::prefix).
   virtual bool prefix() const { return false; }
+  // The share of a row's tokens that training always takes for it; unset: any number of them.
+  virtual std::optional<double> prefix_share() const { return {}; }
   // Tokens of a block: they see each other and the blocks before (Pass::block); 0: there are none.
   virtual int64_t block() const { return 0; }
-  // Where texts are written from random tokens: their share of what is not known half of the way (CorruptionSchedule).
+  // Where texts are written from random tokens: their share half of the way (CorruptionSchedule).
   virtual std::optional<double> uniform() const { return {}; }
   // True where `score` is an estimated upper bound of what a likelihood would be, and of what.
   virtual bool bound() const { return false; }
@@ -85,6 +87,8 @@ class Objective {
  protected:
   // A row whose targets are the tokens `ahead` of the inputs; 0: the inputs, and a document's first counts.
   static void cut_ahead(const Stretch& s, int64_t ahead, Batch& batch);
+  // What the model is given of `how`, beside a state.
+  static Context context_of(const Scoring& how);
   // Of each row the nats of the targets that count.
   static std::vector<double> row_nats(const LanguageModel& model, const BatchRows& rows, State* state,
                                       const Context& cx = {});

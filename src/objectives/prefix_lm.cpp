@@ -6,10 +6,9 @@
 // of them are left: a step's loss is theirs, of a token. Evaluation takes for a prefix what a protocol gives as context
 // alone, so that every token of a text is scored once: without such (`windows`) the model is causal.
 #include <algorithm>
-#include <cmath>
 
-#include "base/random.h"
 #include "objectives/exit_scores.h"
+#include "objectives/spread.h"
 
 namespace effllm::objectives {
 namespace {
@@ -41,6 +40,7 @@ class PrefixLm final : public Objective {
   using Options = PrefixLmOptions;
   explicit PrefixLm(const Options& o) : share_(o.prefix) {}
   bool prefix() const override { return true; }
+  std::optional<double> prefix_share() const override { return share_; }
 
   // The prefix is a function of seed, step and sample; lengths are spread evenly over the batch.
   Tensor loss(const LanguageModel& model, const BatchRows& rows, double weight, const Context& cx,
@@ -50,8 +50,9 @@ class PrefixLm final : public Objective {
     Context with = with_documents(cx, rows);
     with.prefix = Tensor::dense({count}, DType::i64);
     const Tensor weights = Tensor::dense({count, tokens}, DType::f64);
+    const BatchSpread lengths("prefix_lm.length", rows, cx);
     for (int64_t b = 0; b < (weights.is_meta() ? 0 : count); ++b) {
-      const int64_t n = length(tokens, rows, b, cx);
+      const int64_t n = share_ ? prefix_tokens(*share_, tokens) : length(tokens, lengths(b));
       const double rest = static_cast<double>(share_ ? tokens - n + 1 : tokens + 1) / (share_ ? 1 : 2);
       with.prefix.data<int64_t>()[b] = n;
       double* w = weights.data<double>() + b * tokens;
@@ -63,7 +64,7 @@ class PrefixLm final : public Objective {
 
   std::vector<RowScore> score(const LanguageModel& model, const BatchRows& rows, const Scoring& how) const override {
     require(!how.state, "prefix_lm: a row begins with its prefix, and goes on from no state");
-    Context cx;
+    Context cx = context_of(how);
     cx.prefix = known(rows);
     if (how.by_exit) return score_exits(model, rows, nullptr, cx);
     std::vector<RowScore> all;
@@ -72,14 +73,8 @@ class PrefixLm final : public Objective {
   }
 
  private:
-  int64_t length(int64_t tokens, const BatchRows& rows, int64_t b, const Context& cx) const {
-    const auto n = static_cast<double>(tokens);
-    if (share_) return std::clamp<int64_t>(std::llround(*share_ * n), 1, tokens);
-    const RandomStream numbers(cx.seed, "prefix_lm.length", static_cast<uint64_t>(cx.step),
-                               static_cast<uint64_t>(cx.samples[b]));
-    const double u = (static_cast<double>(rows.first + b) + numbers.uniform(0)) /
-                     static_cast<double>(rows.of ? rows.of : rows.inputs.dim(0));
-    return 1 + std::min(tokens - 1, static_cast<int64_t>(u * n));
+  static int64_t length(int64_t tokens, double u) {
+    return 1 + std::min(tokens - 1, static_cast<int64_t>(u * static_cast<double>(tokens)));
   }
 
   const std::optional<double> share_;
@@ -95,8 +90,8 @@ extern constinit const ObjectiveInfo prefix_lm = ObjectiveInfo::of<PrefixLm>({
               "random_prefix_noise_mask (lengths)",
     .deviations =
         "lengths are drawn anew at each step and spread over its rows, where T5's are drawn for each; the mean over "
-        "targets is that of all lengths, where T5 divides by the targets of the batch; with documents told apart, a "
-        "prefix ends with the document that it began in",
+        "targets is that of all lengths, where T5 divides by the targets of the batch; with documents told apart, "
+        "tokens of a prefix see those of it that are of their own document",
 });
 
 }  // namespace effllm::objectives

@@ -7,11 +7,8 @@
 //
 // The integral is estimated by one time for each row, spread evenly over u, t = u^2 or u^4 (CorruptionSchedule::time):
 // without bias, as with times spread over t, but with a finite variance. Evaluation takes the mean of several.
-#include <cmath>
-#include <numbers>
-
 #include "objectives/corruption.h"
-#include "objectives/objective.h"
+#include "objectives/spread.h"
 #include "ops/corruption_loss.h"
 
 namespace effllm::objectives {
@@ -21,9 +18,8 @@ struct UniformDiffusionOptions final : Options {
   double p_uniform = 1;
   void visit(OptionVisitor& v) override {
     v("p_uniform", p_uniform,
-      "Sets the share of random tokens in the noise, half of the way; the rest is MASK, and so is all noise at the "
-      "end; "
-      "1: there is no MASK at all.",
+      "Sets the share of a row's tokens that are random ones half of the way, where it is largest; the rest of the "
+      "noise is MASK, as all of it is at the end; 1: there is no MASK at all.",
       between(0.001, 1));
   }
 };
@@ -55,14 +51,13 @@ class UniformDiffusion final : public Objective {
     require(!state, "uniform_diffusion: a row is seen as a whole, and goes on from no state");
     const int64_t count = rows.inputs.dim(0);
     const auto step = static_cast<uint64_t>(cx.step);
+    const BatchSpread times("uniform_diffusion.time", rows, cx);
     std::vector<Noise> noise;
     for (int64_t b = 0; b < count; ++b) {
       const auto sample = static_cast<uint64_t>(cx.samples[b]);
-      const double u = RandomStream(cx.seed, "uniform_diffusion.time", step, sample).uniform(0);
-      noise.push_back(
-          {schedule_.time((static_cast<double>(rows.first + b) + u) / static_cast<double>(rows.of ? rows.of : count)),
-           {cx.seed, "uniform_diffusion.token", step, sample},
-           {cx.seed, "uniform_diffusion.which", step, sample}});
+      noise.push_back({schedule_.time(times(b)),
+                       {cx.seed, "uniform_diffusion.token", step, sample},
+                       {cx.seed, "uniform_diffusion.which", step, sample}});
     }
     const auto [seen, terms] = corrupted(model, rows, noise, weight);
     const Tensor logits = model.logits(seen, with_documents(cx, rows));
@@ -73,33 +68,27 @@ class UniformDiffusion final : public Objective {
     require(!how.state && !how.left_to_right && !how.each_alone,
             "uniform_diffusion: a row is seen as a whole, and its tokens have no order");
     const int64_t count = rows.inputs.dim(0), tokens = rows.inputs.dim(1);
-    std::vector<RowScore> all(static_cast<size_t>(count));
-    const double start = RandomStream(how.seed, "uniform_diffusion.time").uniform(0);
+    MeanOfDraws mean(count);
     for (int64_t k = 0; k < (rows.inputs.is_meta() ? 1 : how.samples); ++k) {
       std::vector<Noise> noise;
       for (int64_t b = 0; b < count; ++b) {
         const auto row = static_cast<uint64_t>(how.first + b), draw = static_cast<uint64_t>(k);
-        const double at = start + static_cast<double>(row) / std::numbers::phi +
-                          static_cast<double>(k) / static_cast<double>(how.samples);
-        noise.push_back({schedule_.time(at - std::floor(at)),
+        noise.push_back({schedule_.time(spread_over_draws("uniform_diffusion.time", how, how.first + b, k)),
                          {how.seed, "uniform_diffusion.eval_token", row, draw},
                          {how.seed, "uniform_diffusion.eval_which", row, draw}});
       }
       const auto [seen, terms] = corrupted(model, rows, noise, 1);
       const Tensor logits = model.logits(seen, with_documents({}, rows));
-      for (int64_t b = 0; b < count; ++b) {  // Welford's sums
+      std::vector<double> nats;
+      for (int64_t b = 0; b < count; ++b) {
         const Tensor sum =
             corruption_loss(logits.row_range(b * tokens, {tokens, model.vocab()}), rows.targets.row_range(b, {tokens}),
                             seen.row_range(b, {tokens}), terms.row_range(b * tokens, {tokens, 3}));
-        RowScore& s = all[static_cast<size_t>(b)];
-        const double found = sum.is_meta() ? 0 : *sum.data<double>(), before = found - s.nats;
-        s.nats += before / static_cast<double>(k + 1);
-        s.variance += before * (found - s.nats);
+        nats.push_back(sum.is_meta() ? 0 : *sum.data<double>());
       }
+      mean.add(nats);
     }
-    const auto n = static_cast<double>(how.samples);
-    for (RowScore& s : all) s.variance /= n * (n - 1);
-    return all;
+    return mean.scores();
   }
 
  private:
@@ -144,7 +133,8 @@ extern constinit const ObjectiveInfo uniform_diffusion = ObjectiveInfo::of<Unifo
               "gidd/diffusion_process.py, gidd/loss.py",
     .deviations =
         "times are u^2 or u^4 of evenly spread u, weighed by dt / du, where both codes spread t itself over (0.001, 1] "
-        "or (0.0001, 0.9999); weights are those of the bound, where GIDD's training clips them; UDLM's code adds a "
+        "or (0.0001, 0.9999), UDLM's from 0 on, where a row's place in the batch tells its time; weights are those of "
+        "the bound, where GIDD's training clips them; UDLM's code adds a "
         "reconstruction at its least time, and corrupts a thousandth less than its loss says; neither the model nor "
         "its norms are told the time, as UDLM's are not by default",
 });

@@ -135,7 +135,7 @@ FunctionChange function_change(const fs::path& before, const fs::path& after) {
   FunctionChange change;
   const int64_t window = std::min<int64_t>(b.config.train.context, 512);
   std::vector<int32_t> ids = text_of(b, window);
-  const bool text = !ids.empty();
+  const bool text = change.text = !ids.empty();
   const RandomStream numbers(1, "grow.ids");
   for (int64_t i = 0; !text && i <= window; ++i)
     ids.push_back(
@@ -154,7 +154,7 @@ FunctionChange function_change(const fs::path& before, const fs::path& after) {
       change.logits = std::max(change.logits, std::abs(l));
       change.largest = std::max(change.largest, std::abs(y.view<double>().row(r)[c] - l));
     }
-  if (text && causal) {
+  if (text && causal && a.model->config().block == 0) {  // of blocks no logits are those of the next token
     const auto loss = [&](const LoadedModel& m) {
       return *m.model->loss(row(0), row(1), 1 / static_cast<double>(change.tokens), cx).data<double>();
     };

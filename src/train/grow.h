@@ -27,7 +27,9 @@ GrownRun grow(const std::filesystem::path& run_or_checkpoint, const std::vector<
 struct FunctionChange {
   double largest = 0, logits = 0;  // difference of a logit, and logit of the first
   int64_t tokens = 0;
-  std::optional<double> loss_before, loss_after;  // nats per token of that text; unset for random tokens
+  bool text = false;  // else tokens are random
+  // Nats per token of that text; unset for random tokens, and where no logits are those of a next token.
+  std::optional<double> loss_before, loss_after;
 };
 FunctionChange function_change(const std::filesystem::path& before, const std::filesystem::path& after);
 

@@ -87,7 +87,11 @@ void Rehearsal::sample(int64_t prompt, int64_t tokens, const ContextLimit& limit
     model_.logits(Tensor::dense({1, room}, DType::i32), cx);
     return;
   }
+  // A text that becomes longer than this is read again from its last half, or from more where less is left to write.
+  const int64_t most = limit.anew && limit.tokens > 0 ? std::min(limit.tokens, model_.longest()) : model_.longest();
+  const bool again = prompt + tokens - limit.unread > most;
   if (const int64_t block = model_.config().block) {
+    if (again) prompt = std::max(prompt, most - block);
     State state = model_.make_state(1, (room + block - 1) / block * block);
     model_.body(
         Tensor::dense({1, std::clamp(prompt, block, std::max(block, kPrefillPiece / block * block))}, DType::i32), cx,
@@ -97,6 +101,7 @@ void Rehearsal::sample(int64_t prompt, int64_t tokens, const ContextLimit& limit
     return;
   }
   if (!limit.anew) cx.reach = limit.tokens;
+  if (again) prompt = std::max(prompt, most / 2);
   prompt = std::clamp<int64_t>(prompt, 1, std::max<int64_t>(1, limit.anew ? room : model_.longest()));
   State state = model_.make_state(1, room);
   if (model_.config().prefix) {

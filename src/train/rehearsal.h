@@ -33,7 +33,8 @@ class Rehearsal {
   // A batch of windows as one of several workers has it, or as the thread that leaves all others to the ops. `room`:
   // tokens of the state that is carried; 0: none.
   void evaluate(EvalPlan::Size size, int64_t room, bool worker);
-  // A prompt, read in pieces, and a token after it; the state of the prompt is kept beside that of the text.
+  // A prompt, or what is read again where the text becomes longer than a context, in the pieces that a sample reads;
+  // and a token after it. The state of the prompt is kept beside that of the text.
   void sample(int64_t prompt, int64_t tokens, const ContextLimit& limit);
 
  private:

@@ -252,6 +252,11 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   if (const auto objective = found.collect([&] { return c.objective.type.build(); })) {
     tell(*objective, c.model);
     require_direction(c.model, c.objective.type.name(), found);
+    if (good.train && c.model.block > c.train.context)
+      found.error(c.mark_of("objective", "block"),
+                  fmt::format("objective.block is {}, but train.context {} is shorter: choose at most that, or "
+                              "masked_diffusion, where a row is one block",
+                              c.model.block, c.train.context));
     if (good.eval) check_bound(c, *objective, found);
     if (good.train && good.eval)
       for (const int64_t tokens : std::set{c.train.context, c.eval.tokens.value_or(c.train.context)})

@@ -222,8 +222,35 @@ TEST_CASE("denoise: a model of blocks writes them behind a state of the clean on
     CHECK_THROWS_WITH_AS(check(DenoiseOptions{.block = 2}, model->config()), doctest::Contains("leave --block out"),
                          ConfigError);
     const ContextLimit usual = context_limit(*model, 32);
-    CHECK(usual.tokens == 32);
+    CHECK(usual.tokens == 32 / block * block);
     CHECK(usual.anew);
+    const ContextLimit asked = context_limit(*model, 32, 10);
+    CHECK(asked.tokens == 10 / block * block);
+    CHECK_FALSE(asked.takes_effect(asked.tokens - 2, 2));
+    CHECK(asked.takes_effect(asked.tokens - 2, 3));
+    CHECK(context_limit(*model, 32, 0).tokens == 0);
+    if (block > 1)
+      CHECK_THROWS_WITH_AS(context_limit(*model, 32, block - 1), doctest::Contains("at least a block"), ConfigError);
+  }
+}
+
+TEST_CASE("denoise: of blocks every draw of a token has a number of its own, those that are thrown away too") {
+  const auto model = build_model_for(*read_objective("{type: block_diffusion, block: 4}"), kSharp, kVocab);
+  for (const Parameter* p : model->params().sorted())
+    if (p->name.starts_with("layers.0.mixer.out")) fill(p->value, 0);
+  const Ids mask = {kVocab};
+  const Tensor logits = model->logits(Tensor::view_of(std::span(mask), {1, 1}), {});
+  const std::span<const double> row(logits.view<double>().row(0), kVocab);
+  constexpr uint64_t kSteps = 3, kDrawn = 11 + 3;
+  for (uint64_t sample_index = 0; sample_index < 5; ++sample_index) {
+    Ids expected;
+    for (uint64_t place = 0; place < 11; ++place) {
+      const RandomStream numbers(1, "decode.unmask", sample_index, place);
+      uint64_t step = 0;
+      while (numbers.uniform(step) * static_cast<double>(kSteps - step) >= 1) ++step;
+      expected.push_back(sample(row, SamplerOptions{}, sample_index, step * kDrawn + place));
+    }
+    CHECK(joined(blocks(*model, {}, 11, {.steps = kSteps}, {}, {}, static_cast<int64_t>(sample_index))) == expected);
   }
 }
 

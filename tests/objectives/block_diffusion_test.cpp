@@ -6,6 +6,7 @@
 #include "eval/evaluator.h"
 #include "model/describe.h"
 #include "objectives/block_streams.h"
+#include "train/run_config.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -117,6 +118,49 @@ TEST_CASE(
   const double m = sum / kSteps, error = std::sqrt((squares / kSteps - m * m) / kSteps);
   CHECK(std::abs(m - bound) < 3 * error);
   CHECK(error < 0.03 * m);
+}
+
+TEST_CASE("block_diffusion: of a batch of one row, too, the mean of each block's loss is its bound") {
+  const Threads one(1);
+  const auto o = objective(2);
+  const auto model = build_model_for(*o, kMixing, 3);
+  const Ids text = {2, 0, 1, 1};
+  for (const int64_t block : {0, 1}) {
+    const Orders n = orders(*model, text, block);
+    const Tensor ids = ids_of(text, 1), targets = ids.clone();
+    for (int64_t i = 0; i < 4; ++i)
+      if (i / 2 != block) targets.data<int32_t>()[i] = kIgnoredTarget;
+    Context cx;
+    double sum = 0, squares = 0;
+    constexpr int kSteps = 4000;
+    for (cx.step = 0; cx.step < kSteps; ++cx.step) {
+      const double x = at(o->loss(*model, {ids, targets, {}}, 1, cx, nullptr), 0, 0);
+      sum += x, squares += x * x;
+    }
+    const double m = sum / kSteps, error = std::sqrt((squares / kSteps - m * m) / kSteps);
+    CHECK(std::abs(m - (n.first + n.second) / 2) < 3 * error);
+    CHECK(error < 0.05 * m);
+  }
+}
+
+TEST_CASE("block_diffusion: blocks longer than a row, and a capacity of experts, are refused at their place") {
+  const auto run = [](int64_t block) {
+    const std::string yaml = "objective: {type: block_diffusion, block: " + std::to_string(block) +
+                             "}\nmodel: {d_model: 8, layers: [{mixer: {type: attention, heads: 2}}]}\n"
+                             "train: {context: 6, max_steps: 1}\n";
+    return read_run_config(parse_config(yaml, "blocks.yaml"), "blocks.yaml");
+  };
+  CHECK(run(6).model.block == 6);
+  CHECK_THROWS_WITH_AS(run(7), doctest::Contains("blocks.yaml:1:"), ConfigError);
+  CHECK_THROWS_WITH_AS(run(7), doctest::Contains("objective.block is 7"), ConfigError);
+  const auto experts = [](const std::string& o) {
+    build_model_for(*read_objective(o),
+                    "{d_model: 8, layers: [{mixer: {type: attention, heads: 2}, ffn: {type: moe, experts: 2, top_k: 1, "
+                    "topk_norm: false, capacity: 1.25}}]}",
+                    5);
+  };
+  CHECK_THROWS_WITH_AS(experts("{type: block_diffusion}"), doctest::Contains("capacity beside blocks"), ConfigError);
+  experts("{type: prefix_lm}");
 }
 
 TEST_CASE("block_diffusion: of blocks of one token the loss is next_token's of each text before, ended by MASK") {

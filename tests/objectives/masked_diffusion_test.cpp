@@ -113,6 +113,8 @@ TEST_CASE("masked_diffusion: the mean of the loss is the bound, and a shard has 
   CHECK(std::abs(m - Conditionals(*model, text).bound()) < 3 * error);
   CHECK(error < 0.02 * m);
   check_noise(*o, *model, 3);
+  CHECK(o->trains_score());
+  CHECK_FALSE(objective(", eps: 1e-3")->trains_score());  // that loss is no bound
 }
 
 TEST_CASE("masked_diffusion: the gradient of all parameters by differences, MASK's embedding among them") {

@@ -3,6 +3,7 @@
 
 #include "decode/generator.h"
 #include "eval/evaluator.h"
+#include "model/describe.h"
 #include "objectives/objective_checks.h"
 
 using namespace effllm;
@@ -74,16 +75,20 @@ TEST_CASE("prefix_lm: the mean of the loss is that of what is left, over prefixe
   double expected = 0;
   for (int64_t n = 1; n <= 11; ++n) expected += rest(*model, row, n) / 11 * 22 / 12;
   Context cx;
-  double sum = 0, squares = 0;
-  constexpr int kSteps = 1500;
-  for (cx.step = 0; cx.step < kSteps; ++cx.step) {
-    const double x = at(o->loss(*model, row, 1, cx, nullptr), 0, 0);
-    sum += x;
-    squares += x * x;
+  for (const int64_t place : {0, 7}) {  // whichever of eight rows it is
+    BatchRows one_of = row;
+    one_of.first = place, one_of.of = 8;
+    double sum = 0, squares = 0;
+    constexpr int kSteps = 1500;
+    for (cx.step = 0; cx.step < kSteps; ++cx.step) {
+      const double x = at(o->loss(*model, one_of, 1, cx, nullptr), 0, 0);
+      sum += x;
+      squares += x * x;
+    }
+    const double m = sum / kSteps, error = std::sqrt((squares / kSteps - m * m) / kSteps);
+    CHECK(std::abs(m - expected) < 3 * error);
+    CHECK(error < 0.03 * m);
   }
-  const double m = sum / kSteps, error = std::sqrt((squares / kSteps - m * m) / kSteps);
-  CHECK(std::abs(m - expected) < 3 * error);
-  CHECK(error < 0.03 * m);
   // A fixed share: of 11 tokens 4, and 8 targets are left.
   const auto fixed = objective(", prefix: 0.37");
   CHECK(at(fixed->loss(*model, row, 0.5, cx, nullptr), 0, 0) ==
@@ -92,17 +97,45 @@ TEST_CASE("prefix_lm: the mean of the loss is that of what is left, over prefixe
         doctest::Approx(at(next_token().loss(*model, row, 1, cx, nullptr), 0, 0)).epsilon(1e-12));
   CHECK(at(objective(", prefix: 1")->loss(*model, row, 1, cx, nullptr), 0, 0) ==
         doctest::Approx(11 * rest(*model, row, 11)).epsilon(1e-12));
-  // Rows of a batch have lengths from all of its parts.
-  std::vector<double> each;
-  for (int64_t place = 0; place < 2; ++place) {
-    BatchRows part = row;
-    part.first = place, part.of = 2;
-    const double x = at(o->loss(*model, part, 1, cx, nullptr), 0, 0) * 12 / 22;
-    double nearest = 1e9;
-    for (int64_t n = place ? 6 : 1; n <= (place ? 11 : 6); ++n)
-      nearest = std::min(nearest, std::abs(x - rest(*model, row, n)));
-    CHECK(nearest < 1e-9);
-  }
+}
+
+TEST_CASE("prefix_lm: training costs what is seen, in the mean over prefixes or of the share that is set") {
+  const auto config = [](const std::string& o, int64_t context) {
+    ModelConfig c = read_model_config(
+        parse_config("{d_model: 8, layers: [{mixer: {type: attention, heads: 2}}]}", "m.yaml"), context);
+    tell(*read_objective(o), c);
+    return c;
+  };
+  // Of long rows attention decides.
+  const auto growth = [&](const std::string& o) {
+    const auto flops = [&](int64_t n) { return train_flops_per_token(*model_on_shapes(config(o, n), 16), n); };
+    return flops(4096) - flops(2048);
+  };
+  const double causal = growth("next_token");
+  CHECK(growth("prefix_lm") == doctest::Approx(causal * 4 / 3).epsilon(0.01));
+  CHECK(growth("{type: prefix_lm, prefix: 0.5}") == doctest::Approx(causal * 5 / 4).epsilon(0.01));
+  CHECK(growth("{type: prefix_lm, prefix: 1}") == doctest::Approx(causal * 2).epsilon(0.01));
+  CHECK(growth("{type: prefix_lm, prefix: 0}") == causal);
+  // A prompt sees all of itself.
+  const auto prompt = [&](const std::string& o) {
+    return count_cost(config(o, 4096), 16, 4096).total.prefill_flops -
+           count_cost(config(o, 2048), 16, 2048).total.prefill_flops;
+  };
+  CHECK(prompt("prefix_lm") == doctest::Approx(2 * prompt("next_token")).epsilon(0.01));
+}
+
+TEST_CASE("prefix_lm: with training's choice of tokens an evaluation drops what is beyond a capacity") {
+  const Threads one(1);
+  const auto o = objective();
+  const auto model =
+      build_model_for(*o,
+                      "{d_model: 8, init: {std: 0.7}, layers: [{mixer: {type: attention, heads: 2}, ffn: "
+                      "{type: moe, experts: 4, top_k: 1, topk_norm: false, capacity: 1}}]}",
+                      7);
+  REQUIRE(model->trains_otherwise());
+  const BatchRows row = row_of(random_ids(1, 12, 7, 2));
+  const auto nats = [&](bool choice) { return o->score(*model, row, {.training_choice = choice})[0].nats; };
+  CHECK(nats(true) != nats(false));
 }
 
 TEST_CASE("prefix_lm: evaluation takes for a prefix what is context alone, and is causal where nothing is") {

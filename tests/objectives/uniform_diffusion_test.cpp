@@ -166,6 +166,17 @@ TEST_CASE("uniform_diffusion: noise and losses are those of the transcription") 
         }) == 4);
 }
 
+TEST_CASE(
+    "uniform_diffusion: p_uniform is the share of all tokens that are random half of the way, where it is largest") {
+  for (const double p_uniform : {0.01, 0.2, 0.5, 0.9}) {
+    const auto random = [&](double t) { return CorruptionSchedule(p_uniform).at(t).random; };
+    CHECK(random(0.5) == doctest::Approx(p_uniform).epsilon(1e-12));
+    CHECK(random(0.45) < random(0.5));
+    CHECK(random(0.55) < random(0.5));
+    CHECK(random(1) == 0);
+  }
+}
+
 TEST_CASE("uniform_diffusion: the bound is above -log p of every text, whose p sum to 1, and what is estimated is it") {
   const Threads one(1);
   for (const double p_uniform : {1.0, 0.3}) {

@@ -180,7 +180,23 @@ TEST_CASE("grow: weights alone grow too, without a text random tokens compare, s
   fs::remove_all(t / "data");
   const FunctionChange f = function_change(alone.from, alone.checkpoint);
   CHECK_FALSE(f.loss_before);
+  CHECK_FALSE(f.text);
   CHECK(f.tokens == 16);
+  CHECK(f.largest <= 1e-12 * f.logits);
+}
+
+TEST_CASE("grow: of a model of blocks logits compare, and no loss of the next token, which it never learns") {
+  const Threads one(1);
+  const TinyFolder t("grow_blocks", kConfig);
+  const RunOutcome run =
+      train(t, {"objective.type=block_diffusion", "train.max_steps=2", "eval.sample_tokens=0",
+                "model.layers=[{mixer: {type: attention, heads: 2}, ffn: {type: pattention, tokens: 9}}]"});
+  const GrownRun g = grow(run.folder, {"model.layers[0].ffn.tokens=14"}, t.runs() / "grown");
+  const FunctionChange f = function_change(g.from, g.checkpoint);
+  CHECK(f.text);
+  CHECK(f.tokens == 16);
+  CHECK_FALSE(f.loss_before);
+  CHECK(f.logits > 0.01);
   CHECK(f.largest <= 1e-12 * f.logits);
 }
 

@@ -6,6 +6,7 @@
 
 #include <thread>
 
+#include "decode/generator.h"
 #include "ffn/ffn.h"
 #include "kernels/parallel.h"
 #include "mixers/mixer.h"
@@ -211,6 +212,37 @@ TEST_CASE("memory: blocks that are run again keep less, as foreseen") {
     const RunConfig plain = read_run(configuration(mixer, "swiglu", "", 6)),
                     again = read_run(configuration(mixer, "swiglu", ", recompute: block", 6));
     CHECK(check_foreseen(again) < 0.5 * part(planned(plain, 61, 1), "training steps"));
+  }
+}
+
+TEST_CASE("memory: a sample that starts anew takes what was foreseen, where the last half is read at once") {
+  const Threads one(1);
+  const auto tokenizer = build_tokenizer("char", "abcdefgh");
+  for (const std::string objective : {"{type: prefix_lm}", "{type: block_diffusion, block: 4}"}) {
+    const RunConfig c = read_run(
+        "model: {d_model: 64, layers: [{mixer: {type: attention, heads: 2}, ffn: mlp}]}\n"
+        "objective: " +
+        objective + "\ntrain: {context: 256, max_steps: 1}\n");
+    const auto model = model_on_shapes(c.model, 8);
+    const ContextLimit limit = context_limit(*model, 256);
+    REQUIRE(limit.takes_effect(1, 300));
+    double foreseen = 0;
+    {
+      Rehearsal r(c, *model);
+      r.sample(1, 300, limit);
+      foreseen = r.taken();
+    }
+    size_t taken = 0;
+    std::thread([&] {
+      LanguageModel real(c.model, 8);
+      real.params().materialize(1, DType::f32);
+      generate(real, *tokenizer, "a", {.tokens = 300, .context = limit});
+      taken = BufferPool::local().reserved_bytes();
+    }).join();
+    CAPTURE(objective);
+    CAPTURE(foreseen);
+    CHECK(static_cast<double>(taken) < 1.03 * foreseen + 20e3);
+    CHECK(foreseen < 1.5 * static_cast<double>(taken));
   }
 }
 

@@ -13,13 +13,25 @@ namespace effllm {
 namespace {
 
 // Pairs of causal queries in the prefix with the keys after theirs; where shapes alone are known, the mean over
-// prefixes of 0 .. T tokens.
-double pairs_of_prefix(const Tensor& prefix, int64_t batch, int64_t queries) {
+// prefixes of 1 .. T tokens.
+double pairs_of_prefix(const Tensor& prefix, int64_t batch, int64_t queries, int64_t keys, const AttentionOptions& o) {
   if (!prefix.defined()) return 0;
-  const auto pairs = [](double p) { return p * (p - 1) / 2; };
-  if (prefix.is_meta()) return static_cast<double>(batch) * pairs(static_cast<double>(queries)) / 3;
+  // How many of the keys after its own query i may see: those of the window, and sinks behind it.
+  const auto most = [&](int64_t i) {
+    return o.window ? std::max(o.window - 1, o.sinks - 1 - (keys - queries + i)) : queries;
+  };
   double sum = 0;
-  for (int64_t b = 0; b < batch; ++b) sum += pairs(static_cast<double>(prefix.data<int64_t>()[b]));
+  if (prefix.is_meta()) {
+    for (int64_t i = 0; i < queries; ++i) {
+      const auto after = static_cast<double>(queries - 1 - i), seen = std::min(after, static_cast<double>(most(i)));
+      sum += seen * (seen + 1) / 2 + (after - seen) * seen;
+    }
+    return static_cast<double>(batch) * sum / static_cast<double>(queries);
+  }
+  for (int64_t b = 0; b < batch; ++b) {
+    const int64_t end = prefix.data<int64_t>()[b];
+    for (int64_t i = 0; i < end; ++i) sum += static_cast<double>(std::min(end - 1 - i, most(i)));
+  }
   return sum;
 }
 
@@ -71,7 +83,7 @@ class AttentionOp : public FloatOp<AttentionOp> {
     const Tensor &q = in[0], &k = in[1], &v = in[2];
     const int64_t dk = q.cols() / o_.heads, dv = v.cols() / o_.kv_heads;
     const double pairs = (attention_pairs(q.dim(1), k.dim(1), o_) * static_cast<double>(q.dim(0)) +
-                          pairs_of_prefix(in[6], q.dim(0), q.dim(1))) *
+                          pairs_of_prefix(in[6], q.dim(0), q.dim(1), k.dim(1), o_)) *
                          static_cast<double>(o_.heads);
     const auto width = static_cast<double>(dk + dv), size = static_cast<double>(size_of(q.dtype()));
     const double inputs = static_cast<double>(q.numel() + k.numel() + v.numel()) * size;

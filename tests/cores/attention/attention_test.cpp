@@ -187,6 +187,23 @@ TEST_CASE("attention: costs are four and ten widths for each visible pair") {
     attention(x, kv, kv, causal, {{}, {}, {}, integers({3}, {5, 2, 0})});
     CHECK(meter.total.forward_flops == 4.0 * 4 * (25 + 16 + 15) * 2);
   }
+  const auto with_prefix = [](const AttentionOptions& o, const Tensor& prefix) {
+    const MetaMode on_shapes;
+    Meter meter;
+    const Tensor q = Tensor::empty({1, 6, 8}, DType::f64), k = Tensor::empty({1, 6, 4}, DType::f64);
+    attention(q, k, k, o, {{}, {}, {}, prefix});
+    return meter.total.forward_flops / (4.0 * 4 * 2);
+  };
+  // Of the keys after its own a query sees those of the window, and sinks behind it.
+  const AttentionOptions sinks{.heads = 2, .kv_heads = 1, .window = 2, .sinks = 5};
+  CHECK(with_prefix(window, integers({1}, {5})) == attention_pairs(6, 6, window) + 2 + 2 + 2 + 1);
+  CHECK(with_prefix(sinks, integers({1}, {6})) == attention_pairs(6, 6, sinks) + 4 + 3 + 2 + 1 + 1);
+  for (const AttentionOptions& o : {causal, window, sinks}) {
+    double mean = 0;
+    for (int64_t n = 1; n <= 6; ++n) mean += with_prefix(o, integers({1}, {n})) / 6;
+    const MetaMode on_shapes;
+    CHECK(with_prefix(o, Tensor::dense({1}, DType::i64)) == doctest::Approx(mean).epsilon(1e-12));
+  }
   const MetaMode meta;
   Meter meter;
   const Tensor x = Tensor::empty({3, 5, 8}, DType::f32), kv = Tensor::empty({3, 5, 4}, DType::f32);
