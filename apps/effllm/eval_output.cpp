@@ -46,7 +46,7 @@ void print_beside(std::string_view what, const EvalResult& r) {
 
 std::string result_file_name(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o) {
   const EvalOptions own = fitted(evaluation_of(m.config), static_cast<int64_t>(target.tokens.tokens.size()),
-                                 m.config.objective.type.build()->lookahead());
+                                 m.config.objective.type.build()->scored_ahead());
   EvalOptions usual = o;  // with the run's stride, or the protocol's where the run has another
   usual.protocol = own.protocol.name() == o.protocol.name() ? own.protocol : protocol(o.protocol.name());
   std::string name =

@@ -43,11 +43,11 @@ int64_t tokens_of(const EvalPlan& plan) {
 // The plan of a text that can be scored.
 EvalPlan plan_of(const LanguageModel& model, const Objective& objective, const TokenizedText& text,
                  const EvalOptions& o) {
-  const int64_t inputs = scored_inputs(o, static_cast<int64_t>(text.tokens.size()) - objective.lookahead());
+  const int64_t inputs = scored_inputs(o, static_cast<int64_t>(text.tokens.size()) - objective.scored_ahead());
   if (inputs < 1)
     throw DataError("a split of {} has nothing to predict; {} are needed",
-                    counted(static_cast<int64_t>(text.tokens.size()), "token"), 1 + objective.lookahead());
-  for (int64_t i = 0; i < inputs + objective.lookahead(); ++i)
+                    counted(static_cast<int64_t>(text.tokens.size()), "token"), 1 + objective.scored_ahead());
+  for (int64_t i = 0; i < inputs + objective.scored_ahead(); ++i)
     if (const int32_t id = text.tokens[static_cast<size_t>(i)]; id < 0 || id >= model.vocab())
       throw DataError("token {} is {}, outside the model's vocabulary of {}", i, id, model.vocab());
   return {o, inputs};

@@ -40,6 +40,7 @@ class MultiToken final : public Objective {
         sequential_(o.form == "sequential"),
         weight_(o.weight.value_or(sequential_ && tokens_ > 1 ? 0.3 / static_cast<double>(tokens_ - 1) : 1)) {}
   int64_t lookahead() const override { return tokens_; }
+  int64_t scored_ahead() const override { return 1; }
   int64_t heads() const override { return tokens_ - 1; }
   bool heads_in_a_row() const override { return sequential_; }
 

@@ -70,6 +70,8 @@ class Objective {
   virtual std::function<RowParts(int64_t tokens)> parts() const { return {}; }
   // Tokens of the text after the last input that a cut reads.
   virtual int64_t lookahead() const { return 1; }
+  // The same of a cut for evaluation, which may leave targets out that training alone has.
+  virtual int64_t scored_ahead() const { return lookahead(); }
   // Heads of the model for tokens after the next, and whether they are in a row.
   virtual int64_t heads() const { return 0; }
   virtual bool heads_in_a_row() const { return false; }

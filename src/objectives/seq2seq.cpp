@@ -63,7 +63,7 @@ class Seq2seq final : public Objective {
     const TwoParts row = cut_at(rows, split(prefix_, tokens));
     std::vector<RowScore> all;
     for (const double nats : row_nats(model, {.inputs = row.inputs, .targets = row.targets, .segments = {}}, nullptr,
-                                      with_encoded(model, row, {}, tokens)))
+                                      with_encoded(model, row, context_of(how), tokens)))
       all.push_back({.nats = nats});
     return all;
   }

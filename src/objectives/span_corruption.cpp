@@ -79,7 +79,7 @@ class SpanCorruption final : public Objective {
     });
     std::vector<RowScore> all;
     for (const double nats : row_nats(model, {.inputs = row.inputs, .targets = row.targets, .segments = {}}, nullptr,
-                                      with_encoded(model, row, {}, tokens)))
+                                      with_encoded(model, row, context_of(how), tokens)))
       all.push_back({.nats = nats});
     return all;
   }

@@ -49,7 +49,7 @@ double batch_bytes(const RunConfig& c) {  // inputs, targets, those of further h
 
 // That of a text of so many tokens; 0: of one batch of whole windows.
 EvalPlan plan_of(const RunConfig& c, const EvalOptions& o, int64_t tokens) {
-  const int64_t inputs = tokens - c.objective.type.build()->lookahead();
+  const int64_t inputs = tokens - c.objective.type.build()->scored_ahead();
   return {o, scored_inputs(o, inputs > 0 ? inputs : o.tokens * o.batch)};
 }
 

@@ -22,7 +22,7 @@ namespace {
 constexpr int64_t kLooked = 100;  // batches, for one with a target: the first has it, or hardly any
 
 void check_evaluation(const RunConfig& config, const Preflight& p) {
-  if (static_cast<int64_t>(p.val.tokens.size()) <= config.objective.type.build()->lookahead())
+  if (static_cast<int64_t>(p.val.tokens.size()) <= config.objective.type.build()->scored_ahead())
     throw DataError("corpus `{}`, split {}: one token leaves nothing to predict", p.corpus.manifest().name,
                     config.eval.split);
   if (config.eval.sample_tokens > 0) try {

@@ -139,7 +139,7 @@ TEST_CASE("exits: other objectives that predict from left to right have them, a 
   const Setup s(kLayers, *multi);
   const EvalResult r = s.run({.tokens = 7}, true, *multi);
   CHECK(r.exits.size() == 5);
-  CHECK(r.tokens == kText - 2);
+  CHECK(r.tokens == kText - 1);
   const auto diffusion = Choice(all_objectives, "masked_diffusion").build();
   const Setup both("{d_model: 8, layers: [{mixer: {type: attention, heads: 2}}]}", *diffusion);
   CHECK_THROWS_WITH_AS(both.run({.tokens = 7, .bound_samples = 1}, true, *diffusion),

@@ -168,3 +168,18 @@ TEST_CASE("seq2seq: sliding windows score the tokens that a decoder alone is sco
   }
   CHECK(r.nats == doctest::Approx(expected).epsilon(1e-4));
 }
+
+TEST_CASE("seq2seq: a score with training's choice of tokens is another than that of the causal one") {
+  const auto o = objective();
+  const auto model = build_model_for(*o,
+                                     "{d_model: 8, init: {std: 0.9}, block: {ffn: mlp, cross: {type: attention, heads: "
+                                     "2}}, encoder: {layers: [{mixer: "
+                                     "{type: attention, heads: 2}}]}, layers: [{type: mod, capacity: 0.5, causal: aux, "
+                                     "mixer: {type: attention, heads: "
+                                     "2}}, {mixer: {type: attention, heads: 2}}]}",
+                                     kVocab);
+  const Batch batch = cut(*o, ids_of(25, 4), 0, 24, false);
+  const auto nats_of = [&](const Scoring& how) { return o->score(*model, batch.rows(0, 1), how)[0].nats; };
+  CHECK(nats_of({}) == nats_of({}));
+  CHECK(std::abs(nats_of({.training_choice = true}) - nats_of({})) > 1e-6);
+}
