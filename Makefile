@@ -59,6 +59,7 @@ faults: tests
 golden:
 	@python3 scripts/golden/all.py
 	@python3 scripts/golden/adamw.py
+	@python3 scripts/golden/statistics.py
 	@python3 scripts/golden/muon.py
 	@python3 scripts/golden/goldfish.py
 	@python3 scripts/golden/masked_diffusion.py

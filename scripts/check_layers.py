@@ -32,6 +32,7 @@ SINGLE_INCLUDERS = [
     ("CLI11", re.compile(r"CLI/"), ["apps/*"]),
     ("OpenSSL", re.compile(r"openssl/"), ["src/base/hash.cpp"]),
     ("libarchive", re.compile(r"archive(_entry)?\.h$"), ["src/eval/archive.cpp"]),
+    ("Boost", re.compile(r"boost/"), ["src/stats/student_t.cpp"]),
 ]
 
 

@@ -8,13 +8,14 @@ set -euo pipefail
 packages=(
   g++ make cmake ninja-build ccache git ca-certificates curl python3 valgrind
   libdnnl-dev libyaml-cpp-dev libfmt-dev doctest-dev libcli11-dev libhdf5-dev nlohmann-json3-dev libarchive-dev libssl-dev
+  libboost-dev # the headers of Boost.Math: Student's t
   7zip bzip3 # compressors that effllm eval holds a model against; it does without
   bible-kjv bible-kjv-text # the text of the default corpus, data/kjv.yaml
 )
 for argument in "$@"; do
   case $argument in
     --dev)
-      packages+=(hdf5-tools python3-numpy python3-yaml python3-h5py)
+      packages+=(hdf5-tools python3-numpy python3-yaml python3-h5py python3-scipy)
       # The format of the source is that of Debian 12's clang-format: other versions have another.
       if grep -q '^VERSION_CODENAME=bookworm' /etc/os-release; then
         packages+=(clang-format-14 clang-tidy-14)

@@ -16,6 +16,7 @@
 #include "config/options.h"
 #include "help.h"
 #include "kernels/parallel.h"
+#include "study_commands.h"
 
 namespace effllm::app {
 namespace {
@@ -157,6 +158,29 @@ void declare_plot(CLI::App& app, PlotArgs& a) {
       ->check(CLI::IsMember({"auto", "always", "never"}));
 }
 
+void declare_sweep(CLI::App& app, SweepArgs& a) {
+  app.add_option("study", a.study, "Gives the study, a YAML file (docs/studies.md).");
+  one_each(app.add_option("--set", a.set, "Overrides a key of the base, below what arms say of it (repeatable)."));
+  app.add_option("-o,--output", a.folder, "Names the folder of the study (default: studies/NAME).");
+  app.add_option(
+         "--jobs", a.jobs,
+         "Sets how many runs train at once (default: one for each CPU, or for so many as --threads gives each).")
+      ->check(positive());
+  app.add_flag("--retry", a.retry, "Starts again what failed before.");
+  app.add_flag("--dry-run", a.dry_run, "Checks everything, shows arms and the time it would take, and writes nothing.");
+}
+
+void declare_compare(CLI::App& app, CompareArgs& a) {
+  app.add_option("folder", a.folder, "Names the folder of a study.")->required();
+  app.add_option("--baseline", a.baseline, "Chooses the arm that others are held against (default: the first).");
+  CLI::Option* markdown = app.add_flag("--markdown", a.markdown, "Prints a Markdown table.");
+  CLI::Option* csv =
+      app.add_flag("--csv", a.csv, "Prints comma-separated values, with all digits.")->excludes(markdown);
+  app.add_flag("--latex", a.latex, "Prints a LaTeX table, for the package booktabs.")
+      ->excludes(markdown)
+      ->excludes(csv);
+}
+
 void declare_format(CLI::App& app, BenchFormat& f) {
   CLI::Option* markdown = app.add_flag("--markdown", f.markdown, "Prints a Markdown table.");
   app.add_flag("--csv", f.csv, "Prints comma-separated values.")->excludes(markdown);
@@ -235,9 +259,10 @@ ExitCode run_command_line(int argc, char** argv) {
   ListArgs list_args;
   CLI::App* list_command =
       command(app, "list", "Lists what a configuration may name.", [&] { return list(common, list_args); });
-  list_command->add_option("kind", list_args.kind,
-                           "Chooses the list: mixers, ffns, blocks, projections, options, objectives, optimizers, "
-                           "schedules, orders, tokenizers, protocols.");
+  list_command->add_option(
+      "kind", list_args.kind,
+      "Chooses the list: mixers, ffns, blocks, projections, options, studies, objectives, optimizers, "
+      "schedules, orders, tokenizers, protocols.");
   list_command->add_flag("--long", list_args.details, "Adds options, papers, deviations and waivers.");
   list_command->add_flag("--markdown", list_args.markdown, "Prints a Markdown table.");
 
@@ -303,6 +328,24 @@ ExitCode run_command_line(int argc, char** argv) {
       ->capture_default_str()
       ->check(positive());
   bench_mixers_command->add_flag("--variants", mixers_args.variants, "Adds the variants that the tests run.");
+
+  SweepArgs sweep_args;
+  std::string status_folder;
+  CLI::App *sweep_command = nullptr, *status_command = nullptr;
+  sweep_command = command(app, "sweep", "Trains every run of a study, and scores it.", [&] {
+    if (status_command->parsed()) return sweep_status(common, status_folder);
+    if (sweep_args.study.empty()) throw ConfigError("a study is missing: effllm sweep STUDY.yaml");
+    return sweep(common, sweep_args);
+  });
+  declare_sweep(*sweep_command, sweep_args);
+  sweep_command->require_subcommand(0, 1);
+  status_command = command(*sweep_command, "status", "Shows what became of the runs of a study.",
+                           [&] { return sweep_status(common, status_folder); });
+  status_command->add_option("folder", status_folder, "Names the folder of the study.")->required();
+  CompareArgs compare_args;
+  declare_compare(*command(app, "compare", "Shows the arms of a study in a table, with verdicts.",
+                           [&] { return compare(common, compare_args); }),
+                  compare_args);
 
   GrowArgs grow_args;
   CLI::App* grow_command = command(app, "grow", "Makes a trained model larger, from which training goes on.",

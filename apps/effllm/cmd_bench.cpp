@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "base/json.h"
+#include "base/table_formats.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "bench/op_bench.h"
@@ -38,27 +39,13 @@ nlohmann::json to_json(const Roofline& r) {
   return j;
 }
 
-std::string csv_cell(const std::string& text) {
-  if (text.find_first_of(",\"\n") == text.npos) return text;
-  std::string quoted = "\"";
-  for (char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + "\"";
-}
-
 // What belongs to a table but is none of its rows.
 void note(const std::string& text, const BenchFormat& format) {
   fmt::print(format.csv || format.markdown ? stderr : stdout, "{}\n", text);
 }
 
 void print(const Rows& rows, const BenchFormat& format) {
-  if (format.csv)
-    for (const auto& r : rows) {
-      std::vector<std::string> cells;
-      for (const std::string& c : r) cells.push_back(csv_cell(c));
-      fmt::print("{}\n", join(cells, ","));
-    }
-  else
-    fmt::print("{}", format.markdown ? markdown_table(rows) : table(rows));
+  fmt::print("{}", format.csv ? csv_table(rows) : format.markdown ? markdown_table(rows) : table(rows));
 }
 
 std::string number(double v, const char* format = "{:.1f}") {

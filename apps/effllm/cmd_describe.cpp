@@ -8,6 +8,7 @@
 #include "kernels/parallel.h"
 #include "model/describe.h"
 #include "shared.h"
+#include "sweep/plan.h"
 #include "train/preflight.h"
 #include "train/run.h"
 
@@ -71,6 +72,16 @@ void print_parameters(const RunConfig& c, int64_t vocab) {
   fmt::print("{}", table(rows));
 }
 
+nlohmann::json check_study(const Common& common, const std::string& file, const std::vector<std::string>& set) {
+  Study study = read_study(file);
+  study.set = set;
+  const Plan plan = make_plan(std::move(study));
+  if (!common.json)
+    fmt::print("{}: ok, {} of {}\n", file, counted(static_cast<int64_t>(plan.runs.size()), "run"),
+               counted(static_cast<int64_t>(plan.arms.size()), "arm"));
+  return {{"config", file}, {"exit_code", 0}, {"arms", plan.arms.size()}, {"runs", plan.runs.size()}};
+}
+
 }  // namespace
 
 ExitCode describe(const Common& common, const DescribeArgs& args) {
@@ -122,6 +133,10 @@ ExitCode check(const Common& common, const CheckArgs& args) {
   nlohmann::json all = nlohmann::json::array();
   for (const std::string& file : args.configs) {
     try {
+      if (is_study(file)) {
+        all.push_back(check_study(common, file, args.set));
+        continue;
+      }
       const RunConfig c = load_run_config(file, args.set);
       const Preflight ready = preflight(c);
       Diagnostics found;

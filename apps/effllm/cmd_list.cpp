@@ -16,6 +16,7 @@
 #include "mixers/mixer.h"
 #include "optim/optimizer.h"
 #include "projections/projection.h"
+#include "sweep/study.h"
 #include "train/run_config.h"
 
 namespace effllm::app {
@@ -70,8 +71,8 @@ void print_options(Options& options, bool markdown) {
   fmt::print("{}\n", markdown ? markdown_table(rows) : table(rows));
 }
 
-void print_sections(bool markdown) {
-  for (const ConfigSection& s : all_sections()) {
+void print_sections(const std::vector<ConfigSection>& sections, bool markdown) {
+  for (const ConfigSection& s : sections) {
     const std::string name = s.path.empty() ? "the file" : s.path;
     print_line(markdown ? fmt::format("### {}\n\n{}\n", name, s.summary) : fmt::format("{}: {}", name, s.summary),
                markdown);
@@ -83,9 +84,9 @@ nlohmann::json to_json(const OptionInfo& o) {
   return {{"name", o.name}, {"type", o.type}, {"default", o.value}, {"range", o.limits}, {"meaning", o.help}};
 }
 
-nlohmann::json sections_json() {
+nlohmann::json sections_json(const std::vector<ConfigSection>& sections) {
   nlohmann::json all = nlohmann::json::array();
-  for (const ConfigSection& s : all_sections())
+  for (const ConfigSection& s : sections)
     for (const OptionInfo& o : describe(*s.options)) {
       all.push_back(to_json(o));
       all.back()["section"] = s.path;
@@ -189,6 +190,7 @@ const std::vector<Kind>& kinds() {
       {"projections", "what mixers project with (projection of attention)",
        [] { return with_papers(all_projections); }},
       {"options", "the keys of every other section of a configuration", [] { return Rows(); }},
+      {"studies", "the keys of a study (effllm sweep)", [] { return Rows(); }},
       {"objectives", "what is optimised (objective.type)", [] { return with_papers(all_objectives); }},
       {"optimizers", "optim.type", [] { return with_papers(all_optimizers); }},
       {"schedules", "learning-rate schedules (optim.schedule.type)", [] { return names(all_schedules); }},
@@ -229,8 +231,13 @@ ExitCode list(const Common& common, const ListArgs& args) {
   const auto in_full = [&](const auto& all) {
     common.json ? app::print_json(json_with_papers(all)) : print_with_papers(all, args.markdown);
   };
+  const auto in_sections = [&](const std::vector<ConfigSection>& all) {
+    common.json ? app::print_json(sections_json(all)) : print_sections(all, args.markdown);
+  };
   if (args.kind == "options")
-    common.json ? app::print_json(sections_json()) : print_sections(args.markdown);
+    in_sections(all_sections());
+  else if (args.kind == "studies")
+    in_sections(study_sections());
   else if (args.kind == "optimizers" && args.details)
     in_full(all_optimizers);
   else if (args.kind == "objectives" && args.details)

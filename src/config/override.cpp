@@ -1,10 +1,11 @@
-// Assignments of the command line: PATH=VALUE and ~PATH.
+// Assignments of the command line, PATH=VALUE and ~PATH, and those of a file.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
 
 #include "base/text.h"
+#include "config/assign.h"
 #include "config/yaml.h"
 
 namespace effllm {
@@ -20,10 +21,10 @@ struct Step {
 
 // An assignment and where its parts stand.
 struct Assignment {
-  std::shared_ptr<const Source> source;
+  Mark start;
   std::string text;
 
-  Mark at(size_t byte) const { return {source, 1, static_cast<int>(byte) + 1}; }
+  Mark at(size_t byte) const { return {start.source, start.line, start.column + static_cast<int>(byte)}; }
   std::string path_to(const Step& step) const {
     const size_t first = text.starts_with('~') ? 1 : 0;
     return text.substr(first, step.end - first);
@@ -63,14 +64,14 @@ std::vector<Step> parse_path(const Assignment& a, size_t pos, size_t end) {
 // YAML in flow style and its marks count the columns of the assignment.
 ConfigNode parse_value(const Assignment& a, size_t equals) {
   const std::string inside = std::string(equals, ' ') + "[" + a.text.substr(equals + 1) + "]";
-  ConfigNode values = parse_yaml(inside, a.source);
+  ConfigNode values = parse_yaml(inside, a.start.source);
   if (!values.is_list() || values.items().empty())
     throw_at(a.at(equals + 1), "the value is missing; \"\" is the empty text, and ~PATH goes back to the default");
   if (values.items().size() > 1)
     throw_at(a.at(equals + 1), "this is more than one value; write a list as [a, b], or quote a text that has a comma");
   ConfigNode value = std::move(values.items().front());
   const auto line = static_cast<size_t>(value.mark().line), column = static_cast<size_t>(value.mark().column);
-  if (value.is_map() && a.source->lines[line - 1].substr(column - 1, 1) != "{")
+  if (value.is_map() && a.start.source->lines[line - 1].substr(column - 1, 1) != "{")
     throw_at(value.mark(), "write a map in braces, such as {type: gla}, or quote a text that has a colon");
   return value;
 }
@@ -95,13 +96,8 @@ ConfigNode& value_of(ConfigNode& map, const Step& step, const Assignment& a) {
   return entry->value;
 }
 
-// PATH=VALUE. Works on a copy, so that a refused assignment changes nothing.
-void assign(ConfigNode& root, const Assignment& a) {
-  const size_t equals = a.text.find('=');
-  if (equals == std::string::npos)
-    throw_at(a.at(a.text.size()), "`=` is missing: write PATH=VALUE, such as optim.lr=3e-4, or ~PATH");
-  const std::vector<Step> steps = parse_path(a, 0, equals);
-  ConfigNode value = parse_value(a, equals);
+// Works on a copy, so that a refused assignment changes nothing.
+void put(ConfigNode& root, const Assignment& a, const std::vector<Step>& steps, ConfigNode value) {
   if (steps.size() + measure(value).depth > kDeepestConfig)
     throw_at(a.at(0), fmt::format("maps and lists would be nested more than {} levels deep", kDeepestConfig));
   ConfigNode changed = root;
@@ -109,6 +105,15 @@ void assign(ConfigNode& root, const Assignment& a) {
   for (const Step& step : steps) place = step.key.empty() ? &item(*place, step, a) : &value_of(*place, step, a);
   *place = std::move(value);
   root = std::move(changed);
+}
+
+// PATH=VALUE.
+void assign(ConfigNode& root, const Assignment& a) {
+  const size_t equals = a.text.find('=');
+  if (equals == std::string::npos)
+    throw_at(a.at(a.text.size()), "`=` is missing: write PATH=VALUE, such as optim.lr=3e-4, or ~PATH");
+  const std::vector<Step> steps = parse_path(a, 0, equals);
+  put(root, a, steps, parse_value(a, equals));
 }
 
 // ~PATH. A key that is missing already has its default.
@@ -127,9 +132,19 @@ void take_away(ConfigNode& root, const Assignment& a) {
 }  // namespace
 
 void apply_override(ConfigNode& root, std::string_view assignment, int index) {
-  Assignment a{make_source(assignment, fmt::format("--set #{}", index)), {}};
-  a.text = join(a.source->lines, "\n");
+  Assignment a{{make_source(assignment, fmt::format("--set #{}", index)), 1, 1}, {}};
+  a.text = join(a.start.source->lines, "\n");
   a.text.starts_with('~') ? take_away(root, a) : assign(root, a);
+}
+
+void assign(ConfigNode& root, const WrittenOverride& o) {
+  const Assignment a{o.mark, o.path};
+  if (o.path.starts_with('~') && !o.value.is_null())
+    throw_at(o.mark, "~PATH goes back to the default and takes no value");
+  if (o.path.starts_with('~')) return take_away(root, a);
+  if (o.value.is_null())
+    throw_at(o.mark, "the value is missing; \"\" is the empty text, and ~PATH goes back to the default");
+  put(root, a, parse_path(a, 0, o.path.size()), o.value);
 }
 
 }  // namespace effllm

@@ -1,0 +1,224 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/terminal.h"
+#include "base/text.h"
+#include "json_output.h"
+#include "kernels/parallel.h"
+#include "shared.h"
+#include "study_commands.h"
+#include "sweep/forecast.h"
+#include "sweep/workers.h"
+#include "train/signals.h"
+
+namespace effllm::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A folder of this process for what is thrown away.
+class ScratchFolder {
+ public:
+  ScratchFolder() : path_(fs::temp_directory_path() / fmt::format("effllm-sweep-{}", getpid())) {
+    fs::create_directories(path_);
+  }
+  ~ScratchFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+struct Crew {
+  int jobs, threads;  // of each
+};
+
+Crew crew_of(const Common& common, const SweepArgs& args) {
+  const int cpus = available_cpus();
+  Crew c{args.jobs, common.threads};
+  if (c.jobs == 0) c.jobs = std::max(1, cpus / std::max(1, c.threads));
+  if (c.threads == 0) c.threads = std::max(1, cpus / c.jobs);
+  return c;
+}
+
+// As many at once as memory has room for, if the largest meet.
+int fitting(const Plan& plan, int jobs) {
+  std::vector<double> bytes;
+  for (const PlannedRun& r : plan.runs) bytes.push_back(r.memory);
+  std::ranges::sort(bytes, std::greater<>());
+  double sum = 0;
+  int n = 0;
+  while (n < jobs && n < static_cast<int>(bytes.size()) &&
+         (n == 0 || sum + bytes[static_cast<size_t>(n)] <= memory_limit()))
+    sum += bytes[static_cast<size_t>(n++)];
+  return std::max(n, 1);
+}
+
+std::vector<bool> waiting(const Plan& plan, const StudyFolder& folder, bool retry) {
+  std::vector<bool> all;
+  for (const PlannedRun& r : plan.runs) {
+    const std::string status = status_of(folder, r.name);
+    all.push_back(status != "done" && (retry || status != "failed"));
+  }
+  return all;
+}
+
+std::vector<double> of_waiting(const Forecast& f, const std::vector<bool>& waits) {
+  std::vector<double> seconds;
+  for (size_t i = 0; i < waits.size(); ++i)
+    if (waits[i]) seconds.push_back(f.seconds[i]);
+  return seconds;
+}
+
+std::string plan_text(const Plan& plan) {
+  std::vector<std::vector<std::string>> rows = {{"arm", "parameters", "FLOPs/token", "state", "matched"}};
+  for (const PlannedArm& a : plan.arms)
+    rows.push_back({a.name, human_count(static_cast<double>(a.size.parameters)), human_count(a.size.flops_per_token),
+                    human_bytes(static_cast<double>(a.size.state_bytes)), a.matched.empty() ? "-" : a.matched});
+  return table(rows);
+}
+
+// "24 runs (3 arms, 4 points, 2 seeds), of which 20 are left: about 12 min ..."
+std::string outlook(const Plan& plan, const std::vector<bool>& waits, const Forecast& f, const Crew& crew) {
+  const auto left = std::ranges::count(waits, true);
+  const auto n = [](size_t count) { return static_cast<int64_t>(count); };
+  std::string text =
+      fmt::format("{} ({}, {}, {})", counted(n(plan.runs.size()), "run"), counted(n(plan.arms.size()), "arm"),
+                  counted(n(plan.points.size()), "point"), counted(plan.study.seeds, "seed"));
+  if (left < n(plan.runs.size())) text += fmt::format(", of which {} are left", left);
+  if (left == 0) return text;
+  const std::vector<double> seconds = of_waiting(f, waits);
+  text += fmt::format(", {} at a time with {} each", crew.jobs, counted(crew.threads, "thread"));
+  if (std::ranges::find(seconds, 0.0) != seconds.end())
+    return text + ": how long is not known, an arm's steps could not be timed";
+  return text + fmt::format(": about {}, {}", human_seconds(makespan(seconds, crew.jobs)), f.method);
+}
+
+nlohmann::json outcome_json(const SweepOutcome& o, const StudyFolder& folder) {
+  return {{"folder", folder.path().string()},
+          {"runs", o.runs},
+          {"done", o.done},
+          {"failed", o.failed},
+          {"in_use", o.in_use},
+          {"stopped", o.stopped},
+          {"interrupted", o.interrupted},
+          {"failures", o.failures}};
+}
+
+ExitCode code_of(const SweepOutcome& o) {
+  if (o.interrupted || o.stopped > 0) return ExitCode::interrupted;
+  if (o.failed > 0) return o.failed_code < 128 ? static_cast<ExitCode>(o.failed_code) : ExitCode::internal;
+  return o.in_use > 0 ? ExitCode::locked : ExitCode::ok;
+}
+
+void print_outcome(const SweepOutcome& o, const StudyFolder& folder) {
+  std::string text =
+      fmt::format("{}: {} of {} done", folder.path().string(), o.done, counted(static_cast<int64_t>(o.runs), "run"));
+  if (o.failed > 0) text += fmt::format(", {} failed", o.failed);
+  if (o.in_use > 0) text += fmt::format(", {} in use by another process", o.in_use);
+  if (const size_t left = o.runs - o.done - o.failed - o.in_use; left > 0)
+    text += fmt::format(", {} left; call it again to go on", left);
+  fmt::print("{}\n", text);
+  for (const std::string& f : o.failures) fmt::print("failed: {}\n", f);
+}
+
+}  // namespace
+
+ExitCode sweep(const Common& common, const SweepArgs& args) {
+  Crew crew = crew_of(common, args);
+  set_threads(crew.threads);
+  const Signals* const signals =
+      args.dry_run ? nullptr
+                   : new Signals(common.quiet ? ""
+                                              : "\nstopping: runs end with a checkpoint, and go on when the study is "
+                                                "called again; Ctrl-C again ends at once\n");
+  [[gnu::used]] static const auto* const kept = signals;  // to the end of the process
+  Study study = read_study(args.study);
+  study.set = args.set;
+  const StudyFolder folder(args.folder.empty() ? fs::path("studies") / study.name : fs::path(args.folder));
+  const Plan plan = make_plan(std::move(study));
+  crew.jobs = fitting(plan, crew.jobs);
+  args.dry_run ? folder.require_same(plan) : folder.take(plan);
+  const std::vector<bool> waits = waiting(plan, folder, args.retry);
+  const ScratchFolder scratch;
+  Forecast f;
+  if (std::ranges::count(waits, true) > 0) f = forecast(plan, folder, waits, scratch.path(), crew.jobs, crew.threads);
+  if (args.dry_run) {
+    if (common.json) {
+      nlohmann::json j = to_json(plan);
+      j["jobs"] = crew.jobs, j["threads"] = crew.threads;
+      j["predicted_s"] = f.seconds.empty() ? 0.0 : makespan(of_waiting(f, waits), crew.jobs);
+      print_json(j);
+    } else {
+      fmt::print("{}{}\n", plan_text(plan), outlook(plan, waits, f, crew));
+    }
+    return ExitCode::ok;
+  }
+  if (!common.quiet) print_stderr(plan_text(plan) + outlook(plan, waits, f, crew) + "\n");
+  StatusLine line(common.quiet);
+  SweepRequest request{.plan = plan,
+                       .folder = folder,
+                       .jobs = crew.jobs,
+                       .threads = crew.threads,
+                       .retry = args.retry,
+                       .seconds = f.seconds};
+  if (!common.quiet) {
+    request.say = [&](const std::string& text) { line.print(text); };
+    request.show = [&](const std::string& text) { line.update(text); };
+  }
+  const SweepOutcome o = effllm::sweep(request);
+  line.clear();
+  if (common.json)
+    print_json(outcome_json(o, folder));
+  else
+    print_outcome(o, folder);
+  if (!common.quiet && o.done > 0)
+    print_stderr(fmt::format("next:  {0} compare {1}   {0} sweep status {1}\n", shell_word(common.program),
+                             shell_word(folder.path().string())));
+  return code_of(o);
+}
+
+ExitCode sweep_status(const Common& common, const std::string& path) {
+  const StudyFolder folder(path);
+  const nlohmann::json plan = read_plan(folder);
+  nlohmann::json all = nlohmann::json::array();
+  std::vector<std::vector<std::string>> rows = {{"run", "status", plan.at("chosen_on"), plan.at("split"), "time"}};
+  std::vector<std::string> failures;
+  for (nlohmann::json r : plan.at("runs")) {
+    const std::string name = r.at("run"), status = status_of(folder, name);
+    r["status"] = status;
+    std::vector<std::string> row = {name, status, "-", "-", "-"};
+    if (const auto result = read_object_if_there(folder.result(name))) {
+      for (const auto& [part, column] : {std::pair{"chosen_on", 2}, {"reported", 3}}) {
+        const nlohmann::json& score = result->at(part);
+        r[part] = score;
+        row[static_cast<size_t>(column)] = score_text(score);
+      }
+      if (const auto t = read_object_if_there(folder.timing(name)))
+        r["elapsed_s"] = t->at("elapsed_s"), row[4] = human_seconds(t->at("elapsed_s"));
+    } else if (const auto f = read_object_if_there(folder.failure(name))) {
+      r["failure"] = *f;
+      failures.push_back(failure_line(*f));
+    }
+    all.push_back(std::move(r));
+    rows.push_back(std::move(row));
+  }
+  if (common.json) {
+    print_json({{"study", plan.at("name")}, {"runs", all}});
+    return ExitCode::ok;
+  }
+  fmt::print("{}", table(rows));
+  for (const std::string& f : failures) fmt::print("failed: {}\n", f);
+  return ExitCode::ok;
+}
+
+}  // namespace effllm::app

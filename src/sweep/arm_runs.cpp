@@ -1,0 +1,103 @@
+#include "sweep/arm_runs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/text.h"
+
+namespace effllm {
+namespace {
+
+using nlohmann::json;
+
+std::string shown(const json& point) {
+  std::string text;
+  for (const auto& [key, value] : point.items())
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", key, value.get<std::string>());
+  return text;
+}
+
+double mean_chosen_on(const std::vector<KeptRun>& seeds, std::string_view unit) {
+  double sum = 0;
+  for (const KeptRun& k : seeds) sum += bits_of(k.result->at("chosen_on"), unit);
+  return sum / static_cast<double>(seeds.size());
+}
+
+std::optional<double> number(const std::string& text) {
+  double v = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), v);
+  return error == std::errc() && end == text.data() + text.size() ? std::optional(v) : std::nullopt;
+}
+
+}  // namespace
+
+bool KeptRun::diverged() const {
+  return failure && failure->at("exit_code") == static_cast<int>(ExitCode::numerical) &&
+         failure->at("stage") == "train";
+}
+
+std::vector<PointRuns> runs_of(const StudyFolder& folder, const json& plan, const std::string& arm) {
+  std::vector<PointRuns> all;
+  for (const json& r : plan.at("runs")) {
+    if (r.at("arm") != arm) continue;
+    auto point = std::ranges::find(all, r.at("point"), &PointRuns::point);
+    if (point == all.end()) point = all.insert(all.end(), {r.at("point"), {}});
+    const std::string run = r.at("run");
+    KeptRun k{read_object_if_there(folder.result(run)), read_object_if_there(folder.failure(run))};
+    if (k.result) k.failure.reset();
+    point->seeds.push_back(std::move(k));
+  }
+  return all;
+}
+
+double bits_of(const json& score, std::string_view unit) {
+  return score.at(unit == "bits/char" ? "bits_per_char" : "bits_per_byte").get<double>();
+}
+
+std::string incomplete(const std::vector<PointRuns>& runs) {
+  size_t all = 0, missing = 0;
+  std::string failed;
+  for (const auto& [point, seeds] : runs)
+    for (const KeptRun& k : seeds) {
+      ++all;
+      if (!k.result && !k.failure) ++missing;
+      if (k.failure && !k.diverged() && failed.empty())
+        failed = fmt::format("{} failed", k.failure->at("run").get<std::string>());
+    }
+  if (missing > 0) return fmt::format("{} of {} are missing", missing, counted(static_cast<int64_t>(all), "run"));
+  return failed;
+}
+
+Best best_of(const std::vector<PointRuns>& runs, std::string_view unit) {
+  Best best;
+  for (const PointRuns& p : runs) {
+    const auto diverged = std::ranges::count_if(p.seeds, &KeptRun::diverged);
+    if (diverged > 0) {
+      best.notes.push_back(fmt::format("{} of {} diverged{}{}", diverged,
+                                       counted(static_cast<int64_t>(p.seeds.size()), "seed"),
+                                       p.point.empty() ? "" : " at ", shown(p.point)));
+      continue;
+    }
+    const double mean = mean_chosen_on(p.seeds, unit);
+    if (!best.runs || mean < best.mean) best.runs = &p, best.mean = mean;
+  }
+  return best;
+}
+
+std::string edge_of(const json& tune, const json& point) {
+  for (const json& k : tune) {
+    std::vector<double> tried;
+    for (const json& v : k.at("values"))
+      if (const auto n = number(v)) tried.push_back(*n);
+    if (tried.size() < 2 || tried.size() != k.at("values").size()) continue;
+    const std::string key = k.at("key");
+    const double chosen = *number(point.at(key));
+    if (chosen == *std::ranges::min_element(tried) || chosen == *std::ranges::max_element(tried))
+      return fmt::format("the best {}, {}, is at the edge of what was tried", key, point.at(key).get<std::string>());
+  }
+  return "";
+}
+
+}  // namespace effllm

@@ -1,0 +1,45 @@
+// The runs of an arm by their result files, and the values that are chosen among them.
+#pragma once
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sweep/study_folder.h"
+
+namespace effllm {
+
+// A run by its files.
+struct KeptRun {
+  std::optional<nlohmann::json> result, failure;
+  // Its training ended with numbers that are not finite: the values that it had are no choice, and that is a finding.
+  bool diverged() const;
+};
+
+// All seeds of one combination of the tuned values, `point`: an object of keys and values.
+struct PointRuns {
+  nlohmann::json point;
+  std::vector<KeptRun> seeds;
+};
+
+std::vector<PointRuns> runs_of(const StudyFolder& folder, const nlohmann::json& plan, const std::string& arm);
+
+// bits/char or bits/byte of a score.
+double bits_of(const nlohmann::json& score, std::string_view unit);
+
+// What is missing or failed otherwise than by diverging, as a reason; empty where all is there that can be.
+std::string incomplete(const std::vector<PointRuns>& runs);
+
+struct Best {
+  const PointRuns* runs = nullptr;  // null where every point has a seed that diverged
+  double mean = 0;                  // of the split that is chosen on, over the seeds
+  std::vector<std::string> notes;   // of what diverged
+};
+// That of the least mean; of several the first. `runs` are complete.
+Best best_of(const std::vector<PointRuns>& runs, std::string_view unit);
+
+// Of the first tuned key whose chosen number is the least or the largest that was tried, that it is; empty where there
+// is none. Values that are no numbers have no edge.
+std::string edge_of(const nlohmann::json& tune, const nlohmann::json& point);
+
+}  // namespace effllm

@@ -1,0 +1,275 @@
+#include "sweep/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/text.h"
+#include "eval/evaluator.h"
+#include "train/foresight.h"
+#include "train/preflight.h"
+
+namespace effllm {
+namespace {
+
+constexpr size_t kMostRuns = 10'000;
+constexpr int64_t kWidest = 1 << 16;
+
+int64_t vocab_of(const RunConfig& c) {
+  if (const int64_t n = c.data.tokenizer.info().vocab_size) return n;
+  return Corpus::open(c.data.corpus, c.folder).tokenizer(c.data.tokenizer)->vocab_size();
+}
+
+ConfigNode integer(int64_t n, const Mark& mark) { return ConfigNode::scalar(fmt::format("{}", n), mark); }
+
+// Turns a study into runs; what stands in one place has a member.
+class Planner {
+ public:
+  explicit Planner(Study study) {
+    plan_.study = std::move(study);
+    base_ = load_base();
+  }
+
+  Plan plan() {
+    plan_.points = points();
+    for (const StudyArm& a : plan_.study.arms) trees_.push_back(tree_of(a));
+    if (trees_.size() * plan_.points.size() * static_cast<size_t>(plan_.study.seeds) > kMostRuns)
+      throw_at(plan_.study.mark, fmt::format("the study has more than {} runs", kMostRuns));
+    if (plan_.study.match) match_all();
+    std::vector<std::vector<PlannedRun>> firsts;  // of each arm, the first seed of each point
+    for (size_t a = 0; a < trees_.size(); ++a) firsts.push_back(checked(a));
+    for (int64_t seed = 1; seed <= plan_.study.seeds; ++seed)
+      for (size_t a = 0; a < trees_.size(); ++a)
+        for (const PlannedRun& first : firsts[a]) plan_.runs.push_back(seeded(first, seed));
+    return std::move(plan_);
+  }
+
+ private:
+  ConfigNode load_base() const {
+    try {
+      ConfigNode root = load_config(plan_.study.base);
+      int index = 0;
+      for (const std::string& o : plan_.study.set) apply_override(root, o, ++index);
+      return root;
+    } catch (const ConfigErrors&) {
+      throw;
+    } catch (const ConfigError& e) {  // there is no such file
+      throw_at(plan_.study.base_mark, e.what());
+    }
+  }
+
+  std::vector<Point> points() const {
+    std::vector<Point> all(1);
+    for (const TuneKey& k : plan_.study.tune) {
+      std::vector<Point> more;
+      for (const Point& p : all)
+        for (const ConfigNode& v : k.values) {
+          more.push_back(p);
+          more.back().overrides.push_back({k.key, v, k.mark});
+          more.back().name += fmt::format("{}{}-{}", p.name.empty() ? "" : "+", name_of_key(k.key, false), name_of(v));
+        }
+      all = std::move(more);
+    }
+    return all;
+  }
+
+  ConfigNode tree_of(const StudyArm& a) const {
+    ConfigNode root = base_;
+    for (const WrittenOverride& o : a.overrides) assign(root, o);
+    return root;
+  }
+
+  RunConfig config_of(const ConfigNode& root) const { return read_run_config(root, plan_.study.base); }
+
+  void match_all() {
+    const MatchOptions& m = *plan_.study.match;
+    char* end = nullptr;
+    double target = std::strtod(m.to.c_str(), &end);
+    const auto like = std::ranges::find(plan_.study.arms, m.to, &StudyArm::name);
+    if (like != plan_.study.arms.end())
+      target = sized(trees_[static_cast<size_t>(like - plan_.study.arms.begin())]).of(m.what);
+    else if (*end || !(target > 0) || !std::isfinite(target))
+      throw_at(m.mark, fmt::format("match.to: `{}` is neither a size nor an arm", m.to));
+    matched_.resize(trees_.size());
+    for (size_t a = 0; a < trees_.size(); ++a)
+      if (like == plan_.study.arms.end() || &plan_.study.arms[a] != &*like) match(a, target);
+  }
+
+  ModelSize sized(const ConfigNode& root) const {
+    const RunConfig c = config_of(root);
+    return size_of(c, vocab_of(c));
+  }
+
+  void match(size_t a, double target) {
+    const MatchOptions& m = *plan_.study.match;
+    const auto with = [&](int64_t n) {
+      ConfigNode root = trees_[a];
+      assign(root, {m.key, integer(n, m.mark), m.mark});
+      return root;
+    };
+    const int64_t vocab = vocab_of(config_of(trees_[a]));
+    const auto value = [&](int64_t n) -> std::optional<double> {
+      try {
+        return size_of(config_of(with(n)), vocab).of(m.what);
+      } catch (const ConfigError&) {  // heads that don't divide it
+        return std::nullopt;
+      } catch (const ShapeError&) {  // larger than any memory
+        return std::nullopt;
+      } catch (const MemoryError&) {
+        return std::nullopt;
+      }
+    };
+    const std::string& name = plan_.study.arms[a].name;
+    const auto n = nearest(value, target, m.step, kWidest);
+    if (!n) {
+      config_of(with(m.step));  // says what is wrong with all of them
+      throw_at(m.mark, fmt::format("match: no multiple of {} is a {} of arm {}", m.step, m.key, name));
+    }
+    const double off = *value(*n) / target - 1;
+    matched_[a] = fmt::format("{} {}: {} {} than {} {}", m.key, *n, human_percent(std::abs(off)),
+                              off < 0 ? "less" : "more", shortest(target), m.what);
+    if (std::abs(off) > m.tol)
+      throw_at(m.mark,
+               fmt::format("match: arm {} comes no nearer than {}, beyond match.tol {}; take a smaller match.step, or "
+                           "another match.key",
+                           name, matched_[a], shortest(m.tol)));
+    trees_[a] = with(*n);
+    plan_.study.arms[a].overrides.push_back({m.key, integer(*n, m.mark), m.mark});
+  }
+
+  // The first seed of each point, after all that `check` looks at.
+  std::vector<PlannedRun> checked(size_t a) {
+    const StudyArm& arm = plan_.study.arms[a];
+    std::vector<PlannedRun> all;
+    try {
+      for (size_t p = 0; p < plan_.points.size(); ++p) {
+        ConfigNode root = trees_[a];
+        for (const WrittenOverride& o : plan_.points[p].overrides) assign(root, o);
+        all.push_back(first_run(root, a, p));
+      }
+    } catch (const ConfigErrors&) {  // has its places
+      throw;
+    } catch (const Error& e) {
+      throw Error(e.code(), fmt::format("arm {}: {}", arm.name, e.what()));
+    }
+    PlannedArm planned{
+        .name = arm.name, .overrides = {}, .size = size_, .matched = matched_.empty() ? "" : matched_[a]};
+    for (const WrittenOverride& o : arm.overrides) planned.overrides.emplace_back(o.path, to_flow_yaml(o.value));
+    plan_.arms.push_back(std::move(planned));
+    return all;
+  }
+
+  PlannedRun first_run(const ConfigNode& root, size_t a, size_t p) {
+    PlannedRun r{.name = {}, .arm = a, .point = p, .config = config_of(root), .corpus = {}};
+    const RunConfig& c = r.config;
+    Preflight ready = preflight(c);
+    Diagnostics found;
+    for (const Doubt& d : ready.doubts) found.error(d.where, d.message);
+    found.throw_if_any();
+    if (p == 0) size_ = size_of(c, ready.tokenizer->vocab_size());
+    check_scoring(c, ready);
+    r.corpus = ready.corpus.file();
+    const double rows = static_cast<double>(ready.train.tokens.size()) / static_cast<double>(c.train.context);
+    r.steps = expected_steps(c, ready.flops_per_token, rows).value_or(0);
+    const auto some = [](int64_t n, int64_t most) { return most > 0 ? std::min(n, most) : n; };
+    r.eval_tokens = some(static_cast<int64_t>(ready.val.tokens.size()), c.eval.max_tokens);
+    r.memory = ready.plan.total();
+    r.scored_tokens = some(scored_, plan_.study.eval.max_tokens);
+    return r;
+  }
+
+  // What `effllm eval` would refuse of the trained model.
+  void check_scoring(const RunConfig& c, const Preflight& ready) {
+    const StudyEvalOptions& e = plan_.study.eval;
+    if (plan_.chosen_on.empty()) plan_.chosen_on = c.eval.split;
+    if (c.eval.split != plan_.chosen_on)
+      throw_at(c.mark_of("eval", "split"),
+               fmt::format("eval.split is {} here and {} in other arms: results of a study are chosen on one",
+                           c.eval.split, plan_.chosen_on));
+    if (e.split == c.eval.split)
+      throw_at(c.mark_of("eval", "split"),
+               fmt::format("checkpoints would be chosen on {}, which the study reports (its eval.split)", e.split));
+    scored_ = static_cast<int64_t>(ready.corpus.tokenize(*ready.tokenizer, parse_split(e.split)).tokens.size());
+    EvalOptions o = evaluation_of(c);
+    const std::string_view name = e.protocol.empty() ? o.protocol.name() : e.protocol;
+    try {
+      if (e.stride || name != o.protocol.name()) o.protocol = protocol(name, e.stride);
+      if (e.tokens) o.tokens = *e.tokens;
+      require_options(*ready.model, *ready.tokenizer, fitted(o, scored_, c.objective.type.build()->lookahead()));
+    } catch (const ConfigErrors&) {
+      throw;
+    } catch (const ConfigError& wrong) {
+      throw_at(e.mark, wrong.what());
+    }
+  }
+
+  PlannedRun seeded(const PlannedRun& first, int64_t seed) const {
+    PlannedRun r = first;
+    r.seed = seed;
+    r.config.data.seed += seed - 1;
+    r.config.train.seed += seed - 1;
+    const std::string& point = plan_.points[r.point].name;
+    r.name = fmt::format("{}{}{}.s{}", plan_.arms[r.arm].name, point.empty() ? "" : ".", point, seed);
+    if (r.name.size() > 200)
+      throw_at(plan_.study.mark, fmt::format("the name {} of a run is too long for a folder", r.name));
+    r.config.name = r.name;
+    return r;
+  }
+
+  Plan plan_;
+  ConfigNode base_;
+  std::vector<ConfigNode> trees_;     // of the arms
+  std::vector<std::string> matched_;  // the same
+  ModelSize size_;                    // of the arm at hand
+  int64_t scored_ = 0;
+};
+
+nlohmann::json values_of(const std::vector<WrittenOverride>& overrides) {
+  nlohmann::json j = nlohmann::json::object();
+  for (const WrittenOverride& o : overrides) j[o.path] = to_flow_yaml(o.value);
+  return j;
+}
+
+}  // namespace
+
+Plan make_plan(Study study) { return Planner(std::move(study)).plan(); }
+
+nlohmann::json identity_of(const Plan& plan, const PlannedRun& run) {
+  return {{"run", run.name},
+          {"arm", plan.arms[run.arm].name},
+          {"point", values_of(plan.points[run.point].overrides)},
+          {"seed", run.seed}};
+}
+
+nlohmann::json to_json(const Plan& plan) {
+  const StudyEvalOptions& e = plan.study.eval;
+  nlohmann::json j = {{"schema_version", 1},
+                      {"name", plan.study.name},
+                      {"seeds", plan.study.seeds},
+                      {"chosen_on", plan.chosen_on},
+                      {"eval", to_flow_yaml(write(e))},
+                      {"split", e.split},
+                      {"tune", nlohmann::json::array()},
+                      {"arms", nlohmann::json::array()},
+                      {"runs", nlohmann::json::array()}};
+  for (const TuneKey& k : plan.study.tune) {
+    nlohmann::json values = nlohmann::json::array();
+    for (const ConfigNode& v : k.values) values.push_back(to_flow_yaml(v));
+    j["tune"].push_back({{"key", k.key}, {"values", values}});
+  }
+  for (const PlannedArm& a : plan.arms) {
+    nlohmann::json overrides = nlohmann::json::array();
+    for (const auto& [key, value] : a.overrides) overrides.push_back({{"key", key}, {"value", value}});
+    j["arms"].push_back({{"name", a.name},
+                         {"overrides", overrides},
+                         {"matched", a.matched},
+                         {"parameters", a.size.parameters},
+                         {"train_flops_per_token", a.size.flops_per_token},
+                         {"state_bytes", a.size.state_bytes}});
+  }
+  for (const PlannedRun& r : plan.runs) j["runs"].push_back(identity_of(plan, r));
+  return j;
+}
+
+}  // namespace effllm

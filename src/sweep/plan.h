@@ -1,0 +1,54 @@
+// A study worked out: every run with its configuration, all of them checked before the first starts.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "sweep/match.h"
+#include "sweep/study.h"
+
+namespace effllm {
+
+// One combination of the values that are tuned.
+struct Point {
+  std::string name;  // "lr-0.003"; empty where nothing is tuned
+  std::vector<WrittenOverride> overrides;
+};
+
+struct PlannedArm {
+  std::string name;
+  std::vector<std::pair<std::string, std::string>> overrides;  // keys and values, with what was matched
+  ModelSize size;
+  std::string matched;  // "model.d_model 136: 0.4 % above 800000 params"; empty where nothing was solved for
+};
+
+struct PlannedRun {
+  std::string name;  // ARM.POINT.sSEED
+  size_t arm = 0, point = 0;
+  int64_t seed = 1;  // 1 to `seeds`
+  RunConfig config;
+  std::filesystem::path corpus;                // its manifest
+  double steps = 0;                            // until the horizon; 0 where it is in seconds
+  int64_t eval_tokens = 0, scored_tokens = 0;  // of the splits that checkpoints are chosen on, and that is reported
+  double memory = 0;                           // bytes that training needs
+};
+
+struct Plan {
+  Study study;
+  std::string chosen_on;  // eval.split of the configurations: what checkpoints and values are chosen on
+  std::vector<PlannedArm> arms;
+  std::vector<Point> points;
+  std::vector<PlannedRun> runs;  // by seed, then arm, then point: the first seed of everything comes first
+};
+
+// ConfigError and its like, with places, for all that would make a run fail at its start or its end. Memory is that of
+// runs with threads() threads.
+Plan make_plan(Study study);
+
+// What is kept of it, and read by those who look at results: names, sizes, values.
+nlohmann::json to_json(const Plan& plan);
+// A run as its result says which it is.
+nlohmann::json identity_of(const Plan& plan, const PlannedRun& run);
+
+}  // namespace effllm

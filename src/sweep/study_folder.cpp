@@ -1,0 +1,131 @@
+#include "sweep/study_folder.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <set>
+#include <thread>
+
+#include "config/difference.h"
+#include "store/file.h"
+#include "train/kept_config.h"
+
+namespace effllm {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kMostBytes = 16 << 20;
+constexpr size_t kMostShown = 20;
+
+// Another one that begins holds it for as long as it writes configurations.
+FileLock patient_lock(const fs::path& folder) {
+  for (int i = 0;; ++i) try {
+      return FileLock(folder);
+    } catch (const LockedError&) {
+      if (i == 300) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+}
+
+void make(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw IoError("the folder {} can't be made: {}", folder.string(), error.message());
+}
+
+// As this version of the program writes it: keys that came since have their defaults.
+ConfigNode as_now(const fs::path& file) { return write_run_config(read_run_config(load_config(file), file)); }
+
+// Whether baselines are wanted changes no result.
+ConfigNode scoring(const std::string& text) {
+  ConfigNode n = parse_config(text, "eval");
+  n.erase("baselines");
+  return n;
+}
+
+std::vector<std::string> changes_of(const StudyFolder& folder, const Plan& plan, const nlohmann::json& before) {
+  std::vector<std::string> lines;
+  std::set<std::string> said;  // the same of each seed is said once
+  const auto say = [&](std::string line) {
+    if (said.insert(line).second) lines.push_back(std::move(line));
+  };
+  if (before.at("chosen_on") != plan.chosen_on)
+    say(fmt::format("eval.split of the base: {} -> {}", before.at("chosen_on").get<std::string>(), plan.chosen_on));
+  for (const ConfigChange& c :
+       differences(scoring(before.at("eval")), scoring(to_flow_yaml(write(plan.study.eval))), "eval"))
+    say(c.text());
+  for (const auto& r : before.at("runs")) {
+    const std::string name = r.at("run"), arm = r.at("arm");
+    const auto now = std::ranges::find(plan.runs, name, &PlannedRun::name);
+    if (now == plan.runs.end()) {
+      say(fmt::format("arm {}: {} is no run any more", arm, name));
+      continue;
+    }
+    for (const ConfigChange& c : differences(as_now(folder.config(name)), resolved_config(now->config, now->corpus)))
+      say(fmt::format("arm {}: {}", arm, c.text()));
+  }
+  return lines;
+}
+
+}  // namespace
+
+void StudyFolder::require_same(const Plan& now) const {
+  const auto before = read_object_if_there(plan());
+  if (!before) return;
+  std::vector<std::string> lines;
+  try {
+    lines = changes_of(*this, now, *before);
+  } catch (const nlohmann::json::exception& e) {
+    throw DataError("{}: {}", plan().string(), e.what());
+  }
+  if (lines.empty()) return;
+  std::string text = fmt::format(
+      "{} holds runs of another study than {} now is; put it back, or choose another folder (-o). Runs may only be "
+      "added:",
+      path_.string(), now.study.file.string());
+  for (size_t i = 0; i < std::min(lines.size(), kMostShown); ++i) text += "\n  " + lines[i];
+  if (lines.size() > kMostShown) text += fmt::format("\n  and {} more", lines.size() - kMostShown);
+  throw ConfigError(text);
+}
+
+void StudyFolder::take(const Plan& now) const {
+  make(path_);
+  const FileLock lock = patient_lock(path_);
+  require_same(now);
+  for (const char* part : {"configs", "results", "timings", "failed", "runs", "work"}) make(path_ / part);
+  std::error_code error;
+  for (const PlannedRun& r : now.runs)
+    if (!fs::exists(config(r.name), error))
+      write_file_atomic(config(r.name), to_yaml(resolved_config(r.config, r.corpus)));
+  write_file_atomic(path_ / "study.yaml", read_file(now.study.file, 1 << 20));
+  write_object(plan(), to_json(now));
+}
+
+std::optional<nlohmann::json> read_object_if_there(const fs::path& file) {
+  std::error_code error;
+  if (!fs::exists(file, error)) return std::nullopt;
+  nlohmann::json j = nlohmann::json::parse(read_file(file, kMostBytes), nullptr, false);
+  if (!j.is_object()) throw DataError("{} is not a JSON object", file.string());
+  return j;
+}
+
+nlohmann::json read_object(const fs::path& file) {
+  auto j = read_object_if_there(file);
+  if (!j) throw DataError("{} is not there", file.string());
+  return std::move(*j);
+}
+
+void write_object(const fs::path& file, const nlohmann::json& object) {
+  write_file_atomic(file, object.dump(2, ' ', true, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+nlohmann::json read_plan(const StudyFolder& folder) {
+  auto plan = read_object_if_there(folder.plan());
+  if (!plan)
+    throw DataError("{} is no folder of a study: it has no plan.json; `effllm sweep STUDY.yaml -o FOLDER` makes one",
+                    folder.path().string());
+  return std::move(*plan);
+}
+
+}  // namespace effllm

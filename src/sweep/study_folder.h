@@ -1,0 +1,46 @@
+// The folder of a study: what is where, and whether a study is still the one that it was made for.
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "base/json.h"
+#include "sweep/plan.h"
+
+namespace effllm {
+
+// FOLDER/ study.yaml plan.json baselines.json, and of each run configs/RUN.yaml, results/RUN.json (no times in it),
+// timings/RUN.json, failed/RUN.json, runs/RUN/ (its run folder), work/RUN/ (its lock, its log, what its programs say).
+class StudyFolder {
+ public:
+  explicit StudyFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path plan() const { return path_ / "plan.json"; }
+  std::filesystem::path baselines() const { return path_ / "baselines.json"; }
+  std::filesystem::path config(const std::string& run) const { return path_ / "configs" / (run + ".yaml"); }
+  std::filesystem::path result(const std::string& run) const { return path_ / "results" / (run + ".json"); }
+  std::filesystem::path timing(const std::string& run) const { return path_ / "timings" / (run + ".json"); }
+  std::filesystem::path failure(const std::string& run) const { return path_ / "failed" / (run + ".json"); }
+  std::filesystem::path runs() const { return path_ / "runs"; }
+  std::filesystem::path run(const std::string& run) const { return runs() / run; }
+  std::filesystem::path work(const std::string& run) const { return path_ / "work" / run; }
+
+  // Makes it where it is missing, and keeps what is planned. Under a lock, so that several may begin at once.
+  // ConfigError, key by key, where a study that is there is another: one that only has more runs is none.
+  void take(const Plan& plan) const;
+  // Throws where take() would refuse, and writes nothing.
+  void require_same(const Plan& plan) const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+// A file's JSON object, at most 16 MiB. DataError where it is none; unset where there is no such file.
+std::optional<nlohmann::json> read_object_if_there(const std::filesystem::path& file);
+nlohmann::json read_object(const std::filesystem::path& file);  // DataError where there is none
+// With indents and a line break at its end, at once.
+void write_object(const std::filesystem::path& file, const nlohmann::json& object);
+// The plan that a study's folder keeps. DataError where it is no such folder.
+nlohmann::json read_plan(const StudyFolder& folder);
+
+}  // namespace effllm

@@ -1,0 +1,182 @@
+// Tables of studies whose results are made up: what has a verdict, and why others have none.
+#include "sweep/compare.h"
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <map>
+
+#include "store/temp_folder.h"
+
+using namespace effllm;
+using nlohmann::json;
+
+namespace {
+
+json score(double bits) {
+  return {{"split", "test"},       {"protocol", "windows of 8 tokens"}, {"corpus", "own"}, {"data", {{"hash", "h"}}},
+          {"bits_per_char", bits}, {"bits_per_byte", bits / 2},         {"bound", false}};
+}
+
+// Two arms, three values of optim.lr, four seeds; at 0.002 the least loss on val.
+struct MadeStudy {
+  static inline int count = 0;
+  TempFolder folder{"compare_" + std::to_string(count++)};
+  json plan = {{"name", "made"},        {"seeds", 4},
+               {"chosen_on", "val"},    {"split", "test"},
+               {"eval", "{}"},          {"tune", {{{"key", "optim.lr"}, {"values", {"0.001", "0.002", "0.004"}}}}},
+               {"arms", json::array()}, {"runs", json::array()}};
+  std::map<std::string, json> results;
+
+  explicit MadeStudy(double effect = -0.1) {
+    for (const char* arm : {"plain", "new"}) {
+      plan["arms"].push_back({{"name", arm},
+                              {"matched", ""},
+                              {"parameters", 1000},
+                              {"train_flops_per_token", 6000.0},
+                              {"state_bytes", 64}});
+      for (int seed = 1; seed <= 4; ++seed)
+        for (const char* lr : {"0.001", "0.002", "0.004"}) {
+          const bool is_new = std::string(arm) == "new";
+          const double bits =
+              2 + 0.03 * seed + (std::string(lr) == "0.002" ? 0 : 0.05) + (is_new ? effect + 0.001 * (seed % 3) : 0);
+          const std::string run = fmt::format("{}.lr-{}.s{}", arm, lr, seed);
+          json r = {{"run", run}, {"arm", arm}, {"point", {{"optim.lr", lr}}}, {"seed", seed}};
+          plan["runs"].push_back(r);
+          r.update({{"tokens", 5000},
+                    {"data_order_sha256", fmt::format("order {}", seed)},
+                    {"chosen_on", score(bits - 0.01)},
+                    {"reported", score(bits)}});
+          results[run] = r;
+        }
+    }
+  }
+  StudyFolder written() const {
+    const StudyFolder f(folder.path);
+    spill(f.plan(), plan.dump());
+    for (const auto& [run, r] : results) spill(f.result(run), r.dump());
+    return f;
+  }
+  void fail(const std::string& run, int code, const std::string& stage = "train") {
+    json f = results.at(run);
+    f.update({{"stage", stage}, {"exit_code", code}, {"signal", nullptr}, {"last_lines", {"why"}}});
+    results.erase(run);
+    std::filesystem::remove(StudyFolder(folder.path).result(run));
+    spill(StudyFolder(folder.path).failure(run), f.dump());
+  }
+  ArmRow arm(size_t i, const std::string& baseline = "") const { return compare_study(written(), baseline).arms.at(i); }
+  std::string reason() const {
+    const ArmRow a = arm(1);
+    CHECK(a.comparison.verdict == Verdict::none);
+    return a.comparison.reason;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("compare: the value that is best on val is reported on test, in pairs, with a verdict") {
+  const MadeStudy better(-0.1), worse(0.1), same(-0.0001);
+  const ArmRow row = better.arm(1);
+  CHECK(row.chosen == std::vector<std::pair<std::string, std::string>>{{"optim.lr", "0.002"}});
+  CHECK(row.scores.size() == 4);
+  CHECK(row.scores[0] == doctest::Approx(2 + 0.03 - 0.1 + 0.001));
+  CHECK(row.chosen_on == doctest::Approx(row.reported.value - 0.01));
+  CHECK(row.paired);
+  CHECK(row.comparison.verdict == Verdict::better);
+  CHECK(better.arm(0, "new").comparison.verdict == Verdict::worse);
+  CHECK(better.arm(0).baseline);
+  CHECK(worse.arm(1).comparison.verdict == Verdict::worse);
+  const ArmRow undecided = same.arm(1);
+  CHECK(undecided.comparison.verdict == Verdict::undecided);
+  CHECK(undecided.detectable > 0.001);
+  CHECK(undecided.detectable < 0.01);
+  CHECK(message_of<ConfigError>([&] { better.arm(0, "knew"); }) ==
+        "--baseline: the study has no arm knew. Did you mean `new`?");
+}
+
+TEST_CASE("compare: arms that read other data are no pairs, and Welch's test sees the spread of seeds") {
+  MadeStudy s(-0.02);
+  CHECK(s.arm(1).comparison.verdict == Verdict::better);
+  for (auto& [run, r] : s.results)
+    if (r["arm"] == "new") r["data_order_sha256"] = "another";
+  const ArmRow row = s.arm(1);
+  CHECK_FALSE(row.paired);
+  CHECK(row.comparison.verdict == Verdict::undecided);
+}
+
+TEST_CASE("compare: it fails closed") {
+  MadeStudy edge;
+  for (auto& [run, r] : edge.results)
+    if (r["arm"] == "new" && r["point"]["optim.lr"] == "0.004") r["chosen_on"] = score(1);
+  CHECK(edge.reason() == "the best optim.lr, 0.004, is at the edge of what was tried");
+  CHECK(edge.arm(1).scores.size() == 4);
+  CHECK(edge.arm(0, "new").comparison.reason.starts_with("the baseline has none: the best optim.lr"));
+
+  MadeStudy missing;
+  missing.results.erase("new.lr-0.001.s3");  // of a value that would not have been chosen
+  CHECK(missing.reason() == "1 of 12 runs are missing");
+
+  MadeStudy failed;
+  failed.fail("new.lr-0.001.s3", 7);
+  CHECK(failed.reason() == "new.lr-0.001.s3 failed");
+
+  MadeStudy late;  // an evaluation that isn't finite is no divergence of training
+  late.fail("new.lr-0.001.s3", 6, "eval --split test");
+  CHECK(late.reason() == "new.lr-0.001.s3 failed");
+
+  for (const auto& [key, text] :
+       std::map<std::string, std::string>{{"protocol", "another protocol"}, {"split", "another split"}}) {
+    MadeStudy mixed;
+    mixed.results.at("new.lr-0.004.s1")["reported"][key] = "other";
+    CHECK(mixed.reason().starts_with(text));
+  }
+  MadeStudy corpus;
+  corpus.results.at("new.lr-0.002.s1")["chosen_on"]["data"]["hash"] = "other";
+  CHECK(corpus.reason().starts_with("another corpus than the baseline's"));
+  MadeStudy bounds;
+  for (auto& [run, r] : bounds.results)
+    if (r["arm"] == "new") r["chosen_on"]["bound"] = r["reported"]["bound"] = true;
+  CHECK(bounds.reason().starts_with("another bounds and likelihoods"));
+  CHECK(bounds.arm(1).bound);
+}
+
+TEST_CASE("compare: a value that diverges is out of the choice, is said, and is the edge of what was tried") {
+  MadeStudy s;
+  s.fail("new.lr-0.004.s2", 6);
+  const ArmRow row = s.arm(1);
+  CHECK(row.notes == std::vector<std::string>{"1 of 4 seeds diverged at optim.lr 0.004"});
+  CHECK(row.comparison.verdict == Verdict::better);
+  for (const char* lr : {"0.001", "0.002"}) s.fail(fmt::format("new.lr-{}.s1", lr), 6);
+  CHECK(s.reason() == "every run diverged");
+}
+
+TEST_CASE("compare: rows for people and for programs, with the texts beside them") {
+  const MadeStudy s;
+  const StudyFolder f = s.written();
+  spill(f.baselines(), json{{"bytes", 20},
+                            {"characters", 10},
+                            {"baselines",
+                             {{{"name", "gzip"}, {"before", "nothing"}, {"bits_per_byte", 1.5}},
+                              {{"name", "gzip"}, {"before", "train"}, {"bits_per_byte", 1.25}}}}}
+                           .dump());
+  const StudyTable t = compare_study(f, "");
+  CHECK(t.unit == "bits/char");
+  REQUIRE(t.texts.size() == 1);
+  CHECK(t.texts[0].before == "train");
+  CHECK(t.texts[0].value == 2.5);
+  for (const bool exact : {false, true}) {
+    const auto rows = rows_of(t, exact);
+    REQUIRE(rows.size() == 4);
+    for (const auto& r : rows) CHECK(r.size() == rows[0].size());
+    CHECK(rows[3][7] == "2.5" + std::string(exact ? "" : "000"));
+  }
+  CHECK(rows_of(t)[0][7] == "test (bits/char)");
+  CHECK(has(rows_of(t)[2][8], "-0.09"));
+  CHECK(rows_of(t)[2].back() == "better");
+  CHECK(to_json(t)["arms"][1]["verdict"] == "better");
+  CHECK(to_json(t)["arms"][0]["difference"].is_null());
+  CHECK(has(footnotes(t)[1], "paired by seed, after Holm"));
+  spill(f.result("new.lr-0.004.s1"), "{\"arm\": 3}");
+  CHECK(has(message_of<DataError>([&] { compare_study(f, ""); }), "damaged or of another version"));
+  CHECK(has(message_of<DataError>([&] { compare_study(StudyFolder("nowhere"), ""); }), "no folder of a study"));
+}
