@@ -11,6 +11,7 @@
 #include "cores/conv/modal.h"
 #include "cores/delta/delta.h"
 #include "cores/gla/gla.h"
+#include "cores/route/dispatch.h"
 #include "cores/scan/fused_scan.h"
 #include "cores/scan/selective_scan.h"
 #include "cores/ttt/ttt.h"
@@ -138,6 +139,23 @@ BenchCase selective_scan_case(int64_t columns, int64_t states) {
       });
 }
 
+// 1024 rows of 8 experts, unevenly: those of expert e are about e + 1 times as many as those of the first.
+BenchCase grouped_linear_case(int64_t in, int64_t out) {
+  constexpr int64_t experts = 8, rows = 1024;
+  const auto choices = [] {
+    const Tensor all = Tensor::dense({2, rows / 2, 1}, DType::i64);
+    const RandomStream numbers(1, "experts");
+    for (int64_t r = 0; r < rows; ++r) {
+      const double u = numbers.uniform(static_cast<uint64_t>(r));
+      all.data<int64_t>()[r] = static_cast<int64_t>((std::sqrt(1 + 4 * u * experts * (experts + 1)) - 1) / 2);
+    }
+    return all;
+  };
+  return with_weight(
+      fmt::format("grouped_linear {} -> {}, {} experts", in, out, experts), {rows, in}, {experts * out, in},
+      [to = dispatch_to(choices(), experts)](const Tensor& x, const Tensor& w) { return grouped_linear(x, w, to); });
+}
+
 // Decays of S4D's start: `pairs` modes for each of 128 channels.
 Tensor bench_decays(int64_t pairs) {
   const Tensor decay = Tensor::empty({2 * pairs, 128}, DType::f32);
@@ -227,6 +245,11 @@ std::vector<BenchCase> op_cases() {
   for (const auto& [in, out] : {std::pair{128, 512}, {512, 128}, {256, 1024}, {384, 1152}, {384, 1536}, {1536, 384}})
     all.push_back(with_weight(fmt::format("linear {} -> {}", in, out), {2, 256, in}, {out, in},
                               [](const Tensor& x, const Tensor& w) { return linear(x, w); }));
+  for (const auto& [in, out] : {std::pair{256, 512}, {512, 256}}) {  // experts beside one product of as many rows
+    all.push_back(with_weight(fmt::format("linear {} -> {}", in, out), {4, 256, in}, {out, in},
+                              [](const Tensor& x, const Tensor& w) { return linear(x, w); }));
+    all.push_back(grouped_linear_case(in, out));
+  }
   all.push_back(with_weight("rms_norm", {2, 256, 384}, {384},
                             [](const Tensor& x, const Tensor& w) { return rms_norm(x, w, 1e-6); }));
   all.push_back(with_weight("layer_norm", {2, 256, 384}, {384},

@@ -6,7 +6,8 @@
 //   x)
 //
 // f is what mixer and channel mixer add, over the tokens of the step alone, at their places among all. Each step has a
-// state of its own, that of its tokens. Bae et al. 2025, arXiv:2507.10524.
+// state of its own, that of its tokens; or, with `states: shared`, the keys and values that the first step makes of all
+// tokens are read by all steps, section 2.2.2. Bae et al. 2025, arXiv:2507.10524.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -33,7 +34,7 @@ constexpr Metric kCausalLoss{"causal_loss", "nat", "cross-entropy of s > 0 again
 
 struct MorOptions final : ResidualOptions {
   int64_t recursions = 3;
-  std::string routing = "expert", weight = "sigmoid";
+  std::string routing = "expert", weight = "sigmoid", states = "own";
   std::vector<double> capacities;
   double alpha = 0.1, causal_weight = 0.001, balance = 0.1;
   void visit(OptionVisitor& v) override {
@@ -46,6 +47,11 @@ struct MorOptions final : ResidualOptions {
       "Sets the share of a sequence's tokens that each step takes, never more than the one before; default: N / N, "
       "(N - 1) / N and so on.",
       between(0, 1));
+    v("states", states,
+      "Lets each step remember keys and values of its own tokens, or all steps read those of the first, which takes "
+      "all "
+      "tokens.",
+      {"own", "shared"});
     v("weight", weight, "Multiplies what a chosen step adds by alpha times the sigmoid of its score, or by the score.",
       {"sigmoid", "raw"});
     v("alpha", alpha, "Multiplies the sigmoid.", between(0, 100));
@@ -59,13 +65,24 @@ class Mor final : public Residual {
  public:
   using Options = MorOptions;
   Mor(const Options& o, const LayerArgs& args, const Scope& s)
-      : Residual(o, args, s.for_share(o.capacities.empty() ? 1 : std::min(1.0, o.capacities.front()))), o_(o) {
+      : Residual(o, lending(args, o.states == "shared"),
+                 s.for_share(o.capacities.empty() ? 1 : std::min(1.0, o.capacities.front()))),
+        o_(o) {
     for (int64_t r = 0; o.capacities.empty() && r < o.recursions; ++r)
       o_.capacities.push_back(static_cast<double>(o.recursions - r) / static_cast<double>(o.recursions));
     if (static_cast<int64_t>(o_.capacities.size()) != o.recursions ||
         !std::ranges::is_sorted(o_.capacities, std::greater()))
       throw_at(o.mark,
                fmt::format("mor: capacities are one for each of {} steps, none above the one before", o.recursions));
+    if (shares()) {
+      if (!o.mixer.info().lends_keys)
+        throw_at(o.mixer.mark(), fmt::format("mor: `states: shared` is for mixers whose keys can be lent, as "
+                                             "attention's; `{}` remembers otherwise",
+                                             o.mixer.info().name));
+      if (o.recursions == 1) throw_at(o.mark, "mor: `states: shared` does nothing with one step");
+      if (o_.capacities.front() < 1)
+        throw_at(o.mark, "mor: with `states: shared` the first step takes all tokens: let capacities begin with 1");
+    }
     const MorOptions usual;
     const bool token = o.routing == "token";
     if (token && (o.weight != usual.weight || !o.capacities.empty() || o.causal_weight != usual.causal_weight))
@@ -90,7 +107,11 @@ class Mor final : public Residual {
   void declare(Site& site) const override {
     site.count_tokens();
     site.may_be_left_out();
-    for (int64_t r = 0; r < o_.recursions; ++r) Residual::declare(site.child(step(r)));
+    for (int64_t r = 0; r < o_.recursions; ++r) {
+      Site& own = site.child(step(r));
+      if (r > 0 && shares()) own.borrow();
+      Residual::declare(own);
+    }
   }
   bool trains_otherwise() const override { return routers_ || Residual::trains_otherwise(); }
   LongText long_text(int64_t trained) const override { return anew_if_unseen(Residual::long_text(trained)); }
@@ -100,12 +121,20 @@ class Mor final : public Residual {
 
  protected:
   Tensor run(const Tensor& x, const Call& call) const override {
-    const Tensor y = routers_ ? by_step(x, call) : by_token(x, call);
+    Tokens tokens = call.tokens();
+    if (shares()) tokens.lent = std::make_shared<LentKeys>();
+    const Call lending = call.with(call.pass(), tokens);
+    const Tensor y = routers_ ? by_step(x, lending) : by_token(x, lending);
     call.advance(x.dim(1));
     return y;
   }
 
  private:
+  static LayerArgs lending(LayerArgs args, bool keys) {
+    args.lends_keys = keys;
+    return args;
+  }
+  bool shares() const { return o_.states == "shared"; }
   static std::string step(int64_t r) { return fmt::format("step{}", r + 1); }
 
   // One step for those tokens: h + g f(h), or h + f(h) where g is undefined.
@@ -193,7 +222,10 @@ class Mor final : public Residual {
 constexpr std::string_view kVariants[] = {
     "{recursions: 2, capacities: [0.8, 0.4], weight: raw, alpha: 0.1, mixer: {type: attention, heads: 2, window: 3}, "
     "ffn: none}",
-    "{routing: token, alpha: 0.1, ffn: rwkv_channel_mix}", "{recursions: 2, cross: {type: attention, heads: 2}}"};
+    "{routing: token, alpha: 0.1, ffn: rwkv_channel_mix}",
+    "{states: shared, mixer: {type: attention, heads: 4, kv_heads: 2, qk_norm: true}}",
+    "{routing: token, alpha: 0.1, states: shared, mixer: {type: attention, heads: 2, window: 3}, ffn: none}",
+    "{recursions: 2, cross: {type: attention, heads: 2}}"};
 
 }  // namespace
 
@@ -207,8 +239,8 @@ extern constinit const LayerInfo mor = LayerInfo::of<Mor>({
     .deviations =
         "what a step adds is g f(h), there g (h + f(h)), which counts the residual twice; ceil(capacity T) tokens, "
         "there "
-        "floor; the code has no inference: the rule here is what its auxiliary loss trains; no tanh, no shared keys "
-        "and values of the steps, no warm-up of capacities, no z-loss of a single logit; the balance loss of token "
+        "floor; the code has no inference: the rule here is what its auxiliary loss trains; no tanh, no warm-up of "
+        "capacities, no z-loss of a single logit; the balance loss of token "
         "choice "
         "takes the shares of the batch before; any mixer, and a channel mixer or none; start N(0, 0.02); `describe` "
         "counts "

@@ -31,6 +31,11 @@ Memory Memory::pick(const Sequences& picked) const {
   return {taken(rows), taken(lengths)};
 }
 
+LentKeys LentKeys::pick(const Sequences& picked) const {
+  const auto taken = [&](const Tensor& t) { return t.defined() ? take_sequences(t, picked) : Tensor(); };
+  return {taken(k), taken(v), taken(q_offset), taken(segments), tokens, taken(at)};
+}
+
 Tokens Tokens::pick(const Sequences& picked) const {
   const auto taken = [&](const Tensor& t) { return t.defined() ? take_sequences(t, picked) : Tensor(); };
   std::vector<int64_t> numbers, rows;
@@ -46,6 +51,7 @@ Tokens Tokens::pick(const Sequences& picked) const {
               std::move(rows),
               share};
   some.memory = memory.pick(picked);
+  if (lent) some.lent = std::make_shared<LentKeys>(lent->pick(picked));
   return some;
 }
 

@@ -53,6 +53,17 @@ struct Memory {
   Memory pick(const Sequences& picked) const;
 };
 
+// Keys and values that one use of a mixer lends to later ones in its block (Site::borrow): of all tokens of a call, and
+// of those remembered before them.
+struct LentKeys {
+  Tensor k = {}, v = {};  // [B, S, C]; undefined: not lent yet
+  Tensor q_offset = {};   // i64 [B], index among them of the call's first token; undefined: S - T
+  Tensor segments = {};   // i64 [B, T], of the call's tokens
+  int64_t tokens = 0;     // T
+  Tensor at = {};         // i64 [B, n], which of the call's tokens a borrower is given, ascending
+  LentKeys pick(const Sequences& picked) const;
+};
+
 // Which tokens a layer is given: those of B sequences.
 struct Tokens {
   // Document starts in the row up to and including each token, i64 [B, T]; 0: still the state's document. Undefined:
@@ -67,6 +78,7 @@ struct Tokens {
   // What earlier layers left for them, and where this one does: one for a run of the model.
   std::shared_ptr<Shelf> shelf = std::make_shared<Shelf>();
   Memory memory = {};
+  std::shared_ptr<LentKeys> lent = {};  // null: nothing inside lends
 
   Tokens pick(const Sequences& picked) const;  // those of some of the sequences, and nothing on the shelf
 };

@@ -58,6 +58,7 @@ struct LayerArgs {
   int64_t ids = 16;    // that tokens may have: those of the vocabulary, and what comes after it
   int64_t index_of_kind = 0, layers_of_kind = 1;  // among the layers whose mixer has this one's `type`
   bool with_ffn = true;                           // the layer has a channel mixer too
+  bool lends_keys = false;                        // later uses in its block borrow keys and values: Site::borrow
   bool used_again = false;                        // other layers have its weights too (`use:`)
   int64_t block = 0;                              // Pass::block of the model's calls
   double dropout = 0;                             // of what layers add to the stream, where they don't say
@@ -87,6 +88,7 @@ struct LayerFacts {
   bool causal_form = true;         // false: it follows Direction::bidirectional alone, and continues from no state
   bool both_sides = false;         // it follows Direction::bidirectional too: a token then sees those after it
   bool prefix_and_blocks = false;  // it follows Tokens::prefix and Pass::block too, or takes each token by itself
+  bool lends_keys = false;         // it may do so: LayerArgs::lends_keys
   bool reads_memory = false;       // of an encoder, which the model must have then
   Waivers waivers = {};
   std::string_view outside_training = "";  // the entry with fewer options that it is then; "": itself

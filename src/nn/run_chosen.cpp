@@ -82,6 +82,10 @@ Tensor run_chosen(const Tensor& x, const Call& call, std::string_view place, con
     if (call.segments().defined()) tokens.segments = own(call.segments());
     if (call.tokens().ids.defined()) tokens.ids = own(call.tokens().ids);
     tokens.shelf = inside.shelf_of(own);
+    if (inside.site().borrows()) {
+      tokens.lent = std::make_shared<LentKeys>(*tokens.lent);
+      tokens.lent->at = at;
+    }
     tokens.share *= share;
     Pass pass = call.pass();
     const Taps taps = shown ? whole.of(group, at) : Taps();

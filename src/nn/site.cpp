@@ -36,6 +36,7 @@ Site::Site(Site* parent, std::string path)
       first_(root_->fields_.size()),
       last_(first_),
       forgets_(parent && parent->forgets_),
+      borrows_(parent && parent->borrows_),
       left_out_(parent && parent->left_out_) {}
 
 Site& Site::child(std::string_view name) {

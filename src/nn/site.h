@@ -57,6 +57,8 @@ class Site {
   // Counts the tokens of the running document in a field `seen`, for what is inside too.
   void count_tokens();
   void forget() { forgets_ = true; }  // what is inside has no room in a state
+  // Mixers inside read keys and values that an earlier use of them has lent (Tokens::lent), and have none of their own.
+  void borrow() { borrows_ = true; }
   // Values on the shelf (Call::give, Call::take). A ConfigError where nothing declared before gives what is needed, of
   // this width, where samples may leave out what gives, or more are needed than a block that is run again can take.
   void gives(std::string_view name, int64_t width);
@@ -72,6 +74,7 @@ class Site {
   const Site& operator[](std::string_view child) const;
   const StateField& operator()(std::string_view field) const;  // an Error that lists those of this site if it has none
   bool forgets() const { return forgets_; }
+  bool borrows() const { return borrows_; }
   bool counts_tokens() const { return counts_; }
   bool reads_memory() const { return reads_memory_; }  // this site, or one inside it
   const Site& counter() const;                         // the nearest that counts tokens
@@ -97,7 +100,7 @@ class Site {
   std::deque<StateField> fields_;  // the root's: of all sites
   size_t first_, last_;            // this one's and those inside among them
   std::vector<SharedValue> given_, needed_;
-  bool counts_ = false, reads_memory_ = false, forgets_, left_out_;
+  bool counts_ = false, reads_memory_ = false, forgets_, borrows_, left_out_;
 };
 
 // A layer by itself: the root of a tree, which counts tokens.

@@ -103,7 +103,7 @@ constexpr std::pair<std::string_view, std::string_view> kSince[] = {
     {"norm_at", "before"},  {"parallel", "false"},
     {"curriculum", "none"}, {"early_exit", "{scale: 0.0, curriculum: none}"},
     {"cross", "none"},      {"hash_seed", "0"},
-    {"noops", "0"}};
+    {"noops", "0"},         {"states", "own"}};
 
 void erase_later(ConfigNode& n) {
   for (const auto& [key, before] : kSince)

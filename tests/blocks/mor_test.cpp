@@ -1,5 +1,6 @@
 // What Mixture-of-Recursions is equal to.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include "blocks/block.h"
 #include "mixers/built_mixer.h"
@@ -102,4 +103,25 @@ TEST_CASE("mor: a step takes of the tokens of the one before those with the larg
   for (const char* idle : {"weight: raw, alpha: 0.2, ", "routing: token, alpha: 0.2, ", "routing: token, weight: raw, ",
                            "routing: token, capacities: [1, 1, 1], ", "balance: 0.2, "})
     CHECK_THROWS_WITH_AS(Block("mor", idle), doctest::Contains(" nothing with"), ConfigError);
+}
+
+TEST_CASE("mor: with shared states keys and values are made and remembered once, those that the first step makes") {
+  const auto bytes = [](const Block& b) { return site_of(*b.mixer)->bytes(kTokens, DType::f64); };
+  for (const std::string routing : {"expert", "token"}) {
+    const Block own("mor", "routing: " + routing + ", "), shared("mor", "states: shared, routing: " + routing + ", ");
+    CHECK(3 * bytes(shared) == bytes(own));
+    CHECK(bytes(shared) == 2 * kTokens * kWidth * 8);
+  }
+  for (const char* refused : {"states: shared, recursions: 1, ", "states: shared, capacities: [0.9, 0.6, 0.3], "})
+    CHECK_THROWS_WITH_AS(Block("mor", refused), doctest::Contains("`states: shared`"), ConfigError);
+  for (const char* mixer : {"min_gru", "{type: gla, heads: 2}"})
+    CHECK_THROWS_WITH_AS(
+        BuiltMixer(all_blocks.find("mor"), fmt::format("{{states: shared, mixer: {}, ffn: mlp}}", mixer), kWidth),
+        doctest::Contains("keys can be lent"), ConfigError);
+  for (const char* option : {"position: alibi", "window: 4, sinks: 1", "value_residual: 0.5"})
+    CHECK_THROWS_WITH_AS(
+        BuiltMixer(all_blocks.find("mor"),
+                   fmt::format("{{states: shared, mixer: {{type: attention, heads: 2, {}}}, ffn: mlp}}", option),
+                   kWidth),
+        doctest::Contains("keys that are lent"), ConfigError);
 }

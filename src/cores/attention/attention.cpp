@@ -70,21 +70,26 @@ class AttentionOp : public FloatOp<AttentionOp> {
               : i == 5 ? "segments"
                        : "prefix",
               in[i].shape().str(), to_string(in[i].dtype()), q.shape().str());
-    if (in[7].defined())
-      require(in[7].dtype() == DType::i64 && in[7].shape() == Shape{b} && !in[3].defined() && !in[4].defined() &&
-                  !in[5].defined() && !o_.causal && o_.window == 0 && !o_.alibi,
-              "attention: lengths {} for keys that queries do not stand among", in[7].shape().str());
-    else
+    if (in[7].defined() || in[8].defined()) {
+      const Tensor& seen = in[7].defined() ? in[7] : in[8];
+      require(seen.dtype() == DType::i64 && seen.shape() == (in[7].defined() ? Shape{b} : Shape{b, t, 2}) &&
+                  !(in[7].defined() && in[8].defined()) && !in[3].defined() && !in[4].defined() && !in[5].defined() &&
+                  !o_.causal && o_.window == 0 && o_.block == 0 && !o_.alibi,
+              "attention: {} {} for keys that queries do not stand among", in[7].defined() ? "lengths" : "ranges",
+              seen.shape().str());
+    } else {
       require(in[3].defined() || k.dim(1) >= t, "attention: {} keys for {} queries", k.dim(1), t);
+    }
     return Outputs({{{b, t, v.cols() / g * h}, q.dtype()}, {{b, h, t}, q.dtype()}}, 1);
   }
 
   Cost cost(std::span<const Tensor> in) const override {
     const Tensor &q = in[0], &k = in[1], &v = in[2];
     const int64_t dk = q.cols() / o_.heads, dv = v.cols() / o_.kv_heads;
-    const double pairs = (attention_pairs(q.dim(1), k.dim(1), o_) * static_cast<double>(q.dim(0)) +
-                          pairs_of_prefix(in[6], q.dim(0), q.dim(1), k.dim(1), o_)) *
-                         static_cast<double>(o_.heads);
+    const double of_head = in[8].defined() ? o_.in_range * static_cast<double>(q.rows())
+                                           : attention_pairs(q.dim(1), k.dim(1), o_) * static_cast<double>(q.dim(0)) +
+                                                 pairs_of_prefix(in[6], q.dim(0), q.dim(1), k.dim(1), o_),
+                 pairs = of_head * static_cast<double>(o_.heads);
     const auto width = static_cast<double>(dk + dv), size = static_cast<double>(size_of(q.dtype()));
     const double inputs = static_cast<double>(q.numel() + k.numel() + v.numel()) * size;
     const double output = static_cast<double>(q.rows() * dv * o_.heads) * size;
@@ -93,7 +98,7 @@ class AttentionOp : public FloatOp<AttentionOp> {
             2 * inputs + 2 * output + lse, 2 * width * pairs};
   }
 
-  Keeps keeps() const override { return {0b11111111, 0b11}; }
+  Keeps keeps() const override { return {0b111111111, 0b11}; }
 
   Scratch scratch(std::span<const TensorSpec> in) const override {
     const Shape &q = in[0].shape, &k = in[1].shape, &v = in[2].shape;
@@ -105,7 +110,7 @@ class AttentionOp : public FloatOp<AttentionOp> {
 
   template <class T>
   void forward_in(Forward& c) {
-    const Call call = prepare(c.in(0), c.in(1), c.in(2), {c.in(3), c.in(4), c.in(5), c.in(6), c.in(7)});
+    const Call call = prepare(c.in(0), c.in(1), c.in(2), {c.in(3), c.in(4), c.in(5), c.in(6), c.in(7), c.in(8)});
     for_each_with_memory<T>(call.batch * o_.heads, scratch_size<T>(call), [&](int64_t item, T* scratch) {
       const int64_t b = item / o_.heads, h = item % o_.heads;
       AttentionArgs<T> a = args<T>(call, c.in(0), c.in(1), c.in(2), b, h, scratch);
@@ -117,7 +122,7 @@ class AttentionOp : public FloatOp<AttentionOp> {
 
   template <class T>
   void backward_in(Backward& c) {
-    const Call call = prepare(c.in(0), c.in(1), c.in(2), {c.in(3), c.in(4), c.in(5), c.in(6), c.in(7)});
+    const Call call = prepare(c.in(0), c.in(1), c.in(2), {c.in(3), c.in(4), c.in(5), c.in(6), c.in(7), c.in(8)});
     const Sink sinks[] = {c.sink(0), c.sink(1), c.sink(2)};
     const int64_t group = o_.heads / o_.kv_heads, n = call.queries;
     for_each_with_memory<T>(call.batch * o_.kv_heads, scratch_size<T>(call), [&](int64_t item, T* scratch) {
@@ -157,7 +162,7 @@ class AttentionOp : public FloatOp<AttentionOp> {
   }
 
   Call prepare(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionPlaces& places) const {
-    const auto& [q_offset, gap, segments, prefix, lengths] = places;
+    const auto& [q_offset, gap, segments, prefix, lengths, ranges] = places;
     Call c{q.dim(0), q.dim(1), k.dim(1), q.cols() / o_.heads, v.cols() / o_.kv_heads, {}, {}, {}, {}, {}};
     const auto b = static_cast<size_t>(c.batch), n = static_cast<size_t>(c.queries);
     c.q_offset.assign(b, c.keys - c.queries);
@@ -168,6 +173,18 @@ class AttentionOp : public FloatOp<AttentionOp> {
       for (size_t i = 0; i < b; ++i)
         require(c.length[i] >= 1 && c.length[i] <= c.keys, "attention: sequence {}: {} of {} keys", i, c.length[i],
                 c.keys);
+      return c;
+    }
+    if (ranges.defined()) {
+      c.q_offset.assign(b, 0);
+      c.length.assign(b, c.keys);
+      for (int64_t row = 0; row < c.batch * c.queries; ++row) {
+        const int64_t* keys = ranges.view<int64_t>().row(row);
+        require(keys[0] >= 0 && keys[0] <= keys[1] && keys[1] <= c.keys, "attention: keys {} to {} of {}", keys[0],
+                keys[1], c.keys);
+        c.first.push_back(keys[0]);
+        c.last.push_back(keys[1]);
+      }
       return c;
     }
     if (q_offset.defined()) std::copy_n(q_offset.data<int64_t>(), b, c.q_offset.begin());
@@ -240,7 +257,7 @@ class AttentionOp : public FloatOp<AttentionOp> {
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
                  const AttentionPlaces& places) {
   return run(std::make_unique<AttentionOp>(options),
-             {q, k, v, places.q_offset, places.gap, places.segments, places.prefix, places.lengths});
+             {q, k, v, places.q_offset, places.gap, places.segments, places.prefix, places.lengths, places.ranges});
 }
 
 double alibi_slope(int64_t head, int64_t heads) {

@@ -22,6 +22,7 @@ struct AttentionOptions {
   // al. 2025, arXiv:2503.09573, section 3.2); without sinks.
   int64_t block = 0;
   bool noisy = false;
+  double in_range = 0;   // keys in one of AttentionPlaces::ranges as a rule: what costs go by
   Samples samples = {};  // that the sequences here are among all of the run
   int64_t chunk = 32;    // query rows at a time: how, never what
 };
@@ -35,8 +36,10 @@ struct AttentionOptions {
 // Or they don't stand there at all, and every query sees the same keys, without order: `causal` is false then, there is
 // no window, and the four above are undefined.
 //   lengths   i64 [B]     keys of each sequence, 1 to S, the first of its rows
+// Or each query has a range of keys of its own, the same holding for all else:
+//   ranges    i64 [B, T, 2]  the first key that it sees, and one past the last
 struct AttentionPlaces {
-  Tensor q_offset = {}, gap = {}, segments = {}, prefix = {}, lengths = {};
+  Tensor q_offset = {}, gap = {}, segments = {}, prefix = {}, lengths = {}, ranges = {};
 };
 
 // o = dropout(softmax(scale q k^T - alibi distance)) v for each head; a query that sees nothing gives zero. Backward

@@ -10,6 +10,7 @@
 // With value_residual v is l v_1 + (1 - l) v, v_1 that of the model's first layer that has this option, which keeps its
 // own (Zhou et al. 2024, arXiv:2410.17897, ResFormer). With value_embedding it is v + 3 sigmoid(W_g x) E[id]: a vector
 // of the token, as much as a gate of each head says (Karpathy, nanochat; Jordan et al., modded-nanogpt).
+// Where a block lends keys (LayerArgs::lends_keys), later uses make q alone and read k and v of the first.
 // Remembers k and v of every token, or of the sinks and the window. Vaswani et al. 2017, arXiv:1706.03762.
 #include "base/text.h"
 #include "mixers/attention/kv_cache.h"
@@ -96,11 +97,17 @@ class Attention final : public Layer {
     const auto project = [&](const char* name, const ProjectionArgs& p) {
       return found.collect([&] { return o.projection.build(p, s / name); });
     };
-    qkv_ = project("qkv", {.layer = args,
-                           .in = args.d_model,
-                           .parts = {{"q", q}, {"k", kv}, {"v", kv}},
-                           .init = Init::gpt2(),
-                           .bias = o.bias});
+    const auto reads_x = [&](const char* name, const std::vector<ProjectionArgs::Part>& parts) {
+      return project(name, {.layer = args, .in = args.d_model, .parts = parts, .init = Init::gpt2(), .bias = o.bias});
+    };
+    if (args.lends_keys) {
+      if (o.sinks || alibi_ || o.value_residual)
+        found.error(o.mark, "attention: sinks, `position: alibi` and value_residual don't go with keys that are lent");
+      q_ = reads_x("q", {{"q", q}});
+      qkv_ = reads_x("kv", {{"k", kv}, {"v", kv}});
+    } else {
+      qkv_ = reads_x("qkv", {{"q", q}, {"k", kv}, {"v", kv}});
+    }
     out_ = project("out", {.layer = args,
                            .in = q,
                            .parts = {{"out", args.d_model}},
@@ -119,6 +126,7 @@ class Attention final : public Layer {
   }
 
   void declare(Site& site) const override {
+    if (site.borrows()) return;
     cache_.declare(site);
     if (!value_residual_) return;
     const int64_t width = kv_heads_ * head_dim_;
@@ -134,17 +142,16 @@ class Attention final : public Layer {
 
  protected:
   Tensor run(const Tensor& x, const Call& call) const override {
-    const std::vector<Tensor> parts = (*qkv_)(x);
-    Tensor q = parts[0], k = parts[1], v = parts[2];
-    if (q_norm_) {
-      q = (*q_norm_)(q);
-      k = (*k_norm_)(k);
-    }
-    if (rope_) {
-      const Tensor positions = call.positions(x);
-      q = rotary(q, positions, heads_, rope_);
-      k = rotary(k, positions, kv_heads_, rope_);
-    }
+    const Tensor positions = rope_ ? call.positions(x) : Tensor();
+    const auto placed = [&](const Tensor& of, const std::unique_ptr<RmsNorm>& norm, int64_t heads) {
+      const Tensor normed = norm ? (*norm)(of) : of;
+      return rope_ ? rotary(normed, positions, heads, rope_) : normed;
+    };
+    if (call.site().borrows()) return borrowed(placed((*q_)(x).front(), q_norm_, heads_), call);
+    const std::vector<Tensor> parts = (*qkv_)(x);  // q, k and v, or k and v
+    const Tensor q = placed(q_ ? (*q_)(x).front() : parts.front(), q_norm_, heads_),
+                 k = placed(parts[parts.size() - 2], k_norm_, kv_heads_);
+    Tensor v = parts.back();
     if (call.site().gives(kValues))
       call.give(kValues, v);
     else if (value_residual_)
@@ -157,12 +164,23 @@ class Attention final : public Layer {
     } else {
       keys.places.segments = call.segments();
     }
+    if (q_) *call.tokens().lent = {keys.k, keys.v, keys.places.q_offset, call.segments(), x.dim(1), {}};
     AttentionOptions options = options_for(call);
     follow_direction("attention", call, options, keys.places);
     return (*out_)(effllm::attention(q, keys.k, keys.v, options, keys.places)).front();
   }
 
  private:
+  // With keys and values that an earlier use has lent.
+  Tensor borrowed(const Tensor& q, const Call& call) const {
+    AttentionOptions options = options_for(call);
+    AttentionPlaces places;
+    follow_direction("attention", call, options, places);
+    const LentKeys& lent = *call.tokens().lent;
+    places.ranges = ranges_of(lent, options);
+    return (*out_)(effllm::attention(q, lent.k, lent.v, options, places)).front();
+  }
+
   // What is seen: the first tokens and, the own one included, a window of the last; 0: all.
   struct Sight {
     int64_t sinks, window;
@@ -195,7 +213,7 @@ class Attention final : public Layer {
   std::optional<ValueEmbedding> of_token_;
   bool alibi_;
   double dropout_;
-  std::unique_ptr<Projection> qkv_, out_;
+  std::unique_ptr<Projection> qkv_, out_, q_;  // q_: null where qkv_ makes q too
   KvCache cache_;
   std::shared_ptr<const RotaryTable> rope_;
   std::unique_ptr<RmsNorm> q_norm_, k_norm_;
@@ -233,6 +251,7 @@ extern constinit const LayerInfo attention = LayerInfo::of<Attention>({
         "0.01, and start as wide as theirs",
     .both_sides = true,
     .prefix_and_blocks = true,
+    .lends_keys = true,
     .unseen = "without `position: alibi`, where the window with its sinks is longer than the sequences of training, "
               "or there is none: RoPE's distances and the number of keys; sinks with RoPE: their distances",
     .tiny = "{heads: 2}",

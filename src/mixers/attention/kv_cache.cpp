@@ -36,6 +36,30 @@ void follow_direction(std::string_view mixer, const Call& call, AttentionOptions
             seen.data<int64_t>()[b], pass.block);
 }
 
+Tensor ranges_of(const LentKeys& lent, AttentionOptions& options) {
+  const int64_t batch = lent.at.dim(0), tokens = lent.tokens, borrowing = lent.at.dim(1), keys = lent.k.dim(1);
+  const AttentionOptions asked = options;
+  options.causal = false;
+  options.window = 0;
+  options.in_range = attention_pairs(tokens, keys, asked) / static_cast<double>(tokens);
+  const Tensor ranges = Tensor::dense({batch, borrowing, 2}, DType::i64);
+  if (ranges.is_meta()) return ranges;
+  std::vector<int64_t> first(static_cast<size_t>(tokens)), last(first);
+  for (int64_t b = 0; b < batch; ++b) {
+    const int64_t start = lent.q_offset.defined() ? lent.q_offset.data<int64_t>()[b] : keys - tokens;
+    document_keys(lent.segments.defined() ? lent.segments.view<int64_t>().row(b) : nullptr, tokens, start, false,
+                  first.data(), last.data());
+    for (int64_t i = 0; i < borrowing; ++i) {
+      const auto token = static_cast<size_t>(lent.at.view<int64_t>().row(b)[i]);
+      const int64_t own = start + static_cast<int64_t>(token);
+      int64_t* range = ranges.view<int64_t>().row(b * borrowing + i);
+      range[0] = asked.window ? std::max(first[token], own - asked.window + 1) : first[token];
+      range[1] = asked.causal ? own + 1 : asked.window ? std::min(last[token], own + asked.window) : last[token];
+    }
+  }
+  return ranges;
+}
+
 int64_t KvCache::kept(int64_t seen) const { return window_ ? std::min(seen, sinks_ + window_ - 1) : seen; }
 
 void KvCache::declare(Site& site) const {

@@ -15,6 +15,10 @@ struct CachedKeys {
 // from where tokens see those before them, or whole blocks: an Error elsewhere, by the mixer's name.
 void follow_direction(std::string_view mixer, const Call& call, AttentionOptions& options, AttentionPlaces& places);
 
+// The keys that those of a borrower's tokens see: in their documents, before them unless options.causal is false, in
+// the window. i64 [B, n, 2]. Leaves in the options what the ranges don't say (AttentionPlaces::ranges).
+Tensor ranges_of(const LentKeys& lent, AttentionOptions& options);
+
 class KvCache {
  public:
   // window 0: every token is kept. Otherwise the first `sinks` of the document and the last window - 1. value_width 0:

@@ -246,19 +246,17 @@ TEST_CASE("attention: inputs that don't fit are refused") {
   CHECK_THROWS_AS(blocks(x, false, 0), ShapeError);
 }
 
-TEST_CASE("attention: keys that queries do not stand among are all seen, as many as a sequence has") {
-  const Poison poison;
-  const AttentionOptions o{.heads = 4, .kv_heads = 2, .causal = false, .chunk = 4};
-  AttentionPlaces places;
-  places.lengths = integers({2}, {1, 5});
-  const Inputs x(o, 9, 6);  // more queries than keys
-  const Tensor y = attention(x.q, x.k, x.v, o, places);
+namespace {
+
+// 9 queries and 6 keys of 2 sequences: query t of sequence b sees the keys [from(b, t), to(b, t)) and no others.
+void expect_seen(const Inputs& x, const Tensor& y, const std::function<int64_t(int64_t, int64_t)>& from,
+                 const std::function<int64_t(int64_t, int64_t)>& to) {
   for (int64_t b = 0; b < 2; ++b)
     for (int64_t t = 0; t < 9; ++t)
       for (int64_t h = 0; h < 4; ++h) {
         std::vector<double> p;
         double sum = 0;
-        for (int64_t s = 0; s < places.lengths.data<int64_t>()[b]; ++s) {
+        for (int64_t s = from(b, t); s < to(b, t); ++s) {
           double score = 0;
           for (int64_t c = 0; c < 3; ++c) score += at(x.q, b * 9 + t, h * 3 + c) * at(x.k, b * 6 + s, h / 2 * 3 + c);
           p.push_back(std::exp(score / std::sqrt(3.0)));
@@ -267,10 +265,23 @@ TEST_CASE("attention: keys that queries do not stand among are all seen, as many
         for (int64_t c = 0; c < 5; ++c) {
           double expected = 0;
           for (size_t s = 0; s < p.size(); ++s)
-            expected += p[s] / sum * at(x.v, b * 6 + static_cast<int64_t>(s), h / 2 * 5 + c);
+            expected += p[s] / sum * at(x.v, b * 6 + from(b, t) + static_cast<int64_t>(s), h / 2 * 5 + c);
           CHECK(std::abs(at(y, b * 9 + t, h * 5 + c) - expected) < 1e-13);
         }
       }
+}
+
+}  // namespace
+
+TEST_CASE("attention: keys that queries do not stand among are all seen, as many as a sequence has") {
+  const Poison poison;
+  const AttentionOptions o{.heads = 4, .kv_heads = 2, .causal = false, .chunk = 4};
+  AttentionPlaces places;
+  places.lengths = integers({2}, {1, 5});
+  const Inputs x(o, 9, 6);  // more queries than keys
+  expect_seen(
+      x, attention(x.q, x.k, x.v, o, places), [](int64_t, int64_t) { return 0; },
+      [](int64_t b, int64_t) { return b ? 5 : 1; });
   const auto f = [&](const Tensors& in) { return Tensors{attention(in[0], in[1], in[2], o, places)}; };
   CHECK(gradient_error(f, {x.q, x.k, x.v}) < 1e-7);
   for (const int64_t length : {0, 7}) {
@@ -278,4 +289,27 @@ TEST_CASE("attention: keys that queries do not stand among are all seen, as many
     CHECK_THROWS_AS(attention(x.q, x.k, x.v, o, places), ShapeError);
   }
   CHECK_THROWS_AS(attention(x.q, x.k, x.v, {.heads = 4, .kv_heads = 2}, places), ShapeError);
+}
+
+TEST_CASE("attention: each query sees the range of keys that is its own, or nothing") {
+  const Poison poison;
+  const AttentionOptions o{.heads = 4, .kv_heads = 2, .causal = false, .in_range = 2.5, .chunk = 4};
+  const Inputs x(o, 9, 6);
+  const auto from = [](int64_t b, int64_t t) { return b ? t / 3 : 0; };
+  const auto to = [](int64_t b, int64_t t) { return b ? t / 3 + t % 4 : (2 * t) % 7; };
+  AttentionPlaces places;
+  std::vector<int64_t> ends;
+  for (int64_t row = 0; row < 18; ++row) ends.insert(ends.end(), {from(row / 9, row % 9), to(row / 9, row % 9)});
+  places.ranges = integers({2, 9, 2}, ends);
+  {
+    Meter meter;
+    expect_seen(x, attention(x.q, x.k, x.v, o, places), from, to);
+    CHECK(meter.total.forward_flops == 2.0 * (3 + 5) * 18 * 2.5 * 4);
+  }
+  const auto f = [&](const Tensors& in) { return Tensors{attention(in[0], in[1], in[2], o, places)}; };
+  CHECK(gradient_error(f, {x.q, x.k, x.v}) < 1e-7);
+  CHECK_THROWS_AS(attention(x.q, x.k, x.v, {.heads = 4, .kv_heads = 2}, places), ShapeError);
+  ends[4] = 7;
+  places.ranges = integers({2, 9, 2}, ends);
+  CHECK_THROWS_AS(attention(x.q, x.k, x.v, o, places), ShapeError);
 }
