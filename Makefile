@@ -61,6 +61,8 @@ golden:
 	@python3 scripts/golden/adamw.py
 	@python3 scripts/golden/statistics.py
 	@python3 scripts/golden/muon.py
+	@python3 scripts/golden/lion.py
+	@python3 scripts/golden/schedule_free.py
 	@python3 scripts/golden/goldfish.py
 	@python3 scripts/golden/masked_diffusion.py
 	@python3 scripts/golden/masked_lm.py

@@ -1,6 +1,8 @@
 """Muon: momentum made orthogonal by an iteration of Newton and Schulz.
 
 Jordan et al. 2024, kellerjordan.github.io/posts/muon. Plain equations in float64: twenty steps on random gradients.
+Option normuon: Li et al. 2025 (arXiv:2510.05491), as in zichongli5/NorMuon@d45c9a4, normuon.py. Option cautious_decay:
+the mask of karpathy/nanochat@92d63d4, nanochat/optim.py, and of KellerJordan/modded-nanogpt@f411b3d, train_gpt.py.
 `python3 scripts/golden/muon.py` writes the golden files; with --torch it runs the same with torch.optim.Muon, as it is
 (an iteration in bfloat16) and with an iteration in the type of the weights, and prints how far they are apart.
 """
@@ -83,19 +85,37 @@ def rate(rows: int, columns: int, options: Options) -> float:
     return float(np.sqrt(max(1.0, rows / columns)))
 
 
+def with_even_rows(update: Array, second: Array, beta: float) -> Array:
+    """Returns the update with each row over the root of its second moment, at the norm that it had; moves second [R,1].
+
+    The moment, which starts at zero, is of the mean of squares of a row; nothing corrects its start.
+    """
+    second += (1 - beta) * ((update**2).mean(1, keepdims=True) - second)
+    even = update / (np.sqrt(second) + 1e-10)
+    return even * np.sqrt((update**2).sum()) / (np.sqrt((even**2).sum()) + 1e-10)
+
+
 def muon(weight: Array, gradients: Array, rows: list[int], options: Options, factors: Array) -> Array:
     """Returns the weight [R,C] after a step for each of gradients [S,R,C], whose matrices have `rows` rows each."""
     lr, decay = float(options["lr"]), float(options["weight_decay"])
     beta, nesterov = float(options.get("momentum", 0.95)), bool(options.get("nesterov", True))
-    weight, momentum = weight.copy(), np.zeros_like(weight)
+    normuon, cautious = bool(options.get("normuon", False)), bool(options.get("cautious_decay", False))
+    weight, momentum, second = weight.copy(), np.zeros_like(weight), np.zeros((len(weight), 1))
+    cuts = np.cumsum(rows)[:-1]
     for gradient, factor in zip(gradients, factors):
         momentum = beta * momentum + (1 - beta) * gradient
         update = beta * momentum + (1 - beta) * gradient if nesterov else momentum
-        weight *= 1 - lr * factor * decay
-        for part, new in zip(np.split(weight, np.cumsum(rows)[:-1]), np.split(update, np.cumsum(rows)[:-1])):
-            part -= lr * factor * rate(*part.shape, options) * orthogonal(new, options)
+        for part, new, moments in zip(*(np.split(each, cuts) for each in (weight, update, second))):
+            direction = orthogonal(new, options)
+            if normuon:
+                direction = with_even_rows(direction, moments, float(options.get("beta2_rows", 0.95)))
+            decays = direction * part >= 0 if cautious else 1.0
+            part *= 1 - lr * factor * decay * decays
+            part -= lr * factor * rate(*part.shape, options) * direction
     return weight
 
+
+BOTH: Options = {"normuon": True, "beta2_rows": 0.8, "cautious_decay": True}
 
 # With tiny gradients the clamp of the norm shows.
 OPTIONS: dict[str, tuple[Options, float]] = {
@@ -106,6 +126,9 @@ OPTIONS: dict[str, tuple[Options, float]] = {
     "polar_express_long": ({"lr": 0.02, "weight_decay": 0.1, "coefficients": "polar_express", "iterations": 10}, 1.0),
     "tiny_gradients": ({"lr": 0.02, "weight_decay": 0.1}, 1e-9),
     "tiny_polar_express": ({"lr": 0.02, "weight_decay": 0.1, "coefficients": "polar_express", "norm_eps": 1e-6}, 1e-7),
+    "normuon": ({"lr": 0.02, "weight_decay": 0.1, "normuon": True}, 1.0),
+    "normuon_cautious": ({"lr": 0.01, "weight_decay": 0.5, "adjust_lr": "match_rms_adamw"} | BOTH, 1.0),
+    "cautious": ({"lr": 0.02, "weight_decay": 0.5, "cautious_decay": True}, 1.0),
 }
 VARIANTS = {variant: Case(options, size, WEIGHTS) for variant, (options, size) in OPTIONS.items()}
 
@@ -134,7 +157,7 @@ def compare_with_torch() -> None:
     print(f"torch {torch.__version__}: largest difference of weights after {STEPS} steps")
     for variant, case in VARIANTS.items():
         options = case.options
-        if options.get("coefficients", "quintic") != "quintic":
+        if {"coefficients", "normuon", "cautious_decay"} & options.keys():
             continue
         weights, gradients = draw(f"muon.{variant}", case)
         for dtype, cast in (("float64", torch.Tensor.clone), ("float32", torch.Tensor.clone), ("float32", rounded)):

@@ -29,15 +29,17 @@ class Weight:
 
 @dataclass(frozen=True)
 class Case:
-    """One golden file of an optimizer: its options, the size of the gradients, and the weights."""
+    """One golden file of an optimizer: its options, the size of the gradients, the weights, the schedule's factors."""
 
     options: Options
     size: float
     weights: dict[str, Weight]
+    factors: tuple[float, ...] = tuple(FACTORS)
 
 
-# weight [R,C], gradients [S,R,C] after clipping, rows of the matrices, options, FACTORS -> the weight after all steps
-Optimizer = Callable[[Array, Array, list[int], Options, Array], Array]
+# weight [R,C], gradients [S,R,C] after clipping, rows of the matrices, options, factors -> the weight after all steps,
+# or a pair: the weight, and the average of weights that is evaluated in its place
+Optimizer = Callable[[Array, Array, list[int], Options, Array], "Array | tuple[Array, Array]"]
 
 
 def draw(stem: str, case: Case) -> tuple[Params, Params]:
@@ -54,18 +56,22 @@ def clipped(gradients: Array) -> Array:
 
 def write(name: str, paper: str, optimizer: Optimizer, variants: dict[str, Case]) -> None:
     """Writes <name>.<variant>.safetensors: start.*, gradient.* [S,R,C], rows.* of matrices, traits.* (factor of the
-    learning rate, and of the decay), end.*, factors, scales."""
+    learning rate, and of the decay), end.*, average.* if the optimizer keeps one, factors, scales."""
     for variant, case in variants.items():
         weights, gradients = draw(f"{name}.{variant}", case)
-        tensors: Params = {"factors": FACTORS, "scales": SCALES}
+        factors = np.array(case.factors)
+        tensors: Params = {"factors": factors, "scales": SCALES}
         for key, weight in case.weights.items():
             own = {"lr": case.options["lr"] * weight.lr_scale, "weight_decay": case.options["weight_decay"]}
             own["weight_decay"] *= weight.decays
             tensors[f"start.{key}"], tensors[f"gradient.{key}"] = weights[key], gradients[key]
             tensors[f"rows.{key}"] = np.array(weight.rows, dtype=np.int64)
             tensors[f"traits.{key}"] = np.array([weight.lr_scale, float(weight.decays)])
-            arguments = (weights[key], clipped(gradients[key]), weight.rows, case.options | own, FACTORS)
-            tensors[f"end.{key}"] = optimizer(*arguments)
+            arguments = (weights[key], clipped(gradients[key]), weight.rows, case.options | own, factors)
+            end = optimizer(*arguments)
+            if isinstance(end, tuple):
+                end, tensors[f"average.{key}"] = end
+            tensors[f"end.{key}"] = end
         metadata = {"kind": "optimizer", "name": name, "paper": paper}
         metadata["options"] = flow_yaml({"type": name} | case.options)
         write_safetensors(GOLDEN_FOLDER / f"{name}.{variant}.safetensors", tensors, metadata)

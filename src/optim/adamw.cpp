@@ -13,10 +13,7 @@ constexpr int64_t kBlock = 16384;  // elements: 64 KiB of each of four slabs
 
 }  // namespace
 
-std::span<const std::string_view> adamw_slots(const Parameter&) {
-  static constexpr std::string_view kNames[] = {"m", "v"};
-  return kNames;
-}
+std::vector<SlotKind> adamw_slots() { return {{"m"}, {"v"}}; }
 
 AdamwPass::AdamwPass(const OptimOptions& o, const ParamStore& store, bool (*takes)(const Parameter&))
     : beta1_(o.beta1), beta2_(o.beta2), eps_(o.eps), store_(store) {
@@ -53,7 +50,7 @@ void AdamwPass::operator()(const Slab& gradient, double scale, double lr_factor,
 }
 
 AdamW::AdamW(const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store)
-    : Optimizer(optimizers::adamw, o, groups, store), pass_(o, store, [](const Parameter&) { return true; }) {}
+    : Optimizer(o, groups, store), pass_(o, store, [](const Parameter&) { return true; }) {}
 
 namespace optimizers {
 
@@ -62,7 +59,7 @@ constinit const OptimizerInfo adamw = OptimizerInfo::of<AdamW>({
     .title = "Adam with decoupled weight decay",
     .paper = "Loshchilov and Hutter 2019, arXiv:1711.05101",
     .source = "pytorch/pytorch@v2.13.0, torch/optim/adamw.py, its order of operations",
-    .slots = adamw_slots,
+    .slots = +[](const Options&, const Parameter&) { return adamw_slots(); },
 });
 
 }  // namespace optimizers

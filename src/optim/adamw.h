@@ -1,7 +1,5 @@
 // AdamW over slabs. Loshchilov and Hutter 2019, arXiv:1711.05101; the order of operations is PyTorch's.
 #pragma once
-#include <span>
-#include <string_view>
 #include <vector>
 
 #include "optim/optimizer.h"
@@ -9,7 +7,7 @@
 namespace effllm {
 
 // The slots of what AdamW takes: "m", the mean of gradients, and "v", that of their squares.
-std::span<const std::string_view> adamw_slots(const Parameter&);
+std::vector<SlotKind> adamw_slots();
 
 // One pass over some parameters of a store.
 class AdamwPass {

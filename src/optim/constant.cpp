@@ -21,7 +21,7 @@ struct Constant final : Schedule {
 namespace schedules {
 
 extern constinit const ScheduleInfo constant =
-    ScheduleInfo::of<Constant>({.name = "constant", .title = "the base rate after warm-up"});
+    ScheduleInfo::of<Constant>({.name = "constant", .title = "the base rate after warm-up", .keeps_rate = true});
 
 }  // namespace schedules
 }  // namespace effllm

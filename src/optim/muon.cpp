@@ -3,6 +3,10 @@
 //
 //   m' = mu m + (1 - mu) g,  u = mu m' + (1 - mu) g,  W' = (1 - lr decay) W - lr r(rows, columns) orthogonal(u)
 //
+// With normuon the rows of o = orthogonal(u) are evened out, and its norm is kept: s' = beta s + (1 - beta) mean(o^2)
+// of each row, o / sqrt(s') times |o| / |o / sqrt(s')| (Li et al. 2025, arXiv:2510.05491). With cautious_decay a weight
+// decays only where the step makes it smaller (Chen et al. 2025, arXiv:2510.12402).
+//
 // A weight of several matrices (Traits::matrices: q|k|v, gates) is taken apart. Keeps one number for each element of a
 // matrix. Jordan et al. 2024, kellerjordan.github.io/posts/muon.
 #include <algorithm>
@@ -24,6 +28,8 @@ struct MuonOptions final : Options {
   int64_t iterations = 5;
   std::string coefficients = "quintic", adjust_lr = "original";
   std::optional<double> adamw_lr;
+  bool normuon = false, cautious_decay = false;
+  double beta2_rows = 0.95;
   void visit(OptionVisitor& v) override {
     v("adamw_lr", adamw_lr,
       "Sets the learning rate of what AdamW takes, which is all but matrices between hidden features; default: lr.",
@@ -40,6 +46,9 @@ struct MuonOptions final : Options {
       "Chooses the factor on lr by shape: sqrt(max(1, rows/columns)), or 0.2 sqrt(max(rows, columns)), with which lr "
       "and decay of AdamW suit.",
       {"original", "match_rms_adamw"});
+    v("normuon", normuon, "Divides each row of the orthogonal matrix by the root of its mean square so far.");
+    v("beta2_rows", beta2_rows, "Sets the decay of these means, a factor a step.", between(0, 0.99999));
+    v("cautious_decay", cautious_decay, "Lets a weight of a matrix decay only where the step makes it smaller.");
   }
 };
 
@@ -57,15 +66,20 @@ class Muon final : public Optimizer {
   using Options = MuonOptions;
 
   Muon(const Options& own, const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store)
-      : Optimizer(optimizers::muon, o, groups, store),
+      : Optimizer(o, groups, store),
         options_(own),
         orthogonal_(options_.coefficients, options_.iterations, options_.norm_eps),
         rest_(o, store, [](const Parameter& p) { return !is_matrix(p); }),
-        workspace_(workspace(store), store.dtype()) {}
+        workspace_(workspace(store), store.dtype()) {
+    if (!own.normuon && own.beta2_rows != Options().beta2_rows)
+      throw_at(own.mark, "muon: beta2_rows does nothing without `normuon: true`");
+  }
 
-  static std::span<const std::string_view> slots(const Parameter& p) {
-    static constexpr std::string_view kNames[] = {"momentum"};
-    return is_matrix(p) ? kNames : adamw_slots(p);
+  static std::vector<SlotKind> slots(const effllm::Options& own, const Parameter& p) {
+    if (!is_matrix(p)) return adamw_slots();
+    std::vector<SlotKind> all = {{"momentum"}};
+    if (dynamic_cast<const Options&>(own).normuon) all.push_back({"v_rows", SlotOf::row});
+    return all;
   }
 
   // Numbers for one matrix and its iteration.
@@ -97,17 +111,17 @@ class Muon final : public Optimizer {
             const View<T> all = t.view<T>();
             return View<T>{all.row(first), rows, all.cols, all.stride};
           };
-          move<T>(part(g), part(m), part(p.value), static_cast<T>(scale), static_cast<T>(keep),
-                  static_cast<T>(lr * factor(rows, p.shape.cols())));
+          move<T>(part(g), part(m), part(p.value), options_.normuon ? slots_.data<T>(1, i) + first : nullptr,
+                  static_cast<T>(scale), static_cast<T>(keep), static_cast<T>(lr * factor(rows, p.shape.cols())));
           first += rows;
         }
       }
     });
   }
 
-  // One matrix: value' = keep value - step orthogonal(update of the momentum).
+  // One matrix: value' = keep value - step orthogonal(update of the momentum). v_rows: normuon's, or null.
   template <class T>
-  void move(View<T> gradient, View<T> momentum, View<T> value, T scale, T keep, T step) {
+  void move(View<T> gradient, View<T> momentum, View<T> value, T* v_rows, T scale, T keep, T step) {
     const int64_t rows = value.rows, columns = value.cols;
     const T mu = static_cast<T>(options_.momentum), rest = static_cast<T>(1 - options_.momentum);
     T* x = workspace_.data<T>();
@@ -125,10 +139,35 @@ class Muon final : public Optimizer {
         u[c] = options_.nesterov ? mu * m[c] + own : m[c];
       }
     });
-    const T* u = orthogonal_(x, rows, columns, x + rows * columns);
+    T* o = orthogonal_(x, rows, columns, x + rows * columns);
+    if (v_rows) even_out(o, rows, columns, v_rows);
     by_rows([&](int64_t r) {
-      for (int64_t c = 0; c < columns; ++c) value.row(r)[c] = keep * value.row(r)[c] - step * u[r * columns + c];
+      T* w = value.row(r);
+      for (int64_t c = 0; c < columns; ++c) {
+        const T by = step * o[r * columns + c];
+        const bool decays = !options_.cautious_decay || by * w[c] >= 0;
+        w[c] = (decays ? keep : T(1)) * w[c] - by;
+      }
     });
+  }
+
+  // The rows of o [rows, columns] divided by the roots of their mean squares so far, all by one number that keeps the
+  // norm of o.
+  template <class T>
+  void even_out(T* o, int64_t rows, int64_t columns, T* v_rows) const {
+    const T beta = static_cast<T>(options_.beta2_rows), rest = static_cast<T>(1 - options_.beta2_rows);
+    T before = 0, after = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      T sum = 0;
+      for (int64_t c = 0; c < columns; ++c) sum += o[r * columns + c] * o[r * columns + c];
+      v_rows[r] = beta * v_rows[r] + rest * (sum / static_cast<T>(columns));
+      const T factor = 1 / (std::sqrt(v_rows[r]) + static_cast<T>(kRowEps));
+      for (int64_t c = 0; c < columns; ++c) o[r * columns + c] *= factor;
+      before += sum;
+      after += sum * factor * factor;
+    }
+    const T back = std::sqrt(before) / (std::sqrt(after) + static_cast<T>(kRowEps));
+    for (int64_t i = 0; i < rows * columns; ++i) o[i] *= back;
   }
 
   // What the learning rate is multiplied by for a matrix of this shape.
@@ -138,6 +177,7 @@ class Muon final : public Optimizer {
   }
 
   static constexpr int64_t kBlock = 16384;  // elements
+  static constexpr double kRowEps = 1e-10;
   MuonOptions options_;
   Orthogonal orthogonal_;
   AdamwPass rest_;
@@ -157,8 +197,10 @@ constinit const OptimizerInfo muon = OptimizerInfo::of<Muon>({
     .name = "muon",
     .title = "momentum made orthogonal for matrices between hidden features, AdamW for the rest",
     .paper = "Jordan et al. 2024, kellerjordan.github.io/posts/muon",
-    .source = "KellerJordan/Muon@f90a42b, muon.py, as torch.optim.Muon of PyTorch 2.13 has it; polar_express: "
-              "NoahAmsel/PolarExpress@7f0fb57, polar_express/basic.py",
+    .source =
+        "KellerJordan/Muon@f90a42b, muon.py, as torch.optim.Muon of PyTorch 2.13 has it; polar_express: "
+        "NoahAmsel/PolarExpress@7f0fb57, polar_express/basic.py; normuon: zichongli5/NorMuon@d45c9a4, normuon.py; "
+        "cautious_decay: karpathy/nanochat@92d63d4, nanochat/optim.py",
     .deviations =
         "the iteration is computed in f32, not bf16; the norm is at least norm_eps, as in PyTorch, where the authors "
         "add it; weights that hold several matrices side by side (q|k|v, gates, heads of a block-diagonal one) are "

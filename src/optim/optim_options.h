@@ -27,12 +27,13 @@ struct OptimizerFacts {
   // The code that it follows, "owner/repository@commit". What is not as there stands in `deviations`.
   std::string_view source;
   std::string_view deviations = "";
-  // Memory plans ask, before there is an optimizer: what it keeps of a parameter, and numbers that it works with
-  // beside.
-  SlotNames slots;
+  // Memory plans ask, before there is an optimizer: what one of these options keeps of a parameter, and numbers that it
+  // works with beside.
+  std::vector<SlotKind> (*slots)(const Options& own, const Parameter& p);
   int64_t (*workspace)(const ParamStore&) = +[](const ParamStore&) { return int64_t{0}; };
   // Learning rate of a parameter, before its own scale and groups; null: OptimOptions::lr.
   double (*lr)(const OptimOptions&, const Parameter&) = nullptr;
+  bool keeps_rate = false;  // it takes no schedule but a constant one
 };
 
 // Its options are those beside OptimOptions.
@@ -47,6 +48,9 @@ struct OptimOptions final : Options {
   std::vector<ConfigNode> groups;
   void visit(OptionVisitor& v) override;
 };
+
+// What an optimizer of this choice keeps.
+SlotKinds slots_of(const Choice<OptimizerInfo>& type);
 
 bool matches(std::string_view pattern, std::string_view name);
 

@@ -31,23 +31,37 @@ class Optimizer {
   using Visitor = std::function<void(std::string_view slot, const Parameter&, const Tensor&)>;
   void visit(const Visitor& f) const;
   const std::vector<ParameterSetting>& settings() const { return settings_; }  // in store order
+  // Where the weights that count are others than those that gradients are taken at, exchanges them: between steps
+  // those of training stand in the parameters, and from one call of this to the next those that are evaluated and
+  // saved.
+  virtual void exchange() {}
   // Of a step: of products, and what one pass over gradients, weights and slots of f32 reads and writes.
   virtual double flops() const { return 0; }
   double pass_bytes() const;
 
  protected:
   // `store` is materialized already, and outlives the optimizer.
-  Optimizer(const OptimizerInfo& info, const OptimOptions& o, const std::vector<GroupOptions>& groups,
-            ParamStore& store);
+  Optimizer(const OptimOptions& o, const std::vector<GroupOptions>& groups, ParamStore& store);
   virtual void update(const Slab& gradient, double scale, double lr_factor) = 0;
 
   ParamStore& store_;
   Slots slots_;
 
  private:
-  SlotNames names_;
   std::vector<ParameterSetting> settings_;
   int64_t steps_ = 0;
+};
+
+// While alive, the parameters hold the weights that count.
+class ShownWeights {
+ public:
+  explicit ShownWeights(Optimizer& o) : optimizer_(o) { optimizer_.exchange(); }
+  ~ShownWeights() { optimizer_.exchange(); }
+  ShownWeights(const ShownWeights&) = delete;
+  ShownWeights& operator=(const ShownWeights&) = delete;
+
+ private:
+  Optimizer& optimizer_;
 };
 
 }  // namespace effllm

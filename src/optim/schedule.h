@@ -20,6 +20,7 @@ class Schedule {
 
 struct ScheduleFacts {
   std::string_view name, title;
+  bool keeps_rate = false;  // after warm-up
 };
 using ScheduleInfo = Entry<Schedule, ScheduleFacts>;
 extern const List<ScheduleInfo> all_schedules;

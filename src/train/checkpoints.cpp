@@ -58,6 +58,7 @@ void Checkpoints::save() {
   const Activity activity("saving a checkpoint", "choose a smaller model.d_model");
   run_.clock.lap(at.other_seconds);
   Experiment& x = run_.x;
+  const ShownWeights shown(*x.optimizer);
   std::vector<NamedTensor> more = moments(*x.optimizer);
   for (const auto& c : x.trainer->carried()) more.push_back({c.name, c.value});
   at.optimizer_steps = x.optimizer->steps();

@@ -18,6 +18,7 @@ void Evaluations::evaluate() {
   evaluated_ = at.step;
   const std::string& split = x.config.eval.split;
   run_.log.terminal.phase(fmt::format("step {}  evaluating on the {} split", at.step, split));
+  const ShownWeights shown(*x.optimizer);
   const EvalResult r =
       effllm::evaluate(*x.model, *x.objective, x.val, *x.tokenizer, evaluation_of(x.config), [&](double done) {
         run_.log.terminal.update(fmt::format("step {}  evaluating on {} {:3.0f}%", at.step, split, 100 * done));

@@ -27,10 +27,9 @@ double weight_bytes(const RunConfig& config, Rehearsal& r) {
     for (const Parameter* p : r.model().params().sorted())
       transposed += p->traits.dense ? static_cast<double>(p->extent) : 0;
   double slots = 0;
-  const OptimizerInfo& optimizer = config.optim.type.info();
-  const SlotLayout kept(r.model().params(), optimizer.slots);
+  const SlotLayout kept(r.model().params(), slots_of(config.optim.type));
   for (const int64_t n : kept.elements) slots += slab_bytes(4 * static_cast<double>(n));
-  slots += slab_bytes(4 * static_cast<double>(optimizer.workspace(r.model().params())));
+  slots += slab_bytes(4 * static_cast<double>(config.optim.type.info().workspace(r.model().params())));
   const double gradients = static_cast<double>(r.plan().lanes.size());
   return (1 + gradients) * parameter_bytes(r) + slots + slab_bytes(4 * transposed);
 }
@@ -75,8 +74,10 @@ double MemoryPlan::total() const {
   return all;
 }
 
-double numbers_per_element(const Parameter& p, const OptimizerInfo& optimizer, size_t lanes) {
-  return static_cast<double>(1 + optimizer.slots(p).size() + lanes);
+double numbers_of(const Parameter& p, const Choice<OptimizerInfo>& optimizer, size_t lanes) {
+  double numbers = static_cast<double>(1 + lanes) * static_cast<double>(p.extent);
+  for (const SlotKind& kind : slots_of(optimizer)(p)) numbers += static_cast<double>(kind.extent(p));
+  return numbers;
 }
 
 int64_t carried_tokens(const RunConfig& c, int64_t train_tokens) {
@@ -130,12 +131,14 @@ MemoryPlan plan_memory(const RunConfig& c, LanguageModel& model, int workers, co
     alone.evaluate(eval.sizes()[0], eval.carried() ? eval.inputs() : 0, true);
     evaluation += (scorers - trainers) * alone.taken();
   }
-  const OptimizerInfo& optimizer = c.optim.type.info();
   const double carried = carried_bytes(c, r, room);
   // Parameters and moments are packed to be written, and when a run goes on the file is read as a whole.
   double checkpoint = carried / 2;
-  for (const Parameter* p : r.model().params().sorted())
-    checkpoint += 4 * static_cast<double>(p->shape.numel()) * numbers_per_element(*p, optimizer, 0);
+  for (const Parameter* p : r.model().params().sorted()) {
+    checkpoint += 4 * static_cast<double>(p->shape.numel());
+    for (const SlotKind& kind : slots_of(c.optim.type)(*p))
+      checkpoint += 4 * static_cast<double>(kind.shape(*p).numel());
+  }
   return {{{"the program", kRun + kPages * workers, ""},
            {"weights, gradients and moments", weight_bytes(c, r), "model.d_model, the number of layers"},
            {"training steps", trainers * step,

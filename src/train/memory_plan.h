@@ -40,8 +40,8 @@ double evaluation_bytes(const RunConfig& config, int64_t vocab, const EvalOption
                         int workers);
 double sample_bytes(const RunConfig& config, int64_t vocab, int64_t prompt, int64_t tokens, const ContextLimit& limit);
 
-// Numbers held for each element of a parameter: the value, the optimizer's slots, a gradient of each lane.
-double numbers_per_element(const Parameter& p, const OptimizerInfo& optimizer, size_t lanes);
+// Numbers held for a parameter: its values, the optimizer's slots, gradients of each lane.
+double numbers_of(const Parameter& p, const Choice<OptimizerInfo>& optimizer, size_t lanes);
 
 // Tokens that a row of the batch reads before its carried state starts anew.
 int64_t carried_tokens(const RunConfig& config, int64_t train_tokens);

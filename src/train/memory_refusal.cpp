@@ -27,13 +27,11 @@ struct Taker {
 Taker heaviest(const RunConfig& c, int64_t vocab) {
   const auto model = model_on_shapes(c.model, vocab);
   Rehearsal r(c, *model);
-  const OptimizerInfo& optimizer = c.optim.type.info();
   std::map<std::string, double> taken;  // by site: "layers.3.mixer"
   for (const Parameter* p : r.model().params().sorted()) {
     const size_t end = p->name.find('.', p->name.find('.', p->name.find('.') + 1) + 1);
     if (p->name.starts_with("layers."))
-      taken[p->name.substr(0, end)] +=
-          4 * numbers_per_element(*p, optimizer, r.plan().lanes.size()) * static_cast<double>(p->extent);
+      taken[p->name.substr(0, end)] += 4 * numbers_of(*p, c.optim.type, r.plan().lanes.size());
   }
   size_t before = BufferPool::local().live_bytes();
   const Taps watch = [&](std::string_view name, const Tensor& value) {

@@ -97,13 +97,21 @@ void check_together(const RunConfig& c, Sections read, const Mark& name, Diagnos
 }
 
 // What came after runs had their hashes, as it was before.
-constexpr std::pair<std::string_view, std::string_view> kSince[] = {
-    {"z_loss", "0.0"},      {"weight", "true"},
-    {"rope_share", "1.0"},  {"projection", "{type: linear}"},
-    {"norm_at", "before"},  {"parallel", "false"},
-    {"curriculum", "none"}, {"early_exit", "{scale: 0.0, curriculum: none}"},
-    {"cross", "none"},      {"hash_seed", "0"},
-    {"noops", "0"},         {"states", "own"}};
+constexpr std::pair<std::string_view, std::string_view> kSince[] = {{"z_loss", "0.0"},
+                                                                    {"weight", "true"},
+                                                                    {"rope_share", "1.0"},
+                                                                    {"projection", "{type: linear}"},
+                                                                    {"norm_at", "before"},
+                                                                    {"parallel", "false"},
+                                                                    {"curriculum", "none"},
+                                                                    {"early_exit", "{scale: 0.0, curriculum: none}"},
+                                                                    {"cross", "none"},
+                                                                    {"hash_seed", "0"},
+                                                                    {"noops", "0"},
+                                                                    {"states", "own"},
+                                                                    {"normuon", "false"},
+                                                                    {"beta2_rows", "0.95"},
+                                                                    {"cautious_decay", "false"}};
 
 void erase_later(ConfigNode& n) {
   for (const auto& [key, before] : kSince)
@@ -235,6 +243,10 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   good.data = read_section(c.data, r.data, "data", found);
   read_section(c.optim, r.optim, "optim", found);
   if (!c.optim.schedule.is_null()) read_section(c.schedule, c.optim.schedule, "schedule", found);
+  if (c.optim.type.info().keeps_rate && !c.schedule.type.info().keeps_rate)
+    found.error(c.optim.schedule.is_null() ? c.optim.mark : c.schedule.mark,
+                fmt::format("{} keeps the rate after warm-up: give `schedule: {{type: constant, warmup: {}}}`",
+                            c.optim.type.info().name, ScheduleSection().type.build()->warmup()));
   for (const ConfigNode& g : c.optim.groups) {
     read_section(c.groups.emplace_back(), g, "group", found);
     if (c.groups.back().match.empty()) found.error(g.mark(), "a group needs a `match`, such as \"*.bias\"");

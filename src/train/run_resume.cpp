@@ -62,13 +62,17 @@ void forget_other_best(LiveRun& run, const RunConfig& then, Resumed& resumed) {
   resumed.measured_anew = true;
 }
 
-// What one optimizer remembers is nothing to another: it begins as in a new run.
+// What one optimizer remembers is nothing to another, or to one that keeps something else: it begins as in a new run.
 void load_optimizer(LiveRun& run, const StoredRun& newest) {
-  if (&newest.record.config.optim.type.info() == &run.x.config.optim.type.info())
+  const auto &before = newest.record.config.optim.type, &now = run.x.config.optim.type;
+  const SlotKinds kept = slots_of(before), wanted = slots_of(now);
+  const auto alike = [&](const Parameter* p) { return kept(*p) == wanted(*p); };
+  if (&before.info() == &now.info() && std::ranges::all_of(run.x.model->params().sorted(), alike))
     load_moments(newest.file, newest.path.string(), *run.x.optimizer);
   else
     run.at.optimizer_steps = 0;
   run.x.optimizer->set_steps(run.at.optimizer_steps);
+  run.x.optimizer->exchange();  // what is saved are the weights that count
 }
 
 void load_carried(LiveRun& run, const StoredRun& newest) {

@@ -22,6 +22,7 @@ void SampleTexts::write() {
   said_context_ = true;
   const int64_t step = run_.at.step;
   run_.log.terminal.phase(fmt::format("step {}  writing a sample of {}", step, counted(o.tokens, "token")));
+  const ShownWeights shown(*x.optimizer);
   const auto texts = generate(*x.model, *x.tokenizer, eval.prompt, o);
   run_.log.terminal.clear();
   write_file_atomic(run_.folder.samples() / fmt::format("step_{:09}.txt", step),

@@ -72,3 +72,28 @@ TEST_CASE("schedule: never above the base rate, never below the floor after warm
     before = f;
   }
 }
+
+TEST_CASE("schedule: wsd keeps the base rate, then falls to its end by each shape, without a jump") {
+  const auto wsd = [](std::string_view shape, double decay) {
+    return all_schedules
+        .read(parse_config(fmt::format("{{type: wsd, warmup: 10, decay: {}, shape: {}, final_lr: 0.1}}", decay, shape),
+                           "test"))
+        .build();
+  };
+  // 10 of 210 steps warm up; the last quarter of the other 200 falls.
+  const auto at = [](const Schedule& s, int64_t step) { return s.factor(step, static_cast<double>(step) / 210); };
+  for (const auto& [shape, middle] : {std::pair{"linear", 0.5}, {"cosine", 0.5}, {"sqrt", 1 - std::sqrt(0.5)}}) {
+    CAPTURE(std::string(shape));
+    const auto s = wsd(shape, 0.25);
+    for (const int64_t step : {10, 50, 159, 160}) CHECK(at(*s, step) == doctest::Approx(1));
+    CHECK(at(*s, 185) == doctest::Approx(0.1 + 0.9 * middle).epsilon(1e-9));
+    CHECK(at(*s, 210) == doctest::Approx(0.1));
+    double before = 1;
+    for (int64_t step = 160; step <= 210; ++step) {
+      CHECK(at(*s, step) <= before);
+      before = at(*s, step);
+    }
+  }
+  CHECK(at(*wsd("sqrt", 0.25), 161) < at(*wsd("linear", 0.25), 161));  // 1 - sqrt falls at once
+  for (const int64_t step : {10, 110, 210}) CHECK(at(*wsd("linear", 0), step) == 1);
+}

@@ -148,7 +148,12 @@ class Forgetful final : public Layer {
     return x;
   }
 };
-constexpr LayerInfo kForgetful = LayerInfo::of<Forgetful>({.name = "forgetful", .title = "A layer that gives nothing"});
+constexpr LayerInfo kForgetful = LayerInfo::of<Forgetful>({.name = "forgetful",
+                                                           .title = "A layer that gives nothing",
+                                                           .family = "block",
+                                                           .recurrence = "none",
+                                                           .paper = "none",
+                                                           .source = "none"});
 constexpr const LayerInfo* kOwn[] = {&kForgetful};
 constexpr List<LayerInfo> kOwnBlocks{"block", kOwn};
 

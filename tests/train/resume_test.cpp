@@ -48,6 +48,7 @@ TEST_CASE(
   const Threads one(1);
   Sets every;
   for (const OptimizerInfo* o : all_optimizers) every.push_back("optim.type=" + std::string(o->name));
+  every.push_back("optim={type: muon, normuon: true, cautious_decay: true}");
   for (const ObjectiveInfo* o : all_objectives) every.push_back("objective.type=" + std::string(o->name));
   for (const std::string& set : every) {
     CAPTURE(set);

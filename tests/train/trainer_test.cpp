@@ -35,15 +35,7 @@ Batch random_batch(int64_t batch, int64_t tokens, uint64_t seed) {
 // Remembers the gradient that it was given, times the clipping; weights stay as they are.
 class Given final : public Optimizer {
  public:
-  explicit Given(ParamStore& store)
-      : Optimizer(OptimizerInfo{OptimizerFacts{
-                      .name = "given",
-                      .title = "",
-                      .paper = "",
-                      .source = "",
-                      .slots = +[](const Parameter&) { return std::span<const std::string_view>(); }}},
-                  {}, {}, store),
-        gradient(store.slab_elements(), DType::f64) {}
+  explicit Given(ParamStore& store) : Optimizer({}, {}, store), gradient(store.slab_elements(), DType::f64) {}
   Slab gradient;
 
  private:
