@@ -66,6 +66,7 @@ golden:
 	@python3 scripts/golden/goldfish.py
 	@python3 scripts/golden/masked_diffusion.py
 	@python3 scripts/golden/masked_lm.py
+	@python3 scripts/golden/prefix_lm.py
 	@python3 scripts/golden/block_diffusion.py
 	@python3 scripts/golden/uniform_diffusion.py
 	@python3 scripts/golden/span_corruption.py

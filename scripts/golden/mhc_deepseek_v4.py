@@ -1,9 +1,8 @@
 """Manifold-constrained hyper-connections as in DeepSeek-V4: another start of the mixing, eps, and a head of its own.
 
 huggingface/transformers@3614558 (src/transformers/models/deepseek_v4/modeling_deepseek_v4.py: DeepseekV4HyperConnection,
-DeepseekV4HyperHead, DeepseekV4DecoderLayer). An earlier commit, 02356fe, begins the mixing matrix with a sigmoid, does
-not transpose it, and has sigmoid + eps for post; these follow the later one, which computes what the released model's
-own kernel does. Against the paper (arXiv:2512.24880, section 4.2): the matrix begins with a softmax over its rows
+DeepseekV4HyperHead, DeepseekV4DecoderLayer), which computes what the released model's own kernel does;
+mhc_transformers.py has the form that the library had before. Against the paper (arXiv:2512.24880, section 4.2): the matrix begins with a softmax over its rows
 instead of exp, is transposed, ends with its columns' sums instead of its rows', and pre and every sum have eps added.
 Each layer's output is that of the head that the model has behind the last layer.
 """
@@ -43,6 +42,15 @@ def mixing(logits: Array, iterations: int, eps: float) -> Array:
     return made
 
 
+def read_by_head(streams: Array, params: Params, eps: float) -> Array:
+    """Returns y = sum_j (sigmoid(a w_j.x' + b_j) + eps) h_j [B,T,D] of streams [B,T,n,D], with x' = RMSNorm(vec(H))."""
+    weight, bias, scale = (params[name] for name in MODEL_WIDE)
+    y = np.zeros_like(streams[:, :, 0])
+    for place in np.ndindex(*streams.shape[:2]):
+        y[place] = (sigmoid(scale * linear(unit_rms(streams[place], eps), weight) + bias) + eps) @ streams[place]
+    return y
+
+
 def mhc_deepseek_v4(
     x: Array,
     params: Params,
@@ -54,8 +62,7 @@ def mhc_deepseek_v4(
 ) -> Array:
     """h_k <- sum_j comb[j,k] h_j + post_k f(sum_j pre_j h_j) of each branch; x and y [B,T,D].
 
-    pre = sigmoid + eps, post = 2 sigmoid, comb = mixing of mhc's mappings; y = sum_j (sigmoid(a w_j.x' + b_j) + eps) h_j
-    with x' = RMSNorm(vec(H)).
+    pre = sigmoid + eps, post = 2 sigmoid, comb = mixing of mhc's mappings; y = read_by_head of the streams.
     """
     eps, iterations = float(options.get("eps", 1e-6)), int(options.get("iterations", 20))
 
@@ -64,11 +71,7 @@ def mhc_deepseek_v4(
         return (sigmoid(pre) + eps) @ streams, mixing(comb, iterations, eps).T @ streams, 2 * sigmoid(post)
 
     shelf = {} if shelf is None else shelf
-    streams = run_streams(x, params, options, segments, direction, layer, shelf, connection)
-    y, (weight, bias, scale) = np.zeros_like(x), (params[name] for name in MODEL_WIDE)
-    for place in np.ndindex(*x.shape[:2]):
-        y[place] = (sigmoid(scale * linear(unit_rms(streams[place], eps), weight) + bias) + eps) @ streams[place]
-    return y
+    return read_by_head(run_streams(x, params, options, segments, direction, layer, shelf, connection), params, eps)
 
 
 VARIANTS = {

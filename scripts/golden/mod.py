@@ -44,8 +44,11 @@ def choose(row: Array, params: Params, options: Options, phase: str) -> tuple[li
     """Returns the tokens chosen in one sequence [T,D], in their order, and the smallest margin of the decisions.
 
     In training they are the ceil(capacity T) with the largest r, over all documents of the sequence, ties to the lowest
-    index. In inference each token decides by itself: by its predictor, or by its r, where that is above 0.
+    index. In inference each token decides by itself: by its predictor, or by its r, where that is above 0. A capacity of
+    1 or 0 asks none of them: all tokens are chosen, or none, in inference as in training.
     """
+    if float(options.get("capacity", 0.125)) in (0.0, 1.0):
+        return list(range(len(row))) if options["capacity"] else [], float("inf")
     r = [float(np.dot(params["router.weight"][0], x)) for x in row]
     if phase == "train":
         return largest(r, ceil(float(options.get("capacity", 0.125)) * len(r) - 1e-9))

@@ -78,7 +78,7 @@ def capacities(options: Options) -> list[float]:
 def choose_by_step(h: Array, f: Block, params: Params, options: Options, phase: str) -> Result:
     """routing: expert, of one sequence [T,D]: h_i <- h_i + g(s_i) f_i(h_A) for i in A_r, the others keep h; r = 1 .. N.
 
-    s = w_r.h before the step; g = alpha sigmoid(s), or s itself. A_0 are all tokens. In training A_r are the
+    s = w_r.h before the step; g = alpha sigmoid(s), alpha tanh(s), s itself, or 1. A_0 are all tokens. In training A_r are the
     ceil(capacity_r T) of A_{r-1} with the largest s, over all documents of the sequence, ties to the lowest index. In
     inference they are those of A_{r-1} with sigmoid(s) > 1/2; a step of capacity 1 does not ask but takes all of
     A_{r-1}, as in training.
@@ -96,13 +96,16 @@ def choose_by_step(h: Array, f: Block, params: Params, options: Options, phase: 
         if not active:
             continue
         s = np.array([scores[i] for i in chosen])[:, None]
-        g = {"raw": s, "sigmoid": float(options.get("alpha", 0.1)) * sigmoid(s)}[options.get("weight", "sigmoid")]
+        alpha = float(options.get("alpha", 0.1))
+        weights = {"raw": s, "sigmoid": alpha * sigmoid(s), "tanh": alpha * np.tanh(s), "none": np.ones_like(s)}
+        g = weights[options.get("weight", "sigmoid")]
         h[active] = h[active] + g * f(h[active], active)
     return h, steps, smallest
 
 
 def choose_depth(x: Array, f: Block, params: Params, options: Options) -> Result:
-    """routing: token, of one sequence [T,D]: y_i = x_i + p_i (h_i - x_i) with p_i = softmax(W x_i)_d, the largest.
+    """routing: token, of one sequence [T,D]: y_i = x_i + p_i (h_i - x_i) with p_i = softmax(W x_i)_d, the largest;
+    or p_i = alpha sigmoid(W x_i)_d.
 
     h starts as x, and in each step r = 1 .. N the tokens with d >= r have h <- h + f(h), in which f sees them alone. Of
     equal ones the first is the largest. In training and inference alike.
@@ -114,7 +117,10 @@ def choose_depth(x: Array, f: Block, params: Params, options: Options) -> Result
     for active in steps:
         if active:
             h[active] = h[active] + f(h[active], active)
-    p = np.array([softmax(row)[d - 1] for row, d in zip(logits, depth)])[:, None]
+    if options.get("depth_weight", "softmax") == "softmax":
+        p = np.array([softmax(row)[d - 1] for row, d in zip(logits, depth)])[:, None]
+    else:
+        p = np.array([float(options.get("alpha", 0.1)) * sigmoid(row[d - 1]) for row, d in zip(logits, depth)])[:, None]
     return x + p * (h - x), steps, min(float(np.ptp(np.sort(row)[-2:])) for row in logits)
 
 
@@ -285,6 +291,9 @@ VARIANTS = {
         BLOCK | {"capacities": [0.8, 0.4, 0.4], "weight": "raw"}, documents=True, phase="train"
     ),
     "train_recurrent": Variant(RECURRENT | {"recursions": 3, "alpha": 0.5}, documents=True, phase="train"),
+    "train_tanh": Variant(BLOCK | {"weight": "tanh", "alpha": 0.6}, phase="train"),
+    "inference_unweighted": Variant(RECURRENT | {"recursions": 2, "weight": "none"}, documents=True),
+    "token_sigmoid": Variant(BLOCK | {"routing": "token", "depth_weight": "sigmoid", "alpha": 0.7}, documents=True),
     "token": Variant(BLOCK | {"routing": "token"}),
     "token_documents": Variant(RECURRENT | {"recursions": 4, "routing": "token"}, documents=True, phase="train"),
     "shared_inference": Variant(SHARED | {"alpha": 0.3}),
