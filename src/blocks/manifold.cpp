@@ -17,18 +17,22 @@ constexpr double kScale = 0.01, kApart = -8;  // of the matrix's other numbers a
 void ManifoldOptions::visit(OptionVisitor& v) {
   StreamOptions::visit(v);
   v("iterations", iterations, "Sets how often rows and columns are divided by their sums.", between(1, 1000));
-  v("eps", eps, "Is added under the root of the norm; in mhc_deepseek_v4 to weights and their sums too.",
+  v("eps", eps, "Is added under the root of the norm, and in all forms but mhc to weights and their sums too.",
     between(0, 0.1));
 }
 
 Manifold::Manifold(const ManifoldOptions& o, const LayerArgs& args, const Scope& s, Form form)
     : Streams(o, args, s),
-      released_(form == Form::released),
+      form_(form),
       eps_(o.eps),
-      sinkhorn_{.iterations = o.iterations, .from_softmax = released_, .eps = released_ ? o.eps : 0} {
+      sinkhorn_{.iterations = o.iterations,
+                .start = form == Form::paper      ? SinkhornStart::exp
+                         : form == Form::released ? SinkhornStart::softmax
+                                                  : SinkhornStart::sigmoid,
+                .eps = o.eps} {
   connect(kMixer, args, s / "mixer_connection");
   if (o.ffn) connect(kFfn, args, s / "ffn_connection");
-  if (!released_) return;
+  if (of_paper()) return;
   const int64_t n = o.streams;
   try {
     head_ = {.weight = &s.shared("streams_head.weight", {n, n * args.d_model}, Init::normal(0.02),
@@ -42,16 +46,16 @@ Manifold::Manifold(const ManifoldOptions& o, const LayerArgs& args, const Scope&
 
 void Manifold::connect(Part part, const LayerArgs& args, const Scope& s) {
   const int64_t n = streams(), first = first_of(args, part, n), count = n * (n + 2);
-  const auto start = [n, first, none = released_](double, int64_t, int64_t k) {
+  const auto start = [n, first, none = !of_paper()](double, int64_t, int64_t k) {
     if (none || (k >= n && k < 2 * n)) return 0.0;
     if (k < n) return k == first ? 1.0 : -1.0;
     return (k - 2 * n) / n == (k - 2 * n) % n ? 0.0 : kApart;
   };
   connections_[part] = {
-      .weight = &s.param("weight", {count, n * args.d_model}, released_ ? Init::normal(0.02) : Init::zeros(),
-                         {.role = released_ ? Role::hidden : Role::own, .matrices = {n, n, n * n}}),
+      .weight = &s.param("weight", {count, n * args.d_model}, of_paper() ? Init::zeros() : Init::normal(0.02),
+                         {.role = of_paper() ? Role::own : Role::hidden, .matrices = {n, n, n * n}}),
       .bias = &s.param("bias", {count}, Init::mapped(start), {.decay = false}),
-      .scale = &s.param("scale", {3}, Init::constant(released_ ? 1 : kScale), {.decay = false})};
+      .scale = &s.param("scale", {3}, Init::constant(of_paper() ? kScale : 1), {.decay = false})};
 }
 
 Tensor Manifold::connected(const Tensor& h, Part part, const Branch& branch) const {
@@ -61,15 +65,17 @@ Tensor Manifold::connected(const Tensor& h, Part part, const Branch& branch) con
   const auto parts = split_columns(linear(normed(h), c.weight->value), widths),
              scales = split_columns(c.scale->value, {1, 1, 1}), biases = split_columns(c.bias->value, widths);
   const auto raw = [&](size_t i) { return affine_columns(scale_by(parts[i], scales[i]), {}, biases[i]); };
-  const Tensor pre = above_zero(sigmoid(raw(0))), post = scale(sigmoid(raw(1)), 2),
+  const Tensor written = sigmoid(raw(1));
+  const Tensor pre = above_zero(sigmoid(raw(0))),
+               post = form_ == Form::library ? above_zero(written) : scale(written, 2),
                res = sinkhorn(raw(2), n, sinkhorn_);
-  const MixOrder order = released_ ? MixOrder::by_source : MixOrder::by_result;
+  const MixOrder order = form_ == Form::released ? MixOrder::by_source : MixOrder::by_result;
   const Tensor f = branch(mix_streams(h, pre, n));
   return mix_streams(f, post, 1, MixOrder::by_result, mix_streams(h, res, n, order));
 }
 
 Tensor Manifold::collapsed(const Tensor& h) const {
-  if (!released_) return Streams::collapsed(h);
+  if (of_paper()) return Streams::collapsed(h);
   const Tensor raw = scale_by(linear(normed(h), head_.weight->value), head_.scale->value);
   return mix_streams(h, above_zero(sigmoid(affine_columns(raw, {}, head_.bias->value))), streams());
 }
@@ -77,7 +83,7 @@ Tensor Manifold::collapsed(const Tensor& h) const {
 Tensor Manifold::normed(const Tensor& h) const { return rms_norm(h, h.cols(), eps_); }
 
 Tensor Manifold::above_zero(const Tensor& weights) const {
-  if (!released_) return weights;
+  if (of_paper()) return weights;
   return affine_columns(weights, {}, Tensor::full({weights.cols()}, weights.dtype(), eps_));
 }
 

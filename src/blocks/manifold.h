@@ -1,4 +1,5 @@
-// Streams mixed by doubly stochastic matrices, in the form of the paper and in that of the released model.
+// Streams mixed by doubly stochastic matrices, in the forms of the paper, of the released model, and of the library
+// that first loaded it.
 #pragma once
 #include <array>
 
@@ -15,7 +16,7 @@ struct ManifoldOptions final : StreamOptions {
 
 class Manifold : public Streams {
  public:
-  enum class Form { paper, released };
+  enum class Form { paper, released, library };
   Manifold(const ManifoldOptions& o, const LayerArgs& args, const Scope& s, Form form);
 
  protected:
@@ -28,9 +29,10 @@ class Manifold : public Streams {
   };
   void connect(Part part, const LayerArgs& args, const Scope& s);
   Tensor normed(const Tensor& streams) const;      // over all of them
-  Tensor above_zero(const Tensor& weights) const;  // by eps, in the released form
+  Tensor above_zero(const Tensor& weights) const;  // by eps, but in the paper's form
+  bool of_paper() const { return form_ == Form::paper; }
 
-  bool released_;
+  Form form_;
   double eps_;
   SinkhornOptions sinkhorn_;
   std::array<Connection, 2> connections_;

@@ -18,9 +18,9 @@ class Iterates {
  public:
   Iterates(int64_t n, const SinkhornOptions& o) : n_(n), o_(o) {
     for (int64_t i = 0; i < o.iterations; ++i) {
-      if (o.from_softmax && i > 0) rows_.push_back(1);
+      if (sigmoid() || (softmax() && i > 0)) rows_.push_back(1);
       rows_.push_back(0);
-      if (!o.from_softmax) rows_.push_back(1);
+      if (o.start == SinkhornStart::exp) rows_.push_back(1);
     }
     all_.resize((rows_.size() + 1) * static_cast<size_t>(size()));
     sums_.resize(rows_.size() * static_cast<size_t>(n_ * kLanes));
@@ -32,12 +32,14 @@ class Iterates {
     T* m = at(0);
     for (int64_t e = 0; e < n_ * n_; ++e)
       for (int64_t l = 0; l < kLanes; ++l) m[e * kLanes + l] = l < count ? x.row(r + l)[e] : T(0);
-    for (int64_t k = 0; k < n_; ++k) {  // the largest of a line at 1: lines may be scaled before they are divided
-      lines(o_.from_softmax, k, [&](auto&& each) {
+    for (int64_t i = 0; sigmoid() && i < size(); ++i) m[i] = T(1) / (T(1) + std::exp(-m[i])) + eps();
+    for (int64_t k = 0; !sigmoid() && k < n_; ++k) {
+      // The largest of a line at 1: lines may be scaled before they are divided.
+      lines(softmax(), k, [&](auto&& each) {
         std::fill(line_.begin(), line_.end(), -std::numeric_limits<T>::infinity());
         each([&](int64_t e, int64_t l) { line_[index(l)] = std::max(line_[index(l)], m[e * kLanes + l]); });
         each([&](int64_t e, int64_t l) { m[e * kLanes + l] = std::exp(m[e * kLanes + l] - line_[index(l)]); });
-        if (!o_.from_softmax) return;
+        if (!softmax()) return;
         std::fill(line_.begin(), line_.end(), T(0));
         each([&](int64_t e, int64_t l) { line_[index(l)] += m[e * kLanes + l]; });
         each([&](int64_t e, int64_t l) { m[e * kLanes + l] = m[e * kLanes + l] / line_[index(l)] + eps(); });
@@ -62,8 +64,8 @@ class Iterates {
     for (size_t step = rows_.size(); step-- > 0;)
       for (int64_t k = 0; k < n_; ++k) projected(rows_[step], k, at(step + 1), T(0), sum_at(step, k), g);
     T* m = at(0);
-    if (!o_.from_softmax)
-      for (int64_t i = 0; i < size(); ++i) g[i] *= m[i];
+    if (!softmax())
+      for (int64_t i = 0; i < size(); ++i) g[i] *= sigmoid() ? (m[i] - eps()) * (T(1) - (m[i] - eps())) : m[i];
     else
       for (int64_t k = 0; k < n_; ++k) {
         projected(true, k, m, eps(), nullptr, g);
@@ -75,7 +77,9 @@ class Iterates {
 
  private:
   static size_t index(int64_t i) { return static_cast<size_t>(i); }
-  T eps() const { return o_.from_softmax ? static_cast<T>(o_.eps) : T(0); }
+  bool softmax() const { return o_.start == SinkhornStart::softmax; }
+  bool sigmoid() const { return o_.start == SinkhornStart::sigmoid; }
+  T eps() const { return o_.start == SinkhornStart::exp ? T(0) : static_cast<T>(o_.eps); }
   int64_t size() const { return n_ * n_ * kLanes; }
   T* at(size_t step) { return all_.data() + step * index(size()); }
   T* sum_at(size_t step, int64_t line) { return sums_.data() + (step * index(n_) + index(line)) * kLanes; }
@@ -117,7 +121,7 @@ class SinkhornOp final : public FloatOp<SinkhornOp> {
     return {{in[0].shape(), in[0].dtype()}};
   }
   Cost cost(std::span<const Tensor> in) const override {
-    const auto divisions = static_cast<double>(2 * o_.iterations - (o_.from_softmax ? 1 : 0));
+    const auto divisions = static_cast<double>(2 * o_.iterations - (o_.start == SinkhornStart::softmax ? 1 : 0));
     return per_number(in[0], {10 + 2 * divisions, 14 + 6 * divisions, 2, 3});  // backward makes the iterates again
   }
   Keeps keeps() const override { return {.inputs = 1}; }

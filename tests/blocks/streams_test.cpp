@@ -92,7 +92,7 @@ TEST_CASE("mhc: an open gate and one stream are the residual block") {
 }
 
 TEST_CASE("mhc: what mixes the streams is doubly stochastic: equal streams stay, and their sum does") {
-  for (const char* type : {"mhc", "mhc_deepseek_v4"}) {
+  for (const char* type : {"mhc", "mhc_deepseek_v4", "mhc_transformers"}) {
     CAPTURE(type);
     BuiltMixer m = block(type, "streams: 4, iterations: 1000, eps: 1e-12, ");
     m.shake(0.1);
@@ -112,7 +112,7 @@ TEST_CASE("mhc: what mixes the streams is doubly stochastic: equal streams stay,
   }
 }
 
-TEST_CASE("streams: what comes after them reads their sum, or what mhc_deepseek_v4 has learned") {
+TEST_CASE("streams: what comes after them reads their sum, or what the forms with a head have learned") {
   for (const char* type : {"hyper_connections", "mhc"}) {
     BuiltMixer m = block(type, "streams: 3, ");
     m.shake(0.3);
@@ -120,14 +120,16 @@ TEST_CASE("streams: what comes after them reads their sum, or what mhc_deepseek_
     const Tensor y = after(m, random({2, 5, 3 * kWidth}, 3), &left);
     CHECK(max_diff(y, total(left)) < 1e-13);
   }
-  BuiltMixer m = block("mhc_deepseek_v4", "streams: 3, eps: 0, ");
-  m.shake(0.3);
-  fill(m["streams_head.weight"].value, 0);
-  fill(m["streams_head.bias"].value, -50);
-  put(m["streams_head.bias"].value, 0, 1, 50);
-  Tensor left;
-  const Tensor y = after(m, random({2, 5, 3 * kWidth}, 3), &left);
-  CHECK(max_diff(y, split_columns(left, {kWidth, kWidth, kWidth})[1]) < 1e-13);
+  for (const char* type : {"mhc_deepseek_v4", "mhc_transformers"}) {
+    BuiltMixer m = block(type, "streams: 3, eps: 0, ");
+    m.shake(0.3);
+    fill(m["streams_head.weight"].value, 0);
+    fill(m["streams_head.bias"].value, -50);
+    put(m["streams_head.bias"].value, 0, 1, 50);
+    Tensor left;
+    const Tensor y = after(m, random({2, 5, 3 * kWidth}, 3), &left);
+    CHECK(max_diff(y, split_columns(left, {kWidth, kWidth, kWidth})[1]) < 1e-13);
+  }
 }
 
 TEST_CASE("hyper_connections: starts as in the paper, each part of each layer reads another stream") {
@@ -163,13 +165,15 @@ TEST_CASE("mhc: starts with streams apart, one read most, and the released form 
     CHECK(at(m["mixer_connection.bias"].value, 0, 3 + i) == 0);
     for (int64_t j = 0; j < 3; ++j) CHECK(at(m["ffn_connection.bias"].value, 0, 6 + 3 * i + j) == (i == j ? 0 : -8));
   }
-  const BuiltMixer v4(all_blocks.find("mhc_deepseek_v4"), "{mixer: min_gru, ffn: none}", 64);
-  v4.check_deviation("mixer_connection.weight", 0.02, 0.03);
-  v4.check_deviation("streams_head.weight", 0.02, 0.1);
-  v4.check_free("mixer_connection.bias", 0);
-  v4.check_free("mixer_connection.scale", 1);
-  v4.check_free("streams_head.bias", 0);
-  v4.check_free("streams_head.scale", 1);
+  for (const char* type : {"mhc_deepseek_v4", "mhc_transformers"}) {
+    const BuiltMixer v4(all_blocks.find(type), "{mixer: min_gru, ffn: none}", 64);
+    v4.check_deviation("mixer_connection.weight", 0.02, 0.03);
+    v4.check_deviation("streams_head.weight", 0.02, 0.1);
+    v4.check_free("mixer_connection.bias", 0);
+    v4.check_free("mixer_connection.scale", 1);
+    v4.check_free("streams_head.bias", 0);
+    v4.check_free("streams_head.scale", 1);
+  }
 }
 
 TEST_CASE("attn_res: queries start at zero, norms of keys do not decay, the last is the model's") {
@@ -204,9 +208,10 @@ TEST_CASE("streams and attn_res: costs are those of the parts and of the connect
   CHECK(more("hyper_connections", "streams: 3, dynamic: false, ") == 0);
   CHECK(more("hyper_connections", "streams: 3, ") == 2 * 2 * 3 * d * (3 + 2));
   CHECK(more("mhc", "streams: 3, ") == 2 * 2 * 3 * d * (9 + 6));
-  CHECK(more("mhc_deepseek_v4", "streams: 3, ") == 2 * 2 * 3 * d * (9 + 6) + 2 * 3 * d * 3);
+  for (const char* type : {"mhc_deepseek_v4", "mhc_transformers"})
+    CHECK(more(type, "streams: 3, ") == 2 * 2 * 3 * d * (9 + 6) + 2 * 3 * d * 3);
   CHECK(more("attn_res", "") == 0);
-  for (const char* type : {"hyper_connections", "mhc", "mhc_deepseek_v4", "attn_res"})
+  for (const char* type : {"hyper_connections", "mhc", "mhc_deepseek_v4", "mhc_transformers", "attn_res"})
     CHECK(block(type, "").bytes(10) == block("residual", "").bytes(10));
 }
 
@@ -215,7 +220,8 @@ TEST_CASE("streams and attn_res: models of them, beside other blocks, with share
   for (const std::string type :
        {"type: hyper_connections, streams: 2, ", "type: hyper_connections, streams: 3, dynamic: false, ",
         "type: mhc, streams: 2, iterations: 4, ", "type: mhc_deepseek_v4, streams: 3, iterations: 4, ",
-        "type: attn_res, ", "type: attn_res, block_size: 2, ", "type: attn_res, block_size: 4, "}) {
+        "type: mhc_transformers, streams: 3, iterations: 4, ", "type: attn_res, ", "type: attn_res, block_size: 2, ",
+        "type: attn_res, block_size: 4, "}) {
     const std::string one = "{" + type + attention, gru = "{" + type + "mixer: min_gru, ffn: none}";
     check_depth_model(one + ", " + gru + ", " + one);
     check_depth_model("{id: a, " + type + attention + ", {use: a}, {mixer: min_gru}, " + gru + ", " + one);
@@ -235,7 +241,7 @@ TEST_CASE("streams and attn_res: what would do nothing, or does not fit, is told
   const auto has = [](const std::string& text, const std::string& part) {
     return text.find(part) != std::string::npos;
   };
-  for (const char* type : {"hyper_connections", "mhc", "mhc_deepseek_v4", "attn_res"})
+  for (const char* type : {"hyper_connections", "mhc", "mhc_deepseek_v4", "mhc_transformers", "attn_res"})
     CHECK(has(told("{type: " + std::string(type) + ", mixer: min_gru, ffn: mlp, parallel: true}"),
               "leave `parallel` out"));
   CHECK(has(told("{type: mhc, streams: 2, mixer: min_gru}, {type: mhc, streams: 3, mixer: min_gru}"),

@@ -31,13 +31,15 @@ TEST_CASE("sinkhorn: rows and columns add up to one, those that were divided las
   CHECK(rows < 1e-14);
   CHECK(columns < 2e-2);
   CHECK(distances(sinkhorn(x, 4, {.iterations = 400}), 4).second < 1e-9);
-  const auto soft = distances(sinkhorn(x, 4, {.from_softmax = true, .eps = 1e-6}), 4);
+  const auto soft = distances(sinkhorn(x, 4, {.start = SinkhornStart::softmax, .eps = 1e-6}), 4);
   CHECK(soft.second < 1e-5);
   CHECK(soft.second > 1e-7);  // eps is among the sums
   CHECK(soft.first < 1e-2);
+  CHECK(distances(sinkhorn(x, 4, {.iterations = 400, .start = SinkhornStart::sigmoid, .eps = 1e-12}), 4).first < 1e-9);
 }
 
-TEST_CASE("sinkhorn: one iteration is columns, then rows, of exp, and from softmax columns alone") {
+TEST_CASE(
+    "sinkhorn: one iteration is columns, then rows, of exp, from softmax columns alone, from sigmoid rows first") {
   const Tensor x = random({1, 1, 4}, 1);
   const auto e = [&](int64_t i) { return std::exp(at(x, 0, i)); };
   const double column[] = {e(0) + e(2), e(1) + e(3)},
@@ -46,8 +48,13 @@ TEST_CASE("sinkhorn: one iteration is columns, then rows, of exp, and from softm
   for (int64_t i = 0; i < 4; ++i) CHECK(std::abs(at(y, 0, i) - m[i] / (m[i / 2 * 2] + m[i / 2 * 2 + 1])) < 1e-15);
   const double eps = 0.1, row[] = {e(0) + e(1), e(2) + e(3)};
   const auto p = [&](int64_t i) { return e(i) / row[i / 2] + eps; };
-  const Tensor soft = sinkhorn(x, 2, {.iterations = 1, .from_softmax = true, .eps = eps});
+  const Tensor soft = sinkhorn(x, 2, {.iterations = 1, .start = SinkhornStart::softmax, .eps = eps});
   for (int64_t i = 0; i < 4; ++i) CHECK(std::abs(at(soft, 0, i) - p(i) / (p(i % 2) + p(i % 2 + 2) + eps)) < 1e-15);
+  const auto s = [&](int64_t i) { return 1 / (1 + std::exp(-at(x, 0, i))) + eps; };
+  const auto divided = [&](int64_t i) { return s(i) / (s(i / 2 * 2) + s(i / 2 * 2 + 1) + eps); };
+  const Tensor from_sigmoid = sinkhorn(x, 2, {.iterations = 1, .start = SinkhornStart::sigmoid, .eps = eps});
+  for (int64_t i = 0; i < 4; ++i)
+    CHECK(std::abs(at(from_sigmoid, 0, i) - divided(i) / (divided(i % 2) + divided(i % 2 + 2) + eps)) < 1e-15);
 }
 
 TEST_CASE("sinkhorn: a matrix with one row is 1, large numbers stay numbers") {
@@ -60,7 +67,8 @@ TEST_CASE("sinkhorn: gradients, costs, threads, shapes") {
   for (const int64_t iterations : {1, 2, 7}) {
     expect_sound(balanced(2, {.iterations = iterations}), {random({2, 3, 4}, 1)});
     expect_sound(balanced(3, {.iterations = iterations}), {random({1, 2, 9}, 2)});
-    expect_sound(balanced(3, {.iterations = iterations, .from_softmax = true, .eps = 0.01}), {random({1, 2, 9}, 2)});
+    for (const SinkhornStart start : {SinkhornStart::softmax, SinkhornStart::sigmoid})
+      expect_sound(balanced(3, {.iterations = iterations, .start = start, .eps = 0.01}), {random({1, 2, 9}, 2)});
   }
   expect_same_bits_on_threads(balanced(4, {}), {random({5, 53, 16}, 1)});
   CHECK_THROWS_WITH_AS(sinkhorn(random({1, 2, 9}, 1), 2, {}), doctest::Contains("matrices of 2 rows"), ShapeError);
