@@ -1,9 +1,12 @@
 #include <fmt/format.h>
 
+#include <set>
+
 #include "base/json.h"
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
+#include "ffn/router.h"
 #include "json_output.h"
 #include "kernels/parallel.h"
 #include "model/describe.h"
@@ -72,6 +75,23 @@ void print_parameters(const RunConfig& c, int64_t vocab) {
   fmt::print("{}", table(rows));
 }
 
+// What else training hangs on, with the first layer that says so: "layers.0: moe: balance_tokens: shard: ...".
+std::vector<std::string> notes_of(const ModelConfig& c) {
+  std::vector<std::string> all;
+  std::set<std::string_view> told;
+  const auto add = [&](const std::vector<LayerSpec>& layers, std::string_view stack) {
+    for (size_t i = 0; i < layers.size(); ++i)
+      for_all_inside(layers[i].block, [&](const Choice<LayerInfo>& part) {
+        const std::string_view note = hangs_on(write(*part.copied_options()));
+        if (!note.empty() && told.insert(note).second)
+          all.push_back(fmt::format("{}layers.{}: {}: {}", stack, i, part.name(), note));
+      });
+  };
+  add(c.layers, "");
+  if (c.encoder) add(c.encoder->layers, "encoder.");
+  return all;
+}
+
 nlohmann::json check_study(const Common& common, const std::string& file, const std::vector<std::string>& set) {
   Study study = read_study(file);
   study.set = set;
@@ -99,6 +119,7 @@ ExitCode describe(const Common& common, const DescribeArgs& args) {
                         {"training_bytes", memory}};
     for (const auto& l : cost.layers) j["layers"].push_back(to_json(l));
     for (const LengthCost& l : cost.lengths) j["lengths"].push_back(to_json(l));
+    for (const std::string& note : notes_of(c.model)) j["notes"].push_back(note);
     print_json(j);
     return ExitCode::ok;
   }
@@ -117,6 +138,7 @@ ExitCode describe(const Common& common, const DescribeArgs& args) {
   if (cost.active_parameters != total.parameters)
     fmt::print("{} of {} are active: a token chooses among experts\n\n", cost.active_parameters,
                counted(total.parameters, "parameter"));
+  for (const std::string& note : notes_of(c.model)) fmt::print("{}\n\n", note);
   std::vector<std::vector<std::string>> lengths = {{"tokens", "train FLOPs/token", "prefill FLOPs/token",
                                                     "decode FLOPs after them", "kept/token", "state", "KV cache"}};
   for (const LengthCost& l : cost.lengths) lengths.push_back(to_row(l));

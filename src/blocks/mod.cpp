@@ -5,8 +5,12 @@
 // f is what mixer and channel mixer add, over the sequence of the chosen alone: they are the only keys, and what is
 // remembered. Training takes the k = ceil(capacity T) tokens of a sequence with the largest r. That looks ahead, so
 // that evaluation and decoding take those for which a predictor, trained beside on the same tokens, says yes; or those
-// with r > 0, where a loss of r itself has taught it so. Raposo et al. 2024, arXiv:2404.02258.
+// with r > 0, where a loss of r itself has taught it so. A capacity of 1 or 0 takes all tokens or none in both, and
+// nobody is asked. Raposo et al. 2024, arXiv:2404.02258.
+#include <fmt/format.h>
+
 #include <cmath>
+#include <numeric>
 
 #include "blocks/residual.h"
 #include "blocks/token_choice.h"
@@ -62,6 +66,12 @@ class Mod final : public Residual {
   using Options = ModOptions;
   Mod(const Options& o, const LayerArgs& args, const Scope& s) : Residual(o, args, s.for_share(o.capacity)), o_(o) {
     const ModOptions usual;
+    if (!asks() && (o.causal != usual.causal || o.causal_weight != usual.causal_weight ||
+                    o.predictor_width != usual.predictor_width))
+      throw_at(o.mark,
+               fmt::format("mod: a capacity of {} takes {}, and asks nobody: leave `causal`, `causal_weight` and "
+                           "`predictor_width` out",
+                           o.capacity, o.capacity > 0 ? "all tokens" : "no token"));
     const bool predicts = o.router != "random" && o.causal == "predictor";
     if (!predicts && o.predictor_width != usual.predictor_width)
       throw_at(o.mark, "mod: predictor_width does nothing without router: learned and causal: predictor");
@@ -73,7 +83,7 @@ class Mod final : public Residual {
       return;
     }
     router_ = &(s / "router").param("weight", {1, args.d_model}, Init::normal(0.02), {});
-    if (o.causal == "aux") return;
+    if (o.causal == "aux" || !asks()) return;
     const Scope p = s / "predictor";
     up_.emplace(p / "up", args.d_model, o.predictor_width, Init::torch_linear(args.d_model), Role::own, true);
     down_.emplace(p / "down", o.predictor_width, 1, Init::torch_linear(o.predictor_width), Role::own, true);
@@ -84,7 +94,7 @@ class Mod final : public Residual {
     site.may_be_left_out();
     Residual::declare(site.child("chosen"));
   }
-  bool trains_otherwise() const override { return true; }
+  bool trains_otherwise() const override { return asks() || Residual::trains_otherwise(); }
   void remember(const Memory& memory, const Call& call) const override {
     Residual::remember(memory, call.child("chosen"));
   }
@@ -107,6 +117,7 @@ class Mod final : public Residual {
   }
 
  private:
+  bool asks() const { return o_.capacity > 0 && o_.capacity < 1; }
   int64_t count(const Tensor& x) const { return tokens_of(o_.capacity, x.dim(1)); }
   double share(const Tensor& x) const { return static_cast<double>(count(x)) / static_cast<double>(x.dim(1)); }
 
@@ -117,20 +128,30 @@ class Mod final : public Residual {
     const Chosen chosen = chosen_of(top_tokens(score, count(x), &margin));
     show_choice(call, chosen, score, margin);
     if (!call.adds_up() || !r.defined()) return chosen;
+    call.mean(kMean, sum_over(r, r, [](double z, double) { return z; }));
+    call.mean(kPositive, sum_over(r, r, [](double z, double) { return z > 0; }));
+    if (!asks()) return chosen;
     const Tensor says = decision(x, r), marks = marks_of(chosen, r);
     call.loss(kCausalLoss, logistic_loss(says, marks), o_.causal_weight);
     call.mean(kAgreement, sum_over(says, marks, [](double z, double mark) { return (z > 0) == (mark > 0); }));
     call.mean(kCausalChosen, sum_over(says, marks, [](double z, double) { return z > 0; }));
-    call.mean(kMean, sum_over(r, r, [](double z, double) { return z; }));
-    call.mean(kPositive, sum_over(r, r, [](double z, double) { return z > 0; }));
     return chosen;
   }
 
   // Those that each token decides on by itself; on shapes alone as many as training takes.
   Chosen causal(const Tensor& x, const Tensor& r, const Call& call) const {
+    if (!asks()) return all_or_none(x, call);
     const Tensor says = r.defined() ? decision(x, r) : draw(x, call);
     const Chosen chosen = chosen_above_zero(says, {}, count(x));
     show_choice(call, chosen, says);
+    return chosen;
+  }
+
+  // As many as there are, or 0 of them.
+  Chosen all_or_none(const Tensor& x, const Call& call) const {
+    Chosen chosen(static_cast<size_t>(x.dim(0)), std::vector<int64_t>(static_cast<size_t>(count(x))));
+    for (std::vector<int64_t>& own : chosen) std::iota(own.begin(), own.end(), 0);
+    show_choice(call, chosen, Tensor::zeros(Shape{x.dim(0), x.dim(1), 1}, x.dtype()));
     return chosen;
   }
 

@@ -1,9 +1,10 @@
 // Mixture-of-Recursions: one residual block that is taken up to N times, by ever fewer tokens.
 //
 //   expert choice   h <- h + g(s) f(h) for the chosen of step r, of those of the step before;  s = w_r . h,  g = alpha
-//                   sigmoid(s) or s; training takes the ceil(capacity_r T) largest s, evaluation those with s > 0
-//   token choice    y = x + p (h - x), h after d steps of h <- h + f(h);  d = the step with the largest p = softmax(W
-//   x)
+//                   sigmoid(s), alpha tanh(s), s or 1; training takes the ceil(capacity_r T) largest s, evaluation
+//                   those with s > 0
+//   token choice    y = x + p (h - x), h after d steps of h <- h + f(h);  d = the step with the largest p, which is of
+//                   softmax(W x) or alpha sigmoid(W x)
 //
 // f is what mixer and channel mixer add, over the tokens of the step alone, at their places among all. Each step has a
 // state of its own, that of its tokens; or, with `states: shared`, the keys and values that the first step makes of all
@@ -30,11 +31,13 @@ namespace {
 
 constexpr Metric kCausalLoss{"causal_loss", "nat", "cross-entropy of s > 0 against training's choice, over all steps"},
     kAgreement{"agreement", "1", "share of decisions in which s > 0 is training's choice"},
+    kMean{"router_mean", "1", "mean of the scores s of the tokens that a step chooses from, over all steps"},
+    kPositive{"router_positive", "1", "share of those scores above 0"},
     kSteps{"steps", "1", "mean number of steps of a token, where tokens choose"};
 
 struct MorOptions final : ResidualOptions {
   int64_t recursions = 3;
-  std::string routing = "expert", weight = "sigmoid", states = "own";
+  std::string routing = "expert", weight = "sigmoid", depth_weight = "softmax", states = "own";
   std::vector<double> capacities;
   double alpha = 0.1, causal_weight = 0.001, balance = 0.1;
   void visit(OptionVisitor& v) override {
@@ -52,9 +55,16 @@ struct MorOptions final : ResidualOptions {
       "all "
       "tokens.",
       {"own", "shared"});
-    v("weight", weight, "Multiplies what a chosen step adds by alpha times the sigmoid of its score, or by the score.",
-      {"sigmoid", "raw"});
-    v("alpha", alpha, "Multiplies the sigmoid.", between(0, 100));
+    v("weight", weight,
+      "Multiplies what a chosen step adds by alpha times the sigmoid or the tanh of its score, by the score, or by "
+      "nothing, so that only `causal_weight` teaches scores.",
+      {"sigmoid", "tanh", "raw", "none"});
+    v("depth_weight", depth_weight,
+      "Multiplies, where tokens choose, what their steps add by the softmax of the scores of all numbers of steps, or "
+      "by "
+      "alpha times the sigmoid of theirs.",
+      {"softmax", "sigmoid"});
+    v("alpha", alpha, "Multiplies the sigmoid or the tanh.", between(0, 100));
     v("causal_weight", causal_weight, "Weighs the cross-entropy that teaches the score to be above 0 for the chosen.",
       between(0, 100));
     v("balance", balance, "Weighs the balance loss of numbers of steps, where tokens choose.", between(0, 100));
@@ -87,15 +97,21 @@ class Mor final : public Residual {
     const bool token = o.routing == "token";
     if (token && (o.weight != usual.weight || !o.capacities.empty() || o.causal_weight != usual.causal_weight))
       throw_at(o.mark, "mor: weight, capacities and causal_weight do nothing with routing: token");
-    if (o.alpha != usual.alpha && (token || o.weight == "raw"))
-      throw_at(o.mark, "mor: alpha does nothing without routing: expert and weight: sigmoid");
-    if (!token && o.balance != usual.balance) throw_at(o.mark, "mor: balance does nothing without routing: token");
+    const bool squashed = token ? o.depth_weight == "sigmoid" : o.weight == "sigmoid" || o.weight == "tanh";
+    if (o.alpha != usual.alpha && !squashed)
+      throw_at(o.mark, fmt::format("mor: alpha does nothing without {}",
+                                   token ? "depth_weight: sigmoid" : "weight: sigmoid or weight: tanh"));
+    if (!token && (o.balance != usual.balance || o.depth_weight != usual.depth_weight))
+      throw_at(o.mark, "mor: balance and depth_weight do nothing without routing: token");
+    if (o.weight == "none" && o.causal_weight == 0)
+      throw_at(o.mark, "mor: with weight: none the scores learn by causal_weight alone: let it be above 0");
     if (token) {
       RouterOptions depth;
       depth.experts = o.recursions;
       depth.top_k = 1;
       depth.topk_norm = false;
       depth.balance = o.balance;
+      if (o.depth_weight == "sigmoid") depth.score = "sigmoid", depth.scale = o.alpha;
       depth_.emplace(depth, "mor", args, s / "routers", o.mark);
       return;
     }
@@ -154,7 +170,7 @@ class Mor final : public Residual {
     const int64_t tokens = x.dim(1);
     Tensor h = x, before;  // marks of the step before's; undefined: all
     Chosen active;
-    double asked = 0, agreed = 0;
+    double asked = 0, agreed = 0, scored = 0, score_sum = 0, above = 0;
     for (int64_t r = 0; r < o_.recursions; ++r) {
       const std::vector<int64_t> columns(static_cast<size_t>(o_.recursions), 1);
       const Tensor s = split_columns(linear_by_dots(h, routers_->value), columns)[static_cast<size_t>(r)];
@@ -169,19 +185,38 @@ class Mor final : public Residual {
         show_choice(call.child(step(r)), active, s);
       }
       const Tensor marks = marks_of(active, s);
-      if (const int64_t of = r ? count(r - 1, tokens) : tokens; call.adds_up() && taking < of) {
-        const Tensor says = of < tokens ? take_tokens(s, lists_of(asking)) : s,
-                     want = of < tokens ? take_tokens(marks, lists_of(asking)) : marks;
+      const int64_t of = r ? count(r - 1, tokens) : tokens;
+      const auto of_asking = [&](const Tensor& t) { return of < tokens ? take_tokens(t, lists_of(asking)) : t; };
+      if (call.adds_up()) {
+        const Tensor says = of_asking(s.untracked());
+        scored += static_cast<double>(says.numel());
+        score_sum += sum_over(says, says, [](double z, double) { return z; });
+        above += sum_over(says, says, [](double z, double) { return z > 0; });
+      }
+      if (call.adds_up() && taking < of) {
+        const Tensor says = of_asking(s), want = of_asking(marks);
         call.loss(kCausalLoss, logistic_loss(says, want),
                   o_.causal_weight * static_cast<double>(tokens) / static_cast<double>(of));
         asked += static_cast<double>(says.numel());
         agreed += sum_over(says, want, [](double z, double mark) { return (z > 0) == (mark > 0); });
       }
-      h = taken(h, call, r, active, o_.weight == "raw" ? s : scale(sigmoid(s), o_.alpha));
+      h = taken(h, call, r, active, weight_of(s));
       before = marks;
     }
-    if (asked > 0) call.mean(kAgreement, agreed / asked * static_cast<double>(x.rows()));
+    const auto each = [&](const Metric& metric, double sum, double count) {
+      if (count > 0) call.mean(metric, sum / count * static_cast<double>(x.rows()));
+    };
+    each(kAgreement, agreed, asked);
+    each(kMean, score_sum, scored);
+    each(kPositive, above, scored);
     return h;
+  }
+
+  // g(s); undefined: 1.
+  Tensor weight_of(const Tensor& s) const {
+    if (o_.weight == "none") return {};
+    if (o_.weight == "raw") return s;
+    return scale(o_.weight == "tanh" ? pointwise(Pointwise::tanh, s) : sigmoid(s), o_.alpha);
   }
 
   Tensor by_token(const Tensor& x, const Call& call) const {
@@ -222,6 +257,9 @@ class Mor final : public Residual {
 constexpr std::string_view kVariants[] = {
     "{recursions: 2, capacities: [0.8, 0.4], weight: raw, alpha: 0.1, mixer: {type: attention, heads: 2, window: 3}, "
     "ffn: none}",
+    "{recursions: 2, capacities: [0.8, 0.4], weight: none, alpha: 0.1}",
+    "{weight: tanh}",
+    "{routing: token, depth_weight: sigmoid}",
     "{routing: token, alpha: 0.1, ffn: rwkv_channel_mix}",
     "{states: shared, mixer: {type: attention, heads: 4, kv_heads: 2, qk_norm: true}}",
     "{routing: token, alpha: 0.1, states: shared, mixer: {type: attention, heads: 2, window: 3}, ffn: none}",
@@ -239,10 +277,12 @@ extern constinit const LayerInfo mor = LayerInfo::of<Mor>({
     .deviations =
         "what a step adds is g f(h), there g (h + f(h)), which counts the residual twice; ceil(capacity T) tokens, "
         "there "
-        "floor; the code has no inference: the rule here is what its auxiliary loss trains; no tanh, no warm-up of "
-        "capacities, no z-loss of a single logit; the balance loss of token "
-        "choice "
-        "takes the shares of the batch before; any mixer, and a channel mixer or none; start N(0, 0.02); `describe` "
+        "floor; the code has no inference: the rule here is what its auxiliary loss trains; token choice is "
+        "x + p (h - x), there x + p h, which counts what the token was 1 + p times; weight: none is its `gating` other "
+        "than weighted; no warm-up of "
+        "capacities, no z-loss of a single logit, no temperature; the balance loss of token choice takes the shares of "
+        "the batch before and, with depth_weight: sigmoid, scores that are divided by their sum; any mixer, and a "
+        "channel mixer or none; start N(0, 0.02); `describe` "
         "counts "
         "token choice as capacities",
     .waivers = {.causal =

@@ -55,10 +55,12 @@ Experts::Experts(const ExpertOptions& o, int64_t d_model, int64_t count, double 
   down_ = &stack(s / "down", count, {d_model}, inner, Role::residual, share);
 }
 
-Tensor Experts::operator()(const Tensor& x, const Tensor& experts, const Tensor& weights, int64_t known) const {
+Tensor Experts::operator()(const Tensor& x, const Tensor& experts, const Tensor& weights, int64_t known,
+                           int64_t most_each) const {
   const Dispatch to = dispatch_to(experts, count_, known);
-  const double share =
-      known > 0 ? 1 : std::min(1.0, active_ * static_cast<double>(x.rows()) / static_cast<double>(to.room));
+  double choices = active_ * static_cast<double>(x.rows());
+  if (most_each > 0) choices = std::min(choices, static_cast<double>(count_ * most_each));
+  const double share = known > 0 ? 1 : std::min(1.0, choices / static_cast<double>(to.room));
   const Tensor inner = activate(grouped_linear(pack_rows(x, to), up_->value, to, up_->transposed, share), gated_, f_);
   return unpack_rows(grouped_linear(inner, down_->value, to, down_->transposed, share), weights, to);
 }

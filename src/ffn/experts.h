@@ -29,9 +29,10 @@ class Experts {
  public:
   // `count` of them, of which a token goes to `active` as a rule.
   Experts(const ExpertOptions& o, int64_t d_model, int64_t count, double active, const Scope& s);
-  // The sum over j of weights_j f_{experts_j}(x). x: [B, T, D]; experts: i64 [B, T, k], -1 for none; `known`: how
-  // many choices these are, where shapes tell, or 0; weights: [B, T, k].
-  Tensor operator()(const Tensor& x, const Tensor& experts, const Tensor& weights, int64_t known = 0) const;
+  // The sum over j of weights_j f_{experts_j}(x). x: [B, T, D]; experts: i64 [B, T, k], -1 for none; weights: [B, T,
+  // k]; `known`: how many choices these are, where shapes tell, or 0; `most_each`: as Routing's, for costs.
+  Tensor operator()(const Tensor& x, const Tensor& experts, const Tensor& weights, int64_t known = 0,
+                    int64_t most_each = 0) const;
 
  private:
   int64_t count_;

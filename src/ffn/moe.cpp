@@ -50,7 +50,8 @@ class Moe final : public Layer {
  protected:
   Tensor run(const Tensor& x, const Call& call) const override {
     const Routing to = router_(x, call);
-    Tensor routed = experts_(x, plain_count_ > 0 ? experts_within(to.experts, 0, routed_) : to.experts, to.weights);
+    Tensor routed = experts_(x, plain_count_ > 0 ? experts_within(to.experts, 0, routed_) : to.experts, to.weights, 0,
+                             to.most_each);
     if (plain_count_ > 0) {
       const Tensor plain = experts_within(to.experts, routed_, routed_ + plain_count_);
       routed = add(routed, plain_(x, weights_of_all(to.weights, plain, plain_count_)));

@@ -115,8 +115,9 @@ class ExpertChoice final : public Layer {
     call.statistic(*threshold_, border);
     call.mean(kEntropy, entropy(score));
     const Tensor causal = above_threshold(score);
-    call.whole(kMaxLoad, times_chosen(causal, count), largest_over_mean);
-    call.mean(kCausalChosen, total(times_chosen(causal, count)));
+    const std::vector<double> times = times_chosen(causal, count);
+    add_loads(times, call);
+    call.mean(kCausalChosen, total(times));
     call.mean(kUntouched, static_cast<double>(without_choice(chosen.experts)));
     call.whole(kAgreement, in_common(chosen.experts, causal), [](std::span<const double> both_and_either) {
       return both_and_either[1] > 0 ? both_and_either[0] / both_and_either[1] : 1.0;

@@ -58,9 +58,9 @@ class Peer final : public Layer {
     const int64_t count = o.keys * o.keys;
     const double active = std::min(1.0, static_cast<double>(o.heads * o.top_k) / static_cast<double>(count));
     up_ = &s.param("experts.up.weight", {count, args.d_model}, Init::normal(0.02),
-                   {.role = Role::hidden, .active = active, .matrices = {count}});
+                   {.role = Role::hidden, .active = active, .experts = count, .matrices = {count}});
     down_ = &s.param("experts.down.weight", {count, args.d_model}, Init::normal(0.02),
-                     {.role = Role::residual, .active = active, .matrices = {count}});
+                     {.role = Role::residual, .active = active, .experts = count, .matrices = {count}});
   }
 
  protected:
@@ -79,7 +79,7 @@ class Peer final : public Layer {
  private:
   void add_up(const Tensor& chosen, const Call& call) const {
     const std::vector<double> times = times_chosen(chosen, o_.keys * o_.keys);
-    call.whole(kMaxLoad, times, largest_over_mean);
+    add_loads(times, call);
     call.whole(kUsed, times, [](std::span<const double> n) {
       return 1 - static_cast<double>(std::ranges::count(n, 0.0)) / static_cast<double>(n.size());
     });

@@ -79,7 +79,7 @@ Routing Router::operator()(const Tensor& x, const Call& call) const {
   if (o_.silent > 0) experts = experts_within(experts, 0, o_.experts - o_.silent);
   Tensor weights = scores_of(score, experts);  // of the whole choice: what is dropped takes its weight along
   if (o_.topk_norm) weights = divide_by_sum(weights, kTiny);
-  return {within_capacity(experts, x, call), o_.scale == 1 ? weights : effllm::scale(weights, o_.scale)};
+  return within_capacity(experts, o_.scale == 1 ? weights : effllm::scale(weights, o_.scale), x, call);
 }
 
 Routing Router::by_hash(const Tensor& x, const Call& call) const {
@@ -91,21 +91,26 @@ Routing Router::by_hash(const Tensor& x, const Call& call) const {
       all.data<int64_t>()[r] = static_cast<int64_t>(
           numbers.below(static_cast<uint64_t>(ids.data<int32_t>()[r]), static_cast<uint64_t>(o_.experts)));
   }
-  if (call.adds_up()) call.whole(kMaxLoad, times_chosen(all, o_.experts), largest_over_mean);
+  if (call.adds_up()) add_loads(times_chosen(all, o_.experts), call);
   const Tensor experts = o_.silent > 0 ? experts_within(all, 0, o_.experts - o_.silent) : all;
-  return {within_capacity(experts, x, call), Tensor::full(all.shape(), x.dtype(), o_.scale)};
+  return within_capacity(experts, Tensor::full(all.shape(), x.dtype(), o_.scale), x, call);
 }
 
-// In training what a capacity leaves.
-Tensor Router::within_capacity(const Tensor& experts, const Tensor& x, const Call& call) const {
-  if (!o_.capacity || call.pass().phase != Phase::train) return experts;
+// Choices of a sequence of x that an expert takes at most, in training; 0: any number.
+int64_t Router::capacity_of(const Tensor& x, const Call& call) const {
+  if (!o_.capacity || call.pass().phase != Phase::train) return 0;
   const double even = static_cast<double>(how_.count * x.dim(1)) / static_cast<double>(o_.experts);
-  const auto capacity = std::max<int64_t>(1, static_cast<int64_t>(*o_.capacity * even));
+  return std::max<int64_t>(1, static_cast<int64_t>(*o_.capacity * even));
+}
+
+Routing Router::within_capacity(const Tensor& experts, const Tensor& weights, const Tensor& x, const Call& call) const {
+  const int64_t capacity = capacity_of(x, call);
+  if (capacity == 0) return {experts, weights};
   const Tensor kept = limit_experts(experts, o_.experts, capacity,
                                     o_.drop_order == "choice_major" ? DropOrder::choice_major : DropOrder::token_major);
   const double before = total(times_chosen(experts, o_.experts)), after = total(times_chosen(kept, o_.experts));
   call.mean(kDropped, (before - after) / static_cast<double>(how_.count));
-  return kept;
+  return {kept, weights, capacity * x.dim(0)};
 }
 
 Tensor Router::score_of(const Tensor& logits) const {
@@ -123,7 +128,7 @@ Tensor Router::choose(const Tensor& by, const Call& call) const {
 
 void Router::add_up(const Tensor& logits, const Tensor& score, const Tensor& chosen, const Call& call) const {
   const std::vector<double> times = times_chosen(chosen, o_.experts);
-  call.whole(kMaxLoad, times, largest_over_mean);
+  add_loads(times, call);
   if (o_.entropy > 0)
     call.loss(kEntropy, entropies(score), o_.entropy * per_layer_);
   else

@@ -29,9 +29,15 @@ struct RouterOptions {
   void check(const Mark& mark) const;  // ConfigError with all that does not fit together
 };
 
+// What else training hangs on where options, written out, are those of a router whose balance loss is one of each
+// shard;
+// "": nothing.
+std::string_view hangs_on(const ConfigNode& options);
+
 struct Routing {
-  Tensor experts;  // i64 [B, T, k], best first, -1 for none
-  Tensor weights;  // [B, T, k]
+  Tensor experts;         // i64 [B, T, k], best first, -1 for none
+  Tensor weights;         // [B, T, k]
+  int64_t most_each = 0;  // choices that an expert takes of all these tokens at most; 0: any number
 };
 
 class Router {
@@ -44,7 +50,8 @@ class Router {
  private:
   bool relu() const { return how_.by == ChooseBy::positive; }
   Routing by_hash(const Tensor& x, const Call& call) const;
-  Tensor within_capacity(const Tensor& experts, const Tensor& x, const Call& call) const;
+  int64_t capacity_of(const Tensor& x, const Call& call) const;
+  Routing within_capacity(const Tensor& experts, const Tensor& weights, const Tensor& x, const Call& call) const;
   Tensor score_of(const Tensor& logits) const;
   Tensor choose(const Tensor& by, const Call& call) const;
   // What the numbers of times are divided by to be shares.

@@ -112,4 +112,11 @@ void RouterOptions::check(const Mark& mark) const {
   found.throw_if_any();
 }
 
+std::string_view hangs_on(const ConfigNode& options) {
+  const ConfigNode* tokens = options.find("balance_tokens");
+  if (!tokens || tokens->text() != "shard") return "";
+  return "balance_tokens: shard: the balance loss is one of each shard, so that what is trained hangs on the number of "
+         "lanes (train.lanes) too";
+}
+
 }  // namespace effllm

@@ -1,16 +1,46 @@
 #include "ffn/routing_measures.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <string>
 
 namespace effllm {
+namespace {
 
-double total(std::span<const double> x) { return std::accumulate(x.begin(), x.end(), 0.0); }
+constexpr Metric kMaxLoad{"max_load", "1", "choices of the expert that was chosen most, over the mean"};
+constexpr size_t kShown = 64;  // experts that have a column each
 
 double largest_over_mean(std::span<const double> times) {
   const double sum = total(times);
   return sum > 0 ? *std::ranges::max_element(times) * static_cast<double>(times.size()) / sum : 0;
+}
+double share(std::span<const double> own_and_all) { return own_and_all[1] > 0 ? own_and_all[0] / own_and_all[1] : 0; }
+
+// Of each expert, made once: names outlive all that is measured.
+const std::vector<Metric>& load_metrics() {
+  static const std::vector<Metric> all = [] {
+    static std::vector<std::string> texts;
+    for (size_t e = 0; e < kShown; ++e)
+      texts.insert(texts.end(), {fmt::format("load.{}", e), fmt::format("share of the choices that expert {} got", e)});
+    std::vector<Metric> metrics;
+    for (size_t e = 0; e < kShown; ++e) metrics.push_back({texts[2 * e], "1", texts[2 * e + 1]});
+    return metrics;
+  }();
+  return all;
+}
+
+}  // namespace
+
+double total(std::span<const double> x) { return std::accumulate(x.begin(), x.end(), 0.0); }
+
+void add_loads(const std::vector<double>& times, const Call& call) {
+  call.whole(kMaxLoad, times, largest_over_mean);
+  if (times.size() > kShown) return;
+  const double sum = total(times);
+  for (size_t e = 0; e < times.size(); ++e) call.whole(load_metrics()[e], {times[e], sum}, share);
 }
 
 double entropy(const Tensor& score) {

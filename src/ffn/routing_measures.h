@@ -3,16 +3,17 @@
 #include <span>
 #include <vector>
 
-#include "store/metrics.h"
+#include "nn/call.h"
 #include "tensor/tensor.h"
 
 namespace effllm {
 
-inline constexpr Metric kEntropy{"router_entropy", "nat", "mean entropy of the router's scores"},
-    kMaxLoad{"max_load", "1", "choices of the expert that was chosen most, over the mean"};
+inline constexpr Metric kEntropy{"router_entropy", "nat", "mean entropy of the router's scores"};
 
 double total(std::span<const double> x);
-double largest_over_mean(std::span<const double> times);  // 0 where nothing was chosen
+// Reports how choices are spread, from how often each expert was chosen: `max_load`, and where there are at most 64
+// experts `load.0`, `load.1` ..., each one's share. 0 where nothing was chosen.
+void add_loads(const std::vector<double>& times, const Call& call);
 // Summed over rows, each divided by its sum.
 double entropy(const Tensor& score);
 

@@ -97,21 +97,24 @@ void check_together(const RunConfig& c, Sections read, const Mark& name, Diagnos
 }
 
 // What came after runs had their hashes, as it was before.
-constexpr std::pair<std::string_view, std::string_view> kSince[] = {{"z_loss", "0.0"},
-                                                                    {"weight", "true"},
-                                                                    {"rope_share", "1.0"},
-                                                                    {"projection", "{type: linear}"},
-                                                                    {"norm_at", "before"},
-                                                                    {"parallel", "false"},
-                                                                    {"curriculum", "none"},
-                                                                    {"early_exit", "{scale: 0.0, curriculum: none}"},
-                                                                    {"cross", "none"},
-                                                                    {"hash_seed", "0"},
-                                                                    {"noops", "0"},
-                                                                    {"states", "own"},
-                                                                    {"normuon", "false"},
-                                                                    {"beta2_rows", "0.95"},
-                                                                    {"cautious_decay", "false"}};
+constexpr std::pair<std::string_view, std::string_view> kSince[] = {
+    {"z_loss", "0.0"},
+    {"weight", "true"},
+    {"rope_share", "1.0"},
+    {"projection", "{type: linear}"},
+    {"norm_at", "before"},
+    {"parallel", "false"},
+    {"curriculum", "none"},
+    {"early_exit", "{scale: 0.0, curriculum: none}"},
+    {"cross", "none"},
+    {"hash_seed", "0"},
+    {"noops", "0"},
+    {"states", "own"},
+    {"normuon", "false"},
+    {"beta2_rows", "0.95"},
+    {"cautious_decay", "false"},
+    {"depth_weight", "softmax"},
+};
 
 void erase_later(ConfigNode& n) {
   for (const auto& [key, before] : kSince)

@@ -1,6 +1,7 @@
 // What Mixture-of-Depths is equal to, and what its causal choice learns.
 #include <doctest/doctest.h>
 
+#include "base/hash.h"
 #include "blocks/block.h"
 #include "mixers/built_mixer.h"
 #include "nn/ledger.h"
@@ -71,6 +72,72 @@ TEST_CASE("mod: with all tokens and r = 1 it is the dense block to the bit, with
   CHECK(same_bits(all.run(x, Phase::infer), y));
   CHECK(same_bits(none.run(x, Phase::train), x));
   CHECK(same_bits(none.run(with_column(x, 1, -1), Phase::infer), with_column(x, 1, -1)));
+}
+
+TEST_CASE("mod: a capacity of 1 or 0 takes all tokens or none in both phases, whatever r says, and asks nobody") {
+  const Tensor x = with_column(random({2, kTokens, kWidth}, 1), 0, 1);
+  const Block all("mod", "capacity: 1, "), none("mod", "capacity: 0, "),
+      random_all("mod", "capacity: 1, router: random, ");
+  for (const Block* m : {&all, &none}) {
+    m->route();
+    put((*m)["router.weight"].value, 0, 0, -1);  // r = -1
+    CHECK(m->store.find("predictor.up.weight") == nullptr);
+    CHECK_FALSE(m->mixer->trains_otherwise());
+    Ledger ledger(0, x.rows());
+    m->run(x, Phase::train, &ledger);
+    std::vector<std::string> rows;
+    for (const Measured& one : ledger.rows()) rows.push_back(one.name);
+    CHECK(rows == std::vector<std::string>{"router_mean", "router_positive"});
+  }
+  CHECK(changed(x, all.run(x, Phase::train)) == 2 * kTokens);
+  CHECK(same_bits(all.run(x, Phase::infer), all.run(x, Phase::train)));
+  CHECK(same_bits(none.run(x, Phase::infer), x));
+  CHECK(changed(x, random_all.run(x, Phase::infer)) == 2 * kTokens);
+  for (const char* idle : {"causal: aux", "causal_weight: 0.1", "predictor_width: 4"})
+    for (const char* capacity : {"capacity: 1, ", "capacity: 0, "})
+      CHECK_THROWS_WITH_AS(Block("mod", std::string(capacity) + idle + ", "), doctest::Contains("asks nobody"),
+                           ConfigError);
+}
+
+TEST_CASE(
+    "mod: a model of blocks that all tokens take with r = 1 is the dense one, of blocks that none takes it is "
+    "without") {
+  // The first number of each token's features is 1, and nothing adds to it.
+  const auto of_ones = [](const std::string& layers) {
+    auto model = build_model("{d_model: 12, init: {std: 0.3}, layers: [" + layers + "]}", 13, 32);
+    for (const Parameter* p : model->params().sorted()) {
+      const size_t part = std::min(p->name.find("mixer."), p->name.find("ffn."));  // alike in all layers
+      const Tensor noise = random(p->shape, fnv1a(p->name.substr(part == p->name.npos ? 0 : part)));
+      if (p->name.find("norm") == p->name.npos) copy(scale(noise, 0.3), p->value);
+      if (p->name.ends_with("out.weight") || p->name.ends_with("down.weight"))
+        for (int64_t c = 0; c < p->value.cols(); ++c) put(p->value, 0, c, 0);
+      if (p->name == "embedding.weight")
+        for (int64_t r = 0; r < 13; ++r) put(p->value, r, 0, 1);
+      if (!p->name.ends_with("router.weight")) continue;
+      fill(p->value, 0);
+      put(p->value, 0, 0, 1);
+    }
+    return model;
+  };
+  const std::string mod = "{type: mod, " + kInside + ", capacity: ", dense = "{" + kInside + "}";
+  const auto same = [](const LanguageModel& a, const LanguageModel& b) {
+    const Tensor ids = random_ids(2, 11, 13, 3), targets = random_ids(2, 11, 13, 4);
+    for (const Phase phase : {Phase::train, Phase::infer}) {
+      Context cx;
+      cx.phase = phase;
+      CHECK(same_bits(a.logits(ids, cx), b.logits(ids, cx)));
+      CHECK(same_bits(a.loss(ids, targets, 0.1, cx), b.loss(ids, targets, 0.1, cx)));
+    }
+    State of_a = a.make_state(2, 11), of_b = b.make_state(2, 11);
+    for (int64_t t = 0; t < 11; ++t) {
+      const Tensor one = Tensor::dense({2, 1}, DType::i32);
+      for (int64_t row = 0; row < 2; ++row) one.data<int32_t>()[row] = ids.view<int32_t>().row(row)[t];
+      CHECK(same_bits(a.logits(one, {}, &of_a), b.logits(one, {}, &of_b)));
+    }
+  };
+  const auto plain = of_ones(dense + ", " + dense);
+  same(*of_ones(mod + "1}, " + mod + "1}"), *plain);
+  same(*of_ones(dense + ", " + mod + "0}, " + dense), *plain);
 }
 
 TEST_CASE("mod: training takes exactly k tokens of each sequence, the causal choice those that it says yes to") {

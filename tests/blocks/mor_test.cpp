@@ -100,8 +100,9 @@ TEST_CASE("mor: a step takes of the tokens of the one before those with the larg
   CHECK_THROWS_WITH_AS(Block("mor", "recursions: 2, capacities: [0.3, 0.6], "), doctest::Contains("none above"),
                        ConfigError);
   CHECK_THROWS_AS(Block("mor", "recursions: 3, capacities: [0.6, 0.3], "), ConfigError);
-  for (const char* idle : {"weight: raw, alpha: 0.2, ", "routing: token, alpha: 0.2, ", "routing: token, weight: raw, ",
-                           "routing: token, capacities: [1, 1, 1], ", "balance: 0.2, "})
+  for (const char* idle : {"weight: raw, alpha: 0.2, ", "weight: none, alpha: 0.2, ", "routing: token, alpha: 0.2, ",
+                           "routing: token, weight: raw, ", "routing: token, capacities: [1, 1, 1], ", "balance: 0.2, ",
+                           "depth_weight: sigmoid, "})
     CHECK_THROWS_WITH_AS(Block("mor", idle), doctest::Contains(" nothing with"), ConfigError);
 }
 

@@ -24,6 +24,22 @@ TEST_CASE("cli: train, eval, generate and describe on one run") {
   CHECK(w.effllm({"describe", "tiny.yaml", "--parameters"}).shows("layers.1.mixer.qkvg.weight"));
 }
 
+TEST_CASE("cli describe: says where the number of lanes is part of what is trained, once for all layers") {
+  const World w;
+  const Words describe = {"describe", "tiny.yaml", "--set"};
+  const auto moe = [&](const std::string& over) {
+    return w.ok(with(describe, {"model.block.ffn={type: moe, balance_tokens: " + over + "}"})).out;
+  };
+  const std::string shown = moe("shard"), note = "moe: balance_tokens: shard: ";
+  REQUIRE(shown.find("layers.0: " + note) != std::string::npos);
+  CHECK(shown.find(note) == shown.rfind(note));
+  CHECK(shown.find("train.lanes") != std::string::npos);
+  for (const char* same : {"sequence", "previous_batch"}) CHECK(moe(same).find("train.lanes") == std::string::npos);
+  const Ended json =
+      w.ok({"describe", "tiny.yaml", "--json", "--set", "model.block.ffn={type: moe, balance_tokens: shard}"});
+  CHECK(json.shows("\"notes\""));
+}
+
 TEST_CASE("cli: list, doctor, version, data, check and help") {
   World w;
   CHECK(w.effllm({"list", "mixers", "--long"}).shows("rope_theta"));

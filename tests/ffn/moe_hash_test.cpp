@@ -79,7 +79,8 @@ TEST_CASE("moe hash: what it does not learn is no option, its load is a row, and
   std::vector<double> times(3);
   for (int64_t i = 0; i < ids.numel(); ++i) ++times[static_cast<size_t>(expert_of(ids.data<int32_t>()[i], 0, 3))];
   CHECK(step["max_load"] == std::ranges::max(times) * 3 / 12);
-  CHECK(step.ledger.rows().size() == 1);
+  for (size_t e = 0; e < 3; ++e) CHECK(step["load." + std::to_string(e)] == times[e] / 12);
+  CHECK(step.ledger.rows().size() == 4);
   CHECK(m.store.active() == m.store.count() / 3);
   CHECK_THROWS_WITH_AS(m.mixer->forward(x, {}), doctest::Contains("reads which tokens it is given"), Error);
   for (const char* idle : {"score: sigmoid", "topk_norm: false", "jitter: 0.1", "balance: 0.1", "balance_f: k",

@@ -126,6 +126,63 @@ TEST_CASE("moe: a capacity drops choices in training alone, and says how many") 
   for (int64_t r = 0; r < 12; ++r) CHECK(max_abs(y.row_range(r, {1, kWidth})) > 0);
 }
 
+TEST_CASE("moe: a capacity of 1 is the even share of all choices, k of each token") {
+  const Moe m("{experts: 4, top_k: 2, capacity: 1}");
+  fill(m["router.weight"].value, 0);
+  put(m["router.weight"].value, 0, 0, 8);  // all take expert 0, then 1
+  put(m["router.weight"].value, 1, 0, 4);
+  const Tensor x = random({2, 8, kWidth}, 2);
+  for (int64_t r = 0; r < x.rows(); ++r) put(x, r, 0, 1);
+  const TrainedLayer s = train(m, x);
+  const Tensor whole = m.forward(x);
+  for (int64_t r = 0; r < 16; ++r) {  // 1 * 2 * 8 / 4 = 4 choices of a sequence are an expert's
+    const Tensor own = s.y.row_range(r, {1, kWidth});
+    if (r % 8 < 4)
+      CHECK(max_diff(own, whole.row_range(r, {1, kWidth})) < 1e-14);
+    else
+      CHECK(max_abs(own) == 0);
+  }
+  CHECK(s["dropped"] == 0.5);
+}
+
+TEST_CASE("moe: what a step costs is what a capacity lets it run at most, in training alone") {
+  const Tensor x = random({2, 12, kWidth}, 1);
+  const auto flops = [&](const std::string& options, Phase phase) {
+    const Moe m("{experts: 4, top_k: 2, expand: 2" + options + "}");
+    Context cx;
+    cx.phase = phase;
+    Meter meter;
+    m.mixer->forward(x, cx);
+    return meter.total.dense_flops - 2 * 24 * kWidth * 4;  // but the router's
+  };
+  const double one = 2 * 3 * 24 * kWidth;  // of a choice
+  CHECK(flops("", Phase::train) == 24 * 2 * one);
+  CHECK(flops(", capacity: 1.5", Phase::train) == 24 * 2 * one);
+  CHECK(flops(", capacity: 0.5", Phase::train) == 24 * one);
+  CHECK(flops(", capacity: 0.01", Phase::train) == 2 * 4 * one);  // one choice of each expert and sequence
+  CHECK(flops(", capacity: 0.5", Phase::infer) == 24 * 2 * one);
+}
+
+TEST_CASE("moe: permuted tokens of a batch are permuted results where nothing is dropped, and others with a capacity") {
+  const Tensor x = random({3, 8, kWidth}, 1), turned = Tensor::empty(x.shape(), DType::f64);
+  const auto from = [](int64_t r) { return r * 7 % 24; };  // across sequences too
+  for (int64_t r = 0; r < 24; ++r) copy(x.row_range(from(r), {1, kWidth}), turned.row_range(r, {1, kWidth}));
+  const auto difference = [&](const char* options, const char* of_loss) {
+    const Moe m(options);
+    const TrainedLayer a = train(m, x), b = train(m, turned);
+    double most = std::abs(a[of_loss] - b[of_loss]);
+    for (int64_t r = 0; r < 24; ++r)
+      most = std::max(most, max_diff(b.y.row_range(r, {1, kWidth}), a.y.row_range(from(r), {1, kWidth})));
+    return most;
+  };
+  for (const char* dropless : {"{balance_tokens: shard, router_z: 1}", "{balance_tokens: previous_batch}",
+                               "{choose: top_p, balance_tokens: shard}", "{experts: 6, groups: 3, groups_kept: 2}",
+                               "{score: sigmoid, shared: 1, balance_tokens: shard}"})
+    CHECK_MESSAGE(difference(dropless, "balance") < 1e-12, dropless);
+  for (const char* capacity : {"{capacity: 0.75}", "{capacity: 0.75, drop_order: choice_major}"})
+    CHECK_MESSAGE(difference(capacity, "dropped") > 1e-3, capacity);
+}
+
 TEST_CASE("moe: what a capacity drops takes its weight along") {
   const Moe m("{experts: 3, top_k: 2, capacity: 0.5}");
   const Tensor x = random({1, 1, kWidth}, 3);  // one token, a capacity of one choice an expert: nothing is dropped
@@ -232,6 +289,50 @@ TEST_CASE("moe: the bias of an expert that takes more than its share falls, and 
   }
   CHECK(max_diff(last, before) > 1e-3);  // now the other expert's, whose weight is its own score
   CHECK(m.store.find_buffer("statistics.router.load") == nullptr);
+}
+
+TEST_CASE("moe: centred biases add up to nothing, and are as far apart as those that are not") {
+  // Of three experts one gets 12 of 24 choices, one 9, one 3: one is above the mean of 8, and so is another.
+  const Tensor x = random({2, 12, kWidth}, 2);
+  for (int64_t r = 0; r < 24; ++r)
+    for (int64_t e = 0; e < 3; ++e) put(x, r, e, e == (r < 12 ? 0 : r < 21 ? 1 : 2) ? 1 : -1);
+  for (const bool centred : {true, false}) {
+    const Moe m(std::string("{experts: 3, top_k: 1, balance: 0, bias_rate: 0.3, topk_norm: false, bias_center: ") +
+                (centred ? "true}" : "false}"));
+    fill(m["router.weight"].value, 0);
+    for (int64_t e = 0; e < 3; ++e) put(m["router.weight"].value, e, e, 1);
+    train(m, x).ledger.apply(const_cast<ParamStore&>(m.store));
+    const Tensor& bias = m.store.find_buffer("buffers.router.bias")->value;
+    const double middle = centred ? -0.1 : 0;  // the mean of -0.3, -0.3 and 0.3
+    for (int64_t e = 0; e < 3; ++e)
+      CHECK(at(bias, 0, e) == doctest::Approx((e < 2 ? -0.3 : 0.3) - middle).epsilon(1e-12));
+  }
+}
+
+TEST_CASE("moe: how choices are spread is reported, and each expert's share where they are few") {
+  const Moe m("{experts: 3, top_k: 1, topk_norm: false}"), many("{experts: 65, top_k: 1, topk_norm: false}");
+  fill(m["router.weight"].value, 0);
+  put(m["router.weight"].value, 1, 0, 1);
+  put(m["router.weight"].value, 2, 0, -1);
+  const Tensor x = with_first(1);
+  for (int64_t r = 0; r < 3; ++r) put(x, r, 0, -1);  // 3 of 12 go to expert 2, the others to expert 1
+  const TrainedLayer s = train(m, x);
+  CHECK(s["load.0"] == 0);
+  CHECK(s["load.1"] == 0.75);
+  CHECK(s["load.2"] == 0.25);
+  CHECK(s["max_load"] == 2.25);
+  const std::vector<Measured> rows = s.ledger.rows(), of_many = train(many, x).ledger.rows();
+  const auto of = [](const std::vector<Measured>& all, std::string_view begin) {
+    return std::ranges::count_if(all, [&](const Measured& one) { return one.name.starts_with(begin); });
+  };
+  CHECK(of(rows, "load.") == 3);
+  CHECK(of(of_many, "load.") == 0);
+  CHECK(of(of_many, "max_load") == 1);
+  for (const Measured& one : rows)
+    if (one.name == "load.2") {
+      CHECK(one.metric->unit == "1");
+      CHECK(one.metric->title == "share of the choices that expert 2 got");
+    }
 }
 
 TEST_CASE("moe: the weight of relu's loss follows how many experts tokens have, and the loss counts them") {

@@ -38,6 +38,32 @@ TEST_CASE("bidirectional: f(x) + flip(g(flip(x))), with weights of two or of one
     }
 }
 
+TEST_CASE("bidirectional: around every causal mixer, a turned text through turned branches is the result turned") {
+  int found = 0;
+  for (const LayerInfo* info : all_mixers) {
+    if (!info->causal_form) continue;
+    CAPTURE(std::string(info->name));
+    ++found;
+    ConfigNode of = parse_config(info->tiny, "tiny");
+    of.set("type", info->name);
+    const std::string yaml = "{type: bidirectional, of: " + to_flow_yaml(of) + "}";
+    BuiltMixer m(yaml, 8), turned(yaml, 8), f(to_flow_yaml(of), 8), g(to_flow_yaml(of), 8);
+    m.shake(0.3);
+    for (const Parameter* p : m.store.sorted()) {
+      const bool ahead = p->name.starts_with("forward."), back = p->name.starts_with("backward.");
+      const std::string own = ahead ? p->name.substr(8) : back ? p->name.substr(9) : p->name;  // or one of all layers
+      copy(p->value, turned[ahead ? "backward." + own : back ? "forward." + own : own].value);
+      if (!back) copy(p->value, f[own].value);
+      if (!ahead) copy(p->value, g[own].value);
+    }
+    const Tensor x = random({2, 14, 8}, 1), y = run_both(m, x);
+    CHECK(max_diff(y, add(f.forward(x), flip_tokens(g.forward(flip_tokens(x))))) < 1e-12);
+    CHECK(max_diff(run_both(turned, flip_tokens(x)), flip_tokens(y)) < 1e-12);
+    CHECK(max_diff(y, f.forward(x)) > 1e-6);
+  }
+  CHECK(found > 20);
+}
+
 TEST_CASE("bidirectional: sites of the two directions differ, also where weights are tied") {
   const BuiltMixer m("{type: bidirectional, tie: true}", kD);
   std::vector<std::string> sites;

@@ -39,6 +39,21 @@ TEST_CASE("mixers that see both sides keep the contract in that direction too, a
   CHECK(found == 2);
 }
 
+TEST_CASE("mixers: every causal one keeps the contract inside of bidirectional") {
+  for (const LayerInfo* m : all_mixers) {
+    if (!m->causal_form) continue;
+    CAPTURE(m->name);
+    ConfigNode of = parse_config(m->tiny, "tiny");
+    of.set("type", m->name);
+    const std::string options = "{of: " + to_flow_yaml(of) + "}";
+    LayerInfo both = all_mixers.find("bidirectional");
+    both.tiny = both.needs = options;
+    both.variants = {};
+    both.period = m->period;
+    check_contract(both);
+  }
+}
+
 TEST_CASE("mixers and channel mixers name the code they follow, with its commit, or why there is none") {
   const std::regex named("[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+@[0-9a-f]{7,}(, .+|; .+)?"), none("none: .+");
   for (const auto& list : {all_mixers, all_ffns, all_blocks})

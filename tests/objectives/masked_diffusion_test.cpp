@@ -88,6 +88,84 @@ TEST_CASE("masked_diffusion: where tokens are independent the bound is the likel
   CHECK(std::isnan(score(*model, text, {}).variance));
 }
 
+namespace {
+
+// -log p of eight tokens in four pairs: the first is 0 or 1, the second the same with p = 0.9.
+double nats_of_pairs(const Ids& text) {
+  double sum = 0;
+  for (size_t i = 0; i < text.size(); i += 2) sum -= std::log(text[i] == text[i + 1] ? 0.45 : 0.05);
+  return sum;
+}
+
+// A model that knows them: each token sees its partner alone, and says what that tells.
+std::unique_ptr<LanguageModel> model_of_pairs() {
+  auto model =
+      build_model_for(*objective(),
+                      "{d_model: 16, tie_embeddings: false, positions: learned, max_tokens: 8, final_norm: {eps: 0}, "
+                      "block: {norm: {eps: 0}}, layers: [{mixer: {type: attention, heads: 1, position: none}}]}",
+                      2, 8);
+  const auto of = [&](std::string_view name) {
+    const Parameter* p = model->params().find(name);
+    REQUIRE_MESSAGE(p, std::string(name));
+    fill(p->value, 0);
+    return p->value;
+  };
+  // Features: eight of the place, one of the token, one of MASK, one for the answer.
+  constexpr int64_t kToken = 8, kMask = 9, kAnswer = 10;
+  const Tensor embedding = of("embedding.weight"), positions = of("positions.weight"), head = of("head.weight"),
+               qkv = of("layers.0.mixer.qkv.weight");
+  put(embedding, 0, kToken, 1);
+  put(embedding, 1, kToken, -1);
+  put(of("embedding.extra"), 0, kMask, 1);
+  for (int64_t i = 0; i < 8; ++i) {
+    put(positions, i, i, 1);
+    put(qkv, i, i, 30);
+    put(qkv, 16 + i, i ^ 1, 30);  // a key answers its partner
+  }
+  put(qkv, 32, kToken, 1);
+  put(of("layers.0.mixer.out.weight"), kAnswer, 0, 1);
+  // Two numbers of 16 are 1 before the layer, and behind it where the answer is the square root of 8.
+  const double answer = std::sqrt(8.0) / std::sqrt((2 + 8.0) / 16), odds = std::log(0.9 / 0.1) / 2;
+  put(head, 0, kAnswer, odds / answer);
+  put(head, 1, kAnswer, -odds / answer);
+  return model;
+}
+
+}  // namespace
+
+TEST_CASE("masked_diffusion: of eight tokens that depend on each other the bound is the likelihood for who knows how") {
+  const Threads one(1);
+  const auto truth = model_of_pairs(), other = model_of_pairs();
+  for (const Parameter* p : other->params().sorted()) {
+    const Tensor noise = random(p->shape, fnv1a(p->name));
+    for (int64_t r = 0; r < p->value.rows(); ++r)
+      for (int64_t c = 0; c < p->value.cols(); ++c) put(p->value, r, c, at(p->value, r, c) + 0.2 * at(noise, r, c));
+  }
+  double total = 0, entropy = 0, of_other = 0;
+  for (int64_t number = 0; number < 256; ++number) {
+    const Ids text = text_of(number, 8, 2);
+    const double exact = nats_of_pairs(text), p = std::exp(-exact);
+    CHECK(Conditionals(*truth, text).bound() == doctest::Approx(exact).epsilon(1e-12));  // over all 2^8 masks
+    CHECK(score(*truth, text, {.left_to_right = true}).nats == doctest::Approx(exact).epsilon(1e-12));
+    total += p;
+    entropy += p * exact;
+    of_other += p * Conditionals(*other, text).bound();
+  }
+  CHECK(total == doctest::Approx(1).epsilon(1e-12));
+  CHECK(of_other > entropy + 0.01);  // whoever knows less codes longer
+  for (const int64_t number : {0, 37, 201}) {
+    const Ids text = text_of(number, 8, 2);
+    const Conditionals known(*truth, text), guessed(*other, text);
+    CHECK(-std::log(likelihood(known)) == doctest::Approx(nats_of_pairs(text)).epsilon(1e-12));
+    CHECK(guessed.bound() > -std::log(likelihood(guessed)) + 1e-4);
+    for (const auto& [model, bound] : {std::pair{truth.get(), known.bound()}, {other.get(), guessed.bound()}}) {
+      const RowScore many = score(*model, text, {.samples = 4000});
+      CHECK(std::abs(many.nats - bound) < 4 * std::sqrt(many.variance));
+      CHECK(std::sqrt(many.variance) < 0.02 * bound);
+    }
+  }
+}
+
 TEST_CASE("masked_diffusion: the mean of the loss is the bound, and a shard has the noise of the whole batch") {
   const Threads one(1);
   const auto o = objective();

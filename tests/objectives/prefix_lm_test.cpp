@@ -67,6 +67,53 @@ TEST_CASE("prefix_lm: tokens of a prefix see each other, and those after it what
   }
 }
 
+TEST_CASE("prefix_lm: who sees whom, and what each target weighs, is as in the transcription") {
+  const Threads one(1);
+  CHECK(golden_files("prefix_lm", [](const SafetensorsFile& file) {
+          const auto o = read_objective(file.metadata().at("options"));
+          const int64_t prefix = number_in(file, "prefix");
+          const Tensor text = ids_of(stored<int32_t>(file, "text"), 3);
+          const int64_t tokens = text.dim(1) - 1;
+          const Tensor inputs = Tensor::dense({3, tokens}, DType::i32), targets = inputs.clone();
+          for (int64_t i = 0; i < inputs.numel(); ++i) {
+            inputs.data<int32_t>()[i] = text.view<int32_t>().row(i / tokens)[i % tokens];
+            targets.data<int32_t>()[i] = text.view<int32_t>().row(i / tokens)[i % tokens + 1];
+          }
+          // Of one layer, in which a token sees those that it sees.
+          const auto model = build_model_for(
+              *o,
+              "{d_model: 8, init: {std: 0.7}, tie_embeddings: false, layers: [{mixer: {type: attention, heads: 2}}]}",
+              7);
+          Context cx;
+          cx.prefix = prefixes(std::vector<int64_t>(3, prefix));
+          const auto nats = nats_by(model->logits(inputs, cx), targets);
+          const auto weights = stored<double>(file, "weights");
+          double expected = 0;
+          for (size_t i = 0; i < nats.size(); ++i) expected += nats[i] * weights[i % weights.size()];
+          CHECK(at(o->loss(*model, {inputs, targets, {}}, 0.5, {}, nullptr), 0, 0) ==
+                doctest::Approx(0.5 * expected).epsilon(1e-12));
+          const auto documents = stored<int64_t>(file, "segments");
+          for (const char* which : {"sees", "sees_documents"}) {
+            CAPTURE(which);
+            const auto sees = stored<int32_t>(file, which);
+            if (std::string_view(which) == "sees_documents") {
+              cx.segments = Tensor::dense({3, tokens}, DType::i64);
+              for (int64_t b = 0; b < 3; ++b) std::ranges::copy(documents, cx.segments.view<int64_t>().row(b));
+            }
+            const Tensor before = model->logits(inputs, cx);
+            for (int64_t key = 0; key < tokens; ++key) {
+              const Tensor other = inputs.clone();
+              int32_t& id = other.data<int32_t>()[key];
+              id = (id + 1) % 7;
+              const Tensor after = model->logits(other, cx);
+              for (int64_t query = 0; query < tokens; ++query)
+                CHECK(same_bits(after.row_range(query, {1, 7}), before.row_range(query, {1, 7})) ==
+                      (sees[static_cast<size_t>(query * tokens + key)] == 0));
+            }
+          }
+        }) == 4);
+}
+
 TEST_CASE("prefix_lm: the mean of the loss is that of what is left, over prefixes of every length alike") {
   const Threads one(1);
   const auto o = objective();

@@ -45,3 +45,22 @@ TEST_CASE("expert gradients: the norms are those of each expert's rows, over all
   CHECK(names[0].name == rows[0].name);
   CHECK(names[0].value == 0);
 }
+
+TEST_CASE("expert gradients: an expert of peer is one row of each table, and those that nobody asked have none") {
+  const auto model =
+      test::build_model("{d_model: 8, layers: [{mixer: min_gru, ffn: {type: peer, keys: 2, heads: 1, top_k: 1}}]}", 7);
+  const ParamStore& params = model->params();
+  const Slab gradient(params.slab_elements(), DType::f64);
+  for (const char* table : {"up", "down"}) {
+    const Parameter* p = params.find(std::string("layers.0.ffn.experts.") + table + ".weight");
+    REQUIRE(p);
+    const Tensor g = params.view(gradient, *p);
+    for (int64_t r = 0; r < 4; ++r) fill(g.row_range(r, {1, 8}), r == 0 ? 0 : table[0] == 'u' ? 3 : 4 * (r == 3));
+  }
+  const std::vector<Measured> rows = expert_gradients(params, &gradient);
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[0].name == "layers.0.ffn.experts.grad_norm_max");
+  CHECK(rows[0].value == doctest::Approx(5 * std::sqrt(8)).epsilon(1e-12));
+  CHECK(rows[1].value == doctest::Approx((3 + 3 + 5) * std::sqrt(8) / 4).epsilon(1e-12));
+  CHECK(rows[2].value == 0);
+}

@@ -5,6 +5,7 @@
 #include "support/models.h"
 #include "support/mutate.h"
 #include "support/run_calls.h"
+#include "train/loaded_model.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -89,5 +90,40 @@ TEST_CASE("resume: a checkpoint of format version 1 goes on to the bit") {
     CHECK(hash_of(part.checkpoint(100)) == hash_of(whole.checkpoint(100)));
     CHECK(losses(part.path()) == losses(whole.path()));
     CHECK_FALSE(has(events(part.path()), "changed:"));
+  }
+}
+
+TEST_CASE(
+    "resume: where layers choose tokens or experts, a run that was stopped has the bits, and exports are the model") {
+  const Threads one(1);
+  for (const char* chooses :
+       {"model.block={type: mod, capacity: 0.5, ffn: swiglu}", "model.block={type: mod, capacity: 0.5, causal: aux}",
+        "model.block={type: mor, recursions: 2, capacities: [1, 0.5], ffn: swiglu}",
+        "model.block={type: mor, recursions: 2, routing: token}",
+        "model.block.ffn={type: moe_expert_choice, experts: 4, factor: 2, expand: 1}",
+        "model.block.ffn={type: peer, keys: 4, heads: 2, top_k: 3, key_dim: 6}"}) {
+    CAPTURE(chooses);
+    const Sets same = {chooses, "model.layers=[{mixer: min_gru}, {mixer: {type: attention, heads: 2}}]",
+                       "optim.schedule={type: constant}", "train.log_every=1"};
+    const TinyFolder t("resume_choices");
+    const RunFolder whole(train(t, with(same, {"name=whole", "train.max_steps=24"})).folder);
+    const RunFolder part(train(t, with(same, {"name=part", "train.max_steps=11"})).folder);
+    train(t, with(same, {"name=part", "train.max_steps=24"}), true);
+    CHECK(hash_of(part.checkpoint(24)) == hash_of(whole.checkpoint(24)));
+    CHECK(losses(part.path()) == losses(whole.path()));
+    const LoadedModel trained = load_model(whole.checkpoint(24));
+    export_model(trained, t / "out");
+    const LoadedModel exported = load_model(t / "out/model.safetensors");
+    const Tensor ids = random_ids(2, 16, trained.model->vocab(), 1);
+    CHECK(same_bits(exported.model->logits(ids, {}), trained.model->logits(ids, {})));
+    size_t moved = 0;  // thresholds of experts that choose, which decide outside training
+    for (const ModelBuffer& b : trained.model->params().buffers()) {
+      if (!b.name.starts_with("buffers.")) continue;
+      const ModelBuffer* there = exported.model->params().find_buffer(b.name);
+      REQUIRE_MESSAGE(there, b.name);
+      CHECK(same_bits(there->value, b.value));
+      moved += at(b.value, 0, 0) != 0.25;
+    }
+    CHECK((moved == 2) == has(chooses, "expert_choice"));
   }
 }
