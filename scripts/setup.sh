@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building, testing and the default corpus need on Debian 12 and 13:
 #   scripts/setup.sh [--dev]
-# --dev adds the formatter, the linter, and the tools to look into result files. Needs neither root nor network when
+# --dev adds the formatter, the linter, a browser for scripts/check_report.sh, and the tools to look into result files. Needs neither root nor network when
 # everything is there already.
 set -euo pipefail
 
@@ -9,13 +9,14 @@ packages=(
   g++ make cmake ninja-build ccache git ca-certificates curl python3 valgrind
   libdnnl-dev libyaml-cpp-dev libfmt-dev doctest-dev libcli11-dev libhdf5-dev nlohmann-json3-dev libarchive-dev libssl-dev
   libboost-dev # the headers of Boost.Math: Student's t
+  libjs-dygraphs # the plots that zoom in the pages of effllm report
   7zip bzip3 # compressors that effllm eval holds a model against; it does without
   bible-kjv bible-kjv-text # the text of the default corpus, data/kjv.yaml
 )
 for argument in "$@"; do
   case $argument in
     --dev)
-      packages+=(hdf5-tools python3-numpy python3-yaml python3-h5py python3-scipy)
+      packages+=(hdf5-tools python3-numpy python3-yaml python3-h5py python3-scipy chromium)
       # The format of the source is that of Debian 12's clang-format: other versions have another.
       if grep -q '^VERSION_CODENAME=bookworm' /etc/os-release; then
         packages+=(clang-format-14 clang-tidy-14)

@@ -166,6 +166,8 @@ void declare_sweep(CLI::App& app, SweepArgs& a) {
          "--jobs", a.jobs,
          "Sets how many runs train at once (default: one for each CPU, or for so many as --threads gives each).")
       ->check(positive());
+  app.add_flag("--confirm", a.confirm,
+               "Trains held-out seeds of what was chosen, as many as the study's `confirm`, to judge its claims by.");
   app.add_flag("--retry", a.retry, "Starts again what failed before.");
   app.add_flag("--dry-run", a.dry_run, "Checks everything, shows arms and the time it would take, and writes nothing.");
 }
@@ -179,6 +181,12 @@ void declare_compare(CLI::App& app, CompareArgs& a) {
   app.add_flag("--latex", a.latex, "Prints a LaTeX table, for the package booktabs.")
       ->excludes(markdown)
       ->excludes(csv);
+}
+
+void declare_report(CLI::App& app, ReportArgs& a) {
+  app.add_option("folder", a.folder, "Names the folder of a study.")->required();
+  app.add_option("-o,--output", a.file, "Names the file to write (default: report.html in the study's folder).");
+  app.add_option("--baseline", a.baseline, "Chooses the arm that others are held against (default: the first).");
 }
 
 void declare_format(CLI::App& app, BenchFormat& f) {
@@ -346,6 +354,10 @@ ExitCode run_command_line(int argc, char** argv) {
   declare_compare(*command(app, "compare", "Shows the arms of a study in a table, with verdicts.",
                            [&] { return compare(common, compare_args); }),
                   compare_args);
+  ReportArgs report_args;
+  declare_report(*command(app, "report", "Writes a page that shows a study: verdicts, pictures, settings.",
+                          [&] { return report(common, report_args); }),
+                 report_args);
 
   GrowArgs grow_args;
   CLI::App* grow_command = command(app, "grow", "Makes a trained model larger, from which training goes on.",

@@ -6,25 +6,48 @@
 #include "base/text.h"
 #include "json_output.h"
 #include "study_commands.h"
-#include "sweep/compare.h"
+#include "sweep/judge.h"
+#include "sweep/speedup.h"
 
 namespace effllm::app {
+namespace {
+
+void print_rows(const std::vector<std::vector<std::string>>& rows, const CompareArgs& args) {
+  fmt::print("{}", args.latex ? latex_table(rows) : args.markdown ? markdown_table(rows) : table(rows));
+}
+
+}  // namespace
 
 ExitCode compare(const Common& common, const CompareArgs& args) {
-  const StudyTable t = compare_study(StudyFolder(args.folder), args.baseline);
-  if (common.json) {
-    print_json(to_json(t));
-    return ExitCode::ok;
-  }
+  const StudyFolder folder(args.folder);
+  const StudyTable t = compare_study(folder, args.baseline);
   if (args.csv) {
     fmt::print("{}", csv_table(rows_of(t, true)));
     return ExitCode::ok;
   }
-  const auto rows = rows_of(t);
-  fmt::print("{}", args.latex ? latex_table(rows) : args.markdown ? markdown_table(rows) : table(rows));
-  std::string notes;
-  for (const std::string& line : footnotes(t)) notes += (args.latex ? "% " : args.markdown ? "\n" : "") + line + "\n";
-  fmt::print("{}{}", args.latex || args.markdown ? "" : "\n", notes);
+  const ArmSpeedups speedups = speedups_of(t, curves_of(folder, read_plan(folder), t));
+  const std::vector<JudgedClaim> claims = judge_claims(folder);
+  if (common.json) {
+    nlohmann::json j = to_json(t);
+    for (size_t i = 0; i < speedups.size(); ++i) j["arms"][i]["speedup"] = to_json(speedups[i]);
+    j["claims"] = to_json(claims);
+    print_json(j);
+    return ExitCode::ok;
+  }
+  std::vector<std::string> notes = footnotes(t);
+  print_rows(rows_of(t), args);
+  if (const auto rows = rows_of(t, speedups); !rows.empty()) {
+    fmt::print("\n");
+    print_rows(rows, args);
+    for (std::string& line : footnotes(t, speedups)) notes.push_back(std::move(line));
+  }
+  if (const auto rows = rows_of(claims); !rows.empty()) {
+    fmt::print("\n");
+    print_rows(rows, args);
+    for (std::string& line : footnotes(claims)) notes.push_back(std::move(line));
+  }
+  if (!args.latex && !args.markdown) fmt::print("\n");
+  for (const std::string& line : notes) fmt::print("{}{}\n", args.latex ? "% " : args.markdown ? "\n" : "", line);
   return ExitCode::ok;
 }
 

@@ -12,6 +12,7 @@
 #include "shared.h"
 #include "study_commands.h"
 #include "sweep/forecast.h"
+#include "sweep/held_out.h"
 #include "sweep/workers.h"
 #include "train/signals.h"
 
@@ -94,6 +95,9 @@ std::string outlook(const Plan& plan, const std::vector<bool>& waits, const Fore
   std::string text =
       fmt::format("{} ({}, {}, {})", counted(n(plan.runs.size()), "run"), counted(n(plan.arms.size()), "arm"),
                   counted(n(plan.points.size()), "point"), counted(plan.study.seeds, "seed"));
+  if (plan.held_out)
+    text = fmt::format("{} ({}, {} held out)", counted(n(plan.runs.size()), "run"), counted(n(plan.arms.size()), "arm"),
+                       counted(plan.study.seeds, "seed"));
   if (left < n(plan.runs.size())) text += fmt::format(", of which {} are left", left);
   if (left == 0) return text;
   const std::vector<double> seconds = of_waiting(f, waits);
@@ -145,9 +149,13 @@ ExitCode sweep(const Common& common, const SweepArgs& args) {
   Study study = read_study(args.study);
   study.set = args.set;
   const StudyFolder folder(args.folder.empty() ? fs::path("studies") / study.name : fs::path(args.folder));
-  const Plan plan = make_plan(std::move(study));
-  crew.jobs = fitting(plan, crew.jobs);
+  Plan plan = make_plan(std::move(study));
   args.dry_run ? folder.require_same(plan) : folder.take(plan);
+  if (args.confirm) {
+    plan = held_out(plan, folder);
+    if (!args.dry_run) folder.take_held_out(plan);
+  }
+  crew.jobs = fitting(plan, crew.jobs);
   const std::vector<bool> waits = waiting(plan, folder, args.retry);
   const ScratchFolder scratch;
   Forecast f;
@@ -189,7 +197,9 @@ ExitCode sweep(const Common& common, const SweepArgs& args) {
 
 ExitCode sweep_status(const Common& common, const std::string& path) {
   const StudyFolder folder(path);
-  const nlohmann::json plan = read_plan(folder);
+  nlohmann::json plan = read_plan(folder);
+  if (const auto held_out = read_object_if_there(folder.confirm()))
+    for (const nlohmann::json& r : held_out->at("runs")) plan["runs"].push_back(r);
   nlohmann::json all = nlohmann::json::array();
   std::vector<std::vector<std::string>> rows = {{"run", "status", plan.at("chosen_on"), plan.at("split"), "time"}};
   std::vector<std::string> failures;

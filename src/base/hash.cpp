@@ -27,6 +27,15 @@ std::string Sha256::hex() {
   return fmt::format("{:02x}", fmt::join(digest, digest + n, ""));
 }
 
+std::string sha256_base64(std::string_view text) {
+  unsigned char digest[EVP_MAX_MD_SIZE], coded[2 * EVP_MAX_MD_SIZE];
+  unsigned n = 0;
+  if (EVP_Digest(text.data(), text.size(), digest, &n, EVP_sha256(), nullptr) != 1)
+    throw Error(ExitCode::internal, "SHA-256 is not available in this libcrypto");
+  const int length = EVP_EncodeBlock(coded, digest, static_cast<int>(n));
+  return {coded, coded + length};
+}
+
 std::string sha256(std::string_view text) {
   Sha256 h;
   h.update(text);

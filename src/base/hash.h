@@ -30,5 +30,7 @@ class Sha256 {
 };
 
 std::string sha256(std::string_view text);
+// The digest's bytes in base64, as a content security policy names a script.
+std::string sha256_base64(std::string_view text);
 
 }  // namespace effllm

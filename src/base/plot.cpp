@@ -38,31 +38,6 @@ struct Axis {
   }
 };
 
-// Labels of ticks of one axis, with as many digits as tell them apart.
-std::vector<std::string> tick_labels(const std::vector<double>& ticks, bool logarithmic) {
-  std::vector<std::string> labels;
-  double largest = 0;
-  for (double t : ticks) largest = std::max(largest, std::abs(t));
-  const double step = ticks.size() > 1 ? ticks[1] - ticks[0] : largest;
-  const auto decimals = [](double unit_step) {
-    return std::clamp(-static_cast<int>(std::floor(std::log10(unit_step) + 1e-9)), 0, 12);
-  };
-  static constexpr std::pair<double, const char*> kUnits[] = {{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e4, "k"}};
-  for (double t : ticks) {
-    if (t == 0) t = 0;  // no negative zero
-    std::string text = logarithmic ? fmt::format("{:.6g}", t) : "";
-    for (const auto& [unit, name] : kUnits)
-      if (text.empty() && largest >= unit && largest < 1e15) {
-        const double scale = unit == 1e4 ? 1e3 : unit;
-        text = t == 0 ? "0" : fmt::format("{:.{}f}{}", t / scale, decimals(step / scale), name);
-      }
-    if (text.empty() && largest > 0 && (largest < 1e-3 || largest >= 1e15))
-      text = fmt::format("{:.{}e}", t, decimals(step / std::pow(10, std::floor(std::log10(largest) + 1e-9))));
-    labels.push_back(text.empty() ? fmt::format("{:.{}f}", t, step > 0 ? decimals(step) : 0) : text);
-  }
-  return labels;
-}
-
 Pen pen_of(size_t series, const PlotOptions& o) {
   return {.mark = o.ascii ? kGlyphs[series % kGlyphs.size()] : static_cast<char>('a' + series % 26),
           .colour = static_cast<uint8_t>(o.colour ? kColours[series % std::size(kColours)] : 0)};
@@ -122,6 +97,30 @@ std::string legend(std::span<const PlotSeries> series, const Axis& x, const Axis
 }
 
 }  // namespace
+
+std::vector<std::string> tick_labels(const std::vector<double>& ticks, bool logarithmic) {
+  std::vector<std::string> labels;
+  double largest = 0;
+  for (double t : ticks) largest = std::max(largest, std::abs(t));
+  const double step = ticks.size() > 1 ? ticks[1] - ticks[0] : largest;
+  const auto decimals = [](double unit_step) {
+    return std::clamp(-static_cast<int>(std::floor(std::log10(unit_step) + 1e-9)), 0, 12);
+  };
+  static constexpr std::pair<double, const char*> kUnits[] = {{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e4, "k"}};
+  for (double t : ticks) {
+    if (t == 0) t = 0;  // no negative zero
+    std::string text = logarithmic ? fmt::format("{:.6g}", t) : "";
+    for (const auto& [unit, name] : kUnits)
+      if (text.empty() && largest >= unit && largest < 1e15) {
+        const double scale = unit == 1e4 ? 1e3 : unit;
+        text = t == 0 ? "0" : fmt::format("{:.{}f}{}", t / scale, decimals(step / scale), name);
+      }
+    if (text.empty() && largest > 0 && (largest < 1e-3 || largest >= 1e15))
+      text = fmt::format("{:.{}e}", t, decimals(step / std::pow(10, std::floor(std::log10(largest) + 1e-9))));
+    labels.push_back(text.empty() ? fmt::format("{:.{}f}", t, step > 0 ? decimals(step) : 0) : text);
+  }
+  return labels;
+}
 
 std::vector<double> axis_ticks(double low, double high, int count, bool logarithmic) {
   std::vector<double> ticks;

@@ -32,5 +32,7 @@ std::string line_plot(std::span<const PlotSeries> series, const PlotOptions& opt
 // Multiples of 1, 2 or 5 times a power of ten inside [low, high], about `count` of them. On a logarithmic axis
 // (low > 0) powers of ten, and 2 and 5 times them where these are few.
 std::vector<double> axis_ticks(double low, double high, int count, bool logarithmic);
+// Their labels, with as many digits as tell them apart.
+std::vector<std::string> tick_labels(const std::vector<double>& ticks, bool logarithmic);
 
 }  // namespace effllm

@@ -69,7 +69,12 @@ std::vector<std::string> orders_of(const ArmRuns& runs, const ArmRow& row) {
 
 void add_texts(const StudyFolder& folder, StudyTable& t) {
   const auto all = read_object_if_there(folder.baselines());
-  if (!all) return;
+  if (!all) {
+    t.texts_left_out.emplace_back("n-gram models and compressors on the same text were not measured");
+    return;
+  }
+  for (const json& l : all->value("left_out", json::array()))
+    t.texts_left_out.push_back(l.at("name").get<std::string>() + ": " + l.at("reason").get<std::string>());
   double factor = 1;
   if (t.unit == "bits/char") factor = all->at("bytes").get<double>() / all->at("characters").get<double>();
   std::map<std::string, size_t> places;
@@ -130,6 +135,7 @@ class Comparer {
     row.name = arm.at("name"), row.matched = arm.at("matched"), row.baseline = a == base_;
     row.parameters = arm.at("parameters"), row.state_bytes = arm.at("state_bytes");
     row.flops_per_token = arm.at("train_flops_per_token");
+    row.decode_flops_per_token = arm.value("decode_flops_per_token", 0.0);
     row.comparison.reason = fill(row, runs_[a], plan_.at("tune"), t_.unit, reference_);
     t_.arms.push_back(std::move(row));
   }
@@ -168,7 +174,10 @@ class Comparer {
 }  // namespace
 
 StudyTable compare_study(const StudyFolder& folder, const std::string& baseline) {
-  const json plan = read_plan(folder);
+  return compare_study(folder, read_plan(folder), baseline);
+}
+
+StudyTable compare_study(const StudyFolder& folder, const json& plan, const std::string& baseline) {
   try {
     return Comparer(folder, plan, baseline).table(folder);
   } catch (const json::exception& e) {

@@ -13,7 +13,8 @@ namespace effllm {
 struct ArmRow {
   std::string name;
   int64_t parameters = 0, state_bytes = 0, tokens = 0;  // of each; trained on
-  double flops_per_token = 0;
+  double flops_per_token = 0;                           // of training
+  double decode_flops_per_token = 0;                    // of one token after the context; 0 in plans of before
   std::string matched;
   std::vector<std::pair<std::string, std::string>> chosen;  // tuned keys with the values that were best
   std::vector<std::string> notes;                           // runs that diverged: their values are out of the choice
@@ -37,11 +38,14 @@ struct StudyTable {
   int64_t seeds = 0;
   std::vector<ArmRow> arms;
   std::vector<TextRow> texts;
+  std::vector<std::string> texts_left_out;  // "PPMd: it is not installed"
 };
 
 // `baseline`: an arm's name; empty: the first. ConfigError for a name that no arm has, DataError for what is no study's
 // folder or was damaged.
 StudyTable compare_study(const StudyFolder& folder, const std::string& baseline);
+// The same of a plan that is not the folder's own: its runs stand there.
+StudyTable compare_study(const StudyFolder& folder, const nlohmann::json& plan, const std::string& baseline);
 
 // Rows for people, the header first; with `exact`, all digits that are stored, for programs.
 std::vector<std::vector<std::string>> rows_of(const StudyTable& table, bool exact = false);

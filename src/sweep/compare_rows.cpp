@@ -31,8 +31,8 @@ json number_or_null(double v, bool known) { return known && std::isfinite(v) ? j
 
 std::vector<std::vector<std::string>> rows_of(const StudyTable& t, bool exact) {
   const Writer w{exact};
-  std::vector<std::string> header = {"arm", "parameters", "FLOPs/token", "state", "tokens"};
-  if (exact) header = {"arm", "parameters", "train_flops_per_token", "state_bytes", "tokens"};
+  std::vector<std::string> header = {"arm", "parameters", "FLOPs/token", "decode FLOPs", "state", "tokens"};
+  if (exact) header = {"arm", "parameters", "train_flops_per_token", "decode_flops_per_token", "state_bytes", "tokens"};
   const bool tuned = std::ranges::any_of(t.arms, [](const ArmRow& a) { return !a.chosen.empty(); });
   if (tuned) header.emplace_back("chosen");
   const std::string unit = exact ? "" : fmt::format(" ({})", t.unit);
@@ -44,7 +44,12 @@ std::vector<std::vector<std::string>> rows_of(const StudyTable& t, bool exact) {
     header.insert(header.end(), {"difference", "verdict"});
   std::vector<std::vector<std::string>> rows = {header};
   for (const ArmRow& a : t.arms) {
-    std::vector<std::string> row = {a.name, w.count(static_cast<double>(a.parameters)), w.count(a.flops_per_token),
+    std::vector<std::string> row = {a.name,
+                                    w.count(static_cast<double>(a.parameters)),
+                                    w.count(a.flops_per_token),
+                                    a.decode_flops_per_token > 0 ? w.count(a.decode_flops_per_token)
+                                    : exact                      ? ""
+                                                                 : "-",
                                     w.bytes(a.state_bytes),
                                     a.tokens ? w.count(static_cast<double>(a.tokens))
                                     : exact  ? ""
@@ -75,7 +80,7 @@ std::vector<std::vector<std::string>> rows_of(const StudyTable& t, bool exact) {
     }
     rows.push_back(std::move(row));
   }
-  const size_t reported = tuned ? 7 : 6;
+  const size_t reported = tuned ? 8 : 7;
   for (const TextRow& x : t.texts) {
     std::vector<std::string> row(header.size(), exact ? "" : "-");
     row[0] = x.name + (x.before == "nothing" ? "" : ", after " + x.before);
@@ -95,29 +100,31 @@ json to_json(const StudyTable& t) {
     const bool has = !a.scores.empty(), tested = a.comparison.level > 0;
     json chosen = json::object();
     for (const auto& [key, value] : a.chosen) chosen[key] = value;
-    j["arms"].push_back({{"arm", a.name},
-                         {"baseline", a.baseline},
-                         {"parameters", a.parameters},
-                         {"train_flops_per_token", a.flops_per_token},
-                         {"state_bytes", a.state_bytes},
-                         {"matched", a.matched},
-                         {"tokens", has ? json(a.tokens) : json()},
-                         {"chosen", chosen},
-                         {"notes", a.notes},
-                         {"bound", a.bound},
-                         {"chosen_on", number_or_null(a.chosen_on, has)},
-                         {"scores", a.scores},
-                         {"reported", number_or_null(a.reported.value, has)},
-                         {"half_width", number_or_null(a.reported.half_width(0.95), has)},
-                         {"difference", number_or_null(a.comparison.difference.value, tested)},
-                         {"difference_lo", number_or_null(a.comparison.lo, tested)},
-                         {"difference_hi", number_or_null(a.comparison.hi, tested)},
-                         {"paired", a.paired},
-                         {"p", number_or_null(a.comparison.p, tested)},
-                         {"test_level", number_or_null(a.comparison.level, tested)},
-                         {"detectable", number_or_null(a.detectable, tested)},
-                         {"verdict", std::string(to_string(a.comparison.verdict))},
-                         {"reason", a.comparison.reason}});
+    j["arms"].push_back(
+        {{"arm", a.name},
+         {"baseline", a.baseline},
+         {"parameters", a.parameters},
+         {"train_flops_per_token", a.flops_per_token},
+         {"decode_flops_per_token", number_or_null(a.decode_flops_per_token, a.decode_flops_per_token > 0)},
+         {"state_bytes", a.state_bytes},
+         {"matched", a.matched},
+         {"tokens", has ? json(a.tokens) : json()},
+         {"chosen", chosen},
+         {"notes", a.notes},
+         {"bound", a.bound},
+         {"chosen_on", number_or_null(a.chosen_on, has)},
+         {"scores", a.scores},
+         {"reported", number_or_null(a.reported.value, has)},
+         {"half_width", number_or_null(a.reported.half_width(0.95), has)},
+         {"difference", number_or_null(a.comparison.difference.value, tested)},
+         {"difference_lo", number_or_null(a.comparison.lo, tested)},
+         {"difference_hi", number_or_null(a.comparison.hi, tested)},
+         {"paired", a.paired},
+         {"p", number_or_null(a.comparison.p, tested)},
+         {"test_level", number_or_null(a.comparison.level, tested)},
+         {"detectable", number_or_null(a.detectable, tested)},
+         {"verdict", std::string(to_string(a.comparison.verdict))},
+         {"reason", a.comparison.reason}});
   }
   for (const TextRow& x : t.texts) j["texts"].push_back({{"name", x.name}, {"before", x.before}, {"value", x.value}});
   return j;
@@ -140,6 +147,7 @@ std::vector<std::string> footnotes(const StudyTable& t) {
     if (!a.matched.empty()) lines.push_back(a.name + ": " + a.matched);
     for (const std::string& note : a.notes) lines.push_back(a.name + ": " + note);
   }
+  lines.insert(lines.end(), t.texts_left_out.begin(), t.texts_left_out.end());
   return lines;
 }
 

@@ -31,7 +31,7 @@ double ModelSize::of(std::string_view what) const {
 
 ModelSize size_of(const RunConfig& c, int64_t vocab) {
   const ModelCost cost = count_cost(c.model, vocab, c.train.context);
-  return {cost.total.parameters, cost.total.train_flops, cost.total.state_bytes};
+  return {cost.total.parameters, cost.total.train_flops, cost.total.state_bytes, cost.total.decode_flops};
 }
 
 std::optional<int64_t> nearest(const std::function<std::optional<double>(int64_t)>& f, double target, int64_t step,

@@ -14,6 +14,7 @@ struct ModelSize {
   int64_t parameters = 0;
   double flops_per_token = 0;              // of training
   int64_t state_bytes = 0;                 // of one sequence after train.context tokens
+  double decode_flops = 0;                 // of one token after these
   double of(std::string_view what) const;  // params, flops, state
 };
 ModelSize size_of(const RunConfig& config, int64_t vocab);

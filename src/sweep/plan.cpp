@@ -41,7 +41,7 @@ class Planner {
     for (size_t a = 0; a < trees_.size(); ++a) firsts.push_back(checked(a));
     for (int64_t seed = 1; seed <= plan_.study.seeds; ++seed)
       for (size_t a = 0; a < trees_.size(); ++a)
-        for (const PlannedRun& first : firsts[a]) plan_.runs.push_back(seeded(first, seed));
+        for (const PlannedRun& first : firsts[a]) plan_.runs.push_back(with_seed(plan_, first, seed));
     return std::move(plan_);
   }
 
@@ -204,19 +204,6 @@ class Planner {
     }
   }
 
-  PlannedRun seeded(const PlannedRun& first, int64_t seed) const {
-    PlannedRun r = first;
-    r.seed = seed;
-    r.config.data.seed += seed - 1;
-    r.config.train.seed += seed - 1;
-    const std::string& point = plan_.points[r.point].name;
-    r.name = fmt::format("{}{}{}.s{}", plan_.arms[r.arm].name, point.empty() ? "" : ".", point, seed);
-    if (r.name.size() > 200)
-      throw_at(plan_.study.mark, fmt::format("the name {} of a run is too long for a folder", r.name));
-    r.config.name = r.name;
-    return r;
-  }
-
   Plan plan_;
   ConfigNode base_;
   std::vector<ConfigNode> trees_;     // of the arms
@@ -235,6 +222,19 @@ nlohmann::json values_of(const std::vector<WrittenOverride>& overrides) {
 
 Plan make_plan(Study study) { return Planner(std::move(study)).plan(); }
 
+PlannedRun with_seed(const Plan& plan, const PlannedRun& first, int64_t seed) {
+  PlannedRun r = first;
+  r.seed = seed;
+  r.config.data.seed += seed - 1;
+  r.config.train.seed += seed - 1;
+  const std::string& point = plan.points[r.point].name;
+  r.name = fmt::format("{}{}{}.s{}", plan.arms[r.arm].name, point.empty() ? "" : ".", point, seed);
+  if (r.name.size() > 200)
+    throw_at(plan.study.mark, fmt::format("the name {} of a run is too long for a folder", r.name));
+  r.config.name = r.name;
+  return r;
+}
+
 nlohmann::json identity_of(const Plan& plan, const PlannedRun& run) {
   return {{"run", run.name},
           {"arm", plan.arms[run.arm].name},
@@ -252,7 +252,8 @@ nlohmann::json to_json(const Plan& plan) {
                       {"split", e.split},
                       {"tune", nlohmann::json::array()},
                       {"arms", nlohmann::json::array()},
-                      {"runs", nlohmann::json::array()}};
+                      {"runs", nlohmann::json::array()},
+                      {"claims", nlohmann::json::array()}};
   for (const TuneKey& k : plan.study.tune) {
     nlohmann::json values = nlohmann::json::array();
     for (const ConfigNode& v : k.values) values.push_back(to_flow_yaml(v));
@@ -266,9 +267,12 @@ nlohmann::json to_json(const Plan& plan) {
                          {"matched", a.matched},
                          {"parameters", a.size.parameters},
                          {"train_flops_per_token", a.size.flops_per_token},
+                         {"decode_flops_per_token", a.size.decode_flops},
                          {"state_bytes", a.size.state_bytes}});
   }
   for (const PlannedRun& r : plan.runs) j["runs"].push_back(identity_of(plan, r));
+  for (const ClaimOptions& c : plan.study.claims)
+    j["claims"].push_back({{"claim", to_flow_yaml(write(c))}, {"after_runs", 0}});
   return j;
 }
 

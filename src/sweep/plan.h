@@ -40,6 +40,7 @@ struct Plan {
   std::vector<PlannedArm> arms;
   std::vector<Point> points;
   std::vector<PlannedRun> runs;  // by seed, then arm, then point: the first seed of everything comes first
+  bool held_out = false;         // of one point of each arm, by seeds that nothing is chosen by (sweep/held_out.h)
 };
 
 // ConfigError and its like, with places, for all that would make a run fail at its start or its end. Memory is that of
@@ -50,5 +51,7 @@ Plan make_plan(Study study);
 nlohmann::json to_json(const Plan& plan);
 // A run as its result says which it is.
 nlohmann::json identity_of(const Plan& plan, const PlannedRun& run);
+// The same run with another seed than its 1.
+PlannedRun with_seed(const Plan& plan, const PlannedRun& first, int64_t seed);
 
 }  // namespace effllm

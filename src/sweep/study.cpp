@@ -16,8 +16,8 @@ constexpr std::string_view kSafe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqr
 struct StudyOptions final : Options {
   std::string name, base;
   ConfigNode arms, grid, tune, match, eval;
-  std::vector<ConfigNode> list;
-  int64_t seeds = 3;
+  std::vector<ConfigNode> list, claims;
+  int64_t seeds = 3, confirm = 0;
   void visit(OptionVisitor& v) override {
     v("name", name, "Names the study; default: the file's name.");
     v("base", base, "Names the configuration that arms change, relative to the study. Its horizon is the budget.");
@@ -31,6 +31,10 @@ struct StudyOptions final : Options {
     v("tune", tune, "Lists values of keys of which each arm gets its best, by the mean validation loss of its seeds.");
     v("match", match, "Makes arms alike in size.");
     v("eval", eval, "Says how trained models are scored.");
+    v("claims", claims, "Lists what is said beforehand that the study will find, each with the rule that judges it.");
+    v("confirm", confirm,
+      "Sets how many more seeds `effllm sweep --confirm` trains of what was chosen, by which claims are judged anew.",
+      between(0, 1000));
   }
 };
 
@@ -197,6 +201,12 @@ Study read_study(const std::filesystem::path& file) {
       found.error(o.match.mark(), "`match` needs `what` and `to`, such as {what: params, to: 800000}");
   }
   s.eval = read_part<StudyEvalOptions>(o.eval, "eval", found);
+  std::vector<std::string> arms;
+  for (const StudyArm& a : s.arms) arms.push_back(a.name);
+  s.claims = read_claims(o.claims, arms, found);
+  s.confirm = o.confirm;
+  if (s.confirm > 0 && s.claims.empty())
+    found.error(root.mark(), "`confirm` is for `claims`, of which the study has none");
   found.throw_if_any();
   return s;
 }
@@ -215,6 +225,7 @@ std::vector<ConfigSection> study_sections() {
   all.push_back(section<StudyOptions>("", "The study."));
   all.push_back(section<MatchOptions>("match", "Sizes that are solved for on shapes alone, before anything runs."));
   all.push_back(section<StudyEvalOptions>("eval", "Scores of trained models, as of `effllm eval`."));
+  all.push_back(section<ClaimOptions>("claims[]", "What is said beforehand that the study will find."));
   return all;
 }
 

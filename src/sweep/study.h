@@ -8,6 +8,7 @@
 #include "config/assign.h"
 #include "config/options.h"
 #include "eval/eval_options.h"
+#include "sweep/claim.h"
 
 namespace effllm {
 
@@ -51,6 +52,8 @@ struct Study {
   int64_t seeds = 3;
   std::optional<MatchOptions> match;
   StudyEvalOptions eval;
+  std::vector<ClaimOptions> claims = {};
+  int64_t confirm = 0;                // held-out seeds
   std::vector<std::string> set = {};  // assignments of the command line, on the base
 };
 

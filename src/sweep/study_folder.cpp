@@ -44,6 +44,34 @@ ConfigNode scoring(const std::string& text) {
   return n;
 }
 
+int64_t ended_runs(const StudyFolder& folder) {
+  std::error_code error;
+  const fs::path results = folder.path() / "results";
+  return fs::exists(results, error) ? static_cast<int64_t>(list_folder(results).size()) : 0;
+}
+
+bool has_claim(const Plan& plan, const std::string& text) {
+  return std::ranges::any_of(plan.study.claims, [&](const ClaimOptions& c) { return to_flow_yaml(write(c)) == text; });
+}
+
+// How many runs had ended when each claim was first kept.
+void date_claims(nlohmann::json& now, const StudyFolder& folder) {
+  const auto before = read_object_if_there(folder.plan());
+  if (!before) return;
+  for (auto& claim : now.at("claims")) {
+    claim["after_runs"] = ended_runs(folder);
+    for (const auto& kept : before->value("claims", nlohmann::json::array()))
+      if (kept.at("claim") == claim.at("claim")) claim["after_runs"] = kept.at("after_runs");
+  }
+}
+
+void keep_configs(const StudyFolder& folder, const Plan& plan) {
+  std::error_code error;
+  for (const PlannedRun& r : plan.runs)
+    if (!fs::exists(folder.config(r.name), error))
+      write_file_atomic(folder.config(r.name), to_yaml(resolved_config(r.config, r.corpus)));
+}
+
 std::vector<std::string> changes_of(const StudyFolder& folder, const Plan& plan, const nlohmann::json& before) {
   std::vector<std::string> lines;
   std::set<std::string> said;  // the same of each seed is said once
@@ -65,6 +93,11 @@ std::vector<std::string> changes_of(const StudyFolder& folder, const Plan& plan,
     for (const ConfigChange& c : differences(as_now(folder.config(name)), resolved_config(now->config, now->corpus)))
       say(fmt::format("arm {}: {}", arm, c.text()));
   }
+  if (ended_runs(folder) > 0)
+    for (const auto& kept : before.value("claims", nlohmann::json::array()))
+      if (!has_claim(plan, kept.at("claim")))
+        say(fmt::format("a claim was changed or taken out after runs had ended: {}",
+                        kept.at("claim").get<std::string>()));
   return lines;
 }
 
@@ -94,12 +127,28 @@ void StudyFolder::take(const Plan& now) const {
   const FileLock lock = patient_lock(path_);
   require_same(now);
   for (const char* part : {"configs", "results", "timings", "failed", "runs", "work"}) make(path_ / part);
-  std::error_code error;
-  for (const PlannedRun& r : now.runs)
-    if (!fs::exists(config(r.name), error))
-      write_file_atomic(config(r.name), to_yaml(resolved_config(r.config, r.corpus)));
+  keep_configs(*this, now);
   write_file_atomic(path_ / "study.yaml", read_file(now.study.file, 1 << 20));
-  write_object(plan(), to_json(now));
+  nlohmann::json kept = to_json(now);
+  date_claims(kept, *this);
+  write_object(plan(), kept);
+}
+
+void StudyFolder::take_held_out(const Plan& now) const {
+  const FileLock lock = patient_lock(path_);
+  nlohmann::json runs = nlohmann::json::array(), tune = nlohmann::json::array();
+  for (const PlannedRun& r : now.runs) runs.push_back(identity_of(now, r));
+  for (const TuneKey& k : now.study.tune) tune.push_back({{"key", k.key}, {"values", nlohmann::json::array()}});
+  if (const auto before = read_object_if_there(confirm()))
+    for (const auto& r : before->at("runs"))
+      if (std::ranges::find(runs, r) == runs.end())
+        throw ConfigError(
+            "{} holds out the run {}, and now another would be: what is chosen has changed since, or `confirm` was "
+            "made "
+            "smaller. Put it back, or choose another folder (-o)",
+            path_.string(), r.at("run").get<std::string>());
+  keep_configs(*this, now);
+  write_object(confirm(), {{"schema_version", 1}, {"seeds", now.study.seeds}, {"tune", tune}, {"runs", runs}});
 }
 
 std::optional<nlohmann::json> read_object_if_there(const fs::path& file) {

@@ -9,13 +9,15 @@
 
 namespace effllm {
 
-// FOLDER/ study.yaml plan.json baselines.json, and of each run configs/RUN.yaml, results/RUN.json (no times in it),
-// timings/RUN.json, failed/RUN.json, runs/RUN/ (its run folder), work/RUN/ (its lock, its log, what its programs say).
+// FOLDER/ study.yaml plan.json confirm.json baselines.json, and of each run configs/RUN.yaml, results/RUN.json (no
+// times in it), timings/RUN.json, failed/RUN.json, runs/RUN/ (its run folder), work/RUN/ (its lock, its log, what its
+// programs say).
 class StudyFolder {
  public:
   explicit StudyFolder(std::filesystem::path path) : path_(std::move(path)) {}
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path plan() const { return path_ / "plan.json"; }
+  std::filesystem::path confirm() const { return path_ / "confirm.json"; }
   std::filesystem::path baselines() const { return path_ / "baselines.json"; }
   std::filesystem::path config(const std::string& run) const { return path_ / "configs" / (run + ".yaml"); }
   std::filesystem::path result(const std::string& run) const { return path_ / "results" / (run + ".json"); }
@@ -28,6 +30,8 @@ class StudyFolder {
   // Makes it where it is missing, and keeps what is planned. Under a lock, so that several may begin at once.
   // ConfigError, key by key, where a study that is there is another: one that only has more runs is none.
   void take(const Plan& plan) const;
+  // Keeps held-out runs too (sweep/held_out.h). ConfigError where there are others.
+  void take_held_out(const Plan& held_out) const;
   // Throws where take() would refuse, and writes nothing.
   void require_same(const Plan& plan) const;
 

@@ -6,73 +6,10 @@
 
 #include <map>
 
-#include "store/temp_folder.h"
+#include "sweep/made_study.h"
 
 using namespace effllm;
 using nlohmann::json;
-
-namespace {
-
-json score(double bits) {
-  return {{"split", "test"},       {"protocol", "windows of 8 tokens"}, {"corpus", "own"}, {"data", {{"hash", "h"}}},
-          {"bits_per_char", bits}, {"bits_per_byte", bits / 2},         {"bound", false}};
-}
-
-// Two arms, three values of optim.lr, four seeds; at 0.002 the least loss on val.
-struct MadeStudy {
-  static inline int count = 0;
-  TempFolder folder{"compare_" + std::to_string(count++)};
-  json plan = {{"name", "made"},        {"seeds", 4},
-               {"chosen_on", "val"},    {"split", "test"},
-               {"eval", "{}"},          {"tune", {{{"key", "optim.lr"}, {"values", {"0.001", "0.002", "0.004"}}}}},
-               {"arms", json::array()}, {"runs", json::array()}};
-  std::map<std::string, json> results;
-
-  explicit MadeStudy(double effect = -0.1) {
-    for (const char* arm : {"plain", "new"}) {
-      plan["arms"].push_back({{"name", arm},
-                              {"matched", ""},
-                              {"parameters", 1000},
-                              {"train_flops_per_token", 6000.0},
-                              {"state_bytes", 64}});
-      for (int seed = 1; seed <= 4; ++seed)
-        for (const char* lr : {"0.001", "0.002", "0.004"}) {
-          const bool is_new = std::string(arm) == "new";
-          const double bits =
-              2 + 0.03 * seed + (std::string(lr) == "0.002" ? 0 : 0.05) + (is_new ? effect + 0.001 * (seed % 3) : 0);
-          const std::string run = fmt::format("{}.lr-{}.s{}", arm, lr, seed);
-          json r = {{"run", run}, {"arm", arm}, {"point", {{"optim.lr", lr}}}, {"seed", seed}};
-          plan["runs"].push_back(r);
-          r.update({{"tokens", 5000},
-                    {"data_order_sha256", fmt::format("order {}", seed)},
-                    {"chosen_on", score(bits - 0.01)},
-                    {"reported", score(bits)}});
-          results[run] = r;
-        }
-    }
-  }
-  StudyFolder written() const {
-    const StudyFolder f(folder.path);
-    spill(f.plan(), plan.dump());
-    for (const auto& [run, r] : results) spill(f.result(run), r.dump());
-    return f;
-  }
-  void fail(const std::string& run, int code, const std::string& stage = "train") {
-    json f = results.at(run);
-    f.update({{"stage", stage}, {"exit_code", code}, {"signal", nullptr}, {"last_lines", {"why"}}});
-    results.erase(run);
-    std::filesystem::remove(StudyFolder(folder.path).result(run));
-    spill(StudyFolder(folder.path).failure(run), f.dump());
-  }
-  ArmRow arm(size_t i, const std::string& baseline = "") const { return compare_study(written(), baseline).arms.at(i); }
-  std::string reason() const {
-    const ArmRow a = arm(1);
-    CHECK(a.comparison.verdict == Verdict::none);
-    return a.comparison.reason;
-  }
-};
-
-}  // namespace
 
 TEST_CASE("compare: the value that is best on val is reported on test, in pairs, with a verdict") {
   const MadeStudy better(-0.1), worse(0.1), same(-0.0001);
@@ -157,7 +94,8 @@ TEST_CASE("compare: rows for people and for programs, with the texts beside them
                             {"characters", 10},
                             {"baselines",
                              {{{"name", "gzip"}, {"before", "nothing"}, {"bits_per_byte", 1.5}},
-                              {{"name", "gzip"}, {"before", "train"}, {"bits_per_byte", 1.25}}}}}
+                              {{"name", "gzip"}, {"before", "train"}, {"bits_per_byte", 1.25}}}},
+                            {"left_out", {{{"name", "PPMd"}, {"reason", "7z is missing"}}}}}
                            .dump());
   const StudyTable t = compare_study(f, "");
   CHECK(t.unit == "bits/char");
@@ -168,14 +106,15 @@ TEST_CASE("compare: rows for people and for programs, with the texts beside them
     const auto rows = rows_of(t, exact);
     REQUIRE(rows.size() == 4);
     for (const auto& r : rows) CHECK(r.size() == rows[0].size());
-    CHECK(rows[3][7] == "2.5" + std::string(exact ? "" : "000"));
+    CHECK(rows[3][8] == "2.5" + std::string(exact ? "" : "000"));
   }
-  CHECK(rows_of(t)[0][7] == "test (bits/char)");
-  CHECK(has(rows_of(t)[2][8], "-0.09"));
+  CHECK(rows_of(t)[0][8] == "test (bits/char)");
+  CHECK(has(rows_of(t)[2][9], "-0.09"));
   CHECK(rows_of(t)[2].back() == "better");
   CHECK(to_json(t)["arms"][1]["verdict"] == "better");
   CHECK(to_json(t)["arms"][0]["difference"].is_null());
   CHECK(has(footnotes(t)[1], "paired by seed, after Holm"));
+  CHECK(footnotes(t).back() == "PPMd: 7z is missing");
   spill(f.result("new.lr-0.004.s1"), "{\"arm\": 3}");
   CHECK(has(message_of<DataError>([&] { compare_study(f, ""); }), "damaged or of another version"));
   CHECK(has(message_of<DataError>([&] { compare_study(StudyFolder("nowhere"), ""); }), "no folder of a study"));

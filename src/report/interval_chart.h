@@ -1,0 +1,23 @@
+// Numbers with their intervals, a row each, as a picture.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace effllm {
+
+struct IntervalRow {
+  std::string name, text;  // at the left and at the right of the row
+  size_t colour = 0;       // series_class()
+  bool plain = false;      // no arm's: without a colour
+  std::optional<double> value;
+  std::optional<double> low, high;  // of the interval, where there is one
+  std::vector<double> points;       // what the value is the mean of
+};
+
+// `label` is read aloud. Rows that are plain, and lie farther out than four times the span of the others, stand as an
+// arrow at the edge. `zero`: a line at 0, and a scale that has it.
+std::string interval_chart(const std::vector<IntervalRow>& rows, const std::string& label, const std::string& x_label,
+                           bool zero);
+
+}  // namespace effllm

@@ -1,0 +1,20 @@
+// Curves with bands, as a picture.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace effllm {
+
+// A curve through the means, inside a band; all of one length, in the order of x.
+struct BandCurve {
+  std::string name;
+  size_t colour = 0;  // series_class()
+  std::vector<double> x, low, mean, high;
+};
+
+// `label` is read aloud. The x axis is logarithmic where all x are positive and the largest is more than 8 times the
+// least. Points that are not finite are gaps. Without a point that can be drawn the picture says so.
+std::string line_chart(const std::vector<BandCurve>& curves, const std::string& label, const std::string& x_label,
+                       const std::string& y_label);
+
+}  // namespace effllm

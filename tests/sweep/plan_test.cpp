@@ -1,0 +1,165 @@
+// Plans by the library: the same data for each seed, pairs, and folders that keep to their study.
+#include "sweep/plan.h"
+
+#include <doctest/doctest.h>
+
+#include <map>
+#include <set>
+
+#include "support/messages.h"
+#include "support/tiny_run.h"
+#include "sweep/held_out.h"
+#include "sweep/job.h"
+
+using namespace effllm;
+using test::TinyFolder;
+
+namespace {
+
+struct PlanWorld {
+  TinyFolder t{"plan"};
+  StudyFolder folder{t / "study"};
+
+  Study study(const std::string& text) const { return read_study(t.folder.put("study.yaml", text)); }
+  Plan plan(const std::string& text) const { return make_plan(study("base: c.yaml\n" + text)); }
+  std::string refused(const std::string& text) const {
+    return message_of<ConfigError>([&] { folder.take(plan(text)); });
+  }
+  // As if a run had ended with this loss.
+  void end(const Plan& p, const PlannedRun& r, double bits) const {
+    nlohmann::json j = identity_of(p, r);
+    const nlohmann::json score = {{"bits_per_char", bits}};
+    j.update({{"chosen_on", score}, {"reported", score}});
+    write_object(folder.result(r.name), j);
+  }
+};
+
+constexpr const char* kArms = "arms:\n  plain: {}\n  wide: {model.d_model: 32}\n";
+
+}  // namespace
+
+TEST_CASE("plan: seed s of every arm and value reads the same data, and each seed other data") {
+  const PlanWorld w;
+  const Plan p = w.plan(std::string(kArms) + "seeds: 3\ntune: {optim.lr: [1e-3, 1e-2]}\n");
+  REQUIRE(p.runs.size() == 12);
+  const RunConfig base = read_run_config(load_config(w.t / "c.yaml"), w.t / "c.yaml");
+  std::map<int64_t, std::set<std::string>> orders;
+  std::set<std::string> names;
+  for (const PlannedRun& r : p.runs) {
+    CHECK(r.config.data.seed == base.data.seed + r.seed - 1);
+    CHECK(r.config.train.seed == base.train.seed + r.seed - 1);
+    CHECK(r.config.name == r.name);
+    orders[r.seed].insert(data_order_hash(r.config));
+    names.insert(r.name);
+  }
+  CHECK(names.size() == 12);
+  CHECK(names.contains("wide.lr-1e-2.s3"));
+  REQUIRE(orders.size() == 3);
+  std::set<std::string> all;
+  for (const auto& [seed, hashes] : orders) {
+    CHECK(hashes.size() == 1);
+    all.insert(*hashes.begin());
+  }
+  CHECK(all.size() == 3);
+}
+
+TEST_CASE("plan: the first seed of everything comes first, then the next") {
+  const PlanWorld w;
+  const Plan p = w.plan(std::string(kArms) + "seeds: 2\ntune: {optim.lr: [1e-3, 1e-2]}\n");
+  std::vector<std::string> names;
+  for (const PlannedRun& r : p.runs) names.push_back(r.name);
+  CHECK(names == std::vector<std::string>{"plain.lr-1e-3.s1", "plain.lr-1e-2.s1", "wide.lr-1e-3.s1", "wide.lr-1e-2.s1",
+                                          "plain.lr-1e-3.s2", "plain.lr-1e-2.s2", "wide.lr-1e-3.s2",
+                                          "wide.lr-1e-2.s2"});
+  CHECK(p.runs[2].config.model.d_model == 32);
+  CHECK(p.runs[3].config.optim.lr == 1e-2);
+  CHECK(p.arms[1].size.parameters > 2 * p.arms[0].size.parameters);
+  CHECK(p.arms[1].size.decode_flops > p.arms[0].size.decode_flops);
+  CHECK(to_json(p)["runs"][7] == identity_of(p, p.runs[7]));
+  CHECK(identity_of(p, p.runs[7]) ==
+        nlohmann::json{{"run", "wide.lr-1e-2.s2"}, {"arm", "wide"}, {"point", {{"optim.lr", "1e-2"}}}, {"seed", 2}});
+}
+
+TEST_CASE("plan: arms with another batch, context, order or tokenizer are no pairs") {
+  const PlanWorld w;
+  for (const char* key : {"train.batch: 2", "train.context: 8", "data.order: streams", "data.tokenizer: byte"}) {
+    const Plan p = w.plan(std::string("arms:\n  plain: {}\n  other: {") + key + "}\nseeds: 1\n");
+    CHECK_MESSAGE(data_order_hash(p.runs[0].config) != data_order_hash(p.runs[1].config), key);
+  }
+  const Plan same = w.plan("arms:\n  plain: {}\n  other: {optim.lr: 1e-4, model.dropout: 0.1}\nseeds: 1\n");
+  CHECK(data_order_hash(same.runs[0].config) == data_order_hash(same.runs[1].config));
+}
+
+TEST_CASE("plan: a folder refuses a study that changes its runs, key by key, and takes more of them") {
+  const PlanWorld w;
+  const std::string text = std::string(kArms) + "seeds: 1\n";
+  w.folder.take(w.plan(text));
+  w.folder.take(w.plan(text));  // the same
+  CHECK(has(w.refused("arms:\n  plain: {}\n  wide: {model.d_model: 48}\nseeds: 1\n"),
+            "arm wide: model.d_model: 32 -> 48"));
+  CHECK(has(w.refused("arms:\n  plain: {optim.lr: 1e-4}\n  wide: {model.d_model: 32}\nseeds: 1\n"),
+            "arm plain: optim.lr: 0.01 -> 0.0001"));
+  CHECK(has(w.refused("arms:\n  plain: {}\nseeds: 1\n"), "arm wide: wide.s1 is no run any more"));
+  CHECK(has(w.refused(text + "eval: {max_tokens: 64}\n"), "eval.max_tokens: 0 -> 64"));
+  CHECK(has(message_of<ConfigError>([&] { w.folder.require_same(w.plan(text + "eval: {max_tokens: 64}\n")); }),
+            "eval.max_tokens"));
+  CHECK(w.refused(text + "eval: {baselines: false}\n").empty());
+  CHECK(read_plan(w.folder)["runs"].size() == 2);
+  CHECK(w.refused(std::string(kArms) + "  third: {optim.lr: 1}\nseeds: 2\n").empty());
+  CHECK(read_plan(w.folder)["runs"].size() == 6);
+}
+
+TEST_CASE("plan: claims are dated by the runs that had ended, and can't be changed after") {
+  const PlanWorld w;
+  const std::string text = std::string(kArms) + "seeds: 1\n";
+  const auto claim = [](const std::string& name, const std::string& margin) {
+    return "- {name: " + name + ", source: a, statement: b, arms: [wide, plain], predicts: lower, margin: " + margin +
+           "}\n";
+  };
+  const Plan p = w.plan(text + "claims:\n" + claim("early", "0.1"));
+  w.folder.take(p);
+  w.folder.take(w.plan(text + "claims:\n" + claim("early", "0.2")));  // nothing has ended
+  w.end(p, p.runs[0], 2);
+  w.folder.take(w.plan(text + "claims:\n" + claim("late", "0") + claim("early", "0.2")));
+  const auto dates = [&] {
+    std::vector<int64_t> all;
+    const nlohmann::json kept = read_plan(w.folder);
+    for (const auto& c : kept.at("claims")) all.push_back(c["after_runs"]);
+    return all;
+  };
+  CHECK(dates() == std::vector<int64_t>{1, 0});
+  w.end(p, p.runs[1], 2);
+  w.folder.take(w.plan(text + "claims:\n" + claim("late", "0") + claim("early", "0.2")));
+  CHECK(dates() == std::vector<int64_t>{1, 0});
+  CHECK(has(w.refused(text + "claims:\n" + claim("late", "0") + claim("early", "0.3")),
+            "a claim was changed or taken out after runs had ended: {name: early"));
+  CHECK(has(w.refused(text), "a claim was changed or taken out"));
+}
+
+TEST_CASE("plan: held-out seeds are of what was chosen, and of no seed that the study has") {
+  const PlanWorld w;
+  const std::string text =
+      std::string(kArms) +
+      "seeds: 2\ntune: {optim.lr: [1e-3, 1e-2]}\nclaims:\n- {source: a, statement: b, arms: [wide, plain], "
+      "predicts: lower}\n";
+  const Plan p = w.plan(text + "confirm: 2\n");
+  w.folder.take(p);
+  CHECK(has(message_of<ConfigError>([&] { held_out(p, w.folder); }), "4 of 4 runs are missing"));
+  for (const PlannedRun& r : p.runs) w.end(p, r, 2 + (r.arm == r.point ? 0.1 : 0));  // plain: 1e-2, wide: 1e-3
+  const Plan held = held_out(p, w.folder);
+  std::vector<std::string> names;
+  for (const PlannedRun& r : held.runs) {
+    names.push_back(r.name);
+    CHECK(r.config.data.seed == p.runs[0].config.data.seed + r.seed - 1);
+  }
+  CHECK(names == std::vector<std::string>{"plain.lr-1e-2.s1001", "wide.lr-1e-3.s1001", "plain.lr-1e-2.s1002",
+                                          "wide.lr-1e-3.s1002"});
+  CHECK(data_order_hash(held.runs[0].config) == data_order_hash(held.runs[1].config));
+  w.folder.take_held_out(held);
+  CHECK(read_object(w.folder.confirm())["runs"].size() == 4);
+  CHECK(std::filesystem::exists(w.folder.config("wide.lr-1e-3.s1002")));
+  w.folder.take_held_out(held_out(w.plan(text + "confirm: 3\n"), w.folder));
+  CHECK(read_object(w.folder.confirm())["runs"].size() == 6);
+  CHECK(has(message_of<ConfigError>([&] { w.folder.take_held_out(held); }), "holds out the run plain.lr-1e-2.s1003"));
+  CHECK(has(message_of<ConfigError>([&] { held_out(w.plan(text), w.folder); }), "has no `confirm`"));
+}
