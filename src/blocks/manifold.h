@@ -39,7 +39,32 @@ class Manifold : public Streams {
   Connection head_;
 };
 
+template <Manifold::Form kForm>
+class ManifoldIn final : public Manifold {
+ public:
+  using Options = ManifoldOptions;
+  ManifoldIn(const Options& o, const LayerArgs& args, const Scope& s) : Manifold(o, args, s, kForm) {}
+};
+
 inline constexpr std::string_view kManifoldVariants[] = {
     "{streams: 3, iterations: 3, ffn: none}", "{streams: 4, norm_at: both, dropout: 0.2, ffn: rwkv_channel_mix}"};
+
+// What both forms say of themselves, with what is one's own.
+constexpr LayerFacts manifold_facts(std::string_view name, std::string_view title, std::string_view source,
+                                    std::string_view deviations) {
+  return {.name = name,
+          .title = title,
+          .family = "block",
+          .recurrence = "that of its mixer",
+          .paper = "Xie et al. 2025, arXiv:2512.24880",
+          .source = source,
+          .deviations = deviations,
+          .prefix_and_blocks = true,
+          .unseen = "what its mixer meets",
+          .needs = "{mixer: {type: attention}, ffn: {type: swiglu}}",
+          .tiny = "{streams: 2, mixer: {type: attention, heads: 2, window: 5}, ffn: mlp}",
+          .period = 5,
+          .variants = kManifoldVariants};
+}
 
 }  // namespace effllm

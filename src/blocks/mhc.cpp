@@ -8,32 +8,11 @@
 #include "blocks/manifold.h"
 
 namespace effllm::blocks {
-namespace {
 
-class Paper final : public Manifold {
- public:
-  using Options = ManifoldOptions;
-  Paper(const Options& o, const LayerArgs& args, const Scope& s) : Manifold(o, args, s, Form::paper) {}
-};
-
-}  // namespace
-
-extern constinit const LayerInfo mhc = LayerInfo::of<Paper>({
-    .name = "mhc",
-    .title = "Manifold-constrained hyper-connections",
-    .family = "block",
-    .recurrence = "that of its mixer",
-    .paper = "Xie et al. 2025, arXiv:2512.24880",
-    .source = "none: the paper's equations; its code is not public",
-    .deviations = "any mixer, and a channel mixer or none; the norm of all streams has no weight; the paper gives the "
-                  "start of a alone, 0.01: here W starts at 0, b so that the streams stay apart, one is read most and "
-                  "all are written with weight 1; the streams are added up at the end, as in hyper-connections",
-    .prefix_and_blocks = true,
-    .unseen = "what its mixer meets",
-    .needs = "{mixer: {type: attention}, ffn: {type: swiglu}}",
-    .tiny = "{streams: 2, mixer: {type: attention, heads: 2, window: 5}, ffn: mlp}",
-    .period = 5,
-    .variants = kManifoldVariants,
-});
+extern constinit const LayerInfo mhc = LayerInfo::of<ManifoldIn<Manifold::Form::paper>>(manifold_facts(
+    "mhc", "Manifold-constrained hyper-connections", "none: the paper's equations; its code is not public",
+    "any mixer, and a channel mixer or none; the norm of all streams has no weight; the paper gives the "
+    "start of a alone, 0.01: here W starts at 0, b so that the streams stay apart, one is read most and "
+    "all are written with weight 1; the streams are added up at the end, as in hyper-connections"));
 
 }  // namespace effllm::blocks

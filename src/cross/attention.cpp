@@ -6,8 +6,8 @@
 // Positions do not enter: the encoder's are in what it made of its tokens. Remembers k and v of the memory, which are
 // computed once. Vaswani et al. 2017, arXiv:1706.03762, section 3.2.3.
 #include "cores/attention/attention.h"
-#include "base/text.h"
 #include "cross/cross.h"
+#include "nn/heads.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
 #include "ops/columns.h"
@@ -15,21 +15,12 @@
 namespace effllm::crosses {
 namespace {
 
-constexpr double kNormEps = 1e-6;
-
-struct CrossAttentionOptions final : Options {
-  int64_t heads = 4;
-  std::optional<int64_t> kv_heads, head_dim;
-  bool qk_norm = false, bias = false;
-  double dropout = 0;
+struct CrossAttentionOptions final : HeadOptions {
   void visit(OptionVisitor& v) override {
-    v("heads", heads, "Sets the number of query heads.", between(1, 1024));
-    v("kv_heads", kv_heads, "Sets the number of key-value heads, a divisor of heads; default: heads.",
-      between(1, 1024));
-    v("head_dim", head_dim, "Sets the width of a head; default: d_model / heads.", between(1, 4096));
+    visit_heads(v);
     v("qk_norm", qk_norm, "Puts an RMS norm on q and k of each head.");
-    v("bias", bias, "Adds learned offsets in the projections.");
-    v("dropout", dropout, "Sets the dropout of the attention probabilities.", between(0, 0.99));
+    visit_bias(v);
+    visit_dropout(v);
   }
 };
 
@@ -38,28 +29,20 @@ class CrossAttention final : public Layer {
   using Options = CrossAttentionOptions;
 
   CrossAttention(const Options& o, const LayerArgs& args, const Scope& s)
-      : heads_(o.heads),
-        kv_heads_(o.kv_heads.value_or(o.heads)),
-        head_dim_(o.head_dim.value_or(std::max<int64_t>(1, args.d_model / o.heads))),
-        dropout_(o.dropout),
-        q_(s / "q", args.d_model, heads_ * head_dim_, Init::gpt2(), Role::hidden, o.bias),
-        kv_(s / "kv", args.d_model, {kv_heads_ * head_dim_, kv_heads_ * head_dim_}, Init::gpt2(), Role::hidden, o.bias),
-        out_(s / "out", heads_ * head_dim_, args.d_model, Init::gpt2_residual(args.layers), Role::residual, o.bias) {
+      : heads_(o, args.d_model),
+        q_(s / "q", args.d_model, heads_.queries(), Init::gpt2(), Role::hidden, o.bias),
+        kv_(s / "kv", args.d_model, {heads_.keys(), heads_.keys()}, Init::gpt2(), Role::hidden, o.bias),
+        out_(s / "out", heads_.queries(), args.d_model, Init::gpt2_residual(args.layers), Role::residual, o.bias) {
     Diagnostics found;
-    if (!o.head_dim && args.d_model % heads_)
-      found.error(o.mark, fmt::format("cross attention: {} heads don't divide d_model {}; give head_dim", heads_,
-                                      args.d_model));
-    if (heads_ % kv_heads_)
-      found.error(o.mark, fmt::format("cross attention: {} don't divide {}", counted(kv_heads_, "kv_head"),
-                                      counted(heads_, "head")));
+    Heads::check(o, "cross attention", args.d_model, found);
     found.throw_if_any();
     if (o.qk_norm) {
-      q_norm_ = std::make_unique<RmsNorm>(s / "q_norm", head_dim_, kNormEps);
-      k_norm_ = std::make_unique<RmsNorm>(s / "k_norm", head_dim_, kNormEps);
+      q_norm_ = std::make_unique<RmsNorm>(s / "q_norm", heads_.width, kQueryKeyNormEps);
+      k_norm_ = std::make_unique<RmsNorm>(s / "k_norm", heads_.width, kQueryKeyNormEps);
     }
   }
 
-  void declare(Site& site) const override { site.of_memory({"k", "v"}, {kv_heads_ * head_dim_}); }
+  void declare(Site& site) const override { site.of_memory({"k", "v"}, {heads_.keys()}); }
   void remember(const Memory& memory, const Call& call) const override {
     const Keys keys = keys_of(memory);
     call.write("k", keys.k);
@@ -73,17 +56,8 @@ class CrossAttention final : public Layer {
         call.has_state() ? Keys{call.read("k"), call.read("v"), call.read("length")} : keys_of(call.tokens().memory);
     Tensor q = q_(x);
     if (q_norm_) q = (*q_norm_)(q);
-    AttentionOptions o{.heads = heads_,
-                       .kv_heads = kv_heads_,
-                       .causal = false,
-                       .dropout = call.left_out(dropout_),
-                       .samples = call.tokens().samples};
-    if (call.pass().chunk > 0) o.chunk = call.pass().chunk;
-    if (o.dropout > 0) {
-      const RandomStream numbers = call.random("attention");
-      o.drop_key[0] = numbers.key0();
-      o.drop_key[1] = numbers.key1();
-    }
+    AttentionOptions o = heads_.options(call);
+    o.causal = false;
     AttentionPlaces places;
     places.lengths = keys.lengths;
     return out_(effllm::attention(q, keys.k, keys.v, o, places));
@@ -96,8 +70,7 @@ class CrossAttention final : public Layer {
   };
   Keys keys_of(const Memory& memory) const {
     require(memory.rows.defined(), "cross attention reads the memory of an encoder, and was given none");
-    const int64_t width = kv_heads_ * head_dim_;
-    const std::vector<Tensor> kv = split_columns(kv_(memory.rows), {width, width});
+    const std::vector<Tensor> kv = split_columns(kv_(memory.rows), {heads_.keys(), heads_.keys()});
     Keys keys{kv[0], kv[1], memory.lengths};
     if (k_norm_) keys.k = (*k_norm_)(keys.k);
     if (!keys.lengths.defined()) {
@@ -107,8 +80,7 @@ class CrossAttention final : public Layer {
     return keys;
   }
 
-  int64_t heads_, kv_heads_, head_dim_;
-  double dropout_;
+  Heads heads_;
   Linear q_, kv_, out_;
   std::unique_ptr<RmsNorm> q_norm_, k_norm_;
 };

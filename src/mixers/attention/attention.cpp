@@ -12,10 +12,10 @@
 // of the token, as much as a gate of each head says (Karpathy, nanochat; Jordan et al., modded-nanogpt).
 // Where a block lends keys (LayerArgs::lends_keys), later uses make q alone and read k and v of the first.
 // Remembers k and v of every token, or of the sinks and the window. Vaswani et al. 2017, arXiv:1706.03762.
-#include "base/text.h"
 #include "mixers/attention/kv_cache.h"
 #include "mixers/attention/value_embedding.h"
 #include "mixers/mixer.h"
+#include "nn/heads.h"
 #include "nn/norm.h"
 #include "ops/arithmetic.h"
 #include "ops/rotary.h"
@@ -24,23 +24,17 @@
 namespace effllm::mixers {
 namespace {
 
-constexpr double kNormEps = 1e-6;
 constexpr std::string_view kValues = "values";  // on the shelf, of the first layer
 
-struct AttentionMixerOptions final : Options {
-  int64_t heads = 4, window = 0, sinks = 0;
-  std::optional<int64_t> kv_heads, head_dim;
+struct AttentionMixerOptions final : HeadOptions {
+  int64_t window = 0, sinks = 0;
   std::string position = "rope";
-  double rope_theta = 10000, rope_share = 1, dropout = 0;
-  bool qk_norm = false, bias = false;
+  double rope_theta = 10000, rope_share = 1;
   Choice<ProjectionInfo> projection{all_projections, kDefaultProjection};
   std::optional<double> value_residual;
   std::optional<int64_t> value_embedding;
   void visit(OptionVisitor& v) override {
-    v("heads", heads, "Sets the number of query heads.", between(1, 1024));
-    v("kv_heads", kv_heads, "Sets the number of key-value heads, a divisor of heads; default: heads.",
-      between(1, 1024));
-    v("head_dim", head_dim, "Sets the width of a head; default: d_model / heads.", between(1, 4096));
+    visit_heads(v);
     v("position", position, "Says how order is known; learned positions are an option of the model.",
       {"rope", "alibi", "none"});
     v("rope_theta", rope_theta, "Sets the base of the rotary frequencies.", at_least(1));
@@ -50,7 +44,7 @@ struct AttentionMixerOptions final : Options {
     v("sinks", sinks, "Sets how many first tokens stay visible beside the window.", between(0, kMostTokens));
     v("qk_norm", qk_norm, "Puts an RMS norm on q and k of each head, before positions.");
     v("projection", projection, "Chooses what makes q, k, v and the output.");
-    v("bias", bias, "Adds learned offsets in the projections.");
+    visit_bias(v);
     v("value_residual", value_residual,
       "Sets the share of the values of the first layer that has this option in those of the others; default: there is "
       "none.",
@@ -59,7 +53,7 @@ struct AttentionMixerOptions final : Options {
       "Adds a learned vector of the token's id to the values, times a gate that reads so many of the first columns of "
       "the input, 12 in the authors' code; default: there is none.",
       between(1, 65536));
-    v("dropout", dropout, "Sets the dropout of the attention probabilities.", between(0, 0.99));
+    visit_dropout(v);
   }
 };
 
@@ -68,32 +62,24 @@ class Attention final : public Layer {
   using Options = AttentionMixerOptions;
 
   Attention(const Options& o, const LayerArgs& args, const Scope& s)
-      : heads_(o.heads),
-        kv_heads_(o.kv_heads.value_or(o.heads)),
-        head_dim_(o.head_dim.value_or(std::max<int64_t>(1, args.d_model / o.heads))),
+      : heads_(o, args.d_model),
         window_(o.window),
         sinks_(o.sinks),
         value_residual_(o.value_residual),
         alibi_(o.position == "alibi"),
-        dropout_(o.dropout),
-        cache_(o.window, o.sinks, kv_heads_ * head_dim_, kv_heads_ * head_dim_) {
+        cache_(o.window, o.sinks, heads_.keys(), heads_.keys()) {
     const bool rope = o.position == "rope";
-    const auto turned = std::llround(o.rope_share * static_cast<double>(head_dim_));
+    const auto turned = std::llround(o.rope_share * static_cast<double>(heads_.width));
     Diagnostics found;
-    if (!o.head_dim && args.d_model % heads_)
-      found.error(o.mark,
-                  fmt::format("attention: {} heads don't divide d_model {}; give head_dim", heads_, args.d_model));
-    else if (rope && (turned % 2 || turned == 0))
-      found.error(o.mark,
-                  fmt::format("attention: rope turns pairs; heads of {} have {} columns to turn", head_dim_, turned));
-    if (heads_ % kv_heads_)
-      found.error(o.mark,
-                  fmt::format("attention: {} don't divide {}", counted(kv_heads_, "kv_head"), counted(heads_, "head")));
+    Heads::check(o, "attention", args.d_model, found);
+    if (found.empty() && rope && (turned % 2 || turned == 0))
+      found.error(o.mark, fmt::format("attention: rope turns pairs; heads of {} have {} columns to turn", heads_.width,
+                                      turned));
     if (o.sinks && !o.window)
       found.error(o.mark, "attention: sinks belong to a window; without one all tokens are seen");
     if (o.sinks && args.block)
       found.error(o.mark, "attention: sinks beside blocks of tokens are not there; leave them out");
-    const int64_t q = heads_ * head_dim_, kv = kv_heads_ * head_dim_;
+    const int64_t q = heads_.queries(), kv = heads_.keys();
     const auto project = [&](const char* name, const ProjectionArgs& p) {
       return found.collect([&] { return o.projection.build(p, s / name); });
     };
@@ -117,11 +103,11 @@ class Attention final : public Layer {
     if (const int64_t columns = o.value_embedding.value_or(0); columns > args.d_model)
       found.error(o.mark, fmt::format("attention: value_embedding reads {} columns of {}", columns, args.d_model));
     found.throw_if_any();
-    if (o.value_embedding) of_token_.emplace(args, kv_heads_, kv, *o.value_embedding, s);
+    if (o.value_embedding) of_token_.emplace(args, heads_.groups, kv, *o.value_embedding, s);
     if (rope) rope_ = std::make_shared<RotaryTable>(turned, o.rope_theta, args.max_tokens);
     if (o.qk_norm) {
-      q_norm_ = std::make_unique<RmsNorm>(s / "q_norm", head_dim_, kNormEps);
-      k_norm_ = std::make_unique<RmsNorm>(s / "k_norm", head_dim_, kNormEps);
+      q_norm_ = std::make_unique<RmsNorm>(s / "q_norm", heads_.width, kQueryKeyNormEps);
+      k_norm_ = std::make_unique<RmsNorm>(s / "k_norm", heads_.width, kQueryKeyNormEps);
     }
   }
 
@@ -129,7 +115,7 @@ class Attention final : public Layer {
     if (site.borrows()) return;
     cache_.declare(site);
     if (!value_residual_) return;
-    const int64_t width = kv_heads_ * head_dim_;
+    const int64_t width = heads_.keys();
     site.on_shelf(kValues) ? site.needs(kValues, width) : site.gives(kValues, width);
   }
   // ALiBi is made for distances that training has not shown (Press et al. 2021); sinks keep their places, so that RoPE
@@ -147,10 +133,10 @@ class Attention final : public Layer {
       const Tensor normed = norm ? (*norm)(of) : of;
       return rope_ ? rotary(normed, positions, heads, rope_) : normed;
     };
-    if (call.site().borrows()) return borrowed(placed((*q_)(x).front(), q_norm_, heads_), call);
+    if (call.site().borrows()) return borrowed(placed((*q_)(x).front(), q_norm_, heads_.count), call);
     const std::vector<Tensor> parts = (*qkv_)(x);  // q, k and v, or k and v
-    const Tensor q = placed(q_ ? (*q_)(x).front() : parts.front(), q_norm_, heads_),
-                 k = placed(parts[parts.size() - 2], k_norm_, kv_heads_);
+    const Tensor q = placed(q_ ? (*q_)(x).front() : parts.front(), q_norm_, heads_.count),
+                 k = placed(parts[parts.size() - 2], k_norm_, heads_.groups);
     Tensor v = parts.back();
     if (call.site().gives(kValues))
       call.give(kValues, v);
@@ -192,27 +178,18 @@ class Attention final : public Layer {
   }
   AttentionOptions options_for(const Call& call) const {
     const auto [sinks, window] = sight(call);
-    AttentionOptions o{.heads = heads_,
-                       .kv_heads = kv_heads_,
-                       .window = window,
-                       .sinks = sinks,
-                       .alibi = alibi_,
-                       .dropout = call.left_out(dropout_),
-                       .samples = call.tokens().samples};
-    if (call.pass().chunk > 0) o.chunk = call.pass().chunk;
-    if (o.dropout > 0) {
-      const RandomStream numbers = call.random("attention");
-      o.drop_key[0] = numbers.key0();
-      o.drop_key[1] = numbers.key1();
-    }
+    AttentionOptions o = heads_.options(call);
+    o.window = window;
+    o.sinks = sinks;
+    o.alibi = alibi_;
     return o;
   }
 
-  int64_t heads_, kv_heads_, head_dim_, window_, sinks_;
+  Heads heads_;
+  int64_t window_, sinks_;
   std::optional<double> value_residual_;
   std::optional<ValueEmbedding> of_token_;
   bool alibi_;
-  double dropout_;
   std::unique_ptr<Projection> qkv_, out_, q_;  // q_: null where qkv_ makes q too
   KvCache cache_;
   std::shared_ptr<const RotaryTable> rope_;
