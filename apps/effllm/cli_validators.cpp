@@ -55,6 +55,11 @@ CLI::Validator seconds() {
       "SECONDS");
 }
 
+CLI::Validator not_empty(const std::string& why) {
+  return CLI::Validator([why](const std::string& text) { return text.empty() ? "must not be empty: " + why : ""; },
+                        "TEXT");
+}
+
 CLI::Validator one_of(std::vector<std::string> words) {
   std::string shown = fmt::format("{}", fmt::join(words, "|"));
   return CLI::Validator(

@@ -80,12 +80,14 @@ ExitCode follow(StepBench& bench) {
       j["p1024_gflops"] = quantiles(rates).median;
     } else if (word == "steps") {
       if (!(std::cin >> n) || n < 1) throw ConfigError("--follow: `steps` takes a number above 0");
+      double flops = 0;
       for (int64_t i = 0; i < n; ++i) {
         const StepBench::Step s = bench.step();
         j["losses"].push_back(s.loss);
         j["seconds"].push_back(s.seconds);
+        flops += s.flops / static_cast<double>(n);
       }
-      j["flops"] = bench.flops();
+      j["flops"] = flops;  // of a step, in the mean
       j["age_s"] = process_age();
       j["peak_bytes"] = process_peak_bytes();
     } else {
@@ -103,8 +105,7 @@ void print_step(const BenchArgs& args, const RunConfig& c, const StepBench& benc
              counted(c.train.context, "token"), counted(threads(), "thread"), isa());
   fmt::print("step     {:8.2f} ms   (p10 {:.2f}, p90 {:.2f}, {})\n", 1e3 * t.seconds.median, 1e3 * t.seconds.p10,
              1e3 * t.seconds.p90, counted(t.repetitions, "repetition"));
-  fmt::print("speed    {:8.0f} tokens/s, {:.1f} GFLOP/s\n", bench.tokens() / t.seconds.median,
-             1e-9 * bench.flops() / t.seconds.median);
+  fmt::print("speed    {:8.0f} tokens/s, {:.1f} GFLOP/s\n", bench.tokens() / t.seconds.median, t.gflops.median);
   fmt::print("P_1024   {:8.1f} GFLOP/s (p10 {:.1f}, p90 {:.1f}), the f32 1024^3 product before and after each step\n",
              t.p1024.median, t.p1024.p10, t.p1024.p90);
   fmt::print("ratio    {:8.3f}      (p10 {:.3f}, p90 {:.3f}){}\n", t.ratio.median, t.ratio.p10, t.ratio.p90,
@@ -118,10 +119,9 @@ Rows step_rows(const BenchArgs& args, const StepBench& bench, const StepTimings&
       {"config", "threads", "ms", "p10", "p90", "tokens/s", "GFLOP/s", "P_1024", "ratio", "peak MB", "first step s"},
       {args.config, fmt::format("{}", threads()), fmt::format("{:.2f}", 1e3 * t.seconds.median),
        fmt::format("{:.2f}", 1e3 * t.seconds.p10), fmt::format("{:.2f}", 1e3 * t.seconds.p90),
-       fmt::format("{:.0f}", bench.tokens() / t.seconds.median),
-       fmt::format("{:.1f}", 1e-9 * bench.flops() / t.seconds.median), fmt::format("{:.1f}", t.p1024.median),
-       fmt::format("{:.3f}", t.ratio.median), fmt::format("{:.0f}", 1e-6 * t.peak_bytes),
-       fmt::format("{:.2f}", t.first_step_s)}};
+       fmt::format("{:.0f}", bench.tokens() / t.seconds.median), fmt::format("{:.1f}", t.gflops.median),
+       fmt::format("{:.1f}", t.p1024.median), fmt::format("{:.3f}", t.ratio.median),
+       fmt::format("{:.0f}", 1e-6 * t.peak_bytes), fmt::format("{:.2f}", t.first_step_s)}};
 }
 
 ExitCode print_cases(const Common& common, const BenchFormat& format, const std::vector<BenchCase>& cases,
@@ -196,7 +196,7 @@ ExitCode bench_train(const Common& common, const BenchArgs& args) {
                         {"repetitions", t.repetitions},
                         {"seconds", to_json(t.seconds)},
                         {"tokens_per_s", bench.tokens() / t.seconds.median},
-                        {"gflops", 1e-9 * bench.flops() / t.seconds.median},
+                        {"gflops", t.gflops.median},
                         {"p1024_gflops", to_json(t.p1024)},
                         {"ratio", to_json(t.ratio)},
                         {"parameters", bench.parameters()},

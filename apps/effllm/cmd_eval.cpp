@@ -112,7 +112,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
     print_stderr(fmt::format("warning: {} {}\n", target.name, note));
   if (!target.other_than_trained_on.empty() && !common.quiet)
     print_stderr(fmt::format("not the corpus that was trained on: {}\n", join(target.other_than_trained_on, "; ")));
-  require_options(*m.model, *m.tokenizer, o);
+  require_options(*m.model, *objective, *m.tokenizer, o);
   o = fitted(std::move(o), static_cast<int64_t>(target.tokens.tokens.size()), objective->scored_ahead());
   if (const auto note = beyond_training(*m.model, trained_context(m.config), o); !note.empty() && !common.quiet)
     print_stderr(fmt::format("note: {}\n", note));

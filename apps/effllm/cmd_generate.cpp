@@ -28,10 +28,13 @@ std::string prompt_of(const GenerateArgs& args) {
   return read_file(args.prompt_file, kLongestPrompt);
 }
 
-// Tokens of the prompt. What the vocabulary lacks is an error of the command line, or of the file.
+// Tokens of the prompt. What the vocabulary lacks is an error of the command line, or of the file; so are blanks that
+// don't fit the model.
 int64_t length_of(const std::string& prompt, const LoadedModel& m, const GenerateOptions& o, const GenerateArgs& args) {
   try {
     return prompt_length(*m.model, *m.tokenizer, prompt, o.blank);
+  } catch (const ConfigError& e) {
+    throw ConfigError("{}: {}", args.prompt_file.empty() ? "--prompt" : "--prompt-file", e.what());
   } catch (const DataError& e) {
     if (args.prompt_file.empty()) throw ConfigError("--prompt: {}", e.what());
     throw DataError("{}: {}", args.prompt_file == "-" ? "standard input" : args.prompt_file, e.what());
@@ -65,6 +68,8 @@ ExitCode generate(const Common& common, const GenerateArgs& args) {
   if (!common.quiet && o.context.takes_effect(prompt_length, o.tokens))
     print_stderr(fmt::format("context: {}{}\n", describe(o.context),
                              args.context ? "" : ", as in training; --context chooses otherwise"));
+  if (const auto note = short_of_places(*m.model, *m.tokenizer, prompt, o); !note.empty() && !common.quiet)
+    print_stderr(fmt::format("context: {}\n", note));
   require_samples(m.config, m.model->vocab(), prompt_length, args.tokens, o.context);
   // A model may write escape sequences; a terminal would obey them.
   const bool clean = is_terminal(STDOUT_FILENO) && !args.raw;
@@ -74,8 +79,11 @@ ExitCode generate(const Common& common, const GenerateArgs& args) {
     const std::vector<std::string> samples = effllm::generate(*m.model, *m.tokenizer, prompt, o);
     std::vector<std::string> encoded;
     for (const std::string& s : samples) encoded.push_back(base64(s));
+    const std::string before(before_text(*m.model, prompt, o.blank));
     print_json({{"prompt", prompt},
                 {"prompt_base64", base64(prompt)},
+                {"before", before},
+                {"before_base64", base64(before)},
                 {"context", {{"tokens", c.tokens ? nlohmann::json(c.tokens) : nlohmann::json()}, {"anew", c.anew}}},
                 {"samples", samples},
                 {"samples_base64", encoded}});

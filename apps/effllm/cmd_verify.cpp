@@ -12,6 +12,7 @@
 #include "kernels/prepare.h"
 #include "shared.h"
 #include "train/loaded_model.h"
+#include "verify/read_of.h"
 #include "verify/verify.h"
 
 namespace effllm::app {
@@ -22,7 +23,7 @@ struct Subject {
   std::unique_ptr<LanguageModel> model;
   std::string what;
   Tensor ids;        // i32 [B, T]
-  Tensor read = {};  // i32 [B, S], where it has an encoder
+  Tensor read = {};  // i32 [B, S], of the same texts, where it has an encoder
 };
 
 bool is_trained(const std::string& path) {
@@ -70,7 +71,7 @@ Subject subject_of(const VerifyArgs& args, DType type) {
     if (trained) s.ids = ids_of_corpus(*trained, args.batch, tokens);
     s.what += s.ids.defined() ? ", text of its corpus" : ", random tokens";
     if (!s.ids.defined()) s.ids = random_ids(args.batch, tokens, vocab);
-    if (s.model->has_encoder()) s.read = random_ids(args.batch, c.model.parts_of(tokens).encoder, vocab);
+    if (s.model->has_encoder()) s.read = read_of(*c.objective.type.build(), *s.model, s.ids);
   };
   if (is_trained(args.model)) {
     if (!args.set.empty()) throw ConfigError("--set changes a configuration; {} is a trained model", args.model);

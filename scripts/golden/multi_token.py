@@ -102,7 +102,7 @@ CASES: dict[str, tuple[Options, bool, bool]] = {
     "sequential": ({"tokens": 3, "form": "sequential", "weight": 0.3}, False, True),
     "parallel_documents": ({"tokens": 3, "form": "parallel", "weight": 0.5}, True, True),
     "sequential_documents": ({"tokens": 3, "form": "sequential", "weight": 0.1}, True, True),
-    "one": ({"tokens": 1, "form": "sequential", "weight": 0.3}, False, True),
+    "one": ({"tokens": 1, "form": "parallel"}, False, True),
     "untied": ({"tokens": 2, "form": "sequential", "weight": 0.3}, False, False),
 }
 

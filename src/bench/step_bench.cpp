@@ -18,7 +18,8 @@
 namespace effllm {
 namespace {
 
-constexpr double kTurn = 0.1;  // seconds of steps between two probes, at least
+constexpr double kTurn = 0.1;      // seconds of steps between two probes, at least
+constexpr double kProgress = 0.5;  // Pass::progress of all steps
 
 Batch structured_batch(const Objective& objective, int64_t number, int64_t batch, int64_t tokens, int64_t vocab) {
   Batch b = batch_for(batch, tokens);
@@ -39,6 +40,12 @@ Batch structured_batch(const Objective& objective, int64_t number, int64_t batch
   return b;
 }
 
+// Of so many exits.
+double flops_with(ModelConfig model, double exits, int64_t vocab, int64_t context) {
+  model.exits = exits;
+  return model_flops_per_token(model, vocab, context);
+}
+
 StoredTensor stored(const char* name, const std::vector<int32_t>& all, const std::vector<int64_t>& shape) {
   return {name, StoredType::i32, shape, reinterpret_cast<const std::byte*>(all.data()), all.size() * sizeof(int32_t)};
 }
@@ -48,7 +55,8 @@ StoredTensor stored(const char* name, const std::vector<int32_t>& all, const std
 StepBench::StepBench(const RunConfig& config, int64_t vocab)
     : config_(config),
       model_(config.model, vocab),
-      flops_(tokens() * model_flops_per_token(config.model, vocab, config.train.context)) {
+      flops_(tokens() * flops_with(config.model, 0, vocab, config.train.context)),
+      exit_flops_(tokens() * flops_with(config.model, 1, vocab, config.train.context) - flops_) {
   const TrainOptions& t = config_.train;
   model_.params().materialize(static_cast<uint64_t>(t.seed), DType::f32);
   objective_ = config.objective.type.build();
@@ -64,11 +72,16 @@ StepBench::StepBench(const RunConfig& config, int64_t vocab)
 
 StepBench::Step StepBench::step() {
   const double start = seconds_now();
-  const StepResult r = trainer_->step(batches_[static_cast<size_t>(done_ % kBatches)], done_, 1);
-  const Step s{seconds_now() - start, r.loss};
+  const StepResult r =
+      trainer_->step(batches_[static_cast<size_t>(done_ % kBatches)], done_, 1, /*continues=*/true, kProgress);
+  const Step s{seconds_now() - start, r.loss, flops_at(done_)};
   if (!r.finite) throw NumericalError("step {} of the bench is not finite; lower optim.lr", done_);
   ++done_;
   return s;
+}
+
+double StepBench::flops_at(int64_t step) const {
+  return flops_ + static_cast<double>(objective_->exits_at(model_.layers(), step, kProgress)) * exit_flops_;
 }
 
 void StepBench::save_inputs(const std::filesystem::path& file) const {
@@ -108,17 +121,23 @@ StepTimings time_steps(StepBench& bench, double predicted_bytes, int64_t repetit
   const GemmProbe probe;
   for (int i = 0; i < 3; ++i) probe();
   const Neighbours neighbours;
-  std::vector<double> times, ratios, peaks;
+  std::vector<double> times, rates, ratios, peaks;
   const double start = seconds_now();
   for (int64_t i = 0; i < repetitions || seconds_now() - start < seconds; ++i) {
     const double before = probe(), from = seconds_now();
-    std::vector<double> turn;  // several short steps in a row: the probe has emptied their caches
-    while (turn.empty() || seconds_now() - from < kTurn) turn.push_back(bench.step().seconds);
+    std::vector<double> turn, speeds;  // several short steps in a row: the probe has emptied their caches
+    while (turn.empty() || seconds_now() - from < kTurn) {
+      const StepBench::Step s = bench.step();
+      turn.push_back(s.seconds);
+      speeds.push_back(1e-9 * s.flops / s.seconds);
+    }
     times.push_back(quantiles(turn).median);
+    rates.push_back(quantiles(speeds).median);
     peaks.push_back(0.5 * (before + probe()));
-    ratios.push_back(1e-9 * bench.flops() / times.back() / peaks.back());
+    ratios.push_back(rates.back() / peaks.back());
   }
   t.seconds = quantiles(times);
+  t.gflops = quantiles(rates);
   t.p1024 = quantiles(peaks);
   t.ratio = quantiles(ratios);
   t.repetitions = times.size();

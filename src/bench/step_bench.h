@@ -18,9 +18,10 @@ class StepBench {
   StepBench(const RunConfig& config, int64_t vocab);
 
   // Trains on the next batch, at the configuration's learning rate without schedule; throws NumericalError where the
-  // loss is not finite.
+  // loss is not finite. Curricula are where they are half way through a run.
   struct Step {
     double seconds, loss;
+    double flops;  // of this step: model_flops_per_token, with the exits that it has
   };
   Step step();
   // Initial weights and the batches, as "inputs" and "targets" i32 [kBatches, B, T], for programs that train the same.
@@ -29,7 +30,7 @@ class StepBench {
 
   int64_t parameters() const { return model_.params().count(); }
   double tokens() const { return static_cast<double>(config_.train.batch * config_.train.context); }
-  double flops() const { return flops_; }  // of a step: model_flops_per_token
+  double flops() const { return flops_at(done_); }  // of the next step
 
  private:
   RunConfig config_;
@@ -38,12 +39,13 @@ class StepBench {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Trainer> trainer_;
   std::vector<Batch> batches_;
-  double flops_;
+  double flops_at(int64_t step) const;
+  double flops_, exit_flops_;  // of a step without exits, of each
   int64_t done_ = 0;
 };
 
 struct StepTimings {
-  Quantiles seconds, p1024, ratio;  // ratio: model FLOPs over time, over P_1024 just before and after the step
+  Quantiles seconds, gflops, p1024, ratio;  // gflops: model FLOPs over time; ratio: over P_1024 just before and after
   size_t repetitions = 0;
   double first_step_s = 0;  // from the start of the process to the end of the first step
   double peak_bytes = 0;    // resident, of the process after three steps

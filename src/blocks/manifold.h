@@ -49,7 +49,7 @@ class ManifoldIn final : public Manifold {
 inline constexpr std::string_view kManifoldVariants[] = {
     "{streams: 3, iterations: 3, ffn: none}", "{streams: 4, norm_at: both, dropout: 0.2, ffn: rwkv_channel_mix}"};
 
-// What both forms say of themselves, with what is one's own.
+// What all forms say of themselves, with what is one's own.
 constexpr LayerFacts manifold_facts(std::string_view name, std::string_view title, std::string_view source,
                                     std::string_view deviations) {
   return {.name = name,

@@ -9,32 +9,12 @@
 #include "blocks/manifold.h"
 
 namespace effllm::blocks {
-namespace {
 
-class Library final : public Manifold {
- public:
-  using Options = ManifoldOptions;
-  Library(const Options& o, const LayerArgs& args, const Scope& s) : Manifold(o, args, s, Form::library) {}
-};
-
-}  // namespace
-
-extern constinit const LayerInfo mhc_transformers = LayerInfo::of<Library>({
-    .name = "mhc_transformers",
-    .title = "Manifold-constrained hyper-connections of Transformers 5.8.0",
-    .family = "block",
-    .recurrence = "that of its mixer",
-    .paper = "Xie et al. 2025, arXiv:2512.24880",
-    .source = "huggingface/transformers@02356fe, models/deepseek_v4/modular_deepseek_v4.py (release 5.8.0; 5.8.1 has "
-              "what DeepSeek-V4 was trained with)",
-    .deviations = "any mixer, and a channel mixer or none; where a block without streams stands between layers, what "
-                  "ends their streams before it is what ends them at the head",
-    .prefix_and_blocks = true,
-    .unseen = "what its mixer meets",
-    .needs = "{mixer: {type: attention}, ffn: {type: swiglu}}",
-    .tiny = "{streams: 2, mixer: {type: attention, heads: 2, window: 5}, ffn: mlp}",
-    .period = 5,
-    .variants = kManifoldVariants,
-});
+extern constinit const LayerInfo mhc_transformers = LayerInfo::of<ManifoldIn<Manifold::Form::library>>(manifold_facts(
+    "mhc_transformers", "Manifold-constrained hyper-connections of Transformers 5.8.0",
+    "huggingface/transformers@02356fe, models/deepseek_v4/modular_deepseek_v4.py (release 5.8.0; 5.8.1 has "
+    "what DeepSeek-V4 was trained with)",
+    "any mixer, and a channel mixer or none; where a block without streams stands between layers, what "
+    "ends their streams before it is what ends them at the head"));
 
 }  // namespace effllm::blocks

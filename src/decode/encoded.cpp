@@ -47,21 +47,20 @@ EncodedContinuation::EncodedContinuation(const LanguageModel& model, std::vector
       tokens_(std::move(prompt)),
       limit_(limit),
       new_tokens_(new_tokens),
-      decoding_(
-          begun(limit.tokens ? model.config().parts_of(limit.tokens).encoder : std::numeric_limits<int64_t>::max())) {}
+      decoding_(begun(static_cast<int64_t>(tokens_.size()))) {}
 
-// With the last `read` tokens, or all, for the encoder.
-Decoding EncodedContinuation::begun(int64_t read) {
-  const auto last = std::span(tokens_).last(std::min(tokens_.size(), static_cast<size_t>(read)));
-  const int64_t room = limit_.tokens ? limit_.tokens - static_cast<int64_t>(last.size()) + 1 : new_tokens_ + 1;
+// After the last tokens, so many at most.
+Decoding EncodedContinuation::begun(int64_t text) {
+  const auto [read, room] = limit_.begun(text, new_tokens_);
+  const auto last = std::span(tokens_).last(static_cast<size_t>(read));
   left_ = room - 1;
-  return {*model_, last, last.back(), room};
+  return {*model_, last, last.back(), std::min(room, new_tokens_ + 1)};
 }
 
 void EncodedContinuation::append(int32_t token) {
   tokens_.push_back(token);
   if (left_ == 0) {
-    decoding_ = begun(limit_.again);
+    decoding_ = begun(std::min(limit_.again, static_cast<int64_t>(tokens_.size())));
     return;
   }
   --left_;
@@ -96,12 +95,26 @@ Blanks blanks_of(const LanguageModel& model, const Tokenizer& tokenizer, std::st
   if (const auto blanks = static_cast<int64_t>(all.between.size()) - 1; blanks + 2 > model.config().extra_targets)
     throw ConfigError("a prompt with {}, but the model has sentinels for {}: leave some out", counted(blanks, "blank"),
                       model.config().extra_targets - 2);
+  if (const auto read = static_cast<int64_t>(all.read.size()); read > model.longest_read())
+    throw ConfigError("a prompt of {}, but the encoder has learned positions for {}: make it shorter",
+                      counted(read, "token"), model.longest_read());
+  if (places_for(model, all) < 1)
+    throw ConfigError("a prompt with {} leaves no place for a token: the decoder has learned positions for {}",
+                      counted(static_cast<int64_t>(all.between.size()) - 1, "blank"), model.longest());
   return all;
+}
+
+// Its inputs are the start, the sentinels of the blanks and the one that ends them, and what is new.
+int64_t places_for(const LanguageModel& model, const Blanks& blanks) {
+  const int64_t longest = model.longest();
+  if (longest == std::numeric_limits<int64_t>::max()) return longest;
+  return longest - static_cast<int64_t>(blanks.between.size()) - 1;
 }
 
 Decoding begin_filling(const LanguageModel& model, const Blanks& blanks, int64_t tokens) {
   const auto sentinels = static_cast<int64_t>(blanks.between.size()) + 1;
-  Decoding d(model, blanks.read, static_cast<int32_t>(model.outputs() - 1), tokens + sentinels);
+  Decoding d(model, blanks.read, static_cast<int32_t>(model.outputs() - 1),
+             std::min(tokens, places_for(model, blanks)) + sentinels);
   d.append(static_cast<int32_t>(model.vocab()));
   return d;
 }
@@ -109,6 +122,7 @@ Decoding begin_filling(const LanguageModel& model, const Blanks& blanks, int64_t
 void fill_in(const LanguageModel& model, const Blanks& blanks, Decoding d, int64_t tokens,
              const SamplerOptions& sampler, int64_t sample, const std::function<bool(std::span<const int32_t>)>& put) {
   uint64_t draws = 0;
+  tokens = std::min(tokens, places_for(model, blanks));
   for (size_t span = 1; span < blanks.between.size(); ++span) {
     const auto end = static_cast<int32_t>(model.vocab() + static_cast<int64_t>(span));
     while (tokens > 0) {

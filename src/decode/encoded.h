@@ -28,8 +28,8 @@ class Decoding {
   Tensor logits_;
 };
 
-// A text whose first part the encoder has read, and the decoder writes on. Where the limit of the context is reached,
-// it starts anew, as training cuts a row, from the last tokens. A copy branches off.
+// A text of which the encoder has read the last tokens that the limit lets it, and the decoder writes on: as far as
+// rows of training had places for it, then it starts anew from the last tokens. A copy branches off.
 class EncodedContinuation {
  public:
   EncodedContinuation(const LanguageModel& model, std::vector<int32_t> prompt, int64_t new_tokens,
@@ -38,22 +38,25 @@ class EncodedContinuation {
   int32_t next(const SamplerOptions& o, uint64_t sample_index, uint64_t token_index) const;
 
  private:
-  Decoding begun(int64_t read);
+  Decoding begun(int64_t text);
   const LanguageModel* model_;
   std::vector<int32_t> tokens_;
   ContextLimit limit_;
-  int64_t new_tokens_, left_ = 0;  // that the decoder has room for
+  int64_t new_tokens_, left_ = 0;  // of the decoder's room
   Decoding decoding_;
 };
 
 // A prompt as a model reads it that fills in what is missing: a sentinel in the place of each `blank`, or one at the
-// end where there is none. ConfigError for more blanks than the model has sentinels.
+// end where there is none. ConfigError for more blanks than the model has sentinels, for a prompt that is longer than
+// the encoder's learned positions, and where blanks alone fill the decoder's.
 struct Blanks {
   std::vector<int32_t> read;
   std::vector<std::vector<int32_t>> between;  // tokens before, between and after the blanks
 };
 Blanks blanks_of(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
                  std::string_view blank);
+// New tokens that the decoder has learned positions for, at most; without such no limit.
+int64_t places_for(const LanguageModel& model, const Blanks& blanks);
 // Tells the text from the first blank on, `tokens` new ones at most and what stands between, until `put` says false.
 // `begun`: after the first sentinel (begin_filling).
 Decoding begin_filling(const LanguageModel& model, const Blanks& blanks, int64_t tokens);

@@ -1,6 +1,8 @@
 #include "decode/generator.h"
 #include "base/text.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -165,6 +167,13 @@ int64_t prompt_length(const LanguageModel& model, const Tokenizer& tokenizer, st
                       std::string_view blank) {
   return static_cast<int64_t>(model.config().extra_targets > 0 ? blanks_of(model, tokenizer, prompt, blank).read.size()
                                                                : prompt_tokens(tokenizer, prompt).size());
+}
+
+std::string short_of_places(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
+                            const GenerateOptions& o) {
+  if (model.config().extra_targets == 0 || !model.has_encoder()) return "";
+  const int64_t places = places_for(model, blanks_of(model, tokenizer, prompt, o.blank));
+  return o.tokens > places ? fmt::format("the decoder has learned positions for {}", counted(places, "new token")) : "";
 }
 
 std::string_view before_text(const LanguageModel& model, std::string_view prompt, std::string_view blank) {

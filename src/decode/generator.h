@@ -39,13 +39,17 @@ std::vector<int32_t> prompt_tokens(const Tokenizer& tokenizer, std::string_view 
 // positions end, it starts anew from the last half, and of a longer prompt the last tokens are read. ConfigError for
 // options out of range or a tokenizer of another vocabulary, DataError for a prompt with symbols that the tokenizer
 // lacks, NumericalError for logits that are not numbers. A model with an encoder reads the prompt with that. One that
-// fills in what is missing does so where `blank` stands, or at the end: a text is then what follows the first blank.
+// fills in what is missing does so where `blank` stands, or at the end: a text is then what follows the first blank,
+// and no more is new than the decoder has learned positions for.
 std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
                                   const GenerateOptions& options, const OnText& on_text = {});
 
 // Tokens that the model reads of a prompt.
 int64_t prompt_length(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
                       std::string_view blank);
+// "the decoder has learned positions for 30 new tokens", where a model that fills in is asked for more; else "".
+std::string short_of_places(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
+                            const GenerateOptions& options);
 // What of a prompt stands before the new text: all of it, or what is before the first blank.
 std::string_view before_text(const LanguageModel& model, std::string_view prompt, std::string_view blank);
 

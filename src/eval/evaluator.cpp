@@ -118,6 +118,7 @@ class Evaluation {
     }
     for (const RowScore& window : exits_) {
       r.settled += window.settled;
+      r.predictions += window.predictions;
       r.exits.resize(window.exits.size());
       for (size_t l = 0; l < r.exits.size(); ++l) {
         r.exits[l].nats += window.exits[l].nats;
@@ -191,9 +192,9 @@ EvalResult EvalResult::at_exit(size_t after) const {
   return r;
 }
 double EvalResult::agreement(size_t after) const {
-  return static_cast<double>(exits.at(after - 1).agrees) / static_cast<double>(tokens);
+  return static_cast<double>(exits.at(after - 1).agrees) / static_cast<double>(predictions);
 }
-double EvalResult::layers_needed() const { return static_cast<double>(settled) / static_cast<double>(tokens); }
+double EvalResult::layers_needed() const { return static_cast<double>(settled) / static_cast<double>(predictions); }
 
 double EvalResult::bits_per_char() const {
   return characters ? nats / std::numbers::ln2 / static_cast<double>(characters) : std::nan("");
@@ -212,14 +213,29 @@ std::vector<Measured> EvalResult::measured() const {
   return all;
 }
 
-void require_options(const LanguageModel& model, const Tokenizer& tokenizer, const EvalOptions& o) {
+bool scores_again(const Objective& objective, const EvalOptions& o) {
+  return objective.given_rest() && stride_of(o) < o.tokens;
+}
+
+void require_options(const LanguageModel& model, const Objective& objective, const Tokenizer& tokenizer,
+                     const EvalOptions& o) {
   if (o.tokens < 1 || o.batch < 1 || o.max_tokens < 0)
     throw ConfigError(
         "evaluation with tokens {}, batch {}, max_tokens {}: tokens and batch must be at least 1, max_tokens at least "
         "0",
         o.tokens, o.batch, o.max_tokens);
   o.protocol.build()->require(o.tokens);
-  const bool learned = model.longest() < std::numeric_limits<int64_t>::max();
+  if (scores_again(objective, o))
+    throw ConfigError(
+        "windows that overlap would take tokens out of a text that others have scored: choose `windows`, or a stride "
+        "of {}",
+        o.tokens);
+  if (o.by_exit && objective.bound())
+    throw ConfigError(
+        "a bound is of a whole model: exits are compared of objectives that predict from left to right; "
+        "score the model that ends after one layer instead");
+  const int64_t longest = model.config().longest_row();
+  const bool learned = longest < std::numeric_limits<int64_t>::max();
   if (!model.config().carries() && o.protocol.info().carried)
     throw ConfigError("the model sees all of a window at once, and carries no state: choose `windows` or `sliding`");
   if (model.has_encoder() && o.protocol.info().carried)
@@ -230,10 +246,10 @@ void require_options(const LanguageModel& model, const Tokenizer& tokenizer, con
     throw ConfigError(
         "a model with learned positions for {} can't be carried over a whole split; choose `windows` or "
         "`sliding` with at most {}",
-        counted(model.longest(), "token"), counted(model.longest(), "token"));
-  if (o.tokens > model.longest())
+        counted(longest, "token"), counted(longest, "token"));
+  if (o.tokens > longest)
     throw ConfigError("windows of {}, but the model has learned positions for {}; choose at most {}",
-                      counted(o.tokens, "token"), model.longest(), counted(model.longest(), "token"));
+                      counted(o.tokens, "token"), model.config().max_tokens, counted(longest, "token"));
   if (tokenizer.vocab_size() != model.vocab())
     throw ConfigError("a tokenizer of {} for a model of {}", counted(tokenizer.vocab_size(), "symbol"), model.vocab());
 }
@@ -274,19 +290,14 @@ std::string beyond_training(const LanguageModel& model, int64_t trained, const E
 EvalResult evaluate(const LanguageModel& model, const Objective& objective, const TokenizedText& text,
                     const Tokenizer& tokenizer, const EvalOptions& options,
                     const std::function<void(double)>& progress) {
-  require_options(model, tokenizer, options);
-  if (options.by_exit && objective.bound())
-    throw ConfigError(
-        "a bound is of a whole model: exits are compared of objectives that predict from left to right; "
-        "score the model that ends after one layer instead");
+  require_options(model, objective, tokenizer, options);
   const Activity activity("evaluating", "take shorter windows (eval.tokens, --tokens)");
   const Tape::Paused paused;
   const auto before = std::chrono::steady_clock::now();
   Evaluation evaluation(model, objective, text, tokenizer, options);
   evaluation.run(progress);
   EvalResult result = evaluation.summarise();
-  if (options.by_exit && result.exits.empty())
-    throw ConfigError("the objective does not score a text in one run of the model: exits have no scores beside it");
+  require(!options.by_exit || !result.exits.empty(), "the objective gives no scores of exits, and is no bound");
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
   return result;
 }

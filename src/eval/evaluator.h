@@ -30,13 +30,13 @@ struct EvalResult {
   bool given_rest = false;  // Objective::given_rest
   double seconds = 0;
   std::vector<Measured> layers = {};  // with EvalOptions::training_choice what layers that choose tokens measured
-  // With EvalOptions::by_exit the model that ends after 1, 2 ... layers, and the sum over the scored tokens of the
+  // With EvalOptions::by_exit the model that ends after 1, 2 ... layers, and over so many predictions the sum of the
   // layers after which its likeliest token stays what it is.
   std::vector<ExitScore> exits = {};
-  int64_t settled = 0;
+  int64_t settled = 0, predictions = 0;
 
   EvalResult at_exit(size_t after) const;  // of the model that ends there; no standard error
-  double agreement(size_t after) const;    // share of tokens whose likeliest is the last layer's
+  double agreement(size_t after) const;    // share of predictions whose likeliest token is the last layer's
   double layers_needed() const;            // mean of `settled`
   double nats_per_token() const { return nats / static_cast<double>(tokens); }
   double bits_per_char() const;  // NaN where no character was scored
@@ -46,9 +46,13 @@ struct EvalResult {
   std::vector<Measured> measured() const;
 };
 
-// ConfigError where the options fit no text, or not this model: sizes out of range, windows longer than learned
-// positions reach, and a carried state with learned positions.
-void require_options(const LanguageModel& model, const Tokenizer& tokenizer, const EvalOptions& options);
+// ConfigError where the options fit no text, or not this model and objective: sizes out of range, windows longer than
+// learned positions reach, a carried state with learned positions, windows that overlap where each takes out tokens of
+// its own, exits of a score that has none.
+void require_options(const LanguageModel& model, const Objective& objective, const Tokenizer& tokenizer,
+                     const EvalOptions& options);
+// Whether such windows overlap, which would score tokens several times.
+bool scores_again(const Objective& objective, const EvalOptions& options);
 
 // The same evaluation of a text of `tokens` tokens, of which inputs end `lookahead` before the last, with what is
 // beyond it cut down to it: windows and chunks that are longer become one, and a number of targets that it does not

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 
 #include "ops/last_tokens.h"
@@ -147,7 +146,7 @@ double kept_bytes(const LanguageModel& model, int64_t tokens, const Context& tra
   const MetaMode meta;
   Tape tape;
   const Tape::Recording recording(tape);
-  training_losses(model, tokens, train, static_cast<int64_t>(std::ceil(model.config().exits)));
+  training_losses(model, tokens, train, model.config().most_exits);
   return static_cast<double>(tape.kept_bytes());
 }
 
@@ -155,13 +154,14 @@ LengthCost cost_at(const LanguageModel& model, int64_t tokens, bool recompute) {
   const auto n = static_cast<double>(tokens);
   const Context train = training(model.config(), recompute, tokens), prompt = reading(model.config(), tokens);
   const RowParts parts = model.config().parts_of(tokens);
-  return {.tokens = tokens,
-          .train_flops = training_flops(model, tokens, train) / n,
-          .prefill_flops = metered([&] { logits_of(model, tokens, prompt); }).forward_flops / n,
-          .decode_flops = decode_flops_after(model, tokens),
-          .kept_bytes = kept_bytes(model, tokens, train) / n,
-          .state_bytes = model.config().causal ? model.site().bytes(parts.decoder, DType::f32, parts.encoder) : 0,
-          .cache_bytes = 2 * model.config().d_model * model.layers() * tokens * static_cast<int64_t>(sizeof(float))};
+  return {
+      .tokens = tokens,
+      .train_flops = training_flops(model, tokens, train) / n,
+      .prefill_flops = metered([&] { logits_of(model, tokens, prompt); }).forward_flops / n,
+      .decode_flops = decode_flops_after(model, tokens),
+      .kept_bytes = kept_bytes(model, tokens, train) / n,
+      .state_bytes = model.config().causal ? model.decoding_site().bytes(parts.decoder, DType::f32, parts.encoder) : 0,
+      .cache_bytes = 2 * model.config().d_model * model.layers() * tokens * static_cast<int64_t>(sizeof(float))};
 }
 
 }  // namespace
@@ -254,12 +254,11 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
         model.head(Tensor::empty({1, config.d_model}, DType::f32));
       });
 
-  // What training alone runs.
+  // What training alone runs, and remembers where it carries states on.
   const auto add_training = [&](LayerCost row, double flops) {
     row.train_flops = flops / n;
     c.total.parameters += row.parameters;
     c.total.train_flops += row.train_flops;
-    c.total.state_bytes += row.state_bytes;
     c.layers.push_back(std::move(row));
   };
   if (config.exits > 0)
@@ -267,8 +266,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
                  config.exits * trained([&] { model.head_loss(stream(context), ids(context), 1); }));
   for (int64_t ahead = 2; ahead < model.further() + 2; ++ahead)
     add_training({.what = fmt::format("heads.{} {}", ahead, parts_of(config.layers.back().block)),
-                  .parameters = parameters_under(store, fmt::format("heads.{}.", ahead)),
-                  .state_bytes = model.further_site(ahead).bytes(context, DType::f32)},
+                  .parameters = parameters_under(store, fmt::format("heads.{}.", ahead))},
                  trained([&] {
                    const Context cx = shelved(model.further_site(ahead), context, train);
                    const Tensor y = model.further_body(ahead, stream(context), ids(context), cx, nullptr);

@@ -22,7 +22,7 @@ struct LengthCost {
   int64_t tokens = 0;
   double train_flops = 0, prefill_flops = 0;  // per token, in sequences of `tokens`
   double decode_flops = 0;                    // of one token after `tokens` others
-  double kept_bytes = 0;                      // for backward, per token
+  double kept_bytes = 0;                      // for backward, per token, of the step that has the most exits
   int64_t state_bytes = 0;                    // of one sequence after `tokens`
   // What a KV cache of multi-head attention in every layer would take: 2 d_model numbers a token and layer.
   int64_t cache_bytes = 0;
@@ -36,7 +36,7 @@ struct ModelCost {
   std::vector<LayerCost> layers;
   LayerCost total;
   int64_t active_parameters = 0;  // that a token is multiplied by: fewer than there are where it chooses among experts
-  double kept_bytes = 0;          // for backward, of one sequence of `context` tokens
+  double kept_bytes = 0;          // for backward, of one sequence of `context` tokens, of the step with the most exits
   std::vector<LengthCost> lengths;
 };
 

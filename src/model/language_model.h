@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/further_head.h"
+#include "model/layer_stack.h"
 #include "ops/loss.h"
 
 namespace effllm {
@@ -19,18 +20,23 @@ class LanguageModel {
   const ParamStore& params() const { return store_; }
   const ModelConfig& config() const { return config_; }
   int64_t vocab() const { return vocab_; }
-  int64_t layers() const { return static_cast<int64_t>(stack_.blocks.size()); }
+  int64_t layers() const { return stack_.size(); }
   const Layer& block(int64_t i) const { return *stack_.blocks[static_cast<size_t>(i)]; }
 
   // Ids [vocab, vocab + extra_ids) of ModelConfig are inputs; the head predicts those below outputs().
   int64_t ids() const { return vocab_ + config_.extra_ids; }
   int64_t outputs() const { return vocab_ + config_.extra_targets; }
 
-  // Where each layer is used: "layers.3.mixer", "layers.3.ffn", and the embedding.
+  // Where each layer is used: "layers.3.mixer", "layers.3.ffn", and the embedding; "heads.2" of further heads.
   const Site& site() const { return *site_; }
   const Site& layer_site(int64_t i) const { return *stack_.sites[static_cast<size_t>(i)]; }
+  // The same places without further heads: what is remembered where they are not run.
+  const Site& decoding_site() const { return *decoding_site_; }
 
   bool has_encoder() const { return config_.encoder.has_value(); }
+  int64_t encoder_layers() const { return encoder_.size(); }
+  const Site& encoder_site() const { return encoder_site_; }  // "encoder.layers.3.mixer"
+  const Site& encoder_layer_site(int64_t i) const { return *encoder_.sites[static_cast<size_t>(i)]; }
   // What the encoder makes of a text, ids i32 [B, S], in one call from nothing: for Context::memory. Of sequence b the
   // first lengths[b] ids are its text (i64 [B]; undefined: all), and the rest changes nothing.
   Memory encode(const Tensor& ids, const Context& cx, const Tensor& lengths = {}) const;
@@ -74,32 +80,30 @@ class LanguageModel {
   Tensor logits(const Tensor& ids, const Context& cx, State* state = nullptr) const;
   // Sum of -log p(target) times `weight` over targets that count, [1] f64; advances the state.
   Tensor loss(const Tensor& ids, const Tensor& targets, double weight, const Context& cx, State* state = nullptr) const;
-  // What `batch` sequences remember, with room for `capacity` tokens: zeros, or as `make` says.
+  // What `batch` sequences remember, with room for `capacity` tokens: zeros, or as `make` says. Further heads have a
+  // part of what training carries on, and are run in no other state.
   State make_state(int64_t batch, int64_t capacity, const State::Make& make = Tensor::zeros) const;
-  int64_t sequences_together() const;         // the most that a block asks for
-  LongText long_text(int64_t trained) const;  // of all blocks together, and learned positions
-  bool trains_otherwise() const;              // one of the blocks does
-  // Longest sequence that the model can follow: max_tokens with learned positions, otherwise no limit.
+  State training_state(int64_t batch, int64_t capacity, const State::Make& make = Tensor::zeros) const;
+  int64_t sequences_together() const;  // the most that a block asks for
+  // Of the blocks that a run has (exit_after), and the encoder's: all together, with learned positions; and whether one
+  // of them does.
+  LongText long_text(int64_t trained) const;
+  bool trains_otherwise() const;
+  // Longest sequence that the model can follow, and longest text that its encoder can: max_tokens with learned
+  // positions, otherwise no limit.
   int64_t longest() const;
+  int64_t longest_read() const;
 
  private:
-  // Layers, one after the other, and their places.
-  struct Stack {
-    std::vector<std::shared_ptr<const Layer>> blocks;
-    std::vector<const Site*> sites;
-    std::unique_ptr<Norm> final_norm;
-    Parameter* positions = nullptr;
-  };
-  Stack built(const std::vector<LayerSpec>& layers, const NormOptions& norm, bool learned_positions, const Scope& scope,
-              Site& site, Diagnostics& found);
-  Tensor embedded(const Tensor& ids, const Stack& stack, const Call& call) const;
+  Tensor embedded(const Tensor& ids, const LayerStack& stack, const Call& call) const;
   template <class F>
-  void each_block(F&& f) const;                   // of both
+  void each_block(F&& f) const;                   // of the model and its encoder that runs
   Context given(Context cx, State* state) const;  // with what the configuration says of all calls
-  // f(context) of a run from the ids on: with their positions and a shelf, and the tokens counted at the end.
-  template <class F>
-  auto whole_run(const Tensor& ids, const Context& cx, State* state, F&& f) const;
-  Tensor through(const Layer& block, const Tensor& x, const Call& call) const;
+  // The context of a run from the ids on: with their positions and a shelf, the memory remembered where there is a
+  // state, which counts the tokens when they have been run.
+  Context begun(const Tensor& ids, const Context& cx, State* state) const;
+  void build_heads(const LayerPlaces& places, const Scope& scope);
+  void place_heads(Diagnostics& found);
   const Norm& norm_of(int64_t ahead) const;  // that stands before the logits
   Context given_encoder(Context cx) const;
 
@@ -108,11 +112,11 @@ class LanguageModel {
   ParamStore store_;
   Parameter* embedding_;
   Parameter* extra_ = nullptr;
-  Stack stack_, encoder_;
+  LayerStack stack_, encoder_;
   std::vector<FurtherHead> heads_;
   int64_t used_ = 0;  // of the layers by a run
   Parameter* head_;
-  std::shared_ptr<Site> site_ = std::make_shared<Site>();
+  std::shared_ptr<Site> site_ = std::make_shared<Site>(), decoding_site_ = site_;
   std::vector<const Site*> head_sites_;
   Site encoder_site_;  // a tree of its own: nothing of it is remembered
 };

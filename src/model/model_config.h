@@ -81,7 +81,12 @@ struct ModelConfig {
   // the one before (DeepSeek-V3's modules).
   int64_t heads = 0;
   bool heads_in_a_row = false;
-  double exits = 0;  // of layers before the last that a training step unembeds, in the mean
+  double exits = 0;        // of layers before the last that a training step unembeds, in the mean
+  int64_t most_exits = 0;  // of the step that has the most
+  // Whether learned positions reach all of a row of so many tokens, and the longest that they do: each of its parts has
+  // positions of its own. Known where the objective has told.
+  bool fits(int64_t tokens) const;
+  int64_t longest_row() const;  // without learned positions no limit
 };
 
 // Tokens of a prefix that is a share of a row of so many; at least one.
@@ -92,8 +97,13 @@ std::vector<ConfigSection> model_sections();
 
 // `node`: the value of `model`. `context`: tokens of a training sequence, the default of max_tokens. Every unknown
 // mechanism, option, type and range in it is reported at once, with its place; which options fit each other and d_model
-// is told, at once too, where the model is built.
+// is told, at once too, where the model is built. Whether learned positions reach the parts of a row that an encoder
+// and a decoder have, `fits` says.
 ModelConfig read_model_config(const ConfigNode& node, int64_t context);
+// True of a block with a part that reads an encoder.
+bool reads_memory(const Choice<LayerInfo>& block);
+// `cross` and `encoder` belong together: an error where one is without the other.
+void require_encoder_read(const ModelConfig& c, Diagnostics& found);
 // An error at each layer whose mixer has no causal form, for objectives that need one, at each whose mixer sees earlier
 // tokens alone, for those that need it to see both sides, as an encoder does, and at what follows no prefix or blocks,
 // for theirs; and where the objective has something for an encoder and there is none, or the other way round.

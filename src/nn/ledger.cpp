@@ -7,6 +7,13 @@
 #include "autodiff/tape.h"
 
 namespace effllm {
+namespace {
+
+double mean_of_own(std::span<const double> sum_and_count) {
+  return sum_and_count[1] > 0 ? sum_and_count[0] / sum_and_count[1] : 0;
+}
+
+}  // namespace
 
 void Ledger::Sums::add(const std::vector<double>& more) {
   values.resize(more.size());
@@ -29,7 +36,7 @@ void Ledger::loss(std::string_view site, const Metric& metric, const Tensor& sum
 
 void Ledger::loss_of(std::string_view site, const Metric& metric, const Tensor& sum, int64_t counted, double weight) {
   Sums& s = at(site, metric);
-  s.whole = [](std::span<const double> v) { return v[1] > 0 ? v[0] / v[1] : 0; };
+  s.whole = mean_of_own;
   s.add({sum.is_meta() ? 0 : *sum.data<double>(), static_cast<double>(counted)});
   seed(sum, weight * each(Per::target));
 }
@@ -68,8 +75,12 @@ void Ledger::apply(ParamStore& params) const {
 
 std::vector<Measured> Ledger::rows() const {
   std::vector<Measured> all;
+  // What had no target of its own in a batch has no mean there; on shapes alone nothing is counted, and names are
+  // asked.
+  const auto without = [this](const Sums& s) { return s.whole == mean_of_own && s.values[1] == 0 && targets_ > 0; };
   for (const auto& [name, s] : sums_)
-    if (s.metric) all.push_back({name, s.whole ? s.whole(s.values) : s.values[0] * each(s.per), s.metric});
+    if (s.metric && !without(s))
+      all.push_back({name, s.whole ? s.whole(s.values) : s.values[0] * each(s.per), s.metric});
   return all;
 }
 

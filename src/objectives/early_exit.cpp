@@ -1,13 +1,17 @@
 #include "objectives/early_exit.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "base/text.h"
 #include "ops/arithmetic.h"
 
 namespace effllm {
 namespace {
 
 constexpr Metric kExitLoss{"exit_loss", "nats/token", "cross entropy of the model that ends after this layer"};
+constexpr int64_t kFewest = 3;  // layers: the first has no weight, and the last is no exit
 
 // y, whose gradient it has, with another value.
 Tensor shown_as(const Tensor& y, double factor) {
@@ -33,9 +37,24 @@ void EarlyExitOptions::visit(OptionVisitor& v) {
 }
 
 EarlyExit::EarlyExit(const EarlyExitOptions& o)
-    : scale_(o.scale), rotates_(o.curriculum == "rotational"), grows_(o.curriculum == "gradual"), every_(o.every) {
+    : mark_(o.mark),
+      scale_(o.scale),
+      rotates_(o.curriculum == "rotational"),
+      grows_(o.curriculum == "gradual"),
+      every_(o.every) {
   if (o.every && !rotates_)
     throw_at(o.mark, "objective.early_exit.every belongs to curriculum: rotational; the others have no such distance");
+  if (none() && (rotates_ || grows_))
+    throw_at(o.mark, fmt::format("objective.early_exit.curriculum: {} does nothing with scale: 0, which has no exits; "
+                                 "give a scale above 0 (LayerSkip: 0.1 to 1)",
+                                 o.curriculum));
+}
+
+void EarlyExit::require_layers(int64_t layers) const {
+  if (!none() && layers < kFewest)
+    throw_at(mark_, fmt::format("objective.early_exit does nothing in a model of {}: the first has no weight, the last "
+                                "is the model's own; leave it out, or take {} layers",
+                                counted(layers, "layer"), kFewest));
 }
 
 int64_t EarlyExit::every(int64_t layers) const { return every_.value_or(std::max<int64_t>(1, layers - 1)); }
@@ -63,8 +82,24 @@ std::vector<double> EarlyExit::weights(int64_t layers, int64_t step, double prog
   return e;
 }
 
+int64_t EarlyExit::exits_at(int64_t layers, int64_t step, double progress) const {
+  const std::vector<double> w = weights(layers, step, progress);
+  return std::count_if(w.begin(), w.end() - 1, [](double e) { return e > 0; });
+}
+
+int64_t EarlyExit::fullest_step(int64_t layers) const {
+  int64_t fullest = 0;
+  for (int64_t step = 1; rotates_ && step < layers; ++step)
+    if (exits_at(layers, step, 1) > exits_at(layers, fullest, 1)) fullest = step;
+  return fullest;
+}
+
+int64_t EarlyExit::most_exits(int64_t layers) const {
+  return none() || layers < kFewest ? 0 : exits_at(layers, fullest_step(layers), 1);
+}
+
 double EarlyExit::mean_exits(int64_t layers) const {
-  if (none() || layers < 3) return 0;
+  if (none() || layers < kFewest) return 0;
   double sum = 0;
   for (int64_t l = 1; l < layers - 1; ++l)
     if (rotates_)
@@ -77,16 +112,8 @@ double EarlyExit::mean_exits(int64_t layers) const {
 LossAndSquares EarlyExit::loss(const LanguageModel& model, const BatchRows& rows, double weight, const Context& with,
                                State* state, double z_weight) const {
   const int64_t layers = model.layers();
-  const auto weights_at = [&](int64_t step, double progress) { return weights(layers, step, progress); };
-  const auto exits = [](const std::vector<double>& w) {
-    return std::ranges::count_if(w, [](double e) { return e > 0; });
-  };
-  std::vector<double> w = weights_at(with.step, with.progress);
-  if (rows.inputs.is_meta()) {
-    w = weights_at(0, 1);
-    for (int64_t step = 1; rotates_ && step < layers; ++step)
-      if (auto other = weights_at(step, 1); exits(other) > exits(w)) w = std::move(other);
-  }
+  const std::vector<double> w =
+      rows.inputs.is_meta() ? weights(layers, fullest_step(layers), 1) : weights(layers, with.step, with.progress);
   const Tensor x = model.body(rows.inputs, with, state, [&](int64_t after, const Tensor& y) {
     const int64_t l = after - 1;
     if (l == layers - 1) return;

@@ -28,12 +28,15 @@ struct EarlyExitOptions final : Options {
 
 class EarlyExit {
  public:
-  explicit EarlyExit(const EarlyExitOptions& o);  // ConfigError where they do not fit each other
+  explicit EarlyExit(const EarlyExitOptions& o);  // ConfigError where they do not fit each other, or do nothing
+  void require_layers(int64_t layers) const;      // ConfigError where there is no layer that could be an exit
   bool none() const { return scale_ == 0; }
   // e~(t, l) of each of so many layers, at `step` and so far through the run.
   std::vector<double> weights(int64_t layers, int64_t step, double progress) const;
-  // Layers before the last that a step computes the loss of, in the mean over a run.
+  // Layers before the last that a step computes the loss of: in the mean over a run, at most, and in one step.
   double mean_exits(int64_t layers) const;
+  int64_t most_exits(int64_t layers) const;
+  int64_t exits_at(int64_t layers, int64_t step, double progress) const;
   // As Objective::loss, whose value is that of the last layer; the others' are losses of the ledger,
   // "layers.1.exit_loss", and so is z_weight times log^2 Z of the last layer (linear_cross_entropy), whose sum is
   // `squares`. On shapes alone it is a step that has as many exits as any.
@@ -43,7 +46,9 @@ class EarlyExit {
  private:
   bool on(int64_t layer, int64_t layers, int64_t step, double progress) const;
   int64_t every(int64_t layers) const;
+  int64_t fullest_step(int64_t layers) const;  // of those at the end of a run
 
+  Mark mark_;
   double scale_;
   bool rotates_, grows_;
   std::optional<int64_t> every_;

@@ -53,6 +53,7 @@ std::vector<RowScore> score_exits(const LanguageModel& model, const BatchRows& r
     size_t settled = layers;
     while (settled > 1 && chosen[settled - 2][i] == last) --settled;
     row.settled += static_cast<int64_t>(settled);
+    ++row.predictions;
     for (size_t l = 0; l < layers; ++l) row.exits[l].agrees += chosen[l][i] == last;
   }
   return all;

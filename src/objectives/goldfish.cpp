@@ -49,7 +49,12 @@ class Goldfish final : public Objective {
       if (static_ ? (i - 1 - s.begin) % k_ == 0 : hash_drops(s, i)) *target = kIgnoredTarget;
   }
 
+  void require_layers(int64_t layers) const override { exits_.require_layers(layers); }
   double exits(int64_t layers) const override { return exits_.mean_exits(layers); }
+  int64_t most_exits(int64_t layers) const override { return exits_.most_exits(layers); }
+  int64_t exits_at(int64_t layers, int64_t step, double progress) const override {
+    return exits_.exits_at(layers, step, progress);
+  }
   Tensor loss(const LanguageModel& model, const BatchRows& rows, double weight, const Context& cx,
               State* state) const override {
     if (!cx.ledger || exits_.none()) return Objective::loss(model, rows, weight, cx, state);

@@ -6,6 +6,8 @@
 // T counts the targets of the next token: a target beyond its document's end carries no loss, and all heads are divided
 // by the same number. parallel: Gloeckle et al. 2024, arXiv:2404.19737; sequential: DeepSeek-V3, arXiv:2412.19437,
 // section 2.2, where head k also reads the embedding of x_{t+k-1}. Scores and samples are those of head 1.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "objectives/objective.h"
@@ -38,7 +40,16 @@ class MultiToken final : public Objective {
   explicit MultiToken(const Options& o)
       : tokens_(o.tokens),
         sequential_(o.form == "sequential"),
-        weight_(o.weight.value_or(sequential_ && tokens_ > 1 ? 0.3 / static_cast<double>(tokens_ - 1) : 1)) {}
+        weight_(o.weight.value_or(sequential_ && tokens_ > 1 ? 0.3 / static_cast<double>(tokens_ - 1) : 1)) {
+    if (tokens_ == 1 && (sequential_ || o.weight))
+      throw_at(o.mark, fmt::format("objective.{} does nothing with tokens: 1, where the model is the only head; give "
+                                   "more tokens, or leave it out",
+                                   o.weight ? "weight" : "form"));
+    if (weight_ == 0)
+      throw_at(o.mark,
+               "objective.weight: 0 lets the heads of further tokens learn nothing; give a weight above 0, or "
+               "take next_token");
+  }
   int64_t lookahead() const override { return tokens_; }
   int64_t scored_ahead() const override { return 1; }
   int64_t heads() const override { return tokens_ - 1; }

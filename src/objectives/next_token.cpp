@@ -23,7 +23,12 @@ class NextToken final : public Objective {
  public:
   using Options = NextTokenOptions;
   explicit NextToken(const Options& o) : z_loss_(o.z_loss), exits_(o.early_exit) {}
+  void require_layers(int64_t layers) const override { exits_.require_layers(layers); }
   double exits(int64_t layers) const override { return exits_.mean_exits(layers); }
+  int64_t most_exits(int64_t layers) const override { return exits_.most_exits(layers); }
+  int64_t exits_at(int64_t layers, int64_t step, double progress) const override {
+    return exits_.exits_at(layers, step, progress);
+  }
   Tensor loss(const LanguageModel& model, const BatchRows& rows, double weight, const Context& cx,
               State* state) const override {
     if (!cx.ledger || (z_loss_ == 0 && exits_.none())) return Objective::loss(model, rows, weight, cx, state);

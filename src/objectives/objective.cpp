@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "objectives/exit_scores.h"
+#include "objectives/two_parts.h"
 
 namespace effllm {
 
@@ -22,7 +23,13 @@ void tell(const Objective& o, ModelConfig& model) {
   model.uniform = o.uniform();
   model.heads = o.heads();
   model.heads_in_a_row = o.heads_in_a_row();
-  model.exits = o.exits(static_cast<int64_t>(model.layers.size()));
+  const auto layers = static_cast<int64_t>(model.layers.size());
+  model.exits = o.exits(layers);
+  model.most_exits = o.most_exits(layers);
+}
+
+TwoParts Objective::divided(const BatchRows&, int64_t) const {
+  throw Error(ExitCode::internal, "the objective has no parts of a row for an encoder and a decoder");
 }
 
 void Objective::cut(const Stretch& s, Batch& batch) const { cut_ahead(s, 1, batch); }

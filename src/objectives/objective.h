@@ -6,6 +6,8 @@
 
 namespace effllm {
 
+struct TwoParts;  // objectives/two_parts.h
+
 // The rows must outlive it.
 Context with_documents(Context cx, const BatchRows& rows);
 
@@ -35,6 +37,7 @@ struct RowScore {
   double variance = 0;                // of the estimate over draws; NaN where there was one
   std::vector<ExitScore> exits = {};  // after 1, 2 ... layers
   int64_t settled = 0;                // sum over targets of the layers after which the likeliest token stays the same
+  int64_t predictions = 0;            // targets that these two are counted over
 };
 
 class Objective {
@@ -64,10 +67,15 @@ class Objective {
   // Ids from the vocabulary's end on that stand in inputs, and how many of them, the first, are predicted too.
   virtual int64_t extra_ids() const { return 0; }
   virtual int64_t extra_targets() const { return 0; }
-  // ConfigError where rows of so many tokens can't be cut as it says.
+  // ConfigError where rows of so many tokens can't be cut as it says, and where nothing in a model of so many layers
+  // is what its options are for.
   virtual void require_rows(int64_t /*tokens*/) const {}
+  virtual void require_layers(int64_t /*layers*/) const {}
   // What it makes of a row of so many inputs, at most, where it needs a model with an encoder.
   virtual std::function<RowParts(int64_t tokens)> parts() const { return {}; }
+  // Of rows that were cut for evaluation what the encoder reads and the decoder predicts; an Error where there are no
+  // such parts.
+  virtual TwoParts divided(const BatchRows& rows, int64_t vocab) const;
   // Tokens of the text after the last input that a cut reads.
   virtual int64_t lookahead() const { return 1; }
   // The same of a cut for evaluation, which may leave targets out that training alone has.
@@ -75,8 +83,11 @@ class Objective {
   // Heads of the model for tokens after the next, and whether they are in a row.
   virtual int64_t heads() const { return 0; }
   virtual bool heads_in_a_row() const { return false; }
-  // Layers before the last, of so many, that a training step unembeds, in the mean over a run.
+  // Layers before the last, of so many, that a training step unembeds: in the mean over a run, in the step that has the
+  // most, and in one.
   virtual double exits(int64_t /*layers*/) const { return 0; }
+  virtual int64_t most_exits(int64_t /*layers*/) const { return 0; }
+  virtual int64_t exits_at(int64_t /*layers*/, int64_t /*step*/, double /*progress*/) const { return 0; }
   // Appends a row to the batch. A function of the stretch alone: who cuts, and when, makes no difference. As it is
   // here, targets are the tokens after the inputs.
   virtual void cut(const Stretch& s, Batch& batch) const;

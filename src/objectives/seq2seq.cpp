@@ -21,12 +21,14 @@ struct Seq2seqOptions final : Options {
   void visit(OptionVisitor& v) override {
     v("prefix", prefix, "Sets the share of a row that the encoder reads; the rest is predicted.", between(0, 1));
     v("split", split,
-      "Lets training cut every row there, or each at a place of its own, uniform among all (T5's); evaluation always "
-      "cuts at `prefix`.",
+      "Lets training cut every row there, or each at a place of its own, uniform from one token for the encoder to all "
+      "but one (T5's); evaluation always cuts at `prefix`.",
       {"fixed", "random"});
   }
 };
 
+// A row is cut after 1 to T - 1 of its T inputs, so that the encoder has a token to read, and the decoder one to begin
+// with and another that nobody else reads; a row of one input goes to both.
 class Seq2seq final : public Objective {
  public:
   using Options = Seq2seqOptions;
@@ -36,6 +38,9 @@ class Seq2seq final : public Objective {
       if (random) return {.encoder = longest(tokens), .decoder = tokens};
       return {.encoder = split(prefix, tokens), .decoder = tokens - split(prefix, tokens) + 1};
     };
+  }
+  TwoParts divided(const BatchRows& rows, int64_t) const override {
+    return cut_at(rows, split(prefix_, rows.inputs.dim(1)));
   }
   void cut(const Stretch& s, Batch& batch) const override {
     Objective::cut(s, batch);
@@ -58,14 +63,7 @@ class Seq2seq final : public Objective {
   }
 
   std::vector<RowScore> score(const LanguageModel& model, const BatchRows& rows, const Scoring& how) const override {
-    require(!how.state, "seq2seq: a row begins with an encoder, and goes on from no state");
-    const int64_t tokens = rows.inputs.dim(1);
-    const TwoParts row = cut_at(rows, split(prefix_, tokens));
-    std::vector<RowScore> all;
-    for (const double nats : row_nats(model, {.inputs = row.inputs, .targets = row.targets, .segments = {}}, nullptr,
-                                      with_encoded(model, row, context_of(how), tokens)))
-      all.push_back({.nats = nats});
-    return all;
+    return score_parts(model, divided(rows, model.vocab()), how, context_of(how), rows.inputs.dim(1));
   }
 
  private:

@@ -40,6 +40,15 @@ class SpanCorruption final : public Objective {
       return {.encoder = tokens - missing + spans, .decoder = missing + spans + 1};
     };
   }
+  TwoParts divided(const BatchRows& rows, int64_t vocab) const override {
+    const int64_t tokens = rows.inputs.dim(1);
+    return shape_.taken_out(rows.inputs, vocab, [&](int64_t b) {
+      std::vector<bool> missing;
+      for (int64_t t = 0; t < tokens; ++t)
+        missing.push_back(rows.targets.data<int32_t>()[b * tokens + t] != kIgnoredTarget);
+      return missing;
+    });
+  }
   // Targets that count are the tokens of a row: all of them in training, which takes spans out later, and those that
   // are taken out in evaluation, wherever in the row they stand.
   void cut(const Stretch& s, Batch& batch) const override {
@@ -69,19 +78,7 @@ class SpanCorruption final : public Objective {
   }
 
   std::vector<RowScore> score(const LanguageModel& model, const BatchRows& rows, const Scoring& how) const override {
-    require(!how.state, "span_corruption: a row begins with an encoder, and goes on from no state");
-    const int64_t tokens = rows.inputs.dim(1);
-    const TwoParts row = shape_.taken_out(rows.inputs, model.vocab(), [&](int64_t b) {
-      std::vector<bool> missing;
-      for (int64_t t = 0; t < tokens; ++t)
-        missing.push_back(rows.targets.data<int32_t>()[b * tokens + t] != kIgnoredTarget);
-      return missing;
-    });
-    std::vector<RowScore> all;
-    for (const double nats : row_nats(model, {.inputs = row.inputs, .targets = row.targets, .segments = {}}, nullptr,
-                                      with_encoded(model, row, context_of(how), tokens)))
-      all.push_back({.nats = nats});
-    return all;
+    return score_parts(model, divided(rows, model.vocab()), how, context_of(how), rows.inputs.dim(1));
   }
 
  private:

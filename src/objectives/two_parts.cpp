@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "objectives/exit_scores.h"
+
 namespace effllm {
 
 Tensor columns_of(const Tensor& ids, int64_t from, int64_t to) {
@@ -18,6 +20,17 @@ Context with_encoded(const LanguageModel& model, const TwoParts& row, const Cont
   decoder.share = share(row.inputs);
   decoder.memory = model.encode(row.read, encoder, row.lengths);
   return decoder;
+}
+
+std::vector<RowScore> score_parts(const LanguageModel& model, const TwoParts& row, const Scoring& how,
+                                  const Context& cx, int64_t tokens) {
+  require(!how.state, "a row begins with an encoder, and goes on from no state");
+  const BatchRows rows{.inputs = row.inputs, .targets = row.targets, .segments = {}};
+  const Context with = with_encoded(model, row, cx, tokens);
+  if (how.by_exit) return score_exits(model, rows, nullptr, with);
+  std::vector<RowScore> all;
+  for (const double nats : nats_of_rows(model.logits(rows.inputs, with), rows)) all.push_back({.nats = nats});
+  return all;
 }
 
 }  // namespace effllm

@@ -196,7 +196,8 @@ class Planner {
     try {
       if (e.stride || name != o.protocol.name()) o.protocol = protocol(name, e.stride);
       if (e.tokens) o.tokens = *e.tokens;
-      require_options(*ready.model, *ready.tokenizer, fitted(o, scored_, c.objective.type.build()->lookahead()));
+      require_options(*ready.model, *c.objective.type.build(), *ready.tokenizer,
+                      fitted(o, scored_, c.objective.type.build()->lookahead()));
     } catch (const ConfigErrors&) {
       throw;
     } catch (const ConfigError& wrong) {

@@ -33,7 +33,7 @@ Carried::Carried(const LanguageModel& model, int64_t rows, int64_t capacity) {
     const Slab& memory = *memory_.emplace_back(std::make_unique<Slab>(shape.numel(), type));
     return Tensor::view_of(memory.raw(), shape, type, shape.cols());
   };
-  for (State* s : {&now_, &next_}) *s = model.make_state(rows, capacity, make);
+  for (State* s : {&now_, &next_}) *s = model.training_state(rows, capacity, make);
 }
 
 void Carried::begin(bool continues) {

@@ -53,17 +53,19 @@ EvalPlan plan_of(const RunConfig& c, const EvalOptions& o, int64_t tokens) {
 }
 
 // On top of what the rehearsal has taken: on each of the workers a batch, on one of them what is left over, and beside
-// the pools the windows' tokens, and scores of windows and pieces.
-double rehearse_evaluation(Rehearsal& r, const EvalPlan& plan, int workers) {
+// the pools the windows' tokens, and scores of windows and pieces; of exits the likeliest tokens after each layer too.
+double rehearse_evaluation(Rehearsal& r, const EvalPlan& plan, int workers, bool by_exit = false) {
   const double before = r.taken();
   const std::vector<EvalPlan::Size> sizes = plan.sizes();
   const int64_t room = plan.carried() ? plan.inputs() : 0;
-  r.evaluate(sizes[0], room, workers > 1);
+  r.evaluate(sizes[0], room, workers > 1, by_exit);
   const double batch = r.taken() - before;
-  for (size_t i = 1; i < sizes.size(); ++i) r.evaluate(sizes[i], room, workers > 1);
+  for (size_t i = 1; i < sizes.size(); ++i) r.evaluate(sizes[i], room, workers > 1, by_exit);
   const double rest = r.taken() - before - batch;
-  const double tokens = 16 * static_cast<double>(sizes[0].windows) * static_cast<double>(sizes[0].tokens);
-  return workers * (batch + tokens) + rest + 64 * static_cast<double>(plan.windows());
+  const double exits = by_exit ? static_cast<double>(r.model().layers()) : 0;
+  const double tokens = (16 + 4 * exits) * static_cast<double>(sizes[0].windows) * static_cast<double>(sizes[0].tokens);
+  const double window = 64 + exits * static_cast<double>(sizeof(ExitScore));
+  return workers * (batch + tokens) + rest + window * static_cast<double>(plan.windows());
 }
 
 }  // namespace
@@ -99,7 +101,7 @@ double evaluation_bytes(const RunConfig& config, int64_t vocab, const EvalOption
   const auto model = model_on_shapes(config.model, vocab);
   Rehearsal r(config, *model);
   const EvalPlan plan = plan_of(config, options, tokens);
-  return kRun + parameter_bytes(r) + rehearse_evaluation(r, plan, plan.workers(workers));
+  return kRun + parameter_bytes(r) + rehearse_evaluation(r, plan, plan.workers(workers), options.by_exit);
 }
 
 double sample_bytes(const RunConfig& config, int64_t vocab, int64_t prompt, int64_t tokens, const ContextLimit& limit) {

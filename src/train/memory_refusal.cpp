@@ -18,9 +18,18 @@ constexpr double kMostOfLimit = 0.9;  // the rest is for what nobody counts
 
 struct Taker {
   double bytes = 0;
-  int64_t layer = 0;
+  std::string layer = {};  // "layer 3 of the encoder"
   const Choice<LayerInfo>* part = nullptr;
 };
+
+constexpr std::string_view kLayers[] = {"layers.", "encoder.layers."};
+
+// "encoder.layers.3.mixer" of "encoder.layers.3.mixer.qkv.weight"; empty of what is no part of a layer.
+std::string part_of(std::string_view name) {
+  for (const std::string_view start : kLayers)
+    if (name.starts_with(start)) return std::string(name.substr(0, name.find('.', name.find('.', start.size()) + 1)));
+  return "";
+}
 
 // The part of a block, a mixer or a channel mixer, that takes the most: its parameters in all slabs, and what it keeps
 // for backward.
@@ -28,27 +37,28 @@ Taker heaviest(const RunConfig& c, int64_t vocab) {
   const auto model = model_on_shapes(c.model, vocab);
   Rehearsal r(c, *model);
   std::map<std::string, double> taken;  // by site: "layers.3.mixer"
-  for (const Parameter* p : r.model().params().sorted()) {
-    const size_t end = p->name.find('.', p->name.find('.', p->name.find('.') + 1) + 1);
-    if (p->name.starts_with("layers."))
-      taken[p->name.substr(0, end)] += 4 * numbers_of(*p, c.optim.type, r.plan().lanes.size());
-  }
+  for (const Parameter* p : r.model().params().sorted())
+    taken[part_of(p->name)] += 4 * numbers_of(*p, c.optim.type, r.plan().lanes.size());
   size_t before = BufferPool::local().live_bytes();
   const Taps watch = [&](std::string_view name, const Tensor& value) {
     const size_t now = BufferPool::local().live_bytes();
-    if (name.starts_with("layers.") && name.ends_with(".out"))
+    if (name.ends_with(".out") && (name.starts_with(kLayers[0]) || name.starts_with(kLayers[1])))
       taken[std::string(name.substr(0, name.size() - 4))] += static_cast<double>(now) - static_cast<double>(before);
     before = now;
     return value;
   };
   r.step(&watch);
   Taker most;
-  for (size_t i = 0; i < c.model.layers.size(); ++i)
-    for (const auto& part : parts(c.model.layers[i].block)) {
-      const auto found = taken.find(fmt::format("layers.{}.{}", i, part.field));
-      if (found != taken.end() && found->second > most.bytes)
-        most = {found->second, static_cast<int64_t>(i), part.choice};
-    }
+  const auto look = [&](const std::vector<LayerSpec>& layers, std::string_view start, std::string_view where) {
+    for (size_t i = 0; i < layers.size(); ++i)
+      for (const auto& part : parts(layers[i].block)) {
+        const auto found = taken.find(fmt::format("{}{}.{}", start, i, part.field));
+        if (found != taken.end() && found->second > most.bytes)
+          most = {found->second, fmt::format("layer {}{}", i, where), part.choice};
+      }
+  };
+  look(c.model.layers, kLayers[0], "");
+  if (c.model.encoder) look(c.model.encoder->layers, kLayers[1], " of the encoder");
   return most;
 }
 
@@ -69,7 +79,7 @@ void require_memory(const RunConfig& c, int64_t vocab, const MemoryPlan& plan, d
     const Taker t = heaviest(c, vocab);
     if (t.part && (2 * t.bytes > plan.total() || where.line == 0)) {
       where = t.part->mark();
-      who = fmt::format("; `{}` of layer {} takes {} in a step", t.part->name(), t.layer, human_bytes(t.bytes));
+      who = fmt::format("; `{}` of {} takes {} in a step", t.part->name(), t.layer, human_bytes(t.bytes));
     }
   }
   throw MemoryError(

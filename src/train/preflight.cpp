@@ -27,7 +27,8 @@ void check_evaluation(const RunConfig& config, const Preflight& p) {
                     config.eval.split);
   if (config.eval.sample_tokens > 0) try {
       prompt_length(*p.model, *p.tokenizer, config.eval.prompt, GenerateOptions().blank);
-    } catch (const DataError& e) {
+    } catch (const Error& e) {
+      if (e.code() != ExitCode::data && e.code() != ExitCode::usage) throw;
       throw_at(
           config.mark_of("eval", "prompt"),
           fmt::format("eval.prompt: {}; choose another prompt, or leave the key out (--set ~eval.prompt)", e.what()));
@@ -45,6 +46,23 @@ std::unique_ptr<BatchOrder> order_of(const RunConfig& config, const Objective& o
   } catch (const DataError& e) {
     throw_at(config.mark_of("train", "context"), fmt::format("train.context: {}", e.what()));
   }
+}
+
+// What layers give to later ones that nobody takes, in the model and its encoder.
+void doubt_unread(const ModelConfig& c, const LanguageModel& model, std::vector<Doubt>& doubts) {
+  const auto look = [&](const Site& root, const std::vector<LayerSpec>& layers, const auto& site_of,
+                        std::string_view where) {
+    for (const SharedValue& v : root.given())
+      for (size_t i = 0; i < layers.size(); ++i)
+        if (!v.needed && site_of(static_cast<int64_t>(i)).gives(v.name))
+          doubts.push_back(
+              {layers[i].block.mark(),
+               fmt::format("`{}` of layer {}{} are for later layers, but none takes them", v.name, i, where)});
+  };
+  const auto own = [&](int64_t i) -> const Site& { return model.layer_site(i); };
+  const auto encoders = [&](int64_t i) -> const Site& { return model.encoder_layer_site(i); };
+  look(model.site(), c.layers, own, "");
+  if (c.encoder) look(model.encoder_site(), c.encoder->layers, encoders, " of the encoder");
 }
 
 }  // namespace
@@ -75,11 +93,7 @@ Preflight preflight(const RunConfig& config) {
   p.model = model_on_shapes(config.model, p.tokenizer->vocab_size());
   LanguageModel& model = *p.model;
   if (config.train.carry_state) require_carriable(model);
-  for (const SharedValue& v : model.site().given())
-    for (int64_t i = 0; i < model.layers(); ++i)
-      if (!v.needed && model.layer_site(i).gives(v.name))
-        p.doubts.push_back({config.model.layers[static_cast<size_t>(i)].block.mark(),
-                            fmt::format("`{}` of layer {} are for later layers, but none takes them", v.name, i)});
+  doubt_unread(config.model, model, p.doubts);
   try {
     p.plan = plan_memory(config, model, threads(), p.sizes(), &p.added_up);
   } catch (const MemoryError& e) {  // a single tensor that fits no memory

@@ -50,7 +50,7 @@ void Rehearsal::shard(int64_t sequences, const Taps* taps, Ledger& ledger) {
   cx.recompute = config_.train.recomputes() && !taps;  // a tap looks at each block once
   const Tensor ids = Tensor::dense({sequences, config_.train.context}, DType::i32);
   State state;
-  if (carried_ > 0) state = model_.make_state(sequences, carried_);
+  if (carried_ > 0) state = model_.training_state(sequences, carried_);
   Tensor loss;
   {
     const Tape::Recording recording(tape);
@@ -59,30 +59,45 @@ void Rehearsal::shard(int64_t sequences, const Taps* taps, Ledger& ledger) {
   tape.backward(loss, Tensor::dense({1}, DType::f64));
 }
 
-void Rehearsal::evaluate(EvalPlan::Size size, int64_t room, bool worker) {
+void Rehearsal::evaluate(EvalPlan::Size size, int64_t room, bool worker, bool by_exit) {
   as_worker(worker, [&] {
     const MetaMode meta;
     State state;
     if (room > 0) state = model_.make_state(size.windows, room);
     const Tensor ids = Tensor::dense({size.windows, size.tokens}, DType::i32);
-    objective_->score(model_, {ids, ids, {}}, {.state = room > 0 ? &state : nullptr});
+    objective_->score(model_, {ids, ids, {}}, {.state = room > 0 ? &state : nullptr, .by_exit = by_exit});
   });
+}
+
+void Rehearsal::encoded_sample(int64_t prompt, int64_t tokens, const ContextLimit& limit) {
+  const auto begun = [&](int64_t text) {
+    auto [reads, room] = limit.begun(text, tokens);
+    room = std::min(room, tokens + 1);
+    if (const int64_t sentinels = model_.config().extra_targets; sentinels > 0)  // of as many blanks as there may be
+      room += std::min(prompt + 1, sentinels - 1);
+    State state = model_.make_state(1, std::min(room, model_.longest()));
+    Context read;
+    read.memory = model_.encode(Tensor::dense({1, reads}, DType::i32), {});
+    model_.logits(Tensor::dense({1, 1}, DType::i32), read, &state);
+    return state;
+  };
+  const State start = begun(prompt);  // that of all samples
+  State own = start;
+  model_.logits(Tensor::dense({1, 1}, DType::i32), {}, &own);
+  if (!limit.takes_effect(prompt, tokens)) return;
+  State again = begun(limit.again);  // before the one that it follows is given back
+  model_.logits(Tensor::dense({1, 1}, DType::i32), {}, &again);
 }
 
 void Rehearsal::sample(int64_t prompt, int64_t tokens, const ContextLimit& limit) {
   const MetaMode meta;
   Context cx;
-  int64_t room = std::min(prompt + tokens, model_.longest());
-  if (limit.tokens > 0) room = std::min(room, limit.tokens);
   if (model_.has_encoder()) {
-    State state = model_.make_state(1, room);
-    Context read;
-    read.memory = model_.encode(Tensor::dense({1, std::max<int64_t>(1, prompt)}, DType::i32), {});
-    model_.logits(Tensor::dense({1, 1}, DType::i32), read, &state);
-    State own = state;
-    model_.logits(Tensor::dense({1, 1}, DType::i32), {}, &own);
+    encoded_sample(std::max<int64_t>(1, prompt), tokens, limit);
     return;
   }
+  int64_t room = std::min(prompt + tokens, model_.longest());
+  if (limit.tokens > 0) room = std::min(room, limit.tokens);
   if (!model_.config().causal) {
     model_.logits(Tensor::dense({1, room}, DType::i32), cx);
     return;

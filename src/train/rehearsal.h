@@ -31,14 +31,15 @@ class Rehearsal {
   // tensors of the model.
   Ledger step(const Taps* taps = nullptr);
   // A batch of windows as one of several workers has it, or as the thread that leaves all others to the ops. `room`:
-  // tokens of the state that is carried; 0: none.
-  void evaluate(EvalPlan::Size size, int64_t room, bool worker);
+  // tokens of the state that is carried; 0: none. `by_exit`: Scoring::by_exit.
+  void evaluate(EvalPlan::Size size, int64_t room, bool worker, bool by_exit = false);
   // A prompt, or what is read again where the text becomes longer than a context, in the pieces that a sample reads;
   // and a token after it. The state of the prompt is kept beside that of the text.
   void sample(int64_t prompt, int64_t tokens, const ContextLimit& limit);
 
  private:
   void shard(int64_t sequences, const Taps* taps, Ledger& ledger);
+  void encoded_sample(int64_t prompt, int64_t tokens, const ContextLimit& limit);
 
   const RunConfig& config_;
   LanguageModel& model_;

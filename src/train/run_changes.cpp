@@ -50,6 +50,21 @@ bool of_the_model(const std::string& key, const RunConfig& before, const RunConf
          key == "data.order" || key == "data.seed";
 }
 
+bool learns_positions(const ModelConfig& c) {
+  return c.learned_positions || (c.encoder && c.encoder->learned_positions);
+}
+
+// Where a configuration has what goes by the part of the run that is done: "objective.early_exit.curriculum". Exits in
+// rotation go by the step.
+void find_curricula(const ConfigNode& n, const std::string& path, std::vector<std::string>& found) {
+  for (const auto& e : n.entries()) {
+    const std::string here = path.empty() ? e.key : fmt::format("{}.{}", path, e.key);
+    if (e.key == "curriculum" && e.value.text() != "none" && e.value.text() != "rotational") found.push_back(here);
+    find_curricula(e.value, here, found);
+  }
+  for (size_t i = 0; i < n.items().size(); ++i) find_curricula(n.items()[i], fmt::format("{}[{}]", path, i), found);
+}
+
 // A line each, indented.
 std::string listed(const std::vector<ConfigChange>& changes) {
   std::string text;
@@ -72,7 +87,7 @@ RunChanges changes_between(const RunConfig& before, const RunConfig& after) {
     n->erase("name");
     n->erase("version");
     n->find("data")->erase("corpus");  // a name; what it stands for is compared by CorpusIdentity
-    if (!before.model.learned_positions && !after.model.learned_positions) n->find("model")->erase("max_tokens");
+    if (!learns_positions(before.model) && !learns_positions(after.model)) n->find("model")->erase("max_tokens");
   }
   RunChanges changes;
   for (ConfigChange& c : differences(a, b)) {
@@ -92,6 +107,17 @@ std::string lr_jump(const RunConfig& before, const RunConfig& after, const Spent
   if (std::abs(next - old) <= 0.01 * old) return "";
   const std::string factor = old > 0 ? fmt::format(", {:.3g} times as much", next / old) : "";
   return fmt::format("the learning rate of step {} is {:.4g} instead of {:.4g}{}", spent.steps, next, old, factor);
+}
+
+std::string curriculum_jump(const RunConfig& before, const RunConfig& after, const Spent& spent) {
+  const auto percent = [&](const RunConfig& c) { return std::lround(100 * std::min(1.0, c.train.progress(spent))); };
+  const long then = percent(before), now = percent(after);
+  std::vector<std::string> all;
+  if (then != now) find_curricula(write_run_config(after), "", all);
+  if (all.empty()) return "";
+  return fmt::format("the horizon is another: at step {} {}{} {} at {} % of the run instead of {} %", spent.steps,
+                     all[0], all.size() > 1 ? fmt::format(" and {} more", all.size() - 1) : "",
+                     all.size() > 1 ? "are" : "is", now, then);
 }
 
 void require_same_run(const RunChanges& changes, const SafetensorsFile& file, const RunRecord& record,

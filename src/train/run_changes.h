@@ -21,6 +21,10 @@ RunChanges changes_between(const RunConfig& before, const RunConfig& after);
 // "the learning rate of step 40 is 0.001 instead of 0.0005, 2 times as much"; empty where it differs by less than 1 %.
 std::string lr_jump(const RunConfig& before, const RunConfig& after, const Spent& spent);
 
+// "the horizon is another: at step 40 objective.early_exit.curriculum is at 20 % of the run instead of 40 %": where
+// what goes by the part that is done is set back, or forward, by more than rounding. Empty where nothing is.
+std::string curriculum_jump(const RunConfig& before, const RunConfig& after, const Spent& spent);
+
 // CheckpointError, with each key and both values, where a run can't go on from the checkpoint `path` under this
 // configuration: where the rows of the data can't, or where the model is another and `allow_other_model` is not set, or
 // can't help, because the weights of `file` don't fit the configuration's model, or its tokens are others.

@@ -8,6 +8,7 @@
 
 #include "base/escapes.h"
 #include "base/hash.h"
+#include "base/text.h"
 #include "checkpoint/checkpoint.h"
 #include "model/old_defaults.h"
 #include "objectives/early_exit.h"
@@ -74,6 +75,23 @@ void check_bound(const RunConfig& c, const Objective& objective, Diagnostics& fo
     found.error(c.mark_of("eval", "bound_samples"),
                 fmt::format("eval.bound_samples: {} has a likelihood, and no bound that is to be estimated",
                             c.objective.type.name()));
+}
+
+int64_t window_of(const RunConfig& c) { return c.eval.tokens.value_or(c.train.context); }
+
+// Of a model with an encoder, each part of whose rows has learned positions of its own.
+void check_positions(const RunConfig& c, const Mark& model, bool eval, Diagnostics& found) {
+  const auto check = [&](const Mark& where, std::string_view key, int64_t tokens) {
+    const auto [read, written] = c.model.parts_of(tokens);
+    if (!c.model.fits(tokens))
+      found.error(where,
+                  fmt::format("{} is {}, of which the encoder reads {} and the decoder {}, but there are learned "
+                              "positions for {}: give model.max_tokens {}, or take at most {}",
+                              key, tokens, read, written, c.model.max_tokens, std::max(read, written),
+                              counted(c.model.longest_row(), "token")));
+  };
+  check(model, "train.context", c.train.context);
+  if (eval && window_of(c) != c.train.context) check(c.mark_of("eval", "tokens"), "eval.tokens", window_of(c));
 }
 
 struct Sections {
@@ -267,12 +285,20 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   if (const auto objective = found.collect([&] { return c.objective.type.build(); })) {
     tell(*objective, c.model);
     require_direction(c.model, c.objective.type.name(), found);
+    if (!c.model.layers.empty())
+      found.collect([&] { return objective->require_layers(static_cast<int64_t>(c.model.layers.size())), true; });
     if (good.train && c.model.block > c.train.context)
       found.error(c.mark_of("objective", "block"),
                   fmt::format("objective.block is {}, but train.context {} is shorter: choose at most that, or "
                               "masked_diffusion, where a row is one block",
                               c.model.block, c.train.context));
     if (good.eval) check_bound(c, *objective, found);
+    if (good.eval && scores_again(*objective, {.protocol = c.eval.protocol, .tokens = window_of(c)}))
+      found.error(c.mark_of("eval", "protocol"),
+                  fmt::format("eval.protocol: {} has windows that overlap, and would take tokens out of a text that "
+                              "others have scored: choose windows",
+                              c.eval.protocol.name()));
+    if (good.train && c.model.encoder && c.model.parts) check_positions(c, r.model.mark(), good.eval, found);
     if (good.train && good.eval)
       for (const int64_t tokens : std::set{c.train.context, c.eval.tokens.value_or(c.train.context)})
         found.collect([&] { return objective->require_rows(tokens), true; });
@@ -302,11 +328,11 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
                                          c.eval.protocol.name(), c.objective.type.name()));
   if (c.model.learned_positions && c.train.carry_state)
     found.error(c.train.mark, "train.carry_state: rows would soon be longer than the model's learned positions");
-  const int64_t window = c.eval.tokens.value_or(c.train.context);
+  const int64_t window = window_of(c);
   if (good.eval && c.model.learned_positions && c.eval.protocol.info().carried)
     found.error(c.eval.mark,
                 fmt::format("eval.protocol: {} needs a model without learned positions", c.eval.protocol.name()));
-  else if (good.eval && good.train && c.model.learned_positions && window > c.model.max_tokens)
+  else if (good.eval && good.train && c.model.learned_positions && !c.model.encoder && window > c.model.max_tokens)
     found.error(c.eval.mark, fmt::format("eval.tokens is {}, but the model has learned positions for {}", window,
                                          c.model.max_tokens));
   found.throw_if_any();
@@ -332,7 +358,7 @@ ConfigNode write_run_config(const RunConfig& config) {
 
 EvalOptions evaluation_of(const RunConfig& c) {
   return {.protocol = c.eval.protocol,
-          .tokens = c.eval.tokens.value_or(c.train.context),
+          .tokens = window_of(c),
           .max_tokens = c.eval.max_tokens,
           .bound_samples = c.objective.type.build()->bound() ? c.eval.bound_samples.value_or(2) : 0,
           .seed = static_cast<uint64_t>(c.train.seed),

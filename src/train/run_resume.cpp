@@ -39,7 +39,8 @@ void require_same_data(LiveRun& run, const StoredRun& newest, bool allow_other_d
 void tell_changes(LiveRun& run, const RunConfig& before, const RunChanges& changes) {
   for (const ConfigChange& c : changes.model) run.log.note("warning: another model from here on: " + c.text());
   for (const ConfigChange& c : changes.other) run.log.note("changed: " + c.text());
-  if (std::string jump = lr_jump(before, run.x.config, run.spent()); !jump.empty()) run.log.note(std::move(jump));
+  for (const auto& jump : {lr_jump, curriculum_jump})
+    if (std::string text = jump(before, run.x.config, run.spent()); !text.empty()) run.log.note(std::move(text));
 }
 
 // A loss is the best only among those that were measured alike, on the same text.

@@ -19,6 +19,8 @@ void SampleTexts::write() {
   const int64_t length = prompt_length(*x.model, *x.tokenizer, eval.prompt, o.blank);
   if (!said_context_ && o.context.takes_effect(length, o.tokens))
     run_.log.say(fmt::format("samples: {}, as in training", describe(o.context)));
+  if (const auto note = short_of_places(*x.model, *x.tokenizer, eval.prompt, o); !said_context_ && !note.empty())
+    run_.log.say(fmt::format("samples: {}", note));
   said_context_ = true;
   const int64_t step = run_.at.step;
   run_.log.terminal.phase(fmt::format("step {}  writing a sample of {}", step, counted(o.tokens, "token")));

@@ -26,7 +26,8 @@ void TrainRows::after_step(const StepReport& step) {
   seconds_ += step.seconds;
   tokens_ += step.result.tokens;
   lr_ = step.lr;
-  if (step.result.learned()) {
+  learned_ = step.result.learned();
+  if (learned_) {
     run_.at.row_loss_sum += step.result.loss;
     ++run_.at.row_loss_count;
     grad_norm_ = step.result.grad_norm;
@@ -66,6 +67,7 @@ void TrainRows::write() {
   RunCounters& at = run_.at;
   if (at.row_loss_count == 0 || tokens_ == 0) return;
   run_.clock.lap(at.other_seconds);
+  if (learned_) keep_newest(run_.x.trainer->expert_gradients());
   run_.log.journal->row("train", at.step, row());
   at.row_loss_sum = seconds_ = 0;
   at.row_loss_count = tokens_ = 0;

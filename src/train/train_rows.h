@@ -1,5 +1,6 @@
 // The rows of training in the journal, every train.log_every steps: the mean of their losses; the norm is the last
-// step's, and what layers add up that of the last step that had it, since not every step has every exit.
+// step's, as those of experts are, which are computed for rows alone; what layers add up is that of the last step that
+// had it, since not every step has every exit.
 #pragma once
 #include <vector>
 
@@ -23,6 +24,7 @@ class TrainRows final : public Observer {
   int64_t tokens_ = 0;
   std::vector<Measured> added_up_;  // by the last steps that learned
   bool first_ = true;               // the next step is the first of a row
+  bool learned_ = false;            // the last step has
 };
 
 }  // namespace effllm

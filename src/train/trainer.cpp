@@ -103,7 +103,6 @@ StepResult Trainer::step(const Batch& batch, int64_t step, double lr_factor, boo
   r.loss = sums.loss;
   r.grad_norm = sums.norm;
   r.rows = sums.ledger.rows();
-  for (Measured& m : expert_gradients(model_.params(), &sums.gradient)) r.rows.push_back(std::move(m));
   r.finite = std::isfinite(r.loss) && std::isfinite(r.grad_norm);
   if (!r.finite) {
     if (carried_) carried_->leave_out();
@@ -127,6 +126,10 @@ void Trainer::find_nonfinite(const Batch& batch, int64_t step) {
     for (size_t p = 0; p < gradients.size(); ++p)
       watch.check("backward", model_.params().sorted()[p]->name, "a parameter gradient", gradients[p]);
   }
+}
+
+std::vector<Measured> Trainer::expert_gradients() {
+  return effllm::expert_gradients(model_.params(), &exchange_.lane(0).gradient);  // where those of all lanes met
 }
 
 std::vector<NamedTensor> Trainer::carried() const {

@@ -46,6 +46,9 @@ class Trainer {
   // NumericalError that names the op, layer and step where the first value that is not finite appears; returns where
   // none does.
   void find_nonfinite(const Batch& batch, int64_t step);
+  // Norms of the gradient of the last step, which must have been finite (train/expert_gradients.h): a pass over the
+  // weights of experts, for who asks.
+  std::vector<Measured> expert_gradients();
   const ShardPlan& plan() const { return plan_; }
 
   // With carry_state: what each row of the batch remembers, as named tensors ("state.layers.0.mixer.h").

@@ -3,17 +3,22 @@
 #include <algorithm>
 #include <set>
 
+#include "autodiff/meter.h"
 #include "base/version.h"
 #include "bench/op_bench.h"
 #include "bench/roofline.h"
 #include "bench/step_bench.h"
 #include "blocks/block.h"
 #include "ffn/ffn.h"
+#include "kernels/parallel.h"
 #include "mixers/mixer.h"
+#include "model/describe.h"
 #include "store/safetensors.h"
 #include "store/temp_folder.h"
+#include "support/tensors.h"
 
 using namespace effllm;
+using effllm::test::Threads;
 
 TEST_CASE("quantiles: nearest ranks of what was given, in any order") {
   const Quantiles q = quantiles({5, 1, 4, 2, 3, 6, 7, 8, 9, 10, 11});
@@ -79,6 +84,34 @@ TEST_CASE("bench: steps learn, and what they are given can be read by others") {
   for (int i = 0; i < 200; ++i) last = bench.step().loss;
   CHECK(last < 0.8 * first);
   CHECK(bench.flops() > 0);
+}
+
+TEST_CASE("bench: what steps compute is what their FLOPs count, with the exits that each has") {
+  const Threads one(1);
+  for (const auto& [curriculum, calls] : std::vector<std::pair<std::string, std::vector<uint64_t>>>{
+           {"gradual", {4, 4}}, {"rotational, every: 2", {2, 3, 3, 3, 3, 2}}}) {
+    CAPTURE(curriculum);
+    RunConfig c =
+        read_run_config(parse_config("model: {d_model: 16, layers: [{repeat: 5, of: [{mixer: min_gru, ffn: mlp}]}]}\n"
+                                     "objective: {early_exit: {scale: 0.5, curriculum: " +
+                                         curriculum + "}}\ntrain: {batch: 2, context: 12, max_steps: 1, lanes: 1}\n",
+                                     "test"),
+                        "test.yaml");
+    const auto flops = [&](double exits) {
+      ModelConfig with = c.model;
+      with.exits = exits;
+      return 2 * 12 * model_flops_per_token(with, 32, 12);
+    };
+    StepBench bench(c, 32);
+    for (const uint64_t wanted : calls) {
+      Meter meter;
+      const StepBench::Step s = bench.step();
+      const auto head = meter.by_op.find("linear_cross_entropy");
+      REQUIRE(head != meter.by_op.end());
+      CHECK(static_cast<uint64_t>(head->second.calls) == wanted);
+      CHECK(s.flops == doctest::Approx(flops(static_cast<double>(wanted) - 1)).epsilon(1e-12));
+    }
+  }
 }
 
 TEST_CASE("bench: no product is faster than multiply-adds in registers") {

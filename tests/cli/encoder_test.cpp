@@ -26,6 +26,7 @@ TEST_CASE("cli: a model with an encoder is described, trained, resumed, evaluate
   w.ok({"eval", "runs/tiny", "--protocol", "sliding", "--stride", "4"});
   w.ends({"eval", "runs/tiny", "--protocol", "carried"}, 2, {"carries no state"});
   w.ends({"eval", "runs/tiny", "--save-logits", "l.safetensors"}, 2, {"predicts a part of a window"});
+  CHECK(w.read({"eval", "runs/tiny", "--exit-layer", "all"}).at("exits").size() > 1);
   const Ended verified = w.ok({"verify", "runs/tiny", "--tokens", "12"});
   for (const char* check : {"the encoder is read", "nothing behind the encoder's text", "single tokens"})
     CHECK(verified.out.find(check) != std::string::npos);
@@ -35,6 +36,10 @@ TEST_CASE("cli: a model with an encoder is described, trained, resumed, evaluate
   CHECK(text({"--seed", "3"}) == text({"--seed", "3"}));
   CHECK(text({"--seed", "3"}) != text({"--seed", "4"}));
   text({"--context", "8"});
+  // A prompt that is longer than what the encoder reads of a row is cut, and that is said.
+  const Words longer = {"generate", "runs/tiny", "-n", "1", "--prompt", "the quick brown fox"};
+  CHECK(w.ok(longer).err.find("context: the encoder reads the last 12 tokens") != std::string::npos);
+  CHECK(w.ok({"generate", "runs/tiny", "-n", "1", "--prompt", "the quick"}).err.empty());
   w.ends({"generate", "runs/tiny", "--blank", "?"}, 2, {"it continues a prompt"});
   w.ok({"export", "runs/tiny", "-o", "exported"});
   w.ok({"train", "tiny.yaml", "--dry-run", "--set", "model.block.cross={type: attention, heads: 2}", "--set",
@@ -54,6 +59,16 @@ TEST_CASE("cli: span corruption says what its numbers are, and fills in a prompt
   CHECK(filled.out.find(" fox ") != std::string::npos);
   CHECK(filled.out.find("___") == std::string::npos);
   w.ok({"generate", "runs/tiny", "-n", "8", "--prompt", "the ? fox", "--blank", "?"});
+  w.ends({"generate", "runs/tiny", "--blank", ""}, 2, {"--blank", "must not be empty"});
+  w.ends({"generate", "runs/tiny", "--prompt", std::string(200, '?'), "--blank", "?"}, 2,
+         {"--prompt: a prompt with 200 blanks"});
+  const json written = w.read({"generate", "runs/tiny", "-n", "8", "--prompt", "the ___ fox ___ counts"});
+  CHECK(written.at("before") == "the ");
+  CHECK(written.at("before_base64") == "dGhlIA==");
+  CHECK(filled.out == "the " + written.at("samples").at(0).get<std::string>() + "\n");
+  w.ends({"eval", "runs/tiny", "--protocol", "sliding"}, 2, {"windows that overlap would take tokens out"});
+  CHECK(w.read({"eval", "runs/tiny", "--exit-layer", "all"}).at("exits").back().at("agreement") == 1.0);
+  CHECK(w.ok({"verify", "runs/tiny", "--tokens", "12"}).out.find("checks hold") != std::string::npos);
   w.ends({"generate", "runs/tiny", "--context", "8"}, 2, {"reads the whole prompt"});
 }
 

@@ -134,6 +134,31 @@ TEST_CASE("exits: the number of threads changes no bit") {
   }
 }
 
+TEST_CASE("exits: of a decoder behind an encoder each is the evaluation of the model that ends there") {
+  constexpr const char* kDecoder =
+      "{d_model: 8, init: {std: 0.7}, block: {ffn: mlp, cross: {type: attention, heads: 2}}, encoder: {layers: "
+      "[{mixer: "
+      "{type: attention, heads: 2}}]}, layers: [{mixer: {type: attention, heads: 2}}, {mixer: min_gru}, {mixer: {type: "
+      "gla, heads: 2}}]}";
+  for (const char* type : {"{type: seq2seq}", "{type: span_corruption, rate: 0.4, mean_span: 2, sentinels: 9}"}) {
+    CAPTURE(type);
+    const auto o = all_objectives.read(parse_config(type, "test")).build();
+    const EvalOptions how{.tokens = 11, .batch = 2};
+    const Setup s(kDecoder, *o);
+    const EvalResult plain = s.run(how, false, *o), all = s.run(how, true, *o);
+    REQUIRE(all.exits.size() == 3);
+    CHECK(all.nats == plain.nats);
+    CHECK(all.agreement(3) == 1);
+    CHECK(all.agreement(1) < 1);
+    CHECK(all.layers_needed() <= 3);
+    for (int64_t layers = 1; layers <= 3; ++layers) {
+      const Setup shorter(kDecoder, *o);
+      shorter.model->exit_after(layers);
+      CHECK(all.at_exit(static_cast<size_t>(layers)).nats == shorter.run(how, false, *o).nats);
+    }
+  }
+}
+
 TEST_CASE("exits: other objectives that predict from left to right have them, a bound is refused") {
   const auto multi = all_objectives.read(parse_config("{type: multi_token, tokens: 2}", "test")).build();
   const Setup s(kLayers, *multi);

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "ops/arithmetic.h"
 #include "ops/dropout.h"
+#include "support/gradients.h"
 #include "support/models.h"
 #include "support/tensors.h"
 #include "verify/verify.h"
@@ -72,34 +73,7 @@ TEST_CASE("language model: the gradient of the loss agrees with differences, tie
     cx.phase = Phase::train;
     cx.seed = 3, cx.step = 7, cx.samples = 5;
     const auto loss = [&] { return model->loss(x, y, 1.0 / 17, cx); };
-    ParamStore& params = model->params();
-    const Slab gradient(params.slab_elements(), DType::f64);
-    loss_gradient(*model, loss, gradient);
-    // Along a random direction of all parameters, then of each parameter alone.
-    std::vector<const Parameter*> which = {nullptr};
-    for (const Parameter* p : params.sorted()) which.push_back(p);
-    for (const Parameter* only : which) {
-      INFO((only ? only->name : "all"));
-      const RandomStream numbers(9, "direction");
-      std::vector<double> direction(static_cast<size_t>(params.slab_elements()));
-      double analytic = 0;
-      for (size_t i = 0; i < direction.size(); ++i) {
-        const auto at = static_cast<int64_t>(i);
-        if (only && (at < only->offset || at >= only->offset + only->extent)) continue;
-        direction[i] = numbers.normal(i);
-        analytic += gradient.data<double>()[i] * direction[i];
-      }
-      const auto loss_at = [&](double h) {
-        for (size_t i = 0; i < direction.size(); ++i) params.values().data<double>()[i] += h * direction[i];
-        const double l = *loss().data<double>();
-        for (size_t i = 0; i < direction.size(); ++i) params.values().data<double>()[i] -= h * direction[i];
-        return l;
-      };
-      // Differences of fourth order.
-      const double h = 1e-4;
-      const double numeric = (8 * (loss_at(h) - loss_at(-h)) - (loss_at(2 * h) - loss_at(-2 * h))) / (12 * h);
-      CHECK(std::abs(analytic - numeric) < 1e-7 * std::max(1.0, std::abs(numeric)));
-    }
+    check_directions(*model, loss, 1e-4, [](std::string_view) { return true; });
   }
 }
 

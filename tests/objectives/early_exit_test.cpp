@@ -10,6 +10,7 @@
 #include "config/expect.h"
 #include "model/describe.h"
 #include "support/golden.h"
+#include "support/gradients.h"
 #include "support/models.h"
 #include "support/named.h"
 #include "support/run_calls.h"
@@ -57,12 +58,7 @@ struct Step {
     for (const Measured& m : ledger.rows()) all.push_back(m.name);
     return all;
   }
-  double row(std::string_view name) const {
-    for (const Measured& m : ledger.rows())
-      if (m.name == name) return m.value;
-    FAIL(name);
-    return 0;
-  }
+  double row(std::string_view name) const { return row_of(ledger, name); }
   double nats(const LanguageModel& model) const {
     return at(model.loss(ids, targets, 1.0 / static_cast<double>(counted), cx), 0, 0);
   }
@@ -125,24 +121,12 @@ TEST_CASE("early_exit: what is minimised is the weighted sum of the exits' losse
           doctest::Approx(step.nats(*shorter)).epsilon(1e-14));
   }
   const Slab gradient = gradient_of(*model, *o, step);
-  constexpr double kStep = 1e-5;
   const auto minimised = [&] {
     const double last = at(step.loss(*o, *model), 0, 0);
     return w[1] * step.row("layers.1.exit_loss") + w[2] * step.row("layers.2.exit_loss") + w[3] * last +
            kZ * step.row("z_loss");
   };
-  for (const Parameter* p : model->params().sorted())
-    for (int64_t i = 0; i < p->shape.numel(); i += 5) {
-      const int64_t row = i / p->shape.cols(), col = i % p->shape.cols();
-      const double before = at(p->value, row, col);
-      double slope = 0;
-      for (const double sign : {1.0, -1.0}) {
-        put(p->value, row, col, before + sign * kStep);
-        slope += sign * minimised() / (2 * kStep);
-      }
-      put(p->value, row, col, before);
-      CHECK_MESSAGE(std::abs(at(model->params().view(gradient, *p), row, col) - slope) < 1e-8, p->name);
-    }
+  check_slopes(*model, gradient, minimised, 5);
 }
 
 TEST_CASE("early_exit: where the last layer alone has weight, loss and gradients are plain to the bit") {
@@ -151,7 +135,7 @@ TEST_CASE("early_exit: where the last layer alone has weight, loss and gradients
   Step plain;
   const double loss = at(plain.loss(next_token(), *model), 0, 0);
   const Slab gradient = gradient_of(*model, next_token(), plain);
-  for (const char* none : {"{scale: 0}", "{scale: 0, curriculum: rotational, every: 2}",
+  for (const char* none : {"{scale: 0}",
                            "{scale: 1, curriculum: "
                            "gradual}",
                            "{scale: 1, curriculum: rotational, every: 4}"}) {
@@ -345,16 +329,65 @@ TEST_CASE("early_exit: what a step costs is known before it: names, FLOPs, and a
     CHECK(cost.total.train_flops == doctest::Approx(flops(*c)));
     CHECK(cost.total.prefill_flops == count_cost(plain.model, kVocab, 16).total.prefill_flops);
   }
-  CHECK(count_cost(all.model, kVocab, 16).kept_bytes > count_cost(plain.model, kVocab, 16).kept_bytes);
+  const auto kept = [](const RunConfig& c) { return count_cost(c.model, kVocab, 16).kept_bytes; };
+  CHECK(kept(all) > kept(plain));
+  // Of the step that has the most exits: with one more than there are in the mean, rounded up.
+  ConfigNode deep = parse_config(
+      "model: {d_model: 16, layers: [{repeat: 8, of: [{mixer: min_gru}]}]}\nobjective: {early_exit: {scale: "
+      "1}}\ntrain: {batch: 4, context: 16, max_steps: 5, lanes: 1}\n",
+      "c.yaml");
+  const double kept_of_all = kept(read_run_config(deep, "c.yaml"));
+  apply_override(deep, "objective.early_exit.curriculum=gradual", 1);
+  const RunConfig gradual = read_run_config(deep, "c.yaml");
+  CHECK(gradual.model.exits < 5);
+  CHECK(gradual.model.most_exits == 6);
+  CHECK(kept(gradual) == kept_of_all);
+}
+
+TEST_CASE("early_exit: a model that ends after a layer answers for the layers that it has") {
+  const auto model = build_model(
+      "{d_model: 8, block: {ffn: mlp}, layers: [{mixer: min_gru}, {mixer: {type: attention, heads: 2, window: 4}}, "
+      "{type: mod, mixer: {type: attention, heads: 2}}]}",
+      kVocab, kTokens);
+  CHECK(model->trains_otherwise());
+  CHECK(model->long_text(16).unseen);
+  model->exit_after(2);
+  CHECK_FALSE(model->trains_otherwise());
+  CHECK_FALSE(model->long_text(16).unseen);
+  CHECK(model->long_text(16).reach);
+  model->exit_after(1);
+  CHECK_FALSE(model->long_text(16).reach);
 }
 
 TEST_CASE("early_exit: what does not fit is an error, and runs without exits have the hash that they had") {
   const auto refused = [](const std::string& exits) { return config_error([&] { objective(exits); }); };
   CHECK(refused("{scale: 0.2, every: 3}").find("every belongs to curriculum: rotational") != std::string::npos);
   CHECK(refused("{scale: 1.5}").find("0 to 1") != std::string::npos);
+  CHECK(refused("{scale: 0, curriculum: rotational}")
+            .starts_with("test:1:32: error: objective.early_exit.curriculum: rotational does nothing with scale: 0"));
+  CHECK(has(refused("{curriculum: gradual}"), "curriculum: gradual does nothing with scale: 0"));
+  CHECK(refused("{scale: 0, curriculum: none}").empty());  // as resolved files have it
+  const auto of_layers = [](int layers, const std::string& objective) {
+    return config_error([&] {
+      read_run_config(parse_config("model: {d_model: 16, layers: [{repeat: " + std::to_string(layers) +
+                                       ", of: [{mixer: min_gru}]}]}\ntrain: {max_steps: 5}\nobjective: " + objective,
+                                   "c.yaml"),
+                      "c.yaml");
+    });
+  };
+  for (const char* type : {"next_token", "goldfish"}) {
+    const std::string exits = std::string("{type: ") + type + ", early_exit: {scale: 0.2}}";
+    CHECK(has(of_layers(2, exits), "c.yaml:3:"));
+    CHECK(has(of_layers(2, exits), "objective.early_exit does nothing in a model of 2 layers"));
+    CHECK(has(of_layers(1, exits), "does nothing in a model of 1 layer:"));
+    CHECK(of_layers(3, exits).empty());
+  }
+  CHECK(of_layers(1, "{early_exit: {scale: 0}}").empty());
   const auto hash = [](const std::string& objective) {
     return experiment_hash(read_run_config(
-        parse_config("model: {d_model: 16, layers: [{mixer: min_gru}]}\ntrain: {max_steps: 5}\n" + objective, "c.yaml"),
+        parse_config(
+            "model: {d_model: 16, layers: [{repeat: 3, of: [{mixer: min_gru}]}]}\ntrain: {max_steps: 5}\n" + objective,
+            "c.yaml"),
         "c.yaml"));
   };
   CHECK(hash("objective: {early_exit: {scale: 0}}") == hash(""));

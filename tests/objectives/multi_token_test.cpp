@@ -7,6 +7,8 @@
 #include "eval/evaluator.h"
 #include "model/describe.h"
 #include "support/golden.h"
+#include "support/gradients.h"
+#include "support/messages.h"
 #include "support/models.h"
 #include "support/named.h"
 #include "support/run_calls.h"
@@ -63,12 +65,7 @@ Ids text_of(int64_t tokens, uint64_t seed = 1) {
 struct Step {
   Ledger ledger;
   double loss = 0;
-  double row(std::string_view name) const {
-    for (const Measured& m : ledger.rows())
-      if (m.name == name) return m.value;
-    FAIL(name);
-    return 0;
-  }
+  double row(std::string_view name) const { return row_of(ledger, name); }
 };
 
 Tensor loss_of(const Objective& o, const LanguageModel& model, const Batch& b, Ledger& ledger, State* state = nullptr,
@@ -180,19 +177,7 @@ TEST_CASE("multi_token: the gradient is that of the next token's loss and the we
       const Step s = step_of(*o, *model, b);
       return s.loss + 0.7 * (s.row("heads.2.loss") * counted[0] + s.row("heads.3.loss") * counted[1]) / targets;
     };
-    constexpr double kStep = 1e-5;
-    for (const Parameter* p : model->params().sorted())
-      for (int64_t i = 0; i < p->shape.numel(); i += 7) {
-        const int64_t row = i / p->shape.cols(), col = i % p->shape.cols();
-        const double before = at(p->value, row, col);
-        double slope = 0;
-        for (const double sign : {1.0, -1.0}) {
-          put(p->value, row, col, before + sign * kStep);
-          slope += sign * minimised() / (2 * kStep);
-        }
-        put(p->value, row, col, before);
-        CHECK_MESSAGE(std::abs(at(model->params().view(gradient, *p), row, col) - slope) < 1e-8, p->name);
-      }
+    check_slopes(*model, gradient, minimised, 7);
   }
 }
 
@@ -240,7 +225,7 @@ TEST_CASE("multi_token: the next token's head is the model, whatever the others 
     };
     CHECK(nats(*o, *model) == nats(next_token(), *plain));
     // Rows that go on where they ended, be it in two calls or in one.
-    State whole = model->make_state(2, 2 * kTokens), parts = model->make_state(2, 2 * kTokens);
+    State whole = model->training_state(2, 2 * kTokens), parts = model->training_state(2, 2 * kTokens);
     const Batch both = rows_of(*o, text.tokens, {0, 60}, 2 * kTokens),
                 first = rows_of(*o, text.tokens, {0, 60}, kTokens),
                 second = rows_of(*o, text.tokens, {kTokens, 60 + kTokens}, kTokens);
@@ -339,7 +324,9 @@ TEST_CASE("multi_token: heads are counted, in parameters, FLOPs and memory") {
     CHECK(cost.total.train_flops > before.total.train_flops + 2 * before.layers[2].train_flops);
     CHECK(cost.total.prefill_flops == before.total.prefill_flops);
     CHECK(cost.total.decode_flops == before.total.decode_flops);
-    CHECK(cost.total.state_bytes == model->site().bytes(16, DType::f32));
+    CHECK(cost.total.state_bytes == before.total.state_bytes);  // of decoding, where nobody runs them
+    CHECK(cost.layers.back().state_bytes == 0);
+    CHECK(cost.lengths[0].state_bytes == before.lengths[0].state_bytes);
     CHECK(cost.layers.back().what == "heads.3 attention + mlp");
     CHECK(cost.kept_bytes > before.kept_bytes);
     Rehearsal r(*c, *model);
@@ -364,4 +351,132 @@ TEST_CASE("multi_token: a run saves its heads, goes on with them, and reports th
   const RunFolder part(train(t, with(same, {"name=part", "train.max_steps=7"})).folder);
   train(t, with(same, {"name=part", "train.max_steps=20"}), true);
   CHECK(hash_of(part.checkpoint(20)) == hash_of(whole.checkpoint(20)));
+}
+
+TEST_CASE("multi_token: what decodes has no room for heads, what training carries on has") {
+  for (const std::string form : {"parallel", "sequential"}) {
+    const auto o = objective("tokens: 3, form: " + form);
+    const auto model = build_model_for(*o, kTwo, kVocab), plain = build_model(kTwo, kVocab);
+    const auto paths = [](const State& s) {
+      std::vector<std::string> all;
+      s.each([&](const StateField& f, const Tensor& t) { all.push_back(f.path + t.shape().str()); });
+      return all;
+    };
+    const std::vector<std::string> decoding = paths(model->make_state(2, 9));
+    CHECK(decoding == paths(plain->make_state(2, 9)));
+    CHECK(paths(model->training_state(2, 9)).size() > decoding.size());
+    // And it goes on as the model alone does.
+    State a = model->make_state(1, 9), b = plain->make_state(1, 9);
+    for (const uint64_t seed : {1U, 2U}) {
+      const Tensor ids = random_ids(1, 4, kVocab, seed);
+      CHECK(same_bits(model->logits(ids, {}, &a), plain->logits(ids, {}, &b)));
+    }
+    State branch = a;
+    CHECK(same_bits(model->logits(random_ids(1, 1, kVocab, 3), {}, &branch),
+                    plain->logits(random_ids(1, 1, kVocab, 3), {}, &b)));
+  }
+}
+
+TEST_CASE("multi_token: a head without a target in a batch has no row, its name is known all the same") {
+  const Threads one(1);
+  const auto o = objective("tokens: 3");
+  const auto model = build_model_for(*o, kTwo, kVocab);
+  // Documents of two tokens: the token after the next is always another document's.
+  const Batch b = rows_of(*o, text_of(40), {0}, kTokens, {0, 2, 4, 6, 8, 10});
+  CHECK(b.counted() > 0);
+  const Step s = step_of(*o, *model, b);
+  CHECK(s.ledger.rows().empty());
+  const Step some = step_of(*o, *model, rows_of(*o, text_of(40), {0}, kTokens, {0, 3, 6, 9}));
+  REQUIRE(some.ledger.rows().size() == 1);
+  CHECK(some.ledger.rows()[0].name == "heads.2.loss");
+}
+
+TEST_CASE("multi_token: routers of heads share what the balance of all layers weighs") {
+  const Threads one(1);
+  const auto o = objective("tokens: 2, weight: 0.5");
+  constexpr double kBalance = 0.7;
+  const auto model = build_model_for(
+      *o,
+      "{d_model: 8, init: {std: 0.5}, block: {ffn: {type: moe, experts: 3, top_k: 2, expand: 1, balance: 0.7}}, "
+      "layers: [{mixer: {type: gla, heads: 2}}, {mixer: {type: gla, heads: 2}}]}",
+      kVocab);
+  const Batch b = rows_of(*o, text_of(40), {0, 20}, kTokens);
+  Ledger ledger;
+  Context cx;
+  cx.phase = Phase::train;
+  cx.ledger = &ledger;
+  const auto loss = [&] {
+    ledger = Ledger(b.counted(), b.batch * b.tokens);
+    return o->loss(*model, b.rows(0, b.batch), 1 / static_cast<double>(b.counted()), cx, nullptr);
+  };
+  Slab gradient(model->params().slab_elements(), DType::f64);
+  loss_gradient(*model, loss, gradient);
+  double counted = 0;
+  for (const int32_t t : b.further) counted += t != kIgnoredTarget;
+  const auto minimised = [&] {
+    const double next = at(loss(), 0, 0);
+    double balance = 0;
+    for (const char* place : {"layers.0.ffn", "layers.1.ffn", "heads.2.ffn"})
+      balance += row_of(ledger, std::string(place) + ".balance");
+    return next + 0.5 * row_of(ledger, "heads.2.loss") * counted / static_cast<double>(b.counted()) +
+           kBalance * balance / 3;
+  };
+  check_slopes(*model, gradient, minimised, 7, 1e-7);
+}
+
+TEST_CASE("multi_token: heads take values of earlier layers, and of the last where they come after it") {
+  const Threads one(1);
+  const auto of_layers = [](const std::string& form, const std::string& first, const std::string& last) {
+    return build_model_for(*objective("tokens: 3, form: " + form),
+                           "{d_model: 8, init: {std: 0.5}, layers: [{mixer: " + first + "}, {mixer: " + last + "}]}",
+                           kVocab);
+  };
+  const std::string values = "{type: attention, heads: 2, value_residual: 0.5}", plain = "{type: attention, heads: 2}";
+  CHECK(has(message_of<ConfigError>([&] { of_layers("parallel", plain, values); }),
+            "the last layer gives `values`, and heads beside it would take its instead of their own"));
+  for (const auto& [form, first] :
+       {std::pair<std::string, std::string>{"parallel", values}, {"sequential", values}, {"sequential", plain}}) {
+    CAPTURE(form);
+    CAPTURE(first);
+    const auto o = objective("tokens: 3, weight: 0.7, form: " + form);
+    const auto model = of_layers(form, first, values);
+    CHECK(model->further_site(2).needs("values"));
+    const Batch b = rows_of(*o, text_of(40), {0, 20}, kTokens);
+    std::vector<std::unique_ptr<Slab>> gradients;
+    std::vector<double> counted(2);
+    for (size_t i = 0; i < b.further.size(); ++i) counted[i % 2] += b.further[i] != kIgnoredTarget;
+    Ledger ledger;
+    for (const bool again : {false, true}) {
+      gradients.push_back(std::make_unique<Slab>(model->params().slab_elements(), DType::f64));
+      loss_gradient(
+          *model,
+          [&] {
+            ledger = Ledger(b.counted());
+            Context cx;
+            cx.phase = Phase::train;
+            cx.ledger = &ledger;
+            cx.recompute = again;
+            return o->loss(*model, b.rows(0, b.batch), 1 / static_cast<double>(b.counted()), cx, nullptr);
+          },
+          *gradients.back());
+    }
+    for (const Parameter* p : model->params().sorted())
+      CHECK_MESSAGE(same_bits(model->params().view(*gradients[0], *p), model->params().view(*gradients[1], *p)),
+                    p->name);
+    const auto minimised = [&] {
+      const Step s = step_of(*o, *model, b);
+      return s.loss + 0.7 * (s.row("heads.2.loss") * counted[0] + s.row("heads.3.loss") * counted[1]) /
+                          static_cast<double>(b.counted());
+    };
+    check_slopes(*model, *gradients[0], minimised, 11);
+  }
+}
+
+TEST_CASE("multi_token: options that would do nothing are refused at their place") {
+  const auto refused = [](const std::string& options) { return message_of<ConfigError>([&] { objective(options); }); };
+  CHECK(refused("tokens: 1, form: sequential")
+            .starts_with("test:1:1: error: objective.form does nothing with tokens: 1"));
+  CHECK(has(refused("tokens: 1, weight: 0.5"), "objective.weight does nothing with tokens: 1"));
+  CHECK(has(refused("tokens: 3, weight: 0"), "objective.weight: 0 lets the heads of further tokens learn nothing"));
+  CHECK(refused("tokens: 1, form: parallel").empty());  // as resolved files have it
 }

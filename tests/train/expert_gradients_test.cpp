@@ -3,8 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <map>
 
 #include "support/models.h"
+#include "support/named.h"
+#include "support/run_calls.h"
 
 using namespace effllm;
 
@@ -63,4 +66,43 @@ TEST_CASE("expert gradients: an expert of peer is one row of each table, and tho
   CHECK(rows[0].value == doctest::Approx(5 * std::sqrt(8)).epsilon(1e-12));
   CHECK(rows[1].value == doctest::Approx((3 + 3 + 5) * std::sqrt(8) / 4).epsilon(1e-12));
   CHECK(rows[2].value == 0);
+}
+
+TEST_CASE("expert gradients: they are computed for rows of the journal alone, of the step that ends each") {
+  using namespace test;
+  const Threads one(1);
+  const TinyFolder t("expert_gradients");
+  const Sets same = {"model.block={ffn: {type: moe, experts: 3, expand: 1}}"};
+  const auto rows = [&](const Sets& set) {
+    const RunOutcome run = train(t, with(same, set));
+    const JournalData journal = read_journal(run.folder / "metrics.jsonl");
+    const JournalTable& table = *journal.find("train");
+    const std::vector<double>* norms = table.find("layers.0.ffn.experts.grad_norm_max");
+    REQUIRE(norms);
+    std::map<int64_t, double> by_step;
+    for (size_t i = 0; i < norms->size(); ++i) by_step[table.step[i]] = (*norms)[i];
+    return by_step;
+  };
+  const auto each = rows({"name=each", "train.log_every=1", "train.max_steps=8"}),
+             some = rows({"name=some", "train.log_every=3", "train.max_steps=8"});
+  CHECK(each.size() == 8);
+  REQUIRE(some.size() == 3);
+  for (const int64_t step : {3, 6, 8}) {  // the last is a row too
+    CHECK(each.at(step) > 0);
+    CHECK(some.at(step) == each.at(step));
+  }
+  // A step alone computes none.
+  const auto model = build_model("{d_model: 8, layers: [{mixer: min_gru, ffn: {type: moe, experts: 3, expand: 1}}]}", 7,
+                                 12, DType::f32);
+  const auto optimizer = build_optimizer(OptimOptions(), {}, model->params());
+  Trainer trainer(*model, next_token(), *optimizer, plan_shards(2, 6, 1, 0, model->params().count()), {.seed = 3});
+  Batch batch = batch_for(2, 6);
+  batch.inputs.assign(12, 1);
+  batch.targets.assign(12, 2);
+  const StepResult r = trainer.step(batch, 0, 1);
+  for (const Measured& m : r.rows) CHECK_MESSAGE(m.name.find("grad_norm") == m.name.npos, m.name);
+  const std::vector<Measured> norms = trainer.expert_gradients();
+  REQUIRE(norms.size() == 3);
+  CHECK(norms[0].value > 0);
+  CHECK(norms[0].value < r.grad_norm);
 }

@@ -247,6 +247,73 @@ TEST_CASE("memory: a sample that starts anew takes what was foreseen, where the 
   }
 }
 
+TEST_CASE("memory: an evaluation of all exits takes what was foreseen") {
+  const Threads one(1);
+  const RunConfig c = read_run(configuration("min_gru", "mlp", "", 6));
+  const auto tokenizer = build_tokenizer("byte", "");
+  TokenizedText text;
+  text.tokens.assign(4000, 1);
+  text.document_starts = {0};
+  text.bytes = 4000;
+  const auto foreseen = [&](bool by_exit) {
+    return evaluation_bytes(c, 256, {.tokens = 64, .by_exit = by_exit}, 4000, 1);
+  };
+  const auto taken = [&](bool by_exit) {
+    size_t bytes = 0;
+    std::thread([&] {
+      LanguageModel model(c.model, 256);
+      model.params().materialize(1, DType::f32);
+      evaluate(model, next_token(), text, *tokenizer, {.tokens = 64, .by_exit = by_exit});
+      bytes = BufferPool::local().reserved_bytes();
+    }).join();
+    return static_cast<double>(bytes);
+  };
+  // Of what is beside the pool (chosen tokens, scores) the plan has more: a number for each token and layer, at least.
+  const double more = foreseen(true) - foreseen(false), host = 6 * 8 * 64 * 4.0;
+  CAPTURE(more);
+  CAPTURE(taken(true) - taken(false));
+  CHECK(more >= host);
+  CHECK(taken(true) - taken(false) < more - host + 20e3);
+}
+
+TEST_CASE("memory: of a prompt an encoder takes what it reads, and samples that fill in what they write") {
+  const Threads one(1);
+  const auto config = [](const std::string& objective) {
+    return read_run(
+        "model: {d_model: 64, block: {cross: {type: attention, heads: 2}, ffn: mlp}, encoder: {layers: [{mixer: {type: "
+        "attention, heads: 2}}]}, layers: [{mixer: {type: attention, heads: 2}}]}\nobjective: " +
+        objective + "\ntrain: {context: 64, max_steps: 1}\n");
+  };
+  const auto tokenizer = build_tokenizer("char", "abcdefgh");
+  const auto foreseen = [&](const RunConfig& c, int64_t prompt, int64_t tokens) {
+    const auto model = model_on_shapes(c.model, 8);
+    Rehearsal r(c, *model);
+    r.sample(prompt, tokens, context_limit(*model, 64));
+    return r.taken();
+  };
+  const auto taken = [&](const RunConfig& c, int64_t prompt, int64_t tokens) {
+    size_t bytes = 0;
+    std::thread([&] {
+      LanguageModel real(c.model, 8);
+      real.params().materialize(1, DType::f32);
+      generate(real, *tokenizer, std::string(static_cast<size_t>(prompt), 'a'),
+               {.tokens = tokens, .context = context_limit(real, 64)});
+      bytes = BufferPool::local().reserved_bytes();
+    }).join();
+    return static_cast<double>(bytes);
+  };
+  const RunConfig half = config("{type: seq2seq}"), spans = config("{type: span_corruption}");
+  CHECK(foreseen(half, 5000, 100) == foreseen(half, 32, 100));  // the last 32 are read
+  CHECK(foreseen(spans, 5000, 100) > foreseen(spans, 32, 100));
+  for (const auto& [c, prompt] : {std::pair{&half, 5000}, {&half, 3}, {&spans, 700}}) {
+    const double plan = foreseen(*c, prompt, 100), real = taken(*c, prompt, 100);
+    CAPTURE(prompt);
+    CAPTURE(plan);
+    CHECK(real < 1.03 * plan + 20e3);
+    CHECK(plan < 1.5 * real + 20e3);
+  }
+}
+
 TEST_CASE("memory: evaluation, samples, batches and carried states are in the plan") {
   const std::string yaml =
       "model: {d_model: 16, layers: [{mixer: {type: attention, heads: 2, window: 8}}]}\n"
@@ -302,6 +369,15 @@ TEST_CASE("memory: an error names what takes the most, its place and its keys") 
   CAPTURE(wide);
   CHECK(wide.starts_with("memory.yaml:5:"));
   CHECK(wide.find("`nsa` of layer 1") != wide.npos);
+  const std::string encoder = refused(
+      "model:\n  d_model: 16\n  encoder:\n    layers:\n      - mixer: {type: attention, heads: 2}\n"
+      "      - {mixer: {type: attention, heads: 2}, ffn: {type: moe, experts: 1024, expand: 32}}\n"
+      "  layers: [{mixer: min_gru, cross: {type: attention, heads: 2}}]\nobjective: {type: seq2seq}\n"
+      "train: {max_steps: 1, batch: 1, context: 16}\neval: {sample_tokens: 1, max_tokens: 16}\n",
+      300e6);
+  CAPTURE(encoder);
+  CHECK(encoder.starts_with("memory.yaml:6:"));
+  CHECK(encoder.find("`moe` of layer 1 of the encoder takes") != encoder.npos);
   const std::string evaluated = refused(small + "eval: {tokens: 1000000}\n", 1e9);
   CHECK(evaluated.starts_with("memory.yaml:3:"));
   CHECK(evaluated.find("lower eval.tokens") != evaluated.npos);

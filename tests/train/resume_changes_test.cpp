@@ -123,6 +123,17 @@ TEST_CASE(
   CHECK(nlohmann::json::parse(slurp(first.folder / "status.json"))["train_loss"] > 1.5);
 }
 
+TEST_CASE("resume: curricula that a longer horizon sets back are told") {
+  const Threads one(1);
+  const TinyFolder t("resume_curricula");
+  const Sets same = {"objective.early_exit={scale: 0.5, curriculum: gradual}"};
+  const RunOutcome first = train(t, with(same, {"train.max_steps=10"}));
+  train(t, with(same, {"train.max_steps=40"}), true);
+  CHECK(has(events(first.folder),
+            "info: the horizon is another: at step 10 objective.early_exit.curriculum is at 25 % "
+            "of the run instead of 100 %\n"));
+}
+
 TEST_CASE("resume: other changes are told with both values and kept, a jump of the learning rate with its factor") {
   const Threads one(1);
   const TinyFolder t("resume_told");

@@ -103,6 +103,38 @@ TEST_CASE("run changes: how far learned positions reach is the model's, a contex
   CHECK(c.model[0].text() == "model.max_tokens: 16 -> 32");
 }
 
+TEST_CASE("run changes: a reach of positions that the encoder alone learns is the model's too") {
+  const Texts encoder = {"objective.type=seq2seq",
+                         "model.layers=[{mixer: {type: attention, heads: 4}, cross: attention}]",
+                         "model.encoder={positions: learned, layers: [{mixer: {type: attention, heads: 4}}]}"};
+  const RunChanges c = changes({"model.max_tokens=32"}, encoder);
+  CHECK(texts(c.model) == Texts{"model.max_tokens: 16 -> 32"});
+  CHECK(c.other.empty());
+}
+
+TEST_CASE("run changes: a horizon that moves curricula is told with both places") {
+  const Spent spent{.steps = 50, .tokens = 0, .epochs = 0, .flops = 0, .seconds = 0};
+  const Texts drop = {"model.layers[0].type=layer_drop", "model.layers[0].curriculum=exponential"};
+  const auto jump = [&](Texts base, const char* more) {
+    const RunConfig before = config(base);
+    base.emplace_back(more);
+    return curriculum_jump(before, config(base), spent);
+  };
+  CHECK(jump(drop, "train.max_steps=200") ==
+        "the horizon is another: at step 50 model.layers[0].curriculum is at 25 % of the run instead of 50 %");
+  CHECK(jump(drop, "train.log_every=3").empty());
+  CHECK(jump({}, "train.max_steps=200").empty());
+  const Texts exits = {"model.layers=[{repeat: 3, of: [{mixer: gla}]}]",
+                       "objective.early_exit={scale: 0.5, curriculum: gradual}"};
+  CHECK(jump(exits, "train.max_steps=50") ==
+        "the horizon is another: at step 50 objective.early_exit.curriculum is at 100 % of the run instead of 50 %");
+  CHECK(jump({exits[0], "objective.early_exit={scale: 0.5, curriculum: rotational}"}, "train.max_steps=200").empty());
+  const Texts both = {"model.block={type: layer_drop, curriculum: exponential}", exits[1]};
+  CHECK(jump({exits[0], both[0], both[1]}, "train.max_steps=200") ==
+        "the horizon is another: at step 50 model.layers[0].curriculum and 3 more are at 25 % of the run instead of 50 "
+        "%");
+}
+
 TEST_CASE("run changes: a jump of the learning rate is told with its factor") {
   const Spent spent{.steps = 55, .tokens = 0, .epochs = 0, .flops = 0, .seconds = 0};
   // Half way between the end of warm-up (10) and the horizon: 0.1 + 0.9 / 2.

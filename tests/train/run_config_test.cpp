@@ -97,6 +97,12 @@ TEST_CASE("run config: what doesn't go together is an error with its place") {
     std::vector<const char*> parts;
   };
   const std::string learned = "model: {positions: learned, max_tokens: 300, layers: [{mixer: gla}]}\n";
+  const auto encoder_of = [](const std::string& more) {
+    return "model: {" + more +
+           "d_model: 16, layers: [{mixer: min_gru, cross: attention}], encoder: {layers: [{mixer: "
+           "attention}]}}\ntrain: "
+           "{max_steps: 1, context: 40}\n";
+  };
   const Case cases[] = {
       {kModel + "train: {max_steps: 1, carry_state: true}\n", {"c.yaml:2:8", "carry_state", "streams"}},
       {kModel + "train: {max_steps: 1}\neval: {stride: 4}\n",
@@ -141,7 +147,17 @@ TEST_CASE("run config: what doesn't go together is an error with its place") {
       {kMinimal + "objective: {type: masked_diffusion, eps: 0.6}\n", {"c.yaml:3:42", "0 to 0.5"}},
       {kMinimal + "objective: {type: goldfish, eps: 0.1}\n", {"c.yaml:3:29", "eps"}},
       {"train: {max_steps: 1}\n", {"no `model`"}},
+      {encoder_of("") + "objective: {type: span_corruption}\neval:\n  protocol: sliding\n",
+       {"c.yaml:5:13", "eval.protocol: sliding has windows that overlap"}},
+      // Of 40 tokens 39 are taken out, and one more sentinel than spans is written.
+      {encoder_of("positions: learned, ") + "objective: {type: span_corruption, rate: 1, mean_span: 39}\n",
+       {"c.yaml:1:8", "train.context is 40, of which the encoder reads 2 and the decoder 41",
+        "learned positions for 40: give model.max_tokens 41, or take at most 39 tokens"}},
+      {encoder_of("positions: learned, ") + "objective: {type: seq2seq}\neval: {tokens: 80}\n",
+       {"c.yaml:4:16", "eval.tokens is 80, of which the encoder reads 40 and the decoder 41"}},
   };
+  // Parts of a row have positions of their own.
+  CHECK(error_of(encoder_of("positions: learned, max_tokens: 21, ") + "objective: {type: seq2seq}\n").empty());
   for (const Case& c : cases) {
     const std::string message = error_of(c.yaml);
     INFO(c.yaml << message);

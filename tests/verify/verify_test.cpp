@@ -11,6 +11,7 @@
 #include "support/models.h"
 #include "support/tensors.h"
 #include "verify/compare.h"
+#include "verify/read_of.h"
 
 using namespace effllm;
 using namespace effllm::test;
@@ -210,4 +211,39 @@ TEST_CASE("state file: what a model remembers comes back to the bit") {
   const auto taller =
       build_model("{d_model: 8, layers: [{mixer: {type: min_gru}}, {mixer: {type: gla, heads: 2}}]}", kVocab, 32);
   CHECK_THROWS_AS(load_state(folder.path / "s.safetensors", taller->make_state(2, 16)), CheckpointError);
+}
+
+TEST_CASE("verify: an encoder is given what the objective gives it of the same text") {
+  const auto objective = [](const std::string& own) {
+    return all_objectives.read(parse_config("{" + own + "}", "o.yaml")).build();
+  };
+  const std::string pair =
+      "{d_model: 8, max_tokens: 16, block: {cross: {type: attention, heads: 2}}, encoder: {positions: learned, layers: "
+      "[{mixer: {type: attention, heads: 2}}]}, layers: [{mixer: {type: attention, heads: 2}}]}";
+  const Tensor ids = random_ids(2, 20, kVocab, 3);
+  const auto half = objective("type: seq2seq, prefix: 0.3");
+  const auto model = build_model_for(*half, pair, kVocab, 16);
+  const Tensor read = read_of(*half, *model, ids);
+  REQUIRE(read.shape() == Shape({2, 6}));
+  for (int64_t b = 0; b < 2; ++b)
+    for (int64_t t = 0; t < 6; ++t) CHECK(read.view<int32_t>().row(b)[t] == ids.view<int32_t>().row(b)[t]);
+  // Spans are missing, sentinels stand for them; of the first tokens, since learned positions end.
+  const auto spans = objective("type: span_corruption, rate: 0.2, mean_span: 2, sentinels: 9");
+  const auto fills = build_model_for(*spans, pair, kVocab, 16);
+  const Tensor rest = read_of(*spans, *fills, ids);
+  CHECK(rest.dim(1) == 16);
+  CHECK(fills->config().longest_row() == 18);
+  for (int64_t b = 0; b < 2; ++b) {
+    int64_t sentinels = 0, t = 0;
+    for (int64_t i = 0; i < rest.dim(1); ++i) {
+      const int32_t id = rest.view<int32_t>().row(b)[i];
+      if (id >= kVocab) {
+        CHECK(id == kVocab + sentinels++);
+        continue;
+      }
+      while (t < 18 && ids.view<int32_t>().row(b)[t] != id) ++t;  // the rest is in the order of the text
+      CHECK(t++ < 18);
+    }
+    CHECK(sentinels == 2);
+  }
 }

@@ -1,0 +1,90 @@
+// Of commands that look at runs, compare them and measure speed.
+#include <CLI/CLI.hpp>
+
+#include "cli_options.h"
+#include "cli_validators.h"
+
+namespace effllm::app {
+
+void declare_plot(CLI::App& app, PlotArgs& a) {
+  app.add_option("runs", a.runs, "Names the run folders.")->required();
+  one_each(app.add_option(
+      "-m,--metric", a.metrics,
+      "Draws this metric, such as train/loss (repeatable). train/loss and val/loss share a panel, train/lr has "
+      "one of its own (default: bpc of training and evaluations, bpb of text that is not UTF-8)."));
+  app.add_option("-x", a.x, "Chooses the x axis: step, tokens or wall_s, which is seconds.")
+      ->capture_default_str()
+      ->check(one_of({"step", "tokens", "wall_s"}));
+  app.add_option("--width", a.width, "Sets the width in characters (default: the terminal's).")
+      ->check(integer(24, 1000));
+  app.add_option("--height", a.height, "Sets the height in lines.")->capture_default_str()->check(integer(3, 200));
+  app.add_flag("--ascii", a.ascii, "Draws without braille characters.");
+  app.add_flag("--log", a.log_y, "Makes the y axis logarithmic.");
+  app.add_option("--color", a.colour,
+                 "Colours curves: always, never, or with auto on a terminal unless NO_COLOR is set.")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "always", "never"}));
+}
+
+void declare_sweep(CLI::App& app, SweepArgs& a) {
+  app.add_option("study", a.study, "Gives the study, a YAML file (docs/studies.md).");
+  one_each(app.add_option("--set", a.set, "Overrides a key of the base, below what arms say of it (repeatable)."));
+  app.add_option("-o,--output", a.folder, "Names the folder of the study (default: studies/NAME).");
+  app.add_option(
+         "--jobs", a.jobs,
+         "Sets how many runs train at once (default: one for each CPU, or for so many as --threads gives each).")
+      ->check(positive());
+  app.add_flag("--confirm", a.confirm,
+               "Trains held-out seeds of what was chosen, as many as the study's `confirm`, to judge its claims by.");
+  app.add_flag("--retry", a.retry, "Starts again what failed before.");
+  app.add_flag("--dry-run", a.dry_run, "Checks everything, shows arms and the time it would take, and writes nothing.");
+}
+
+void declare_compare(CLI::App& app, CompareArgs& a) {
+  app.add_option("folder", a.folder, "Names the folder of a study.")->required();
+  app.add_option("--baseline", a.baseline, "Chooses the arm that others are held against (default: the first).");
+  CLI::Option* markdown = app.add_flag("--markdown", a.markdown, "Prints a Markdown table.");
+  CLI::Option* csv =
+      app.add_flag("--csv", a.csv, "Prints comma-separated values, with all digits.")->excludes(markdown);
+  app.add_flag("--latex", a.latex, "Prints a LaTeX table, for the package booktabs.")
+      ->excludes(markdown)
+      ->excludes(csv);
+}
+
+void declare_report(CLI::App& app, ReportArgs& a) {
+  app.add_option("folder", a.folder, "Names the folder of a study.")->required();
+  app.add_option("-o,--output", a.file, "Names the file to write (default: report.html in the study's folder).");
+  app.add_option("--baseline", a.baseline, "Chooses the arm that others are held against (default: the first).");
+}
+
+void declare_format(CLI::App& app, BenchFormat& f) {
+  CLI::Option* markdown = app.add_flag("--markdown", f.markdown, "Prints a Markdown table.");
+  app.add_flag("--csv", f.csv, "Prints comma-separated values.")->excludes(markdown);
+}
+
+void declare_bench_train(CLI::App& app, BenchArgs& a) {
+  app.add_option("-c,--config,config", a.config, "Gives the configuration, a YAML file.")->required();
+  one_each(app.add_option("--set", a.set, "Overrides a key (repeatable)."));
+  app.add_option("--repetitions", a.repetitions, "Takes at least so many steps.")
+      ->capture_default_str()
+      ->check(positive());
+  app.add_option("--seconds", a.seconds, "Takes at least so many seconds.")->capture_default_str()->check(seconds());
+  CLI::Option* profile = app.add_flag("--profile", a.profile, "Shows time, FLOPs and bytes of every op.");
+  CLI::Option* trace =
+      app.add_option("--trace", a.trace, "Writes a trace of five steps for chrome://tracing or Perfetto to this file.");
+  app.add_option("--save-inputs", a.save_inputs, "Writes initial weights and batches to this safetensors file.");
+  app.add_flag("--follow", a.follow, "Runs on request: lines `steps N` or `probe` on stdin, a line of JSON for each.")
+      ->excludes(profile)
+      ->excludes(trace);
+  declare_format(app, a.format);
+}
+
+void declare_bench_list(CLI::App& app, BenchListArgs& a) {
+  app.add_option("only", a.only, "Takes only those whose name holds this.");
+  app.add_option("--seconds", a.seconds, "Measures each for at least so many seconds.")
+      ->capture_default_str()
+      ->check(seconds());
+  declare_format(app, a.format);
+}
+
+}  // namespace effllm::app
