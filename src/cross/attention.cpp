@@ -17,10 +17,10 @@ namespace {
 
 struct CrossAttentionOptions final : HeadOptions {
   void visit(OptionVisitor& v) override {
-    visit_heads(v);
+    HeadOptions::visit_heads(v);
     v("qk_norm", qk_norm, "Puts an RMS norm on q and k of each head.");
-    visit_bias(v);
-    visit_dropout(v);
+    HeadOptions::visit_bias(v);
+    HeadOptions::visit_dropout(v);
   }
 };
 

@@ -216,7 +216,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
         {.what = "encoder",
          .parameters = parameters_under(store, "encoder.positions.") + parameters_under(store, "encoder.final_norm.")},
         [&](const Context& cx) { return model.encoder_norm(model.embed_encoder(ids(parts.encoder), cx)); }, [] {});
-    for (int64_t i = 0; i < static_cast<int64_t>(config.encoder->layers.size()); ++i) {
+    for (int64_t i = 0; i < model.encoder_layers(); ++i) {
       const LayerSpec& spec = config.encoder->layers[static_cast<size_t>(i)];
       add(
           {.what = fmt::format("encoder.layers.{} {}{}", i, parts_of(spec.block),

@@ -395,11 +395,11 @@ TEST_CASE("multi_token: routers of heads share what the balance of all layers we
   const Threads one(1);
   const auto o = objective("tokens: 2, weight: 0.5");
   constexpr double kBalance = 0.7;
-  const auto model = build_model_for(
-      *o,
-      "{d_model: 8, init: {std: 0.5}, block: {ffn: {type: moe, experts: 3, top_k: 2, expand: 1, balance: 0.7}}, "
-      "layers: [{mixer: {type: gla, heads: 2}}, {mixer: {type: gla, heads: 2}}]}",
-      kVocab);
+  const auto model = build_model_for(*o,
+                                     "{d_model: 8, init: {std: 0.5}, block: {ffn: {type: moe, experts: 3, top_k: 2, "
+                                     "expand: 1, balance: 0.7, balance_tokens: sequence}}, "
+                                     "layers: [{mixer: {type: gla, heads: 2}}, {mixer: {type: gla, heads: 2}}]}",
+                                     kVocab);
   const Batch b = rows_of(*o, text_of(40), {0, 20}, kTokens);
   Ledger ledger;
   Context cx;
