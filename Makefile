@@ -29,6 +29,7 @@ test: tests
 check: strict format lint test
 	@scripts/fetch_data.sh kjv
 	@$(EFFLLM) check $$(find configs -name '*.yaml')
+	@scripts/check_slurm.sh $(EFFLLM) || [ $$? -eq 3 ]
 
 # Warnings are errors from now on in this build folder.
 strict: $(BUILD)/build.ninja

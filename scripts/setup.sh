@@ -17,6 +17,7 @@ for argument in "$@"; do
   case $argument in
     --dev)
       packages+=(hdf5-tools python3-numpy python3-yaml python3-h5py python3-scipy chromium)
+      packages+=(slurmctld slurmd slurm-client munge) # scripts/check_slurm.sh
       # The format of the source is that of Debian 12's clang-format: other versions have another.
       if grep -q '^VERSION_CODENAME=bookworm' /etc/os-release; then
         packages+=(clang-format-14 clang-tidy-14)

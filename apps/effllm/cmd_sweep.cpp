@@ -80,14 +80,6 @@ std::vector<double> of_waiting(const Forecast& f, const std::vector<bool>& waits
   return seconds;
 }
 
-std::string plan_text(const Plan& plan) {
-  std::vector<std::vector<std::string>> rows = {{"arm", "parameters", "FLOPs/token", "state", "matched"}};
-  for (const PlannedArm& a : plan.arms)
-    rows.push_back({a.name, human_count(static_cast<double>(a.size.parameters)), human_count(a.size.flops_per_token),
-                    human_bytes(static_cast<double>(a.size.state_bytes)), a.matched.empty() ? "-" : a.matched});
-  return table(rows);
-}
-
 // "24 runs (3 arms, 4 points, 2 seeds), of which 20 are left: about 12 min ..."
 std::string outlook(const Plan& plan, const std::vector<bool>& waits, const Forecast& f, const Crew& crew) {
   const auto left = std::ranges::count(waits, true);
@@ -137,6 +129,14 @@ void print_outcome(const SweepOutcome& o, const StudyFolder& folder) {
 
 }  // namespace
 
+std::string plan_text(const Plan& plan) {
+  std::vector<std::vector<std::string>> rows = {{"arm", "parameters", "FLOPs/token", "state", "matched"}};
+  for (const PlannedArm& a : plan.arms)
+    rows.push_back({a.name, human_count(static_cast<double>(a.size.parameters)), human_count(a.size.flops_per_token),
+                    human_bytes(static_cast<double>(a.size.state_bytes)), a.matched.empty() ? "-" : a.matched});
+  return table(rows);
+}
+
 ExitCode sweep(const Common& common, const SweepArgs& args) {
   Crew crew = crew_of(common, args);
   set_threads(crew.threads);
@@ -155,8 +155,11 @@ ExitCode sweep(const Common& common, const SweepArgs& args) {
     plan = held_out(plan, folder);
     if (!args.dry_run) folder.take_held_out(plan);
   }
-  crew.jobs = fitting(plan, crew.jobs);
   const std::vector<bool> waits = waiting(plan, folder, args.retry);
+  if (args.launcher == "slurm")
+    return sweep_by_slurm(common, args, plan, folder, static_cast<int>(std::ranges::count(waits, true)));
+  if (!args.slurm.empty()) throw ConfigError("--slurm does nothing without --launcher slurm");
+  crew.jobs = fitting(plan, crew.jobs);
   const ScratchFolder scratch;
   Forecast f;
   if (std::ranges::count(waits, true) > 0) f = forecast(plan, folder, waits, scratch.path(), crew.jobs, crew.threads);

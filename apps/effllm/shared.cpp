@@ -38,14 +38,6 @@ int64_t vocab_of(const RunConfig& c) {
   return Corpus::open(c.data.corpus, c.folder).tokenizer(c.data.tokenizer)->vocab_size();
 }
 
-std::string shell_word(const std::string& text) {
-  constexpr auto kSafe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+./=,:@%";
-  if (!text.empty() && text.find_first_not_of(kSafe) == text.npos) return text;
-  std::string quoted = "'";
-  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
-
 ModelSource source_of(const std::string& model, const std::vector<std::string>& overrides) {
   const std::filesystem::path path(model);
   std::error_code error;

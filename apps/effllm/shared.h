@@ -2,6 +2,7 @@
 #pragma once
 #include <string>
 #include <vector>
+#include "base/escapes.h"
 
 #include "train/memory_plan.h"
 #include "train/run_config.h"
@@ -14,9 +15,6 @@ RunConfig load_run_config(const std::string& file, const std::vector<std::string
 
 // Size of the vocabulary: the corpus decides it for some tokenizers; bytes need none.
 int64_t vocab_of(const RunConfig& c);
-
-// As a word of a shell's command line: in quotes where it needs them.
-std::string shell_word(const std::string& text);
 
 struct ModelSource {
   RunConfig config;

@@ -36,6 +36,13 @@ void declare_sweep(CLI::App& app, SweepArgs& a) {
       ->check(positive());
   app.add_flag("--confirm", a.confirm,
                "Trains held-out seeds of what was chosen, as many as the study's `confirm`, to judge its claims by.");
+  app.add_option(
+         "--launcher", a.launcher,
+         "Chooses where runs train: local, on this machine, or slurm, in an array of --jobs jobs (default then: "
+         "one for each run), each with --threads threads (default then: 1).")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"local", "slurm"}));
+  app.add_option("--slurm", a.slurm, "Gives further options of sbatch, such as '--partition=cpu --time=2:00:00'.");
   app.add_flag("--retry", a.retry, "Starts again what failed before.");
   app.add_flag("--dry-run", a.dry_run, "Checks everything, shows arms and the time it would take, and writes nothing.");
 }

@@ -73,4 +73,12 @@ std::filesystem::path path_of_text(std::string_view text) {
   return bytes;
 }
 
+std::string shell_word(const std::string& text) {
+  constexpr auto kSafe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+./=,:@%";
+  if (!text.empty() && text.find_first_not_of(kSafe) == text.npos) return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
 }  // namespace effllm

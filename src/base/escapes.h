@@ -18,4 +18,7 @@ std::string base64(std::string_view bytes);
 std::string path_text(const std::filesystem::path& path);
 std::filesystem::path path_of_text(std::string_view text);
 
+// As a word of a shell's command line: in quotes where it needs them.
+std::string shell_word(const std::string& text);
+
 }  // namespace effllm

@@ -31,7 +31,7 @@ int code_of(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 +
 Child::Child(std::vector<std::string> words, const ChildFiles& files) {
   const FileDescriptor in = opened(files.in, O_RDONLY), out = opened(files.out, O_WRONLY | O_CREAT | O_TRUNC),
                        err = opened(files.err, O_WRONLY | O_CREAT | O_APPEND);
-  words.insert(words.begin(), "effllm");
+  if (files.program.empty()) words.insert(words.begin(), "effllm");
   std::vector<char*> all;
   for (std::string& word : words) all.push_back(word.data());
   all.push_back(nullptr);
@@ -48,8 +48,11 @@ Child::Child(std::vector<std::string> words, const ChildFiles& files) {
   sigprocmask(SIG_SETMASK, &none, nullptr);
   for (const int number : {SIGPIPE, SIGXFSZ}) std::signal(number, SIG_DFL);
   if (dup2(in.number(), 0) != 0 || dup2(out.number(), 1) != 1 || dup2(err.number(), 2) != 2) _exit(126);
-  execv("/proc/self/exe", all.data());  // the file that runs here, also where another has its name by now
-  _exit(127);
+  if (files.program.empty())
+    execv("/proc/self/exe", all.data());  // the file that runs here, also where another has its name by now
+  else
+    execvp(files.program.c_str(), all.data());
+  _exit(kNotStarted);
 }
 
 Child::~Child() {

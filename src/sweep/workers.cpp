@@ -34,7 +34,7 @@ class Workers {
       const std::string& name = r.plan.runs[i].name;
       std::error_code error;
       if (r.retry && !there(r.folder.result(name))) fs::remove(r.folder.failure(name), error);
-      if (!there(r.folder.result(name)) && !there(r.folder.failure(name))) waiting_.push_back(i);
+      if (!ended(name)) waiting_.push_back(i);
     }
   }
 
@@ -45,6 +45,7 @@ class Workers {
     }
     for (Working& w : working_) w.job->stop();
     while (!working_.empty()) wait();
+    std::erase_if(in_use_, [&](size_t i) { return ended(r_.plan.runs[i].name); });
     if (!stopping() && r_.plan.study.eval.baselines) baselines();
     return outcome();
   }
@@ -55,6 +56,7 @@ class Workers {
     std::unique_ptr<Job> job;
   };
 
+  bool ended(const std::string& run) const { return there(r_.folder.result(run)) || there(r_.folder.failure(run)); }
   static bool stopping() { return Signals::stop_requested(); }
 
   // The next that waits, unless another process has it, or has done it meanwhile.
@@ -64,7 +66,7 @@ class Workers {
     const PlannedRun& run = r_.plan.runs[i];
     try {
       auto job = std::make_unique<Job>(r_.plan, run, r_.folder, r_.threads);
-      if (there(r_.folder.result(run.name)) || there(r_.folder.failure(run.name))) return;
+      if (ended(run.name)) return;
       job->start();
       working_.push_back({i, std::move(job)});
     } catch (const LockedError&) {
