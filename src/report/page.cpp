@@ -47,6 +47,12 @@ bool are_numbers(const std::vector<std::vector<std::string>>& rows, size_t colum
   return any;
 }
 
+size_t dashes_after_first(const std::vector<std::string>& row) {
+  size_t n = 0;
+  while (n + 1 < row.size() && row[n + 1] == "-") ++n;
+  return n;
+}
+
 }  // namespace
 
 std::string html_page(const Page& page) {
@@ -75,11 +81,13 @@ std::string html_table(const std::vector<std::vector<std::string>>& rows, const 
   for (size_t r = 0; r < rows.size(); ++r) {
     const bool marked = r > 0 && r <= classes.size() && !classes[r - 1].empty();
     out += marked ? fmt::format("<tr class=\"{}\">", classes[r - 1]) : "<tr>";
-    for (size_t c = 0; c < rows[r].size(); ++c) {
+    const size_t empty = marked && classes[r - 1] == "text" ? dashes_after_first(rows[r]) : 0;
+    for (size_t c = 0; c < rows[r].size(); c += c == 0 ? 1 + empty : 1) {
       const std::string_view element = r == 0 || c == 0 ? "th" : "td";
       const std::string_view scope = r == 0 ? " scope=\"col\"" : c == 0 ? " scope=\"row\"" : "";
       const std::string_view number = c > 0 && (right || are_numbers(rows, c)) ? " class=\"number\"" : "";
-      out += fmt::format("<{}{}{}>{}</{}>", element, scope, number, html(rows[r][c]), element);
+      const std::string span = c == 0 && empty > 0 ? fmt::format(" colspan=\"{}\"", 1 + empty) : "";
+      out += fmt::format("<{}{}{}{}>{}</{}>", element, scope, span, number, html(rows[r][c]), element);
     }
     out += "</tr>\n";
   }

@@ -15,7 +15,8 @@ struct Page {
 std::string html_page(const Page& page);
 
 // The first row as header; cells are text. Columns whose cells all begin with a digit, a sign or `<` stand on the
-// right, with `right` all but the first. `classes` of rows below the header, where it is not empty.
+// right, with `right` all but the first. `classes` of rows below the header, where it is not empty; the first
+// cell of a row of class `text` has the room of the dashes after it.
 std::string html_table(const std::vector<std::vector<std::string>>& rows, const std::vector<std::string>& classes = {},
                        bool right = false);
 

@@ -47,6 +47,7 @@ std::string verdict_section(const ReportSources& s) {
     if (!t.arms[i].baseline) out += sentence(t.arms[i], t);
     classes.push_back("arm " + series_class(i));
   }
+  classes.insert(classes.end(), t.texts.size(), "text");
   if (t.arms.size() < 2) out += "<li>One arm has nothing to be held against.</li>\n";
   out += "</ul>\n" + html_table(rows_of(t), classes);
   out += "<ul class=\"notes\">\n";

@@ -45,7 +45,9 @@ void check(const ClaimOptions& c, const std::vector<std::string>& arms, Diagnost
 const std::vector<ClaimMetric>& claim_metrics() {
   static const std::vector<ClaimMetric> all = {{"bits_per_char", "bits_per_char", Kind::score},
                                                {"bits_per_byte", "bits_per_byte", Kind::score},
+                                               {"bits_per_token", "bits_per_token", Kind::score},
                                                {"nats_per_token", "nats_per_token", Kind::score},
+                                               {"accuracy", "accuracy", Kind::score},
                                                {"parameters", "parameters", Kind::size},
                                                {"train_flops", "train_flops_per_token", Kind::size},
                                                {"decode_flops", "decode_flops_per_token", Kind::size},

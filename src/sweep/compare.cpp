@@ -37,6 +37,18 @@ std::string measured_otherwise(const json& result, const json& reference) {
   return "";
 }
 
+// Of all seeds; unset where one has none.
+std::optional<Estimate> accuracy_of(const std::vector<KeptRun>& seeds) {
+  std::vector<double> all;
+  for (const KeptRun& k : seeds) {
+    const json& reported = k.result->at("reported");
+    const auto a = reported.find("accuracy");
+    if (a == reported.end() || !a->is_number()) return std::nullopt;
+    all.push_back(a->get<double>());
+  }
+  return mean_of(all);
+}
+
 // Fills in what an arm came to; the reason why it has no verdict, where it has none.
 std::string fill(ArmRow& row, const ArmRuns& runs, const json& tune, std::string_view unit, const json* reference) {
   if (std::string why = incomplete(runs); !why.empty()) return why;
@@ -48,6 +60,7 @@ std::string fill(ArmRow& row, const ArmRuns& runs, const json& tune, std::string
   for (const KeptRun& k : seeds) row.scores.push_back(bits_of(k.result->at("reported"), unit));
   row.chosen_on = best.mean;
   row.reported = mean_of(row.scores);
+  row.accuracy = accuracy_of(seeds);
   row.bound = seeds.front().result->at("reported").at("bound");
   row.tokens = seeds.front().result->at("tokens");
   for (const PointRuns& p : runs)

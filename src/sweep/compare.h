@@ -1,6 +1,7 @@
 // The table of a study: what each arm came to, and whether it differs from the baseline. It fails closed: what is
 // missing, failed, chosen at the edge of what was tried, or measured otherwise has no verdict, and says why.
 #pragma once
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,7 +22,8 @@ struct ArmRow {
   double chosen_on = 0;                                     // mean of the split that is chosen on, in the unit
   std::vector<double> scores;  // of the reported split, by seed; empty where nothing could be chosen
   Estimate reported;
-  bool bound = false;  // upper bounds of the likelihood
+  std::optional<Estimate> accuracy;  // of the reported split, where results have one
+  bool bound = false;                // upper bounds of the likelihood
   bool baseline = false;
   bool paired = false;    // by seed with the baseline: both read the same data in the same order
   Comparison comparison;  // with the baseline; of it, a reason where nothing can be held against it

@@ -15,6 +15,10 @@ struct Writer {
   bool exact;
   std::string value(double v) const { return exact ? shortest(v) : fmt::format("{:.4f}", v); }
   std::string difference(double v) const { return exact ? shortest(v) : fmt::format("{:+.4f}", v); }
+  // With its 95 % interval, for people.
+  std::string mean(const Estimate& e) const {
+    return value(e.value) + (!exact && e.has_spread() ? " ± " + value(e.half_width(0.95)) : "");
+  }
   std::string count(double v) const { return exact ? shortest(v) : human_count(v); }
   std::string bytes(int64_t v) const { return exact ? fmt::format("{}", v) : human_bytes(static_cast<double>(v)); }
 };
@@ -35,8 +39,10 @@ std::vector<std::vector<std::string>> rows_of(const StudyTable& t, bool exact) {
   if (exact) header = {"arm", "parameters", "train_flops_per_token", "decode_flops_per_token", "state_bytes", "tokens"};
   const bool tuned = std::ranges::any_of(t.arms, [](const ArmRow& a) { return !a.chosen.empty(); });
   if (tuned) header.emplace_back("chosen");
+  const bool accuracy = std::ranges::any_of(t.arms, [](const ArmRow& a) { return a.accuracy.has_value(); });
   const std::string unit = exact ? "" : fmt::format(" ({})", t.unit);
   header.insert(header.end(), {t.chosen_on + unit, t.split + unit});
+  if (accuracy) header.emplace_back("accuracy");
   if (exact)
     header.insert(header.end(), {"half_width_95", "seeds", "difference", "difference_lo", "difference_hi", "p",
                                  "detectable", "verdict", "reason"});
@@ -65,15 +71,15 @@ std::vector<std::vector<std::string>> rows_of(const StudyTable& t, bool exact) {
     row.push_back(or_empty(has, at_most + w.value(a.chosen_on)));
     const double half = a.reported.half_width(0.95);
     const Comparison& c = a.comparison;
+    row.push_back(or_empty(has, at_most + w.mean(a.reported)));
+    if (accuracy) row.push_back(a.accuracy ? w.mean(*a.accuracy) : or_empty(false, ""));
     if (exact) {
-      row.insert(row.end(), {or_empty(has, w.value(a.reported.value)), or_empty(a.reported.has_spread(), w.value(half)),
-                             fmt::format("{}", a.scores.size()), or_empty(tested, w.difference(c.difference.value)),
-                             or_empty(tested, w.difference(c.lo)), or_empty(tested, w.difference(c.hi)),
-                             or_empty(tested, shortest(c.p)), or_empty(tested, w.value(a.detectable)),
+      row.insert(row.end(), {or_empty(a.reported.has_spread(), w.value(half)), fmt::format("{}", a.scores.size()),
+                             or_empty(tested, w.difference(c.difference.value)), or_empty(tested, w.difference(c.lo)),
+                             or_empty(tested, w.difference(c.hi)), or_empty(tested, shortest(c.p)),
+                             or_empty(tested, w.value(a.detectable)),
                              a.baseline ? "baseline" : std::string(to_string(c.verdict)), c.reason});
     } else {
-      row.push_back(
-          or_empty(has, at_most + w.value(a.reported.value) + (a.reported.has_spread() ? " ± " + w.value(half) : "")));
       row.push_back(or_empty(tested, fmt::format("{} [{}, {}]", w.difference(c.difference.value), w.difference(c.lo),
                                                  w.difference(c.hi))));
       row.push_back(a.baseline ? "baseline" + (c.reason.empty() ? "" : ": " + c.reason) : verdict_text(a, w));
@@ -116,6 +122,7 @@ json to_json(const StudyTable& t) {
          {"scores", a.scores},
          {"reported", number_or_null(a.reported.value, has)},
          {"half_width", number_or_null(a.reported.half_width(0.95), has)},
+         {"accuracy", a.accuracy ? json(a.accuracy->value) : json()},
          {"difference", number_or_null(a.comparison.difference.value, tested)},
          {"difference_lo", number_or_null(a.comparison.lo, tested)},
          {"difference_hi", number_or_null(a.comparison.hi, tested)},

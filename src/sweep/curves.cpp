@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "store/journal.h"
 #include "store/run_folder.h"
@@ -15,7 +16,8 @@ RunCurve curve_of(const std::filesystem::path& journal, const StudyTable& t, dou
   const JournalData data = read_journal(journal);
   const JournalTable* rows = data.find(evaluation_kind(t.chosen_on));
   if (!rows) return {};
-  const auto* loss = rows->find(t.unit == "bits/char" ? "bpc" : "bpb");
+  const bool tokens_alone = t.unit == "bits/token";  // of symbols that are no text: the journal has nats
+  const auto* loss = rows->find(tokens_alone ? "loss" : t.unit == "bits/char" ? "bpc" : "bpb");
   const auto *tokens = rows->find("tokens"), *seconds = rows->find("wall_s");
   if (!loss || !tokens || !seconds) return {};
   RunCurve curve;
@@ -25,7 +27,7 @@ RunCurve curve_of(const std::filesystem::path& journal, const StudyTable& t, dou
                        .tokens = (*tokens)[i],
                        .flops = flops_per_token * (*tokens)[i],
                        .seconds = (*seconds)[i],
-                       .loss = (*loss)[i]});
+                       .loss = tokens_alone ? (*loss)[i] / std::numbers::ln2 : (*loss)[i]});
   return curve;
 }
 

@@ -63,6 +63,8 @@ TEST_CASE("report: what the program carries are the files of the source and of t
 TEST_CASE("report: tables are text in cells, numbers on the right") {
   const std::string t = html_table({{"name", "n", "s"}, {"<b>", "-1.5", "2"}, {"c", "-", "x"}}, {"arm c0"});
   CHECK(has(t, "<tr class=\"arm c0\"><th scope=\"row\">&lt;b&gt;</th><td class=\"number\">-1.5</td><td>2</td></tr>"));
+  CHECK(has(html_table({{"a", "b", "c", "d"}, {"gzip", "-", "-", "2"}}, {"text"}),
+            "<th scope=\"row\" colspan=\"3\">gzip</th><td class=\"number\">2</td></tr>"));
   CHECK(has(t, "<th scope=\"col\" class=\"number\">n</th>"));
   CHECK(has(t, "<tr><th scope=\"row\">c</th><td class=\"number\">-</td><td>x</td></tr>"));
 }

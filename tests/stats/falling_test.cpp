@@ -12,6 +12,7 @@ TEST_CASE("falling curves: means where measurements rise, and no other falling c
   CHECK(falling_fit(V{5, 2, 4, 1}) == V{5, 3, 3, 1});
   CHECK(falling_fit(V{1, 2, 6}) == V{3, 3, 3});
   CHECK(falling_fit(V{4, 1, 2, 3, 0}) == V{4, 2, 2, 2, 0});
+  CHECK(falling_fit(V{3, 2, 1, 10}) == V{4, 4, 4, 4});  // one pool rises above the next
   CHECK(falling_fit(V{}).empty());
   // The definition, against every curve on a grid.
   const V y = {3, 1, 2, 2, 0};

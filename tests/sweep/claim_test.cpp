@@ -105,6 +105,11 @@ TEST_CASE("claims: held against the scores of the runs that were chosen") {
   CHECK(f.seeds == 4);
   // A wider level is a wider interval.
   CHECK(judge(s, "predicts: lower, level: 0.999").found.low < f.low);
+  for (auto& [run, r] : s.results)
+    r["reported"]["accuracy"] =
+        (r["arm"] == "new" ? 0.9 : 0.5) + 0.01 * (r["seed"].get<int>() * (r["arm"] == "new" ? 1 : 2));
+  CHECK(judge(s, "metric: accuracy, predicts: higher, margin: 0.3").found.verdict == ClaimVerdict::reproduced);
+  CHECK(judge(s, "metric: accuracy, ratio: [3, 4]").found.verdict == ClaimVerdict::not_reproduced);
   CHECK(judge(s, "metric: nats_per_token, predicts: lower").found.reason == "results have no nats_per_token");
 }
 

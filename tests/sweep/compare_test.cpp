@@ -41,6 +41,24 @@ TEST_CASE("compare: arms that read other data are no pairs, and Welch's test see
   CHECK(row.comparison.verdict == Verdict::undecided);
 }
 
+TEST_CASE("compare: accuracy is a column where all results of an arm have one") {
+  MadeStudy s;
+  for (auto& [run, r] : s.results)
+    if (r["arm"] == "new") r["reported"]["accuracy"] = 0.5 + 0.1 * r["seed"].get<int>();
+  const StudyTable t = compare_study(s.written(), "");
+  CHECK_FALSE(t.arms[0].accuracy);
+  REQUIRE(t.arms[1].accuracy);
+  CHECK(t.arms[1].accuracy->value == doctest::Approx(0.75));
+  const auto rows = rows_of(t);
+  CHECK(rows[0][9] == "accuracy");
+  CHECK(rows[1][9] == "-");
+  CHECK(rows[2][9].starts_with("0.7500 ± 0.2"));
+  CHECK(rows_of(t, true)[0][9] == "accuracy");
+  CHECK(to_json(t)["arms"][1]["accuracy"].get<double>() == doctest::Approx(0.75));
+  s.results.at("new.lr-0.002.s3")["reported"]["accuracy"] = nullptr;
+  CHECK_FALSE(compare_study(s.written(), "").arms[1].accuracy);
+}
+
 TEST_CASE("compare: it fails closed") {
   MadeStudy edge;
   for (auto& [run, r] : edge.results)

@@ -10,6 +10,7 @@
 #include "support/tiny_run.h"
 #include "sweep/held_out.h"
 #include "sweep/job.h"
+#include "sweep/made_study.h"
 
 using namespace effllm;
 using test::TinyFolder;
@@ -28,8 +29,10 @@ struct PlanWorld {
   // As if a run had ended with this loss.
   void end(const Plan& p, const PlannedRun& r, double bits) const {
     nlohmann::json j = identity_of(p, r);
-    const nlohmann::json score = {{"bits_per_char", bits}};
-    j.update({{"chosen_on", score}, {"reported", score}});
+    j.update({{"tokens", 1},
+              {"data_order_sha256", data_order_hash(r.config)},
+              {"chosen_on", score(bits)},
+              {"reported", score(bits)}});
     write_object(folder.result(r.name), j);
   }
 };
