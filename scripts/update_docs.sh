@@ -8,7 +8,7 @@ export EFFLLM=${EFFLLM:-$PWD/build/release/effllm}
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 stale=0
-for file in README.md docs/mechanisms.md docs/configuration.md docs/ops.md docs/studies.md src/README.md; do
+for file in README.md docs/mechanisms.md docs/configuration.md docs/ops.md docs/studies.md docs/tasks.md src/README.md; do
   awk '
     /^<!-- run / {
       print

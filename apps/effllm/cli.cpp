@@ -71,7 +71,7 @@ ExitCode run_command_line(int argc, char** argv) {
   list_command->add_option(
       "kind", list_args.kind,
       "Chooses the list: mixers, ffns, blocks, projections, options, studies, objectives, optimizers, "
-      "schedules, orders, tokenizers, protocols.");
+      "schedules, orders, tokenizers, tasks, protocols.");
   list_command->add_flag("--long", list_args.details, "Adds options, papers, deviations and waivers.");
   list_command->add_flag("--markdown", list_args.markdown, "Prints a Markdown table.");
 
@@ -197,6 +197,18 @@ ExitCode run_command_line(int argc, char** argv) {
   command(*data, "show", "Shows sizes and splits of a corpus.", [&] { return show_data(common, shown_corpus); })
       ->add_option("corpus", shown_corpus, "Names a manifest, or gives a path to one.")
       ->required();
+  SampleArgs sample_args;
+  CLI::App* samples = command(*data, "samples", "Shows samples of a task, and which of their targets are scored.",
+                              [&] { return show_samples(common, sample_args); });
+  samples->add_option("config", sample_args.config, "Names a configuration with data.task.")->required();
+  one_each(samples->add_option("--set", sample_args.set, "Overrides a key of the configuration (repeatable)."));
+  samples->add_option("--split", sample_args.split, "Chooses the split: train, val or test.")->capture_default_str();
+  samples->add_option("--first", sample_args.first, "Sets the number of the first sample.")
+      ->capture_default_str()
+      ->check(integer(0, static_cast<int64_t>(kMostTokens)));
+  samples->add_option("-n,--count", sample_args.count, "Sets how many are shown.")
+      ->capture_default_str()
+      ->check(integer(1, 1 << 20));
   command(app, "version", "Shows version, build and libraries.", [&] { return version(common); });
 
   try {

@@ -18,6 +18,7 @@
 #include "shared.h"
 #include "store/file.h"
 #include "train/memory_plan.h"
+#include "train/preflight.h"
 
 namespace effllm::app {
 namespace {

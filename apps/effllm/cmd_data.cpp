@@ -1,15 +1,18 @@
 #include <fmt/format.h>
 
+#include <array>
+
 #include "base/escapes.h"
 #include "base/json.h"
 #include "base/terminal.h"
 #include "base/text.h"
 #include "commands.h"
-#include "data/corpus.h"
+#include "data/task_data.h"
 #include "json_output.h"
 #include "kernels/prepare.h"
 #include "shared.h"
 #include "train/loaded_model.h"
+#include "train/preflight.h"
 
 namespace effllm::app {
 
@@ -101,6 +104,37 @@ ExitCode show_data(const Common& common, const std::string& name) {
                m.sources.empty() ? "" : fmt::format("sources: {}\n", fmt::join(m.sources, ", ")), m.sha256,
                describe(corpus.facts(), corpus.text()), table(rows));
   say_doubts(corpus);
+  return ExitCode::ok;
+}
+
+ExitCode show_samples(const Common& common, const SampleArgs& args) {
+  const RunConfig c = load_run_config(args.config, args.set);
+  if (!c.data.task) throw ConfigError("{} trains on a corpus: only a task (data.task) has samples", args.config);
+  const Corpus corpus = corpus_of(c);
+  const TaskData& task = *corpus.task();
+  const Split split = parse_split(args.split);
+  nlohmann::json j = {
+      {"task", task.settings()}, {"sha256", corpus.manifest().sha256}, {"samples", nlohmann::json::array()}};
+  std::string text;
+  for (int64_t i = args.first; i < args.first + args.count; ++i) {
+    const Sample s = task.sample(split, i);
+    std::vector<std::string> tokens, targets;
+    for (const int32_t id : s.tokens) tokens.push_back(task.task().symbol(id));
+    for (const int32_t id : s.targets) targets.push_back(id == kIgnoredTarget ? "" : task.task().symbol(id));
+    j["samples"].push_back({{"number", i}, {"tokens", tokens}, {"targets", targets}, {"difficulty", s.difficulty}});
+    std::array<std::string, 2> lines = {"", ""};
+    for (size_t t = 0; t < tokens.size(); ++t) {
+      const size_t width = std::max(tokens[t].size(), targets[t].size()) + 1;
+      lines[0] += fmt::format("{:<{}}", tokens[t], width);
+      lines[1] += fmt::format("{:<{}}", targets[t], width);
+    }
+    for (std::string& l : lines) l.resize(l.find_last_not_of(' ') + 1);
+    text += fmt::format("{} {}\n  tokens:  {}\n  targets: {}\n", args.split, i, lines[0], lines[1]);
+  }
+  if (common.json)
+    print_json(j);
+  else
+    fmt::print("{}\nSHA-256: {}\n\n{}", task.settings(), corpus.manifest().sha256, text);
   return ExitCode::ok;
 }
 

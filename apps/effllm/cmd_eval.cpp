@@ -13,6 +13,7 @@
 #include "eval/baselines.h"
 #include "eval/evaluator.h"
 #include "eval_output.h"
+#include "eval_tasks.h"
 #include "json_output.h"
 #include "kernels/prepare.h"
 #include "store/run_folder.h"
@@ -88,6 +89,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   if (!m.earlier_data.empty() && !common.quiet)
     print_stderr(fmt::format("the run was trained on other data before:\n{}", m.earlier_data));
   if (!m.grown.empty() && !common.quiet) print_stderr(fmt::format("the model grew:\n{}", m.grown));
+  refuse_for_task(m, args);
   EvalOptions o = evaluation_of(m.config);
   const std::string_view name = args.protocol.empty() ? o.protocol.name() : args.protocol;
   if (args.stride || name != o.protocol.name()) o.protocol = protocol(name, args.stride);
@@ -154,9 +156,17 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   if (alone) add_pseudo_likelihood(j, *alone);
   if (o.by_exit) add_exits(j, r);
   if (looking_ahead) add_training_choice(j, *looking_ahead);
+  const TaskData* task = target.corpus ? target.corpus->task() : nullptr;
+  if (task) add_answers(j, *task, *target.split, target.tokens, r);
   std::error_code error;
   const bool keeps = std::filesystem::is_directory(args.model, error);
-  const std::filesystem::path file = RunFolder(args.model).evaluations() / result_file_name(m, target, o);
+  std::vector<LengthResult> lengths;
+  if (!args.lengths.empty()) {
+    lengths = at_lengths(m, *objective, *task, *target.split, o, args.lengths, show);
+    status.clear();
+    add_lengths(j, lengths);
+  }
+  const std::filesystem::path file = RunFolder(args.model).evaluations() / result_file_name(m, target, o, args.lengths);
   const bool kept = keeps && keep_result(file, j);
   if (!common.json) {
     print_result(m, target, o, r);
@@ -164,12 +174,14 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
     if (alone) print_pseudo_likelihood(*alone);
     if (o.by_exit) print_exits(r);
     if (looking_ahead) print_training_choice(*looking_ahead);
+    if (task) print_answers(*task, *target.split, target.tokens, r);
+    if (!lengths.empty()) print_lengths(lengths, *task);
   }
   const bool part = m.model->has_encoder();  // of the text is scored
   if (args.baselines && part && !common.quiet)
     print_stderr(fmt::format("baselines are left out: they are scored on all of the text, {} on a part of it\n",
                              m.config.objective.type.name()));
-  if (args.baselines && !part) {
+  if (args.baselines && !part && !task) {
     std::fflush(stdout);
     Baselines all = baselines({.tokens = target.tokens,
                                .text = target.text(),

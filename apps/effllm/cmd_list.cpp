@@ -196,6 +196,7 @@ const std::vector<Kind>& kinds() {
       {"schedules", "learning-rate schedules (optim.schedule.type)", [] { return names(all_schedules); }},
       {"orders", "which tokens a step sees (data.order)", [] { return names(all_orders); }},
       {"tokenizers", "data.tokenizer", [] { return names(all_tokenizers); }},
+      {"tasks", "what a program can make samples of (data.task)", [] { return with_papers(all_tasks); }},
       {"protocols", "how a split is evaluated (eval.protocol)", [] { return names(all_protocols); }},
   };
   return all;
@@ -242,6 +243,8 @@ ExitCode list(const Common& common, const ListArgs& args) {
     in_full(all_optimizers);
   else if (args.kind == "objectives" && args.details)
     in_full(all_objectives);
+  else if (args.kind == "tasks" && args.details)
+    in_full(all_tasks);
   else if (args.kind == "projections" && args.details)
     in_full(all_projections);
   else if (common.json)

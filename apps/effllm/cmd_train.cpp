@@ -42,11 +42,12 @@ void dry_run(const Common& common, RunRequest request) {
     return;
   }
   fmt::print("{}", yaml);
-  print_stderr(fmt::format(
-      "would train {} on {} ({}, {} a step in {}, {} FLOPs a token), about {} of {} memory\n",
-      human_counted(static_cast<double>(cost.total.parameters), "parameter"), run.corpus().manifest().name,
-      c.data.order.name(), counted(c.train.batch * c.train.context, "token"), counted(c.train.lanes, "lane"),
-      human_count(cost.total.train_flops), human_bytes(run.memory().total()), human_bytes(memory_limit())));
+  print_stderr(fmt::format("would train {} on {} ({}, {} a step in {}, {} FLOPs a token), about {} of {} memory\n",
+                           human_counted(static_cast<double>(cost.total.parameters), "parameter"),
+                           run.corpus().manifest().name, c.data.task ? "a sample a row" : c.data.order.name(),
+                           counted(c.train.batch * c.train.context, "token"), counted(c.train.lanes, "lane"),
+                           human_count(cost.total.train_flops), human_bytes(run.memory().total()),
+                           human_bytes(memory_limit())));
 }
 
 }  // namespace
@@ -102,9 +103,12 @@ ExitCode train(const Common& common, const TrainArgs& given_args) {
   }
   if (done.interrupted) return ExitCode::interrupted;
   if (!common.quiet)
-    print_stderr(fmt::format("next:  {0} eval {1} --split {3}   {0} plot {1}   {0} generate {1}{2}\n",
-                             shell_word(common.program), shell_word(folder),
-                             done.prompt.empty() ? "" : " -p " + shell_word(done.prompt), done.next_split));
+    print_stderr(fmt::format("next:  {0} eval {1} --split {2}   {0} plot {1}{3}\n", shell_word(common.program),
+                             shell_word(folder), done.next_split,
+                             run.corpus().task()
+                                 ? ""
+                                 : fmt::format("   {} generate {}{}", shell_word(common.program), shell_word(folder),
+                                               done.prompt.empty() ? "" : " -p " + shell_word(done.prompt))));
   return ExitCode::ok;
 }
 

@@ -12,6 +12,7 @@
 #include "kernels/prepare.h"
 #include "shared.h"
 #include "train/loaded_model.h"
+#include "train/preflight.h"
 #include "verify/read_of.h"
 #include "verify/verify.h"
 

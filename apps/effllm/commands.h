@@ -27,6 +27,7 @@ struct EvalArgs {
   std::string model, corpus, text, split = "val", protocol, save_logits, exit_layer;
   std::optional<int64_t> tokens, stride, bound_samples, seed;
   int64_t max_tokens = 0;
+  std::vector<int64_t> lengths;
   bool baselines = true, allow_other_data = false, left_to_right = false, pseudo_likelihood = false,
        training_choice = true;
 };
@@ -128,6 +129,12 @@ struct PrepareArgs {
 };
 ExitCode prepare_data(const Common&, const PrepareArgs&);
 ExitCode show_data(const Common&, const std::string& corpus);
+struct SampleArgs {
+  std::string config, split = "train";
+  std::vector<std::string> set;
+  int64_t first = 0, count = 3;
+};
+ExitCode show_samples(const Common&, const SampleArgs&);
 
 ExitCode version(const Common&);
 

@@ -21,11 +21,11 @@ nlohmann::json data_json(const LoadedModel& m, const EvalTarget& target) {
                       {"trained_on_before", m.earlier_data}};
   if (!target.split) return j;
   const CorpusIdentity c = target.corpus->identity();
-  j.update({{"hash", c.hash()},
-            {"train_end", *c.train_end},
-            {"val_end", *c.val_end},
-            {"separator", *c.separator},
-            {"other_than_trained_on", target.other_than_trained_on}});
+  j.update({{"hash", c.hash()}, {"other_than_trained_on", target.other_than_trained_on}});
+  if (!c.task.empty())
+    j["task"] = c.task;
+  else
+    j.update({{"train_end", *c.train_end}, {"val_end", *c.val_end}, {"separator", *c.separator}});
   return j;
 }
 
@@ -36,15 +36,22 @@ nlohmann::json losses_json(const EvalResult& r) {
           {"seconds", r.seconds}};
 }
 
-void print_beside(std::string_view what, const EvalResult& r) {
+// "1.2345 bits/char, 1.1234 bits/byte, ", of what there is.
+std::string bits_text(const EvalResult& r) {
+  if (r.kind == TextKind::symbols) return "";
   const std::string per_char = r.characters ? fmt::format("{:.4f} bits/char, ", r.bits_per_char()) : "";
-  fmt::print("  {}: {:.4f} nats/token, {}{:.4f} bits/byte, perplexity {:.3f}, in {}\n", what, r.nats_per_token(),
-             per_char, r.bits_per_byte(), r.perplexity(), human_seconds(r.seconds));
+  return fmt::format("{}{:.4f} bits/byte, ", per_char, r.bits_per_byte());
+}
+
+void print_beside(std::string_view what, const EvalResult& r) {
+  fmt::print("  {}: {:.4f} nats/token, {}perplexity {:.3f}, in {}\n", what, r.nats_per_token(), bits_text(r),
+             r.perplexity(), human_seconds(r.seconds));
 }
 
 }  // namespace
 
-std::string result_file_name(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o) {
+std::string result_file_name(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o,
+                             const std::vector<int64_t>& lengths) {
   const EvalOptions own = fitted(evaluation_of(m.config), static_cast<int64_t>(target.tokens.tokens.size()),
                                  m.config.objective.type.build()->scored_ahead());
   EvalOptions usual = o;  // with the run's stride, or the protocol's where the run has another
@@ -58,6 +65,7 @@ std::string result_file_name(const LoadedModel& m, const EvalTarget& target, con
   if (o.by_exit) name += "-exit_all";
   if (o.exit_layer) name += fmt::format("-exit_{}", o.exit_layer);
   if (o.max_tokens) name += fmt::format("-max_tokens_{}", o.max_tokens);
+  if (!lengths.empty()) name += fmt::format("-lengths_{}", fmt::join(lengths, "_"));
   if (target.split && (!m.corpus.complete() || !target.other_than_trained_on.empty()))
     name += fmt::format("-corpus_{}", target.corpus->identity().hash().substr(0, 12));
   return name + ".json";
@@ -78,10 +86,8 @@ void print_result(const LoadedModel& m, const EvalTarget& target, const EvalOpti
              target.split ? fmt::format("{} of {}", target.name, target.corpus->manifest().name) : target.name,
              describe(o));
   const std::string spread = std::isfinite(r.stderr_nats) ? fmt::format(" +- {:.4f}", r.stderr_nats) : "";
-  const std::string per_char = r.characters ? fmt::format("{:.4f} bits/char, ", r.bits_per_char()) : "";
-  fmt::print("  {}{:.4f}{} nats/token, {}{:.4f} bits/byte, perplexity {:.3f}, over {} in {}\n", r.bound ? "<= " : "",
-             r.nats_per_token(), spread, per_char, r.bits_per_byte(), r.perplexity(), counted(r.tokens, "token"),
-             human_seconds(r.seconds));
+  fmt::print("  {}{:.4f}{} nats/token, {}perplexity {:.3f}, over {} in {}\n", r.bound ? "<= " : "", r.nats_per_token(),
+             spread, bits_text(r), r.perplexity(), counted(r.tokens, "token"), human_seconds(r.seconds));
   if (r.bound)
     fmt::print("  {}; {}\n", m.config.objective.type.build()->bound_of(),
                std::isfinite(r.bound_stderr)

@@ -12,7 +12,8 @@ namespace effllm::app {
 
 // A run's own settings have the plain name, and each departure from them is in the name: no result takes the place of
 // one that was measured otherwise.
-std::string result_file_name(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o);
+std::string result_file_name(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o,
+                             const std::vector<int64_t>& lengths = {});
 
 nlohmann::json result_json(const LoadedModel& m, const EvalTarget& target, const EvalOptions& o, const EvalResult& r);
 void add_baselines(nlohmann::json& j, const Baselines& all);

@@ -39,6 +39,10 @@ void declare_eval(CLI::App& app, EvalArgs& a) {
       ->check(integer(1, static_cast<int64_t>(kMostTokens)));
   app.add_option("--stride", a.stride, "Sets the tokens between windows of --protocol sliding (default: the run's).")
       ->check(integer(1, static_cast<int64_t>(kMostTokens)));
+  app.add_option("--lengths", a.lengths,
+                 "Scores a task on samples of these lengths too, such as 40,80,160; --split says by which numbers.")
+      ->delimiter(',')
+      ->check(integer(1, static_cast<int64_t>(kMostTokens)));
   app.add_option("--max-tokens", a.max_tokens, "Scores only the first so many tokens; 0, the default, is all.")
       ->check(integer(0, std::numeric_limits<int64_t>::max()));
   app.add_option("--bound-samples", a.bound_samples,

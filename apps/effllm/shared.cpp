@@ -33,18 +33,13 @@ RunConfig load_run_config(const std::string& file, const std::vector<std::string
   return read_run_config(root, file);
 }
 
-int64_t vocab_of(const RunConfig& c) {
-  if (const int64_t n = c.data.tokenizer.info().vocab_size) return n;
-  return Corpus::open(c.data.corpus, c.folder).tokenizer(c.data.tokenizer)->vocab_size();
-}
-
 ModelSource source_of(const std::string& model, const std::vector<std::string>& overrides) {
   const std::filesystem::path path(model);
   std::error_code error;
   if (!std::filesystem::is_directory(path, error) && path.extension() != ".safetensors") {
     RunConfig c = load_run_config(model, overrides);
     const int64_t vocab = vocab_of(c);
-    const TextSizes text = sizes_if_there(c, [&] { return Corpus::open(c.data.corpus, c.folder); });
+    const TextSizes text = sizes_if_there(c, [&] { return corpus_of(c); });
     return {std::move(c), vocab, text};
   }
   if (!overrides.empty()) throw ConfigError("--set changes a configuration; {} is a trained model", model);

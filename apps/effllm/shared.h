@@ -13,9 +13,6 @@ namespace effllm::app {
 RunConfig load_run_config(const std::string& file, const std::vector<std::string>& overrides,
                           const std::string& name = "");
 
-// Size of the vocabulary: the corpus decides it for some tokenizers; bytes need none.
-int64_t vocab_of(const RunConfig& c);
-
 struct ModelSource {
   RunConfig config;
   int64_t vocab;

@@ -49,18 +49,25 @@ std::unique_ptr<Options> AnyChoice::named(const ConfigNode& type, Diagnostics& f
 }
 
 void AnyChoice::visit_name(OptionVisitor& v, std::string_view key, std::string_view help) {
-  std::string chosen(name());
-  v(key, chosen, help, known());
-  if (chosen != name()) options_ = take(chosen);
+  std::string chosen(options_ ? name() : "none");
+  std::vector<std::string_view> names = known();
+  if (or_none_) names.insert(names.begin(), "none");
+  v(key, chosen, help, names);
+  if (or_none_ && chosen == "none")
+    options_.reset();
+  else if (!options_ || chosen != name())
+    options_ = take(chosen);
 }
 
 void AnyChoice::visit_options(OptionVisitor& v, std::string_view key, const Mark& mark) {
-  std::shared_ptr<Options> own = copied_options();  // configurations share what is there
-  own->mark = mark;
-  own->visit(v);
-  options_ = std::move(own);
+  if (options_) {
+    std::shared_ptr<Options> own = copied_options();  // configurations share what is there
+    own->mark = mark;
+    own->visit(v);
+    options_ = std::move(own);
+  }
   for (const std::string_view other : known())
-    if (other != name())
+    if (!options_ || other != name())
       for (const OptionInfo& o : describe(*options_of(other))) v.elsewhere(o.name, key, other);
 }
 

@@ -10,6 +10,7 @@
 #include "base/escapes.h"
 #include "base/hash.h"
 #include "base/text.h"
+#include "data/task_data.h"
 #include "data/text_file.h"
 #include "store/file.h"
 
@@ -117,7 +118,19 @@ Corpus Corpus::open(const std::string& name, const fs::path& near) {
   return corpus;
 }
 
+Corpus Corpus::of_task(const Choice<TaskInfo>& task, uint64_t seed) {
+  Corpus corpus;
+  const auto data = std::make_shared<const TaskData>(task, seed);
+  corpus.manifest_.name = task.info().name;
+  corpus.manifest_.title = task.info().title;
+  corpus.manifest_.sha256 = data->sha256();
+  corpus.facts_.kind = TextKind::symbols;
+  corpus.task_ = data;
+  return corpus;
+}
+
 std::unique_ptr<Tokenizer> Corpus::tokenizer(const Choice<TokenizerInfo>& kind) const {
+  if (task_) return task_->tokenizer();
   try {
     return kind.build(text_);
   } catch (const DataError& e) {
@@ -126,6 +139,8 @@ std::unique_ptr<Tokenizer> Corpus::tokenizer(const Choice<TokenizerInfo>& kind) 
 }
 
 CorpusIdentity Corpus::identity() const {
+  if (task_)
+    return {.sha256 = manifest_.sha256, .train_end = {}, .val_end = {}, .separator = {}, .task = task_->settings()};
   return {manifest_.sha256, manifest_.train_end, manifest_.val_end, manifest_.document_separator};
 }
 
@@ -151,8 +166,11 @@ bool Corpus::separator_found() const {
   return !separator.empty() && text().find(separator) != std::string_view::npos;
 }
 
+bool Corpus::has(Split split) const { return task_ || !text(split).empty(); }
+
 TokenizedText Corpus::tokenize(const Tokenizer& tokenizer, Split split) const {
-  if (text(split).empty())
+  if (task_) return task_->text(split);
+  if (!has(split))
     throw DataError("corpus `{}` has no {} split; choose another (eval.split, --split)", manifest_.name,
                     to_string(split));
   TokenizedText out = tokenize_text(tokenizer, text(split), manifest_.document_separator,

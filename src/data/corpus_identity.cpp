@@ -16,14 +16,18 @@ std::string shown(const std::string& separator) { return separator.empty() ? "no
 
 std::string CorpusIdentity::hash() const {
   require(complete(), "CorpusIdentity: the hash of one that is not complete");
+  if (!task.empty()) return effllm::sha256(fmt::format("{}\n{}", sha256, task));
   return effllm::sha256(fmt::format("{}\n{}\n{}\n{}", sha256, *train_end, *val_end, *separator));
 }
 
 std::vector<std::string> differences(const CorpusIdentity& then, const CorpusIdentity& now) {
   std::vector<std::string> found;
+  if (then.task != now.task)
+    found.push_back(fmt::format("the task was {}, now {}", then.task.empty() ? "none, but a text" : then.task,
+                                now.task.empty() ? "none, but a text" : now.task));
   if (then.sha256 != now.sha256)
-    found.push_back(
-        fmt::format("the text had the SHA-256 {}, now {}", then.sha256.substr(0, 12), now.sha256.substr(0, 12)));
+    found.push_back(fmt::format("{} had the SHA-256 {}, now {}", then.task.empty() ? "the text" : "the samples",
+                                then.sha256.substr(0, 12), now.sha256.substr(0, 12)));
   const auto compare = [&](const char* split, const std::optional<int64_t>& a, const std::optional<int64_t>& b) {
     if (a && b && *a != *b) found.push_back(fmt::format("{} ended at byte {}, now at {}", split, *a, *b));
   };

@@ -22,7 +22,17 @@ std::string byte_order_note(std::string_view text) {
 }
 
 std::string_view to_string(TextKind kind) {
-  return kind == TextKind::ascii ? "ascii" : kind == TextKind::utf8 ? "utf-8" : "bytes";
+  switch (kind) {
+    case TextKind::ascii:
+      return "ascii";
+    case TextKind::utf8:
+      return "utf-8";
+    case TextKind::bytes:
+      return "bytes";
+    case TextKind::symbols:
+      break;
+  }
+  return "symbols";
 }
 
 TextFacts examine_text(std::string_view text) {
@@ -53,6 +63,7 @@ std::string describe(const TextFacts& facts, std::string_view text) {
 
 Measure measure_of(TextKind kind) {
   if (kind == TextKind::bytes) return {.metric = "bpb", .unit = "bits/byte"};
+  if (kind == TextKind::symbols) return {.metric = "loss", .unit = "bits/token"};
   return {.metric = "bpc", .unit = "bits/char"};
 }
 

@@ -6,9 +6,9 @@
 
 namespace effllm {
 
-enum class TextKind { ascii, utf8, bytes };
+enum class TextKind { ascii, utf8, bytes, symbols /* of a task: no text */ };
 
-std::string_view to_string(TextKind);  // "ascii", "utf-8", "bytes"
+std::string_view to_string(TextKind);  // "ascii", "utf-8", "bytes", "symbols"
 
 struct TextFacts {
   TextKind kind = TextKind::ascii;
@@ -23,7 +23,7 @@ std::string describe(const TextFacts& facts, std::string_view text);
 // where it does not. UTF-16 begins so too, and is no text that can be learned as it is.
 std::string byte_order_note(std::string_view text);
 
-// How cross-entropy is told: of a character where the text has such, otherwise of a byte.
+// How cross-entropy is told: of a character where the text has such, of a byte, or of a token where there is no text.
 struct Measure {
   std::string_view metric, unit;  // the journal's column, and what a line on a terminal says
 };

@@ -4,6 +4,7 @@
 #include "base/escapes.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "data/symbol_tokenizer.h"
 
 namespace effllm {
 
@@ -27,7 +28,7 @@ std::unique_ptr<Tokenizer> tokenizer_from_json(std::string_view json) {
   const auto stored = tree.find("symbols");
   std::optional<std::string> symbols;
   if (stored != tree.end() && stored->is_string()) symbols = stored->get<std::string>();
-  const TokenizerInfo* info = all_tokenizers.find_if_any(name);
+  const TokenizerFacts* info = name == kSymbolTokenizer.name ? &kSymbolTokenizer : all_tokenizers.find_if_any(name);
   if (info && tree.size() == (symbols ? 2 : 1))
     if (auto tokenizer = info->restore(symbols)) return tokenizer;
   throw CheckpointError("the stored tokenizer of kind `{}` is corrupt, or of a kind that this version lacks",

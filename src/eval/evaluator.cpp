@@ -23,13 +23,16 @@ constexpr Metric kPerplexity{"ppl", "1", "perplexity per token"},
     kPerplexityBound{"ppl", "1", "perplexity per token, at most"},
     kBoundError{"bound_stderr", "nats/token", "standard error of the bound over its draws"},
     kStandardError{"stderr", "nats/token", "standard error of the cross entropy"},
-    kScoredTokens{"scored_tokens", "tokens", "tokens that were scored"};
+    kScoredTokens{"scored_tokens", "tokens", "tokens that were scored"},
+    kAccuracy{"accuracy", "1", "share of the scored targets that are the likeliest token"},
+    kSampleAccuracy{"sample_accuracy", "1", "share of the samples all of whose targets are"};
 
 struct Score {
   double nats = 0, variance = 0;
-  int64_t tokens = 0, bytes = 0, characters = 0;
+  int64_t tokens = 0, bytes = 0, characters = 0, right = 0;
   void operator+=(const Score& o) {
     nats += o.nats, variance += o.variance, tokens += o.tokens, bytes += o.bytes, characters += o.characters;
+    right += o.right;
   }
 };
 
@@ -65,7 +68,10 @@ class Evaluation {
         plan_(plan_of(model, objective, text, o)),
         scores_(static_cast<size_t>(plan_.windows())),
         measured_(tokens_of(plan_)),
-        exits_(o.by_exit ? scores_.size() : 0) {}
+        exits_(o.by_exit ? scores_.size() : 0) {
+    require(text.samples.empty() || text.samples.size() == scores_.size(), "{} windows of {} samples", scores_.size(),
+            text.samples.size());
+  }
 
   void run(const std::function<void(double)>& progress) {
     const int64_t tasks = plan_.tasks();
@@ -108,7 +114,7 @@ class Evaluation {
                  .nats = total.nats,
                  .tokens = total.tokens,
                  .bytes = total.bytes,
-                 .characters = text_.kind == TextKind::bytes ? 0 : total.characters,
+                 .characters = text_.kind == TextKind::bytes || text_.kind == TextKind::symbols ? 0 : total.characters,
                  .layers = measured_.rows()};
     const auto k = static_cast<double>(pieces.size()), n = static_cast<double>(total.tokens);
     double squares = 0;
@@ -116,6 +122,7 @@ class Evaluation {
       const double residual = p.nats - r.nats_per_token() * static_cast<double>(p.tokens);
       squares += residual * residual;
     }
+    if (!text_.samples.empty()) add_answers(r);
     for (const RowScore& window : exits_) {
       r.settled += window.settled;
       r.predictions += window.predictions;
@@ -133,6 +140,21 @@ class Evaluation {
   }
 
  private:
+  // Windows are the samples of the task.
+  void add_answers(EvalResult& r) const {
+    for (size_t i = 0; i < scores_.size(); ++i) {
+      const Score& s = scores_[i];
+      const SampleSize& size = text_.samples[i];
+      for (EvalResult::Answers* a : {&r.answers, &r.by_length[size.length], &r.by_difficulty[size.difficulty]}) {
+        a->tokens += s.tokens;
+        a->right += s.right;
+        a->samples += 1;
+        a->whole += s.right == s.tokens;
+        a->nats += s.nats;
+      }
+    }
+  }
+
   // Fills the scores of the windows of one task, which are of one length T.
   void score(int64_t number, State* state) {
     const EvalPlan::Task task = plan_.task(number);
@@ -145,7 +167,8 @@ class Evaluation {
                       .begin = w.begin,
                       .end = w.end,
                       .scored = w.scored,
-                      .document_starts = options_.reset_documents ? &text_.document_starts : nullptr},
+                      .document_starts = options_.reset_documents ? &text_.document_starts : nullptr,
+                      .labels = text_.labels},
                      batch);
       for (auto t = batch.targets.end() - tokens; t != batch.targets.end(); ++t)
         if (*t != kIgnoredTarget)
@@ -162,12 +185,14 @@ class Evaluation {
                                                     .each_alone = options_.each_alone,
                                                     .training_choice = options_.training_choice,
                                                     .ledger = options_.training_choice ? &ledger : nullptr,
-                                                    .by_exit = options_.by_exit});
+                                                    .by_exit = options_.by_exit,
+                                                    .count_right = !text_.samples.empty()});
     measured_.add(number, std::move(ledger));
     for (size_t i = 0; i < found.size(); ++i) {
       Score& s = scores_[static_cast<size_t>(task.first) + i];
       s.nats = found[i].nats;
       s.variance = found[i].variance;
+      s.right = found[i].right;
       if (!exits_.empty()) exits_[static_cast<size_t>(task.first) + i] = std::move(found[i]);
     }
   }
@@ -199,8 +224,13 @@ double EvalResult::layers_needed() const { return static_cast<double>(settled) /
 double EvalResult::bits_per_char() const {
   return characters ? nats / std::numbers::ln2 / static_cast<double>(characters) : std::nan("");
 }
-double EvalResult::bits_per_byte() const { return nats / std::numbers::ln2 / static_cast<double>(bytes); }
-double EvalResult::bits() const { return kind == TextKind::bytes ? bits_per_byte() : bits_per_char(); }
+double EvalResult::bits_per_byte() const {
+  return kind == TextKind::symbols ? std::nan("") : nats / std::numbers::ln2 / static_cast<double>(bytes);
+}
+double EvalResult::bits() const {
+  if (kind == TextKind::symbols) return nats_per_token() / std::numbers::ln2;
+  return kind == TextKind::bytes ? bits_per_byte() : bits_per_char();
+}
 double EvalResult::perplexity() const { return std::exp(nats_per_token()); }
 
 std::vector<Measured> EvalResult::measured() const {
@@ -209,6 +239,10 @@ std::vector<Measured> EvalResult::measured() const {
                                m.bits_per_byte(bits_per_byte()), (bound ? kPerplexityBound : kPerplexity)(perplexity()),
                                kStandardError(stderr_nats),      kScoredTokens(static_cast<double>(tokens))};
   if (kind == TextKind::bytes) all.erase(all.begin() + 1);
+  if (kind == TextKind::symbols) {
+    all.erase(all.begin() + 1, all.begin() + 3);
+    all.insert(all.begin() + 1, {kAccuracy(answers.accuracy()), kSampleAccuracy(answers.sample_accuracy())});
+  }
   if (bound) all.push_back(kBoundError(bound_stderr));
   return all;
 }

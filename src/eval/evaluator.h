@@ -6,6 +6,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -34,15 +35,24 @@ struct EvalResult {
   // layers after which its likeliest token stays what it is.
   std::vector<ExitScore> exits = {};
   int64_t settled = 0, predictions = 0;
+  // Of the samples of a task.
+  struct Answers {
+    int64_t tokens = 0, right = 0, samples = 0, whole = 0;  // targets; of these right; samples; of these all right
+    double nats = 0;
+    double accuracy() const { return static_cast<double>(right) / static_cast<double>(tokens); }
+    double sample_accuracy() const { return static_cast<double>(whole) / static_cast<double>(samples); }
+  };
+  Answers answers = {};
+  std::map<int64_t, Answers> by_length = {}, by_difficulty = {};  // of samples of so many tokens; so difficult
 
   EvalResult at_exit(size_t after) const;  // of the model that ends there; no standard error
   double agreement(size_t after) const;    // share of predictions whose likeliest token is the last layer's
   double layers_needed() const;            // mean of `settled`
   double nats_per_token() const { return nats / static_cast<double>(tokens); }
   double bits_per_char() const;  // NaN where no character was scored
-  double bits_per_byte() const;
-  double bits() const;        // in the unit of measure_of(kind)
-  double perplexity() const;  // of a token
+  double bits_per_byte() const;  // NaN of a task
+  double bits() const;           // in the unit of measure_of(kind)
+  double perplexity() const;     // of a token
   std::vector<Measured> measured() const;
 };
 

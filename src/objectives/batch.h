@@ -44,6 +44,8 @@ struct Stretch {
   // loss; null where documents are not told apart.
   const std::vector<int64_t>* document_starts;
   bool training = false;  // its loss is minimised; else models are compared by it, and an objective leaves none out
+  // Of each token of the text the target that a task gives it, kIgnoredTarget where none; empty: what follows is told.
+  std::span<const int32_t> labels = {};
 };
 
 }  // namespace effllm

@@ -32,6 +32,13 @@ std::vector<double> nats_of_rows(const Tensor& logits, const BatchRows& rows) {
   return all;
 }
 
+void count_right(const Tensor& logits, const BatchRows& rows, std::vector<RowScore>& scores) {
+  if (logits.is_meta()) return;
+  const std::vector<int32_t> chosen = likeliest(logits);
+  const size_t tokens = chosen.size() / scores.size();
+  for (size_t i = 0; i < chosen.size(); ++i) scores[i / tokens].right += chosen[i] == rows.targets.data<int32_t>()[i];
+}
+
 std::vector<RowScore> score_exits(const LanguageModel& model, const BatchRows& rows, State* state, const Context& cx) {
   std::vector<RowScore> all(static_cast<size_t>(rows.inputs.dim(0)));
   std::vector<std::vector<int32_t>> chosen;  // by layer
@@ -50,6 +57,7 @@ std::vector<RowScore> score_exits(const LanguageModel& model, const BatchRows& r
     if (rows.targets.data<int32_t>()[i] == kIgnoredTarget) continue;
     RowScore& row = all[i / tokens];
     const int32_t last = chosen.back()[i];
+    row.right += last == rows.targets.data<int32_t>()[i];
     size_t settled = layers;
     while (settled > 1 && chosen[settled - 2][i] == last) --settled;
     row.settled += static_cast<int64_t>(settled);

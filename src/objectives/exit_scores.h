@@ -9,6 +9,9 @@ namespace effllm {
 // Of each row the nats of the targets that count. logits: [B T, Q]; 0 on shapes alone.
 std::vector<double> nats_of_rows(const Tensor& logits, const BatchRows& rows);
 
+// Fills RowScore::right of each row. logits: [B T, Q].
+void count_right(const Tensor& logits, const BatchRows& rows, std::vector<RowScore>& scores);
+
 // Scores of rows that are predicted from left to right, with RowScore::exits and settled: one run of the model, each
 // layer's stream through the final norm and the head. Of tokens that are equally likely the first counts. Advances the
 // state.

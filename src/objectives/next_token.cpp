@@ -52,6 +52,7 @@ extern constinit const ObjectiveInfo next_token = ObjectiveInfo::of<NextToken>({
     .source = "early_exit: pytorch/torchtune@bd2a0fc, torchtune/modules/early_exit_loss.py, of an author of LayerSkip "
               "(the curricula); none for z_loss: PaLM's code is not public",
     .deviations = kEarlyExitDeviations,
+    .takes_tasks = true,
 });
 
 }  // namespace effllm::objectives

@@ -37,7 +37,10 @@ void Objective::cut(const Stretch& s, Batch& batch) const { cut_ahead(s, 1, batc
 void Objective::cut_ahead(const Stretch& s, int64_t ahead, Batch& batch) {
   const auto first = s.text.begin() + s.begin, last = s.text.begin() + s.end;
   batch.inputs.insert(batch.inputs.end(), first, last);
-  batch.targets.insert(batch.targets.end(), first + ahead, last + ahead);
+  if (s.labels.empty())
+    batch.targets.insert(batch.targets.end(), first + ahead, last + ahead);
+  else
+    batch.targets.insert(batch.targets.end(), s.labels.begin() + s.begin, s.labels.begin() + s.end);
   const auto targets = batch.targets.end() - (s.end - s.begin);
   std::fill_n(targets, std::clamp<int64_t>(s.scored - s.begin, 0, s.end - s.begin), kIgnoredTarget);
   if (!s.document_starts) return;
@@ -67,8 +70,10 @@ Context Objective::context_of(const Scoring& how) {
 std::vector<RowScore> Objective::score(const LanguageModel& model, const BatchRows& rows, const Scoring& how) const {
   const Context cx = context_of(how);
   if (how.by_exit) return score_exits(model, rows, how.state, cx);
+  const Tensor logits = model.logits(rows.inputs, with_documents(cx, rows), how.state);
   std::vector<RowScore> all;
-  for (const double nats : row_nats(model, rows, how.state, cx)) all.push_back({.nats = nats});
+  for (const double nats : nats_of_rows(logits, rows)) all.push_back({.nats = nats});
+  if (how.count_right) count_right(logits, rows, all);
   return all;
 }
 

@@ -23,7 +23,8 @@ struct Scoring {
   // goes to `ledger`, where there is one.
   bool training_choice = false;
   Ledger* ledger = nullptr;
-  bool by_exit = false;  // RowScore::exits too
+  bool by_exit = false;      // RowScore::exits too
+  bool count_right = false;  // RowScore::right too
 };
 
 // A model that ends after one of its layers.
@@ -38,6 +39,7 @@ struct RowScore {
   std::vector<ExitScore> exits = {};  // after 1, 2 ... layers
   int64_t settled = 0;                // sum over targets of the layers after which the likeliest token stays the same
   int64_t predictions = 0;            // targets that these two are counted over
+  int64_t right = 0;                  // targets that are the likeliest token, of equals the first
 };
 
 class Objective {
@@ -113,6 +115,7 @@ void tell(const Objective& objective, ModelConfig& model);
 struct ObjectiveFacts {
   std::string_view name, title;
   std::string_view paper, source, deviations;
+  bool takes_tasks = false;  // true where targets may be those that a task gives (Stretch::labels).
 };
 using ObjectiveInfo = Entry<Objective, ObjectiveFacts>;
 extern const List<ObjectiveInfo> all_objectives;

@@ -70,6 +70,10 @@ void add_what_losses_belong_to(const RunFolder& run, RunSummary& s) {
     if (!root.is_map()) return;
     s.corpus = printable(path_of_text(text_at(root, "data", "corpus")).stem().string());
     s.tokenizer = text_at(root, "data", "tokenizer");
+    if (const std::string task = text_at(root, "data", "task"); !task.empty() && task != "none") {
+      s.corpus = printable(task);
+      s.tokenizer = "symbols";
+    }
     s.split = text_at(root, "eval", "split");
     s.protocol = text_at(root, "eval", "protocol");
     s.context = integer_at(root, "train", "context");

@@ -53,7 +53,8 @@ std::vector<PointRuns> runs_of(const StudyFolder& folder, const json& plan, cons
 }
 
 double bits_of(const json& score, std::string_view unit) {
-  return score.at(unit == "bits/char" ? "bits_per_char" : "bits_per_byte").get<double>();
+  const char* key = unit == "bits/char" ? "bits_per_char" : unit == "bits/token" ? "bits_per_token" : "bits_per_byte";
+  return score.at(key).get<double>();
 }
 
 std::string incomplete(const std::vector<PointRuns>& runs) {

@@ -135,7 +135,8 @@ class Comparer {
           if (!reference_ || (a == base_ && reference_->at("arm") != plan_.at("arms")[base_].at("name")))
             reference_ = &*k.result;
           for (const char* part : {"chosen_on", "reported"})
-            if (!k.result->at(part).at("bits_per_char").is_number()) t_.unit = "bits/byte";
+            if (const json& score = k.result->at(part); !score.at("bits_per_char").is_number())
+              t_.unit = score.contains("bits_per_token") ? "bits/token" : "bits/byte";
         }
     if (!reference_) return;
     t_.protocol = reference_->at("reported").at("protocol");

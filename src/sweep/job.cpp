@@ -171,7 +171,7 @@ std::vector<std::string> eval_words(const StudyEvalOptions& how, const fs::path&
 
 std::string data_order_hash(const RunConfig& config) {
   ConfigNode data = *write_run_config(config).find("data");
-  data.set("corpus", path_text(path_of_text(config.data.corpus).stem()));
+  if (!config.data.task) data.set("corpus", path_text(path_of_text(config.data.corpus).stem()));
   data.set("batch", fmt::format("{}", config.train.batch));
   data.set("context", fmt::format("{}", config.train.context));
   return sha256(to_yaml(data));

@@ -16,11 +16,6 @@ namespace {
 constexpr size_t kMostRuns = 10'000;
 constexpr int64_t kWidest = 1 << 16;
 
-int64_t vocab_of(const RunConfig& c) {
-  if (const int64_t n = c.data.tokenizer.info().vocab_size) return n;
-  return Corpus::open(c.data.corpus, c.folder).tokenizer(c.data.tokenizer)->vocab_size();
-}
-
 ConfigNode integer(int64_t n, const Mark& mark) { return ConfigNode::scalar(fmt::format("{}", n), mark); }
 
 // Turns a study into runs; what stands in one place has a member.
@@ -170,8 +165,7 @@ class Planner {
     if (p == 0) size_ = size_of(c, ready.tokenizer->vocab_size());
     check_scoring(c, ready);
     r.corpus = ready.corpus.file();
-    const double rows = static_cast<double>(ready.train.tokens.size()) / static_cast<double>(c.train.context);
-    r.steps = expected_steps(c, ready.flops_per_token, rows).value_or(0);
+    r.steps = expected_steps(c, ready.flops_per_token, ready.epoch_samples).value_or(0);
     const auto some = [](int64_t n, int64_t most) { return most > 0 ? std::min(n, most) : n; };
     r.eval_tokens = some(static_cast<int64_t>(ready.val.tokens.size()), c.eval.max_tokens);
     r.memory = ready.plan.total();
@@ -191,6 +185,10 @@ class Planner {
       throw_at(c.mark_of("eval", "split"),
                fmt::format("checkpoints would be chosen on {}, which the study reports (its eval.split)", e.split));
     scored_ = static_cast<int64_t>(ready.corpus.tokenize(*ready.tokenizer, parse_split(e.split)).tokens.size());
+    if (c.data.task && (!e.protocol.empty() || e.stride || e.tokens || e.max_tokens))
+      throw_at(e.mark, fmt::format("samples of {} are scored one by one, and all of a split: leave protocol, tokens, "
+                                   "stride and max_tokens out",
+                                   c.data.task.name()));
     EvalOptions o = evaluation_of(c);
     const std::string_view name = e.protocol.empty() ? o.protocol.name() : e.protocol;
     try {

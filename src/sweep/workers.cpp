@@ -195,6 +195,8 @@ std::string status_of(const StudyFolder& folder, const std::string& run) {
 }
 
 std::string score_text(const nlohmann::json& score) {
+  if (const auto accuracy = score.find("accuracy"); accuracy != score.end())  // of a task
+    return fmt::format("accuracy {:.4f}", accuracy->get<double>());
   const bool chars = score.at("bits_per_char").is_number();
   return fmt::format("{}{:.4f} bits/{}", score.at("bound") == true ? "<= " : "",
                      score.at(chars ? "bits_per_char" : "bits_per_byte").get<double>(), chars ? "char" : "byte");

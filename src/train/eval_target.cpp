@@ -10,6 +10,9 @@
 namespace effllm {
 
 EvalTarget split_target(const LoadedModel& m, Split split, const std::string& other_corpus, bool allow_other) {
+  if (m.config.data.task && !other_corpus.empty())
+    throw ConfigError("{} was trained on samples of {}, and a corpus has no such: leave --corpus out",
+                      m.checkpoint.string(), m.config.data.task.name());
   EvalTarget t;
   t.name = to_string(split);
   t.split = split;
@@ -17,7 +20,8 @@ EvalTarget split_target(const LoadedModel& m, Split split, const std::string& ot
   t.other_than_trained_on = differences(m.corpus, t.corpus->identity());
   const auto refuse = [&](const std::string& remedy) {
     throw DataError("{} was trained on another corpus than {}: {}. {}", m.checkpoint.string(),
-                    t.corpus->file().string(), join(t.other_than_trained_on, "; "), remedy);
+                    t.corpus->task() ? "the task now gives" : t.corpus->file().string(),
+                    join(t.other_than_trained_on, "; "), remedy);
   };
   const bool refused = !t.other_than_trained_on.empty() && !allow_other;
   try {
@@ -31,6 +35,11 @@ EvalTarget split_target(const LoadedModel& m, Split split, const std::string& ot
 }
 
 EvalTarget file_target(const LoadedModel& m, const std::string& file) {
+  if (m.config.data.task)
+    throw ConfigError(
+        "{} was trained on samples of {}, and a text says of no target that it is scored: leave --text "
+        "out",
+        m.checkpoint.string(), m.config.data.task.name());
   EvalTarget t;
   t.name = file;
   t.file_text = read_text_file(file);

@@ -28,8 +28,12 @@ void Evaluations::evaluate() {
   const double loss = r.nats_per_token();
   const bool better = std::isfinite(loss) && !(loss >= at.best_val);
   if (better) at.best_val = loss, at.best_step = at.step;
-  run_.log.say(fmt::format("step {}  {} loss {}{:.4f} nats/token, {:.4f} {}{}", at.step, split, r.bound ? "<= " : "",
-                           loss, r.bits(), measure_of(r.kind).unit,
+  const std::string beside =
+      r.kind == TextKind::symbols
+          ? fmt::format("accuracy {:.4f}, of samples {:.4f}", r.answers.accuracy(), r.answers.sample_accuracy())
+          : fmt::format("{:.4f} {}", r.bits(), measure_of(r.kind).unit);
+  run_.log.say(fmt::format("step {}  {} loss {}{:.4f} nats/token, {}{}", at.step, split, r.bound ? "<= " : "", loss,
+                           beside,
                            guess_.worse(loss) ? fmt::format("  (above {}: worse than a guess)", guess_.text())
                            : better           ? "  (best)"
                                               : ""));

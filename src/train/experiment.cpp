@@ -5,7 +5,9 @@
 #include <algorithm>
 
 #include "base/out_of_memory.h"
+#include "base/text.h"
 #include "checkpoint/checkpoint.h"
+#include "data/task_data.h"
 #include "model/describe.h"
 #include "model/old_defaults.h"
 
@@ -25,6 +27,13 @@ Experiment::Experiment(RunConfig wanted) : config(std::move(wanted)), objective(
     notes.push_back(fmt::format(
         "data.reset: document changes nothing: the training split is one document ({})",
         corpus.manifest().document_separator.empty() ? "the corpus has no separator" : "its separator does not occur"));
+  if (const TaskData* task = corpus.task()) {
+    notes.push_back(fmt::format("the samples of {} have the SHA-256 {}", task->settings(), corpus.manifest().sha256));
+    if (const int64_t more = config.train.context - task->task().longest(); more > 0)
+      notes.push_back(fmt::format("train.context is {} longer than the longest sample: rows end with nothing to learn",
+                                  counted(more, "token")));
+    return;
+  }
   int64_t characters = 0;
   for (const int32_t id : train.tokens) characters += tokenizer->characters_of(id);
   const auto tokens = static_cast<double>(train.tokens.size());
@@ -41,11 +50,7 @@ void Experiment::use_defaults_of(int version) {
 
 void Experiment::build(int64_t first_batch, bool trains) {
   const Activity activity("building the model", "choose a smaller model.d_model");
-  order = config.data.order.build({.text = train,
-                                   .objective = *objective,
-                                   .shape = {config.train.batch, config.train.context, first_batch},
-                                   .seed = static_cast<uint64_t>(config.data.seed),
-                                   .reset_documents = config.data.reset == "document"});
+  order = RunText::order(config, *objective, first_batch);
   if (trains) build_trainer();
   const ShardPlan plan = trainer ? trainer->plan() : plan_shards(config.train, *model);
   config.train.lanes = static_cast<int64_t>(plan.lanes.size());  // what was chosen stands in the resolved file

@@ -131,7 +131,7 @@ std::string kept_override(const std::string& assignment, const fs::path& near) {
 
 ConfigNode resolved_config(const RunConfig& config, const fs::path& manifest) {
   ConfigNode root = write_run_config(config);
-  root.find("data")->set("corpus", quoted(path_text(manifest)));
+  if (!config.data.task) root.find("data")->set("corpus", quoted(path_text(manifest)));
   return root;
 }
 

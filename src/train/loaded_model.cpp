@@ -8,6 +8,7 @@
 #include "checkpoint/checkpoint.h"
 #include "store/file.h"
 #include "store/run_folder.h"
+#include "train/preflight.h"
 
 namespace effllm {
 namespace {
@@ -47,6 +48,7 @@ LoadedModel load_model(const std::filesystem::path& run_or_checkpoint, DType typ
 }
 
 Corpus corpus_of(const RunRecord& record, const std::string& name, const std::filesystem::path& near) {
+  if (record.config.data.task) return corpus_of(record.config);
   const auto fits = [&](const Corpus& c) { return differences(record.corpus, c.identity()).empty(); };
   std::optional<Corpus> usual;
   std::exception_ptr error;

@@ -7,7 +7,7 @@
 #include "base/limits.h"
 #include "base/out_of_memory.h"
 #include "base/text.h"
-#include "data/batches.h"
+#include "data/task_order.h"
 #include "decode/generator.h"
 #include "kernels/parallel.h"
 #include "model/describe.h"
@@ -36,13 +36,9 @@ void check_evaluation(const RunConfig& config, const Preflight& p) {
 }
 
 // A row that is longer than the text is the configuration's fault, which says how long it is.
-std::unique_ptr<BatchOrder> order_of(const RunConfig& config, const Objective& objective, const TokenizedText& train) {
+std::unique_ptr<BatchOrder> order_of(const RunConfig& config, const Objective& objective, const RunText& text) {
   try {
-    return config.data.order.build({.text = train,
-                                    .objective = objective,
-                                    .shape = {config.train.batch, config.train.context},
-                                    .seed = static_cast<uint64_t>(config.data.seed),
-                                    .reset_documents = config.data.reset == "document"});
+    return text.order(config, objective, 0);
   } catch (const DataError& e) {
     throw_at(config.mark_of("train", "context"), fmt::format("train.context: {}", e.what()));
   }
@@ -73,12 +69,38 @@ TextSizes RunText::sizes() const {
           .eval_tokens = static_cast<int64_t>(val.tokens.size())};
 }
 
+std::unique_ptr<BatchOrder> RunText::order(const RunConfig& config, const Objective& objective,
+                                           int64_t first_batch) const {
+  const BatchShape shape{config.train.batch, config.train.context, first_batch};
+  const auto seed = static_cast<uint64_t>(config.data.seed);
+  if (const TaskData* task = corpus.task()) return task_order(*task, objective, shape, seed);
+  return config.data.order.build({.text = train,
+                                  .objective = objective,
+                                  .shape = shape,
+                                  .seed = seed,
+                                  .reset_documents = config.data.reset == "document"});
+}
+
+Corpus corpus_of(const RunConfig& c) {
+  return c.data.task ? Corpus::of_task(c.data.task, static_cast<uint64_t>(c.data.seed))
+                     : Corpus::open(c.data.corpus, c.folder);
+}
+
+int64_t vocab_of(const RunConfig& c) {
+  if (c.data.task) return c.data.task.build(static_cast<uint64_t>(c.data.seed))->vocab();
+  if (const int64_t n = c.data.tokenizer.info().vocab_size) return n;
+  return corpus_of(c).tokenizer(c.data.tokenizer)->vocab_size();
+}
+
 RunText read_text(const RunConfig& config, Corpus corpus) {
   const Activity activity("reading the corpus", "choose a smaller one");
   RunText t;
   t.corpus = std::move(corpus);
   t.tokenizer = t.corpus.tokenizer(config.data.tokenizer);
-  t.train = t.corpus.tokenize(*t.tokenizer, Split::train);
+  if (t.corpus.task())
+    t.train.kind = TextKind::symbols;
+  else
+    t.train = t.corpus.tokenize(*t.tokenizer, Split::train);
   try {
     t.val = t.corpus.tokenize(*t.tokenizer, parse_split(config.eval.split));
   } catch (const DataError& e) {
@@ -89,7 +111,7 @@ RunText read_text(const RunConfig& config, Corpus corpus) {
 
 Preflight preflight(const RunConfig& config) {
   Preflight p;
-  static_cast<RunText&>(p) = read_text(config, Corpus::open(config.data.corpus, config.folder));
+  static_cast<RunText&>(p) = read_text(config, corpus_of(config));
   p.model = model_on_shapes(config.model, p.tokenizer->vocab_size());
   LanguageModel& model = *p.model;
   if (config.train.carry_state) require_carriable(model);
@@ -102,7 +124,8 @@ Preflight preflight(const RunConfig& config) {
   require_memory(config, model.vocab(), p.plan, memory_limit());
   check_evaluation(config, p);
   const auto objective = config.objective.type.build();
-  const auto order = order_of(config, *objective, p.train);
+  const auto order = order_of(config, *objective, p);
+  p.epoch_samples = 1 / order->epochs(1);
   bool counts = false;
   for (int64_t i = 0; i < kLooked && !counts; ++i) counts = order->at(i * config.train.batch).counted() > 0;
   if (!counts)
@@ -111,7 +134,7 @@ Preflight preflight(const RunConfig& config) {
                          counted(config.train.context, "token"), config.objective.type.name()));
   group_settings(config.optim, config.groups, model.params());
   p.flops_per_token = train_flops_per_token(model, config.train.context);
-  if (const auto doubt = warmup_doubt(config, expected_steps(config, p.flops_per_token, 1 / order->epochs(1)));
+  if (const auto doubt = warmup_doubt(config, expected_steps(config, p.flops_per_token, p.epoch_samples));
       !doubt.empty())
     p.doubts.push_back({config.schedule.mark.line ? config.schedule.mark : config.train.mark, doubt});
   p.note = long_step_note(config, train_flops_per_token(model, config.train.context, config.train.recomputes()));

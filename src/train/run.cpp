@@ -7,10 +7,20 @@
 #include "base/out_of_memory.h"
 #include "base/text.h"
 #include "data/example_prompt.h"
+#include "data/task_data.h"
 #include "kernels/parallel.h"
 #include "train/signals.h"
 
 namespace effllm {
+
+namespace {
+
+std::string training_samples(const TaskData& task) {
+  const int64_t n = task.samples(Split::train);
+  return fmt::format("{} of {}", n ? counted(n, "training sample") : "training samples without end", task.info().name);
+}
+
+}  // namespace
 
 Run::Run(RunRequest request) : request_(std::move(request)), run_(std::move(request_.config), request_.quiet) {
   build();
@@ -77,12 +87,13 @@ void Run::write_start_files() {
 void Run::announce() {
   const int64_t step = run_.at.step;
   const TrainOptions& train = config().train;
-  run_.log.say(fmt::format("{}: {}, {} of {} a step, {}; {}", folder().path().string(),
-                           human_counted(static_cast<double>(model().params().count()), "parameter"),
-                           human_count(static_cast<double>(train.batch * train.context)),
-                           human_counted(static_cast<double>(run_.x.train.tokens.size()), "training token"),
-                           counted(threads(), "thread"),
-                           step ? fmt::format("going on from step {}", step) : "starting"));
+  run_.log.say(
+      fmt::format("{}: {}, {} of {} a step, {}; {}", folder().path().string(),
+                  human_counted(static_cast<double>(model().params().count()), "parameter"),
+                  human_count(static_cast<double>(train.batch * train.context)),
+                  corpus().task() ? training_samples(*corpus().task())
+                                  : human_counted(static_cast<double>(run_.x.train.tokens.size()), "training token"),
+                  counted(threads(), "thread"), step ? fmt::format("going on from step {}", step) : "starting"));
   if (step > 0 && run_.progress() >= 1)
     run_.log.say(fmt::format(
         "nothing to train: step {} is at the run's horizon or beyond it; to go on, raise the max_ key of train", step));
@@ -150,7 +161,7 @@ RunOutcome Run::outcome(bool interrupted) const {
           .bound = run_.x.objective->bound(),
           .best_bits = evaluations_.best_bits(),
           .prompt = example_prompt(corpus().text(Split::train)),
-          .next_split = corpus().text(Split::test).empty() ? config().eval.split : "test"};
+          .next_split = corpus().has(Split::test) ? "test" : config().eval.split};
 }
 
 }  // namespace effllm

@@ -14,6 +14,7 @@ namespace {
 
 // Whether the rows that follow are those that the run would have seen. Draws with replacement know no place.
 bool decides_place(const std::string& key, const RunConfig& before, const RunConfig& after) {
+  if (before.data.task || after.data.task) return false;  // by the number of the sample alone
   const OrderInfo& order = after.data.order.info();
   if (key == "data.order") return order.has_place;
   if (&order != &before.data.order.info() || !order.has_place) return false;
@@ -45,9 +46,9 @@ bool of_training(std::string_view key, const RunConfig& before, const RunConfig&
 
 bool of_the_model(const std::string& key, const RunConfig& before, const RunConfig& after) {
   if (of_training(key, before, after)) return false;
-  if (key == "data.seed" && !after.data.order.info().seeded) return false;
+  if (key == "data.seed" && (after.data.task || !after.data.order.info().seeded)) return false;
   return key.starts_with("model.") || key.starts_with("objective.") || key == "data.tokenizer" || key == "data.reset" ||
-         key == "data.order" || key == "data.seed";
+         key == "data.order" || key == "data.seed" || key == "data.task";
 }
 
 bool learns_positions(const ModelConfig& c) {

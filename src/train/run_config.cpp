@@ -13,6 +13,7 @@
 #include "model/old_defaults.h"
 #include "objectives/early_exit.h"
 #include "optim/optimizer.h"
+#include "train/task_config.h"
 
 namespace effllm {
 namespace {
@@ -99,7 +100,7 @@ struct Sections {
 };
 
 void check_together(const RunConfig& c, Sections read, const Mark& name, Diagnostics& found) {
-  if (read.data && c.train.carry_state && !c.data.order.info().continues) {
+  if (read.data && !c.data.task && c.train.carry_state && !c.data.order.info().continues) {
     std::vector<std::string_view> able;
     for (const OrderInfo* o : all_orders)
       if (o->continues) able.push_back(o->name);
@@ -132,6 +133,7 @@ constexpr std::pair<std::string_view, std::string_view> kSince[] = {
     {"beta2_rows", "0.95"},
     {"cautious_decay", "false"},
     {"depth_weight", "softmax"},
+    {"task", "none"},
 };
 
 void erase_later(ConfigNode& n) {
@@ -146,7 +148,7 @@ template <class Info>
 void add_own(std::vector<ConfigSection>& all, std::string_view path, std::string_view key, const List<Info>& list,
              const Choice<Info>& usual) {
   for (const Info* entry : list)
-    if (auto own = entry->options(); entry != &usual.info() && !describe(*own).empty())
+    if (auto own = entry->options(); !(usual && entry == &usual.info()) && !describe(*own).empty())
       all.push_back({fmt::format("{} ({}: {})", path, key, entry->name),
                      fmt::format("Of this {}, beside those that all have: {}.", list.kind, entry->title),
                      std::move(own)});
@@ -155,6 +157,12 @@ void add_own(std::vector<ConfigSection>& all, std::string_view path, std::string
 }  // namespace
 
 void DataOptions::visit(OptionVisitor& v) {
+  task.visit_name(v, "task", "Trains on samples of a task, which the program makes, in place of a corpus.");
+  if (task) {
+    v("seed", seed, "Seeds the samples and their order.", at_least(0));
+    task.visit_options(v, "task", mark);
+    return;
+  }
   v("corpus", corpus, "Gives the name of a manifest (data/<name>.yaml) or a path to one.");
   tokenizer.visit_name(v, "tokenizer", "Says how text becomes tokens.");
   order.visit_name(v, "order", "Says which tokens a step sees.");
@@ -163,6 +171,7 @@ void DataOptions::visit(OptionVisitor& v) {
   v("seed", seed, "Seeds the order.", at_least(0));
   tokenizer.visit_options(v, "tokenizer", mark);
   order.visit_options(v, "order", mark);
+  task.visit_options(v, "task", mark);
 }
 
 void TrainOptions::visit(OptionVisitor& v) {
@@ -203,7 +212,8 @@ void TrainOptions::visit(OptionVisitor& v) {
 void EvalSection::visit(OptionVisitor& v) {
   protocol.visit_name(v, "protocol", "Says how the split is cut up (`effllm list protocols`).");
   v("split", split, "Chooses the split of the corpus.", {"train", "val", "test"});
-  v("tokens", tokens, "Sets the tokens of a window; default: train.context.", between(1, kMostTokens));
+  v("tokens", tokens, "Sets the tokens of a window; default: train.context, or a sample of data.task.",
+    between(1, kMostTokens));
   protocol.visit_options(v, "protocol", mark);
   v("bound_samples", bound_samples,
     "Sets the random draws for each window, where an objective's score is a bound that is estimated; default: 2.",
@@ -224,6 +234,7 @@ std::vector<ConfigSection> all_sections() {
   all.push_back(section<DataOptions>("data", "The corpus, and the order in which training reads it."));
   add_own(all, "data", "tokenizer", all_tokenizers, DataOptions().tokenizer);
   add_own(all, "data", "order", all_orders, DataOptions().order);
+  add_own(all, "data", "task", all_tasks, DataOptions().task);
   all.push_back(section<OptimOptions>("optim", "The optimizer."));
   add_own(all, "optim", "type", all_optimizers, OptimOptions().type);
   all.push_back(section<ScheduleSection>("optim.schedule", "The learning rate over the run."));
@@ -261,6 +272,7 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   if (c.name.empty()) c.name = "run";
   read_section(c.objective, r.objective, "objective", found);
   Sections good{};
+  refuse_beside_task(r.data, found);
   good.data = read_section(c.data, r.data, "data", found);
   read_section(c.optim, r.optim, "optim", found);
   if (!c.optim.schedule.is_null()) read_section(c.schedule, c.optim.schedule, "schedule", found);
@@ -275,6 +287,7 @@ RunConfig read_run_config(const ConfigNode& root, const std::filesystem::path& f
   good.train = read_section(c.train, r.train, "train", found);
   good.eval = read_section(c.eval, r.eval, "eval", found);
   check_horizon(c, r.train, good.train, found);
+  if (good.data && c.data.task) check_task(c, good.train && good.eval, found);
   const ConfigNode* name = root.find("name");
   check_together(c, good, name ? name->mark() : Mark{}, found);
   if (r.model.is_null())
@@ -358,7 +371,8 @@ ConfigNode write_run_config(const RunConfig& config) {
 
 EvalOptions evaluation_of(const RunConfig& c) {
   return {.protocol = c.eval.protocol,
-          .tokens = window_of(c),
+          .tokens = c.data.task ? c.data.task.build(static_cast<uint64_t>(c.data.seed))->longest()
+                                : window_of(c),
           .max_tokens = c.eval.max_tokens,
           .bound_samples = c.objective.type.build()->bound() ? c.eval.bound_samples.value_or(2) : 0,
           .seed = static_cast<uint64_t>(c.train.seed),
@@ -372,7 +386,7 @@ int64_t trained_context(const RunConfig& c) {
 std::string experiment_hash(const RunConfig& c) {
   ConfigNode n = write_run_config(c);
   n.erase("name");
-  n.find("data")->set("corpus", corpus_name(c.data.corpus));
+  if (!c.data.task) n.find("data")->set("corpus", corpus_name(c.data.corpus));
   n.erase("eval");
   for (const std::string_view key : kHorizons) n.find("train")->erase(key);
   for (const char* key : {"recompute", "log_every", "eval_every", "save_every", "save_seconds", "keep", "sample_every"})

@@ -11,6 +11,7 @@
 #include "model/model_config.h"
 #include "optim/optim_options.h"
 #include "optim/schedule.h"
+#include "tasks/task.h"
 
 namespace effllm {
 
@@ -18,6 +19,7 @@ struct DataOptions final : Options {
   std::string corpus = "kjv", reset = "none";
   Choice<TokenizerInfo> tokenizer{all_tokenizers, "byte"};
   Choice<OrderInfo> order{all_orders, "shuffled_windows"};
+  Choice<TaskInfo> task{all_tasks, kOrNone};  // where there is one, of these four nothing counts
   int64_t seed = 1;
   void visit(OptionVisitor& v) override;
 };

@@ -33,7 +33,8 @@ void RunCounters::visit(V&& v) {
 
 namespace {
 
-constexpr const char *kKnown = "known", *kUnknown = "unknown";  // unknown: exported from format version 1
+// unknown: exported from format version 1; none: of a task
+constexpr const char *kKnown = "known", *kUnknown = "unknown", *kNone = "none";
 
 // Its name is not checked again: rules of names are for new runs.
 RunConfig stored_config(const Metadata& metadata) {
@@ -53,6 +54,10 @@ RunConfig stored_config(const Metadata& metadata) {
 CorpusIdentity stored_identity(const Metadata& metadata, int version) {
   CorpusIdentity c{.sha256 = metadata.digest("data_sha256"), .train_end = {}, .val_end = {}, .separator = {}};
   if (version < 2 || metadata.text("data_splits") == kUnknown) return c;
+  if (metadata.text("data_splits") == kNone) {
+    c.task = metadata.text("data_task");
+    return c;
+  }
   if (metadata.text("data_splits") != kKnown)
     metadata.refuse("data_splits", fmt::format("{} or {} is needed", kKnown, kUnknown));
   c.train_end = metadata.integer("data_train_end", 1);
@@ -117,8 +122,10 @@ std::map<std::string, std::string> to_metadata(const RunRecord& r) {
                                           {"corpus_manifest", path_text(r.manifest)},
                                           {"earlier_data", r.earlier_data},
                                           {"step", fmt::format("{}", r.step)}};
-  m["data_splits"] = r.corpus.complete() ? kKnown : kUnknown;
-  if (r.corpus.complete())
+  const bool splits = r.corpus.train_end && r.corpus.val_end && r.corpus.separator;
+  m["data_splits"] = splits ? kKnown : r.corpus.task.empty() ? kUnknown : kNone;
+  if (!r.corpus.task.empty()) m["data_task"] = r.corpus.task;
+  if (splits)
     m.insert({{"data_train_end", fmt::format("{}", *r.corpus.train_end)},
               {"data_val_end", fmt::format("{}", *r.corpus.val_end)},
               {"data_separator", *r.corpus.separator}});

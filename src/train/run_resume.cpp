@@ -27,7 +27,7 @@ void require_same_data(LiveRun& run, const StoredRun& newest, bool allow_other_d
   if (other_words) stored_tokenizer(newest.record, path);  // says where it is damaged
   if (!found.empty() && (!allow_other_data || other_words))
     throw DataError("{}: the run was trained on another corpus than {}: {}. Put the corpus back, {}", path,
-                    x.corpus.file().string(), found,
+                    x.corpus.task() ? "the task now gives" : x.corpus.file().string(), found,
                     other_words
                         ? "or train anew without --resume: this one has other symbols than the model's vocabulary"
                         : "train anew without --resume, or go on with this one all the same: --allow-data-mismatch");

@@ -54,11 +54,14 @@ std::vector<Measured> TrainRows::row() const {
                          : o.given_rest()  ? kMissingMetrics
                                            : kLossMetrics;
   std::vector<Measured> row = {m.loss(loss)};
-  if (run_.x.train.kind != TextKind::bytes) row.push_back(m.bits_per_character(bits * run_.x.tokens_per_character));
-  row.insert(row.end(), {m.bits_per_byte(bits * run_.x.tokens_per_byte), kRate(lr_), kNorm(grad_norm_),
-                         kTrainedTokens(static_cast<double>(at.tokens)), kEpoch(run_.epochs()), kFlops(at.flops),
-                         kTrainSeconds(at.seconds), kSaveSeconds(at.save_seconds), kOtherSeconds(at.other_seconds),
-                         kSpeed(seconds_ > 0 ? static_cast<double>(tokens_) / seconds_ : 0)});
+  const TextKind kind = run_.x.train.kind;
+  if (kind == TextKind::ascii || kind == TextKind::utf8)
+    row.push_back(m.bits_per_character(bits * run_.x.tokens_per_character));
+  if (kind != TextKind::symbols) row.push_back(m.bits_per_byte(bits * run_.x.tokens_per_byte));
+  row.insert(row.end(),
+             {kRate(lr_), kNorm(grad_norm_), kTrainedTokens(static_cast<double>(at.tokens)), kEpoch(run_.epochs()),
+              kFlops(at.flops), kTrainSeconds(at.seconds), kSaveSeconds(at.save_seconds),
+              kOtherSeconds(at.other_seconds), kSpeed(seconds_ > 0 ? static_cast<double>(tokens_) / seconds_ : 0)});
   row.insert(row.end(), added_up_.begin(), added_up_.end());
   return row;
 }
