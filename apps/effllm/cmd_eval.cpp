@@ -181,6 +181,10 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   if (args.baselines && part && !common.quiet)
     print_stderr(fmt::format("baselines are left out: they are scored on all of the text, {} on a part of it\n",
                              m.config.objective.type.name()));
+  if (args.baselines && task) {
+    add_baselines(j, {.rows = {}, .left_out = {{"n-gram models and compressors", "samples of a task are no text"}}});
+    if (kept) keep_result(file, j);
+  }
   if (args.baselines && !part && !task) {
     std::fflush(stdout);
     Baselines all = baselines({.tokens = target.tokens,

@@ -15,6 +15,13 @@ namespace {
 using nlohmann::json;
 using ArmRuns = std::vector<PointRuns>;
 
+// What tells one corpus from another. Of a task the seed is not among it: each run has samples of its own.
+std::string corpus_of(const json& data) {
+  if (!data.contains("task")) return data.at("hash").dump();
+  const std::string task = data.at("task");
+  return task.substr(0, task.rfind(", seed "));
+}
+
 // Where a score belongs: they compare only where all of it is the same.
 std::vector<std::pair<std::string, std::string>> belongs_to(const json& result) {
   std::vector<std::pair<std::string, std::string>> all;
@@ -22,7 +29,7 @@ std::vector<std::pair<std::string, std::string>> belongs_to(const json& result) 
     const json& s = result.at(part);
     all.emplace_back("protocol", s.at("protocol").dump());
     all.emplace_back("split", s.at("split").dump());
-    all.emplace_back("corpus", s.at("data").at("hash").dump());
+    all.emplace_back("corpus", corpus_of(s.at("data")));
     all.emplace_back("bounds and likelihoods", s.at("bound").dump());
   }
   return all;

@@ -56,7 +56,8 @@ TEST_CASE("cli task: a run trains, says which samples, and its accuracy stands i
     right += row.at("accuracy").get<double>() * row.at("tokens").get<double>();
   CHECK(right / val.at("tokens").get<double>() == doctest::Approx(val.at("accuracy").get<double>()));
   CHECK(val.at("guess_accuracy").get<double>() < 0.4);
-  CHECK_FALSE(val.contains("baselines"));
+  CHECK(val.at("baselines").empty());
+  CHECK(val.at("left_out")[0].at("reason") == "samples of a task are no text");
   const effllm::RunFolder run(w.scratch.path / "runs/run");
   const effllm::JournalData rows = effllm::read_journal(run.journal());
   const auto* accuracy = rows.find("val")->find("accuracy");
@@ -149,6 +150,24 @@ TEST_CASE("cli task: what a task has no use for is refused by line, and what it 
   w.ends({"generate", "runs/run"}, 2, {"targets are answers"});
   w.ok(with({"train", "tiny.yaml", "-q"}, sets({"train.max_steps=2"})));
   w.ends({"eval", "runs/tiny", "--lengths", "8"}, 2, {"data.task"});
+}
+
+TEST_CASE("cli task: a study of a task keeps accuracies, and its seeds, which have other samples, are compared") {
+  const TaskWorld w("{task: parity, length: 8, scored: every, val_samples: 30, test_samples: 30}");
+  const auto study = [&](const std::string& more) {
+    spill(w.scratch.path / "study.yaml", "base: task.yaml\nseeds: 2\n" + more +
+                                             "arms:\n  min_gru: {}\n  gru: {\"model.layers[0].mixer\": {type: gru}}\n");
+  };
+  study("eval: {tokens: 8}\n");
+  w.ends({"check", "study.yaml"}, 2, {"samples of parity are scored one by one"});
+  study("");
+  CHECK(w.ok({"sweep", "study.yaml", "-o", "out", "--threads", "1"}).says("accuracy 0."));
+  const json result = json::parse(slurp(w.scratch.path / "out/results/gru.s2.json"));
+  for (const char* part : {"chosen_on", "reported"}) CHECK(result.at(part).at("accuracy").get<double>() > 0);
+  CHECK(has(result.at("reported").at("data").at("task").get<std::string>(), "seed 2"));
+  const Ended table = w.ok({"compare", "out"});
+  CHECK(table.shows("bits/token"));
+  CHECK_FALSE(table.shows("another corpus"));
 }
 
 TEST_CASE("cli data samples: tokens, and below them what is scored") {
