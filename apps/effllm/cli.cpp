@@ -14,6 +14,7 @@
 #include "cli_errors.h"
 #include "cli_options.h"
 #include "cli_validators.h"
+#include "config/options.h"
 #include "help.h"
 #include "kernels/parallel.h"
 

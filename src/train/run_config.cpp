@@ -371,8 +371,7 @@ ConfigNode write_run_config(const RunConfig& config) {
 
 EvalOptions evaluation_of(const RunConfig& c) {
   return {.protocol = c.eval.protocol,
-          .tokens = c.data.task ? c.data.task.build(static_cast<uint64_t>(c.data.seed))->longest()
-                                : window_of(c),
+          .tokens = c.data.task ? c.data.task.build(static_cast<uint64_t>(c.data.seed))->longest() : window_of(c),
           .max_tokens = c.eval.max_tokens,
           .bound_samples = c.objective.type.build()->bound() ? c.eval.bound_samples.value_or(2) : 0,
           .seed = static_cast<uint64_t>(c.train.seed),
