@@ -136,7 +136,7 @@ std::vector<LengthResult> at_lengths(const LoadedModel& m, const Objective& obje
                         counted(longer.task().vocab(), "symbol"), m.model->vocab());
     const TokenizedText text = longer.text(split);
     o.tokens = longer.task().longest();
-    require_options(*m.model, *m.tokenizer, o);
+    require_options(*m.model, objective, *m.tokenizer, o);
     require_evaluation(m.config, m.model->vocab(), o, static_cast<int64_t>(text.tokens.size()));
     all.push_back({n, evaluate(*m.model, objective, text, *m.tokenizer, o, [&](double done) {
                      show(fmt::format("evaluating length {} {:3.0f}%", n, 100 * done));
