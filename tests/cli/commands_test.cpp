@@ -60,7 +60,9 @@ TEST_CASE("cli check: every configuration of the project is right") {
   w.ok({"data", "prepare", "long.txt"});
   for (const auto& e : std::filesystem::recursive_directory_iterator(std::string(kSourceDir) + "/configs")) {
     if (e.path().extension() != ".yaml") continue;
-    Words words = {"check", e.path().string(), "--set", "data.corpus=" + (w.scratch.path / "data/long.yaml").string()};
+    Words words = {"check", e.path().string()};
+    if (e.path().parent_path().filename() != "tasks")  // which make their own samples
+      words.insert(words.end(), {"--set", "data.corpus=" + (w.scratch.path / "data/long.yaml").string()});
     w.ok(words);
   }
 }

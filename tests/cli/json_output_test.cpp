@@ -84,7 +84,7 @@ TEST_CASE("cli: --json gives one document for every command that has results") {
   CHECK(json::parse(wrong.out).at(1).at("exit_code") == 2);
   CHECK(json::parse(wrong.out).at(1).at("error").get<std::string>().find("nothing.yaml") != std::string::npos);
   CHECK(w.read({"export", "runs/tiny", "-o", "out"}).at("model") == "out/model.safetensors");
-  CHECK(w.read({"list"}).size() == 13);
+  CHECK(w.read({"list"}).size() == 14);
   for (const char* kind : {"mixers", "ffns"}) {
     const json brief = w.read({"list", kind}), full = w.read({"list", kind, "--long"});
     REQUIRE(brief.size() == full.size());

@@ -25,7 +25,7 @@ struct Job {
     in.variables = {{"PATH", scratch.path.string() + ":/usr/bin:/bin"}, {"SLURM_JOB_ID", "7"}};
   }
   Ended run(const std::vector<std::string>& worker) const {
-    spill(scratch.path / "worker.sh", slurm_script({.worker = worker}));
+    spill(scratch.path / "worker.sh", slurm_script({.jobs = 1, .threads = 1, .worker = worker, .options = {}}));
     return run_command({"/bin/bash", "worker.sh"}, in);
   }
   std::string asked() const { return fs::exists(scratch.path / "asked.txt") ? slurp(scratch.path / "asked.txt") : ""; }

@@ -35,7 +35,7 @@ Solver pairs(int64_t keys, int64_t known) {
 
 }  // namespace
 
-TEST_CASE("recall: keys that come again have the value that they had, and are scored; the last one always is") {
+TEST_CASE("recall: keys that come again have the value that they had, and are scored, and the last one always is") {
   for (const auto& [yaml, keys, known, length] :
        {std::tuple{"{type: in_context_recall, vocab: 9, length: 20}", 4, 9, 19},
         {"{type: in_context_recall, vocab: 2, length: 4}", 1, 2, 3},
