@@ -96,7 +96,8 @@ std::string outlook(const Plan& plan, const std::vector<bool>& waits, const Fore
   text += fmt::format(", {} at a time with {} each", crew.jobs, counted(crew.threads, "thread"));
   if (std::ranges::find(seconds, 0.0) != seconds.end())
     return text + ": how long is not known, an arm's steps could not be timed";
-  return text + fmt::format(": about {}, {}", human_seconds(makespan(seconds, crew.jobs)), f.method);
+  return text + fmt::format(": about {}, {}{}", human_seconds(makespan(seconds, crew.jobs)), f.method,
+                            plan.study.eval.baselines ? "; n-gram models and compressors come on top" : "");
 }
 
 nlohmann::json outcome_json(const SweepOutcome& o, const StudyFolder& folder) {

@@ -38,6 +38,9 @@ struct Best {
 // That of the least mean; of several the first. `runs` are complete.
 Best best_of(const std::vector<PointRuns>& runs, std::string_view unit);
 
+// Why an arm has no verdict where all values that were tried have diverged.
+inline constexpr std::string_view kAllDiverged = "every run diverged";
+
 // Of the first tuned key whose chosen number is the least or the largest that was tried, that it is; empty where there
 // is none. Values that are no numbers have no edge.
 std::string edge_of(const nlohmann::json& tune, const nlohmann::json& point);

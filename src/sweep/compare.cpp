@@ -58,10 +58,11 @@ std::optional<Estimate> accuracy_of(const std::vector<KeptRun>& seeds) {
 
 // Fills in what an arm came to; the reason why it has no verdict, where it has none.
 std::string fill(ArmRow& row, const ArmRuns& runs, const json& tune, std::string_view unit, const json* reference) {
+  if (runs.empty()) return "it has no runs of these seeds (effllm sweep --confirm)";
   if (std::string why = incomplete(runs); !why.empty()) return why;
   Best best = best_of(runs, unit);
   row.notes = std::move(best.notes);
-  if (!best.runs) return "every run diverged";
+  if (!best.runs) return std::string(kAllDiverged);
   const auto& [point, seeds] = *best.runs;
   for (const json& k : tune) row.chosen.emplace_back(k.at("key"), point.at(k.at("key").get<std::string>()));
   for (const KeptRun& k : seeds) row.scores.push_back(bits_of(k.result->at("reported"), unit));
@@ -73,7 +74,10 @@ std::string fill(ArmRow& row, const ArmRuns& runs, const json& tune, std::string
   for (const PointRuns& p : runs)
     for (const KeptRun& k : p.seeds)
       if (k.result)
-        if (std::string why = measured_otherwise(*k.result, *reference); !why.empty()) return why;
+        if (std::string why = measured_otherwise(*k.result, *reference); !why.empty()) {
+          row.apart = true;
+          return why;
+        }
   return edge_of(tune, point);
 }
 
@@ -167,6 +171,9 @@ class Comparer {
     std::vector<size_t> which;
     for (size_t a = 0; a < t_.arms.size(); ++a) {
       ArmRow& row = t_.arms[a];
+      if (row.tokens > 0 && base.tokens > 0 && row.tokens != base.tokens)
+        row.notes.push_back(fmt::format("trained on {}, the baseline on {}", counted(row.tokens, "token"),
+                                        counted(base.tokens, "token")));
       if (row.baseline || !row.comparison.reason.empty()) continue;
       if (!base.comparison.reason.empty()) {
         row.comparison.reason = "the baseline has none: " + base.comparison.reason;

@@ -25,6 +25,7 @@ struct ArmRow {
   std::optional<Estimate> accuracy;  // of the reported split, where results have one
   bool bound = false;                // upper bounds of the likelihood
   bool baseline = false;
+  bool apart = false;     // measured otherwise than the baseline: nothing of it is held against that
   bool paired = false;    // by seed with the baseline: both read the same data in the same order
   Comparison comparison;  // with the baseline; of it, a reason where nothing can be held against it
   double detectable = 0;  // the smallest difference that the test would have found in 80 % of such studies

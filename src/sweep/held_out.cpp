@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "sweep/arm_runs.h"
 #include "sweep/compare.h"
 
 namespace effllm {
@@ -32,6 +33,7 @@ Plan held_out(const Plan& plan, const StudyFolder& folder) {
   held.study.seeds = plan.study.confirm;
   std::vector<const PlannedRun*> firsts;
   for (const ArmRow& row : table.arms) {
+    if (row.comparison.reason == kAllDiverged) continue;  // nothing was chosen, and its claims have no verdict
     const json point = chosen_point(row);
     for (const PlannedRun& r : plan.runs)
       if (r.seed == 1 && plan.arms[r.arm].name == row.name && identity_of(plan, r).at("point") == point)

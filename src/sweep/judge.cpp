@@ -142,7 +142,10 @@ std::vector<JudgedClaim> judge_claims(const StudyFolder& folder) {
       read(j.claim, parse_config(kept.at("claim").get<std::string>(), "plan.json"), "a claim");
       j.found = Judge(folder, plan).find(j.claim);
       j.held_out = confirm && j.claim.measure().kind != Kind::size;
-      if (j.held_out) j.confirmed = Judge(folder, held_out).find(j.claim);
+      if (j.held_out && j.found.verdict == ClaimVerdict::none)
+        j.confirmed.reason = j.found.reason;  // what the study itself can't say its held-out seeds don't say either
+      else if (j.held_out)
+        j.confirmed = Judge(folder, held_out).find(j.claim);
       all.push_back(std::move(j));
     }
   } catch (const json::exception& e) {

@@ -102,6 +102,7 @@ ArmSpeedups speedups_of(const StudyTable& t, const std::vector<ArmCurves>& curve
     const ArmCurves& arm = curves.at(i);
     for (const Budget b : kBudgets) {
       Speedup s{.budget = b, .none = arm.none.empty() ? reference.none : arm.none};
+      if (t.arms[i].apart) s.none = t.arms[i].comparison.reason;
       if (s.none.empty()) s = speedup_of(arm.seeds, reference.seeds, t.arms[i].paired, b, level);
       all[i].push_back(std::move(s));
     }

@@ -195,6 +195,11 @@ Study read_study(const std::filesystem::path& file) {
     found.error(root.mark(), fmt::format("the name `{}` can't be a folder: letters, digits and ._-+ only", s.name));
   s.arms = arms_of(o, found);
   s.tune = lists_of(o.tune, "tune", found);
+  for (const StudyArm& a : s.arms)
+    for (const WrittenOverride& w : a.overrides)
+      if (const std::string key = w.path.substr(w.path.starts_with('~'));
+          std::ranges::find(s.tune, key, &TuneKey::key) != s.tune.end())
+        found.error(w.mark, fmt::format("arm {} sets {}, which `tune` chooses: leave one of them out", a.name, key));
   if (!o.match.is_null()) {
     s.match = read_part<MatchOptions>(o.match, "match", found);
     if (s.match->what.empty() || s.match->to.empty())

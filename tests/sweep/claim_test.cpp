@@ -174,4 +174,21 @@ TEST_CASE("claims: held-out seeds judge alone, and late claims are no prediction
   s.results.erase("new.lr-0.002.s1002");
   std::filesystem::remove(StudyFolder(s.folder.path).result("new.lr-0.002.s1002"));
   CHECK(judge(s, "predicts: lower").confirmed.reason == "1 of 2 runs are missing");
+  // An arm that came later has no such seeds yet.
+  nlohmann::json without = held;
+  without["runs"].erase(without["runs"].begin() + 2, without["runs"].end());
+  spill(s.folder / "confirm.json", without.dump());
+  CHECK(has(judge(s, "predicts: lower").confirmed.reason, "no runs of these seeds (effllm sweep --confirm)"));
+}
+
+TEST_CASE("claims: held-out seeds of a study that has no verdict have none, for its reason") {
+  MadeStudy s(-0.1);
+  nlohmann::json held = {{"seeds", 2}, {"tune", nlohmann::json::array()}, {"runs", nlohmann::json::array()}};
+  for (auto& [run, r] : s.results)
+    if (r["arm"] == "new" && r["point"]["optim.lr"] == "0.004") r["chosen_on"] = score(1);
+  spill(s.folder / "confirm.json", held.dump());
+  const JudgedClaim j = judge(s, "predicts: lower");
+  CHECK(j.confirmed.verdict == ClaimVerdict::none);
+  CHECK(j.confirmed.reason == j.found.reason);
+  CHECK(has(j.confirmed.reason, "edge of what was tried"));
 }

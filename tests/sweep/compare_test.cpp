@@ -7,6 +7,7 @@
 #include <map>
 
 #include "sweep/made_study.h"
+#include "sweep/speedup.h"
 
 using namespace effllm;
 using nlohmann::json;
@@ -93,6 +94,19 @@ TEST_CASE("compare: it fails closed") {
     if (r["arm"] == "new") r["chosen_on"]["bound"] = r["reported"]["bound"] = true;
   CHECK(bounds.reason().starts_with("another bounds and likelihoods"));
   CHECK(bounds.arm(1).bound);
+  bounds.journals(2);
+  const StudyTable t = compare_study(bounds.written(), "");
+  const ArmSpeedups all = speedups_of(t, curves_of(bounds.written(), read_plan(bounds.written()), t));
+  for (const Speedup& s : all.at(1))
+    CHECK(s.none.starts_with("another bounds and likelihoods"));  // nor do their curves tell who is faster
+}
+
+TEST_CASE("compare: an arm that trained on more or fewer tokens than the baseline is said to") {
+  MadeStudy s;
+  CHECK(s.arm(1).notes.empty());
+  for (auto& [run, r] : s.results)
+    if (r["arm"] == "new") r["tokens"] = 2500;
+  CHECK(s.arm(1).notes == std::vector<std::string>{"trained on 2500 tokens, the baseline on 5000 tokens"});
 }
 
 TEST_CASE("compare: a value that diverges is out of the choice, is said, and is the edge of what was tried") {

@@ -77,6 +77,8 @@ TEST_CASE("study: what is wrong is told with its place, several at once") {
         "study.yaml:5:1: error: the study has no option `seedz`. Did you mean `seeds`?",
         "study.yaml:6:8: error: `optim.lr` of `tune` needs a list", "study.yaml:7:", "study.yaml:8:"})
     CHECK_MESSAGE(has(all, part), all);
+  const std::string both = "base: b.yaml\narms: {a: {optim.lr: 1e-2}, b: }\ntune: {optim.lr: [1e-3, 3e-3]}\n";
+  CHECK(has(wrong(both), "study.yaml:2:12: error: arm a sets optim.lr, which `tune` chooses"));
   CHECK(has(wrong("base: b.yaml\n"), "by one of `arms`, `grid` and `list`"));
   CHECK(has(wrong("base: b.yaml\narms: {a: }\ngrid: {x: [1]}\n"), "by one of"));
   CHECK(has(wrong("arms: {a: }\n"), "needs `base`"));
