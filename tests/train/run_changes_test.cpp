@@ -94,6 +94,8 @@ TEST_CASE("run changes: keys that the place in the data hangs on") {
   CHECK(texts(changes({"data.order=shuffled_windows"}, random).place) ==
         Texts{"data.order: random_windows -> shuffled_windows"});
   CHECK(changes({"train.batch=8", "train.context=32"}, random).place.empty());
+  // A task's sample is its number's, whatever the rows.
+  CHECK(changes({"train.batch=8", "train.context=64"}, {"data={task: parity}", "train.context=128"}).place.empty());
 }
 
 TEST_CASE("run changes: how far learned positions reach is the model's, a context without them is not") {

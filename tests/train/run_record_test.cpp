@@ -60,6 +60,12 @@ TEST_CASE("run record: what a run knows comes back from its checkpoint") {
   CHECK(r.manifest == corpus.file().string());
   CHECK(not_recorded(r, path).empty());
   CHECK(to_yaml(write_run_config(r.config)).find("d_model: 16") != std::string::npos);
+  copy_with_metadata(path, t / "of_task.safetensors", [](MetadataMap& m) {
+    m["data_splits"] = "none";
+    m["data_task"] = "parity, seed 3";
+  });
+  const std::string of_task = (t / "of_task.safetensors").string();
+  CHECK(read_record(SafetensorsFile(of_task), of_task).corpus.task == "parity, seed 3");
 }
 
 TEST_CASE("run record: metadata that can't be is exit 4 by file and field, for who evaluates and who resumes") {
