@@ -61,5 +61,4 @@ code=0
 grep -h . slurm/slurm/*.log || true
 diff -r local/results slurm/results
 diff <("$effllm" compare local) <("$effllm" compare slurm)
-grep -l "goes on\|resum" slurm/work/*/log.txt | head -1 || true
 echo "the same results and the same table"
