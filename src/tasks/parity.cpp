@@ -1,49 +1,27 @@
 // Whether the ones so far are an odd number: one bit of state, which each one turns.
 //
 //   1 0 1 1       scored: 1 1 0 1, or the last alone
-#include <fmt/format.h>
-
-#include "tasks/task.h"
+#include "tasks/bits.h"
 
 namespace effllm::tasks {
 namespace {
 
-struct ParityOptions final : TaskOptions {
-  int64_t length = 40, min_length = 3;
-  std::string scored = "last";
-  void visit(OptionVisitor& v) override {
-    v("length", length, "Sets the bits of the longest samples.", between(1, kMostTokens));
-    v("min_length", min_length, "Sets the bits of the shortest; each number from here to length is as likely.",
-      between(1, kMostTokens));
-    v("scored", scored, "Chooses which places are scored: the last bit's, or every bit's.", {"last", "every"});
-    TaskOptions::visit(v);
-  }
+struct ParityOptions final : BitsOptions {
+  ParityOptions() : BitsOptions("last") {}
 };
 
-class Parity final : public Task {
+class Parity final : public Bits {
  public:
   using Options = ParityOptions;
-  Parity(const Options& o, uint64_t) : o_(o) {
-    if (o.min_length > o.length)
-      throw_at(o.mark, fmt::format("data.min_length {} is above data.length {}", o.min_length, o.length));
-  }
-  int64_t vocab() const override { return 2; }
-  std::string symbol(int32_t id) const override { return fmt::format("{}", id); }
-  int64_t longest() const override { return o_.length; }
-  Sample sample(Draws& draws) const override {
-    std::vector<int32_t> bits(static_cast<size_t>(draws.between(o_.min_length, o_.length)));
-    for (int32_t& b : bits) b = draws.coin();
-    Sample s = unscored(std::move(bits));
-    int32_t odd = 0;
-    for (size_t i = 0; i < s.tokens.size(); ++i) {
-      odd ^= s.tokens[i];
-      if (o_.scored == "every" || i + 1 == s.tokens.size()) s.targets[i] = odd;
-    }
-    return s;
-  }
+  Parity(const Options& o, uint64_t) : Bits(o) {}
 
  private:
-  Options o_;
+  std::vector<int32_t> answers(const std::vector<int32_t>& bits) const override {
+    std::vector<int32_t> said;
+    int32_t odd = 0;
+    for (const int32_t b : bits) said.push_back(odd ^= b);
+    return said;
+  }
 };
 
 }  // namespace
