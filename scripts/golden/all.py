@@ -7,7 +7,8 @@ FOLDER is tests/golden by default; without --only, every mechanism of the lists 
 A golden file holds one mechanism with one set of options, all in float64: "x" [B,T,D], "y" [B,T,D], "param.<name>",
 "buffers.<name>" for what is saved but not trained, "shelf.<name>" [B,T,D], or wider, for what earlier layers left,
 optionally "segments" [B,T] (document number of each token), "ids" [B,T] (the tokens), "memory" [B,S,D] (what an encoder
-made) and "memory_lengths" [B] (how many of its rows each sequence has), and text metadata.
+made) and "memory_lengths" [B] (how many of its rows each sequence has), optionally "seed" [B,T,D] and the gradients of
+sum(seed y) by x and parameters, "gradient.x" and "gradient.param.<name>", and text metadata.
 """
 
 from __future__ import annotations
@@ -81,6 +82,10 @@ def write(folder: Path, name: str, variant_name: str, variant: Variant) -> None:
         tensors[key if key.startswith("buffers.") else f"param.{key}"] = value
     if segments is not None:
         tensors["segments"] = segments
+    if variant.gradients:
+        tensors["seed"] = np.random.default_rng(zlib.crc32(f"{stem} seed".encode())).normal(0.0, 1.0, x.shape)
+        found = own.gradients(x, params, variant.options, shelf, variant.phase, tensors["seed"])
+        tensors |= {f"gradient.{key if key == 'x' else 'param.' + key}": value for key, value in found.items()}
     for key, value in tensors.items():
         if not np.isfinite(value).all():
             raise FloatingPointError(f"{key} holds a value that is not finite")

@@ -29,6 +29,7 @@ class Variant:
     ids: int = 0  # how many tokens the vocabulary has, where they are told
     memory: int = 0  # rows that an encoder made for each sequence
     memory_lengths: tuple[int, ...] = ()  # how many of them each sequence has, where these differ
+    gradients: bool = False  # the file has them too
 
 
 def draw_params(rng: np.random.Generator, shapes: Shapes) -> Params:

@@ -8,7 +8,9 @@ what inference does), and positions [B,T] inside the documents, given where toke
 KIND ("ffn", "block"), MODEL_WIDE, parameters that belong to the whole model and of which shapes() makes as many rows
 as `layers` says, start(params), what is done to all that are drawn, shelf_columns(key, options, d_model), where what is
 on the shelf is not d_model wide, OF_A_RUN, how the names on the shelf begin that only layers of this kind one after the
-other share, and check(x, params, options, segments), which raises where a case is not fit for a golden file.
+other share, check(x, params, options, segments), which raises where a case is not fit for a golden file, and
+gradients(x, params, options, shelf, phase, seed), those of sum(seed y), "x" and by the names of parameters, for variants
+that ask for them.
 """
 
 from __future__ import annotations

@@ -123,7 +123,8 @@ extern constinit const LayerInfo moe = LayerInfo::of<Moe>({
               "SkyworkAI/MoE-plus-plus@7f43967, MoE++/moe_plus_plus_layer.py",
     .deviations =
         "the balance loss takes the shares of experts from the whole batch before (balance_tokens), which no cut of "
-        "the batch changes; a capacity is one of each sequence, not of the batch, and drops nothing in evaluation; "
+        "the batch changes; a capacity is one of each sequence with all its documents, not of the batch, is not "
+        "rounded up to a multiple of 8, is the same for experts without products, and drops nothing in evaluation; "
         "all weights start N(0, 0.02), untruncated; sigmoid scores have no 1e-7 added; a group counts with its two "
         "best scores without a bias too; with relu the loss counts the batch before as well, and its weight starts at "
         "`balance`, theirs at 1e-8; hash has neither the residual and norm inside the layer nor a table balanced by "

@@ -24,10 +24,13 @@ void RouterOptions::visit(OptionVisitor& v) {
   v("groups_kept", groups_kept, "Sets how many groups a token chooses from; the others are out of question.",
     between(1, 1024));
   v("capacity", capacity,
-    "Lets an expert take at most so many times its even share of a sequence in training, and drops choices beyond it; "
-    "evaluation drops none. Default: no limit.",
+    "Lets an expert take at most so many times its even share top_k T / E of a sequence of T tokens in training, "
+    "rounded down but at least one, and drops the choices beyond it, whose weights no other gets; evaluation drops "
+    "none. Default: no limit.",
     between(0.01, 1024));
-  v("drop_order", drop_order, "Chooses who is served first: earlier tokens, or all first choices before second ones.",
+  v("drop_order", drop_order,
+    "Chooses who is served first: earlier tokens, each with its best choice first, or all first choices before second "
+    "ones.",
     {"token_major", "choice_major"});
   v("jitter", jitter, "Multiplies what the router reads in training by numbers from 1 - jitter to 1 + jitter.",
     between(0, 0.99));

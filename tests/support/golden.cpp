@@ -30,6 +30,30 @@ Tensor to_ids(const Tensor& numbers) {
   return ids;
 }
 
+// Those of sum(seed y) by x and by every parameter.
+void check_gradients_of(const SafetensorsFile& file, const ParamStore& store, const Tensor& x,
+                        const std::function<Tensor(const Tensor&)>& forward) {
+  Slab slab(store.slab_elements(), DType::f64);
+  ParamGrads grads = store.gradients(slab);
+  ParamGrads::current = &grads;
+  Tape tape;
+  const Tensor leaf = tape.leaf(x);
+  Tensor y;
+  {
+    const Tape::Recording recording(tape);
+    y = forward(leaf);
+  }
+  tape.backward(y, golden_tensor(file, "seed"));
+  ParamGrads::current = nullptr;
+  grads.zero_unwritten();
+  CHECK(max_diff(tape.grad(leaf), golden_tensor(file, "gradient.x")) < 1e-9);
+  const auto parameters = store.sorted();
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    INFO(parameters[i]->name);
+    CHECK(max_diff(grads.views[i], golden_tensor(file, "gradient.param." + parameters[i]->name)) < 1e-9);
+  }
+}
+
 }  // namespace
 
 void for_each_golden(std::string_view name, std::string_view kind,
@@ -100,6 +124,8 @@ void check_golden(const LayerInfo& info, std::string_view kind) {
       }
     const Site& site = root.child("it", *mixer);
     CHECK(max_diff(mixer->forward(x, Call(cx, site)), want) < 1e-10);
+    if (file.find("seed"))
+      check_gradients_of(file, store, x, [&](const Tensor& at) { return mixer->forward(at, Call(cx, site)); });
   });
 }
 
