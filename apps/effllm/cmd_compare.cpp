@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/json.h"
 #include "base/table_formats.h"
 #include "base/terminal.h"
@@ -12,8 +14,19 @@
 namespace effllm::app {
 namespace {
 
-void print_rows(const std::vector<std::vector<std::string>>& rows, const CompareArgs& args) {
+void print_rows(std::vector<std::vector<std::string>> rows, const CompareArgs& args) {
+  if (args.markdown)
+    for (auto& row : rows)
+      for (std::string& cell : row) cell = markdown_text(cell);
   fmt::print("{}", args.latex ? latex_table(rows) : args.markdown ? markdown_table(rows) : table(rows));
+}
+
+// Below the tables: a paragraph each, or a comment of TeX.
+void print_note(std::string line, const CompareArgs& args) {
+  if (args.latex)
+    std::ranges::replace_if(
+        line, [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  fmt::print("{}{}\n", args.latex ? "% " : args.markdown ? "\n" : "", args.markdown ? markdown_text(line) : line);
 }
 
 }  // namespace
@@ -47,7 +60,7 @@ ExitCode compare(const Common& common, const CompareArgs& args) {
     for (std::string& line : footnotes(claims)) notes.push_back(std::move(line));
   }
   if (!args.latex && !args.markdown) fmt::print("\n");
-  for (const std::string& line : notes) fmt::print("{}{}\n", args.latex ? "% " : args.markdown ? "\n" : "", line);
+  for (const std::string& line : notes) print_note(line, args);
   return ExitCode::ok;
 }
 

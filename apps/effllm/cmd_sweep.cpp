@@ -13,6 +13,7 @@
 #include "study_commands.h"
 #include "sweep/forecast.h"
 #include "sweep/held_out.h"
+#include "sweep/kept_result.h"
 #include "sweep/workers.h"
 #include "train/signals.h"
 
@@ -152,9 +153,11 @@ ExitCode sweep(const Common& common, const SweepArgs& args) {
   const StudyFolder folder(args.folder.empty() ? fs::path("studies") / study.name : fs::path(args.folder));
   Plan plan = make_plan(std::move(study));
   args.dry_run ? folder.require_same(plan) : folder.take(plan);
+  require_kept(folder, to_json(plan).at("runs"));
   if (args.confirm) {
     plan = held_out(plan, folder);
     if (!args.dry_run) folder.take_held_out(plan);
+    require_kept(folder, to_json(plan).at("runs"));
   }
   const std::vector<bool> waits = waiting(plan, folder, args.retry);
   if (args.launcher == "slurm")
@@ -207,11 +210,12 @@ ExitCode sweep_status(const Common& common, const std::string& path) {
   nlohmann::json all = nlohmann::json::array();
   std::vector<std::vector<std::string>> rows = {{"run", "status", plan.at("chosen_on"), plan.at("split"), "time"}};
   std::vector<std::string> failures;
-  for (nlohmann::json r : plan.at("runs")) {
+  for (const nlohmann::json& run : plan.at("runs")) {
+    nlohmann::json r = run;
     const std::string name = r.at("run"), status = status_of(folder, name);
     r["status"] = status;
     std::vector<std::string> row = {name, status, "-", "-", "-"};
-    if (const auto result = read_object_if_there(folder.result(name))) {
+    if (const auto result = result_if_there(folder, run)) {
       for (const auto& [part, column] : {std::pair{"chosen_on", 2}, {"reported", 3}}) {
         const nlohmann::json& score = result->at(part);
         r[part] = score;
@@ -219,7 +223,7 @@ ExitCode sweep_status(const Common& common, const std::string& path) {
       }
       if (const auto t = read_object_if_there(folder.timing(name)))
         r["elapsed_s"] = t->at("elapsed_s"), row[4] = human_seconds(t->at("elapsed_s"));
-    } else if (const auto f = read_object_if_there(folder.failure(name))) {
+    } else if (const auto f = failure_if_there(folder, run)) {
       r["failure"] = *f;
       failures.push_back(failure_line(*f));
     }

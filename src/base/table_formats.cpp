@@ -1,5 +1,6 @@
 #include "base/table_formats.h"
 
+#include <cctype>
 #include <string_view>
 
 namespace effllm {
@@ -25,6 +26,8 @@ std::string latex_cell(std::string_view text) {
       out += {'\\', c};
     else if (c == '\\')
       out += "\\textbackslash{}";
+    else if (c == '\n' || c == '\r')
+      out += ' ';
     else if (c == '~' || c == '^')
       out += std::string("\\") + c + "{}";
     else if (c == '<' || c == '>')
@@ -53,6 +56,21 @@ std::string csv_table(const std::vector<std::vector<std::string>>& rows) {
   std::string out;
   for (const auto& row : rows)
     for (size_t c = 0; c < row.size(); ++c) out += csv_cell(row[c]) + (c + 1 < row.size() ? "," : "\n");
+  return out;
+}
+
+std::string markdown_text(std::string_view text) {
+  const auto is_word = [&](size_t i) { return i < text.size() && std::isalnum(static_cast<unsigned char>(text[i])); };
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i], next = i + 1 < text.size() ? text[i + 1] : ' ';
+    const bool markup = std::string_view("\\`*[]~$").find(c) != std::string_view::npos ||
+                        (c == '_' && !(i > 0 && is_word(i - 1) && is_word(i + 1))) ||
+                        (c == '<' && (is_word(i + 1) || next == '/' || next == '!' || next == '?')) ||
+                        (c == '&' && (is_word(i + 1) || next == '#'));
+    if (markup) out += '\\';
+    out += c == '\n' || c == '\r' ? ' ' : c;
+  }
   return out;
 }
 

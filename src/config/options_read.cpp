@@ -9,6 +9,7 @@
 #include "config/choice.h"
 #include "config/number_hint.h"
 #include "config/options.h"
+#include "config/range_watch.h"
 
 namespace effllm {
 namespace {
@@ -153,6 +154,7 @@ class Reader final : public OptionVisitor {
   requires std::same_as<T, int64_t> || std::same_as<T, double>
   bool value(const ConfigNode& node, std::string_view name, T& field, const Limits& limits) {
     const Range range = limits.range;
+    RangeWatch::note(node.mark(), range);
     T number = 0;
     std::string wanted;
     const bool good = parse_number(node.text(), number, wanted);

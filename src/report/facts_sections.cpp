@@ -13,6 +13,7 @@
 #include "store/file.h"
 #include "store/run_folder.h"
 #include "sweep/arm_runs.h"
+#include "sweep/kept_result.h"
 #include "sweep/workers.h"
 
 namespace effllm {
@@ -69,7 +70,7 @@ Rows facts_of_runs(const ReportSources& s) {
       seconds += t->at("elapsed_s").get<double>();
       last = std::max(last, t->at("ended_utc").get<std::string>());
     }
-    if (const auto result = read_object_if_there(s.folder.result(name)))
+    if (const auto result = result_if_there(s.folder, r))
       corpus.see(result->at("reported").at("corpus").get<std::string>() + " " +
                  result->at("reported").at("data").at("hash").get<std::string>());
   }
@@ -127,7 +128,7 @@ std::string missing_section(const ReportSources& s) {
     const std::string name = r.at("run"), status = status_of(s.folder, name);
     if (status == "done")
       ++done;
-    else if (const auto f = read_object_if_there(s.folder.failure(name)))
+    else if (const auto f = failure_if_there(s.folder, r))
       lines.push_back(failure_line(*f));
     else
       lines.push_back(name + ": " + status);

@@ -64,9 +64,11 @@ std::string claim_section(const ReportSources& s) {
                                   : v == ClaimVerdict::not_reproduced ? "worse"
                                   : v == ClaimVerdict::undecided      ? "undecided"
                                                                       : "none";
-    out += fmt::format("<li class=\"{}\"><b>{}</b> <span class=\"verdict\">{}</span>{}<br>{} <cite>{}</cite></li>\n",
-                       kind, html(j.claim.name), to_string(v), j.held_out ? " on held-out seeds" : "",
-                       html(j.claim.statement), html(j.claim.source));
+    const std::string late = late_text(j.held_out ? j.held_out_date : j.date);
+    out +=
+        fmt::format("<li class=\"{}\"><b>{}</b> <span class=\"verdict\">{}</span>{}{}<br>{} <cite>{}</cite></li>\n",
+                    kind, html(j.claim.name), to_string(v), j.held_out ? " on held-out seeds" : "",
+                    late.empty() ? "" : ", <em>" + html(late) + "</em>", html(j.claim.statement), html(j.claim.source));
   }
   out += "</ul>\n" + html_table(rows_of(s.claims)) + "<ul class=\"notes\">\n";
   for (const std::string& note : footnotes(s.claims)) out += "<li>" + html(note) + "</li>\n";
@@ -109,7 +111,8 @@ std::string interval_section(const ReportSources& s) {
                      .points = {}});
   std::string out = "<section><h2>Means and differences</h2>\n<div class=\"figures two\">\n";
   out += figure(
-      fmt::format("Mean of {} with its 95 % interval; a stroke for each seed", counted(t.seeds, "seed")),
+      t.seeds == 1 ? "The score of one seed, which has no interval"
+                   : fmt::format("Mean of {} with its 95 % interval; a stroke for each seed", counted(t.seeds, "seed")),
       interval_chart(means, "Means of the arms, as in the table", fmt::format("{} on {}", t.unit, t.split), false));
   if (!differences.empty())
     out += figure(fmt::format("Difference to {}, with the interval of its test", baseline_name(t)),

@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "base/text.h"
+#include "sweep/kept_result.h"
 
 namespace effllm {
 namespace {
@@ -44,8 +45,7 @@ std::vector<PointRuns> runs_of(const StudyFolder& folder, const json& plan, cons
     if (r.at("arm") != arm) continue;
     auto point = std::ranges::find(all, r.at("point"), &PointRuns::point);
     if (point == all.end()) point = all.insert(all.end(), {r.at("point"), {}});
-    const std::string run = r.at("run");
-    KeptRun k{read_object_if_there(folder.result(run)), read_object_if_there(folder.failure(run))};
+    KeptRun k{result_if_there(folder, r), failure_if_there(folder, r)};
     if (k.result) k.failure.reset();
     point->seeds.push_back(std::move(k));
   }
@@ -87,18 +87,27 @@ Best best_of(const std::vector<PointRuns>& runs, std::string_view unit) {
   return best;
 }
 
-std::string edge_of(const json& tune, const json& point) {
+Edges edges_of(const json& tune, const json& point, const json& arm) {
+  Edges edges;
+  const json ranges = arm.value("ranges", json::object());
   for (const json& k : tune) {
     std::vector<double> tried;
     for (const json& v : k.at("values"))
       if (const auto n = number(v)) tried.push_back(*n);
     if (tried.size() < 2 || tried.size() != k.at("values").size()) continue;
     const std::string key = k.at("key");
-    const double chosen = *number(point.at(key));
-    if (chosen == *std::ranges::min_element(tried) || chosen == *std::ranges::max_element(tried))
-      return fmt::format("the best {}, {}, is at the edge of what was tried", key, point.at(key).get<std::string>());
+    const std::string text = point.at(key);
+    const double chosen = *number(text);
+    const json range = ranges.value(key, json::array({nullptr, nullptr}));
+    const bool least = chosen == *std::ranges::min_element(tried), most = chosen == *std::ranges::max_element(tried);
+    const auto ends_at = [&](int end) { return range.at(static_cast<size_t>(end)) == json(chosen); };
+    if ((least && ends_at(0)) || (most && ends_at(1)))
+      edges.notes.push_back(
+          fmt::format("the best {}, {}, is the {} that there is: no edge", key, text, least ? "least" : "largest"));
+    else if ((least || most) && edges.reason.empty())
+      edges.reason = fmt::format("the best {}, {}, is at the edge of what was tried", key, text);
   }
-  return "";
+  return edges;
 }
 
 }  // namespace effllm

@@ -41,8 +41,12 @@ Best best_of(const std::vector<PointRuns>& runs, std::string_view unit);
 // Why an arm has no verdict where all values that were tried have diverged.
 inline constexpr std::string_view kAllDiverged = "every run diverged";
 
-// Of the first tuned key whose chosen number is the least or the largest that was tried, that it is; empty where there
-// is none. Values that are no numbers have no edge.
-std::string edge_of(const nlohmann::json& tune, const nlohmann::json& point);
+struct Edges {
+  std::string reason;              // why nothing can be said: of the first key below; empty where there is none
+  std::vector<std::string> notes;  // edges that are none, since nothing lies beyond them
+};
+// Of the tuned keys whose chosen number is the least or the largest that was tried. Values that are no numbers have no
+// edge, nor has what is the end of the option's own range (`arm`: the plan's, with `ranges`).
+Edges edges_of(const nlohmann::json& tune, const nlohmann::json& point, const nlohmann::json& arm);
 
 }  // namespace effllm

@@ -57,7 +57,8 @@ std::optional<Estimate> accuracy_of(const std::vector<KeptRun>& seeds) {
 }
 
 // Fills in what an arm came to; the reason why it has no verdict, where it has none.
-std::string fill(ArmRow& row, const ArmRuns& runs, const json& tune, std::string_view unit, const json* reference) {
+std::string fill(ArmRow& row, const ArmRuns& runs, const json& tune, const json& arm, std::string_view unit,
+                 const json* reference) {
   if (runs.empty()) return "it has no runs of these seeds (effllm sweep --confirm)";
   if (std::string why = incomplete(runs); !why.empty()) return why;
   Best best = best_of(runs, unit);
@@ -78,7 +79,9 @@ std::string fill(ArmRow& row, const ArmRuns& runs, const json& tune, std::string
           row.apart = true;
           return why;
         }
-  return edge_of(tune, point);
+  Edges edges = edges_of(tune, point, arm);
+  row.notes.insert(row.notes.end(), edges.notes.begin(), edges.notes.end());
+  return edges.reason;
 }
 
 // Of each seed the hash of the data and their order, of the chosen point.
@@ -161,7 +164,7 @@ class Comparer {
     row.parameters = arm.at("parameters"), row.state_bytes = arm.at("state_bytes");
     row.flops_per_token = arm.at("train_flops_per_token");
     row.decode_flops_per_token = arm.value("decode_flops_per_token", 0.0);
-    row.comparison.reason = fill(row, runs_[a], plan_.at("tune"), t_.unit, reference_);
+    row.comparison.reason = fill(row, runs_[a], plan_.at("tune"), arm, t_.unit, reference_);
     t_.arms.push_back(std::move(row));
   }
 

@@ -143,13 +143,16 @@ std::vector<std::string> footnotes(const StudyTable& t) {
       std::ranges::all_of(t.arms, [](const ArmRow& a) { return a.comparison.level == 0 || a.paired; })
           ? "paired by seed"
           : "paired by seed where both read the same data, Welch's otherwise";
-  lines.push_back(fmt::format(
-      "{} of {}, {}: mean over {} with its 95 % interval by Student's t; what is tuned is chosen by the mean on {}",
-      t.split, t.corpus, t.protocol, counted(t.seeds, "seed"), t.chosen_on));
-  lines.push_back(
-      fmt::format("differences to the baseline, {}, after Holm at 5 % for all arms together; undecided: the "
-                  "difference that would be seen in 80 % of such studies",
-                  how));
+  const std::string mean =
+      t.seeds == 1 ? "of one seed, which has no interval"
+                   : fmt::format("mean over {} with its 95 % interval by Student's t", counted(t.seeds, "seed"));
+  lines.push_back(fmt::format("{} of {}, {}: {}; what is tuned is chosen by {} on {}", t.split, t.corpus, t.protocol,
+                              mean, t.seeds == 1 ? "the score" : "the mean", t.chosen_on));
+  if (t.seeds > 1)
+    lines.push_back(
+        fmt::format("differences to the baseline, {}, after Holm at 5 % for all arms together; undecided: the "
+                    "difference that would be seen in 80 % of such studies",
+                    how));
   for (const ArmRow& a : t.arms) {
     if (!a.matched.empty()) lines.push_back(a.name + ": " + a.matched);
     for (const std::string& note : a.notes) lines.push_back(a.name + ": " + note);

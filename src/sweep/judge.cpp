@@ -138,7 +138,8 @@ std::vector<JudgedClaim> judge_claims(const StudyFolder& folder) {
       held_out["tune"] = confirm->at("tune");
     for (const json& kept : plan.value("claims", json::array())) {
       JudgedClaim j;
-      j.after_runs = kept.at("after_runs");
+      j.date = {kept.at("after_runs"), kept.value("of_runs", int64_t{0})};
+      j.held_out_date = {kept.value("after_held_out", int64_t{0}), kept.value("of_held_out", int64_t{0})};
       read(j.claim, parse_config(kept.at("claim").get<std::string>(), "plan.json"), "a claim");
       j.found = Judge(folder, plan).find(j.claim);
       j.held_out = confirm && j.claim.measure().kind != Kind::size;

@@ -25,11 +25,18 @@ ClaimVerdict judged(const ClaimOptions::Region& region, double low, double high)
 
 struct JudgedClaim {
   ClaimOptions claim;
-  int64_t after_runs = 0;  // so many had ended when it was written down
+  // So many of all runs had ended when it was written down; `of` is 0 in folders of before.
+  struct Date {
+    int64_t ended = 0, of = 0;
+  };
+  Date date;
   Finding found;
   bool held_out = false;  // there are held-out seeds
-  Finding confirmed;      // of these alone
+  Date held_out_date;
+  Finding confirmed;  // of these alone
 };
+// "written after 3 of 8 runs had ended: not a prediction"; empty where none had.
+std::string late_text(const JudgedClaim::Date& date);
 
 // The claims that the folder keeps. DataError where a file was damaged.
 std::vector<JudgedClaim> judge_claims(const StudyFolder& folder);

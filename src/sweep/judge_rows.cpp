@@ -16,8 +16,10 @@ std::string found_text(const Finding& f) {
   return fmt::format("{:.4f} [{:.4f}, {:.4f}]", f.value, f.low, f.high);
 }
 
-std::string verdict_text(const Finding& f) {
-  return std::string(to_string(f.verdict)) + (f.reason.empty() ? "" : ": " + f.reason);
+std::string verdict_text(const Finding& f, const JudgedClaim::Date& date) {
+  const std::string late = late_text(date);
+  return std::string(to_string(f.verdict)) + (f.reason.empty() ? "" : ": " + f.reason) +
+         (late.empty() ? "" : " (" + late + ")");
 }
 
 json finding_json(const Finding& f) {
@@ -29,15 +31,24 @@ json finding_json(const Finding& f) {
 
 }  // namespace
 
+std::string late_text(const JudgedClaim::Date& date) {
+  if (date.ended == 0) return "";
+  return fmt::format(
+      "written after {} had ended: not a prediction",
+      date.of > 0 ? fmt::format("{} of {}", date.ended, counted(date.of, "run")) : counted(date.ended, "run"));
+}
+
 std::vector<std::vector<std::string>> rows_of(const std::vector<JudgedClaim>& claims) {
   if (claims.empty()) return {};
   const bool held_out = std::ranges::any_of(claims, &JudgedClaim::held_out);
   std::vector<std::vector<std::string>> rows = {{"claim", "predicted", "found", "verdict"}};
   if (held_out) rows[0].insert(rows[0].end(), {"held-out seeds", "verdict of these"});
   for (const JudgedClaim& j : claims) {
-    std::vector<std::string> row = {j.claim.name, j.claim.prediction(), found_text(j.found), verdict_text(j.found)};
+    std::vector<std::string> row = {j.claim.name, j.claim.prediction(), found_text(j.found),
+                                    verdict_text(j.found, j.date)};
     if (held_out)
-      row.insert(row.end(), {j.held_out ? found_text(j.confirmed) : "-", j.held_out ? verdict_text(j.confirmed) : "-"});
+      row.insert(row.end(), {j.held_out ? found_text(j.confirmed) : "-",
+                             j.held_out ? verdict_text(j.confirmed, j.held_out_date) : "-"});
     rows.push_back(std::move(row));
   }
   return rows;
@@ -53,7 +64,11 @@ json to_json(const std::vector<JudgedClaim>& claims) {
                    {"metric", j.claim.metric},
                    {"arms", j.claim.arms},
                    {"level", j.claim.level},
-                   {"after_runs", j.after_runs},
+                   {"is_prediction", j.date.ended == 0},
+                   {"after_runs", j.date.ended},
+                   {"of_runs", j.date.of},
+                   {"after_held_out", j.held_out_date.ended},
+                   {"of_held_out", j.held_out_date.of},
                    {"found", finding_json(j.found)},
                    {"confirmed", j.held_out ? finding_json(j.confirmed) : json()}});
   return all;
@@ -65,13 +80,11 @@ std::vector<std::string> footnotes(const std::vector<JudgedClaim>& claims) {
   lines.emplace_back(
       "claims: reproduced where the whole interval lies where the claim is true, not reproduced where none of it does; "
       "each by itself, at its own level");
-  for (const JudgedClaim& j : claims) {
-    lines.push_back(fmt::format("{}: {} ({}; {} % interval)", j.claim.name, j.claim.statement, j.claim.source,
-                                shortest(100 * j.claim.level)));
-    if (j.after_runs > 0)
-      lines.push_back(fmt::format("{} was written down after {} had ended: it is no prediction", j.claim.name,
-                                  counted(j.after_runs, "run")));
-  }
+  for (const JudgedClaim& j : claims)
+    lines.push_back(fmt::format("{}: {} ({}{})", j.claim.name, j.claim.statement, j.claim.source,
+                                j.claim.measure().kind == ClaimMetric::Kind::size ? ""
+                                : j.found.seeds == 1                              ? "; one seed has no interval"
+                                                     : fmt::format("; {} % interval", shortest(100 * j.claim.level))));
   return lines;
 }
 

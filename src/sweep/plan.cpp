@@ -6,7 +6,9 @@
 #include <cmath>
 
 #include "base/text.h"
+#include "config/range_watch.h"
 #include "eval/evaluator.h"
+#include "sweep/blame.h"
 #include "train/foresight.h"
 #include "train/preflight.h"
 
@@ -77,13 +79,28 @@ class Planner {
 
   RunConfig config_of(const ConfigNode& root) const { return read_run_config(root, plan_.study.base); }
 
+  // `use` of the base with what an arm and then `point` set; an error is told at its key of the study.
+  template <class Use>
+  auto with_blame(const StudyArm& arm, const std::vector<WrittenOverride>& point, Use use) const
+      -> decltype(use(std::declval<const ConfigNode&>())) {
+    std::vector<WrittenOverride> all = arm.overrides;
+    all.insert(all.end(), point.begin(), point.end());
+    ConfigNode root = base_;
+    for (const WrittenOverride& o : all) assign(root, o);
+    try {
+      return use(root);
+    } catch (const Error& e) {
+      blame(plan_.study, base_, arm, all, e, use);
+    }
+  }
+
   void match_all() {
     const MatchOptions& m = *plan_.study.match;
     char* end = nullptr;
     double target = std::strtod(m.to.c_str(), &end);
     const auto like = std::ranges::find(plan_.study.arms, m.to, &StudyArm::name);
     if (like != plan_.study.arms.end())
-      target = sized(trees_[static_cast<size_t>(like - plan_.study.arms.begin())]).of(m.what);
+      target = with_blame(*like, {}, [&](const ConfigNode& root) { return sized(root); }).of(m.what);
     else if (*end || !(target > 0) || !std::isfinite(target))
       throw_at(m.mark, fmt::format("match.to: `{}` is neither a size nor an arm", m.to));
     matched_.resize(trees_.size());
@@ -103,7 +120,8 @@ class Planner {
       assign(root, {m.key, integer(n, m.mark), m.mark});
       return root;
     };
-    const int64_t vocab = vocab_of(config_of(trees_[a]));
+    const int64_t vocab =
+        with_blame(plan_.study.arms[a], {}, [&](const ConfigNode& root) { return vocab_of(config_of(root)); });
     const auto value = [&](int64_t n) -> std::optional<double> {
       try {
         return size_of(config_of(with(n)), vocab).of(m.what);
@@ -118,7 +136,8 @@ class Planner {
     const std::string& name = plan_.study.arms[a].name;
     const auto n = nearest(value, target, m.step, kWidest);
     if (!n) {
-      config_of(with(m.step));  // says what is wrong with all of them
+      with_blame(plan_.study.arms[a], {{m.key, integer(m.step, m.mark), m.mark}},
+                 [&](const ConfigNode& root) { return config_of(root), true; });  // says what is wrong with all of them
       throw_at(m.mark, fmt::format("match: no multiple of {} is a {} of arm {}", m.step, m.key, name));
     }
     const double off = *value(*n) / target - 1;
@@ -133,23 +152,25 @@ class Planner {
     plan_.study.arms[a].overrides.push_back({m.key, integer(*n, m.mark), m.mark});
   }
 
+  static std::vector<std::pair<std::string, Range>> ranges_of(const Point& point, const RangeWatch& watch) {
+    std::vector<std::pair<std::string, Range>> all;
+    for (const WrittenOverride& o : point.overrides)
+      if (const auto range = watch.at(o.value.mark())) all.emplace_back(o.path, *range);
+    return all;
+  }
+
   // The first seed of each point, after all that `check` looks at.
   std::vector<PlannedRun> checked(size_t a) {
     const StudyArm& arm = plan_.study.arms[a];
+    PlannedArm planned{.name = arm.name, .overrides = {}, .size = {}, .matched = matched_.empty() ? "" : matched_[a]};
     std::vector<PlannedRun> all;
-    try {
-      for (size_t p = 0; p < plan_.points.size(); ++p) {
-        ConfigNode root = trees_[a];
-        for (const WrittenOverride& o : plan_.points[p].overrides) assign(root, o);
-        all.push_back(first_run(root, a, p));
-      }
-    } catch (const ConfigErrors&) {  // has its places
-      throw;
-    } catch (const Error& e) {
-      throw Error(e.code(), fmt::format("arm {}: {}", arm.name, e.what()));
+    for (size_t p = 0; p < plan_.points.size(); ++p) {
+      const RangeWatch watch;
+      all.push_back(
+          with_blame(arm, plan_.points[p].overrides, [&](const ConfigNode& root) { return first_run(root, a, p); }));
+      if (p == 0) planned.ranges = ranges_of(plan_.points[p], watch);
     }
-    PlannedArm planned{
-        .name = arm.name, .overrides = {}, .size = size_, .matched = matched_.empty() ? "" : matched_[a]};
+    planned.size = size_;
     for (const WrittenOverride& o : arm.overrides) planned.overrides.emplace_back(o.path, to_flow_yaml(o.value));
     plan_.arms.push_back(std::move(planned));
     return all;
@@ -217,6 +238,8 @@ nlohmann::json values_of(const std::vector<WrittenOverride>& overrides) {
   return j;
 }
 
+nlohmann::json number_or_null(double v) { return std::isfinite(v) ? nlohmann::json(v) : nlohmann::json(); }
+
 }  // namespace
 
 Plan make_plan(Study study) { return Planner(std::move(study)).plan(); }
@@ -261,13 +284,16 @@ nlohmann::json to_json(const Plan& plan) {
   for (const PlannedArm& a : plan.arms) {
     nlohmann::json overrides = nlohmann::json::array();
     for (const auto& [key, value] : a.overrides) overrides.push_back({{"key", key}, {"value", value}});
+    nlohmann::json ranges = nlohmann::json::object();
+    for (const auto& [key, range] : a.ranges) ranges[key] = {number_or_null(range.lo), number_or_null(range.hi)};
     j["arms"].push_back({{"name", a.name},
                          {"overrides", overrides},
                          {"matched", a.matched},
                          {"parameters", a.size.parameters},
                          {"train_flops_per_token", a.size.flops_per_token},
                          {"decode_flops_per_token", a.size.decode_flops},
-                         {"state_bytes", a.size.state_bytes}});
+                         {"state_bytes", a.size.state_bytes},
+                         {"ranges", ranges}});
   }
   for (const PlannedRun& r : plan.runs) j["runs"].push_back(identity_of(plan, r));
   for (const ClaimOptions& c : plan.study.claims)

@@ -21,6 +21,7 @@ struct PlannedArm {
   std::vector<std::pair<std::string, std::string>> overrides;  // keys and values, with what was matched
   ModelSize size;
   std::string matched;  // "model.d_model 136: 0.4 % above 800000 params"; empty where nothing was solved for
+  std::vector<std::pair<std::string, Range>> ranges = {};  // that tuned numbers are held to, by key
 };
 
 struct PlannedRun {

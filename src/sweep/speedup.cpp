@@ -137,10 +137,11 @@ json to_json(const std::vector<Speedup>& all) {
 }
 
 std::vector<std::string> footnotes(const StudyTable& t, const ArmSpeedups& all) {
-  std::vector<std::string> lines = {
-      "speedup: how many times more the baseline had spent where it came to the loss that all runs of both reach, with "
-      "its 95 % interval over seeds; above 1 the arm needs less. Curves never rise and are not continued; an arm is "
-      "read inside its own schedule, where shorter runs would be lower"};
+  std::vector<std::string> lines = {fmt::format(
+      "speedup: how many times more the baseline had spent where it came to the loss that all runs of both reach, {}; "
+      "above 1 the arm needs less. Curves never rise and are not continued; an arm is read inside its own schedule, "
+      "where shorter runs would be lower",
+      t.seeds == 1 ? "of one seed, which has no interval" : "with its 95 % interval over seeds")};
   for (size_t i = 0; i < all.size(); ++i)
     for (const Speedup& s : all[i])
       if (!s.none.empty()) {

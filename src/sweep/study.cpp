@@ -12,6 +12,7 @@ namespace effllm {
 namespace {
 
 constexpr std::string_view kSafe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.+-";
+constexpr size_t kLongestName = 100;
 
 struct StudyOptions final : Options {
   std::string name, base;
@@ -39,7 +40,15 @@ struct StudyOptions final : Options {
 };
 
 bool safe(std::string_view s) {
-  return !s.empty() && s.size() <= 100 && s.front() != '.' && s.front() != '-' && s.find_first_not_of(kSafe) == s.npos;
+  return !s.empty() && s.size() <= kLongestName && s.front() != '.' && s.front() != '-' &&
+         s.find_first_not_of(kSafe) == s.npos;
+}
+
+std::string no_folder(std::string_view name) {
+  return name.size() > kLongestName
+             ? fmt::format("the name `{}` is too long for a folder: at most {} letters", name, kLongestName)
+             : fmt::format("the name `{}` can't be a folder: letters, digits and ._-+ only, and none of .- first",
+                           name);
 }
 
 std::vector<WrittenOverride> overrides_of(const ConfigNode& map, Diagnostics& found) {
@@ -116,15 +125,15 @@ std::vector<StudyArm> arms_of(const StudyOptions& o, Diagnostics& found) {
   if (!o.arms.is_null() && !o.arms.is_map())
     found.error(o.arms.mark(), "`arms` is a map of names, each with a map of keys and values");
   for (const auto& e : o.arms.entries()) {
-    if (!safe(e.key))
-      found.error(e.key_mark, fmt::format("the name `{}` can't be a folder: letters, digits and ._-+ only", e.key));
+    if (!safe(e.key)) found.error(e.key_mark, no_folder(e.key));
     arms.push_back({e.key, e.key_mark, overrides_of(e.value, found)});
   }
   if (!o.grid.is_null()) arms = product(lists_of(o.grid, "grid", found), o.grid.mark());
   for (const ConfigNode& n : o.list) arms.push_back(named_by(overrides_of(n, found), n.mark()));
   std::set<std::string> names;
   for (const StudyArm& a : arms) {
-    if (!safe(a.name)) found.error(a.mark, fmt::format("the arm's name `{}` is too long: name it in `arms`", a.name));
+    if (o.arms.is_null() && !safe(a.name))
+      found.error(a.mark, fmt::format("the arm's name `{}` is too long: name it in `arms`", a.name));
     if (!names.insert(a.name).second) found.error(a.mark, fmt::format("two arms are called {}", a.name));
   }
   return arms;
@@ -183,16 +192,18 @@ Study read_study(const std::filesystem::path& file) {
   } catch (const IoError& e) {
     throw ConfigError("the study can't be read: {}", e.what());
   }
+  if (root.is_null())
+    throw ConfigError("{}: the study is empty: it needs `base` and one of `arms`, `grid` and `list`", file.string());
   Diagnostics found;
-  const auto o = read_part<StudyOptions>(root.is_null() ? ConfigNode::map() : root, "the study", found);
+  const auto o = read_part<StudyOptions>(root, "the study", found);
   Study s;
   s.name = o.name.empty() ? file.stem().string() : o.name, s.file = file, s.mark = root.mark(), s.seeds = o.seeds;
   if (o.base.empty()) found.error(root.mark(), "a study needs `base`, the configuration that its arms change");
-  const ConfigNode* base = root.is_map() ? root.find("base") : nullptr;
+  const ConfigNode *base = root.is_map() ? root.find("base") : nullptr,
+                   *name = root.is_map() ? root.find("name") : nullptr;
   s.base_mark = base ? base->mark() : root.mark();
   s.base = (file.parent_path() / path_of_text(o.base)).lexically_normal();
-  if (!safe(s.name))
-    found.error(root.mark(), fmt::format("the name `{}` can't be a folder: letters, digits and ._-+ only", s.name));
+  if (!safe(s.name)) found.error(name ? name->mark() : root.mark(), no_folder(s.name));
   s.arms = arms_of(o, found);
   s.tune = lists_of(o.tune, "tune", found);
   for (const StudyArm& a : s.arms)

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <set>
 #include <thread>
@@ -54,14 +55,28 @@ bool has_claim(const Plan& plan, const std::string& text) {
   return std::ranges::any_of(plan.study.claims, [&](const ClaimOptions& c) { return to_flow_yaml(write(c)) == text; });
 }
 
-// How many runs had ended when each claim was first kept.
+// Of these runs, those that have a result or failed.
+int64_t ended_of(const StudyFolder& folder, const nlohmann::json& runs) {
+  std::error_code error;
+  return std::ranges::count_if(runs, [&](const nlohmann::json& r) {
+    return fs::exists(folder.result(r.at("run")), error) || fs::exists(folder.failure(r.at("run")), error);
+  });
+}
+
+// How many runs had ended when each claim was first kept, of how many; and of held-out seeds the same.
 void date_claims(nlohmann::json& now, const StudyFolder& folder) {
-  const auto before = read_object_if_there(folder.plan());
+  const auto before = read_object_if_there(folder.plan()), held_out = read_object_if_there(folder.confirm());
   if (!before) return;
+  const nlohmann::json none = nlohmann::json::array(), &runs = before->at("runs"),
+                       &held = held_out ? held_out->at("runs") : none;
+  const nlohmann::json date = {{"after_runs", ended_of(folder, runs)},
+                               {"of_runs", runs.size()},
+                               {"after_held_out", ended_of(folder, held)},
+                               {"of_held_out", held.size()}};
   for (auto& claim : now.at("claims")) {
-    claim["after_runs"] = ended_runs(folder);
-    for (const auto& kept : before->value("claims", nlohmann::json::array()))
-      if (kept.at("claim") == claim.at("claim")) claim["after_runs"] = kept.at("after_runs");
+    claim.update(date);
+    for (const auto& kept : before->value("claims", none))
+      if (kept.at("claim") == claim.at("claim")) claim = kept;
   }
 }
 

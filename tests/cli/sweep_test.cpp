@@ -114,6 +114,25 @@ TEST_CASE("cli sweep: a run that fails is told with its code and last words, and
   CHECK(fs::exists(w.scratch.path / "s/work/wild.s1/log.txt"));
 }
 
+TEST_CASE("cli sweep: a damaged result is told before anything runs, and once it is removed comes again") {
+  const StudyWorld w;
+  w.study("base: base.yaml\narms: {plain: }\nseeds: 2\neval: {max_tokens: 100, baselines: false}\n");
+  w.ok({"sweep", "study.yaml", "-o", "s", "-q", "--set", "train.max_steps=2"});
+  const auto results = w.results("s");
+  const fs::path file = w.scratch.path / "s/results/plain.s2.json";
+  spill(file, results.at("plain.s2.json").substr(0, 200));
+  fs::remove(w.scratch.path / "s/results/plain.s1.json");
+  for (const Words& also : {Words{}, Words{"--dry-run"}, Words{"--retry"}})
+    w.ends(with({"sweep", "study.yaml", "-o", "s", "-q", "--set", "train.max_steps=2"}, also), 3,
+           {"s/results/plain.s2.json is damaged", "Remove it: `effllm sweep` then scores the run again"});
+  CHECK_FALSE(fs::exists(w.scratch.path / "s/results/plain.s1.json"));
+  for (const char* other : {"compare", "report"}) w.ends({other, "s"}, 3, {"s/results/plain.s2.json is damaged"});
+  w.ends({"sweep", "status", "s"}, 3, {"s/results/plain.s2.json is damaged"});
+  fs::remove(file);
+  w.ok({"sweep", "study.yaml", "-o", "s", "-q", "--set", "train.max_steps=2"});
+  CHECK(w.results("s") == results);
+}
+
 TEST_CASE("cli sweep: another study in the same folder is refused key by key, more runs are not") {
   const StudyWorld w;
   const std::string text =

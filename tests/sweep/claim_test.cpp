@@ -168,9 +168,13 @@ TEST_CASE("claims: held-out seeds judge alone, and late claims are no prediction
   CHECK(to_json({j})[0]["confirmed"]["verdict"] == "not reproduced");
   CHECK_FALSE(judge(s, "metric: state_bytes, predicts: lower").held_out);
   JudgedClaim late = j;
-  late.after_runs = 3;
-  CHECK(has(footnotes({late}).back(), "was written down after 3 runs had ended"));
-  CHECK(footnotes({j}).size() == 2);
+  late.date = {3, 24};
+  CHECK(rows_of({late})[1][3] == "reproduced (written after 3 of 24 runs had ended: not a prediction)");
+  CHECK(rows_of({late})[1][5] == "not reproduced");  // of seeds that came after it
+  late.held_out_date = {1, 4};
+  CHECK(rows_of({late})[1][5] == "not reproduced (written after 1 of 4 runs had ended: not a prediction)");
+  CHECK(to_json({late})[0]["is_prediction"] == false);
+  CHECK(to_json({j})[0]["is_prediction"] == true);
   s.results.erase("new.lr-0.002.s1002");
   std::filesystem::remove(StudyFolder(s.folder.path).result("new.lr-0.002.s1002"));
   CHECK(judge(s, "predicts: lower").confirmed.reason == "1 of 2 runs are missing");

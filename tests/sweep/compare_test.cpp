@@ -6,6 +6,7 @@
 
 #include <map>
 
+#include "sweep/kept_result.h"
 #include "sweep/made_study.h"
 #include "sweep/speedup.h"
 
@@ -67,6 +68,14 @@ TEST_CASE("compare: it fails closed") {
   CHECK(edge.reason() == "the best optim.lr, 0.004, is at the edge of what was tried");
   CHECK(edge.arm(1).scores.size() == 4);
   CHECK(edge.arm(0, "new").comparison.reason.starts_with("the baseline has none: the best optim.lr"));
+
+  // Where the option's own range ends, no wider grid exists.
+  edge.plan["arms"][1]["ranges"] = {{"optim.lr", {0.004, nullptr}}};
+  CHECK(edge.reason() == "the best optim.lr, 0.004, is at the edge of what was tried");
+  edge.plan["arms"][1]["ranges"] = {{"optim.lr", {0, 0.004}}};
+  CHECK(edge.arm(1).comparison.verdict == Verdict::better);
+  CHECK(edge.arm(1).notes ==
+        std::vector<std::string>{"the best optim.lr, 0.004, is the largest that there is: no edge"});
 
   MadeStudy missing;
   missing.results.erase("new.lr-0.001.s3");  // of a value that would not have been chosen
@@ -150,4 +159,47 @@ TEST_CASE("compare: rows for people and for programs, with the texts beside them
   spill(f.result("new.lr-0.004.s1"), "{\"arm\": 3}");
   CHECK(has(message_of<DataError>([&] { compare_study(f, ""); }), "damaged or of another version"));
   CHECK(has(message_of<DataError>([&] { compare_study(StudyFolder("nowhere"), ""); }), "no folder of a study"));
+}
+
+TEST_CASE("compare: files of runs that are damaged are told by name, all of them, with what to do") {
+  MadeStudy s;
+  s.fail("new.lr-0.004.s2", 6);
+  const StudyFolder f = s.written();
+  const std::vector<json> runs = s.plan["runs"];
+  require_kept(f, runs);
+  const std::string whole = slurp(f.result("new.lr-0.004.s1"));
+  spill(f.result("new.lr-0.004.s1"), whole.substr(0, whole.size() / 2));
+  spill(f.result("plain.lr-0.001.s1"), slurp(f.result("plain.lr-0.001.s2")));
+  json older = s.results.at("plain.lr-0.001.s3");
+  older.erase("reported");
+  spill(f.result("plain.lr-0.001.s3"), older.dump());
+  spill(f.failure("new.lr-0.004.s2"), "");
+  const std::string all = message_of<DataError>([&] { require_kept(f, runs); });
+  for (const char* part :
+       {"results/new.lr-0.004.s1.json is damaged or of another version: it is not a JSON object. Remove it: ",
+        "results/plain.lr-0.001.s1.json is damaged or of another version: its run is not that of the run",
+        "results/plain.lr-0.001.s3.json is damaged or of another version: it has no reported",
+        "failed/new.lr-0.004.s2.json is damaged"})
+    CHECK_MESSAGE(has(all, part), all);
+  CHECK(has(message_of<DataError>([&] { compare_study(f, ""); }), "results/plain.lr-0.001.s1.json is damaged"));
+}
+
+TEST_CASE("compare: one seed has no interval, and no text says otherwise") {
+  MadeStudy s;
+  s.plan["seeds"] = 1;
+  std::erase_if(s.results, [](const auto& r) { return r.second["seed"] != 1; });
+  json first = json::array();
+  for (const json& r : s.plan["runs"])
+    if (r["seed"] == 1) first.push_back(r);
+  s.plan["runs"] = first;
+  s.journals();
+  const StudyTable t = compare_study(s.written(), "");
+  CHECK(t.arms[1].comparison.reason == "one seed tells nothing of the spread");
+  std::vector<std::string> lines = footnotes(t);
+  const ArmSpeedups speedups = speedups_of(t, curves_of(s.written(), read_plan(s.written()), t));
+  CHECK(speedups.at(1).at(0).none.empty());
+  for (const std::string& line : footnotes(t, speedups)) lines.push_back(line);
+  for (const std::string& line : lines) CHECK_FALSE(has(line, "95 %"));
+  CHECK(has(lines[0], "of one seed, which has no interval"));
+  CHECK_FALSE(has(rows_of(t)[1][8], "±"));
 }

@@ -112,6 +112,34 @@ TEST_CASE("plan: a folder refuses a study that changes its runs, key by key, and
   CHECK(read_plan(w.folder)["runs"].size() == 6);
 }
 
+TEST_CASE("plan: the range of each tuned number is kept, wherever it stands") {
+  const PlanWorld w;
+  const Plan p = w.plan(
+      "arms:\n  plain: {}\n  drop: {\"model.layers[0].mixer\": {type: attention, heads: 2}}\n"
+      "seeds: 1\ntune: {optim.weight_decay: [0, 0.1], model.dropout: [0, 0.5], optim.schedule.warmup: [1, 2]}\n");
+  for (const nlohmann::json& arm : to_json(p)["arms"]) {
+    CHECK(arm["ranges"]["optim.weight_decay"] == nlohmann::json{0, nullptr});
+    CHECK(arm["ranges"]["model.dropout"].at(0) == 0);
+    CHECK(arm["ranges"]["optim.schedule.warmup"].at(0) == 0);
+  }
+  const Plan inside = w.plan(
+      "arms:\n  drop: {\"model.layers[0].mixer\": {type: attention, heads: 2}}\n"
+      "seeds: 1\ntune: {\"model.layers[0].mixer.window\": [0, 8]}\n");
+  CHECK(to_json(inside)["arms"][0]["ranges"]["model.layers[0].mixer.window"].at(0) == 0);
+}
+
+TEST_CASE("plan: an error that comes with a key of an arm is told at that key, one of the base at its own place") {
+  const PlanWorld w;
+  const auto wrong = [&](const std::string& text) { return message_of<Error>([&] { w.plan(text); }); };
+  const std::string with = wrong("arms:\n  plain: {}\n  odd: {optim.lr: 1e-3, model.d_model: 15}\nseeds: 1\n");
+  CHECK_MESSAGE(has(with, "study.yaml:4:25: error: arm odd: with this model.d_model there is an error:"), with);
+  CHECK_MESSAGE(has(with, "c.yaml:"), with);
+  const std::string tuned = wrong("arms: {plain: }\nseeds: 1\ntune:\n  model.d_model: [16, 15]\n");
+  CHECK_MESSAGE(has(tuned, "study.yaml:5:3: error: arm plain: with this model.d_model there is an error:"), tuned);
+  const std::string base = wrong("arms:\n  plain: {}\nseeds: 1\neval: {split: val}\n");
+  CHECK_MESSAGE(!has(base, "arm plain"), base);
+}
+
 TEST_CASE("plan: claims are dated by the runs that had ended, and can't be changed after") {
   const PlanWorld w;
   const std::string text = std::string(kArms) + "seeds: 1\n";
@@ -131,6 +159,7 @@ TEST_CASE("plan: claims are dated by the runs that had ended, and can't be chang
     return all;
   };
   CHECK(dates() == std::vector<int64_t>{1, 0});
+  CHECK(read_plan(w.folder)["claims"][0]["of_runs"] == 2);
   w.end(p, p.runs[1], 2);
   w.folder.take(w.plan(text + "claims:\n" + claim("late", "0") + claim("early", "0.2")));
   CHECK(dates() == std::vector<int64_t>{1, 0});

@@ -86,4 +86,10 @@ TEST_CASE("study: what is wrong is told with its place, several at once") {
   CHECK(has(wrong("base: b.yaml\nlist: [{a: 1}, {a: 1}]\n"), "two arms are called a-1"));
   CHECK(has(wrong("base: b.yaml\narms: {a: }\nmatch: {what: params}\n"), "needs `what` and `to`"));
   CHECK(has(message_of<ConfigError>([] { read_study("nowhere.yaml"); }), "the study can't be read: "));
+  CHECK(has(wrong("# nothing\n"), "study.yaml: the study is empty: it needs `base` and one of"));
+  const std::string bad = wrong("name: a/b\nbase: b.yaml\narms: {-x: , a: }\n");
+  CHECK(has(bad, "study.yaml:1:7: error: the name `a/b` can't be a folder"));
+  CHECK(has(bad, "study.yaml:3:8: error: the name `-x` can't be a folder: letters, digits and ._-+ only"));
+  CHECK(bad.find("`-x`") == bad.rfind("`-x`"));  // told once
+  CHECK(has(wrong("base: b.yaml\narms: {" + std::string(101, 'a') + ": }\n"), "is too long for a folder"));
 }
