@@ -25,10 +25,11 @@ demo: all
 test: tests
 	@scripts/test.sh $(BUILD)
 
-# What a change must pass: no warning, format, layers, no name that nobody reads, configurations, tests.
+# What a change must pass: no warning, format, layers, no name that nobody reads, configurations, tests, samples of tasks.
 check: strict format lint test
 	@scripts/fetch_data.sh kjv
 	@$(EFFLLM) check $$(find configs -name '*.yaml')
+	@scripts/check_tasks.py $(EFFLLM)
 	@scripts/check_slurm.sh $(EFFLLM) || [ $$? -eq 3 ]
 
 # Warnings are errors from now on in this build folder.

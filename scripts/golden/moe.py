@@ -2,8 +2,9 @@
 
 Shazeer et al. 2017 (arXiv:1701.06538); groups and selection bias as DeepSeek-AI 2024 (arXiv:2412.19437), section
 2.1.2; the average with shared experts as in OLMo-core. In training an expert may have a capacity, a share of the tokens
-of a sequence; in evaluation it has none, and nothing is drawn at random in either. Followed are allenai/OLMo-core@fa6c501 (src/olmo_core/nn/moe) and deepseek-ai/DeepSeek-V3@9b4e978
-(inference/model.py), but that nothing is added to a sigmoid, and that a group counts its two best without a bias too.
+of a sequence; in evaluation it has none, and nothing is drawn at random in either. Followed are
+allenai/OLMo-core@fa6c501 (src/olmo_core/nn/moe) and deepseek-ai/DeepSeek-V3@9b4e978 (inference/model.py), but that
+nothing is added to a sigmoid, and that a group counts its two best without a bias too.
 
 choose: relu is Wang et al. 2024 (arXiv:2412.14711, ReMoE) as in thu-ml/ReMoE@463c6af (megatron/core/transformer/moe/
 router.py, ReLURouter). choose: hash is Roller et al. 2021 (arXiv:2106.04426) as in facebookresearch/ParlAI@13fe067
@@ -166,8 +167,8 @@ def weigh(row: Array, params: Params, options: Options, chosen: list[int]) -> di
 def served(chosen: list[list[int]], options: Options) -> list[list[int]]:
     """Returns which of the choices of a sequence's tokens the experts have room for, in training.
 
-    Of T tokens with top_k choices each an expert of E has room for floor(capacity top_k T / E), for one at least. Tokens
-    come one after the other, each with its best liked expert first, or first choices come before all second ones
+    Of T tokens with top_k choices each an expert of E has room for floor(capacity top_k T / E), for one at least.
+    Tokens come one after the other, each with its best liked expert first, or first choices come before all second ones
     (choice_major).
     """
     experts = sum(int(options.get(name, 0)) for name in ("experts", "constants", "copies", "zeros"))

@@ -100,7 +100,8 @@ extern constinit const TaskInfo fuzzy_recall = TaskInfo::of<FuzzyRecall>({
     .source = "athms/mad-lab@0f49a45, mad/data/instances.py, generate_fuzzy_in_context_recall_instance",
     .deviations =
         "as in_context_recall; motifs of every number of tokens in all splits, where the code evaluates keys of "
-        "the most tokens alone; nothing is padded in front: samples have up to `length` tokens",
+        "the most tokens alone; nothing is padded in front, and no token is kept for that: samples have up to `length` "
+        "tokens; the key at the end has always come before, where the code at times asks for one that has not",
     .continues = true,
 });
 

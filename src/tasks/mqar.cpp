@@ -25,7 +25,8 @@ struct MqarOptions final : TaskOptions {
   void visit(OptionVisitor& v) override {
     v("pairs", pairs, "Sets how many pairs of key and value a sample has: one of these numbers, drawn for each.");
     v("length", length, "Sets the tokens of a sample.", between(4, kMostTokens));
-    v("vocab", vocab, "Sets the size of the vocabulary: the blank, keys, and as many values.", between(4, 1 << 20));
+    v("vocab", vocab, "Sets the size of the vocabulary: one half the blank and keys, the other values.",
+      between(4, 1 << 20));
     v("power_a", power_a, "Sets the power of gaps: weights go with gap^(power_a - 1).", between(0, 1));
     v("filler", filler,
       "Chooses what stands between queries: the blank, or random keys and values that the sample does not have.",
@@ -105,10 +106,10 @@ extern constinit const TaskInfo mqar = TaskInfo::of<Mqar>({
     .paper = "Arora et al. 2023, arXiv:2312.04927",
     .source = "HazyResearch/zoology@d88d6f5, zoology/data/multiquery_ar.py",
     .deviations =
-        "filler: random leaves the sample's own keys and values out, where the code draws from all, so that a key may "
-        "come again unscored, before another value; power_a weighs as the code does, and gaps count from the end of "
-        "the "
-        "pairs, not from the key; pairs are shown once (no num_passes); one file may mix numbers of pairs, each sample "
+        "filler is the blank, as in the authors' settings, where the code's default is random; random leaves the blank "
+        "and the sample's own keys and values out, where the code draws from all, so that a key may come again "
+        "unscored, before another value; power_a weighs as the code does, and gaps count from the end of the pairs, "
+        "not from the key; pairs are shown once (no num_passes); one file may mix numbers of pairs, each sample "
         "of one of them, where the code has a set for each",
     .difficulty = "pairs",
 });
