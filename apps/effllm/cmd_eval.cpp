@@ -11,8 +11,10 @@
 #include "commands.h"
 #include "eval/baseline_table.h"
 #include "eval/baselines.h"
+#include "eval/eval_plan.h"
 #include "eval/evaluator.h"
 #include "eval_output.h"
+#include "eval_positions.h"
 #include "eval_tasks.h"
 #include "json_output.h"
 #include "kernels/prepare.h"
@@ -114,10 +116,15 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
     print_stderr(fmt::format("warning: {} {}\n", target.name, note));
   if (!target.other_than_trained_on.empty() && !common.quiet)
     print_stderr(fmt::format("not the corpus that was trained on: {}\n", join(target.other_than_trained_on, "; ")));
+  const int64_t trained = trained_context(m.config),
+                inputs = static_cast<int64_t>(target.tokens.tokens.size()) - objective->scored_ahead();
+  if (args.by_position) o.context_bands = {1};
   require_options(*m.model, *objective, *m.tokenizer, o);
   o = fitted(std::move(o), static_cast<int64_t>(target.tokens.tokens.size()), objective->scored_ahead());
-  if (const auto note = beyond_training(*m.model, trained_context(m.config), o); !note.empty() && !common.quiet)
+  if (const auto note = beyond_training(*m.model, trained, o); !note.empty() && !common.quiet)
     print_stderr(fmt::format("note: {}\n", note));
+  if (args.by_position)
+    o.context_bands = context_bands(o.protocol.info().carried ? scored_inputs(o, inputs) : o.tokens, trained);
   require_evaluation(m.config, m.model->vocab(), o, static_cast<int64_t>(target.tokens.tokens.size()));
   StatusLine status(common.quiet);
   const auto show = [&, start = std::chrono::steady_clock::now()](const std::string& what) {
@@ -145,6 +152,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
     EvalOptions how = o;
     how.training_choice = true;
     how.by_exit = false;
+    how.context_bands.clear();
     looking_ahead = evaluated(how);
   }
   status.clear();
@@ -155,6 +163,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   if (ordered) add_left_to_right(j, *ordered);
   if (alone) add_pseudo_likelihood(j, *alone);
   if (o.by_exit) add_exits(j, r);
+  if (args.by_position) add_positions(j, r);
   if (looking_ahead) add_training_choice(j, *looking_ahead);
   const TaskData* task = target.corpus ? target.corpus->task() : nullptr;
   if (task) add_answers(j, *task, *target.split, target.tokens, r);
@@ -173,6 +182,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
     if (ordered) print_left_to_right(*ordered);
     if (alone) print_pseudo_likelihood(*alone);
     if (o.by_exit) print_exits(r);
+    if (args.by_position) print_positions(r, trained);
     if (looking_ahead) print_training_choice(*looking_ahead);
     if (task) print_answers(*task, *target.split, target.tokens, r);
     if (!lengths.empty()) print_lengths(lengths, *task);

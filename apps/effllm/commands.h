@@ -28,8 +28,8 @@ struct EvalArgs {
   std::optional<int64_t> tokens, stride, bound_samples, seed;
   int64_t max_tokens = 0;
   std::vector<int64_t> lengths;
-  bool baselines = true, allow_other_data = false, left_to_right = false, pseudo_likelihood = false,
-       training_choice = true;
+  bool baselines = true, allow_other_data = false, by_position = false, left_to_right = false,
+       pseudo_likelihood = false, training_choice = true;
 };
 ExitCode eval(const Common&, const EvalArgs&);
 

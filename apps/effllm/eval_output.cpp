@@ -64,6 +64,7 @@ std::string result_file_name(const LoadedModel& m, const EvalTarget& target, con
   if (o.seed != own.seed) name += fmt::format("-seed_{}", o.seed);
   if (o.by_exit) name += "-exit_all";
   if (o.exit_layer) name += fmt::format("-exit_{}", o.exit_layer);
+  if (!o.context_bands.empty()) name += "-by_position";
   if (o.max_tokens) name += fmt::format("-max_tokens_{}", o.max_tokens);
   if (!lengths.empty()) name += fmt::format("-lengths_{}", fmt::join(lengths, "_"));
   if (target.split && (!m.corpus.complete() || !target.other_than_trained_on.empty()))

@@ -128,6 +128,7 @@ void print_answers(const TaskData& task, Split split, const TokenizedText& text,
 std::vector<LengthResult> at_lengths(const LoadedModel& m, const Objective& objective, const TaskData& task,
                                      Split split, EvalOptions o, const std::vector<int64_t>& lengths,
                                      const std::function<void(const std::string&)>& show) {
+  o.context_bands.clear();
   std::vector<LengthResult> all;
   for (const int64_t n : lengths) {
     const TaskData longer = task.of_length(n);

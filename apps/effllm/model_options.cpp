@@ -43,6 +43,8 @@ void declare_eval(CLI::App& app, EvalArgs& a) {
                  "Scores a task on samples of these lengths too, such as 40,80,160; --split says by which numbers.")
       ->delimiter(',')
       ->check(integer(1, static_cast<int64_t>(kMostTokens)));
+  app.add_flag("--by-position", a.by_position,
+               "Adds the loss by how many tokens the model is given before the one that it predicts: 1, 2, 3 to 4 ...");
   app.add_option("--max-tokens", a.max_tokens, "Scores only the first so many tokens; 0, the default, is all.")
       ->check(integer(0, std::numeric_limits<int64_t>::max()));
   app.add_option("--bound-samples", a.bound_samples,

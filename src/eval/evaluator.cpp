@@ -68,7 +68,8 @@ class Evaluation {
         plan_(plan_of(model, objective, text, o)),
         scores_(static_cast<size_t>(plan_.windows())),
         measured_(tokens_of(plan_)),
-        exits_(o.by_exit ? scores_.size() : 0) {
+        exits_(o.by_exit ? scores_.size() : 0),
+        by_context_(o.context_bands, scores_.size()) {
     require(text.samples.empty() || text.samples.size() == scores_.size(), "{} windows of {} samples", scores_.size(),
             text.samples.size());
   }
@@ -98,15 +99,15 @@ class Evaluation {
     for (int64_t i = 0; i < tasks; ++i) told(i), score(i, plan_.carried() ? &state : nullptr);
   }
 
-  // Sums in the order of the text. The standard error is that of a ratio: with m = X / N over pieces of n_k tokens and
-  // x_k nats, sqrt(K / (K - 1) sum (x_k - m n_k)^2) / N.
+  // Sums in the order of the text.
   EvalResult summarise() const {
     Score total;
-    std::vector<Score> pieces(static_cast<size_t>(plan_.window(plan_.windows() - 1).scored / options_.tokens + 1));
-    for (int64_t i = 0; i < plan_.windows(); ++i) {
-      const Score& s = scores_[static_cast<size_t>(i)];
-      total += s;
-      pieces[static_cast<size_t>(plan_.window(i).scored / options_.tokens)] += s;
+    const auto piece_of = [&](size_t i) { return plan_.window(static_cast<int64_t>(i)).scored / options_.tokens; };
+    std::vector<Piece> pieces(static_cast<size_t>(piece_of(scores_.size() - 1) + 1));
+    for (size_t i = 0; i < scores_.size(); ++i) {
+      total += scores_[i];
+      Piece& piece = pieces[static_cast<size_t>(piece_of(i))];
+      piece.nats += scores_[i].nats, piece.tokens += scores_[i].tokens;
     }
     if (total.tokens == 0) throw DataError("every target of the split begins a document: nothing to score");
     EvalResult r{.protocol = std::string(options_.protocol.name()),
@@ -116,12 +117,7 @@ class Evaluation {
                  .bytes = total.bytes,
                  .characters = text_.kind == TextKind::bytes || text_.kind == TextKind::symbols ? 0 : total.characters,
                  .layers = measured_.rows()};
-    const auto k = static_cast<double>(pieces.size()), n = static_cast<double>(total.tokens);
-    double squares = 0;
-    for (const Score& p : pieces) {
-      const double residual = p.nats - r.nats_per_token() * static_cast<double>(p.tokens);
-      squares += residual * residual;
-    }
+    const auto n = static_cast<double>(total.tokens);
     if (!text_.samples.empty()) add_answers(r);
     for (const RowScore& window : exits_) {
       r.settled += window.settled;
@@ -135,7 +131,8 @@ class Evaluation {
     r.bound = objective_.bound() && !options_.left_to_right && !options_.each_alone;
     r.given_rest = objective_.given_rest();
     r.bound_stderr = std::sqrt(total.variance) / n;
-    r.stderr_nats = k > 1 ? std::sqrt(k / (k - 1) * squares) / n : std::nan("");
+    r.stderr_nats = ratio_error(pieces, r.nats_per_token(), n);
+    r.by_context = by_context_.rows(piece_of);
     return r;
   }
 
@@ -186,15 +183,39 @@ class Evaluation {
                                                     .training_choice = options_.training_choice,
                                                     .ledger = options_.training_choice ? &ledger : nullptr,
                                                     .by_exit = options_.by_exit,
-                                                    .count_right = !text_.samples.empty()});
+                                                    .count_right = !text_.samples.empty(),
+                                                    .each_token = by_context_.wanted()});
     measured_.add(number, std::move(ledger));
     for (size_t i = 0; i < found.size(); ++i) {
       Score& s = scores_[static_cast<size_t>(task.first) + i];
       s.nats = found[i].nats;
       s.variance = found[i].variance;
       s.right = found[i].right;
+      if (by_context_.wanted()) add_to_bands(task.first + static_cast<int64_t>(i), batch, i, found[i].token_nats);
       if (!exits_.empty()) exits_[static_cast<size_t>(task.first) + i] = std::move(found[i]);
     }
+  }
+
+  // Targets of a row, of whose last ones these are the nats.
+  void add_to_bands(int64_t number, const Batch& batch, size_t row, std::span<const double> nats) {
+    const Window w = plan_.window(number);
+    const std::span targets = std::span(batch.targets)
+                                  .subspan(row * static_cast<size_t>(batch.tokens), static_cast<size_t>(batch.tokens))
+                                  .last(nats.size());
+    for (size_t t = 0; t < targets.size(); ++t) {
+      if (targets[t] == kIgnoredTarget) continue;
+      const int64_t input = w.end - static_cast<int64_t>(targets.size() - t);  // the last token that it is given
+      by_context_.add(static_cast<size_t>(number), input + 1 - context_begin(w, input), nats[t],
+                      tokenizer_.bytes_of(targets[t]), tokenizer_.characters_of(targets[t]));
+    }
+  }
+  // The first token that the model is given when it reads this one.
+  int64_t context_begin(const Window& w, int64_t input) const {
+    const int64_t begin = plan_.carried() ? 0 : w.begin;
+    const auto& starts = text_.document_starts;
+    if (!options_.reset_documents || starts.empty()) return begin;
+    const auto next = std::ranges::upper_bound(starts, input);
+    return next == starts.begin() ? begin : std::max(begin, *(next - 1));
   }
 
   const LanguageModel& model_;
@@ -206,6 +227,7 @@ class Evaluation {
   std::vector<Score> scores_;  // one a window
   TaskLedgers measured_;
   std::vector<RowScore> exits_;  // one a window, where they are asked for
+  ContextTable by_context_;
 };
 
 }  // namespace
@@ -268,6 +290,10 @@ void require_options(const LanguageModel& model, const Objective& objective, con
     throw ConfigError(
         "a bound is of a whole model: exits are compared of objectives that predict from left to right; "
         "score the model that ends after one layer instead");
+  if (!o.context_bands.empty() && !objective.scores_tokens())
+    throw ConfigError(
+        "what a token costs by its place is told of objectives that predict the tokens of a text from left to right, "
+        "one after the other; this one does not: leave the loss by position out");
   const int64_t longest = model.config().longest_row();
   const bool learned = longest < std::numeric_limits<int64_t>::max();
   if (!model.config().carries() && o.protocol.info().carried)

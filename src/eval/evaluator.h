@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "data/corpus.h"
+#include "eval/by_context.h"
 #include "eval/eval_options.h"
 #include "eval/metrics.h"
 #include "objectives/objective.h"
@@ -35,6 +36,8 @@ struct EvalResult {
   // layers after which its likeliest token stays what it is.
   std::vector<ExitScore> exits = {};
   int64_t settled = 0, predictions = 0;
+  // With EvalOptions::context_bands the scored tokens by how many the model is given before them.
+  std::vector<ContextBand> by_context = {};
   // Of the samples of a task.
   struct Answers {
     int64_t tokens = 0, right = 0, samples = 0, whole = 0;  // targets; of these right; samples; of these all right
@@ -58,7 +61,8 @@ struct EvalResult {
 
 // ConfigError where the options fit no text, or not this model and objective: sizes out of range, windows longer than
 // learned positions reach, a carried state with learned positions, windows that overlap where each takes out tokens of
-// its own, exits of a score that has none.
+// its own, exits of a score that has none, bands of one
+// that does not go token by token.
 void require_options(const LanguageModel& model, const Objective& objective, const Tokenizer& tokenizer,
                      const EvalOptions& options);
 // Whether such windows overlap, which would score tokens several times.

@@ -62,6 +62,7 @@ class BlockDiffusion final : public Objective {
   }
   int64_t block() const override { return block_; }
   bool bound() const override { return block_ > 1; }
+  bool scores_tokens() const override { return false; }
   std::string_view bound_of() const override { return of_; }
   bool trains_score() const override { return most_ == 1 && least_ == (block_ == 1 ? 1 : 0); }
   int64_t extra_ids() const override { return 1; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/loss.h"
 #include "ops/loss.h"
 
 namespace effllm {
@@ -19,6 +20,20 @@ std::vector<int32_t> likeliest(const Tensor& logits) {
   return all;
 }
 
+// Fills RowScore::token_nats.
+void add_token_nats(const Tensor& logits, const BatchRows& rows, std::vector<RowScore>& scores) {
+  if (logits.is_meta()) return;
+  const auto tokens = logits.rows() / static_cast<int64_t>(scores.size());
+  dispatch_float(logits.dtype(), [&]<class T>() {
+    for (size_t b = 0; b < scores.size(); ++b) {
+      const int64_t first = static_cast<int64_t>(b) * tokens;
+      scores[b].token_nats.assign(static_cast<size_t>(tokens), 0);
+      kernel::cross_entropy<T>(logits.view<T>().part(first, tokens), rows.targets.data<int32_t>() + first, nullptr, 1,
+                               0, {}, scores[b].token_nats.data(), nullptr);
+    }
+  });
+}
+
 }  // namespace
 
 std::vector<double> nats_of_rows(const Tensor& logits, const BatchRows& rows) {
@@ -32,14 +47,19 @@ std::vector<double> nats_of_rows(const Tensor& logits, const BatchRows& rows) {
   return all;
 }
 
-void count_right(const Tensor& logits, const BatchRows& rows, std::vector<RowScore>& scores) {
-  if (logits.is_meta()) return;
+std::vector<RowScore> scores_of_rows(const Tensor& logits, const BatchRows& rows, const Scoring& how) {
+  std::vector<RowScore> all;
+  for (const double nats : nats_of_rows(logits, rows)) all.push_back({.nats = nats});
+  if (how.each_token) add_token_nats(logits, rows, all);
+  if (!how.count_right || logits.is_meta()) return all;
   const std::vector<int32_t> chosen = likeliest(logits);
-  const size_t tokens = chosen.size() / scores.size();
-  for (size_t i = 0; i < chosen.size(); ++i) scores[i / tokens].right += chosen[i] == rows.targets.data<int32_t>()[i];
+  const size_t tokens = chosen.size() / all.size();
+  for (size_t i = 0; i < chosen.size(); ++i) all[i / tokens].right += chosen[i] == rows.targets.data<int32_t>()[i];
+  return all;
 }
 
-std::vector<RowScore> score_exits(const LanguageModel& model, const BatchRows& rows, State* state, const Context& cx) {
+std::vector<RowScore> score_exits(const LanguageModel& model, const BatchRows& rows, const Scoring& how,
+                                  const Context& cx) {
   std::vector<RowScore> all(static_cast<size_t>(rows.inputs.dim(0)));
   std::vector<std::vector<int32_t>> chosen;  // by layer
   const auto after = [&](int64_t, const Tensor& x) {
@@ -49,9 +69,10 @@ std::vector<RowScore> score_exits(const LanguageModel& model, const BatchRows& r
       all[b].nats = nats[b];
       all[b].exits.push_back({.nats = nats[b]});
     }
+    if (how.each_token) add_token_nats(logits, rows, all);
     chosen.push_back(likeliest(logits));
   };
-  model.body(rows.inputs, with_documents(cx, rows), state, after);
+  model.body(rows.inputs, with_documents(cx, rows), how.state, after);
   const size_t tokens = static_cast<size_t>(rows.inputs.dim(1)), layers = chosen.size();
   for (size_t i = 0; !rows.inputs.is_meta() && i < all.size() * tokens; ++i) {
     if (rows.targets.data<int32_t>()[i] == kIgnoredTarget) continue;

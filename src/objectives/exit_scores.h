@@ -9,12 +9,13 @@ namespace effllm {
 // Of each row the nats of the targets that count. logits: [B T, Q]; 0 on shapes alone.
 std::vector<double> nats_of_rows(const Tensor& logits, const BatchRows& rows);
 
-// Fills RowScore::right of each row. logits: [B T, Q].
-void count_right(const Tensor& logits, const BatchRows& rows, std::vector<RowScore>& scores);
+// Of each row its score, and what else `how` asks of logits [B T, Q].
+std::vector<RowScore> scores_of_rows(const Tensor& logits, const BatchRows& rows, const Scoring& how);
 
 // Scores of rows that are predicted from left to right, with RowScore::exits and settled: one run of the model, each
 // layer's stream through the final norm and the head. Of tokens that are equally likely the first counts. Advances the
 // state.
-std::vector<RowScore> score_exits(const LanguageModel& model, const BatchRows& rows, State* state, const Context& cx);
+std::vector<RowScore> score_exits(const LanguageModel& model, const BatchRows& rows, const Scoring& how,
+                                  const Context& cx);
 
 }  // namespace effllm

@@ -69,12 +69,8 @@ Context Objective::context_of(const Scoring& how) {
 
 std::vector<RowScore> Objective::score(const LanguageModel& model, const BatchRows& rows, const Scoring& how) const {
   const Context cx = context_of(how);
-  if (how.by_exit) return score_exits(model, rows, how.state, cx);
-  const Tensor logits = model.logits(rows.inputs, with_documents(cx, rows), how.state);
-  std::vector<RowScore> all;
-  for (const double nats : nats_of_rows(logits, rows)) all.push_back({.nats = nats});
-  if (how.count_right) count_right(logits, rows, all);
-  return all;
+  if (how.by_exit) return score_exits(model, rows, how, cx);
+  return scores_of_rows(model.logits(rows.inputs, with_documents(cx, rows), how.state), rows, how);
 }
 
 std::vector<double> Objective::row_nats(const LanguageModel& model, const BatchRows& rows, State* state,

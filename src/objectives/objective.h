@@ -25,6 +25,7 @@ struct Scoring {
   Ledger* ledger = nullptr;
   bool by_exit = false;      // RowScore::exits too
   bool count_right = false;  // RowScore::right too
+  bool each_token = false;   // RowScore::token_nats too, where the objective scores_tokens()
 };
 
 // A model that ends after one of its layers.
@@ -34,12 +35,13 @@ struct ExitScore {
 };
 
 struct RowScore {
-  double nats = 0;                    // of the targets that count
-  double variance = 0;                // of the estimate over draws; NaN where there was one
-  std::vector<ExitScore> exits = {};  // after 1, 2 ... layers
-  int64_t settled = 0;                // sum over targets of the layers after which the likeliest token stays the same
-  int64_t predictions = 0;            // targets that these two are counted over
-  int64_t right = 0;                  // targets that are the likeliest token, of equals the first
+  double nats = 0;                      // of the targets that count
+  double variance = 0;                  // of the estimate over draws; NaN where there was one
+  std::vector<ExitScore> exits = {};    // after 1, 2 ... layers
+  int64_t settled = 0;                  // sum over targets of the layers after which the likeliest token stays the same
+  int64_t predictions = 0;              // targets that these two are counted over
+  int64_t right = 0;                    // targets that are the likeliest token, of equals the first
+  std::vector<double> token_nats = {};  // of the row's last targets, as many as the model predicts; 0 where none counts
 };
 
 class Objective {
@@ -66,6 +68,8 @@ class Objective {
   virtual bool trains_score() const { return true; }
   // True where `score` is of tokens that are missing in a text, given the rest of it: no likelihood of the text.
   virtual bool given_rest() const { return false; }
+  // True where `score` can tell what each token costs after those before it.
+  virtual bool scores_tokens() const { return causal() && !bound() && !given_rest(); }
   // Ids from the vocabulary's end on that stand in inputs, and how many of them, the first, are predicted too.
   virtual int64_t extra_ids() const { return 0; }
   virtual int64_t extra_targets() const { return 0; }

@@ -66,10 +66,8 @@ class PrefixLm final : public Objective {
     require(!how.state, "prefix_lm: a row begins with its prefix, and goes on from no state");
     Context cx = context_of(how);
     cx.prefix = known(rows);
-    if (how.by_exit) return score_exits(model, rows, nullptr, cx);
-    std::vector<RowScore> all;
-    for (const double nats : row_nats(model, rows, nullptr, cx)) all.push_back({.nats = nats});
-    return all;
+    if (how.by_exit) return score_exits(model, rows, how, cx);
+    return scores_of_rows(model.logits(rows.inputs, with_documents(cx, rows)), rows, how);
   }
 
  private:

@@ -27,10 +27,8 @@ std::vector<RowScore> score_parts(const LanguageModel& model, const TwoParts& ro
   require(!how.state, "a row begins with an encoder, and goes on from no state");
   const BatchRows rows{.inputs = row.inputs, .targets = row.targets, .segments = {}};
   const Context with = with_encoded(model, row, cx, tokens);
-  if (how.by_exit) return score_exits(model, rows, nullptr, with);
-  std::vector<RowScore> all;
-  for (const double nats : nats_of_rows(model.logits(rows.inputs, with), rows)) all.push_back({.nats = nats});
-  return all;
+  if (how.by_exit) return score_exits(model, rows, how, with);
+  return scores_of_rows(model.logits(rows.inputs, with), rows, how);
 }
 
 }  // namespace effllm

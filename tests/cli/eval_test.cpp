@@ -1,4 +1,6 @@
 // Evaluations of a file, and where a run puts its own.
+#include <cmath>
+
 #include "cli/trained.h"
 #include "data/corpus.h"
 #include "store/hdf5_read.h"
@@ -143,4 +145,40 @@ TEST_CASE("cli eval --exit-layer: the loss after each layer in one pass, or of t
     CHECK_MESSAGE(shown.out.find(text) != std::string::npos, text);
   for (const char* wrong : {"0", "4", "-1", "two", "2.5", "99999999999999999999"})
     w.ends(with(eval, {std::string("--exit-layer=") + wrong}), 2, {"the model has 3 layers; give 1 to 3, or all"});
+}
+
+TEST_CASE("cli eval --by-position: the loss by the tokens before, shown, in JSON and kept with the run") {
+  const ShortRun w;
+  const Words eval = {"eval", "runs/tiny", "--no-baselines"};
+  const json plain = w.read(eval), j = w.read(with(eval, {"--by-position"}));
+  CHECK_FALSE(plain.contains("by_position"));
+  CHECK(j.at("nats_per_token") == plain.at("nats_per_token"));
+  const json& rows = j.at("by_position");
+  REQUIRE(rows.size() == 6);  // of windows of 24
+  int64_t tokens = 0, bytes = 0, next = 1;
+  double nats = 0;
+  for (const json& row : rows) {
+    CHECK(row.at("from") == next);
+    next = row.at("to").get<int64_t>() + 1;
+    tokens += row.at("tokens").get<int64_t>(), bytes += row.at("bytes").get<int64_t>();
+    nats += row.at("tokens").get<double>() * row.at("nats_per_token").get<double>();
+    CHECK(row.at("stderr_nats").get<double>() > 0);
+    CHECK(row.at("bits_per_token").get<double>() ==
+          doctest::Approx(row.at("nats_per_token").get<double>() / std::log(2)).epsilon(1e-12));
+    CHECK(row.at("bits_per_char") == row.at("bits_per_token"));  // its tokens are characters
+  }
+  CHECK(next == 25);
+  CHECK(tokens == j.at("tokens"));
+  CHECK(bytes == j.at("bytes"));
+  CHECK(nats / static_cast<double>(tokens) == doctest::Approx(j.at("nats_per_token").get<double>()).epsilon(1e-12));
+  const json kept = json::parse(slurp(w.scratch.path / "runs/tiny/eval/val-windows-by_position.json"));
+  CHECK(kept.at("by_position") == rows);
+  const Ended shown = w.ok(with(eval, {"--by-position", "--tokens", "100"}));
+  for (const char* text : {"tokens before", "bits/char", "\n17 to 24 ", "\n25 to 32 * ", "\n65 to 100 * ",
+                           "  * more than the 24 tokens of training\n"})
+    CHECK_MESSAGE(shown.out.find(text) != std::string::npos, text);
+  CHECK(w.ok(with(eval, {"--by-position"})).out.find("more than") == std::string::npos);
+  const json carried = w.read(with(eval, {"--by-position", "--protocol", "carried"}));
+  CHECK(carried.at("by_position").back().at("to") == carried.at("tokens"));
+  CHECK(carried.at("by_position")[0].at("stderr_nats").is_null());
 }

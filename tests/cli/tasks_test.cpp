@@ -107,7 +107,11 @@ TEST_CASE("cli task: longer samples of a trained model are scored, where it can 
   CHECK(j.at("lengths")[2].at("length") == 64);
   CHECK(j.at("lengths")[2].at("tokens") == 64 * 30);
   CHECK(std::filesystem::exists(w.scratch.path / "runs/run/eval/val-windows-lengths_8_16_64.json"));
-  CHECK(w.ok({"eval", "runs/run", "--lengths", "32"}).shows("x 4"));
+  CHECK(w.ok({"eval", "runs/run", "--lengths", "32", "--by-position"}).shows("x 4"));
+  const json places = w.read({"eval", "runs/run", "--by-position"}).at("by_position");
+  REQUIRE(places.size() == 4);
+  CHECK(places.back().at("to") == 8);
+  CHECK_FALSE(places[0].contains("bytes"));
   CHECK(j.at("by_length").size() == 6);
   w.ends({"eval", "runs/run", "--lengths", "8,0"}, 2);
   const TaskWorld learned("{task: parity, length: 8}", "{type: attention, heads: 2}");

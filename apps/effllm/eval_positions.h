@@ -1,0 +1,13 @@
+// What `effllm eval --by-position` says: the loss by how many tokens the model is given before the one that it
+// predicts.
+#pragma once
+#include "base/json.h"
+#include "eval/evaluator.h"
+
+namespace effllm::app {
+
+void add_positions(nlohmann::json& j, const EvalResult& r);
+// `trained`: tokens of context that training gave at most.
+void print_positions(const EvalResult& r, int64_t trained);
+
+}  // namespace effllm::app
