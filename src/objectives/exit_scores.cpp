@@ -20,6 +20,18 @@ std::vector<int32_t> likeliest(const Tensor& logits) {
   return all;
 }
 
+// Of each row the nats of the targets that count. logits: [B T, Q]; 0 on shapes alone.
+std::vector<double> nats_of_rows(const Tensor& logits, const BatchRows& rows) {
+  const int64_t tokens = rows.inputs.dim(1);
+  std::vector<double> all;
+  for (int64_t b = 0; b < rows.inputs.dim(0); ++b) {
+    const Tensor nats =
+        cross_entropy(logits.row_range(b * tokens, {tokens, logits.cols()}), rows.targets.row_range(b, {tokens}), 1);
+    all.push_back(nats.is_meta() ? 0 : *nats.data<double>());
+  }
+  return all;
+}
+
 // Fills RowScore::token_nats.
 void add_token_nats(const Tensor& logits, const BatchRows& rows, std::vector<RowScore>& scores) {
   if (logits.is_meta()) return;
@@ -35,17 +47,6 @@ void add_token_nats(const Tensor& logits, const BatchRows& rows, std::vector<Row
 }
 
 }  // namespace
-
-std::vector<double> nats_of_rows(const Tensor& logits, const BatchRows& rows) {
-  const int64_t tokens = rows.inputs.dim(1);
-  std::vector<double> all;
-  for (int64_t b = 0; b < rows.inputs.dim(0); ++b) {
-    const Tensor nats =
-        cross_entropy(logits.row_range(b * tokens, {tokens, logits.cols()}), rows.targets.row_range(b, {tokens}), 1);
-    all.push_back(nats.is_meta() ? 0 : *nats.data<double>());
-  }
-  return all;
-}
 
 std::vector<RowScore> scores_of_rows(const Tensor& logits, const BatchRows& rows, const Scoring& how) {
   std::vector<RowScore> all;

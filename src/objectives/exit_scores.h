@@ -6,9 +6,6 @@
 
 namespace effllm {
 
-// Of each row the nats of the targets that count. logits: [B T, Q]; 0 on shapes alone.
-std::vector<double> nats_of_rows(const Tensor& logits, const BatchRows& rows);
-
 // Of each row its score, and what else `how` asks of logits [B T, Q].
 std::vector<RowScore> scores_of_rows(const Tensor& logits, const BatchRows& rows, const Scoring& how);
 

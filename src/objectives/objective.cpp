@@ -73,9 +73,4 @@ std::vector<RowScore> Objective::score(const LanguageModel& model, const BatchRo
   return scores_of_rows(model.logits(rows.inputs, with_documents(cx, rows), how.state), rows, how);
 }
 
-std::vector<double> Objective::row_nats(const LanguageModel& model, const BatchRows& rows, State* state,
-                                        const Context& cx) {
-  return nats_of_rows(model.logits(rows.inputs, with_documents(cx, rows), state), rows);
-}
-
 }  // namespace effllm

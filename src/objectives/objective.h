@@ -108,9 +108,6 @@ class Objective {
   static void cut_ahead(const Stretch& s, int64_t ahead, Batch& batch);
   // What the model is given of `how`, beside a state.
   static Context context_of(const Scoring& how);
-  // Of each row the nats of the targets that count.
-  static std::vector<double> row_nats(const LanguageModel& model, const BatchRows& rows, State* state,
-                                      const Context& cx = {});
 };
 
 // What it wants of a model, in the model's configuration.
