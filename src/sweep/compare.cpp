@@ -44,14 +44,15 @@ std::string measured_otherwise(const json& result, const json& reference) {
   return "";
 }
 
-// Of all seeds; unset where one has none.
-std::optional<Estimate> accuracy_of(const std::vector<KeptRun>& seeds) {
+// A part of what is reported, of all seeds; unset where one has none.
+template <class Part>
+std::optional<Estimate> mean_where_there(const std::vector<KeptRun>& seeds, const char* name, Part part) {
   std::vector<double> all;
   for (const KeptRun& k : seeds) {
     const json& reported = k.result->at("reported");
-    const auto a = reported.find("accuracy");
-    if (a == reported.end() || !a->is_number()) return std::nullopt;
-    all.push_back(a->get<double>());
+    const auto found = reported.find(name);
+    if (found == reported.end() || found->is_null()) return std::nullopt;
+    all.push_back(part(*found));
   }
   return mean_of(all);
 }
@@ -69,7 +70,9 @@ std::string fill(ArmRow& row, const ArmRuns& runs, const json& tune, const json&
   for (const KeptRun& k : seeds) row.scores.push_back(bits_of(k.result->at("reported"), unit));
   row.chosen_on = best.mean;
   row.reported = mean_of(row.scores);
-  row.accuracy = accuracy_of(seeds);
+  row.accuracy = mean_where_there(seeds, "accuracy", [](const json& a) { return a.get<double>(); });
+  row.training_choice =
+      mean_where_there(seeds, "training_choice", [&](const json& score) { return bits_of(score, unit); });
   row.bound = seeds.front().result->at("reported").at("bound");
   row.tokens = seeds.front().result->at("tokens");
   for (const PointRuns& p : runs)

@@ -22,8 +22,9 @@ struct ArmRow {
   double chosen_on = 0;                                     // mean of the split that is chosen on, in the unit
   std::vector<double> scores;  // of the reported split, by seed; empty where nothing could be chosen
   Estimate reported;
-  std::optional<Estimate> accuracy;  // of the reported split, where results have one
-  bool bound = false;                // upper bounds of the likelihood
+  std::optional<Estimate> accuracy;         // of the reported split, where results have one
+  std::optional<Estimate> training_choice;  // in the unit, where tokens are chosen otherwise than in training
+  bool bound = false;                       // upper bounds of the likelihood
   bool baseline = false;
   bool apart = false;     // measured otherwise than the baseline: nothing of it is held against that
   bool paired = false;    // by seed with the baseline: both read the same data in the same order

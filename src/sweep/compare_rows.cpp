@@ -43,6 +43,8 @@ std::vector<std::vector<std::string>> rows_of(const StudyTable& t, bool exact) {
   const std::string unit = exact ? "" : fmt::format(" ({})", t.unit);
   header.insert(header.end(), {t.chosen_on + unit, t.split + unit});
   if (accuracy) header.emplace_back("accuracy");
+  const bool ahead = std::ranges::any_of(t.arms, [](const ArmRow& a) { return a.training_choice.has_value(); });
+  if (ahead) header.emplace_back(exact ? "training_choice" : "training's choice");
   if (exact)
     header.insert(header.end(), {"half_width_95", "seeds", "difference", "difference_lo", "difference_hi", "p",
                                  "detectable", "verdict", "reason"});
@@ -73,6 +75,7 @@ std::vector<std::vector<std::string>> rows_of(const StudyTable& t, bool exact) {
     const Comparison& c = a.comparison;
     row.push_back(or_empty(has, at_most + w.mean(a.reported)));
     if (accuracy) row.push_back(a.accuracy ? w.mean(*a.accuracy) : or_empty(false, ""));
+    if (ahead) row.push_back(a.training_choice ? w.mean(*a.training_choice) : or_empty(false, ""));
     if (exact) {
       row.insert(row.end(), {or_empty(a.reported.has_spread(), w.value(half)), fmt::format("{}", a.scores.size()),
                              or_empty(tested, w.difference(c.difference.value)), or_empty(tested, w.difference(c.lo)),
@@ -123,6 +126,7 @@ json to_json(const StudyTable& t) {
          {"reported", number_or_null(a.reported.value, has)},
          {"half_width", number_or_null(a.reported.half_width(0.95), has)},
          {"accuracy", a.accuracy ? json(a.accuracy->value) : json()},
+         {"training_choice", a.training_choice ? json(a.training_choice->value) : json()},
          {"difference", number_or_null(a.comparison.difference.value, tested)},
          {"difference_lo", number_or_null(a.comparison.lo, tested)},
          {"difference_hi", number_or_null(a.comparison.hi, tested)},

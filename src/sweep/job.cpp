@@ -88,6 +88,7 @@ void Job::begin(Stage stage) {
     words =
         eval_words(plan_.study.eval, run, stage == Stage::choose ? plan_.chosen_on : plan_.study.eval.split, threads_);
   if (stage != Stage::train) words.emplace_back("--no-baselines");
+  if (stage == Stage::choose) words.emplace_back("--no-training-choice");
   child_ = std::make_unique<Child>(words, ChildFiles{.out = output(stage), .err = folder_.work(run_.name) / "log.txt"});
 }
 
@@ -152,15 +153,8 @@ void Job::keep_result() const {
 
 std::vector<std::string> eval_words(const StudyEvalOptions& how, const fs::path& run, const std::string& split,
                                     int threads) {
-  std::vector<std::string> words = {"eval",
-                                    run.string(),
-                                    "--split",
-                                    split,
-                                    "--no-training-choice",
-                                    "--json",
-                                    "-q",
-                                    "--threads",
-                                    fmt::format("{}", threads)};
+  std::vector<std::string> words = {"eval",   run.string(), "--split",   split,
+                                    "--json", "-q",         "--threads", fmt::format("{}", threads)};
   const auto add = [&](const char* name, const std::string& value) { words.insert(words.end(), {name, value}); };
   if (!how.protocol.empty()) add("--protocol", how.protocol);
   if (how.tokens) add("--tokens", fmt::format("{}", *how.tokens));

@@ -44,7 +44,8 @@ class Job {
   std::unique_ptr<Child> child_;
 };
 
-// The words that score a run of the study on a split.
+// The words that score a run of the study on a split, with training's choice of tokens beside a causal one where they
+// differ.
 std::vector<std::string> eval_words(const StudyEvalOptions& how, const std::filesystem::path& run,
                                     const std::string& split, int threads);
 // SHA-256 of what decides which data training reads, and in which order: runs that share it are pairs.

@@ -139,8 +139,9 @@ class Workers {
     }
     if (there(r_.folder.baselines())) return;
     const StudyEvalOptions& how = r_.plan.study.eval;
-    Child child(eval_words(how, r_.folder.run(done->name), how.split, r_.jobs * r_.threads),
-                {.out = work / "baselines.json", .err = work / "log.txt"});
+    std::vector<std::string> words = eval_words(how, r_.folder.run(done->name), how.split, r_.jobs * r_.threads);
+    words.emplace_back("--no-training-choice");
+    Child child(words, {.out = work / "baselines.json", .err = work / "log.txt"});
     while (!child.ended() && !stopping()) {
       if (r_.show) r_.show("n-gram models and compressors on the same text");
       std::this_thread::sleep_for(kPause);

@@ -86,6 +86,26 @@ TEST_CASE("cli sweep: seeds are pairs, each run has its own, and the program's o
   CHECK(alone.at("bits_per_char") == r["min_gru.s2.json"]["reported"]["bits_per_char"]);
 }
 
+TEST_CASE("cli sweep: where training chooses tokens otherwise, its loss stands beside the causal one") {
+  const StudyWorld w;
+  w.study(
+      "base: base.yaml\n"
+      "arms:\n"
+      "  plain: {}\n"
+      "  chooses: {'model.layers[0].ffn': {type: moe_expert_choice, experts: 2, factor: 1}}\n"
+      "seeds: 1\n"
+      "eval: {baselines: false}\n");
+  w.ok({"sweep", "study.yaml", "-o", "s", "-q", "--set", "train.max_steps=4"});
+  const auto of = [&](const char* run) { return json::parse(w.results("s").at(run)); };
+  CHECK_FALSE(of("plain.s1.json")["reported"].contains("training_choice"));
+  const json r = of("chooses.s1.json");
+  CHECK_FALSE(r["chosen_on"].contains("training_choice"));
+  CHECK(r["reported"]["training_choice"]["bits_per_char"] != r["reported"]["bits_per_char"]);
+  const json arms = w.table("s").at("arms");
+  CHECK(arms[0]["training_choice"].is_null());
+  CHECK(arms[1]["training_choice"] == r["reported"]["training_choice"]["bits_per_char"]);
+}
+
 TEST_CASE("cli sweep: a run that fails is told with its code and last words, and costs the others nothing") {
   const StudyWorld w;
   w.study(

@@ -61,6 +61,24 @@ TEST_CASE("compare: accuracy is a column where all results of an arm have one") 
   CHECK_FALSE(compare_study(s.written(), "").arms[1].accuracy);
 }
 
+TEST_CASE("compare: the loss by training's choice of tokens stands beside the causal one, and decides nothing") {
+  MadeStudy s(-0.02);
+  const ArmRow causal = s.arm(1);
+  for (auto& [run, r] : s.results)
+    if (r["arm"] == "new") r["reported"]["training_choice"] = score(1 + 0.1 * r["seed"].get<double>());
+  const StudyTable t = compare_study(s.written(), "");
+  CHECK_FALSE(t.arms[0].training_choice);
+  REQUIRE(t.arms[1].training_choice);
+  CHECK(t.arms[1].training_choice->value == doctest::Approx(1.25));
+  CHECK(t.arms[1].comparison.difference.value == causal.comparison.difference.value);
+  CHECK(t.arms[1].comparison.verdict == Verdict::better);
+  CHECK(rows_of(t)[0][9] == "training's choice");
+  CHECK(rows_of(t)[1][9] == "-");
+  CHECK(rows_of(t)[2][9].starts_with("1.2500 ± 0.2"));
+  CHECK(rows_of(t, true)[0][9] == "training_choice");
+  CHECK(to_json(t)["arms"][1]["training_choice"].get<double>() == doctest::Approx(1.25));
+}
+
 TEST_CASE("compare: it fails closed") {
   MadeStudy edge;
   for (auto& [run, r] : edge.results)
