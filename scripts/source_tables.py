@@ -3,6 +3,7 @@
 
     scripts/source_tables.py cores     the recurrences and the mechanisms that are built on them (src/README.md)
     scripts/source_tables.py ops       every op that a mechanism may call (docs/ops.md)
+    scripts/source_tables.py metrics   what layers, heads and objectives measure of themselves (docs/mechanisms.md)
     scripts/source_tables.py bench     fails where docs/performance.md lacks a mechanism, or has one that is none
 
 The last one needs the program: $EFFLLM, or build/release/effllm.
@@ -83,6 +84,9 @@ NO_CORES = {"flip_tokens", "segments", "token_windows", "token_groups"}
 
 CALLED = {header for _, headers in CORES.values() for header in headers} | NO_CORES
 
+# {"name", "unit", "what it is"}, of a Metric.
+METRIC = re.compile(r'(?:Metric\s+)?k\w+\{"(\w+)",\s*"([^"]+)",\s*((?:"[^"]*"\s*)+)\}')
+
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
 FUNCTION = re.compile(r"^(?:inline )?(?:std::vector<Tensor>|[A-Z]\w+(?:::\w+)?) (\w+)\(", re.M)
 
@@ -155,6 +159,20 @@ def ops() -> str:
     return "\n".join(lines)
 
 
+def metrics() -> str:
+    """The table of docs/mechanisms.md: every metric with a place in front of its name."""
+    lines = ["| name | unit | what | of |", "|---|---|---|---|"]
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for folder in ("blocks", "ffn", "objectives"):
+        for path in sorted((SOURCE / folder).iterdir()):
+            for name, unit, words in METRIC.findall(path.read_text()):
+                what = "".join(re.findall(r'"([^"]*)"', words))
+                rows.setdefault((name, unit, what), []).append(f"`{path.stem}`")
+    for (name, unit, what), of in sorted(rows.items()):
+        lines.append(f"| `{name}` | {unit} | {what} | {', '.join(of)} |")
+    return "\n".join(lines)
+
+
 def bench() -> str:
     """Compares the rows of the section Mechanisms of docs/performance.md with the lists; SystemExit where they differ."""
     listed: list[str] = []
@@ -174,7 +192,7 @@ def bench() -> str:
 
 def main() -> None:
     """Prints the table that the command line names."""
-    tables = {"cores": cores, "ops": ops, "bench": bench}
+    tables = {"cores": cores, "ops": ops, "metrics": metrics, "bench": bench}
     if len(sys.argv) != 2 or sys.argv[1] not in tables:
         raise SystemExit(f"usage: {sys.argv[0]} {'|'.join(tables)}")
     print(tables[sys.argv[1]]())

@@ -71,7 +71,7 @@ ExitCode run_command_line(int argc, char** argv) {
       command(app, "list", "Lists what a configuration may name.", [&] { return list(common, list_args); });
   list_command->add_option(
       "kind", list_args.kind,
-      "Chooses the list: mixers, ffns, blocks, projections, options, studies, objectives, optimizers, "
+      "Chooses the list: mixers, ffns, blocks, crosses, projections, options, studies, objectives, optimizers, "
       "schedules, orders, tokenizers, tasks, protocols.");
   list_command->add_flag("--long", list_args.details, "Adds options, papers, deviations and waivers.");
   list_command->add_flag("--markdown", list_args.markdown, "Prints a Markdown table.");

@@ -191,8 +191,11 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   if (args.baselines && part && !common.quiet)
     print_stderr(fmt::format("baselines are left out: they are scored on all of the text, {} on a part of it\n",
                              m.config.objective.type.name()));
-  if (args.baselines && task) {
-    add_baselines(j, {.rows = {}, .left_out = {{"n-gram models and compressors", "samples of a task are no text"}}});
+  if (args.baselines && (task || part)) {
+    const std::string why = task ? "samples of a task are no text"
+                                 : "they are scored on all of the text, " +
+                                       std::string(m.config.objective.type.name()) + " on a part of it";
+    add_baselines(j, {.rows = {}, .left_out = {{"n-gram models and compressors", why}}});
     if (kept) keep_result(file, j);
   }
   if (args.baselines && !part && !task) {

@@ -26,6 +26,7 @@ nlohmann::json to_json(const RunSummary& r) {
                       {"best_loss", to_json(r.best_loss)},
                       {"train_loss", to_json(r.train_loss)},
                       {"bound", r.bound},
+                      {"train_bound", r.train_bound},
                       {"unit", "nats/token"},
                       {"corpus", or_null(r.corpus)},
                       {"data_hash", or_null(r.data_hash)},
@@ -76,11 +77,13 @@ ExitCode runs(const Common& common, const RunsArgs& args) {
   std::vector<std::vector<std::string>> rows = {{"run", "corpus", "tokens of", "best loss (nats/token)", "on",
                                                  "train loss (nats/token)", "parameters", "tokens", "time", "status"}};
   for (const RunSummary& r : list.runs) {
-    const auto loss = [&](double v) { return fmt::format("{}{:.4f}", r.bound ? "<= " : "", v); };
+    const auto loss = [](bool bound) {
+      return [bound](double v) { return fmt::format("{}{:.4f}", bound ? "<= " : "", v); };
+    };
     std::string status = r.status;
     if (r.progress && *r.progress < 1 && status != "damaged") status += fmt::format(" at {:.0f} %", 100 * *r.progress);
-    rows.push_back({r.name, corpus_of(r, list.runs), or_dash(r.tokenizer), cell(r.best_loss, loss),
-                    evaluated_on(r, differ), cell(r.train_loss, loss), cell(r.parameters, human_count),
+    rows.push_back({r.name, corpus_of(r, list.runs), or_dash(r.tokenizer), cell(r.best_loss, loss(r.bound)),
+                    evaluated_on(r, differ), cell(r.train_loss, loss(r.train_bound)), cell(r.parameters, human_count),
                     cell(r.tokens, human_count), cell(r.wall_s, human_seconds), status});
   }
   if (list.runs.empty())

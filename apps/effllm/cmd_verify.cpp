@@ -61,12 +61,15 @@ Tensor random_ids(int64_t batch, int64_t tokens, int64_t vocab) {
 Subject subject_of(const VerifyArgs& args, DType type) {
   Subject s;
   const auto choose = [&](const RunConfig& c, int64_t vocab, const LoadedModel* trained) {
-    int64_t tokens = args.tokens.value_or(std::min<int64_t>(c.train.context, 512));
+    const int64_t block = s.model->config().block;
+    int64_t tokens = args.tokens.value_or(std::max(std::min<int64_t>(c.train.context, 512), 2 * block));
     if (s.model->longest() < 4)
       throw ConfigError("verify cuts sequences of at least 4 tokens, but the model has learned positions for {}",
                         s.model->longest());
+    if (args.tokens && tokens > s.model->longest())
+      throw ConfigError("--tokens {}: the model has learned positions for {}", tokens, s.model->longest());
     tokens = std::max<int64_t>(4, std::min(tokens, s.model->longest()));
-    if (const int64_t block = s.model->config().block; tokens < 2 * block)
+    if (tokens < 2 * block)
       throw ConfigError("verify cuts sequences between blocks: {} tokens are less than two of {}; give more (--tokens)",
                         tokens, block);
     if (trained) s.ids = ids_of_corpus(*trained, args.batch, tokens);

@@ -92,7 +92,9 @@ void print_result(const LoadedModel& m, const EvalTarget& target, const EvalOpti
   if (r.bound)
     fmt::print("  {}; {}\n", m.config.objective.type.build()->bound_of(),
                std::isfinite(r.bound_stderr)
-                   ? fmt::format("+- {:.4f} nats/token of it is from the draws", r.bound_stderr)
+                   ? fmt::format("draws alone give +- {:.4f} nats/token if one tells nothing of the next, and less as "
+                                 "they are spread",
+                                 r.bound_stderr)
                    : "one draw a window does not tell how exact (--bound-samples)");
   if (r.given_rest)
     fmt::print("  of the tokens that are missing, and where they end, given the rest: no likelihood of the text\n");

@@ -142,10 +142,10 @@ extern constinit const LayerInfo attn_res = LayerInfo::of<AttnRes>({
     .recurrence = "that of its mixer",
     .paper = "Kimi Team 2026, arXiv:2603.15031",
     .source = "fla-org/flash-linear-attention@bc3b101, fla/ops/attnres/naive.py and fla/models/abc/modeling_abc.py",
-    .deviations =
-        "any mixer, and a channel mixer or none; in the first block of a run the sum does not begin with what "
-        "enters it, which stays a source of its own, as there; every layer gives the last mean, where "
-        "layers end a run for good or a block of another kind follows",
+    .deviations = "any mixer, and a channel mixer or none, but neither `cross` nor `parallel`; in the first block of a "
+                  "run the sum does not begin with what "
+                  "enters it, which stays a source of its own, as there; every layer gives the last mean, where "
+                  "layers end a run for good or a block of another kind follows",
     .prefix_and_blocks = true,
     .unseen = "what its mixer meets",
     .needs = "{mixer: {type: attention}, ffn: {type: swiglu}}",

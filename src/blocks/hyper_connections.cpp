@@ -100,7 +100,8 @@ extern constinit const LayerInfo hyper_connections = LayerInfo::of<HyperConnecti
     .recurrence = "that of its mixer",
     .paper = "Zhu et al. 2024, arXiv:2409.19606",
     .source = "none: the algorithms of the paper's appendix",
-    .deviations = "any mixer, and a channel mixer or none; output projections start as in a residual block, there "
+    .deviations = "any mixer, and a channel mixer or none, but neither `cross` nor `parallel`; output projections "
+                  "start as in a residual block, there "
                   "sqrt(streams) times as wide; a layer counts as two in the order of streams that are read first, "
                   "with a channel mixer or without",
     .prefix_and_blocks = true,

@@ -11,7 +11,8 @@ namespace effllm::blocks {
 
 extern constinit const LayerInfo mhc = LayerInfo::of<ManifoldIn<Manifold::Form::paper>>(manifold_facts(
     "mhc", "Manifold-constrained hyper-connections", "none: the paper's equations; its code is not public",
-    "any mixer, and a channel mixer or none; the norm of all streams has no weight; the paper gives the "
+    "any mixer, and a channel mixer or none, but neither `cross` nor `parallel`; the norm of all streams has no "
+    "weight; the paper gives the "
     "start of a alone, 0.01: here W starts at 0, b so that the streams stay apart, one is read most and "
     "all are written with weight 1; the streams are added up at the end, as in hyper-connections"));
 

@@ -12,7 +12,8 @@ namespace effllm::blocks {
 extern constinit const LayerInfo mhc_deepseek_v4 = LayerInfo::of<ManifoldIn<Manifold::Form::released>>(
     manifold_facts("mhc_deepseek_v4", "Manifold-constrained hyper-connections of DeepSeek-V4",
                    "huggingface/transformers@3614558, models/deepseek_v4/modeling_deepseek_v4.py",
-                   "any mixer, and a channel mixer or none; where a block without streams stands between layers, what "
+                   "any mixer, and a channel mixer or none, but neither `cross` nor `parallel`; where a block without "
+                   "streams stands between layers, what "
                    "ends their streams before it is what ends them at the head"));
 
 }  // namespace effllm::blocks

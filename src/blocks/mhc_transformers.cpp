@@ -14,7 +14,8 @@ extern constinit const LayerInfo mhc_transformers = LayerInfo::of<ManifoldIn<Man
     "mhc_transformers", "Manifold-constrained hyper-connections of Transformers 5.8.0",
     "huggingface/transformers@02356fe, models/deepseek_v4/modular_deepseek_v4.py (release 5.8.0; 5.8.1 has "
     "what DeepSeek-V4 was trained with)",
-    "any mixer, and a channel mixer or none; where a block without streams stands between layers, what "
+    "any mixer, and a channel mixer or none, but neither `cross` nor `parallel`; where a block without streams stands "
+    "between layers, what "
     "ends their streams before it is what ends them at the head"));
 
 }  // namespace effllm::blocks

@@ -52,8 +52,7 @@ struct MorOptions final : ResidualOptions {
       between(0, 1));
     v("states", states,
       "Lets each step remember keys and values of its own tokens, or all steps read those of the first, which takes "
-      "all "
-      "tokens.",
+      "all tokens; shared is for `attention` alone, without sinks, value_residual or alibi.",
       {"own", "shared"});
     v("weight", weight,
       "Multiplies what a chosen step adds by alpha times the sigmoid or the tanh of its score, by the score, or by "

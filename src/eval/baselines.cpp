@@ -52,6 +52,7 @@ double ngram_bits(const ScoredText& s, const TokenizedText& part, int order, dou
                       human_bytes(memory));
   const NgramScore score =
       NgramModel(train.tokens, s.tokenizer.vocab_size(), order).score(part, s.options.reset_documents);
+  if (score.tokens == 0) throw DataError("no token of the text has one before it");
   // A bound is of all tokens, also of those that nothing is before.
   require(s.result.bound || score.tokens == s.result.tokens, "it scored {} tokens, the model {}", score.tokens,
           s.result.tokens);

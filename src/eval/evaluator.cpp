@@ -21,7 +21,9 @@ namespace {
 
 constexpr Metric kPerplexity{"ppl", "1", "perplexity per token"},
     kPerplexityBound{"ppl", "1", "perplexity per token, at most"},
-    kBoundError{"bound_stderr", "nats/token", "standard error of the bound over its draws"},
+    kBoundError{
+        "bound_stderr", "nats/token",
+        "standard error of the bound over its draws, as if they were independent: spread evenly, they have less"},
     kStandardError{"stderr", "nats/token", "standard error of the cross entropy"},
     kScoredTokens{"scored_tokens", "tokens", "tokens that were scored"},
     kAccuracy{"accuracy", "1", "share of the scored targets that are the likeliest token"},
@@ -297,7 +299,9 @@ void require_options(const LanguageModel& model, const Objective& objective, con
   const int64_t longest = model.config().longest_row();
   const bool learned = longest < std::numeric_limits<int64_t>::max();
   if (!model.config().carries() && o.protocol.info().carried)
-    throw ConfigError("the model sees all of a window at once, and carries no state: choose `windows` or `sliding`");
+    throw ConfigError(
+        "rows of this objective are predicted as a whole, and evaluation carries no state from one to the next: choose "
+        "`windows` or `sliding`");
   if (model.has_encoder() && o.protocol.info().carried)
     throw ConfigError(
         "the model begins each window with its encoder, and carries no state: choose `windows` or "

@@ -135,7 +135,8 @@ extern constinit const LayerInfo moe = LayerInfo::of<Moe>({
     .prefix_and_blocks = true,
     .waivers = {.causal = "an expert multiplies its tokens together, and how many there are decides in which order "
                           "a product adds up",
-                .training = "a `capacity` drops choices in training, and which ones hangs on all tokens of a sequence"},
+                .training = "where there is a `capacity`, it drops choices in training, and which ones hangs on all "
+                            "tokens of a sequence"},
     .tiny = "{experts: 4, top_k: 2, expand: 1.5}",
     .variants = kVariants,
 });

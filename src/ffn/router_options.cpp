@@ -12,7 +12,7 @@ void RouterOptions::visit(OptionVisitor& v) {
   v("choose", choose,
     "Chooses which experts a token gets: always the top_k best, as few of the best as have top_p of the score, all "
     "with a logit above 0, which is their score too, or the one that a hash of its id says, with weight 1 and nothing "
-    "to learn.",
+    "to learn; relu needs topk_norm: false, hash top_k: 1.",
     {"top_k", "top_p", "relu", "hash"});
   v("hash_seed", hash_seed, "Chooses the hash; layers with one seed send a token to the same expert.", at_least(0));
   v("top_p", top_p, "Sets the share of the score that the experts of a token reach with top_p.", between(0.01, 1));

@@ -273,6 +273,8 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
                    model.further_loss(ahead, y, ids(context), 1);
                  }));
 
+  // Of the whole: where several heads read one stream, their gradients are added up too.
+  c.total.train_flops = training_flops(model, context, train) / n;
   c.active_parameters = store.active();
   c.kept_bytes = kept_bytes(model, context, train);
   for (int64_t tokens : {int64_t{256}, int64_t{1024}, int64_t{4096}, int64_t{16384}})

@@ -20,7 +20,7 @@ namespace {
 struct MaskedLmOptions final : Options {
   double rate = 0.15, mask_share = 0.8, random_share = 0.1;
   void visit(OptionVisitor& v) override {
-    v("rate", rate, "Sets the share of a row's tokens that training predicts.", between(0, 1));
+    v("rate", rate, "Sets the share of a row's tokens that training predicts, at least one of them.", between(0, 1));
     v("mask_share", mask_share, "Sets the share of those that MASK stands for.", between(0, 1));
     v("random_share", random_share,
       "Sets the share of those that a random token stands for; the model sees what is left as it is.", between(0, 1));

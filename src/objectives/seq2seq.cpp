@@ -19,7 +19,9 @@ struct Seq2seqOptions final : Options {
   double prefix = 0.5;
   std::string split = "fixed";
   void visit(OptionVisitor& v) override {
-    v("prefix", prefix, "Sets the share of a row that the encoder reads; the rest is predicted.", between(0, 1));
+    v("prefix", prefix,
+      "Sets the share of a row that the encoder reads, at least one token; the rest, at least one, is predicted.",
+      between(0, 1));
     v("split", split,
       "Lets training cut every row there, or each at a place of its own, uniform from one token for the encoder to all "
       "but one (T5's); evaluation always cuts at `prefix`.",

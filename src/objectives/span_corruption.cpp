@@ -18,7 +18,8 @@ struct SpanCorruptionOptions final : Options {
   double rate = 0.15, mean_span = 3;
   int64_t sentinels = 100;
   void visit(OptionVisitor& v) override {
-    v("rate", rate, "Sets the share of a row's tokens that are taken out.", between(0, 1));
+    v("rate", rate, "Sets the share of a row's tokens that are taken out, at least one of them and not all.",
+      between(0, 1));
     v("mean_span", mean_span, "Sets the mean length of a span, in tokens.", between(1, kMostTokens));
     v("sentinels", sentinels, "Sets the ids that stand for spans, two more than a row may have spans.",
       between(3, 65536));

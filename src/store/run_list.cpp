@@ -95,6 +95,7 @@ RunSummary summary_of(const RunFolder& run) {
   s.status = value_of<std::string>(now, "status", status, s.problem).value_or("");
   s.best_loss = value_of<double>(now, "best_val", status, s.problem);
   s.bound = value_of<bool>(now, "bound", status, s.problem).value_or(false);
+  s.train_bound = value_of<bool>(now, "train_bound", status, s.problem).value_or(s.bound);
   s.train_loss = value_of<double>(now, "train_loss", status, s.problem);
   s.step = value_of<int64_t>(now, "step", status, s.problem);
   s.tokens = value_of<int64_t>(now, "tokens", status, s.problem);
@@ -108,7 +109,7 @@ RunSummary summary_of(const RunFolder& run) {
   s.parameters = value_of<int64_t>(origin, "parameters", provenance, another);
   s.data_hash = value_of<std::string>(origin, "data_hash", provenance, another).value_or("");
   add_what_losses_belong_to(run, s);
-  if (s.problem.empty()) s.problem = another;
+  if (s.problem.empty() && s.status != "grown") s.problem = another;  // what has grown gets one as it goes on
   // Who trains holds the lock to its end; the kernel frees it when the process dies.
   if (s.status == "running" && !is_locked(run.path())) {
     s.status = value_of<std::string>(read_object(status, s.problem), "status", status, s.problem).value_or("");

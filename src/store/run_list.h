@@ -12,9 +12,10 @@ namespace effllm {
 // What is not recorded is empty: an evaluation that has not been, or files of an earlier version.
 struct RunSummary {
   std::string name;
-  std::string status;  // running, done, interrupted, failed; killed: it ended without a word; damaged: see `problem`
+  std::string status;  // running, done, interrupted, failed; grown: not gone on yet; killed: without a word; damaged:
+                       // see `problem`
   std::optional<double> best_loss, train_loss;  // nats per token: of the best evaluation, of late steps
-  bool bound = false;                           // both are upper bounds, estimated
+  bool bound = false, train_bound = false;      // they are upper bounds, estimated
   std::optional<int64_t> parameters, step, tokens;
   // What the losses belong to: they compare only where all of it is the same. Empty where it is not recorded.
   std::string corpus;                             // as its manifest is called

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/escapes.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "checkpoint/grown.h"
@@ -66,6 +67,11 @@ void write_folder(const RunFolder& folder, const RunRecord& record) {
   write_file_atomic(folder.config(), config);
   write_file_atomic(folder.resolved(), config);
   write_file_atomic(folder.overrides(), "");
+  const nlohmann::json status = {
+      {"status", "grown"},
+      {"step", record.counters ? nlohmann::json(record.counters->step) : nlohmann::json()},
+      {"tokens", record.counters ? nlohmann::json(record.counters->tokens) : nlohmann::json()}};
+  write_file_atomic(folder.status(), status.dump() + "\n");
   const AppendFile empty(folder.journal());  // the run that goes on begins it
 }
 

@@ -166,7 +166,9 @@ void DataOptions::visit(OptionVisitor& v) {
   v("corpus", corpus, "Gives the name of a manifest (data/<name>.yaml) or a path to one.");
   tokenizer.visit_name(v, "tokenizer", "Says how text becomes tokens.");
   order.visit_name(v, "order", "Says which tokens a step sees.");
-  v("reset", reset, "With document, carries nothing over a document's start, whose first token carries no loss.",
+  v("reset", reset,
+    "With document, carries nothing over a document's start, whose first token carries no loss where tokens are "
+    "predicted from those before.",
     {"none", "document"});
   v("seed", seed, "Seeds the order.", at_least(0));
   tokenizer.visit_options(v, "tokenizer", mark);

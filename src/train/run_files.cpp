@@ -77,6 +77,7 @@ void RunFiles::write_status(std::string_view status) {
       {"train_loss", or_null(at.shown_loss > 0 && std::isfinite(at.shown_loss), at.shown_loss)},
       {"best_val", or_null(std::isfinite(at.best_val), at.best_val)},
       {"bound", run_.x.objective->bound()},
+      {"train_bound", run_.x.objective->bound() && run_.x.objective->trains_score()},
   };
   write_file_atomic(run_.folder.status(), s.dump() + "\n");
 }

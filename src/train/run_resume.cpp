@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <sstream>
 
 #include "base/escapes.h"
 #include "base/text.h"
@@ -159,7 +160,8 @@ Resumed resume_from(LiveRun& run, const StoredRun& newest, bool writes) {
   else if (x.config.train.carry_state)
     run.log.note("train.carry_state: what rows remember is of the run before the change: they start from nothing");
   if (!run.lineage.grown.empty() && !begun(run.folder.journal())) {  // it made its folder
-    run.log.note("the model grew " + run.lineage.grown.substr(0, run.lineage.grown.size() - 1));
+    std::istringstream each(run.lineage.grown);
+    for (std::string line; std::getline(each, line);) run.log.note("the model grew " + line);
   } else if (writes) {
     run.log.journal = std::make_unique<Journal>(run.folder.journal());
     run.log.journal->resume(run.at.step, newest.path.filename().string());

@@ -118,7 +118,7 @@ void Verifier::documents() {
   };
   check({.segments = &segments}, "whole");
   for (int64_t cut : {border - 1, border, border + 1})
-    if (model_.config().causal && unit_ == 1)
+    if (model_.config().causal && model_.config().block == 0)
       check({.cuts = {cut}, .segments = &segments}, fmt::format("cut at {}", cut));
   end();
 }

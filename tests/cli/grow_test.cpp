@@ -29,8 +29,22 @@ TEST_CASE("cli grow: a larger model that trains on, evaluates, writes, verifies 
   w.ok({"generate", "runs/large", "-p", "line", "-n", "5"});
   w.ok({"verify", "runs/large", "--tokens", "12", "--type", "f64"});
   w.ok({"export", "runs/large", "-o", "out"});
-  CHECK(w.effllm({"runs"}).shows("large"));
+  const auto listed = [&](const std::string& name) {
+    const json all_runs = w.read({"runs"});
+    for (const json& r : all_runs.at("runs"))
+      if (r.at("name") == name) return r;
+    return json();
+  };
+  check_has(listed("large"), {{"status", "grown"}, {"step", 20}});
   w.ok({"train", "runs/large/config.yaml", "--resume", "auto", "--set", "train.max_steps=30", "-q"});
   CHECK(w.effllm({"runs", "--json"}).out.find("\"large\"") != std::string::npos);
+  CHECK(listed("large").at("status") == "done");
+  // What has grown grows once more, and goes on.
+  w.ok({"grow", "runs/large", "--set", "model.layers[0].ffn.tokens=16", "-o", "runs/larger"});
+  w.ok({"train", "runs/larger/config.yaml", "--resume", "auto", "--set", "train.max_steps=40", "-q"});
+  check_has(listed("larger"), {{"status", "done"}, {"step", 40}});
+  const std::string log = slurp(w.scratch.path / "runs/larger/log.txt");
+  CHECK(log.find("the model grew at step 20") < log.find("the model grew at step 30"));
+  CHECK(log.find("the model grew at step 30") != std::string::npos);
   w.ok({"train", "runs/large/config.yaml", "--from", "runs/large", "--runs", "runs", "--name", "anew", "-q"});
 }

@@ -13,13 +13,16 @@ TEST_CASE("cli: a bound is printed with <=, its error and the order of the text 
   CHECK(usual.at("protocol").get<std::string>().find("a bound by 2 draws of seed 1") != std::string::npos);
   const Words part = {"eval", "runs/tiny", "--max-tokens", "64"};
   const Ended shown = w.ok(with(part, {"--bound-samples", "3", "--seed", "7", "--left-to-right"}));
-  for (const char* text : {"\n  <= ", "nats/token of it is from the draws", "\n  left to right: ", "this model", "<= "})
+  for (const char* text :
+       {"\n  <= ", "nats/token if one tells nothing of the next", "\n  left to right: ", "this model", "<= "})
     CHECK_MESSAGE(shown.out.find(text) != std::string::npos, text);
   const json kept =
       json::parse(slurp(w.scratch.path / "runs/tiny/eval/val-windows-bound_samples_3-seed_7-max_tokens_64.json"));
   CHECK(kept.at("left_to_right").at("nats_per_token").get<double>() > 0);
   CHECK(w.read(with(part, {"--bound-samples", "1", "--no-baselines"})).at("bound_stderr").is_null());
-  CHECK(w.read({"runs"}).at("runs").at(0).at("bound") == true);
+  check_has(w.read({"runs"}).at("runs").at(0), {{"bound", true}, {"train_bound", true}});
+  spill(w.scratch.path / "a.txt", "l");
+  CHECK(w.ok({"eval", "runs/tiny", "--text", "a.txt"}).out.find("nan") == std::string::npos);
   CHECK(w.ok({"runs"}).out.find("<= ") != std::string::npos);
   w.ends({"eval", "runs/tiny", "--protocol", "carried"}, 2, {"carries no state"});
   w.ends({"eval", "runs/tiny", "--by-position"}, 2, {"leave the loss by position out"});
@@ -55,6 +58,7 @@ TEST_CASE(
   const json j = w.read(with(part, {"--no-baselines"}));
   CHECK(j.at("pseudo_likelihood").at("nats_per_token").get<double>() > 0);
   CHECK(j.at("bound") == true);
+  check_has(w.read({"runs"}).at("runs").at(0), {{"bound", true}, {"train_bound", false}});
   CHECK(slurp(w.scratch.path / "runs/tiny/metrics.h5").find("cross entropy of the tokens that are predicted") !=
         std::string::npos);
 }

@@ -112,6 +112,11 @@ TEST_CASE("describe: the layers add up to the model") {
     CHECK(c.lengths[0].prefill_flops == doctest::Approx(at256.total.prefill_flops));
     CHECK(c.lengths[0].kept_bytes == doctest::Approx(at256.kept_bytes / 256));
   }
+  // Heads that read one stream have their gradients added up.
+  const auto objective = all_objectives.read(parse_config("{type: multi_token, tokens: 4}", "o.yaml")).build();
+  const auto heads = build_model_for(*objective, "{d_model: 8, layers: [{mixer: {type: attention, heads: 2}}]}", kVocab,
+                                     kTokens, DType::f32);
+  CHECK(count_cost(heads->config(), kVocab, kTokens).total.train_flops == train_flops_per_token(*heads, kTokens));
   const ModelConfig floors = one_layer("{mixer: hgrn}, {mixer: hgrn}");
   const ModelCost c = count_cost(floors, kVocab, kTokens);
   CHECK(c.total.parameters == LanguageModel(floors, kVocab).params().count());

@@ -89,6 +89,14 @@ TEST_CASE("verify: a model of blocks is cut between them, and looks ahead within
   }
 }
 
+TEST_CASE("verify: blocks of one token are cut anywhere, but in no document's middle") {
+  const Threads two(2);
+  const auto objective = all_objectives.read(parse_config("{type: block_diffusion, block: 1}", "o.yaml")).build();
+  const auto model = build_model_for(
+      *objective, "{d_model: 8, init: {std: 0.4}, layers: [{mixer: {type: attention, heads: 2}}]}", kVocab, 32);
+  for (const Finding& f : verify(*model, random_ids(2, 13, kVocab + 1, 3), {})) CHECK_MESSAGE(f.passed, f.check);
+}
+
 TEST_CASE("verify: a model of prefixes reads one at once, and goes on from it in any parts") {
   const Threads two(2);
   const auto objective = Choice(all_objectives, "prefix_lm").build();
@@ -211,6 +219,30 @@ TEST_CASE("state file: what a model remembers comes back to the bit") {
   const auto taller =
       build_model("{d_model: 8, layers: [{mixer: {type: min_gru}}, {mixer: {type: gla, heads: 2}}]}", kVocab, 32);
   CHECK_THROWS_AS(load_state(folder.path / "s.safetensors", taller->make_state(2, 16)), CheckpointError);
+}
+
+TEST_CASE("verify: a layer that chooses tokens need not read the encoder at the first one") {
+  const Threads two(2);
+  const auto objective = all_objectives.read(parse_config("{type: seq2seq}", "o.yaml")).build();
+  const auto model = build_model_for(
+      *objective,
+      "{d_model: 8, init: {std: 0.4}, encoder: {layers: [{mixer: {type: attention, heads: 2}}]}, layers: [{type: mod, "
+      "capacity: 0.3, mixer: {type: attention, heads: 2}, cross: {type: attention, heads: 2}}]}",
+      kVocab, 32);
+  // Nothing is chosen by a predictor that always says no: then nothing reads, which is told and no failure.
+  const Tensor ids = random_ids(2, 20, kVocab, 3);
+  VerifyOptions options;
+  options.read = read_of(*objective, *model, ids);
+  for (const double bias : {0.0, -100.0}) {
+    for (const Parameter* p : model->params().sorted())
+      if (p->name.ends_with("predictor.down.bias")) fill(p->value, bias);
+    bool told = false;
+    for (const Finding& f : verify(*model, ids, options)) {
+      CHECK_MESSAGE(f.passed, f.check);
+      if (f.check == "the encoder is read") told = !f.notes.empty();
+    }
+    CHECK(told == (bias < 0));
+  }
 }
 
 TEST_CASE("verify: an encoder is given what the objective gives it of the same text") {
