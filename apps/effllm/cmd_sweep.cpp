@@ -152,7 +152,11 @@ ExitCode sweep(const Common& common, const SweepArgs& args) {
   study.set = args.set;
   const StudyFolder folder(args.folder.empty() ? fs::path("studies") / study.name : fs::path(args.folder));
   Plan plan = make_plan(std::move(study));
-  args.dry_run ? folder.require_same(plan) : folder.take(plan);
+  if (args.dry_run)
+    folder.require_same(plan);
+  else if (const int64_t dropped = folder.take(plan); dropped > 0 && !common.quiet)
+    print_stderr(
+        fmt::format("{} that had not begun: changed, or no part of the study any more\n", counted(dropped, "run")));
   require_kept(folder, to_json(plan).at("runs"));
   if (args.confirm) {
     plan = held_out(plan, folder);
@@ -167,6 +171,7 @@ ExitCode sweep(const Common& common, const SweepArgs& args) {
   const ScratchFolder scratch;
   Forecast f;
   if (std::ranges::count(waits, true) > 0) f = forecast(plan, folder, waits, scratch.path(), crew.jobs, crew.threads);
+  if (Signals::stop_requested()) throw Error(ExitCode::interrupted, "stopped while steps were timed: no run has begun");
   if (args.dry_run) {
     if (common.json) {
       nlohmann::json j = to_json(plan);

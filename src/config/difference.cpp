@@ -7,7 +7,7 @@
 namespace effllm {
 namespace {
 
-std::string shown(const ConfigNode* n) { return n ? to_flow_yaml(*n) : "(not set)"; }
+std::string shown(const ConfigNode* n) { return n ? to_flow_yaml(*n) : std::string(kNotSet); }
 
 void compare(const ConfigNode* before, const ConfigNode* after, const std::string& path,
              std::vector<ConfigChange>& found) {

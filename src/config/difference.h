@@ -1,15 +1,18 @@
 // Where two configurations differ, key by key.
 #pragma once
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/node.h"
 
 namespace effllm {
 
+inline constexpr std::string_view kNotSet = "(not set)";
+
 struct ConfigChange {
   std::string key;            // "model.layers[1].mixer.heads", as an override would name it
-  std::string before, after;  // in flow style; "(not set)" where there is none
+  std::string before, after;  // in flow style; kNotSet where there is none
   std::string text() const;   // "optim.lr: 0.003 -> 0.001"
 };
 

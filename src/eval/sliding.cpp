@@ -26,7 +26,7 @@ class Sliding final : public Protocol {
   void require(int64_t tokens) const override {
     if (stride(tokens) > tokens)
       throw_at(options_.mark, fmt::format("a stride of {} skips targets between windows of {}; choose a stride of at "
-                                          "most {}",
+                                          "most {}, or leave it out for half a window",
                                           stride(tokens), counted(tokens, "token"), tokens));
   }
   std::string describe(int64_t tokens) const override {

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "report/escape.h"
 #include "report/line_chart.h"
 #include "report/page.h"
@@ -31,6 +33,20 @@ std::vector<BandCurve> bands_of(const ReportSources& s, Budget budget) {
   return all;
 }
 
+// What the pictures do not hold, told in words. Of the curves over tokens: their losses are the same in all.
+std::vector<std::string> beyond(const ReportSources& s) {
+  std::vector<std::string> lines;
+  bool inside = false;
+  for (const BandCurve& c : bands_of(s, Budget::tokens)) {
+    inside = inside || std::ranges::any_of(c.low, [&](double bits) { return bits <= s.table.guess; });
+    const auto most = std::ranges::max_element(c.high);
+    if (most != c.high.end() && *most > s.table.guess)
+      lines.push_back(fmt::format("{} goes up to {:.4g} {}, beyond the axis: an arrow stands where its mean leaves it",
+                                  c.name, *most, s.table.unit));
+  }
+  return inside ? lines : std::vector<std::string>();
+}
+
 std::string legend(const ReportSources& s) {
   std::string out = "<ul class=\"legend\">";
   for (size_t i = 0; i < s.curves.size(); ++i)
@@ -53,13 +69,15 @@ std::string curve_section(const ReportSources& s) {
   out += "<div class=\"figures three\">\n";
   for (const Budget b : kBudgets) {
     const std::string label = fmt::format("Loss over {}", axis_label(b));
-    out += fmt::format(
-        "<figure><figcaption>Against {}</figcaption>\n{}{}</figure>\n", to_string(b), legend(s),
-        line_chart(bands_of(s, b), label, std::string(axis_label(b)), fmt::format("{} on {}", t.unit, t.chosen_on)));
+    out += fmt::format("<figure><figcaption>Against {}</figcaption>\n{}{}</figure>\n", to_string(b), legend(s),
+                       line_chart(bands_of(s, b), label, std::string(axis_label(b)),
+                                  fmt::format("{} on {}", t.unit, t.chosen_on), t.guess));
   }
+  out += "</div>\n";
+  for (const std::string& line : beyond(s)) out += "<p>" + html(line) + ".</p>\n";
   // Shown by report.js.
   return out +
-         "</div>\n<div id=\"zoom\" hidden>\n<h3>The same, to zoom</h3>\n<p><label><span class=\"unit\"></span> against "
+         "<div id=\"zoom\" hidden>\n<h3>The same, to zoom</h3>\n<p><label><span class=\"unit\"></span> against "
          "<select></select></label> "
          "<output></output></p>\n<div class=\"plot\"></div>\n<p class=\"hint\">Drag to zoom, double-click for all of "
          "it.</p></div>\n</section>\n";
@@ -82,7 +100,9 @@ json curve_data(const ReportSources& s) {
           {{"name", c.name}, {"colour", c.colour % 8}, {"x", c.x}, {"low", c.low}, {"mean", c.mean}, {"high", c.high}});
     budgets.push_back({{"name", std::string(to_string(b))}, {"label", std::string(axis_label(b))}, {"arms", arms}});
   }
-  return {{"unit", fmt::format("{} on {}", s.table.unit, s.table.chosen_on)}, {"budgets", budgets}};
+  return {{"unit", fmt::format("{} on {}", s.table.unit, s.table.chosen_on)},
+          {"budgets", budgets},
+          {"most", beyond(s).empty() ? json() : json(s.table.guess)}};
 }
 
 }  // namespace effllm

@@ -24,8 +24,10 @@ void include(std::vector<double>& numbers, const IntervalRow& r) {
 // What the axis is over: all rows with a colour, and plain ones that would not press them together.
 std::vector<double> shown_numbers(const std::vector<IntervalRow>& rows, bool zero) {
   std::vector<double> numbers;
+  const auto coloured = [](const IntervalRow& r) { return r.value && !r.plain; };
+  const bool all = std::ranges::none_of(rows, [&](const IntervalRow& r) { return coloured(r) && !r.apart; });
   for (const IntervalRow& r : rows)
-    if (r.value && !r.plain) include(numbers, r);
+    if (coloured(r) && (all || !r.apart)) include(numbers, r);
   const bool any = !numbers.empty();
   if (zero && any) numbers.push_back(0);
   const auto [least, most] = any ? std::ranges::minmax(numbers) : std::ranges::min_max_result<double>{0, 0};
@@ -53,18 +55,22 @@ void draw(Svg& svg, const IntervalRow& r, const Axis& x, double top) {
   svg.text(kRight, top + 14, r.text, "end");
   svg.line(kLeft, y, kRight, y, "grid");
   if (!r.value) return;
-  if (!x.contains(*r.value)) {
-    const bool right = *r.value > x.high;
-    const double tip = right ? kRight : kLeft, back = right ? kRight - 8 : kLeft + 8;
-    svg.area({{back, y - 4}, {tip, y}}, {{back, y + 4}, {tip, y}}, "mark " + colour);
-    return;
-  }
-  for (const double p : r.points) svg.line(x.at(p), y - 5, x.at(p), y + 5, "seed " + colour);
+  bool left = false, right = false;  // whether something lies beyond
+  const auto inside = [&](double v) {
+    left = left || v < x.low, right = right || v > x.high;
+    return x.contains(v);
+  };
+  for (const double p : r.points)
+    if (inside(p)) svg.line(x.at(p), y - 5, x.at(p), y + 5, "seed " + colour);
   if (r.low && r.high) {
-    svg.line(x.at(*r.low), y, x.at(*r.high), y, "interval " + colour);
-    for (const double end : {*r.low, *r.high}) svg.line(x.at(end), y - 4, x.at(end), y + 4, "interval " + colour);
+    const auto cut = [&](double v) { return x.at(std::clamp(v, x.low, x.high)); };
+    svg.line(cut(*r.low), y, cut(*r.high), y, "interval " + colour);
+    for (const double end : {*r.low, *r.high})
+      if (inside(end)) svg.line(x.at(end), y - 4, x.at(end), y + 4, "interval " + colour);
   }
-  svg.dot(x.at(*r.value), y, r.plain ? 3 : 4.5, "mark " + colour);
+  if (inside(*r.value)) svg.dot(x.at(*r.value), y, r.plain ? 3 : 4.5, "mark " + colour);
+  if (left) svg.area({{kLeft + 8, y - 4}, {kLeft, y}}, {{kLeft + 8, y + 4}, {kLeft, y}}, "mark " + colour);
+  if (right) svg.area({{kRight - 8, y - 4}, {kRight, y}}, {{kRight - 8, y + 4}, {kRight, y}}, "mark " + colour);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "report/line_chart.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "report/axis.h"
@@ -33,16 +34,23 @@ void draw_axes(Svg& svg, const Axis& x, const Axis& y, const std::string& x_labe
   svg.text(4, 12, y_label, "start");
 }
 
-// The pieces between gaps; a point alone is a dot.
+// The pieces between gaps; a point alone is a dot. What is above the axis is an arrow where it begins.
 void draw(Svg& svg, const BandCurve& c, const Axis& x, const Axis& y) {
   const std::string colour = series_class(c.colour);
   for (size_t i = 0; i < c.x.size();) {
     Svg::Points low, mean, high;
-    for (; i < c.x.size() && drawable(c, i); ++i) {
+    const auto above = [&] { return i < c.x.size() && drawable(c, i) && c.mean[i] > y.high; };
+    if (above()) {
+      const double at = x.at(c.x[i]);
+      svg.area({{at - 4, kTop + 8}, {at, kTop}}, {{at + 4, kTop + 8}, {at, kTop}}, "mark beyond " + colour);
+      while (above()) ++i;
+      continue;
+    }
+    for (; i < c.x.size() && drawable(c, i) && !above(); ++i) {
       const double at = x.at(c.x[i]);
       low.emplace_back(at, y.at(c.low[i]));
       mean.emplace_back(at, y.at(c.mean[i]));
-      high.emplace_back(at, y.at(c.high[i]));
+      high.emplace_back(at, y.at(std::min(c.high[i], y.high)));
     }
     if (mean.size() > 1) {
       svg.area(high, low, "band " + colour);
@@ -56,7 +64,7 @@ void draw(Svg& svg, const BandCurve& c, const Axis& x, const Axis& y) {
 }  // namespace
 
 std::string line_chart(const std::vector<BandCurve>& curves, const std::string& label, const std::string& x_label,
-                       const std::string& y_label) {
+                       const std::string& y_label, double most) {
   Svg svg(kWidth, kHeight, label);
   std::vector<double> xs, ys;
   for (const BandCurve& c : curves)
@@ -65,6 +73,8 @@ std::string line_chart(const std::vector<BandCurve>& curves, const std::string& 
         xs.push_back(c.x[i]);
         ys.insert(ys.end(), {c.low[i], c.mean[i], c.high[i]});
       }
+  if (const auto least = std::ranges::min_element(ys); least != ys.end() && *least <= most)
+    std::erase_if(ys, [&](double v) { return v > most; });
   if (xs.empty()) {
     svg.text(kWidth / 2, kHeight / 2, "nothing to draw", "middle");
     return svg.str();

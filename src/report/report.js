@@ -37,7 +37,7 @@
       drawPoints: true, pointSize: 2, highlightCircleSize: 4,
       axisLineColor: colour("--soft"), gridLineColor: colour("--line"),
       xlabel: budget.label,
-      axes: { x: { axisLabelFormatter: short, axisLabelWidth: 70 }, y: { axisLabelWidth: 50 } },
+      axes: { x: { axisLabelFormatter: short, axisLabelWidth: 70 }, y: { axisLabelWidth: 50, valueRange: data.most === null ? null : [null, data.most] } },
       highlightCallback: (event, x, points) => {
         told.textContent = short(x) + ": " + points.map(p => p.name + " " + p.yval.toFixed(4)).join(", ");
       },

@@ -78,12 +78,17 @@ std::string claim_section(const ReportSources& s) {
 std::string interval_section(const ReportSources& s) {
   const StudyTable& t = s.table;
   std::vector<IntervalRow> means, differences;
+  const auto diverged = [&](const ArmRow& a) {
+    return std::ranges::any_of(a.scores, [&](double bits) { return bits > t.guess; });
+  };
+  const bool base_diverged = std::ranges::any_of(t.arms, [&](const ArmRow& a) { return a.baseline && diverged(a); });
   for (size_t i = 0; i < t.arms.size(); ++i) {
     const ArmRow& a = t.arms[i];
     IntervalRow mean{
         .name = a.name, .text = "no result", .colour = i, .value = {}, .low = {}, .high = {}, .points = {}};
     IntervalRow difference = mean;
     difference.text = "no verdict";
+    mean.apart = diverged(a), difference.apart = mean.apart && !base_diverged;
     if (!a.scores.empty()) {
       mean.value = a.reported.value, mean.points = a.scores;
       mean.text = fmt::format("{}{:.4f}", a.bound ? "≤ " : "", a.reported.value);
@@ -109,13 +114,17 @@ std::string interval_section(const ReportSources& s) {
                      .low = {},
                      .high = {},
                      .points = {}});
+  const std::string beyond =
+      std::ranges::any_of(means, &IntervalRow::apart) ? "; an arrow points to what lies beyond the axis" : "";
   std::string out = "<section><h2>Means and differences</h2>\n<div class=\"figures two\">\n";
   out += figure(
-      t.seeds == 1 ? "The score of one seed, which has no interval"
-                   : fmt::format("Mean of {} with its 95 % interval; a stroke for each seed", counted(t.seeds, "seed")),
+      (t.seeds == 1
+           ? "The score of one seed, which has no interval"
+           : fmt::format("Mean of {} with its 95 % interval; a stroke for each seed", counted(t.seeds, "seed"))) +
+          beyond,
       interval_chart(means, "Means of the arms, as in the table", fmt::format("{} on {}", t.unit, t.split), false));
   if (!differences.empty())
-    out += figure(fmt::format("Difference to {}, with the interval of its test", baseline_name(t)),
+    out += figure(fmt::format("Difference to {}, with the interval of its test{}", baseline_name(t), beyond),
                   interval_chart(differences, "Differences to the baseline, as in the table",
                                  fmt::format("better ← {} → worse", t.unit), true));
   return out + "</div></section>\n";

@@ -156,8 +156,15 @@ class Comparer {
               t_.unit = score.contains("bits_per_token") ? "bits/token" : "bits/byte";
         }
     if (!reference_) return;
+    t_.guess = guess_of(reference_->at("reported"));
     t_.protocol = reference_->at("reported").at("protocol");
     t_.corpus = reference_->at("reported").at("corpus");
+  }
+
+  double guess_of(const json& score) const {
+    if (t_.unit != "bits/char") return t_.unit == "bits/token" ? 16 : 8;
+    const double of_bytes = score.at("bits_per_byte"), of_chars = score.at("bits_per_char");
+    return of_bytes > 0 ? 8 * of_chars / of_bytes : 8;
   }
 
   void add_arm(size_t a) {

@@ -40,6 +40,8 @@ struct TextRow {  // an n-gram model or a compressor
 struct StudyTable {
   std::string study, unit, split, chosen_on, protocol, corpus;
   int64_t seeds = 0;
+  // Of the unit: what a guess among all bytes costs (of tokens, among 65,536). Whoever is above has diverged.
+  double guess = 0;
   std::vector<ArmRow> arms;
   std::vector<TextRow> texts;
   std::vector<std::string> texts_left_out;  // "PPMd: it is not installed"

@@ -11,6 +11,7 @@
 #include "sweep/blame.h"
 #include "train/foresight.h"
 #include "train/preflight.h"
+#include "train/signals.h"
 
 namespace effllm {
 namespace {
@@ -165,6 +166,8 @@ class Planner {
     PlannedArm planned{.name = arm.name, .overrides = {}, .size = {}, .matched = matched_.empty() ? "" : matched_[a]};
     std::vector<PlannedRun> all;
     for (size_t p = 0; p < plan_.points.size(); ++p) {
+      if (Signals::stop_requested())
+        throw Error(ExitCode::interrupted, "stopped while runs were checked: none has begun");
       const RangeWatch watch;
       all.push_back(
           with_blame(arm, plan_.points[p].overrides, [&](const ConfigNode& root) { return first_run(root, a, p); }));

@@ -12,6 +12,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr double kWidest = 100;  // of an interval that still tells an order of magnitude
+
 struct Columns {
   std::vector<double> spent, loss;
 };
@@ -54,6 +56,13 @@ std::vector<double> logs_at(const std::vector<Columns>& runs, double level) {
   return logs;
 }
 
+// Of the logarithm of a factor, how much one side can make of it: from the first evaluation to the last, over seeds.
+double mean_reach(const std::vector<Columns>& runs) {
+  double sum = 0;
+  for (const Columns& c : runs) sum += std::log(c.spent.back() / c.spent.front());
+  return sum / static_cast<double>(runs.size());
+}
+
 const ArmRow* baseline_of(const StudyTable& t) {
   const auto it = std::ranges::find(t.arms, true, &ArmRow::baseline);
   return it == t.arms.end() ? nullptr : &*it;
@@ -61,6 +70,7 @@ const ArmRow* baseline_of(const StudyTable& t) {
 
 std::string cell(const Speedup& s) {
   if (!s.none.empty()) return "-";
+  if (s.undetermined) return "undetermined";
   if (s.high == 0) return fmt::format("{:.2f}", s.factor);
   return fmt::format("{:.2f} [{:.2f}, {:.2f}]", s.factor, s.low, s.high);
 }
@@ -88,6 +98,7 @@ Speedup speedup_of(const std::vector<RunCurve>& arm, const std::vector<RunCurve>
   if (e.has_spread()) {
     const double half = e.half_width(level);
     s.low = std::exp(e.value - half), s.high = std::exp(e.value + half);
+    s.undetermined = 2 * half > std::min(std::log(kWidest), mean_reach(a) + mean_reach(b));
   }
   return s;
 }
@@ -127,11 +138,10 @@ json to_json(const std::vector<Speedup>& all) {
   json j = json::object();
   for (const Speedup& s : all) {
     const bool has = s.none.empty(), spread = has && s.high > 0;
-    j[std::string(to_string(s.budget))] = {{"factor", has ? json(s.factor) : json()},
-                                           {"low", spread ? json(s.low) : json()},
-                                           {"high", spread ? json(s.high) : json()},
-                                           {"loss", has ? json(s.loss) : json()},
-                                           {"reason", s.none}};
+    j[std::string(to_string(s.budget))] = {
+        {"factor", has ? json(s.factor) : json()}, {"low", spread ? json(s.low) : json()},
+        {"high", spread ? json(s.high) : json()},  {"undetermined", s.undetermined},
+        {"loss", has ? json(s.loss) : json()},     {"reason", s.none}};
   }
   return j;
 }
@@ -144,7 +154,12 @@ std::vector<std::string> footnotes(const StudyTable& t, const ArmSpeedups& all) 
       t.seeds == 1 ? "of one seed, which has no interval" : "with its 95 % interval over seeds")};
   for (size_t i = 0; i < all.size(); ++i)
     for (const Speedup& s : all[i])
-      if (!s.none.empty()) {
+      if (s.undetermined) {
+        lines.push_back(
+            fmt::format("{}: the speedup by {} is undetermined: its interval, {:.2g} to {:.2g}, is wider than what "
+                        "such evaluations could show; more seeds make it narrower",
+                        t.arms[i].name, to_string(s.budget), s.low, s.high));
+      } else if (!s.none.empty()) {
         const std::string line = fmt::format("{} has no speedup: {}", t.arms[i].name, s.none);
         if (lines.back() != line) lines.push_back(line);
       }

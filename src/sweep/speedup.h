@@ -13,6 +13,9 @@ struct Speedup {
   double loss = 0;           // at which it is read: the least that every run of both has come down to
   double factor = 0;         // above 1: the arm gets there with less
   double low = 0, high = 0;  // of its interval over seeds; 0 where there is no spread to tell it from
+  // The interval is wider than all factors that such evaluations could show, or than a factor of 100: the number says
+  // nothing.
+  bool undetermined = false;
 };
 
 // Of the curves that never rise through each run's evaluations; nothing is continued beyond them. Factors are means of

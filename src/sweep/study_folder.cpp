@@ -87,6 +87,43 @@ void keep_configs(const StudyFolder& folder, const Plan& plan) {
       write_file_atomic(folder.config(r.name), to_yaml(resolved_config(r.config, r.corpus)));
 }
 
+bool has_files(const StudyFolder& folder, const std::string& run) {
+  std::error_code error;
+  return fs::exists(folder.result(run), error) || fs::exists(folder.failure(run), error) ||
+         fs::exists(folder.run(run), error);
+}
+
+bool has_begun(const StudyFolder& folder, const std::string& run) {
+  return has_files(folder, run) || is_locked(folder.work(run));
+}
+
+std::vector<ConfigChange> changes_of(const StudyFolder& folder, const PlannedRun& now) {
+  return differences(as_now(folder.config(now.name)), resolved_config(now.config, now.corpus));
+}
+
+// Removes the configurations of runs that have not begun and are no longer planned, or otherwise; how many. Each under
+// its lock, so that no worker begins it meanwhile.
+int64_t drop_unbegun(const StudyFolder& folder, const Plan& plan, const nlohmann::json& before) {
+  int64_t dropped = 0;
+  std::error_code error;
+  for (const auto& r : before.at("runs")) {
+    const std::string name = r.at("run");
+    const auto now = std::ranges::find(plan.runs, name, &PlannedRun::name);
+    if (!fs::exists(folder.config(name), error) || (now != plan.runs.end() && changes_of(folder, *now).empty()))
+      continue;
+    const bool own_folder = !fs::exists(folder.work(name), error);
+    make(folder.work(name));
+    {
+      const FileLock lock(folder.work(name));
+      if (has_files(folder, name)) throw LockedError("{}: {} has begun meanwhile", folder.path().string(), name);
+      fs::remove(folder.config(name), error);
+    }
+    if (own_folder) fs::remove_all(folder.work(name), error);
+    ++dropped;
+  }
+  return dropped;
+}
+
 std::vector<std::string> changes_of(const StudyFolder& folder, const Plan& plan, const nlohmann::json& before) {
   std::vector<std::string> lines;
   std::set<std::string> said;  // the same of each seed is said once
@@ -101,12 +138,12 @@ std::vector<std::string> changes_of(const StudyFolder& folder, const Plan& plan,
   for (const auto& r : before.at("runs")) {
     const std::string name = r.at("run"), arm = r.at("arm");
     const auto now = std::ranges::find(plan.runs, name, &PlannedRun::name);
+    if (!has_begun(folder, name)) continue;
     if (now == plan.runs.end()) {
       say(fmt::format("arm {}: {} is no run any more", arm, name));
       continue;
     }
-    for (const ConfigChange& c : differences(as_now(folder.config(name)), resolved_config(now->config, now->corpus)))
-      say(fmt::format("arm {}: {}", arm, c.text()));
+    for (const ConfigChange& c : changes_of(folder, *now)) say(fmt::format("arm {}: {}", arm, c.text()));
   }
   if (ended_runs(folder) > 0)
     for (const auto& kept : before.value("claims", nlohmann::json::array()))
@@ -129,24 +166,32 @@ void StudyFolder::require_same(const Plan& now) const {
   }
   if (lines.empty()) return;
   std::string text = fmt::format(
-      "{} holds runs of another study than {} now is; put it back, or choose another folder (-o). Runs may only be "
-      "added:",
+      "{} holds runs of another study than {} now is; put it back, or choose another folder (-o). What has begun may "
+      "not change, nor go:",
       path_.string(), now.study.file.string());
   for (size_t i = 0; i < std::min(lines.size(), kMostShown); ++i) text += "\n  " + lines[i];
   if (lines.size() > kMostShown) text += fmt::format("\n  and {} more", lines.size() - kMostShown);
   throw ConfigError(text);
 }
 
-void StudyFolder::take(const Plan& now) const {
+bool StudyFolder::keeps(const PlannedRun& run) const {
+  std::error_code error;
+  return fs::exists(config(run.name), error) && changes_of(*this, run).empty();
+}
+
+int64_t StudyFolder::take(const Plan& now) const {
   make(path_);
   const FileLock lock = patient_lock(path_);
   require_same(now);
   for (const char* part : {"configs", "results", "timings", "failed", "runs", "work"}) make(path_ / part);
+  const auto before = read_object_if_there(plan());
+  const int64_t dropped = before ? drop_unbegun(*this, now, *before) : 0;
   keep_configs(*this, now);
   write_file_atomic(path_ / "study.yaml", read_file(now.study.file, 1 << 20));
   nlohmann::json kept = to_json(now);
   date_claims(kept, *this);
   write_object(plan(), kept);
+  return dropped;
 }
 
 void StudyFolder::take_held_out(const Plan& now) const {

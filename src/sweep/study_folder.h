@@ -28,8 +28,12 @@ class StudyFolder {
   std::filesystem::path work(const std::string& run) const { return path_ / "work" / run; }
 
   // Makes it where it is missing, and keeps what is planned. Under a lock, so that several may begin at once.
-  // ConfigError, key by key, where a study that is there is another: one that only has more runs is none.
-  void take(const Plan& plan) const;
+  // ConfigError, key by key, where runs that have begun would be others, or no longer there. Runs that have not begun
+  // may change or go; their number. LockedError where one of them is just being begun.
+  int64_t take(const Plan& plan) const;
+  // Whether the run is still what the folder keeps: another process may have taken a study that has changed. To be
+  // asked with the run's lock held.
+  bool keeps(const PlannedRun& run) const;
   // Keeps held-out runs too (sweep/held_out.h). ConfigError where there are others.
   void take_held_out(const Plan& held_out) const;
   // Throws where take() would refuse, and writes nothing.

@@ -67,6 +67,11 @@ class Workers {
     try {
       auto job = std::make_unique<Job>(r_.plan, run, r_.folder, r_.threads);
       if (ended(run.name)) return;
+      if (!r_.folder.keeps(run)) {
+        if (r_.say) r_.say(run.name + ": left out, the study has changed meanwhile; call it again");
+        in_use_.push_back(i);
+        return;
+      }
       job->start();
       working_.push_back({i, std::move(job)});
     } catch (const LockedError&) {

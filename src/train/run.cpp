@@ -101,9 +101,10 @@ void Run::announce() {
 
 RunOutcome Run::train() {
   announce();
+  const int64_t before = run_.at.step;
   try {
     const bool interrupted = !train_steps();
-    finish(interrupted);
+    finish(interrupted, run_.at.step > before);
     return outcome(interrupted);
   } catch (...) {
     run_.log.terminal.clear();
@@ -129,7 +130,7 @@ bool Run::train_steps() {
 
 // The weights are safe before anything else can fail. The row that a signal cuts short is not written: its sums are in
 // the checkpoint, and the run that goes on from there writes it whole.
-void Run::finish(bool interrupted) {
+void Run::finish(bool interrupted, bool trained) {
   const Activity activity("writing what the run found", "end other programs");
   run_.log.terminal.clear();
   if (!interrupted) rows_.write();
@@ -137,7 +138,7 @@ void Run::finish(bool interrupted) {
   if (!interrupted) {
     evaluations_.evaluate();
     checkpoints_.save();  // anew only where this evaluation is the best
-    samples_.write();
+    if (trained || !samples_.written()) samples_.write();
   }
   run_.log.journal->sync();
   run_.clock.lap(run_.at.other_seconds);

@@ -64,7 +64,7 @@ class Run {
   void build();
   void write_start_files();
   bool train_steps();  // to the horizon: true; or to a signal
-  void finish(bool interrupted);
+  void finish(bool interrupted, bool trained);
   RunOutcome outcome(bool interrupted) const;
 
   RunRequest request_;  // without its configuration, which moved to run_

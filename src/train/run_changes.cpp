@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <set>
 
 #include "base/text.h"
 #include "model/language_model.h"
@@ -98,6 +99,28 @@ RunChanges changes_between(const RunConfig& before, const RunConfig& after) {
     kind.push_back(std::move(c));
   }
   return changes;
+}
+
+std::vector<std::string> told(const std::vector<ConfigChange>& changes) {
+  const auto is_set = [](const std::string& value) { return value != kNotSet; };
+  const auto part = [](std::string_view key) { return std::string(key.substr(0, key.rfind('.'))); };
+  std::set<std::string> retyped;  // "optim"
+  for (const ConfigChange& c : changes)
+    if (c.key.ends_with(".type") && is_set(c.before) && is_set(c.after)) retyped.insert(part(c.key));
+  const auto of_one = [&](const ConfigChange& c) {
+    return retyped.contains(part(c.key)) && !(is_set(c.before) && is_set(c.after));
+  };
+  std::vector<std::string> lines;
+  for (const ConfigChange& c : changes) {
+    if (of_one(c)) continue;
+    const auto own = c.key.ends_with(".type")
+                         ? std::ranges::count_if(
+                               changes, [&](const ConfigChange& o) { return of_one(o) && part(o.key) == part(c.key); })
+                         : 0;
+    lines.push_back(c.text() +
+                    (own > 0 ? fmt::format(", with {} that only one of them has", counted(own, "option")) : ""));
+  }
+  return lines;
 }
 
 std::string lr_jump(const RunConfig& before, const RunConfig& after, const Spent& spent) {

@@ -18,6 +18,9 @@ struct RunChanges {
 // positions where there are none. Dropout is among the others: it leaves the function that is evaluated as it is.
 RunChanges changes_between(const RunConfig& before, const RunConfig& after);
 
+// The changes for people: of a part whose `type` is another, the options that only one of the two has are one line.
+std::vector<std::string> told(const std::vector<ConfigChange>& changes);
+
 // "the learning rate of step 40 is 0.001 instead of 0.0005, 2 times as much"; empty where it differs by less than 1 %.
 std::string lr_jump(const RunConfig& before, const RunConfig& after, const Spent& spent);
 

@@ -39,7 +39,7 @@ void require_same_data(LiveRun& run, const StoredRun& newest, bool allow_other_d
 // What differs from the checkpoint's configuration and was not refused.
 void tell_changes(LiveRun& run, const RunConfig& before, const RunChanges& changes) {
   for (const ConfigChange& c : changes.model) run.log.note("warning: another model from here on: " + c.text());
-  for (const ConfigChange& c : changes.other) run.log.note("changed: " + c.text());
+  for (const std::string& line : told(changes.other)) run.log.note("changed: " + line);
   for (const auto& jump : {lr_jump, curriculum_jump})
     if (std::string text = jump(before, run.x.config, run.spent()); !text.empty()) run.log.note(std::move(text));
 }

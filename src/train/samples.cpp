@@ -7,6 +7,15 @@
 
 namespace effllm {
 
+std::filesystem::path SampleTexts::file() const {
+  return run_.folder.samples() / fmt::format("step_{:09}.txt", run_.at.step);
+}
+
+bool SampleTexts::written() const {
+  std::error_code error;
+  return std::filesystem::exists(file(), error);
+}
+
 void SampleTexts::write() {
   const Experiment& x = run_.x;
   const EvalSection& eval = x.config.eval;
@@ -27,8 +36,7 @@ void SampleTexts::write() {
   const ShownWeights shown(*x.optimizer);
   const auto texts = generate(*x.model, *x.tokenizer, eval.prompt, o);
   run_.log.terminal.clear();
-  write_file_atomic(run_.folder.samples() / fmt::format("step_{:09}.txt", step),
-                    std::string(before_text(*x.model, eval.prompt, o.blank)) + texts.front() + "\n");
+  write_file_atomic(file(), std::string(before_text(*x.model, eval.prompt, o.blank)) + texts.front() + "\n");
 }
 
 }  // namespace effllm

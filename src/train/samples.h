@@ -11,8 +11,11 @@ class SampleTexts final : public Observer {
     if (due(run_.at.step, run_.x.config.train.sample_every)) write();
   }
   void write();
+  bool written() const;  // that of the step at hand
 
  private:
+  std::filesystem::path file() const;
+
   LiveRun& run_;
   bool said_context_ = false;
 };

@@ -153,6 +153,19 @@ TEST_CASE("cli sweep: a damaged result is told before anything runs, and once it
   CHECK(w.results("s") == results);
 }
 
+TEST_CASE("cli sweep: a signal while steps are timed ends it at once, with nothing begun") {
+  const StudyWorld w;
+  w.study(
+      "base: base.yaml\narms: {plain: {model.d_model: 768, train.context: 512, train.batch: 64, train.lanes: 1}}\n");
+  Process slow(w.command({"sweep", "study.yaml", "-o", "s", "--threads", "1"}), w.in);
+  REQUIRE(await_text(w.scratch.path / "s/plan.json", "\"runs\""));
+  slow.signal(SIGTERM);
+  const Ended r = slow.wait();
+  CHECK(r.code == 75);
+  CHECK_MESSAGE(r.says("stopped while steps were timed: no run has begun"), r.err);
+  CHECK(fs::is_empty(w.scratch.path / "s/runs"));
+}
+
 TEST_CASE("cli sweep: another study in the same folder is refused key by key, more runs are not") {
   const StudyWorld w;
   const std::string text =
@@ -168,7 +181,8 @@ TEST_CASE("cli sweep: another study in the same folder is refused key by key, mo
     w.study(changed.replace(changed.find(from), from.size(), to));
   };
   other("max_steps: 2", "max_steps: 3");
-  w.ends({"sweep", "study.yaml", "-o", "s", "-q"}, 2, {"arm plain: train.max_steps: 2 -> 3", "Runs may only be added"});
+  w.ends({"sweep", "study.yaml", "-o", "s", "-q"}, 2,
+         {"arm plain: train.max_steps: 2 -> 3", "What has begun may not change, nor go:"});
   w.ends({"sweep", "study.yaml", "-o", "s", "-q", "--dry-run"}, 2, {"train.max_steps: 2 -> 3"});
   other("max_tokens: 100", "max_tokens: 200");
   w.ends({"sweep", "study.yaml", "-o", "s", "-q"}, 2, {"eval.max_tokens: 100 -> 200"});

@@ -56,7 +56,7 @@ TEST_CASE("charts: axes hold what they are over, logarithmic where it spans much
 
 TEST_CASE("charts: a curve goes through its means inside its band") {
   const BandCurve c{.name = "a", .colour = 9, .x = {1, 2, 3}, .low = {3, 2, 1}, .mean = {4, 3, 2}, .high = {5, 4, 3}};
-  const std::string svg = line_chart({c}, "a \"label\"", "tokens", "bits");
+  const std::string svg = line_chart({c}, "a \"label\"", "tokens", "bits", 8);
   CHECK(has(svg, "aria-label=\"a &quot;label&quot;\""));
   const auto mean = numbers_of(svg, "curve c1 dashed"), band = numbers_of(svg, "band c1 dashed");
   REQUIRE(mean.size() == 6);
@@ -77,20 +77,53 @@ TEST_CASE("charts: a curve goes through its means inside its band") {
 TEST_CASE("charts: gaps, single points, infinities and nothing at all") {
   BandCurve c{.name = "a", .colour = 0, .x = {1, 2, 3, 4, 5}, .low = {1, 1, kNan, 1, 1}, .mean = {}, .high = {}};
   c.mean = c.high = c.low;
-  CHECK(count(line_chart({c}, "l", "x", "y"), "class=\"curve") == 2);
+  CHECK(count(line_chart({c}, "l", "x", "y", 8), "class=\"curve") == 2);
   c.x[1] = INFINITY;
-  const std::string svg = line_chart({c}, "l", "x", "y");
+  const std::string svg = line_chart({c}, "l", "x", "y", 8);
   CHECK(count(svg, "class=\"curve") == 1);
   CHECK(count(svg, "class=\"mark c0") == 1);
   CHECK_FALSE(has(svg, "nan"));
   CHECK_FALSE(has(svg, "inf"));
-  CHECK(has(line_chart({}, "l", "x", "y"), "nothing to draw"));
+  CHECK(has(line_chart({}, "l", "x", "y", 8), "nothing to draw"));
   BandCurve many{.name = "m", .colour = 0, .x = {}, .low = {}, .mean = {}, .high = {}};
   for (int i = 1; i <= 20000; ++i) {
     many.x.push_back(i);
     for (auto* v : {&many.low, &many.mean, &many.high}) v->push_back(1.0 / i);
   }
-  CHECK(line_chart({many}, "l", "x", "y").size() < 2'000'000);
+  CHECK(line_chart({many}, "l", "x", "y", 8).size() < 2'000'000);
+}
+
+TEST_CASE("charts: what has diverged does not press the others together, and is an arrow") {
+  BandCurve good{.name = "g", .colour = 0, .x = {1, 2, 3}, .low = {3, 2, 1}, .mean = {3, 2, 1}, .high = {3, 2, 1}};
+  BandCurve wild = good;
+  wild.colour = 1, wild.mean = wild.high = {3, 1e5, 1e6};
+  const std::string svg = line_chart({good, wild}, "l", "x", "y", 8);
+  const auto falls = numbers_of(svg, "curve c0"), tip = numbers_of(svg, "mark beyond c1");
+  CHECK(falls[5] - falls[1] > 150);  // from the upper edge to the lower
+  CHECK(count(svg, "class=\"mark beyond c1\"") == 1);
+  REQUIRE(tip.size() >= 4);
+  CHECK(tip[2] == doctest::Approx(falls[2]));                                // where it leaves
+  CHECK(count(line_chart({wild}, "l", "x", "y", 0.5), "mark beyond") == 0);  // nothing is below
+  for (double v : falls) CHECK(v >= 0);
+
+  const IntervalRow a{
+      .name = "a", .text = "2", .colour = 0, .value = 2.0, .low = 1.9, .high = 2.1, .points = {1.95, 2.05}};
+  IntervalRow b{.name = "b",
+                .text = "5000",
+                .colour = 1,
+                .apart = true,
+                .value = 5001.0,
+                .low = -1e5,
+                .high = 1e5,
+                .points = {2.0, 10000.0}};
+  const std::string rows = interval_chart({a, b}, "l", "x", false);
+  const auto interval = numbers_of(rows, "interval c0");
+  CHECK(interval[2] - interval[0] > 200);
+  CHECK(count(rows, "<path[^>]*class=\"mark c1\"") == 2);  // beyond both ends
+  CHECK(count(rows, "<circle[^>]*class=\"mark c1\"") == 0);
+  CHECK(count(rows, "class=\"seed c1\"") == 1);
+  const std::string alone = interval_chart({b}, "l", "x", false);
+  CHECK(count(alone, "<circle[^>]*class=\"mark c1\"") == 1);
 }
 
 TEST_CASE("charts: intervals stand about their values, and what is far out is an arrow") {

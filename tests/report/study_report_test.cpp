@@ -54,6 +54,18 @@ TEST_CASE("report: what failed, is missing or has no verdict is said") {
   CHECK_FALSE(has(page, "every arm has a verdict"));
 }
 
+TEST_CASE("report: an arm that has diverged and has numbers stands beyond the axes, and that is said") {
+  MadeStudy s(-0.1);
+  CHECK_FALSE(has(page_of(s), "beyond the axis"));
+  for (auto& [run, r] : s.results)
+    if (r["arm"] == "new" && r["seed"] == 2) r["chosen_on"] = r["reported"] = score(12345);
+  const std::string page = page_of(s);
+  CHECK(has(page, "a stroke for each seed; an arrow points to what lies beyond the axis"));
+  CHECK(has(page, "<p>new goes up to 1.235e+04 bits/char, beyond the axis: an arrow stands where its mean leaves it."));
+  CHECK(has(page, "mark beyond c1"));
+  CHECK(has(page, "\"most\":16.0"));  // two bytes a character
+}
+
 TEST_CASE("report: names, values and files that look like markup are text") {
   MadeStudy s;
   const std::string evil = "</script><script>alert(1)</script>\"'&<b>";

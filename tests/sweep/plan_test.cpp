@@ -96,8 +96,10 @@ TEST_CASE("plan: arms with another batch, context, order or tokenizer are no pai
 TEST_CASE("plan: a folder refuses a study that changes its runs, key by key, and takes more of them") {
   const PlanWorld w;
   const std::string text = std::string(kArms) + "seeds: 1\n";
-  w.folder.take(w.plan(text));
+  const Plan p = w.plan(text);
+  w.folder.take(p);
   w.folder.take(w.plan(text));  // the same
+  for (const PlannedRun& r : p.runs) w.end(p, r, 2);
   CHECK(has(w.refused("arms:\n  plain: {}\n  wide: {model.d_model: 48}\nseeds: 1\n"),
             "arm wide: model.d_model: 32 -> 48"));
   CHECK(has(w.refused("arms:\n  plain: {optim.lr: 1e-4}\n  wide: {model.d_model: 32}\nseeds: 1\n"),
@@ -110,6 +112,42 @@ TEST_CASE("plan: a folder refuses a study that changes its runs, key by key, and
   CHECK(read_plan(w.folder)["runs"].size() == 2);
   CHECK(w.refused(std::string(kArms) + "  third: {optim.lr: 1}\nseeds: 2\n").empty());
   CHECK(read_plan(w.folder)["runs"].size() == 6);
+}
+
+TEST_CASE("plan: runs that have not begun may change or go, those that have may not") {
+  const PlanWorld w;
+  const Plan p = w.plan(std::string(kArms) + "seeds: 2\ntune: {optim.lr: [1e-3, 1e-2]}\n");
+  CHECK(w.folder.take(p) == 0);
+  CHECK(std::filesystem::exists(w.folder.config("wide.lr-1e-2.s2")));
+  const Plan fewer = w.plan("arms:\n  plain: {}\n  wide: {model.d_model: 48}\nseeds: 1\ntune: {optim.lr: [1e-3]}\n");
+  CHECK(w.folder.take(fewer) == 7);  // all but plain.lr-1e-3.s1
+  CHECK(read_plan(w.folder)["runs"].size() == 2);
+  CHECK_FALSE(std::filesystem::exists(w.folder.config("wide.lr-1e-2.s2")));
+  CHECK_FALSE(std::filesystem::exists(w.folder.work("wide.lr-1e-2.s2")));
+  CHECK(read_object(w.folder.plan())["arms"][1]["overrides"][0]["value"] == "48");
+  // A worker that began with the plan of before sees that its run is another, or gone.
+  CHECK_FALSE(w.folder.keeps(p.runs[2]));
+  CHECK_FALSE(w.folder.keeps(p.runs[7]));
+  CHECK(w.folder.keeps(p.runs[0]));
+  CHECK(w.folder.keeps(fewer.runs[1]));
+  // Begun is what has a run folder, a result, a failure, or a worker.
+  const std::string none = "arms:\n  wide: {model.d_model: 48}\nseeds: 1\ntune: {optim.lr: [1e-3]}\n";
+  const char* gone = "arm plain: plain.lr-1e-3.s1 is no run any more";
+  {
+    const FileLock working([&] {
+      std::filesystem::create_directories(w.folder.work("plain.lr-1e-3.s1"));
+      return w.folder.work("plain.lr-1e-3.s1");
+    }());
+    CHECK(has(w.refused(none), gone));
+  }
+  std::filesystem::create_directories(w.folder.run("plain.lr-1e-3.s1"));
+  CHECK(has(w.refused(none), gone));
+  CHECK(has(message_of<ConfigError>([&] { w.folder.require_same(w.plan(none)); }), gone));
+  std::filesystem::remove(w.folder.run("plain.lr-1e-3.s1"));
+  w.end(fewer, fewer.runs[0], 2);
+  CHECK(has(w.refused(none), gone));
+  std::filesystem::remove(w.folder.result("plain.lr-1e-3.s1"));
+  CHECK(w.refused(none).empty());
 }
 
 TEST_CASE("plan: the range of each tuned number is kept, wherever it stands") {

@@ -60,6 +60,24 @@ TEST_CASE("speedup: its interval is of the logarithms over seeds, in pairs where
   CHECK(speedup_of({falling(0.5)}, {falling(1)}, true, Budget::tokens).high == 0);  // one seed has no spread
 }
 
+TEST_CASE("speedup: an interval that is wider than what evaluations could show says nothing, and so does its number") {
+  // Two seeds whose factors are 1.5 and 0.8.
+  const std::vector<RunCurve> base = {falling(1), falling(1)}, arm = {falling(1 / 1.5), falling(1 / 0.8)};
+  const Speedup s = speedup_of(arm, base, true, Budget::tokens);
+  CHECK(s.none.empty());
+  CHECK(s.high / s.low > 50);
+  CHECK(s.undetermined);
+  CHECK(to_json({s})["tokens"]["undetermined"] == true);
+  const std::vector<RunCurve> near = {falling(1 / 1.1), falling(1 / 1.05)};
+  CHECK_FALSE(speedup_of(near, base, true, Budget::tokens).undetermined);
+  StudyTable t;
+  t.arms.resize(2);
+  t.arms[0].name = "plain", t.arms[0].baseline = true, t.arms[1].name = "new";
+  const ArmSpeedups all = {{}, {s, s, s}};
+  CHECK(rows_of(t, all)[1][1] == "undetermined");
+  CHECK(has(footnotes(t, all).at(1), "new: the speedup by tokens is undetermined: its interval, "));
+}
+
 TEST_CASE("speedup: unavailable where curves don't overlap or are not there, and it says so") {
   const std::vector<RunCurve> base = {falling(1), falling(1)}, far = {falling(0.01), falling(0.01)};
   CHECK(has(speedup_of(far, base, true, Budget::tokens).none,

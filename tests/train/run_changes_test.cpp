@@ -79,6 +79,16 @@ TEST_CASE("run changes: what leaves the function as it is may change, and is lis
   CHECK(none.other.empty());
   CHECK(texts(changes({"~train.max_steps", "train.max_epochs=2"}).other) ==
         Texts{"train.max_steps: 100 -> (not set)", "train.max_epochs: (not set) -> 2.0"});
+  CHECK(told(changes({"~train.max_steps", "train.max_epochs=2"}).other).size() == 2);
+}
+
+TEST_CASE("run changes: options that only one of two types has are told in one line") {
+  const Texts lines = told(changes({"optim.type=muon", "optim.lr=2e-3", "optim.schedule.type=wsd"}).other);
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[0].starts_with("optim.type: adamw -> muon, with "));
+  CHECK(lines[0].ends_with(" options that only one of them has"));
+  CHECK(lines[1] == "optim.lr: 0.001 -> 0.002");
+  CHECK_MESSAGE(lines[2].starts_with("optim.schedule.type: cosine -> wsd, with "), lines[2]);
 }
 
 TEST_CASE("run changes: keys that the place in the data hangs on") {
