@@ -34,7 +34,8 @@ void draw_axes(Svg& svg, const Axis& x, const Axis& y, const std::string& x_labe
   svg.text(4, 12, y_label, "start");
 }
 
-// The pieces between gaps; a point alone is a dot. What is above the axis is an arrow where it begins.
+// The pieces between gaps; a point alone is a dot, with a line where its band is. What is above the axis is an arrow
+// where it begins.
 void draw(Svg& svg, const BandCurve& c, const Axis& x, const Axis& y) {
   const std::string colour = series_class(c.colour);
   for (size_t i = 0; i < c.x.size();) {
@@ -56,6 +57,8 @@ void draw(Svg& svg, const BandCurve& c, const Axis& x, const Axis& y) {
       svg.area(high, low, "band " + colour);
       svg.path(mean, "curve " + colour);
     }
+    if (mean.size() == 1 && low[0] != high[0])
+      svg.line(low[0].first, low[0].second, high[0].first, high[0].second, "interval " + colour);
     if (mean.size() == 1) svg.dot(mean[0].first, mean[0].second, 3, "mark " + colour);
     if (mean.empty()) ++i;
   }

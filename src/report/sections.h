@@ -22,6 +22,7 @@ struct ReportSources {
 std::string verdict_section(const ReportSources& s);   // sentences and the table
 std::string claim_section(const ReportSources& s);     // empty without claims
 std::string interval_section(const ReportSources& s);  // means, and differences to the baseline
+std::string state_section(const ReportSources& s);     // scores over bytes of state; empty where all arms have as many
 std::string curve_section(const ReportSources& s);     // loss over tokens, FLOPs, seconds; and where to zoom
 std::string speedup_section(const ReportSources& s);   // what an arm saves; empty for one arm
 std::string choice_section(const ReportSources& s);    // means on the split that is chosen on, of all that was tried

@@ -37,8 +37,8 @@ std::string study_report(const StudyFolder& folder, const StudyTable& t) {
     s.speedups = speedups_of(t, s.curves);
     std::string body =
         fmt::format("<header><h1>{}</h1>\n<p>{}.</p></header>\n", html(t.study), html(summary(t, s.plan)));
-    body += verdict_section(s) + claim_section(s) + interval_section(s) + curve_section(s) + speedup_section(s) +
-            choice_section(s) + missing_section(s) + facts_section(s);
+    body += verdict_section(s) + claim_section(s) + interval_section(s) + state_section(s) + curve_section(s) +
+            speedup_section(s) + choice_section(s) + missing_section(s) + facts_section(s);
     return html_page({.title = t.study + ": a study by effllm", .body = body, .data = curve_data(s)});
   } catch (const json::exception& e) {
     throw DataError("{}: a file of the study is damaged or of another version: {}", folder.path().string(), e.what());

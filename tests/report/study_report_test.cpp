@@ -41,6 +41,25 @@ TEST_CASE("report: a study's page has verdicts, pictures, curves, choices and se
   CHECK(data["budgets"][1]["arms"][0]["x"][7] == 8000 * 6000.0);
 }
 
+TEST_CASE("report: scores and accuracies stand over bytes of state, where arms have different ones") {
+  MadeStudy s(-0.1);
+  CHECK_FALSE(has(page_of(s), "Against the state"));  // all have 64
+  s.plan["arms"][1]["state_bytes"] = 4096;
+  const std::string scores = page_of(s);
+  for (const std::string text : {"<h2>Against the state</h2>", "Score against bytes of state",
+                                 ">bytes of state after a row", "<li class=\"c0\">plain</li><li class=\"c1\">new</li>"})
+    CHECK_MESSAGE(has(scores, text), text);
+  CHECK_FALSE(has(scores, "Accuracy against"));
+  for (auto& [run, r] : s.results) r["reported"]["accuracy"] = 0.5 + 0.1 * r["seed"].get<int>();
+  const std::string both = page_of(s);
+  CHECK(has(both, "Accuracy against bytes of state"));
+  CHECK(has(both, ">accuracy on test<"));
+  const size_t at = scores.find("<h2>Against the state");
+  const std::string section = scores.substr(at, scores.find("</section>", at) - at);
+  for (const char* part : {"class=\"interval c0\"", "class=\"mark c0\"", "class=\"interval c1\"", "class=\"mark c1\""})
+    CHECK_MESSAGE(has(section, part), part);
+}
+
 TEST_CASE("report: what failed, is missing or has no verdict is said") {
   MadeStudy s(-0.1);
   s.fail("new.lr-0.004.s2", 6);
