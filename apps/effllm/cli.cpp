@@ -120,6 +120,10 @@ ExitCode run_command_line(int argc, char** argv) {
   declare_format(*command(*bench, "roofline", "Measures what this machine can do: products, memory, barriers.",
                           [&] { return bench_roofline(common, roofline_format); }),
                  roofline_format);
+  DecodeArgs decode_args;
+  declare_bench_decode(*command(*bench, "decode", "Measures decoding one sequence after so many tokens, and its state.",
+                                [&] { return bench_decode(common, decode_args); }),
+                       decode_args);
   BenchListArgs ops_args, mixers_args;
   declare_bench_list(*command(*bench, "ops", "Measures single ops, forward and backward, on all threads.",
                               [&] { return bench_ops(common, ops_args); }),

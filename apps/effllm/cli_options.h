@@ -20,6 +20,7 @@ void declare_compare(CLI::App& app, CompareArgs& a);
 void declare_report(CLI::App& app, ReportArgs& a);
 void declare_format(CLI::App& app, BenchFormat& f);
 void declare_bench_train(CLI::App& app, BenchArgs& a);
+void declare_bench_decode(CLI::App& app, DecodeArgs& a);
 void declare_bench_list(CLI::App& app, BenchListArgs& a);
 
 }  // namespace effllm::app

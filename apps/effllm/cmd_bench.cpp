@@ -3,12 +3,12 @@
 #include <iostream>
 
 #include "base/json.h"
-#include "base/table_formats.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "bench/op_bench.h"
 #include "bench/roofline.h"
 #include "bench/step_bench.h"
+#include "bench_output.h"
 #include "commands.h"
 #include "json_output.h"
 #include "kernels/isa.h"
@@ -23,10 +23,7 @@
 namespace effllm::app {
 namespace {
 
-using Rows = std::vector<std::vector<std::string>>;
-
 constexpr int kProfiledSteps = 5;
-constexpr const char* kContended = "CONTENDED: other programs took CPU time meanwhile, don't quote this";
 
 nlohmann::json to_json(const Quantiles& q) { return {{"median", q.median}, {"p10", q.p10}, {"p90", q.p90}}; }
 
@@ -38,15 +35,6 @@ nlohmann::json to_json(const Roofline& r) {
       {"contended", r.contended}};
   for (const Bandwidth& b : r.read) j["read"].push_back({{"bytes", b.bytes}, {"gb_per_s", b.read_gb_per_s}});
   return j;
-}
-
-// What belongs to a table but is none of its rows.
-void note(const std::string& text, const BenchFormat& format) {
-  fmt::print(format.csv || format.markdown ? stderr : stdout, "{}\n", text);
-}
-
-void print(const Rows& rows, const BenchFormat& format) {
-  fmt::print("{}", format.csv ? csv_table(rows) : format.markdown ? markdown_table(rows) : table(rows));
 }
 
 std::string number(double v, const char* format = "{:.1f}") {

@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "base/json.h"
 #include "base/random.h"
@@ -26,11 +25,6 @@ struct Subject {
   Tensor ids;        // i32 [B, T]
   Tensor read = {};  // i32 [B, S], of the same texts, where it has an encoder
 };
-
-bool is_trained(const std::string& path) {
-  std::error_code error;
-  return std::filesystem::is_directory(path, error) || std::filesystem::path(path).extension() == ".safetensors";
-}
 
 // Pieces of the validation split, evenly apart; none where the corpus is not at hand or too short.
 Tensor ids_of_corpus(const LoadedModel& m, int64_t batch, int64_t tokens) {

@@ -110,6 +110,14 @@ struct BenchListArgs {
 ExitCode bench_ops(const Common&, const BenchListArgs&);
 ExitCode bench_mixers(const Common&, const BenchListArgs&);
 
+struct DecodeArgs {
+  std::vector<std::string> models, set;
+  std::vector<int64_t> depths = {0, 256, 1024, 4096};
+  int64_t tokens = 32, repetitions = 5;
+  BenchFormat format;
+};
+ExitCode bench_decode(const Common&, const DecodeArgs&);
+
 struct GrowArgs {
   std::string model, folder;
   std::vector<std::string> set;

@@ -33,10 +33,13 @@ RunConfig load_run_config(const std::string& file, const std::vector<std::string
   return read_run_config(root, file);
 }
 
-ModelSource source_of(const std::string& model, const std::vector<std::string>& overrides) {
-  const std::filesystem::path path(model);
+bool is_trained(const std::string& model) {
   std::error_code error;
-  if (!std::filesystem::is_directory(path, error) && path.extension() != ".safetensors") {
+  return std::filesystem::is_directory(model, error) || std::filesystem::path(model).extension() == ".safetensors";
+}
+
+ModelSource source_of(const std::string& model, const std::vector<std::string>& overrides) {
+  if (!is_trained(model)) {
     RunConfig c = load_run_config(model, overrides);
     const int64_t vocab = vocab_of(c);
     const TextSizes text = sizes_if_there(c, [&] { return corpus_of(c); });
@@ -44,7 +47,7 @@ ModelSource source_of(const std::string& model, const std::vector<std::string>& 
   }
   if (!overrides.empty()) throw ConfigError("--set changes a configuration; {} is a trained model", model);
   prepare_threads();
-  LoadedModel m = load_model(path);
+  LoadedModel m = load_model(model);
   const TextSizes text = sizes_if_there(m.config, [&] { return open_corpus(m); });
   return {std::move(m.config), m.model->vocab(), text};
 }

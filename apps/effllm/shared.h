@@ -13,6 +13,9 @@ namespace effllm::app {
 RunConfig load_run_config(const std::string& file, const std::vector<std::string>& overrides,
                           const std::string& name = "");
 
+// Whether it names a run folder or a checkpoint; else it is a configuration.
+bool is_trained(const std::string& model);
+
 struct ModelSource {
   RunConfig config;
   int64_t vocab;

@@ -3,6 +3,7 @@
 
 #include "cli_options.h"
 #include "cli_validators.h"
+#include "config/options.h"
 
 namespace effllm::app {
 
@@ -83,6 +84,22 @@ void declare_bench_train(CLI::App& app, BenchArgs& a) {
   app.add_flag("--follow", a.follow, "Runs on request: lines `steps N` or `probe` on stdin, a line of JSON for each.")
       ->excludes(profile)
       ->excludes(trace);
+  declare_format(app, a.format);
+}
+
+void declare_bench_decode(CLI::App& app, DecodeArgs& a) {
+  app.add_option("models", a.models, "Names configurations, run folders or checkpoints.")->required();
+  one_each(app.add_option("--set", a.set, "Overrides a key of the configurations (repeatable)."));
+  app.add_option("-d,--depths", a.depths, "Sets after how many tokens it is measured, such as 0,256,1024,4096.")
+      ->delimiter(',')
+      ->check(integer(0, static_cast<int64_t>(kMostTokens)))
+      ->capture_default_str();
+  app.add_option("-n,--tokens", a.tokens, "Sets how many tokens are decoded at a time.")
+      ->capture_default_str()
+      ->check(integer(1, 1 << 20));
+  app.add_option("-r,--repetitions", a.repetitions, "Sets how often, from the same place each time.")
+      ->capture_default_str()
+      ->check(integer(1, 1 << 20));
   declare_format(app, a.format);
 }
 
