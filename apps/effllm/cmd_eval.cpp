@@ -13,6 +13,7 @@
 #include "eval/baselines.h"
 #include "eval/eval_plan.h"
 #include "eval/evaluator.h"
+#include "eval_lengths.h"
 #include "eval_output.h"
 #include "eval_positions.h"
 #include "eval_tasks.h"
@@ -126,6 +127,8 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   if (args.by_position)
     o.context_bands = context_bands(o.protocol.info().carried ? scored_inputs(o, inputs) : o.tokens, trained);
   require_evaluation(m.config, m.model->vocab(), o, static_cast<int64_t>(target.tokens.tokens.size()));
+  const TaskData* task = target.corpus && target.split ? target.corpus->task() : nullptr;
+  const auto longer = with_lengths(m, *objective, target, o, task ? std::vector<int64_t>{} : args.lengths);
   StatusLine status(common.quiet);
   const auto show = [&, start = std::chrono::steady_clock::now()](const std::string& what) {
     if (std::chrono::steady_clock::now() - start > kSilence) status.update(what);
@@ -165,16 +168,19 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
   if (o.by_exit) add_exits(j, r);
   if (args.by_position) add_positions(j, r);
   if (looking_ahead) add_training_choice(j, *looking_ahead);
-  const TaskData* task = target.corpus ? target.corpus->task() : nullptr;
   if (task) add_answers(j, *task, *target.split, target.tokens, r);
   std::error_code error;
   const bool keeps = std::filesystem::is_directory(args.model, error);
   std::vector<LengthResult> lengths;
-  if (!args.lengths.empty()) {
+  std::vector<TextLength> text_lengths;
+  if (task && !args.lengths.empty()) {
     lengths = at_lengths(m, *objective, *task, *target.split, o, args.lengths, show);
-    status.clear();
     add_lengths(j, lengths);
+  } else if (!longer.empty()) {
+    text_lengths = at_text_lengths(m, *objective, target, longer, show);
+    add_text_lengths(j, text_lengths, trained);
   }
+  status.clear();
   const std::filesystem::path file = RunFolder(args.model).evaluations() / result_file_name(m, target, o, args.lengths);
   const bool kept = keeps && keep_result(file, j);
   if (!common.json) {
@@ -186,6 +192,7 @@ ExitCode eval(const Common& common, const EvalArgs& args) {
     if (looking_ahead) print_training_choice(*looking_ahead);
     if (task) print_answers(*task, *target.split, target.tokens, r);
     if (!lengths.empty()) print_lengths(lengths, *task);
+    if (!text_lengths.empty()) print_text_lengths(text_lengths, trained);
   }
   const bool part = m.model->has_encoder();  // of the text is scored
   if (args.baselines && part && !common.quiet)

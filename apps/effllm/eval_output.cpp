@@ -43,6 +43,14 @@ std::string bits_text(const EvalResult& r) {
   return fmt::format("{}{:.4f} bits/byte, ", per_char, r.bits_per_byte());
 }
 
+// Of the file or split, all of which is counted: an error where it is not.
+int64_t text_bytes(const EvalTarget& target, const EvalResult& r) {
+  const auto bytes = static_cast<int64_t>(target.text().size());
+  require(r.bytes + r.context_only.bytes + r.unread.bytes == bytes, "{} of {} are scored, {} context and {} not read",
+          r.bytes, counted(bytes, "byte"), r.context_only.bytes, r.unread.bytes);
+  return bytes;
+}
+
 void print_beside(std::string_view what, const EvalResult& r) {
   fmt::print("  {}: {:.4f} nats/token, {}perplexity {:.3f}, in {}\n", what, r.nats_per_token(), bits_text(r),
              r.perplexity(), human_seconds(r.seconds));
@@ -89,6 +97,11 @@ void print_result(const LoadedModel& m, const EvalTarget& target, const EvalOpti
   const std::string spread = std::isfinite(r.stderr_nats) ? fmt::format(" +- {:.4f}", r.stderr_nats) : "";
   fmt::print("  {}{:.4f}{} nats/token, {}perplexity {:.3f}, over {} in {}\n", r.bound ? "<= " : "", r.nats_per_token(),
              spread, bits_text(r), r.perplexity(), counted(r.tokens, "token"), human_seconds(r.seconds));
+  if (r.kind != TextKind::symbols) {
+    fmt::print("  of {}: {} scored", counted(text_bytes(target, r), "byte"), r.bytes);
+    if (r.context_only.bytes) fmt::print(", {} context alone", r.context_only.bytes);
+    fmt::print("{}\n", r.unread.bytes ? fmt::format(", {} not read", r.unread.bytes) : "");
+  }
   if (r.bound)
     fmt::print("  {}; {}\n", m.config.objective.type.build()->bound_of(),
                std::isfinite(r.bound_stderr)
@@ -177,6 +190,10 @@ nlohmann::json result_json(const LoadedModel& m, const EvalTarget& target, const
                       {"perplexity", r.perplexity()},
                       {"bound", r.bound},
                       {"seconds", r.seconds}};
+  if (r.kind != TextKind::symbols)
+    j.update({{"text_bytes", text_bytes(target, r)},
+              {"context_only", {{"tokens", r.context_only.tokens}, {"bytes", r.context_only.bytes}}},
+              {"unread", {{"tokens", r.unread.tokens}, {"bytes", r.unread.bytes}}}});
   if (o.exit_layer) j["exit_layer"] = o.exit_layer;
   if (r.given_rest) j["given_rest"] = true;
   if (r.bound)

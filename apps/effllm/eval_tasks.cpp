@@ -91,8 +91,6 @@ void print_by(const ByValue& all, std::string_view what) {
 
 void refuse_for_task(const LoadedModel& m, const EvalArgs& args) {
   const auto& task = m.config.data.task;
-  if (!task && !args.lengths.empty())
-    throw ConfigError("--lengths is for models of a task (data.task); of a text, --tokens sets the tokens of a window");
   if (task && (args.tokens || args.stride || args.max_tokens || !args.protocol.empty()))
     throw ConfigError(
         "{} learned samples of {}, which are scored one by one, and all of them: leave --tokens, "

@@ -39,8 +39,10 @@ void declare_eval(CLI::App& app, EvalArgs& a) {
       ->check(integer(1, static_cast<int64_t>(kMostTokens)));
   app.add_option("--stride", a.stride, "Sets the tokens between windows of --protocol sliding (default: the run's).")
       ->check(integer(1, static_cast<int64_t>(kMostTokens)));
-  app.add_option("--lengths", a.lengths,
-                 "Scores a task on samples of these lengths too, such as 40,80,160; --split says by which numbers.")
+  app.add_option(
+         "--lengths", a.lengths,
+         "Scores windows of these lengths too, such as 64,256,1024, with what a model remembers of them; of a task "
+         "samples of these lengths, such as 40,80,160, by the numbers of --split.")
       ->delimiter(',')
       ->check(integer(1, static_cast<int64_t>(kMostTokens)));
   app.add_flag("--by-position", a.by_position,

@@ -71,7 +71,8 @@ class Evaluation {
         scores_(static_cast<size_t>(plan_.windows())),
         measured_(tokens_of(plan_)),
         exits_(o.by_exit ? scores_.size() : 0),
-        by_context_(o.context_bands, scores_.size()) {
+        by_context_(o.context_bands, scores_.size()),
+        predicted_(text.labels.empty() ? text.tokens.size() : 0) {
     require(text.samples.empty() || text.samples.size() == scores_.size(), "{} windows of {} samples", scores_.size(),
             text.samples.size());
   }
@@ -130,6 +131,7 @@ class Evaluation {
         r.exits[l].agrees += window.exits[l].agrees;
       }
     }
+    if (!predicted_.empty()) add_unscored(r);
     r.bound = objective_.bound() && !options_.left_to_right && !options_.each_alone;
     r.given_rest = objective_.given_rest();
     r.bound_stderr = std::sqrt(total.variance) / n;
@@ -154,6 +156,23 @@ class Evaluation {
     }
   }
 
+  // The token at this place of the text is predicted, once.
+  void count(size_t place, int32_t token) {
+    if (predicted_.empty()) return;
+    require(text_.tokens[place] == token && !predicted_[place], "token {} is scored twice, or in another's place",
+            place);
+    predicted_[place] = 1;
+  }
+  void add_unscored(EvalResult& r) const {
+    const auto read = static_cast<size_t>(plan_.inputs() + objective_.scored_ahead());
+    for (size_t i = 0; i < predicted_.size(); ++i) {
+      if (predicted_[i]) continue;
+      Counted& c = i < read ? r.context_only : r.unread;
+      c.tokens += 1;
+      c.bytes += tokenizer_.bytes_of(text_.tokens[i]);
+    }
+  }
+
   // Fills the scores of the windows of one task, which are of one length T.
   void score(int64_t number, State* state) {
     const EvalPlan::Task task = plan_.task(number);
@@ -169,10 +188,13 @@ class Evaluation {
                       .document_starts = options_.reset_documents ? &text_.document_starts : nullptr,
                       .labels = text_.labels},
                      batch);
-      for (auto t = batch.targets.end() - tokens; t != batch.targets.end(); ++t)
-        if (*t != kIgnoredTarget)
-          scores_[static_cast<size_t>(i)] +=
-              {.tokens = 1, .bytes = tokenizer_.bytes_of(*t), .characters = tokenizer_.characters_of(*t)};
+      const auto targets = std::span(batch.targets).last(static_cast<size_t>(tokens));
+      for (size_t t = 0; t < targets.size(); ++t) {
+        if (targets[t] == kIgnoredTarget) continue;
+        scores_[static_cast<size_t>(i)] +=
+            {.tokens = 1, .bytes = tokenizer_.bytes_of(targets[t]), .characters = tokenizer_.characters_of(targets[t])};
+        count(static_cast<size_t>(w.begin + objective_.scored_ahead()) + t, targets[t]);
+      }
     }
     Ledger ledger = measured_.empty();
     std::vector<RowScore> found = objective_.score(model_, batch.rows(0, rows),
@@ -230,6 +252,7 @@ class Evaluation {
   TaskLedgers measured_;
   std::vector<RowScore> exits_;  // one a window, where they are asked for
   ContextTable by_context_;
+  std::vector<uint8_t> predicted_;  // of each token of the text whether it was; of a task empty
 };
 
 }  // namespace

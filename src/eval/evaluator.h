@@ -18,12 +18,20 @@
 
 namespace effllm {
 
+// Tokens of a text, and their bytes.
+struct Counted {
+  int64_t tokens = 0, bytes = 0;
+};
+
 struct EvalResult {
   std::string protocol;
   TextKind kind = TextKind::utf8;  // of the corpus: where it is bytes, characters can't be counted
   double nats = 0;                 // sum of -log p over the scored tokens; NaN where the model gave NaN
   int64_t tokens = 0, bytes = 0,
           characters = 0;  // that were scored; characters are code points of UTF-8, others have 0
+  // Of the text, not of a task: what is read and never predicted, and what is neither. With what was scored these are
+  // all of its tokens and bytes, each once.
+  Counted context_only = {}, unread = {};
   double stderr_nats = 0;  // standard error of nats_per_token(), over pieces of T tokens; NaN below two pieces
   // True where `nats` is an upper bound, estimated; then the standard error of nats_per_token() over the draws, NaN
   // where a window had one.

@@ -182,3 +182,75 @@ TEST_CASE("cli eval --by-position: the loss by the tokens before, shown, in JSON
   CHECK(carried.at("by_position").back().at("to") == carried.at("tokens"));
   CHECK(carried.at("by_position")[0].at("stderr_nats").is_null());
 }
+
+TEST_CASE("cli eval: the bytes that are counted are all bytes of the file or split, whatever the file holds") {
+  const ShortRun w({"data.tokenizer=byte"});
+  std::string bytes = w.split(effllm::Split::test).substr(0, 300);
+  for (int i = 0; i < 256; ++i) bytes += static_cast<char>(i);
+  spill(w.scratch.path / "any.bin", bytes + "\xe2\x82");  // ends within a character
+  const auto counts = [&](const Words& more, size_t size) {
+    const json j = w.read(with({"eval", "runs/tiny", "--no-baselines"}, more));
+    CHECK(j.at("text_bytes") == size);
+    CHECK(j.at("bytes").get<size_t>() + j.at("context_only").at("bytes").get<size_t>() +
+              j.at("unread").at("bytes").get<size_t>() ==
+          size);
+    return j;
+  };
+  for (const char* protocol : {"windows", "sliding", "carried"}) {
+    for (const char* split : {"train", "val", "test"})
+      counts({"--protocol", protocol, "--split", split}, w.split(effllm::parse_split(split)).size());
+    counts({"--protocol", protocol, "--text", "any.bin"}, std::filesystem::file_size(w.scratch.path / "any.bin"));
+  }
+  const json part = counts({"--max-tokens", "100", "--text", "any.bin"}, 558);
+  CHECK(part.at("unread").at("bytes") == 457);
+  CHECK(part.at("context_only").at("tokens") == 1);
+  CHECK(w.ok({"eval", "runs/tiny", "--text", "any.bin"}).shows("\n  of 558 bytes: 557 scored, 1 context alone\n"));
+  CHECK(w.ok({"eval", "runs/tiny", "--text", "any.bin", "--max-tokens", "100"})
+            .shows("\n  of 558 bytes: 100 scored, 1 context alone, 457 not read\n"));
+}
+
+TEST_CASE("cli eval --lengths: a text in windows of several lengths, within training's and beyond, with its state") {
+  const ShortRun w;
+  const Words eval = {"eval", "runs/tiny", "--no-baselines"};
+  const json j = w.read(with(eval, {"--lengths", "8,24,100"}));
+  REQUIRE(j.at("lengths").size() == 3);
+  CHECK(std::filesystem::exists(w.scratch.path / "runs/tiny/eval/val-windows-lengths_8_24_100.json"));
+  for (const json& row : j.at("lengths")) {
+    const std::string n = std::to_string(row.at("length").get<int64_t>());
+    CAPTURE(n);
+    const json alone = w.read(with(eval, {"--tokens", n}));
+    for (const char* key : {"nats_per_token", "bits_per_char", "bits_per_byte", "stderr_nats"})
+      CHECK_MESSAGE(row.at(key).get<double>() == doctest::Approx(alone.at(key).get<double>()).epsilon(1e-6), key);
+    for (const char* key : {"tokens", "bytes", "characters"}) CHECK_MESSAGE(row.at(key) == alone.at(key), key);
+    const json described = w.read({"describe", "tiny.yaml", "--set", "train.context=" + n});
+    CHECK(row.at("state_bytes") == described.at("total").at("state_bytes"));
+    CHECK(row.at("kv_bytes") == 8 * 2 * 16 * 4);  // a window of 9, the token itself in it
+    if (row.at("length") != 100) {
+      CHECK(row.at("beyond_training").is_null());
+      CHECK(row.at("within_training").at("tokens") == row.at("tokens"));
+      continue;
+    }
+    const json &within = row.at("within_training"), &beyond = row.at("beyond_training");
+    CHECK(within.at("tokens").get<int64_t>() + beyond.at("tokens").get<int64_t>() == row.at("tokens").get<int64_t>());
+    double nats = 0;
+    const json bands = w.read(with(eval, {"--tokens", n, "--by-position"}));
+    for (const json& b : bands.at("by_position"))
+      if (b.at("from").get<int64_t>() > 24) nats += b.at("nats_per_token").get<double>() * b.at("tokens").get<double>();
+    CHECK(nats / beyond.at("tokens").get<double>() ==
+          doctest::Approx(beyond.at("nats_per_token").get<double>()).epsilon(1e-6));
+  }
+  const Ended shown = w.ok(with(eval, {"--lengths", "24,48"}));
+  for (const char* text :
+       {"of training's", "24  x 1 ", "48  x 2 ", "within", "beyond", "state",
+        "\n  within, beyond: bits/char after at most as many tokens as training gave, and after more\n"})
+    CHECK_MESSAGE(shown.out.find(text) != std::string::npos, text);
+  CHECK(w.read(with(eval, {"--lengths", "48", "--protocol", "sliding"})).at("lengths")[0].at("tokens") ==
+        j.at("tokens"));
+  w.ends(with(eval, {"--lengths", "48", "--protocol", "carried"}), 2, {"choose --protocol windows or sliding"});
+  w.ends(with(eval, {"--lengths", "48,1000000"}), 2, {"--lengths 1000000: val has "});
+  w.ends(with(eval, {"--lengths", "48", "--max-tokens", "40"}), 2, {"40 tokens to predict from (--max-tokens)"});
+  const ShortRun learned({"model.positions=learned", "model.layers=[{mixer: {type: attention, heads: 2}}]"});
+  const Ended refused = learned.ends(with(eval, {"--lengths", "24,25"}), 2, {"learned positions for 24"});
+  CHECK(refused.out.empty());
+  CHECK(learned.read(with(eval, {"--lengths", "12,24"})).at("lengths")[0].at("state_bytes") == 12 * 2 * 16 * 4);
+}

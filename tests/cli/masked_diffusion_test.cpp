@@ -25,6 +25,7 @@ TEST_CASE("cli: a bound is printed with <=, its error and the order of the text 
   CHECK(w.ok({"eval", "runs/tiny", "--text", "a.txt"}).out.find("nan") == std::string::npos);
   CHECK(w.ok({"runs"}).out.find("<= ") != std::string::npos);
   w.ends({"eval", "runs/tiny", "--protocol", "carried"}, 2, {"carries no state"});
+  w.ends({"eval", "runs/tiny", "--lengths", "12"}, 2, {"does not predict the tokens of a text one after the other"});
   w.ends({"eval", "runs/tiny", "--by-position"}, 2, {"leave the loss by position out"});
   const auto text = [&](const Words& more) {
     return w.read(with({"generate", "runs/tiny", "-n", "12"}, more)).at("samples").at(0).get<std::string>();

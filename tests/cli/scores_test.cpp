@@ -85,7 +85,7 @@ TEST_CASE("cli eval: what has no spread or no rivals shows none") {
   const Ended one = w.effllm({"eval", "runs/tiny", "--max-tokens", "20", "--no-baselines"});
   CHECK_FALSE(one.shows("nan"));
   CHECK_FALSE(one.shows("+-"));
-  CHECK(std::ranges::count(one.out, '\n') == 2);
+  CHECK(std::ranges::count(one.out, '\n') == 3);
   const Ended many = w.effllm({"eval", "runs/tiny"});
   CHECK(many.shows(" +- 0."));
   w.ends({"eval", "runs/tiny", "--stride", "3"}, 2);

@@ -152,8 +152,6 @@ TEST_CASE("cli task: what a task has no use for is refused by line, and what it 
                              {"--text", "own.txt"}})
     w.ends(with({"eval", "runs/run"}, words), 2, {"mqar"});
   w.ends({"generate", "runs/run"}, 2, {"targets are answers"});
-  w.ok(with({"train", "tiny.yaml", "-q"}, sets({"train.max_steps=2"})));
-  w.ends({"eval", "runs/tiny", "--lengths", "8"}, 2, {"data.task"});
 }
 
 TEST_CASE("cli task: a study of a task keeps accuracies, and its seeds, which have other samples, are compared") {
