@@ -9,6 +9,7 @@
 #include "json_output.h"
 #include "study_commands.h"
 #include "sweep/judge.h"
+#include "sweep/prediction.h"
 #include "sweep/speedup.h"
 
 namespace effllm::app {
@@ -40,10 +41,12 @@ ExitCode compare(const Common& common, const CompareArgs& args) {
   }
   const ArmSpeedups speedups = speedups_of(t, curves_of(folder, read_plan(folder), t));
   const std::vector<JudgedClaim> claims = judge_claims(folder);
+  const TimeSpent time = time_spent(folder, read_plan(folder));
   if (common.json) {
     nlohmann::json j = to_json(t);
     for (size_t i = 0; i < speedups.size(); ++i) j["arms"][i]["speedup"] = to_json(speedups[i]);
     j["claims"] = to_json(claims);
+    j["time"] = to_json(time);
     print_json(j);
     return ExitCode::ok;
   }
@@ -59,6 +62,7 @@ ExitCode compare(const Common& common, const CompareArgs& args) {
     print_rows(rows, args);
     for (std::string& line : footnotes(claims)) notes.push_back(std::move(line));
   }
+  if (time.runs > 0) notes.push_back(time_text(time));
   if (!args.latex && !args.markdown) fmt::print("\n");
   for (const std::string& line : notes) print_note(line, args);
   return ExitCode::ok;

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/json.h"
 #include "base/limits.h"
@@ -14,6 +14,9 @@
 #include "sweep/forecast.h"
 #include "sweep/held_out.h"
 #include "sweep/kept_result.h"
+#include "sweep/prediction.h"
+#include "sweep/step_time.h"
+#include "sweep/timed_sizes.h"
 #include "sweep/workers.h"
 #include "train/signals.h"
 
@@ -21,24 +24,6 @@ namespace effllm::app {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A folder of this process for what is thrown away.
-class ScratchFolder {
- public:
-  ScratchFolder() : path_(fs::temp_directory_path() / fmt::format("effllm-sweep-{}", getpid())) {
-    fs::create_directories(path_);
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 struct Crew {
   int jobs, threads;  // of each
@@ -97,8 +82,10 @@ std::string outlook(const Plan& plan, const std::vector<bool>& waits, const Fore
   text += fmt::format(", {} at a time with {} each", crew.jobs, counted(crew.threads, "thread"));
   if (std::ranges::find(seconds, 0.0) != seconds.end())
     return text + ": how long is not known, an arm's steps could not be timed";
-  return text + fmt::format(": about {}, {}{}", human_seconds(makespan(seconds, crew.jobs)), f.method,
-                            plan.study.eval.baselines ? "; n-gram models and compressors come on top" : "");
+  return text + fmt::format(": about {}, {}{}", human_seconds(makespan(seconds, crew.jobs) + f.baselines), f.method,
+                            f.baselines > 0 ? fmt::format("; {} of it for n-gram models and compressors",
+                                                          human_seconds(f.baselines))
+                                            : "");
 }
 
 nlohmann::json outcome_json(const SweepOutcome& o, const StudyFolder& folder) {
@@ -151,7 +138,10 @@ ExitCode sweep(const Common& common, const SweepArgs& args) {
   Study study = read_study(args.study);
   study.set = args.set;
   const StudyFolder folder(args.folder.empty() ? fs::path("studies") / study.name : fs::path(args.folder));
-  Plan plan = make_plan(std::move(study));
+  std::optional<TimedSizes> sizes;
+  if (study.match && study.match->what == "time") sizes.emplace(folder, crew.threads, !args.dry_run);
+  Plan plan = make_plan(std::move(study), sizes ? &*sizes : nullptr);
+  sizes.reset();  // others may begin
   if (args.dry_run)
     folder.require_same(plan);
   else if (const int64_t dropped = folder.take(plan); dropped > 0 && !common.quiet)
@@ -176,7 +166,7 @@ ExitCode sweep(const Common& common, const SweepArgs& args) {
     if (common.json) {
       nlohmann::json j = to_json(plan);
       j["jobs"] = crew.jobs, j["threads"] = crew.threads;
-      j["predicted_s"] = f.seconds.empty() ? 0.0 : makespan(of_waiting(f, waits), crew.jobs);
+      j["predicted_s"] = f.seconds.empty() ? 0.0 : makespan(of_waiting(f, waits), crew.jobs) + f.baselines;
       print_json(j);
     } else {
       fmt::print("{}{}\n", plan_text(plan), outlook(plan, waits, f, crew));
@@ -184,6 +174,7 @@ ExitCode sweep(const Common& common, const SweepArgs& args) {
     return ExitCode::ok;
   }
   if (!common.quiet) print_stderr(plan_text(plan) + outlook(plan, waits, f, crew) + "\n");
+  keep_predictions(folder, plan, f, crew.jobs, crew.threads);
   StatusLine line(common.quiet);
   SweepRequest request{.plan = plan,
                        .folder = folder,
@@ -197,10 +188,15 @@ ExitCode sweep(const Common& common, const SweepArgs& args) {
   }
   const SweepOutcome o = effllm::sweep(request);
   line.clear();
-  if (common.json)
-    print_json(outcome_json(o, folder));
-  else
+  const TimeSpent time = time_spent(folder, to_json(plan));
+  if (common.json) {
+    nlohmann::json j = outcome_json(o, folder);
+    j["time"] = to_json(time);
+    print_json(j);
+  } else {
     print_outcome(o, folder);
+    if (time.runs > 0) fmt::print("{}\n", time_text(time));
+  }
   if (!common.quiet && o.done > 0)
     print_stderr(fmt::format("next:  {0} compare {1}   {0} sweep status {1}\n", shell_word(common.program),
                              shell_word(folder.path().string())));

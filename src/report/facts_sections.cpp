@@ -14,6 +14,7 @@
 #include "store/run_folder.h"
 #include "sweep/arm_runs.h"
 #include "sweep/kept_result.h"
+#include "sweep/prediction.h"
 #include "sweep/workers.h"
 
 namespace effllm {
@@ -53,6 +54,11 @@ class Seen {
   std::vector<std::string> values_;
 };
 
+std::string time_or(const TimeSpent& time) {
+  const std::string text = time_text(time);
+  return text.empty() ? "not recorded" : text;
+}
+
 Rows facts_of_runs(const ReportSources& s) {
   Seen version, compiler, cpu, host, threads, isa, gemm, corpus, data;
   double seconds = 0;
@@ -83,6 +89,7 @@ Rows facts_of_runs(const ReportSources& s) {
           {"instruction set", isa.text()},
           {"products by", gemm.text()},
           {"time of all runs, one after the other", human_seconds(seconds)},
+          {"foreseen before it began", time_or(time_spent(s.folder, s.plan))},
           {"last run ended", last.empty() ? "none has" : last},
           {"corpus and its hash", corpus.text()},
           {"SHA-256 of the text", data.text()}};

@@ -3,14 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
-#include <memory>
 #include <optional>
-#include <thread>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "store/file.h"
-#include "sweep/child.h"
+#include "sweep/baseline_time.h"
+#include "sweep/step_time.h"
 #include "train/kept_config.h"
 #include "train/signals.h"
 
@@ -19,55 +18,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr auto kPause = std::chrono::milliseconds(10);
-constexpr double kForward = 1.0 / 3;  // of a training step
+constexpr double kForward = 1.0 / 3;     // of a training step
+constexpr double kMostSaved = 64 << 20;  // bytes that a save is timed with
 
-struct Timed {
-  double step = 0, start = 0;  // seconds of a step, and until the first
-};
-
-std::optional<Timed> read_timed(const fs::path& file) {
-  const nlohmann::json j = nlohmann::json::parse(read_file(file, 1 << 20), nullptr, false);
-  if (!j.is_object() || !j.contains("seconds") || !j.contains("age_s")) return std::nullopt;
-  std::vector<double> s = j.at("seconds");
-  double sum = 0;
-  for (const double v : s) sum += v;
-  if (s.size() < 4) return std::nullopt;
-  std::sort(s.begin() + 1, s.end());  // the first takes memory
-  return Timed{s[2], std::max(0.0, j.at("age_s").get<double>() - sum)};
-}
-
-// The first run of each arm in `arms`, `jobs` at a time.
-std::vector<std::optional<Timed>> time_steps(const Plan& plan, const std::vector<size_t>& arms, const fs::path& scratch,
-                                             int jobs, int threads) {
-  write_file_atomic(scratch / "steps", "steps 4\n");
-  std::vector<std::optional<Timed>> timed(plan.arms.size());
-  struct Working {
-    size_t arm;
-    std::unique_ptr<Child> child;
-  };
-  std::vector<Working> working;
-  const auto out = [&](size_t a) { return scratch / fmt::format("steps.{}.json", a); };
-  for (size_t next = 0; next < arms.size() || !working.empty();) {
-    while (next < arms.size() && working.size() < static_cast<size_t>(jobs) && !Signals::stop_requested()) {
-      const size_t a = arms[next++];
-      const auto run = std::ranges::find(plan.runs, a, &PlannedRun::arm);
-      const fs::path config = scratch / fmt::format("steps.{}.yaml", a);
-      write_file_atomic(config, to_yaml(resolved_config(run->config, run->corpus)));
-      working.push_back({a, std::make_unique<Child>(
-                                std::vector<std::string>{"bench", "train", config.string(), "--follow", "--threads",
-                                                         fmt::format("{}", threads)},
-                                ChildFiles{.in = scratch / "steps", .out = out(a), .err = scratch / "steps.log"})});
-    }
-    if (Signals::stop_requested()) return timed;
-    std::erase_if(working, [&](Working& w) {
-      const auto code = w.child->ended();
-      if (code == 0) timed[w.arm] = read_timed(out(w.arm));
-      return code.has_value();
-    });
-    std::this_thread::sleep_for(kPause);
+// Of the first run of each arm in `arms`.
+std::vector<std::optional<StepTime>> time_arms(const Plan& plan, const std::vector<size_t>& arms,
+                                               const fs::path& scratch, int jobs, int threads) {
+  std::vector<ConfigNode> configs;
+  for (const size_t a : arms) {
+    const auto run = std::ranges::find(plan.runs, a, &PlannedRun::arm);
+    configs.push_back(resolved_config(run->config, run->corpus));
   }
-  return timed;
+  const auto times = time_steps(configs, scratch, jobs, threads);
+  std::vector<std::optional<StepTime>> all(plan.arms.size());
+  for (size_t i = 0; i < arms.size(); ++i) all[arms[i]] = times[i];
+  return all;
 }
 
 // Evaluations as they come while it trains and at its end, and the scores of the study.
@@ -78,10 +43,25 @@ double forward_tokens(const Plan& plan, const PlannedRun& r) {
          static_cast<double>(plan.study.eval.max_tokens > 0 ? plan.study.eval.max_tokens : r.eval_tokens);
 }
 
-double seconds_of(const Plan& plan, const PlannedRun& r, const Timed& t) {
+// Checkpoints that it writes: at its evaluations, where they are the best, when they are due, and at its end.
+double saves(const PlannedRun& r) {
+  const auto times = [&](int64_t every) { return every > 0 ? r.steps / static_cast<double>(every) : 0; };
+  return 2 + 2 * times(r.config.train.eval_every) + times(r.config.train.save_every);
+}
+
+// Of a file of so many bytes, in seconds.
+double save_seconds(const fs::path& scratch, int64_t parameters) {
+  const std::string bytes(static_cast<size_t>(std::clamp<int64_t>(12 * parameters, 1, kMostSaved)), 'x');
+  const double start = seconds_now();
+  write_file_atomic(scratch / "checkpoint", bytes);
+  return (seconds_now() - start) * std::max(1.0, 12.0 * static_cast<double>(parameters) / kMostSaved);
+}
+
+// `save`: seconds of a checkpoint.
+double seconds_of(const Plan& plan, const PlannedRun& r, const StepTime& t, double save) {
   const auto tokens = static_cast<double>(r.config.train.batch * r.config.train.context);
-  const double training = r.config.train.max_time ? *r.config.train.max_time : r.steps * t.step;
-  return training + kForward * t.step * forward_tokens(plan, r) / tokens + 3 * t.start;
+  const double training = r.config.train.max_time ? *r.config.train.max_time : r.steps * t.mean;
+  return training + kForward * t.mean * forward_tokens(plan, r) / tokens + 3 * t.start + saves(r) * save;
 }
 
 }  // namespace
@@ -98,15 +78,21 @@ Forecast forecast(const Plan& plan, const StudyFolder& folder, const std::vector
   std::vector<size_t> unknown;
   for (size_t a = 0; a < plan.arms.size(); ++a)
     if (count[a] == 0 && wanted[a]) unknown.push_back(a);
-  const auto timed = time_steps(plan, unknown, scratch, jobs, threads);
+  const auto timed = time_arms(plan, unknown, scratch, jobs, threads);
+  std::vector<double> saving(plan.arms.size());
+  for (const size_t a : unknown) saving[a] = save_seconds(scratch, plan.arms[a].size.parameters);
   Forecast f;
   for (const PlannedRun& r : plan.runs)
     f.seconds.push_back(count[r.arm] > 0 ? known[r.arm] / count[r.arm]
-                        : timed[r.arm]   ? seconds_of(plan, r, *timed[r.arm])
+                        : timed[r.arm]   ? seconds_of(plan, r, *timed[r.arm], saving[r.arm])
                                          : 0);
   f.method = unknown.empty()                     ? "by the runs that are done"
-             : unknown.size() < plan.arms.size() ? "by the runs that are done, and four steps of each other arm"
-                                                 : "by four steps of each arm";
+             : unknown.size() < plan.arms.size() ? "by the runs that are done, and steps of each other arm"
+                                                 : "by steps of each arm";
+  std::error_code error;
+  if (fs::exists(folder.baselines(), error) || Signals::stop_requested()) return f;
+  const auto before = read_object_if_there(folder.prediction("baselines"));
+  f.baselines = before ? before->value("seconds", 0.0) : baseline_seconds(plan, jobs * threads);
   return f;
 }
 

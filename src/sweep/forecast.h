@@ -11,14 +11,14 @@ namespace effllm {
 
 struct Forecast {
   std::vector<double> seconds;  // of each run of the plan, with what is not trained: start, evaluations, scores
-  std::string method;           // "four steps of each arm were timed"
+  double baselines = 0;         // of n-gram models and compressors, once all runs are done; 0: none, or not known
+  std::string method;           // "by steps of each arm"
 };
 
-// Each arm by the mean of its runs that this folder has times of; the others by the median of three steps of
-// `effllm bench train --follow`, which takes `jobs` of them at once, as runs will be. What comes beside steps is
-// counted as forward passes at the same rate, and three starts of the program. `scratch`: a folder for what programs
-// say. An arm whose steps can't be timed has a time of 0,
-// and is not timed where none of its runs `waits`.
+// Each arm by the mean of its runs that this folder has times of; the others by steps that are timed now, of `jobs` of
+// them at once, as runs will be (sweep/step_time.h). What comes beside steps is counted as forward passes at the same
+// rate, three starts of the program, and checkpoints. `scratch`: a folder for what programs say. An arm whose steps
+// can't be timed has a time of 0, and is not timed where none of its runs `waits`.
 Forecast forecast(const Plan& plan, const StudyFolder& folder, const std::vector<bool>& waits,
                   const std::filesystem::path& scratch, int jobs, int threads);
 

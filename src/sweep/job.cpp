@@ -136,17 +136,21 @@ void Job::keep_result() const {
             {"data_order_sha256", data_order_hash(run_.config)},
             {"chosen_on", score_of(output(Stage::choose))},
             {"reported", score_of(output(Stage::report))}});
-  json t = {{"run", run_.name},
-            {"threads", threads_},
-            {"host", host_name()},
-            {"cpu_model", cpu_model()},
-            {"ended_utc", utc_now()},
-            {"elapsed_s", elapsed()},
-            {"steps_s", trained.at("wall_s")},
-            {"save_s", trained.at("save_s")},
-            {"other_s", trained.at("other_s")},
-            {"train_s", stage_seconds_[0]},
-            {"scores_s", stage_seconds_[1] + stage_seconds_[2]}};
+  json t = {
+      {"run", run_.name},
+      {"threads", threads_},
+      {"host", host_name()},
+      {"cpu_model", cpu_model()},
+      {"ended_utc", utc_now()},
+      {"elapsed_s", elapsed()},
+      {"steps_s", trained.at("wall_s")},
+      {"save_s", trained.at("save_s")},
+      {"other_s", trained.at("other_s")},
+      // Also what a run took that was stopped and went on.
+      {"spent_s", std::max(elapsed(), trained.at("wall_s").get<double>() + trained.at("save_s").get<double>() +
+                                          trained.at("other_s").get<double>() + stage_seconds_[1] + stage_seconds_[2])},
+      {"train_s", stage_seconds_[0]},
+      {"scores_s", stage_seconds_[1] + stage_seconds_[2]}};
   write_object(folder_.timing(run_.name), t);
   write_object(folder_.result(run_.name), j);
 }

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "base/text.h"
 #include "config/range_watch.h"
 #include "eval/evaluator.h"
 #include "sweep/blame.h"
+#include "sweep/timed_sizes.h"
 #include "train/foresight.h"
 #include "train/preflight.h"
 #include "train/signals.h"
@@ -24,7 +26,7 @@ ConfigNode integer(int64_t n, const Mark& mark) { return ConfigNode::scalar(fmt:
 // Turns a study into runs; what stands in one place has a member.
 class Planner {
  public:
-  explicit Planner(Study study) {
+  Planner(Study study, TimedSizes* sizes) : sizes_(sizes) {
     plan_.study = std::move(study);
     base_ = load_base();
   }
@@ -100,13 +102,15 @@ class Planner {
     char* end = nullptr;
     double target = std::strtod(m.to.c_str(), &end);
     const auto like = std::ranges::find(plan_.study.arms, m.to, &StudyArm::name);
-    if (like != plan_.study.arms.end())
+    const bool timed = m.what == "time";
+    if (like != plan_.study.arms.end() && !timed)
       target = with_blame(*like, {}, [&](const ConfigNode& root) { return sized(root); }).of(m.what);
-    else if (*end || !(target > 0) || !std::isfinite(target))
+    else if (like == plan_.study.arms.end() && (*end || !(target > 0) || !std::isfinite(target)))
       throw_at(m.mark, fmt::format("match.to: `{}` is neither a size nor an arm", m.to));
     matched_.resize(trees_.size());
     for (size_t a = 0; a < trees_.size(); ++a)
-      if (like == plan_.study.arms.end() || &plan_.study.arms[a] != &*like) match(a, target);
+      if (like == plan_.study.arms.end() || &plan_.study.arms[a] != &*like)
+        timed ? match_time(a, like == plan_.study.arms.end() ? nullptr : &*like, target) : match(a, target);
   }
 
   ModelSize sized(const ConfigNode& root) const {
@@ -141,16 +145,66 @@ class Planner {
                  [&](const ConfigNode& root) { return config_of(root), true; });  // says what is wrong with all of them
       throw_at(m.mark, fmt::format("match: no multiple of {} is a {} of arm {}", m.step, m.key, name));
     }
-    const double off = *value(*n) / target - 1;
-    matched_[a] = fmt::format("{} {}: {} {} than {} {}", m.key, *n, human_percent(std::abs(off)),
-                              off < 0 ? "less" : "more", shortest(target), m.what);
+    settle(a, *n, *value(*n) / target - 1, shortest(target) + " " + m.what);
+  }
+
+  // By the measured time of a step, held against that of the arm that it is to be like, or against seconds for a token.
+  void match_time(size_t a, const StudyArm* like, double target) {
+    const MatchOptions& m = *plan_.study.match;
+    const std::string& name = plan_.study.arms[a].name;
+    const std::string than = like ? like->name + " in time" : shortest(target) + " seconds a token";
+    if (!sizes_) {
+      matched_[a] = m.key + ": measured by sweep";
+      return;
+    }
+    const auto before = sizes_->kept(m, name);
+    auto size = before;
+    if (!size) {
+      std::map<int64_t, std::optional<double>> ratios;
+      const auto ratio = [&](int64_t n) {
+        const auto [it, first] = ratios.emplace(n, std::nullopt);
+        if (first) it->second = time_ratio(a, n, like, target);
+        return it->second;
+      };
+      const auto n = nearest(ratio, 1, m.step, kWidest);
+      if (!n) throw_at(m.mark, fmt::format("match: steps of arm {} can't be timed with any {}", name, m.key));
+      size = TimedSizes::Size{*n, *ratio(*n)};
+    }
+    settle(a, size->value, size->ratio - 1, than);
+    if (!before) sizes_->keep(m, name, *size);
+  }
+
+  // Unset where there is no such model.
+  std::optional<double> time_ratio(size_t a, int64_t n, const StudyArm* like, double target) const {
+    const MatchOptions& m = *plan_.study.match;
+    try {
+      ConfigNode root = trees_[a];
+      assign(root, {m.key, integer(n, m.mark), m.mark});
+      const RunConfig config = config_of(root);
+      if (!like) return sizes_->ratio(config, nullptr, target);
+      const RunConfig other = config_of(tree_of(*like));
+      return sizes_->ratio(config, &other, 0);
+    } catch (const ConfigError&) {
+      return std::nullopt;
+    } catch (const ShapeError&) {
+      return std::nullopt;
+    }
+  }
+
+  // Arm `a` gets the value `n` of match.key, which is `off` more than what it is to be like.
+  void settle(size_t a, int64_t n, double off, const std::string& than) {
+    const MatchOptions& m = *plan_.study.match;
+    const std::string& name = plan_.study.arms[a].name;
+    matched_[a] =
+        fmt::format("{} {}: {} {} than {}", m.key, n, human_percent(std::abs(off)), off < 0 ? "less" : "more", than);
     if (std::abs(off) > m.tol)
       throw_at(m.mark,
                fmt::format("match: arm {} comes no nearer than {}, beyond match.tol {}; take a smaller match.step, or "
-                           "another match.key",
-                           name, matched_[a], shortest(m.tol)));
-    trees_[a] = with(*n);
-    plan_.study.arms[a].overrides.push_back({m.key, integer(*n, m.mark), m.mark});
+                           "another match.key{}",
+                           name, matched_[a], shortest(m.tol),
+                           m.what == "time" ? ", or a larger match.tol: times scatter" : ""));
+    assign(trees_[a], {m.key, integer(n, m.mark), m.mark});
+    plan_.study.arms[a].overrides.push_back({m.key, integer(n, m.mark), m.mark});
   }
 
   static std::vector<std::pair<std::string, Range>> ranges_of(const Point& point, const RangeWatch& watch) {
@@ -228,6 +282,7 @@ class Planner {
   }
 
   Plan plan_;
+  TimedSizes* sizes_;
   ConfigNode base_;
   std::vector<ConfigNode> trees_;     // of the arms
   std::vector<std::string> matched_;  // the same
@@ -245,7 +300,7 @@ nlohmann::json number_or_null(double v) { return std::isfinite(v) ? nlohmann::js
 
 }  // namespace
 
-Plan make_plan(Study study) { return Planner(std::move(study)).plan(); }
+Plan make_plan(Study study, TimedSizes* sizes) { return Planner(std::move(study), sizes).plan(); }
 
 PlannedRun with_seed(const Plan& plan, const PlannedRun& first, int64_t seed) {
   PlannedRun r = first;

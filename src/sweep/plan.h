@@ -10,6 +10,8 @@
 
 namespace effllm {
 
+class TimedSizes;
+
 // One combination of the values that are tuned.
 struct Point {
   std::string name;  // "lr-0.003"; empty where nothing is tuned
@@ -45,8 +47,9 @@ struct Plan {
 };
 
 // ConfigError and its like, with places, for all that would make a run fail at its start or its end. Memory is that of
-// runs with threads() threads.
-Plan make_plan(Study study);
+// runs with threads() threads. Where sizes go by measured time, they are those of `sizes`, or measured now; without it
+// they are left as they are.
+Plan make_plan(Study study, TimedSizes* sizes = nullptr);
 
 // What is kept of it, and read by those who look at results: names, sizes, values.
 nlohmann::json to_json(const Plan& plan);

@@ -151,9 +151,10 @@ O read_part(const ConfigNode& node, std::string_view name, Diagnostics& found) {
 
 void MatchOptions::visit(OptionVisitor& v) {
   v("what", what,
-    "Says what is to be equal: parameters, FLOPs of training a token, or bytes of state after the context.",
-    {"params", "flops", "state"});
-  v("to", to, "Gives the size, a number, or the arm whose size it is.");
+    "Says what is to be equal: parameters, FLOPs of training a token, bytes of state after the context, or the time of "
+    "training a token, which is measured.",
+    {"params", "flops", "state", "time"});
+  v("to", to, "Gives the size, a number (of time: seconds for a token), or the arm whose size it is.");
   v("tol", tol, "Sets the largest difference, as a part of the size, with which a study is begun.", between(0, 1));
   v("key", key, "Names the key that is solved for in every other arm, an integer.");
   v("step", step, "Takes multiples of this number alone.", between(1, 1 << 20));
@@ -239,7 +240,8 @@ bool is_study(const std::filesystem::path& file) {
 std::vector<ConfigSection> study_sections() {
   std::vector<ConfigSection> all;
   all.push_back(section<StudyOptions>("", "The study."));
-  all.push_back(section<MatchOptions>("match", "Sizes that are solved for on shapes alone, before anything runs."));
+  all.push_back(section<MatchOptions>(
+      "match", "Sizes that are solved for before anything runs, on shapes alone or by timing steps."));
   all.push_back(section<StudyEvalOptions>("eval", "Scores of trained models, as of `effllm eval`."));
   all.push_back(section<ClaimOptions>("claims[]", "What is said beforehand that the study will find."));
   return all;

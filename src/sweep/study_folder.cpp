@@ -183,7 +183,7 @@ int64_t StudyFolder::take(const Plan& now) const {
   make(path_);
   const FileLock lock = patient_lock(path_);
   require_same(now);
-  for (const char* part : {"configs", "results", "timings", "failed", "runs", "work"}) make(path_ / part);
+  for (const char* part : {"configs", "results", "timings", "predicted", "failed", "runs", "work"}) make(path_ / part);
   const auto before = read_object_if_there(plan());
   const int64_t dropped = before ? drop_unbegun(*this, now, *before) : 0;
   keep_configs(*this, now);

@@ -10,8 +10,8 @@
 namespace effllm {
 
 // FOLDER/ study.yaml plan.json confirm.json baselines.json, and of each run configs/RUN.yaml, results/RUN.json (no
-// times in it), timings/RUN.json, failed/RUN.json, runs/RUN/ (its run folder), work/RUN/ (its lock, its log, what its
-// programs say).
+// times in it), timings/RUN.json, predicted/RUN.json (before it began), failed/RUN.json, runs/RUN/ (its run folder),
+// work/RUN/ (its lock, its log, what its programs say).
 class StudyFolder {
  public:
   explicit StudyFolder(std::filesystem::path path) : path_(std::move(path)) {}
@@ -22,6 +22,7 @@ class StudyFolder {
   std::filesystem::path config(const std::string& run) const { return path_ / "configs" / (run + ".yaml"); }
   std::filesystem::path result(const std::string& run) const { return path_ / "results" / (run + ".json"); }
   std::filesystem::path timing(const std::string& run) const { return path_ / "timings" / (run + ".json"); }
+  std::filesystem::path prediction(const std::string& run) const { return path_ / "predicted" / (run + ".json"); }
   std::filesystem::path failure(const std::string& run) const { return path_ / "failed" / (run + ".json"); }
   std::filesystem::path runs() const { return path_ / "runs"; }
   std::filesystem::path run(const std::string& run) const { return runs() / run; }

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "store/run_folder.h"
 #include "sweep/forecast.h"
 #include "sweep/job.h"
@@ -146,6 +147,7 @@ class Workers {
     const StudyEvalOptions& how = r_.plan.study.eval;
     std::vector<std::string> words = eval_words(how, r_.folder.run(done->name), how.split, r_.jobs * r_.threads);
     words.emplace_back("--no-training-choice");
+    const double start = seconds_now();
     Child child(words, {.out = work / "baselines.json", .err = work / "log.txt"});
     while (!child.ended() && !stopping()) {
       if (r_.show) r_.show("n-gram models and compressors on the same text");
@@ -158,6 +160,11 @@ class Workers {
     nlohmann::json kept = {{"schema_version", 1}};
     for (const char* key : {"split", "corpus", "data", "bytes", "characters", "baselines", "left_out"})
       kept[key] = j.at(key);
+    write_object(r_.folder.timing("baselines"), {{"run", "baselines"},
+                                                 {"threads", r_.jobs * r_.threads},
+                                                 {"host", host_name()},
+                                                 {"ended_utc", utc_now()},
+                                                 {"elapsed_s", seconds_now() - start}});
     write_object(r_.folder.baselines(), kept);
   }
 

@@ -35,6 +35,7 @@ struct StudyWorld : World {
   // Without seconds, which differ from one time to the next.
   nlohmann::json table(const std::string& folder) const {
     nlohmann::json t = nlohmann::json::parse(ok({"compare", folder, "--json"}).out);
+    t.erase("time");
     for (nlohmann::json& a : t.at("arms")) a.at("speedup").erase("seconds");
     return t;
   }

@@ -64,6 +64,17 @@ TEST_CASE("cli sweep: one worker, two, and one that was killed half-way end with
       w.ok({"eval", "one/runs/min_gru.lr-" + lr + ".s1", "--split", "test", "--no-baselines", "--json"}).out);
   CHECK(own.at("bits_per_char") == arm.at("scores").at(0));
   CHECK(w.ok({"compare", "one"}).shows("no verdict: the best"));
+  // What the runs were foreseen to take stands beside what they took.
+  CHECK(one.shows("machine time: foreseen "));
+  const json time = json::parse(w.ok({"compare", "one", "--json"}).out).at("time");
+  CHECK(time.at("runs") == 8);
+  double predicted = json::parse(slurp(w.scratch.path / "one/predicted/baselines.json")).at("seconds");
+  CHECK(predicted > 0);
+  for (const auto& [file, text] : results)
+    predicted += json::parse(slurp(w.scratch.path / "one/predicted" / file)).at("seconds").get<double>();
+  CHECK(time.at("predicted_s").get<double>() == doctest::Approx(predicted));
+  CHECK(time.at("spent_s").get<double>() > 0);
+  CHECK(w.ok({"compare", "one"}).shows("machine time: foreseen "));
   CHECK(w.ok({"compare", "one", "--markdown"}).out.starts_with("| arm |"));
   CHECK(w.ok({"compare", "one", "--csv"}).out.starts_with("arm,parameters,train_flops_per_token"));
   CHECK(w.ok({"compare", "one", "--latex"}).shows("min\\_gru"));
@@ -132,6 +143,56 @@ TEST_CASE("cli sweep: a run that fails is told with its code and last words, and
   CHECK_FALSE(fs::exists(w.scratch.path / "s/work/wild.s1/log.txt"));  // nothing ran
   w.ends({"sweep", "study.yaml", "-o", "s", "-q", "--retry"}, 6);
   CHECK(fs::exists(w.scratch.path / "s/work/wild.s1/log.txt"));
+}
+
+TEST_CASE("cli sweep: budgets in FLOPs and in seconds give each arm the steps that they pay for") {
+  const StudyWorld w;
+  const std::string arms =
+      "base: %.yaml\narms: {narrow: , wide: {model.d_model: 48}}\nseeds: 1\neval: {baselines: false}\n";
+  for (const char* budget : {"max_flops: 3e8", "max_time: 0.5"}) {
+    std::string base = slurp(w.scratch.path / "base.yaml"), study = arms;
+    spill(w.scratch.path / "budget.yaml", base.replace(base.find("max_steps: 40"), 13, budget));
+    w.study(study.replace(study.find('%'), 1, "budget"));
+    const std::string folder = std::string(budget).substr(4, 4);
+    const json plan = json::parse(w.ok({"sweep", "study.yaml", "-o", folder, "--dry-run", "--json"}).out);
+    CHECK(plan.at("predicted_s").get<double>() > 0);
+    w.ok({"sweep", "study.yaml", "-o", folder, "-q", "--jobs", "1"});
+    const auto steps = [&](const std::string& arm) {
+      return json::parse(w.results(folder).at(arm + ".s1.json")).at("steps").get<int64_t>();
+    };
+    CHECK_MESSAGE(steps("narrow") > steps("wide"), budget);
+    const json t = w.table(folder);
+    CHECK(t.at("arms").at(1).at("notes").at(0).get<std::string>().starts_with("trained on "));
+    if (folder == "time") continue;
+    const double spent =
+        t.at("arms").at(1).at("train_flops_per_token").get<double>() * 4 * 32 * static_cast<double>(steps("wide"));
+    CHECK(spent >= 3e8);
+    CHECK(spent < 3.3e8);
+  }
+}
+
+TEST_CASE("cli sweep: arms of equal time are measured once, and stay as they were measured") {
+  const StudyWorld w;
+  w.study(
+      "base: base.yaml\narms: {plain: {train.batch: 16}, deep: {train.batch: 16, model.block: {ffn: {type: mlp, "
+      "expand: 8}}}}\n"
+      "seeds: 1\nmatch: {what: time, to: plain, tol: 1, step: 16}\neval: {baselines: false}\n");
+  const Words sweep = {"sweep", "study.yaml", "-o", "s", "-q", "--jobs", "1", "--set", "train.max_steps=3"};
+  const Words dry = with(sweep, {"--dry-run", "--json"});
+  Ended first = w.effllm(sweep);
+  for (int i = 0; i < 5 && first.says("times scatter"); ++i) first = w.effllm(sweep);  // on a machine that is busy
+  REQUIRE_MESSAGE(first.code == 0, first.err);
+  const std::string kept = slurp(w.scratch.path / "s/match/sizes.json");
+  const json size = json::parse(kept).at("arms").at("deep");
+  CHECK(size.at("value").get<int>() % 16 == 0);
+  CHECK(size.at("ratio").get<double>() > 0);
+  const json plan = json::parse(w.ok(dry).out);
+  CHECK(plan.at("arms").at(1).at("overrides").back() ==
+        json{{"key", "model.d_model"}, {"value", std::to_string(size.at("value").get<int>())}});
+  CHECK(plan.at("arms").at(1).at("matched").get<std::string>().ends_with(" than plain in time"));
+  w.ok(sweep);
+  CHECK(slurp(w.scratch.path / "s/match/sizes.json") == kept);
+  CHECK(w.ok({"check", "study.yaml"}).shows("ok, 2 runs of 2 arms"));
 }
 
 TEST_CASE("cli sweep: a damaged result is told before anything runs, and once it is removed comes again") {

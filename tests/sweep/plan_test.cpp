@@ -11,6 +11,8 @@
 #include "sweep/held_out.h"
 #include "sweep/job.h"
 #include "sweep/made_study.h"
+#include "sweep/prediction.h"
+#include "sweep/timed_sizes.h"
 
 using namespace effllm;
 using test::TinyFolder;
@@ -148,6 +150,68 @@ TEST_CASE("plan: runs that have not begun may change or go, those that have may 
   CHECK(has(w.refused(none), gone));
   std::filesystem::remove(w.folder.result("plain.lr-1e-3.s1"));
   CHECK(w.refused(none).empty());
+}
+
+TEST_CASE("plan: sizes by measured time are those that the folder keeps, and are not measured again") {
+  const PlanWorld w;
+  const std::string arms = std::string(kArms) + "seeds: 1\n",
+                    match = "match: {what: time, to: plain, tol: 0.2, step: 4}\n";
+  const Plan unmeasured = w.plan(arms + match);  // as `effllm check` has it
+  CHECK(unmeasured.arms[1].matched == "model.d_model: measured by sweep");
+  CHECK(unmeasured.runs[1].config.model.d_model == 32);
+  const std::filesystem::path file = w.folder.path() / "match/sizes.json";
+  const auto keep = [&](double ratio) {
+    write_object(file, {{"match", "{what: time, to: plain, key: model.d_model, step: 4}"},
+                        {"arms", {{"wide", {{"value", 24}, {"ratio", ratio}}}}}});
+  };
+  std::filesystem::create_directories(file.parent_path());
+  keep(1.1);
+  const auto planned = [&](const std::string& text) {
+    TimedSizes sizes(w.folder, 1, true);
+    return make_plan(w.study("base: c.yaml\n" + text), &sizes);
+  };
+  const Plan p = planned(arms + match);
+  CHECK(p.runs[1].config.model.d_model == 24);
+  CHECK(p.runs[0].config.model.d_model == 16);
+  CHECK(p.arms[1].matched == "model.d_model 24: 10.0 % more than plain in time");
+  CHECK(read_object(file)["arms"]["wide"]["ratio"] == 1.1);
+  const auto wrong = [&](const std::string& text) { return message_of<ConfigError>([&] { planned(text); }); };
+  CHECK(has(wrong(arms + "match: {what: time, to: plain, tol: 0.2, step: 8}\n"), "keeps sizes that were measured for"));
+  keep(1.3);
+  CHECK(has(wrong(arms + match), "or a larger match.tol: times scatter"));
+  spill(file, "{\"match\": 3}");
+  CHECK(has(message_of<DataError>([&] { planned(arms + match); }), "sizes.json is damaged"));
+}
+
+TEST_CASE("plan: what runs were foreseen to take is kept before they begin, and held against what they took") {
+  const PlanWorld w;
+  const Plan p = w.plan(std::string(kArms) + "seeds: 1\n");
+  w.folder.take(p);
+  const Forecast first{.seconds = {10, 20}, .baselines = 5, .method = "by four steps of each arm"};
+  keep_predictions(w.folder, p, first, 2, 1);
+  CHECK(time_text(time_spent(w.folder, to_json(p))).empty());
+  const auto took = [&](const std::string& name, double elapsed, double spent) {
+    write_object(w.folder.timing(name), {{"elapsed_s", elapsed}, {"spent_s", spent}});
+  };
+  took(p.runs[0].name, 4, 12);  // it was stopped and went on
+  const TimeSpent one = time_spent(w.folder, to_json(p));
+  CHECK(one.runs == 1);
+  CHECK(one.predicted == 10);
+  CHECK(one.spent == 12);
+  CHECK_MESSAGE(has(time_text(one), "machine time: foreseen 10"), time_text(one));
+  CHECK_MESSAGE(has(time_text(one), "20.0 % more (1 of 2 runs)"), time_text(one));
+  // What was said once stays, whatever is known later.
+  std::filesystem::create_directories(w.folder.run(p.runs[0].name));
+  keep_predictions(w.folder, p, {.seconds = {12, 24}, .baselines = 6, .method = "by the runs that are done"}, 2, 1);
+  CHECK(read_object(w.folder.prediction(p.runs[0].name))["seconds"] == 10);
+  CHECK(read_object(w.folder.prediction(p.runs[1].name))["seconds"] == 20);
+  took(p.runs[1].name, 20, 20);
+  took("baselines", 3, 3);
+  const TimeSpent all = time_spent(w.folder, to_json(p));
+  CHECK(all.predicted == 35);
+  CHECK(all.spent == 35);
+  spill(w.folder.timing(p.runs[1].name), "{}");
+  CHECK(has(message_of<DataError>([&] { time_spent(w.folder, to_json(p)); }), "predicted/ or timings/ is damaged"));
 }
 
 TEST_CASE("plan: the range of each tuned number is kept, wherever it stands") {
