@@ -1,4 +1,4 @@
-// Arms of one size: an integer key of each is solved for on shapes alone, before anything runs.
+// Arms of one size: a key of each is solved for on shapes alone, before anything runs.
 #pragma once
 #include <cstdint>
 #include <functional>

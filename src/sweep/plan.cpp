@@ -19,9 +19,15 @@ namespace effllm {
 namespace {
 
 constexpr size_t kMostRuns = 10'000;
-constexpr int64_t kWidest = 1 << 16;
+constexpr double kWidest = 1 << 16;
 
-ConfigNode integer(int64_t n, const Mark& mark) { return ConfigNode::scalar(fmt::format("{}", n), mark); }
+ConfigNode number(double n, const Mark& mark) { return ConfigNode::scalar(shortest(n), mark); }
+
+// The `count`-th multiple of match.step, without the noise of its last digits.
+double multiple(const MatchOptions& m, int64_t count) {
+  return std::strtod(fmt::format("{:.12g}", m.step * static_cast<double>(count)).c_str(), nullptr);
+}
+int64_t most_of(const MatchOptions& m) { return static_cast<int64_t>(kWidest / m.step); }
 
 // Turns a study into runs; what stands in one place has a member.
 class Planner {
@@ -122,7 +128,7 @@ class Planner {
     const MatchOptions& m = *plan_.study.match;
     const auto with = [&](int64_t n) {
       ConfigNode root = trees_[a];
-      assign(root, {m.key, integer(n, m.mark), m.mark});
+      assign(root, {m.key, number(multiple(m, n), m.mark), m.mark});
       return root;
     };
     const int64_t vocab =
@@ -139,13 +145,13 @@ class Planner {
       }
     };
     const std::string& name = plan_.study.arms[a].name;
-    const auto n = nearest(value, target, m.step, kWidest);
+    const auto n = nearest(value, target, 1, most_of(m));
     if (!n) {
-      with_blame(plan_.study.arms[a], {{m.key, integer(m.step, m.mark), m.mark}},
+      with_blame(plan_.study.arms[a], {{m.key, number(m.step, m.mark), m.mark}},
                  [&](const ConfigNode& root) { return config_of(root), true; });  // says what is wrong with all of them
-      throw_at(m.mark, fmt::format("match: no multiple of {} is a {} of arm {}", m.step, m.key, name));
+      throw_at(m.mark, fmt::format("match: no multiple of {} is a {} of arm {}", shortest(m.step), m.key, name));
     }
-    settle(a, *n, *value(*n) / target - 1, shortest(target) + " " + m.what);
+    settle(a, multiple(m, *n), *value(*n) / target - 1, shortest(target) + " " + m.what);
   }
 
   // By the measured time of a step, held against that of the arm that it is to be like, or against seconds for a token.
@@ -166,9 +172,9 @@ class Planner {
         if (first) it->second = time_ratio(a, n, like, target);
         return it->second;
       };
-      const auto n = nearest(ratio, 1, m.step, kWidest);
+      const auto n = nearest(ratio, 1, 1, most_of(m));
       if (!n) throw_at(m.mark, fmt::format("match: steps of arm {} can't be timed with any {}", name, m.key));
-      size = TimedSizes::Size{*n, *ratio(*n)};
+      size = TimedSizes::Size{multiple(m, *n), *ratio(*n)};
     }
     settle(a, size->value, size->ratio - 1, than);
     if (!before) sizes_->keep(m, name, *size);
@@ -179,7 +185,7 @@ class Planner {
     const MatchOptions& m = *plan_.study.match;
     try {
       ConfigNode root = trees_[a];
-      assign(root, {m.key, integer(n, m.mark), m.mark});
+      assign(root, {m.key, number(multiple(m, n), m.mark), m.mark});
       const RunConfig config = config_of(root);
       if (!like) return sizes_->ratio(config, nullptr, target);
       const RunConfig other = config_of(tree_of(*like));
@@ -192,19 +198,19 @@ class Planner {
   }
 
   // Arm `a` gets the value `n` of match.key, which is `off` more than what it is to be like.
-  void settle(size_t a, int64_t n, double off, const std::string& than) {
+  void settle(size_t a, double n, double off, const std::string& than) {
     const MatchOptions& m = *plan_.study.match;
     const std::string& name = plan_.study.arms[a].name;
-    matched_[a] =
-        fmt::format("{} {}: {} {} than {}", m.key, n, human_percent(std::abs(off)), off < 0 ? "less" : "more", than);
+    matched_[a] = fmt::format("{} {}: {} {} than {}", m.key, shortest(n), human_percent(std::abs(off)),
+                              off < 0 ? "less" : "more", than);
     if (std::abs(off) > m.tol)
       throw_at(m.mark,
                fmt::format("match: arm {} comes no nearer than {}, beyond match.tol {}; take a smaller match.step, or "
                            "another match.key{}",
                            name, matched_[a], shortest(m.tol),
                            m.what == "time" ? ", or a larger match.tol: times scatter" : ""));
-    assign(trees_[a], {m.key, integer(n, m.mark), m.mark});
-    plan_.study.arms[a].overrides.push_back({m.key, integer(n, m.mark), m.mark});
+    assign(trees_[a], {m.key, number(n, m.mark), m.mark});
+    plan_.study.arms[a].overrides.push_back({m.key, number(n, m.mark), m.mark});
   }
 
   static std::vector<std::pair<std::string, Range>> ranges_of(const Point& point, const RangeWatch& watch) {

@@ -156,8 +156,9 @@ void MatchOptions::visit(OptionVisitor& v) {
     {"params", "flops", "state", "time"});
   v("to", to, "Gives the size, a number (of time: seconds for a token), or the arm whose size it is.");
   v("tol", tol, "Sets the largest difference, as a part of the size, with which a study is begun.", between(0, 1));
-  v("key", key, "Names the key that is solved for in every other arm, an integer.");
-  v("step", step, "Takes multiples of this number alone.", between(1, 1 << 20));
+  v("key", key, "Names the key that is solved for in every other arm, a number that the size grows with.");
+  v("step", step, "Takes multiples of this number alone; 0.01 would suit a key such as model.block.ffn.expand.",
+    between(1e-4, 1 << 20));
 }
 
 void StudyEvalOptions::visit(OptionVisitor& v) {

@@ -15,8 +15,7 @@ namespace effllm {
 // Sizes that are solved for, so that arms are alike.
 struct MatchOptions final : Options {
   std::string what, to, key = "model.d_model";
-  double tol = 0.02;
-  int64_t step = 8;
+  double tol = 0.02, step = 8;
   void visit(OptionVisitor& v) override;
 };
 

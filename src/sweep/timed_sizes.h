@@ -13,8 +13,8 @@ namespace effllm {
 class TimedSizes {
  public:
   struct Size {
-    int64_t value = 0;  // of match.key
-    double ratio = 0;   // of its time for a token of training to that wanted
+    double value = 0;  // of match.key
+    double ratio = 0;  // of its time for a token of training to that wanted
   };
   // Reads what FOLDER/match/sizes.json keeps. With `writes` it holds that folder's lock, for which it waits: whoever
   // else begins the study meanwhile gets the same sizes. Steps are timed with `threads` threads.

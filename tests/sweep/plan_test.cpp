@@ -152,6 +152,26 @@ TEST_CASE("plan: runs that have not begun may change or go, those that have may 
   CHECK(w.refused(none).empty());
 }
 
+TEST_CASE("plan: a key with parts of one is solved for by such a step, nearer than whole widths come") {
+  const PlanWorld w;
+  const std::string arms =
+      "arms:\n  plain: {\"model.layers[0].ffn\": {type: swiglu, expand: 2}}\n"
+      "  recurrent: {\"model.layers[0]\": {mixer: {type: min_gru}, ffn: {type: swiglu, expand: 2}}}\n"
+      "seeds: 1\n";
+  const auto off = [](const Plan& p) {
+    const double a = static_cast<double>(p.arms[0].size.parameters), b = static_cast<double>(p.arms[1].size.parameters);
+    return std::abs(b / a - 1);
+  };
+  const Plan p =
+      w.plan(arms + "match: {what: params, to: plain, key: \"model.layers[0].ffn.expand\", step: 0.05, tol: 0.2}\n");
+  CHECK(off(p) < off(w.plan(arms + "match: {what: params, to: plain, tol: 0.2, step: 4}\n")));
+  REQUIRE(p.arms[1].overrides.size() == 2);
+  const double expand = std::stod(p.arms[1].overrides[1].second);
+  CHECK(expand != std::round(expand));
+  CHECK(p.arms[1].overrides[1].second.size() <= 4);  // 3.15, not 3.1500000000000004
+  CHECK(p.arms[1].matched.starts_with("model.layers[0].ffn.expand " + p.arms[1].overrides[1].second + ": "));
+}
+
 TEST_CASE("plan: sizes by measured time are those that the folder keeps, and are not measured again") {
   const PlanWorld w;
   const std::string arms = std::string(kArms) + "seeds: 1\n",
@@ -161,7 +181,7 @@ TEST_CASE("plan: sizes by measured time are those that the folder keeps, and are
   CHECK(unmeasured.runs[1].config.model.d_model == 32);
   const std::filesystem::path file = w.folder.path() / "match/sizes.json";
   const auto keep = [&](double ratio) {
-    write_object(file, {{"match", "{what: time, to: plain, key: model.d_model, step: 4}"},
+    write_object(file, {{"match", "{what: time, to: plain, key: model.d_model, step: 4.0}"},
                         {"arms", {{"wide", {{"value", 24}, {"ratio", ratio}}}}}});
   };
   std::filesystem::create_directories(file.parent_path());
