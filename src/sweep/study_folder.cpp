@@ -183,7 +183,11 @@ int64_t StudyFolder::take(const Plan& now) const {
   make(path_);
   const FileLock lock = patient_lock(path_);
   require_same(now);
-  for (const char* part : {"configs", "results", "timings", "predicted", "failed", "runs", "work"}) make(path_ / part);
+  sweep_stale_temps(path_);
+  for (const char* part : {"configs", "results", "timings", "predicted", "failed", "runs", "work"}) {
+    make(path_ / part);
+    sweep_stale_temps(path_ / part);  // of workers that were killed while they wrote
+  }
   const auto before = read_object_if_there(plan());
   const int64_t dropped = before ? drop_unbegun(*this, now, *before) : 0;
   keep_configs(*this, now);
