@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# scripts/reproduce/min_rnn.sh [--quick]: "Were RNNs All We Needed?" (Feng et al. 2024) at the scale of a CPU. minGRU, minLSTM, GRU,
-# LSTM, Mamba, Mamba-2 and a transformer at equal parameters on three texts; selective copying by depth; a task whose past tells nothing.
-# Tables, pages and verdicts on what was claimed: docs/studies/. Stopped at any time, it goes on. Some five hours on two cores; with
-# --quick a tenth of one text and of the tasks, in a quarter of an hour.
+# scripts/reproduce/min_rnn.sh [--quick]: "Were RNNs All We Needed?" (Feng et al. 2024) at the scale of a CPU. minGRU,
+# minLSTM, GRU, LSTM, Mamba, Mamba-2 and a transformer at equal parameters on three texts; selective copying by depth.
+# Tables, pages and verdicts: docs/studies/. Stopped at any time, it goes on; before its first run it says how long it
+# will take. With --quick it has a tenth of one text, and of the tasks, and its table is no result.
 source "$(dirname "$0")/study.sh"
 if [ -n "$quick" ]; then
   corpus kjv

@@ -198,7 +198,6 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
     if (row.what.starts_with("encoder")) row.decode_flops = 0;
     if (!config.causal) row.state_bytes = 0;
     c.total.parameters += row.parameters;
-    c.total.train_flops += row.train_flops;
     c.total.prefill_flops += row.prefill_flops;
     c.total.decode_flops += row.decode_flops;
     c.total.state_bytes += row.state_bytes;
@@ -258,7 +257,6 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
   const auto add_training = [&](LayerCost row, double flops) {
     row.train_flops = flops / n;
     c.total.parameters += row.parameters;
-    c.total.train_flops += row.train_flops;
     c.layers.push_back(std::move(row));
   };
   if (config.exits > 0)
@@ -273,7 +271,7 @@ ModelCost count_cost(const ModelConfig& config, int64_t vocab, int64_t context, 
                    model.further_loss(ahead, y, ids(context), 1);
                  }));
 
-  // Of the whole: where several heads read one stream, their gradients are added up too.
+  // Of the whole, which is more than its rows where several heads read one stream: their gradients are added up.
   c.total.train_flops = training_flops(model, context, train) / n;
   c.active_parameters = store.active();
   c.kept_bytes = kept_bytes(model, context, train);

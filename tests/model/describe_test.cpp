@@ -100,7 +100,10 @@ TEST_CASE("describe: the layers add up to the model") {
     CHECK(c.total.parameters == model.params().count());
     CHECK(c.layers[3].what == "layers.2 attention + mlp (as 0)");
     CHECK(c.layers[3].parameters == 0);
-    CHECK(c.total.train_flops == doctest::Approx(train_flops_per_token(model, kTokens)).epsilon(1e-12));
+    double rows = 0;
+    for (const LayerCost& l : c.layers) rows += l.train_flops;
+    CHECK(rows == doctest::Approx(train_flops_per_token(model, kTokens)).epsilon(1e-12));
+    CHECK(c.total.train_flops == doctest::Approx(rows).epsilon(1e-12));
     CHECK(c.total.state_bytes == build_model(to_yaml(write_model_config(config)), kVocab, kTokens, DType::f32)
                                      ->site()
                                      .bytes(kTokens, DType::f32));
@@ -116,7 +119,12 @@ TEST_CASE("describe: the layers add up to the model") {
   const auto objective = all_objectives.read(parse_config("{type: multi_token, tokens: 4}", "o.yaml")).build();
   const auto heads = build_model_for(*objective, "{d_model: 8, layers: [{mixer: {type: attention, heads: 2}}]}", kVocab,
                                      kTokens, DType::f32);
-  CHECK(count_cost(heads->config(), kVocab, kTokens).total.train_flops == train_flops_per_token(*heads, kTokens));
+  const ModelCost several = count_cost(heads->config(), kVocab, kTokens);
+  CHECK(several.total.train_flops == train_flops_per_token(*heads, kTokens));
+  double parts = 0;
+  for (const LayerCost& l : several.layers) parts += l.train_flops;
+  CHECK(parts < several.total.train_flops);
+  CHECK(parts == doctest::Approx(several.total.train_flops).epsilon(0.01));
   const ModelConfig floors = one_layer("{mixer: hgrn}, {mixer: hgrn}");
   const ModelCost c = count_cost(floors, kVocab, kTokens);
   CHECK(c.total.parameters == LanguageModel(floors, kVocab).params().count());
