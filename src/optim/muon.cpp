@@ -10,8 +10,11 @@
 // A weight of several matrices (Traits::matrices: q|k|v, gates) is taken apart. Keeps one number for each element of a
 // matrix. Jordan et al. 2024, kellerjordan.github.io/posts/muon.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <functional>
 
+#include "kernels/optimizer.h"
 #include "kernels/parallel.h"
 #include "optim/adamw.h"
 #include "optim/orthogonal.h"
@@ -54,11 +57,30 @@ struct MuonOptions final : Options {
 
 bool is_matrix(const Parameter& p) { return !p.traits.matrices.empty(); }
 
-// f(rows, columns) of every matrix of the store.
-template <class F>
-void each_matrix(const ParamStore& store, F&& f) {
-  for (const Parameter* p : store.sorted())
-    for (const int64_t rows : p->traits.matrices) f(rows, p->shape.cols());
+// A matrix, or a part of a weight that holds several.
+struct Piece {
+  size_t parameter;     // in store order
+  int64_t first, rows;  // of the parameter's rows
+  int64_t columns;
+  double work() const { return static_cast<double>(std::min(rows, columns) * rows) * static_cast<double>(columns); }
+};
+
+// The most work first, so that threads that take the next one end together.
+std::vector<Piece> pieces_of(const ParamStore& store) {
+  std::vector<Piece> all;
+  for (size_t i = 0; i < store.sorted().size(); ++i) {
+    const Parameter& p = *store.sorted()[i];
+    int64_t first = 0;
+    for (const int64_t rows : p.traits.matrices) all.push_back({i, first, rows, p.shape.cols()}), first += rows;
+  }
+  std::ranges::stable_sort(all, std::greater(), &Piece::work);
+  return all;
+}
+
+// How many threads work at once on matrices of their own: all of them where there are enough matrices, else one, with
+// all threads within its products.
+int workers_for(const std::vector<Piece>& pieces, int threads) {
+  return std::ssize(pieces) >= 2 * threads ? threads : 1;
 }
 
 class Muon final : public Optimizer {
@@ -70,7 +92,9 @@ class Muon final : public Optimizer {
         options_(own),
         orthogonal_(options_.coefficients, options_.iterations, options_.norm_eps),
         rest_(o, store, [](const Parameter& p) { return !is_matrix(p); }),
-        workspace_(workspace(store), store.dtype()) {
+        pieces_(pieces_of(store)),
+        workers_(workers_for(pieces_, threads())),
+        workspace_(workers_ * room_of(pieces_), store.dtype()) {
     if (!own.normuon && own.beta2_rows != Options().beta2_rows)
       throw_at(own.mark, "muon: beta2_rows does nothing without `normuon: true`");
   }
@@ -82,18 +106,14 @@ class Muon final : public Optimizer {
     return all;
   }
 
-  // Numbers for one matrix and its iteration.
-  static int64_t workspace(const ParamStore& store) {
-    int64_t most = 0;
-    each_matrix(store, [&](int64_t rows, int64_t columns) {
-      most = std::max(most, rows * columns + Orthogonal::scratch(rows, columns));
-    });
-    return most;
+  static int64_t workspace(const ParamStore& store, int threads) {
+    const std::vector<Piece> pieces = pieces_of(store);
+    return workers_for(pieces, threads) * room_of(pieces);
   }
 
   double flops() const override {
     double all = 0;
-    each_matrix(store_, [&](int64_t rows, int64_t columns) { all += orthogonal_.flops(rows, columns); });
+    for (const Piece& p : pieces_) all += orthogonal_.flops(p.rows, p.columns);
     return all;
   }
 
@@ -101,30 +121,44 @@ class Muon final : public Optimizer {
   void update(const Slab& gradient, double scale, double lr_factor) override {
     rest_(gradient, scale, lr_factor, steps(), settings(), slots_);
     dispatch_float(store_.dtype(), [&]<class T>() {
-      for (size_t i = 0; i < settings().size(); ++i) {
-        const Parameter& p = *store_.sorted()[i];
-        const Tensor g = store_.view(gradient, p), m = is_matrix(p) ? slots_.view(0, i) : Tensor();
-        int64_t first = 0;
-        for (const int64_t rows : p.traits.matrices) {
-          const double lr = settings()[i].lr * lr_factor, keep = 1 - lr * settings()[i].weight_decay;
-          const auto part = [&](const Tensor& t) {
-            const View<T> all = t.view<T>();
-            return View<T>{all.row(first), rows, all.cols, all.stride};
-          };
-          move<T>(part(g), part(m), part(p.value), options_.normuon ? slots_.data<T>(1, i) + first : nullptr,
-                  static_cast<T>(scale), static_cast<T>(keep), static_cast<T>(lr * factor(rows, p.shape.cols())));
-          first += rows;
-        }
-      }
+      const int64_t room = room_of(pieces_);
+      std::atomic<size_t> next = 0;
+      const auto work = [&](int worker) {
+        for (size_t i = next++; i < pieces_.size(); i = next++)
+          move<T>(pieces_[i], gradient, scale, lr_factor, workspace_.data<T>() + worker * room);
+      };
+      const int workers = std::min(workers_, threads());
+      workers > 1 ? run_workers(workers, work) : work(0);
     });
+  }
+
+  // Numbers for the largest matrix and its iteration.
+  static int64_t room_of(const std::vector<Piece>& pieces) {
+    int64_t most = 0;
+    for (const Piece& p : pieces)
+      most = std::max(most, p.rows * p.columns + Orthogonal::scratch(p.rows, p.columns));
+    return most;
+  }
+
+  template <class T>
+  void move(const Piece& piece, const Slab& gradient, double scale, double lr_factor, T* room) {
+    const size_t i = piece.parameter;
+    const Parameter& p = *store_.sorted()[i];
+    const double lr = settings()[i].lr * lr_factor, keep = 1 - lr * settings()[i].weight_decay;
+    const auto part = [&](const Tensor& t) {
+      const View<T> all = t.view<T>();
+      return View<T>{all.row(piece.first), piece.rows, all.cols, all.stride};
+    };
+    move<T>(part(store_.view(gradient, p)), part(slots_.view(0, i)), part(p.value),
+            options_.normuon ? slots_.data<T>(1, i) + piece.first : nullptr, static_cast<T>(scale),
+            static_cast<T>(keep), static_cast<T>(lr * factor(piece.rows, piece.columns)), room);
   }
 
   // One matrix: value' = keep value - step orthogonal(update of the momentum). v_rows: normuon's, or null.
   template <class T>
-  void move(View<T> gradient, View<T> momentum, View<T> value, T* v_rows, T scale, T keep, T step) {
+  void move(View<T> gradient, View<T> momentum, View<T> value, T* v_rows, T scale, T keep, T step, T* x) {
     const int64_t rows = value.rows, columns = value.cols;
     const T mu = static_cast<T>(options_.momentum), rest = static_cast<T>(1 - options_.momentum);
-    T* x = workspace_.data<T>();
     const auto by_rows = [&](auto&& f) {
       parallel_for(rows, std::max<int64_t>(1, kBlock / columns), [&](int64_t from, int64_t to) {
         for (int64_t r = from; r < to; ++r) f(r);
@@ -157,17 +191,18 @@ class Muon final : public Optimizer {
   void even_out(T* o, int64_t rows, int64_t columns, T* v_rows) const {
     const T beta = static_cast<T>(options_.beta2_rows), rest = static_cast<T>(1 - options_.beta2_rows);
     T before = 0, after = 0;
+    const auto factor_of = [&](int64_t r) { return 1 / (std::sqrt(v_rows[r]) + static_cast<T>(kRowEps)); };
     for (int64_t r = 0; r < rows; ++r) {
-      T sum = 0;
-      for (int64_t c = 0; c < columns; ++c) sum += o[r * columns + c] * o[r * columns + c];
+      const T sum = kernel::sum_of_squares<T>(o + r * columns, columns);
       v_rows[r] = beta * v_rows[r] + rest * (sum / static_cast<T>(columns));
-      const T factor = 1 / (std::sqrt(v_rows[r]) + static_cast<T>(kRowEps));
-      for (int64_t c = 0; c < columns; ++c) o[r * columns + c] *= factor;
       before += sum;
-      after += sum * factor * factor;
+      after += sum * factor_of(r) * factor_of(r);
     }
     const T back = std::sqrt(before) / (std::sqrt(after) + static_cast<T>(kRowEps));
-    for (int64_t i = 0; i < rows * columns; ++i) o[i] *= back;
+    for (int64_t r = 0; r < rows; ++r) {
+      const T factor = factor_of(r) * back;
+      for (int64_t c = 0; c < columns; ++c) o[r * columns + c] *= factor;
+    }
   }
 
   // What the learning rate is multiplied by for a matrix of this shape.
@@ -181,6 +216,8 @@ class Muon final : public Optimizer {
   MuonOptions options_;
   Orthogonal orthogonal_;
   AdamwPass rest_;
+  std::vector<Piece> pieces_;
+  int workers_;
   Slab workspace_;
 };
 

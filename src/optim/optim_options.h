@@ -28,9 +28,9 @@ struct OptimizerFacts {
   std::string_view source;
   std::string_view deviations = "";
   // Memory plans ask, before there is an optimizer: what one of these options keeps of a parameter, and numbers that it
-  // works with beside.
+  // works with beside on so many threads.
   std::vector<SlotKind> (*slots)(const Options& own, const Parameter& p);
-  int64_t (*workspace)(const ParamStore&) = +[](const ParamStore&) { return int64_t{0}; };
+  int64_t (*workspace)(const ParamStore&, int threads) = +[](const ParamStore&, int) { return int64_t{0}; };
   // Learning rate of a parameter, before its own scale and groups; null: OptimOptions::lr.
   double (*lr)(const OptimOptions&, const Parameter&) = nullptr;
   bool keeps_rate = false;  // it takes no schedule but a constant one

@@ -21,7 +21,7 @@ double slab_bytes(double bytes) { return bytes >= kHugePage ? std::ceil(bytes / 
 // One slab of all parameters.
 double parameter_bytes(Rehearsal& r) { return slab_bytes(4 * static_cast<double>(r.model().params().slab_elements())); }
 
-double weight_bytes(const RunConfig& config, Rehearsal& r) {
+double weight_bytes(const RunConfig& config, Rehearsal& r, int workers) {
   double transposed = 0;
   if (TransposedWeights::pay(config.train.batch * config.train.context))
     for (const Parameter* p : r.model().params().sorted())
@@ -29,7 +29,7 @@ double weight_bytes(const RunConfig& config, Rehearsal& r) {
   double slots = 0;
   const SlotLayout kept(r.model().params(), slots_of(config.optim.type));
   for (const int64_t n : kept.elements) slots += slab_bytes(4 * static_cast<double>(n));
-  slots += slab_bytes(4 * static_cast<double>(config.optim.type.info().workspace(r.model().params())));
+  slots += slab_bytes(4 * static_cast<double>(config.optim.type.info().workspace(r.model().params(), workers)));
   const double gradients = static_cast<double>(r.plan().lanes.size());
   return (1 + gradients) * parameter_bytes(r) + slots + slab_bytes(4 * transposed);
 }
@@ -91,7 +91,7 @@ double step_bytes(const RunConfig& config, int64_t vocab, int workers, int64_t b
   const int64_t room = config.train.carry_state ? carried_tokens(config, 0) : 0;
   Rehearsal r(config, *model, room);
   r.step();
-  return kProgram + kPages * workers + weight_bytes(config, r) + carried_bytes(config, r, room) +
+  return kProgram + kPages * workers + weight_bytes(config, r, workers) + carried_bytes(config, r, room) +
          static_cast<double>(batches) * batch_bytes(config) +
          std::min<double>(workers, static_cast<double>(r.plan().lanes.size())) * r.taken();
 }
@@ -142,7 +142,7 @@ MemoryPlan plan_memory(const RunConfig& c, LanguageModel& model, int workers, co
       checkpoint += 4 * static_cast<double>(kind.shape(*p).numel());
   }
   return {{{"the program", kRun + kPages * workers, ""},
-           {"weights, gradients and moments", weight_bytes(c, r), "model.d_model, the number of layers"},
+           {"weights, gradients and moments", weight_bytes(c, r, workers), "model.d_model, the number of layers"},
            {"training steps", trainers * step,
             c.train.recomputes() ? "train.context, train.shard_tokens"
                                  : "train.context, train.shard_tokens, or take train.recompute: block"},

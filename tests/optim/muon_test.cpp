@@ -113,22 +113,25 @@ TEST_CASE("muon: scales of parameters, groups and decay are those of every optim
       CHECK(test::at(after, r, c) == doctest::Approx(test::at(before, r, c) * (1 - 0.5 * 0.2 * 0.5)).epsilon(1e-12));
 }
 
-TEST_CASE("muon: 1, 2 and 3 threads give the same bits, with matrices that they share") {
-  const auto run = [](int n, std::string_view coefficients) {
+TEST_CASE("muon: 1, 2 and 3 threads give the same bits, with matrices that they share, and with some for each") {
+  const auto run = [](int n, std::string_view coefficients, bool many) {
     const test::Threads threads(n);
     ParamStore params;
     params.add("a", {520, 300}, Init::normal(0.1), {.matrices = {300, 220}});
     params.add("b", {200, 700}, Init::normal(0.1), {.matrices = {200}});
     params.add("c", {30000}, Init::normal(0.1), {});
+    for (const char* name : {"d", "e", "f", "g"})
+      if (many) params.add(name, {120, 80}, Init::normal(0.1), {.matrices = {120}});
     params.materialize(1, DType::f32);
-    trained(params, options("{type: muon, coefficients: " + std::string(coefficients) + "}"), {}, 2);
+    trained(params, options("{type: muon, normuon: true, coefficients: " + std::string(coefficients) + "}"), {}, 2);
     return parameter_hash(params);
   };
-  for (const char* coefficients : {"quintic", "polar_express"}) {
-    const std::string one = run(1, coefficients);
-    CHECK(run(2, coefficients) == one);
-    CHECK(run(3, coefficients) == one);
-  }
+  for (const char* coefficients : {"quintic", "polar_express"})
+    for (const bool many : {false, true}) {
+      const std::string one = run(1, coefficients, many);
+      CHECK(run(2, coefficients, many) == one);
+      CHECK(run(3, coefficients, many) == one);
+    }
 }
 
 TEST_CASE("muon: one number for each element of a matrix, AdamW's two for the rest") {
@@ -144,9 +147,11 @@ TEST_CASE("muon: one number for each element of a matrix, AdamW's two for the re
       CHECK(slots == adamw_slots());
     }
   }
-  // A matrix of 6 x 5, the next one, and two Gram matrices of 5 x 5.
-  CHECK(muon.workspace(s.params) == 2 * 30 + 2 * 25);
-  CHECK(all_optimizers.find("adamw").workspace(s.params) == 0);
+  // A matrix of 6 x 5, the next one, and two Gram matrices of 5 x 5; of two matrices in all two threads take one each
+  // only where there are two for each.
+  CHECK(muon.workspace(s.params, 1) == 2 * 30 + 2 * 25);
+  CHECK(muon.workspace(s.params, 2) == 2 * 30 + 2 * 25);
+  CHECK(all_optimizers.find("adamw").workspace(s.params, 2) == 0);
 }
 
 TEST_CASE("muon: flops are those of the products") {

@@ -119,8 +119,9 @@ TEST_CASE("memory: the optimizer's slots are counted, not assumed") {
       matrices += static_cast<double>(p->shape.numel());
       extent += static_cast<double>(p->extent);
     }
-  const auto room = static_cast<double>(all_optimizers.find("muon").workspace(params));
+  const auto room = static_cast<double>(all_optimizers.find("muon").workspace(params, 1));
   CHECK(room == 2 * 171 * 64 + 2 * 64 * 64);
+  CHECK(all_optimizers.find("muon").workspace(params, 2) == 2 * static_cast<int64_t>(room));  // a matrix each
   const MemoryPlan plan = planned(with_muon, 61, 1);
   CHECK(part(plan, "weights, gradients and moments") == counted - 4 * extent + 4 * room);
   CHECK(part(plan, "checkpoints") == 12 * static_cast<double>(params.count()) - 4 * matrices);
