@@ -10,6 +10,7 @@
 #include "study_commands.h"
 #include "sweep/judge.h"
 #include "sweep/prediction.h"
+#include "sweep/settle.h"
 #include "sweep/speedup.h"
 
 namespace effllm::app {

@@ -97,9 +97,9 @@ nlohmann::json check_study(const Common& common, const std::string& file, const 
   study.set = set;
   const Plan plan = make_plan(std::move(study));
   if (!common.json)
-    fmt::print("{}: ok, {} of {}\n", file, counted(static_cast<int64_t>(plan.runs.size()), "run"),
+    fmt::print("{}: ok, {} of {}\n", file, counted(static_cast<int64_t>(plan.count()), "run"),
                counted(static_cast<int64_t>(plan.arms.size()), "arm"));
-  return {{"config", file}, {"exit_code", 0}, {"arms", plan.arms.size()}, {"runs", plan.runs.size()}};
+  return {{"config", file}, {"exit_code", 0}, {"arms", plan.arms.size()}, {"runs", plan.count()}};
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "sweep/held_out.h"
 #include "sweep/kept_result.h"
 #include "sweep/prediction.h"
+#include "sweep/settle.h"
 #include "sweep/step_time.h"
 #include "sweep/timed_sizes.h"
 #include "sweep/workers.h"
@@ -52,9 +53,10 @@ int fitting(const Plan& plan, int jobs) {
 
 std::vector<bool> waiting(const Plan& plan, const StudyFolder& folder, bool retry) {
   std::vector<bool> all;
-  for (const PlannedRun& r : plan.runs) {
-    const std::string status = status_of(folder, r.name);
-    all.push_back(status != "done" && (retry || status != "failed"));
+  const std::vector<Need> needs = needs_of(folder, to_json(plan));
+  for (size_t i = 0; i < needs.size(); ++i) {
+    const std::string status = status_of(folder, plan.runs[i].name);
+    all.push_back(counts(plan, needs, i) && status != "done" && (retry || status != "failed"));
   }
   return all;
 }
@@ -71,12 +73,15 @@ std::string outlook(const Plan& plan, const std::vector<bool>& waits, const Fore
   const auto left = std::ranges::count(waits, true);
   const auto n = [](size_t count) { return static_cast<int64_t>(count); };
   std::string text =
-      fmt::format("{} ({}, {}, {})", counted(n(plan.runs.size()), "run"), counted(n(plan.arms.size()), "arm"),
+      fmt::format("{} ({}, {}, {})", counted(n(plan.count()), "run"), counted(n(plan.arms.size()), "arm"),
                   counted(n(plan.points.size()), "point"), counted(plan.study.seeds, "seed"));
   if (plan.held_out)
     text = fmt::format("{} ({}, {} held out)", counted(n(plan.runs.size()), "run"), counted(n(plan.arms.size()), "arm"),
                        counted(plan.study.seeds, "seed"));
-  if (left < n(plan.runs.size())) text += fmt::format(", of which {} are left", left);
+  if (plan.study.tune_seeds < plan.study.seeds)
+    text.insert(text.size() - 1, fmt::format(", of which {} {}", plan.study.tune_seeds,
+                                             plan.study.tune_seeds == 1 ? "chooses" : "choose"));
+  if (left < n(plan.count())) text += fmt::format(", of which {} are left", left);
   if (left == 0) return text;
   const std::vector<double> seconds = of_waiting(f, waits);
   text += fmt::format(", {} at a time with {} each", crew.jobs, counted(crew.threads, "thread"));
@@ -164,7 +169,7 @@ ExitCode sweep(const Common& common, const SweepArgs& args) {
   if (Signals::stop_requested()) throw Error(ExitCode::interrupted, "stopped while steps were timed: no run has begun");
   if (args.dry_run) {
     if (common.json) {
-      nlohmann::json j = to_json(plan);
+      nlohmann::json j = settled(folder, to_json(plan));
       j["jobs"] = crew.jobs, j["threads"] = crew.threads;
       j["predicted_s"] = f.seconds.empty() ? 0.0 : makespan(of_waiting(f, waits), crew.jobs) + f.baselines;
       print_json(j);
@@ -188,7 +193,7 @@ ExitCode sweep(const Common& common, const SweepArgs& args) {
   }
   const SweepOutcome o = effllm::sweep(request);
   line.clear();
-  const TimeSpent time = time_spent(folder, to_json(plan));
+  const TimeSpent time = time_spent(folder, settled(folder, to_json(plan)));
   if (common.json) {
     nlohmann::json j = outcome_json(o, folder);
     j["time"] = to_json(time);

@@ -49,10 +49,10 @@ ExitCode sweep_by_slurm(const Common& common, const SweepArgs& args, const Plan&
   const int threads = std::max(1, common.threads), jobs = args.jobs > 0 ? std::min(args.jobs, left) : left;
   const SlurmArray array{
       .jobs = jobs, .threads = threads, .worker = worker_of(args, folder, threads), .options = words_of(args.slurm)};
-  const std::string runs = counted(static_cast<int64_t>(plan.runs.size()), "run");
+  const std::string runs = counted(static_cast<int64_t>(plan.count()), "run");
   if (args.dry_run) {
     if (common.json)
-      print_json({{"runs", plan.runs.size()},
+      print_json({{"runs", plan.count()},
                   {"left", left},
                   {"jobs", jobs},
                   {"threads", threads},
@@ -69,7 +69,7 @@ ExitCode sweep_by_slurm(const Common& common, const SweepArgs& args, const Plan&
   const std::string id = left > 0 ? submit(folder, array) : "";
   if (common.json)
     print_json({{"folder", folder.path().string()},
-                {"runs", plan.runs.size()},
+                {"runs", plan.count()},
                 {"left", left},
                 {"jobs", left > 0 ? jobs : 0},
                 {"array", id}});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 
 #include "base/hash.h"
 #include "base/text.h"
@@ -106,9 +107,10 @@ std::string choice_section(const ReportSources& s) {
     const std::vector<PointRuns> points = runs_of(s.folder, s.plan, a.name);
     json chosen = json::object();
     for (const auto& [key, value] : a.chosen) chosen[key] = value;
+    const size_t choose = seeds_of_all(points);
     for (size_t p = 0; p < points.size(); ++p) {
       if (rows.size() <= p + 1) rows.push_back({shown(points[p].point)});
-      const auto& seeds = points[p].seeds;
+      const std::span seeds = std::span(points[p].seeds).first(choose);
       std::string cell = "missing";
       if (std::ranges::all_of(seeds, [](const KeptRun& k) { return k.result.has_value(); })) {
         double sum = 0;
@@ -123,8 +125,8 @@ std::string choice_section(const ReportSources& s) {
       rows[p + 1].push_back(cell);
     }
   }
-  return fmt::format("<section><h2>What was chosen among</h2>\n<p>Mean over seeds of {} on {}.</p>\n{}</section>\n",
-                     html(t.unit), html(t.chosen_on), html_table(rows, {}, true));
+  return fmt::format("<section><h2>What was chosen among</h2>\n<p>{} on {}, by {}.</p>\n{}</section>\n", html(t.unit),
+                     html(t.chosen_on), choosers(t), html_table(rows, {}, true));
 }
 
 std::string missing_section(const ReportSources& s) {

@@ -6,6 +6,7 @@
 #include "report/escape.h"
 #include "report/page.h"
 #include "report/sections.h"
+#include "sweep/settle.h"
 
 namespace effllm {
 namespace {
@@ -17,8 +18,8 @@ std::string summary(const StudyTable& t, const json& plan) {
   std::string text =
       fmt::format("{}, {} each", counted(static_cast<int64_t>(t.arms.size()), "arm"), counted(t.seeds, "seed"));
   for (const json& k : plan.at("tune"))
-    text += fmt::format("; {} chosen for each arm among {} by its mean on {}", k.at("key").get<std::string>(),
-                        counted(static_cast<int64_t>(k.at("values").size()), "value"), t.chosen_on);
+    text += fmt::format("; {} chosen for each arm among {} by {} on {}", k.at("key").get<std::string>(),
+                        counted(static_cast<int64_t>(k.at("values").size()), "value"), choosers(t), t.chosen_on);
   if (!t.corpus.empty()) text += fmt::format("; scored on {} of {}, {}", t.split, t.corpus, t.protocol);
   return text;
 }

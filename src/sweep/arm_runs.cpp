@@ -20,10 +20,11 @@ std::string shown(const json& point) {
   return text;
 }
 
-double mean_chosen_on(const std::vector<KeptRun>& seeds, std::string_view unit) {
+// Over the first seeds.
+double mean_chosen_on(const std::vector<KeptRun>& seeds, size_t count, std::string_view unit) {
   double sum = 0;
-  for (const KeptRun& k : seeds) sum += bits_of(k.result->at("chosen_on"), unit);
-  return sum / static_cast<double>(seeds.size());
+  for (size_t i = 0; i < count; ++i) sum += bits_of(seeds[i].result->at("chosen_on"), unit);
+  return sum / static_cast<double>(count);
 }
 
 std::optional<double> number(const std::string& text) {
@@ -57,6 +58,16 @@ double bits_of(const json& score, std::string_view unit) {
   return score.at(key).get<double>();
 }
 
+std::string unit_of(const std::vector<PointRuns>& runs) {
+  std::string unit = "bits/char";
+  for (const auto& [point, seeds] : runs)
+    for (const KeptRun& k : seeds)
+      for (const char* part : {"chosen_on", "reported"})
+        if (k.result && !k.result->at(part).at("bits_per_char").is_number())
+          unit = k.result->at(part).contains("bits_per_token") ? "bits/token" : "bits/byte";
+  return unit;
+}
+
 std::string incomplete(const std::vector<PointRuns>& runs) {
   size_t all = 0, missing = 0;
   std::string failed;
@@ -71,19 +82,34 @@ std::string incomplete(const std::vector<PointRuns>& runs) {
   return failed;
 }
 
+size_t seeds_of_all(const std::vector<PointRuns>& runs) {
+  size_t least = runs.empty() ? 0 : runs.front().seeds.size();
+  for (const PointRuns& p : runs) least = std::min(least, p.seeds.size());
+  return least;
+}
+
 Best best_of(const std::vector<PointRuns>& runs, std::string_view unit) {
   Best best;
+  const size_t choose = seeds_of_all(runs);
+  double least = 0;
   for (const PointRuns& p : runs) {
     const auto diverged = std::ranges::count_if(p.seeds, &KeptRun::diverged);
-    if (diverged > 0) {
+    if (diverged > 0)
       best.notes.push_back(fmt::format("{} of {} diverged{}{}", diverged,
                                        counted(static_cast<int64_t>(p.seeds.size()), "seed"),
                                        p.point.empty() ? "" : " at ", shown(p.point)));
+    if (std::any_of(p.seeds.begin(), p.seeds.begin() + static_cast<std::ptrdiff_t>(choose),
+                    [](const KeptRun& k) { return k.diverged(); }))
       continue;
-    }
-    const double mean = mean_chosen_on(p.seeds, unit);
-    if (!best.runs || mean < best.mean) best.runs = &p, best.mean = mean;
+    const double mean = mean_chosen_on(p.seeds, choose, unit);
+    if (!best.runs || mean < least) best.runs = &p, least = mean;
   }
+  if (!best.runs)
+    best.reason = kAllDiverged;
+  else if (std::ranges::any_of(best.runs->seeds, &KeptRun::diverged))
+    best.runs = nullptr, best.reason = kChosenDiverged;
+  else
+    best.mean = mean_chosen_on(best.runs->seeds, best.runs->seeds.size(), unit);
   return best;
 }
 

@@ -26,20 +26,29 @@ std::vector<PointRuns> runs_of(const StudyFolder& folder, const nlohmann::json& 
 
 // bits/char or bits/byte of a score.
 double bits_of(const nlohmann::json& score, std::string_view unit);
+// The unit that all results have: bits/char, where one has no characters bits/byte, of symbols that are no text
+// bits/token.
+std::string unit_of(const std::vector<PointRuns>& runs);
 
 // What is missing or failed otherwise than by diverging, as a reason; empty where all is there that can be.
 std::string incomplete(const std::vector<PointRuns>& runs);
 
+// How many seeds every point has: those that choose.
+size_t seeds_of_all(const std::vector<PointRuns>& runs);
+
 struct Best {
-  const PointRuns* runs = nullptr;  // null where every point has a seed that diverged
+  const PointRuns* runs = nullptr;  // null where there is a `reason`
   double mean = 0;                  // of the split that is chosen on, over the seeds
+  std::string reason;               // why nothing is chosen: every point, or the one that was, has a diverged seed
   std::vector<std::string> notes;   // of what diverged
 };
-// That of the least mean; of several the first. `runs` are complete.
+// That of the least mean over the seeds that every point has; of several the first. `runs` are complete.
 Best best_of(const std::vector<PointRuns>& runs, std::string_view unit);
 
 // Why an arm has no verdict where all values that were tried have diverged.
 inline constexpr std::string_view kAllDiverged = "every run diverged";
+// The same where seeds diverged that train only what others have chosen.
+inline constexpr std::string_view kChosenDiverged = "what was chosen diverged with another seed";
 
 struct Edges {
   std::string reason;              // why nothing can be said: of the first key below; empty where there is none

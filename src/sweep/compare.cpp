@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "sweep/arm_runs.h"
+#include "sweep/settle.h"
 
 namespace effllm {
 namespace {
@@ -64,7 +65,7 @@ std::string fill(ArmRow& row, const ArmRuns& runs, const json& tune, const json&
   if (std::string why = incomplete(runs); !why.empty()) return why;
   Best best = best_of(runs, unit);
   row.notes = std::move(best.notes);
-  if (!best.runs) return std::string(kAllDiverged);
+  if (!best.runs) return best.reason;
   const auto& [point, seeds] = *best.runs;
   for (const json& k : tune) row.chosen.emplace_back(k.at("key"), point.at(k.at("key").get<std::string>()));
   for (const KeptRun& k : seeds) row.scores.push_back(bits_of(k.result->at("reported"), unit));
@@ -124,6 +125,7 @@ class Comparer {
   Comparer(const StudyFolder& folder, const json& plan, const std::string& wanted) : plan_(plan) {
     t_.study = plan.at("name"), t_.split = plan.at("split"), t_.chosen_on = plan.at("chosen_on");
     t_.seeds = plan.at("seeds");
+    t_.tune_seeds = plan.value("tune_seeds", t_.seeds);
     std::vector<std::string> names;
     for (const json& a : plan.at("arms")) names.push_back(a.at("name"));
     const auto base = wanted.empty() ? names.begin() : std::ranges::find(names, wanted);
@@ -145,16 +147,13 @@ class Comparer {
   // The unit that all results have, and a result that the others are to be like: the baseline's, or any.
   void look_for_reference() {
     t_.unit = "bits/char";
+    for (const ArmRuns& runs : runs_)
+      if (const std::string unit = unit_of(runs); unit != "bits/char") t_.unit = unit;
     for (size_t a = 0; a < runs_.size(); ++a)
       for (const PointRuns& p : runs_[a])
-        for (const KeptRun& k : p.seeds) {
-          if (!k.result) continue;
-          if (!reference_ || (a == base_ && reference_->at("arm") != plan_.at("arms")[base_].at("name")))
+        for (const KeptRun& k : p.seeds)
+          if (k.result && (!reference_ || (a == base_ && reference_->at("arm") != plan_.at("arms")[base_].at("name"))))
             reference_ = &*k.result;
-          for (const char* part : {"chosen_on", "reported"})
-            if (const json& score = k.result->at(part); !score.at("bits_per_char").is_number())
-              t_.unit = score.contains("bits_per_token") ? "bits/token" : "bits/byte";
-        }
     if (!reference_) return;
     t_.guess = guess_of(reference_->at("reported"));
     t_.protocol = reference_->at("reported").at("protocol");

@@ -39,7 +39,7 @@ struct TextRow {  // an n-gram model or a compressor
 
 struct StudyTable {
   std::string study, unit, split, chosen_on, protocol, corpus;
-  int64_t seeds = 0;
+  int64_t seeds = 0, tune_seeds = 0;  // of which these choose
   // Of the unit: what a guess among all bytes costs (of tokens, among 65,536). Whoever is above has diverged.
   double guess = 0;
   std::vector<ArmRow> arms;
@@ -56,6 +56,8 @@ StudyTable compare_study(const StudyFolder& folder, const nlohmann::json& plan, 
 // Rows for people, the header first; with `exact`, all digits that are stored, for programs.
 std::vector<std::vector<std::string>> rows_of(const StudyTable& table, bool exact = false);
 nlohmann::json to_json(const StudyTable& table);
+// "seed 1": what chooses the values that are tuned.
+std::string choosers(const StudyTable& table);
 // What stands below the table: how differences and verdicts were come to, and notes of arms.
 std::vector<std::string> footnotes(const StudyTable& table);
 

@@ -141,6 +141,13 @@ json to_json(const StudyTable& t) {
   return j;
 }
 
+// What chooses the values that are tuned.
+std::string choosers(const StudyTable& t) {
+  if (t.tune_seeds < t.seeds)
+    return t.tune_seeds == 1 ? "seed 1" : fmt::format("the mean of seeds 1 to {}", t.tune_seeds);
+  return t.seeds == 1 ? "the score" : "the mean";
+}
+
 std::vector<std::string> footnotes(const StudyTable& t) {
   std::vector<std::string> lines;
   const std::string_view how =
@@ -151,7 +158,7 @@ std::vector<std::string> footnotes(const StudyTable& t) {
       t.seeds == 1 ? "of one seed, which has no interval"
                    : fmt::format("mean over {} with its 95 % interval by Student's t", counted(t.seeds, "seed"));
   lines.push_back(fmt::format("{} of {}, {}: {}; what is tuned is chosen by {} on {}", t.split, t.corpus, t.protocol,
-                              mean, t.seeds == 1 ? "the score" : "the mean", t.chosen_on));
+                              mean, choosers(t), t.chosen_on));
   if (t.seeds > 1)
     lines.push_back(
         fmt::format("differences to the baseline, {}, after Holm at 5 % for all arms together; undecided: the "

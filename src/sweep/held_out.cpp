@@ -4,6 +4,7 @@
 
 #include "sweep/arm_runs.h"
 #include "sweep/compare.h"
+#include "sweep/settle.h"
 
 namespace effllm {
 namespace {
@@ -26,14 +27,14 @@ json chosen_point(const ArmRow& row) {
 Plan held_out(const Plan& plan, const StudyFolder& folder) {
   if (plan.study.confirm == 0)
     throw_at(plan.study.mark, "--confirm: the study has no `confirm`, the number of held-out seeds");
-  const StudyTable table = compare_study(folder, to_json(plan), "");
+  const StudyTable table = compare_study(folder, settled(folder, to_json(plan)), "");
   Plan held = plan;
   held.runs.clear();
   held.held_out = true;
-  held.study.seeds = plan.study.confirm;
+  held.study.seeds = held.study.tune_seeds = plan.study.confirm;
   std::vector<const PlannedRun*> firsts;
   for (const ArmRow& row : table.arms) {
-    if (row.comparison.reason == kAllDiverged) continue;  // nothing was chosen, and its claims have no verdict
+    if (row.comparison.reason == kAllDiverged || row.comparison.reason == kChosenDiverged) continue;  // nothing was chosen, and its claims have no verdict
     const json point = chosen_point(row);
     for (const PlannedRun& r : plan.runs)
       if (r.seed == 1 && plan.arms[r.arm].name == row.name && identity_of(plan, r).at("point") == point)

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "config/yaml.h"
 #include "sweep/arm_runs.h"
+#include "sweep/settle.h"
 #include "sweep/speedup.h"
 
 namespace effllm {

@@ -306,6 +306,11 @@ nlohmann::json number_or_null(double v) { return std::isfinite(v) ? nlohmann::js
 
 }  // namespace
 
+size_t Plan::count() const {
+  const auto others = static_cast<size_t>(study.seeds - study.tune_seeds);
+  return held_out ? runs.size() : runs.size() - arms.size() * others * (points.size() - 1);
+}
+
 Plan make_plan(Study study, TimedSizes* sizes) { return Planner(std::move(study), sizes).plan(); }
 
 PlannedRun with_seed(const Plan& plan, const PlannedRun& first, int64_t seed) {
@@ -333,6 +338,7 @@ nlohmann::json to_json(const Plan& plan) {
   nlohmann::json j = {{"schema_version", 1},
                       {"name", plan.study.name},
                       {"seeds", plan.study.seeds},
+                      {"tune_seeds", plan.study.tune_seeds},
                       {"chosen_on", plan.chosen_on},
                       {"eval", to_flow_yaml(write(e))},
                       {"split", e.split},

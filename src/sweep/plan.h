@@ -43,6 +43,8 @@ struct Plan {
   std::vector<PlannedArm> arms;
   std::vector<Point> points;
   std::vector<PlannedRun> runs;  // by seed, then arm, then point: the first seed of everything comes first
+  // How many are trained in the end: of the seeds after `tune_seeds` only what was chosen.
+  size_t count() const;
   bool held_out = false;         // of one point of each arm, by seeds that nothing is chosen by (sweep/held_out.h)
 };
 

@@ -19,6 +19,7 @@ struct StudyOptions final : Options {
   ConfigNode arms, grid, tune, match, eval;
   std::vector<ConfigNode> list, claims;
   int64_t seeds = 3, confirm = 0;
+  std::optional<int64_t> tune_seeds;
   void visit(OptionVisitor& v) override {
     v("name", name, "Names the study; default: the file's name.");
     v("base", base, "Names the configuration that arms change, relative to the study. Its horizon is the budget.");
@@ -30,6 +31,10 @@ struct StudyOptions final : Options {
       "of every arm reads the same data.",
       between(1, 1000));
     v("tune", tune, "Lists values of keys of which each arm gets its best, by the mean validation loss of its seeds.");
+    v("tune_seeds", tune_seeds,
+      "Sets how many of the seeds, the first, train every value of `tune`, and choose; the others train what they have "
+      "chosen, and no more. Default: all of them.",
+      between(1, 1000));
     v("match", match, "Makes arms alike in size.");
     v("eval", eval, "Says how trained models are scored.");
     v("claims", claims, "Lists what is said beforehand that the study will find, each with the rule that judges it.");
@@ -208,6 +213,13 @@ Study read_study(const std::filesystem::path& file) {
   if (!safe(s.name)) found.error(name ? name->mark() : root.mark(), no_folder(s.name));
   s.arms = arms_of(o, found);
   s.tune = lists_of(o.tune, "tune", found);
+  s.tune_seeds = o.tune_seeds.value_or(s.seeds);
+  const Mark written = o.tune_seeds ? root.find("tune_seeds")->mark() : root.mark();
+  if (o.tune_seeds && s.tune.empty())
+    found.error(written, "`tune_seeds` is for `tune`, which the study doesn't have");
+  else if (s.tune_seeds > s.seeds)
+    found.error(written,
+                fmt::format("`tune_seeds` {} is more than the seeds of the study, {}", s.tune_seeds, s.seeds));
   for (const StudyArm& a : s.arms)
     for (const WrittenOverride& w : a.overrides)
       if (const std::string key = w.path.substr(w.path.starts_with('~'));

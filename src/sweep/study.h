@@ -48,7 +48,7 @@ struct Study {
   Mark base_mark;  // of what `base` says
   std::vector<StudyArm> arms;
   std::vector<TuneKey> tune;
-  int64_t seeds = 3;
+  int64_t seeds = 3, tune_seeds = 3;  // of the seeds, how many train every value that is tuned
   std::optional<MatchOptions> match;
   StudyEvalOptions eval;
   std::vector<ClaimOptions> claims = {};

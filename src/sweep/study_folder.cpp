@@ -9,6 +9,7 @@
 
 #include "config/difference.h"
 #include "store/file.h"
+#include "sweep/settle.h"
 #include "train/kept_config.h"
 
 namespace effllm {
@@ -65,9 +66,10 @@ int64_t ended_of(const StudyFolder& folder, const nlohmann::json& runs) {
 
 // How many runs had ended when each claim was first kept, of how many; and of held-out seeds the same.
 void date_claims(nlohmann::json& now, const StudyFolder& folder) {
-  const auto before = read_object_if_there(folder.plan()), held_out = read_object_if_there(folder.confirm());
-  if (!before) return;
-  const nlohmann::json none = nlohmann::json::array(), &runs = before->at("runs"),
+  const auto raw = read_object_if_there(folder.plan()), held_out = read_object_if_there(folder.confirm());
+  if (!raw) return;
+  const nlohmann::json before = settled(folder, *raw);
+  const nlohmann::json none = nlohmann::json::array(), &runs = before.at("runs"),
                        &held = held_out ? held_out->at("runs") : none;
   const nlohmann::json date = {{"after_runs", ended_of(folder, runs)},
                                {"of_runs", runs.size()},
@@ -75,7 +77,7 @@ void date_claims(nlohmann::json& now, const StudyFolder& folder) {
                                {"of_held_out", held.size()}};
   for (auto& claim : now.at("claims")) {
     claim.update(date);
-    for (const auto& kept : before->value("claims", none))
+    for (const auto& kept : before.value("claims", none))
       if (kept.at("claim") == claim.at("claim")) claim = kept;
   }
 }
@@ -231,14 +233,6 @@ nlohmann::json read_object(const fs::path& file) {
 
 void write_object(const fs::path& file, const nlohmann::json& object) {
   write_file_atomic(file, object.dump(2, ' ', true, nlohmann::json::error_handler_t::replace) + "\n");
-}
-
-nlohmann::json read_plan(const StudyFolder& folder) {
-  auto plan = read_object_if_there(folder.plan());
-  if (!plan)
-    throw DataError("{} is no folder of a study: it has no plan.json; `effllm sweep STUDY.yaml -o FOLDER` makes one",
-                    folder.path().string());
-  return std::move(*plan);
 }
 
 }  // namespace effllm

@@ -49,7 +49,5 @@ std::optional<nlohmann::json> read_object_if_there(const std::filesystem::path& 
 nlohmann::json read_object(const std::filesystem::path& file);  // DataError where there is none
 // With indents and a line break at its end, at once.
 void write_object(const std::filesystem::path& file, const nlohmann::json& object);
-// The plan that a study's folder keeps. DataError where it is no such folder.
-nlohmann::json read_plan(const StudyFolder& folder);
 
 }  // namespace effllm

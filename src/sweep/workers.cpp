@@ -13,6 +13,7 @@
 #include "store/run_folder.h"
 #include "sweep/forecast.h"
 #include "sweep/job.h"
+#include "sweep/settle.h"
 #include "train/signals.h"
 
 namespace effllm {
@@ -21,6 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr auto kPause = std::chrono::milliseconds(10);
+constexpr double kLook = 1;  // second
 
 bool there(const fs::path& file) {
   std::error_code error;
@@ -41,7 +43,9 @@ class Workers {
 
   SweepOutcome run() {
     while (!stopping() && (!waiting_.empty() || !working_.empty())) {
-      while (!waiting_.empty() && working_.size() < static_cast<size_t>(r_.jobs)) claim();
+      while (working_.size() < static_cast<size_t>(r_.jobs) && claim()) {
+      }
+      if (working_.empty() && !can_go_on()) break;
       wait();
     }
     for (Working& w : working_) w.job->stop();
@@ -60,10 +64,39 @@ class Workers {
   bool ended(const std::string& run) const { return there(r_.folder.result(run)) || there(r_.folder.failure(run)); }
   static bool stopping() { return Signals::stop_requested(); }
 
-  // The next that waits, unless another process has it, or has done it meanwhile.
-  void claim() {
-    const size_t i = waiting_.front();
-    waiting_.pop_front();
+  // What has ended since may have settled which runs are wanted; now and then, as others end runs too.
+  void settle() {
+    if (seconds_now() < look_again_) return;
+    look_again_ = seconds_now() + kLook;
+    needs_ = needs_of(r_.folder, plan_);
+    std::erase_if(waiting_, [&](size_t i) { return needs_[i] == Need::unwanted; });
+  }
+
+  // Whether something will come to be wanted: runs of another process are to end first, or were left and are taken over.
+  bool can_go_on() {
+    if (waiting_.empty()) return false;
+    if (std::ranges::any_of(waiting_, [&](size_t i) { return needs_[i] == Need::wanted; })) return true;
+    if (std::ranges::none_of(waiting_, [&](size_t i) { return needs_[i] == Need::open; })) return false;
+    for (const size_t i : in_use_)
+      if (const std::string& name = r_.plan.runs[i].name; !ended(name) && !is_locked(r_.folder.work(name)))
+        waiting_.push_front(i);
+    std::erase_if(in_use_, [&](size_t i) { return std::ranges::find(waiting_, i) != waiting_.end(); });
+    return true;
+  }
+
+  // Begins the next that waits and is wanted, unless another process has it, or has done it meanwhile; false where
+  // there is none.
+  bool claim() {
+    settle();
+    const auto next = std::ranges::find_if(waiting_, [&](size_t i) { return needs_[i] == Need::wanted; });
+    if (next == waiting_.end()) return false;
+    const size_t i = *next;
+    waiting_.erase(next);
+    begin(i);
+    return true;
+  }
+
+  void begin(size_t i) {
     const PlannedRun& run = r_.plan.runs[i];
     try {
       auto job = std::make_unique<Job>(r_.plan, run, r_.folder, r_.threads);
@@ -92,6 +125,7 @@ class Workers {
 
   void tell(const Working& w, JobEnd end) {
     const PlannedRun& run = r_.plan.runs[w.run];
+    look_again_ = 0;
     if (end == JobEnd::in_use) in_use_.push_back(w.run);
     if (end == JobEnd::stopped) ++stopped_;
     if (end == JobEnd::done && r_.seconds[w.run] > 0) took_ += w.job->elapsed(), foreseen_ += r_.seconds[w.run];
@@ -122,10 +156,12 @@ class Workers {
       if (all > 0) running += fmt::format(" {:.0f} %", std::min(99.0, 100 * w.job->elapsed() / all));
     }
     for (const size_t i : waiting_) {
+      if (!counts(r_.plan, needs_, i)) continue;
       known = known && r_.seconds[i] > 0;
       left.push_back(ratio * r_.seconds[i]);
     }
-    const size_t all = r_.plan.runs.size(), ended = all - waiting_.size() - working_.size() - in_use_.size();
+    const size_t all = r_.plan.count(), ended = all - std::min(all, left.size() + in_use_.size());
+    if (working_.empty()) running = " waiting for those of another process";
     return fmt::format("{} of {} runs ended,{}{}", ended, all, running,
                        known ? fmt::format("; about {} left", human_seconds(makespan(left, r_.jobs))) : "");
   }
@@ -170,8 +206,8 @@ class Workers {
 
   SweepOutcome outcome() const {
     SweepOutcome o;
-    o.runs = r_.plan.runs.size(), o.stopped = stopped_, o.interrupted = stopping();
-    for (size_t i = 0; i < o.runs; ++i) {
+    o.runs = r_.plan.count(), o.stopped = stopped_, o.interrupted = stopping();
+    for (size_t i = 0; i < r_.plan.runs.size(); ++i) {
       const PlannedRun& run = r_.plan.runs[i];
       if (there(r_.folder.result(run.name))) {
         ++o.done;
@@ -189,6 +225,9 @@ class Workers {
   }
 
   const SweepRequest& r_;
+  const nlohmann::json plan_ = to_json(r_.plan);
+  std::vector<Need> needs_ = needs_of(r_.folder, plan_);
+  double look_again_ = 0;       // when runs of others may have settled more
   std::deque<size_t> waiting_;  // numbers of runs
   std::vector<size_t> in_use_;
   std::vector<Working> working_;

@@ -82,6 +82,49 @@ TEST_CASE("cli sweep: one worker, two, and one that was killed half-way end with
   CHECK(w.ok({"compare", "one", "--latex"}).shows("min\\_gru"));
 }
 
+TEST_CASE("cli sweep: by tune_seeds one seed chooses, the others train what it has chosen, by one worker and two") {
+  const StudyWorld w;
+  w.study(std::string(kStudy) + "eval: {baselines: false}\n");
+  w.ok({"sweep", "study.yaml", "-o", "all", "-q", "--jobs", "2"});
+  const auto all = w.results("all");
+  w.study(std::string(kStudy) + "tune_seeds: 1\neval: {baselines: false}\n");
+  const Ended dry = w.ok({"sweep", "study.yaml", "-o", "one", "--dry-run", "--jobs", "1"});
+  CHECK(dry.shows("6 runs (2 arms, 2 points, 2 seeds, of which 1 chooses), 1 at a time"));
+  w.ok({"sweep", "study.yaml", "-o", "one", "-q", "--jobs", "1"});
+  {
+    Process first(w.command({"sweep", "study.yaml", "-o", "two", "--jobs", "1", "-q"}), w.in);
+    Process second(w.command({"sweep", "study.yaml", "-o", "two", "--jobs", "1", "-q"}), w.in);
+    for (Process* p : {&first, &second}) {
+      const Ended r = p->wait();
+      CHECK_MESSAGE((r.code == 0 || r.code == 8), r.err);
+    }
+  }
+  const auto results = w.results("one");
+  REQUIRE(results.size() == 6);
+  CHECK(w.results("two") == results);
+  for (const auto& [file, text] : results) CHECK_MESSAGE(all.at(file) == text, file);
+  const json status = json::parse(w.ok({"sweep", "status", "one", "--json"}).out);
+  REQUIRE(status.at("runs").size() == 6);
+  for (const json& r : status.at("runs")) CHECK(r.at("status") == "done");
+  const json t = w.table("one");
+  for (const json& arm : t.at("arms")) {
+    const std::string name = arm.at("arm"), chosen = arm.at("chosen").at("optim.lr");
+    std::string least;
+    double bits = 100;
+    for (const char* lr : {"3e-3", "1e-2"})
+      if (const double v = json::parse(results.at(name + ".lr-" + lr + ".s1.json"))["chosen_on"]["bits_per_char"]; v < bits)
+        bits = v, least = lr;
+    CHECK(chosen == least);
+    CHECK(arm.at("scores").size() == 2);
+    CHECK(results.contains(name + ".lr-" + chosen + ".s2.json"));
+  }
+  CHECK(w.ok({"compare", "one"}).shows("what is tuned is chosen by seed 1 on val"));
+  // Later all of them may be wanted: what is done stays.
+  w.study(std::string(kStudy) + "eval: {baselines: false}\n");
+  w.ok({"sweep", "study.yaml", "-o", "one", "-q"});
+  CHECK(w.results("one") == all);
+}
+
 TEST_CASE("cli sweep: seeds are pairs, each run has its own, and the program's own train gives the same") {
   const StudyWorld w;
   w.study(std::string(kStudy).substr(0, std::string(kStudy).find("tune")));

@@ -19,7 +19,7 @@ TEST_CASE("report: a study's page has verdicts, pictures, curves, choices and se
   const MadeStudy s(-0.1);
   const std::string page = page_of(s);
   for (const std::string text :
-       {"<h1>made</h1>", "2 arms, 4 seeds each; optim.lr chosen for each arm among 3 values by its mean on val",
+       {"<h1>made</h1>", "2 arms, 4 seeds each; optim.lr chosen for each arm among 3 values by the mean on val",
         "<li class=\"better\"><b>new</b> <span class=\"verdict\">better</span> -0.09",
         "bits/char against plain, between -0.1", "<h2>Means and differences</h2>", "stroke for each seed",
         "<h2>Curves</h2>", "Against FLOPs", "<h2>Effective speedup</h2>", "<h2>What was chosen among</h2>",

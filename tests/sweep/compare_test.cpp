@@ -8,6 +8,7 @@
 
 #include "sweep/kept_result.h"
 #include "sweep/made_study.h"
+#include "sweep/settle.h"
 #include "sweep/speedup.h"
 
 using namespace effllm;
