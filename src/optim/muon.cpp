@@ -135,8 +135,7 @@ class Muon final : public Optimizer {
   // Numbers for the largest matrix and its iteration.
   static int64_t room_of(const std::vector<Piece>& pieces) {
     int64_t most = 0;
-    for (const Piece& p : pieces)
-      most = std::max(most, p.rows * p.columns + Orthogonal::scratch(p.rows, p.columns));
+    for (const Piece& p : pieces) most = std::max(most, p.rows * p.columns + Orthogonal::scratch(p.rows, p.columns));
     return most;
   }
 

@@ -34,7 +34,8 @@ Plan held_out(const Plan& plan, const StudyFolder& folder) {
   held.study.seeds = held.study.tune_seeds = plan.study.confirm;
   std::vector<const PlannedRun*> firsts;
   for (const ArmRow& row : table.arms) {
-    if (row.comparison.reason == kAllDiverged || row.comparison.reason == kChosenDiverged) continue;  // nothing was chosen, and its claims have no verdict
+    if (row.comparison.reason == kAllDiverged || row.comparison.reason == kChosenDiverged)
+      continue;  // nothing was chosen, and its claims have no verdict
     const json point = chosen_point(row);
     for (const PlannedRun& r : plan.runs)
       if (r.seed == 1 && plan.arms[r.arm].name == row.name && identity_of(plan, r).at("point") == point)

@@ -45,7 +45,7 @@ struct Plan {
   std::vector<PlannedRun> runs;  // by seed, then arm, then point: the first seed of everything comes first
   // How many are trained in the end: of the seeds after `tune_seeds` only what was chosen.
   size_t count() const;
-  bool held_out = false;         // of one point of each arm, by seeds that nothing is chosen by (sweep/held_out.h)
+  bool held_out = false;  // of one point of each arm, by seeds that nothing is chosen by (sweep/held_out.h)
 };
 
 // ConfigError and its like, with places, for all that would make a run fail at its start or its end. Memory is that of

@@ -218,8 +218,7 @@ Study read_study(const std::filesystem::path& file) {
   if (o.tune_seeds && s.tune.empty())
     found.error(written, "`tune_seeds` is for `tune`, which the study doesn't have");
   else if (s.tune_seeds > s.seeds)
-    found.error(written,
-                fmt::format("`tune_seeds` {} is more than the seeds of the study, {}", s.tune_seeds, s.seeds));
+    found.error(written, fmt::format("`tune_seeds` {} is more than the seeds of the study, {}", s.tune_seeds, s.seeds));
   for (const StudyArm& a : s.arms)
     for (const WrittenOverride& w : a.overrides)
       if (const std::string key = w.path.substr(w.path.starts_with('~'));

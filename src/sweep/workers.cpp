@@ -72,7 +72,8 @@ class Workers {
     std::erase_if(waiting_, [&](size_t i) { return needs_[i] == Need::unwanted; });
   }
 
-  // Whether something will come to be wanted: runs of another process are to end first, or were left and are taken over.
+  // Whether something will come to be wanted: runs of another process are to end first, or were left and are taken
+  // over.
   bool can_go_on() {
     if (waiting_.empty()) return false;
     if (std::ranges::any_of(waiting_, [&](size_t i) { return needs_[i] == Need::wanted; })) return true;

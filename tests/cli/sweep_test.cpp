@@ -112,7 +112,8 @@ TEST_CASE("cli sweep: by tune_seeds one seed chooses, the others train what it h
     std::string least;
     double bits = 100;
     for (const char* lr : {"3e-3", "1e-2"})
-      if (const double v = json::parse(results.at(name + ".lr-" + lr + ".s1.json"))["chosen_on"]["bits_per_char"]; v < bits)
+      if (const double v = json::parse(results.at(name + ".lr-" + lr + ".s1.json"))["chosen_on"]["bits_per_char"];
+          v < bits)
         bits = v, least = lr;
     CHECK(chosen == least);
     CHECK(arm.at("scores").size() == 2);

@@ -94,8 +94,8 @@ TEST_CASE("plan: by tune_seeds the first seeds choose, and of the others only wh
   CHECK(p.count() == 8);
   w.folder.take(p);
   const auto of = [&](const std::string& name) {
-    return needs_of(w.folder, to_json(p))[static_cast<size_t>(std::ranges::find(p.runs, name, &PlannedRun::name) -
-                                                              p.runs.begin())];
+    return needs_of(
+        w.folder, to_json(p))[static_cast<size_t>(std::ranges::find(p.runs, name, &PlannedRun::name) - p.runs.begin())];
   };
   const auto end = [&](const std::string& name, double bits) {
     w.end(p, *std::ranges::find(p.runs, name, &PlannedRun::name), bits);
@@ -138,9 +138,8 @@ TEST_CASE("plan: tune_seeds without tune, or of more seeds than there are, is re
   const PlanWorld w;
   CHECK(has(message_of<ConfigError>([&] { w.plan(std::string(kArms) + "tune_seeds: 1\n"); }),
             "`tune_seeds` is for `tune`"));
-  CHECK(has(message_of<ConfigError>([&] {
-              w.plan(std::string(kArms) + "seeds: 2\ntune: {optim.lr: [1e-3, 1e-2]}\ntune_seeds: 3\n");
-            }),
+  CHECK(has(message_of<ConfigError>(
+                [&] { w.plan(std::string(kArms) + "seeds: 2\ntune: {optim.lr: [1e-3, 1e-2]}\ntune_seeds: 3\n"); }),
             "`tune_seeds` 3 is more than the seeds of the study, 2"));
 }
 
