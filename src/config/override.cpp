@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "config/assign.h"
+#include "config/rivals.h"
 #include "config/yaml.h"
 
 namespace effllm {
@@ -96,6 +97,14 @@ ConfigNode& value_of(ConfigNode& map, const Step& step, const Assignment& a) {
   return entry->value;
 }
 
+// What `key` takes the place of in the map that stands at `place`.
+void drop_rivals(ConfigNode& map, std::string_view place, std::string_view key) {
+  const auto rivals = rivals_in(place);
+  if (std::ranges::find(rivals, key) == rivals.end()) return;
+  for (const std::string_view r : rivals)
+    if (r != key) map.erase(r);
+}
+
 // Works on a copy, so that a refused assignment changes nothing.
 void put(ConfigNode& root, const Assignment& a, const std::vector<Step>& steps, ConfigNode value) {
   if (steps.size() + measure(value).depth > kDeepestConfig)
@@ -104,6 +113,8 @@ void put(ConfigNode& root, const Assignment& a, const std::vector<Step>& steps, 
   ConfigNode* place = &changed;
   for (const Step& step : steps) place = step.key.empty() ? &item(*place, step, a) : &value_of(*place, step, a);
   *place = std::move(value);
+  if (steps.size() == 2 && !rivals_in(steps[0].key).empty())
+    drop_rivals(*changed.find(steps[0].key), steps[0].key, steps[1].key);
   root = std::move(changed);
 }
 

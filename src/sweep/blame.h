@@ -1,6 +1,7 @@
 // Who is to blame for an error of an arm: the key of the study with which it came.
 #pragma once
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "sweep/study.h"
@@ -13,5 +14,20 @@ namespace effllm {
 [[noreturn]] void blame(const Study& study, const ConfigNode& base, const StudyArm& arm,
                         const std::vector<WrittenOverride>& overrides, const Error& e,
                         const std::function<void(const ConfigNode&)>& use);
+
+// `use` of the base with what an arm and then `more` set, of which an error is blamed as above.
+template <class Use>
+auto with_blame(const Study& study, const ConfigNode& base, const StudyArm& arm,
+                const std::vector<WrittenOverride>& more, Use use) -> decltype(use(std::declval<const ConfigNode&>())) {
+  std::vector<WrittenOverride> all = arm.overrides;
+  all.insert(all.end(), more.begin(), more.end());
+  ConfigNode root = base;
+  for (const WrittenOverride& o : all) assign(root, o);
+  try {
+    return use(root);
+  } catch (const Error& e) {
+    blame(study, base, arm, all, e, use);
+  }
+}
 
 }  // namespace effllm

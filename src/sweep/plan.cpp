@@ -10,7 +10,7 @@
 #include "config/range_watch.h"
 #include "eval/evaluator.h"
 #include "sweep/blame.h"
-#include "sweep/timed_sizes.h"
+#include "sweep/match_arms.h"
 #include "train/foresight.h"
 #include "train/preflight.h"
 #include "train/signals.h"
@@ -19,16 +19,6 @@ namespace effllm {
 namespace {
 
 constexpr size_t kMostRuns = 10'000;
-constexpr double kWidest = 1 << 16;
-
-ConfigNode number(double n, const Mark& mark) { return ConfigNode::scalar(shortest(n), mark); }
-
-// The `count`-th multiple of match.step, without the noise of its last digits.
-double multiple(const MatchOptions& m, int64_t count) {
-  return std::strtod(fmt::format("{:.12g}", m.step * static_cast<double>(count)).c_str(), nullptr);
-}
-int64_t most_of(const MatchOptions& m) { return static_cast<int64_t>(kWidest / m.step); }
-
 // Turns a study into runs; what stands in one place has a member.
 class Planner {
  public:
@@ -42,7 +32,7 @@ class Planner {
     for (const StudyArm& a : plan_.study.arms) trees_.push_back(tree_of(a));
     if (trees_.size() * plan_.points.size() * static_cast<size_t>(plan_.study.seeds) > kMostRuns)
       throw_at(plan_.study.mark, fmt::format("the study has more than {} runs", kMostRuns));
-    if (plan_.study.match) match_all();
+    matched_ = match_arms(plan_.study, base_, trees_, sizes_);
     std::vector<std::vector<PlannedRun>> firsts;  // of each arm, the first seed of each point
     for (size_t a = 0; a < trees_.size(); ++a) firsts.push_back(checked(a));
     for (int64_t seed = 1; seed <= plan_.study.seeds; ++seed)
@@ -88,131 +78,6 @@ class Planner {
 
   RunConfig config_of(const ConfigNode& root) const { return read_run_config(root, plan_.study.base); }
 
-  // `use` of the base with what an arm and then `point` set; an error is told at its key of the study.
-  template <class Use>
-  auto with_blame(const StudyArm& arm, const std::vector<WrittenOverride>& point, Use use) const
-      -> decltype(use(std::declval<const ConfigNode&>())) {
-    std::vector<WrittenOverride> all = arm.overrides;
-    all.insert(all.end(), point.begin(), point.end());
-    ConfigNode root = base_;
-    for (const WrittenOverride& o : all) assign(root, o);
-    try {
-      return use(root);
-    } catch (const Error& e) {
-      blame(plan_.study, base_, arm, all, e, use);
-    }
-  }
-
-  void match_all() {
-    const MatchOptions& m = *plan_.study.match;
-    char* end = nullptr;
-    double target = std::strtod(m.to.c_str(), &end);
-    const auto like = std::ranges::find(plan_.study.arms, m.to, &StudyArm::name);
-    const bool timed = m.what == "time";
-    if (like != plan_.study.arms.end() && !timed)
-      target = with_blame(*like, {}, [&](const ConfigNode& root) { return sized(root); }).of(m.what);
-    else if (like == plan_.study.arms.end() && (*end || !(target > 0) || !std::isfinite(target)))
-      throw_at(m.mark, fmt::format("match.to: `{}` is neither a size nor an arm", m.to));
-    matched_.resize(trees_.size());
-    for (size_t a = 0; a < trees_.size(); ++a)
-      if (like == plan_.study.arms.end() || &plan_.study.arms[a] != &*like)
-        timed ? match_time(a, like == plan_.study.arms.end() ? nullptr : &*like, target) : match(a, target);
-  }
-
-  ModelSize sized(const ConfigNode& root) const {
-    const RunConfig c = config_of(root);
-    return size_of(c, vocab_of(c));
-  }
-
-  void match(size_t a, double target) {
-    const MatchOptions& m = *plan_.study.match;
-    const auto with = [&](int64_t n) {
-      ConfigNode root = trees_[a];
-      assign(root, {m.key, number(multiple(m, n), m.mark), m.mark});
-      return root;
-    };
-    const int64_t vocab =
-        with_blame(plan_.study.arms[a], {}, [&](const ConfigNode& root) { return vocab_of(config_of(root)); });
-    const auto value = [&](int64_t n) -> std::optional<double> {
-      try {
-        return size_of(config_of(with(n)), vocab).of(m.what);
-      } catch (const ConfigError&) {  // heads that don't divide it
-        return std::nullopt;
-      } catch (const ShapeError&) {  // larger than any memory
-        return std::nullopt;
-      } catch (const MemoryError&) {
-        return std::nullopt;
-      }
-    };
-    const std::string& name = plan_.study.arms[a].name;
-    const auto n = nearest(value, target, 1, most_of(m));
-    if (!n) {
-      with_blame(plan_.study.arms[a], {{m.key, number(m.step, m.mark), m.mark}},
-                 [&](const ConfigNode& root) { return config_of(root), true; });  // says what is wrong with all of them
-      throw_at(m.mark, fmt::format("match: no multiple of {} is a {} of arm {}", shortest(m.step), m.key, name));
-    }
-    settle(a, multiple(m, *n), *value(*n) / target - 1, shortest(target) + " " + m.what);
-  }
-
-  // By the measured time of a step, held against that of the arm that it is to be like, or against seconds for a token.
-  void match_time(size_t a, const StudyArm* like, double target) {
-    const MatchOptions& m = *plan_.study.match;
-    const std::string& name = plan_.study.arms[a].name;
-    const std::string than = like ? like->name + " in time" : shortest(target) + " seconds a token";
-    if (!sizes_) {
-      matched_[a] = m.key + ": measured by sweep";
-      return;
-    }
-    const auto before = sizes_->kept(m, name);
-    auto size = before;
-    if (!size) {
-      std::map<int64_t, std::optional<double>> ratios;
-      const auto ratio = [&](int64_t n) {
-        const auto [it, first] = ratios.emplace(n, std::nullopt);
-        if (first) it->second = time_ratio(a, n, like, target);
-        return it->second;
-      };
-      const auto n = nearest(ratio, 1, 1, most_of(m));
-      if (!n) throw_at(m.mark, fmt::format("match: steps of arm {} can't be timed with any {}", name, m.key));
-      size = TimedSizes::Size{multiple(m, *n), *ratio(*n)};
-    }
-    settle(a, size->value, size->ratio - 1, than);
-    if (!before) sizes_->keep(m, name, *size);
-  }
-
-  // Unset where there is no such model.
-  std::optional<double> time_ratio(size_t a, int64_t n, const StudyArm* like, double target) const {
-    const MatchOptions& m = *plan_.study.match;
-    try {
-      ConfigNode root = trees_[a];
-      assign(root, {m.key, number(multiple(m, n), m.mark), m.mark});
-      const RunConfig config = config_of(root);
-      if (!like) return sizes_->ratio(config, nullptr, target);
-      const RunConfig other = config_of(tree_of(*like));
-      return sizes_->ratio(config, &other, 0);
-    } catch (const ConfigError&) {
-      return std::nullopt;
-    } catch (const ShapeError&) {
-      return std::nullopt;
-    }
-  }
-
-  // Arm `a` gets the value `n` of match.key, which is `off` more than what it is to be like.
-  void settle(size_t a, double n, double off, const std::string& than) {
-    const MatchOptions& m = *plan_.study.match;
-    const std::string& name = plan_.study.arms[a].name;
-    matched_[a] = fmt::format("{} {}: {} {} than {}", m.key, shortest(n), human_percent(std::abs(off)),
-                              off < 0 ? "less" : "more", than);
-    if (std::abs(off) > m.tol)
-      throw_at(m.mark,
-               fmt::format("match: arm {} comes no nearer than {}, beyond match.tol {}; take a smaller match.step, or "
-                           "another match.key{}",
-                           name, matched_[a], shortest(m.tol),
-                           m.what == "time" ? ", or a larger match.tol: times scatter" : ""));
-    assign(trees_[a], {m.key, number(n, m.mark), m.mark});
-    plan_.study.arms[a].overrides.push_back({m.key, number(n, m.mark), m.mark});
-  }
-
   static std::vector<std::pair<std::string, Range>> ranges_of(const Point& point, const RangeWatch& watch) {
     std::vector<std::pair<std::string, Range>> all;
     for (const WrittenOverride& o : point.overrides)
@@ -223,14 +88,14 @@ class Planner {
   // The first seed of each point, after all that `check` looks at.
   std::vector<PlannedRun> checked(size_t a) {
     const StudyArm& arm = plan_.study.arms[a];
-    PlannedArm planned{.name = arm.name, .overrides = {}, .size = {}, .matched = matched_.empty() ? "" : matched_[a]};
+    PlannedArm planned{.name = arm.name, .overrides = {}, .size = {}, .matched = matched_[a]};
     std::vector<PlannedRun> all;
     for (size_t p = 0; p < plan_.points.size(); ++p) {
       if (Signals::stop_requested())
         throw Error(ExitCode::interrupted, "stopped while runs were checked: none has begun");
       const RangeWatch watch;
-      all.push_back(
-          with_blame(arm, plan_.points[p].overrides, [&](const ConfigNode& root) { return first_run(root, a, p); }));
+      all.push_back(with_blame(plan_.study, base_, arm, plan_.points[p].overrides,
+                               [&](const ConfigNode& root) { return first_run(root, a, p); }));
       if (p == 0) planned.ranges = ranges_of(plan_.points[p], watch);
     }
     planned.size = size_;

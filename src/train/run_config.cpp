@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "checkpoint/checkpoint.h"
+#include "config/rivals.h"
 #include "model/old_defaults.h"
 #include "objectives/early_exit.h"
 #include "optim/optimizer.h"
@@ -44,8 +45,6 @@ bool read_section(Options& o, const ConfigNode& node, std::string_view name, Dia
   if (!own.empty()) read(o, node, name, found);
   return own.empty();
 }
-
-constexpr std::string_view kHorizons[] = {"max_steps", "max_tokens", "max_epochs", "max_flops", "max_time"};
 
 // Keys are counted, not values: one that could not be read is no second error.
 void check_horizon(const RunConfig& c, const ConfigNode& train, bool read, Diagnostics& found) {

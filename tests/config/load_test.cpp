@@ -117,6 +117,13 @@ TEST_CASE("merge: maps merge deeply, every other pair is replaced") {
   CHECK(merged("{ffn: {experts: 8}}", "{ffn: {type: moe}}") == "{ffn: {experts: 8, type: moe}}");
   CHECK(merged("{a: {mixer: {type: gla, heads: 2}, d: 1}}", "{a: {mixer: {type: gru}}}") ==
         "{a: {mixer: {type: gru}, d: 1}}");
+  // Of two horizons the nearer one stands.
+  CHECK(merged("{train: {max_tokens: 5, batch: 2}}", "{train: {max_flops: 3}}") == "{train: {batch: 2, max_flops: 3}}");
+  CHECK(merged("{train: {max_tokens: 5}}", "{train: {batch: 2}}") == "{train: {max_tokens: 5, batch: 2}}");
+  CHECK(merged("{train: {max_tokens: 5}}", "{train: {max_tokens: 6}}") == "{train: {max_tokens: 6}}");
+  CHECK(merged("{train: {batch: 2}}", "{train: {max_steps: 5, max_time: 3}}") ==
+        "{train: {batch: 2, max_steps: 5, max_time: 3}}");  // which is refused later
+  CHECK(merged("{model: {max_tokens: 5}}", "{model: {max_steps: 3}}") == "{model: {max_tokens: 5, max_steps: 3}}");
   // Sections whose keys belong to all types, and what is inside them.
   CHECK(merged("{optim: {type: adamw, lr: 1, schedule: {type: cosine, warmup: 5}}}",
                "{optim: {type: muon, schedule: {type: constant}}}") ==

@@ -36,6 +36,10 @@ TEST_CASE("override: values replace, appear, and go back to the default") {
   CHECK(applied("{l: [{c: 1}]}", "l[0].d.e=9") == "{l: [{c: 1, d: {e: 9}}]}");
   CHECK(applied("{l: [[1, 2], [3]]}", "l[0][1]=9") == "{l: [[1, 9], [3]]}");
   CHECK(applied("{a: {b: 1, c: 2}}", "~a.b") == "{a: {c: 2}}");
+  CHECK(applied("{train: {max_steps: 5, batch: 2}}", "train.max_flops=3") == "{train: {batch: 2, max_flops: 3}}");
+  CHECK(applied("{train: {max_steps: 5}}", "train.max_steps=3") == "{train: {max_steps: 3}}");
+  CHECK(applied("{train: {max_steps: 5}}", "train.batch=3") == "{train: {max_steps: 5, batch: 3}}");
+  CHECK(applied("{model: {max_steps: 5}}", "model.max_tokens=3") == "{model: {max_steps: 5, max_tokens: 3}}");
   CHECK(applied("{l: [{c: 1, d: 2}]}", "~l[0].c") == "{l: [{d: 2}]}");
   CHECK(applied("{a: 1}", "~x.y.z") == "{a: 1}");
 }
