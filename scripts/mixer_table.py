@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Prints a Markdown table of every configuration in configs/FOLDER, mixers by default: what it costs, and how well it learnt.
 
-Costs are `effllm describe`'s, of the whole model, as it writes them; results are those of scripts/reproduce/FOLDER.sh, which stand in
-docs/results/FOLDER.csv.
+Costs are `effllm describe`'s, of the whole model, as it writes them; results are those of scripts/reproduce/mixers.sh and
+family_runs.sh, which stand in docs/results/FOLDER.csv.
 """
 
 from __future__ import annotations

@@ -1,4 +1,13 @@
 #!/usr/bin/env bash
-# A dense transformer and its variations, experts and routed depth, in configs/families on the King James Bible, two million
-# tokens each, into docs/results/families.csv: see configs.sh. With names, only those.
-exec "$(dirname "$0")/configs.sh" families family "$@"
+# scripts/reproduce/families.sh [--quick]: all mechanisms in one model, in five studies: causal mixers and channel mixers at
+# equal parameters, blocks, mixers at equal FLOPs, and recall of pairs by twelve mixers; each arm with the best of four rates
+# by one seed, three seeds. Tables, pages and verdicts: docs/studies/. Stopped at any time, it goes on; before the first run of
+# each it says how long it will take. With --quick arms are trained once, at one rate, on a tenth of the tokens, and tables are
+# no result.
+source "$(dirname "$0")/study.sh"
+corpus kjv
+once=1
+for part in mixers ffn blocks flops; do
+  study families_$part families_$part ${quick:+--set train.max_tokens=30000}
+done
+study families_mqar families_mqar ${quick:+--set train.max_steps=150}
