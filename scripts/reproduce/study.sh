@@ -29,6 +29,13 @@ keep() {
     tar -C "$2" -T - --sort=name --mtime='2000-01-01 00:00Z' --owner=0 --group=0 --numeric-owner -cJf "docs/studies/kept/$1.tar.xz"
 }
 
+# restore NAME FOLDER: what was kept, where the folder is not there.
+restore() {
+  [ ! -d "$2" ] && [ -f "docs/studies/kept/$1.tar.xz" ] || return 0
+  mkdir -p "$2"
+  tar xJf "docs/studies/kept/$1.tar.xz" -C "$2"
+}
+
 # brief FILE COPY: the study with one seed, without `tune` and what needs it, a tenth of the FLOPs that arms set, and 16,384 tokens scored
 # where it has a text.
 brief() {
@@ -50,7 +57,7 @@ tell() {
 }
 
 study() {
-  local name=$1 file=configs/studies/$2.yaml folder=studies/$1 kept=docs/studies/kept/$1.tar.xz code=0
+  local name=$1 file=configs/studies/$2.yaml folder=studies/$1 code=0
   shift 2
   if [ -n "$quick" ]; then
     folder=studies/quick/$name
@@ -58,9 +65,8 @@ study() {
       brief "$file" "studies/quick/files/$name.yaml"
       file=studies/quick/files/$name.yaml
     fi
-  elif [ ! -d "$folder" ] && [ -f "$kept" ]; then
-    mkdir -p "$folder"
-    tar xJf "$kept" -C "$folder"
+  else
+    restore "$name" "$folder"
   fi
   "$effllm" sweep "$file" -o "$folder" "$@" || code=$?
   [ -n "$quick" ] || keep "$name" "$folder"
