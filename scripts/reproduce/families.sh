@@ -8,6 +8,6 @@ source "$(dirname "$0")/study.sh"
 corpus kjv
 once=1
 for part in mixers ffn blocks flops; do
-  study families_$part families_$part ${quick:+--set train.max_tokens=30000}
+  study families_$part families_$part ${quick:+--set train.max_tokens=30000 --set optim.schedule.warmup=5}
 done
-study families_mqar families_mqar ${quick:+--set train.max_steps=150}
+study families_mqar families_mqar ${quick:+--set train.max_steps=60 --set optim.schedule.warmup=5}

@@ -65,11 +65,13 @@ def grow(parts: Path, whole: Path, small: dict, half: dict, arm: str, most: str)
     # By its budget; the small run ends with the step that reaches it.
     budget = half["tokens"] * half["train_flops_per_token"]
     spent = small["tokens"] * small["train_flops_per_token"]
-    runs, before = parts / "grown", max((parts / "runs" / small["run"] / "ckpt").glob("step_*.safetensors"))
+    runs, checkpoints = parts / "grown", sorted((parts / "runs" / small["run"] / "ckpt").glob("step_*.safetensors"))
+    if not checkpoints:
+        sys.exit(f"{parts}: the weights of {small['run']} are not here (archives leave them out): remove its result, sweep again, then grow")
     runs.mkdir(parents=True, exist_ok=True)
     grown = runs / (name if arm == "grown" else f"{name}.origin")
     if not grown.exists():
-        run("grow", str(before), *TOKENS, "-o", str(grown), "-q")
+        run("grow", str(checkpoints[-1]), *TOKENS, "-o", str(grown), "-q")
     print(f"{name}: grown, trains on", file=sys.stderr)
     words = ["train", str(grown / "config.yaml"), "--json", "-q"]
     if arm == "grown":

@@ -25,7 +25,7 @@ corpus() { [ -f "data/$1.txt" ] || scripts/fetch_data.sh "$1"; }
 # keep NAME FOLDER: plan, results, times and journals, but no weights; the same files give the same archive.
 keep() {
   mkdir -p docs/studies/kept
-  (cd "$2" && ls -d ./*.json study.yaml results timings failed configs runs/*/metrics.jsonl 2> /dev/null || true) |
+  (cd "$2" && ls -d ./*.json study.yaml results timings failed configs lengths runs/*/metrics.jsonl 2> /dev/null || true) |
     tar -C "$2" -T - --sort=name --mtime='2000-01-01 00:00Z' --owner=0 --group=0 --numeric-owner -cJf "docs/studies/kept/$1.tar.xz"
 }
 

@@ -7,7 +7,7 @@ source "$(dirname "$0")/study.sh"
 corpus kjv
 study tokenformer tokenformer ${quick:+--set train.max_tokens=100000}
 once=1
-study tokenformer_growth_parts tokenformer_growth ${quick:+--set train.max_flops=2.4e11}
+study tokenformer_growth_parts tokenformer_growth ${quick:+--set train.max_flops=2.4e11 --set optim.schedule.warmup=5}
 whole=studies/${quick:+quick/}tokenformer_growth
 [ -n "$quick" ] || restore tokenformer_growth "$whole"
 scripts/reproduce/growth.py "studies/${quick:+quick/}tokenformer_growth_parts" "$whole"
