@@ -74,7 +74,7 @@ def read_safetensors(path):
         begin, end = entry["data_offsets"]
         piece = bytearray(data[8 + n + begin:8 + n + end])
         tensors[name] = torch.frombuffer(piece, dtype=kinds[entry["dtype"]]).reshape(entry["shape"]).clone()
-    return tensors, set(header["__metadata__"]["decayed"].split())
+    return tensors, set(header.get("__metadata__", {}).get("decayed", "").split())
 
 
 class Neighbours:
