@@ -32,6 +32,7 @@ SINGLE_INCLUDERS = [
     ("CLI11", re.compile(r"CLI/"), ["apps/*"]),
     ("OpenSSL", re.compile(r"openssl/"), ["src/base/hash.cpp"]),
     ("libarchive", re.compile(r"archive(_entry)?\.h$"), ["src/eval/archive.cpp"]),
+    ("cpp-httplib", re.compile(r"httplib\.h$"), ["src/serve/httplib.h"]),
     ("Boost", re.compile(r"boost/"), ["src/stats/student_t.cpp"]),
 ]
 
@@ -145,6 +146,8 @@ PLANTS = [
     ("tests/planted_test.cpp", "#include <CLI/CLI.hpp>", "include CLI11"),
     ("src/store/planted.cpp", "#include <openssl/evp.h>", "include OpenSSL"),
     ("src/base/planted.cpp", "#include <archive.h>", "include libarchive"),
+    ("src/serve/planted.cpp", "#include <httplib.h>", "include cpp-httplib"),
+    ("src/serve/planted.cpp", '#include "serve/httplib.h"', None),
     ("src/base/planted.cpp", "\tint x;", "indented by a tab"),
     ("apps/effllm/planted.h", "  \tint x;", "indented by a tab"),
     ("tests/planted_test.cpp", '"/wor' 'k/data/kjv.txt"', "of one machine"),

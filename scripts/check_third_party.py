@@ -23,6 +23,7 @@ FOUND = {
     "nlohmann_json": "nlohmann-json3-dev",
     "Boost": "libboost-dev",
     "dnnl": "libdnnl-dev",
+    "cpp-httplib": "libcpp-httplib-dev",
     "dygraph.min.js": "libjs-dygraphs",
 }
 

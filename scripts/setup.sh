@@ -9,6 +9,7 @@ packages=(
   g++ make cmake ninja-build ccache git ca-certificates curl python3 valgrind
   libdnnl-dev libyaml-cpp-dev libfmt-dev doctest-dev libcli11-dev libhdf5-dev nlohmann-json3-dev libarchive-dev libssl-dev
   libboost-dev # the headers of Boost.Math: Student's t
+  libcpp-httplib-dev # effllm serve
   libjs-dygraphs # the plots that zoom in the pages of effllm report
   7zip bzip3 # compressors that effllm eval holds a model against; it does without
   bible-kjv bible-kjv-text # the text of the default corpus, data/kjv.yaml

@@ -66,6 +66,11 @@ ExitCode run_command_line(int argc, char** argv) {
   declare_generate(*command(app, "generate", "Continues a text.", [&] { return generate(common, generate_args); }),
                    generate_args);
 
+  ServeArgs serve_args;
+  declare_serve(*command(app, "serve", "Answers requests of other programs for completions, over HTTP.",
+                         [&] { return serve(common, serve_args); }),
+                serve_args);
+
   ListArgs list_args;
   CLI::App* list_command =
       command(app, "list", "Lists what a configuration may name.", [&] { return list(common, list_args); });
@@ -177,10 +182,15 @@ ExitCode run_command_line(int argc, char** argv) {
   grow_command->add_option("-o,--output", grow_args.folder, "Names the run folder to write.")->required();
 
   ExportArgs export_args;
-  CLI::App* export_command = command(app, "export", "Writes weights alone, for other programs.",
-                                     [&] { return export_weights(common, export_args); });
+  CLI::App* export_command = command(app, "export", "Writes weights alone, or a tokenizer, for other programs.",
+                                     [&] { return export_run(common, export_args); });
   export_command->add_option("model", export_args.model, "Names a run folder or a checkpoint.")->required();
   export_command->add_option("-o,--output", export_args.folder, "Names the folder to write.")->required();
+  export_command
+      ->add_option("--format", export_args.format,
+                   "Chooses what is written: weights, or the tokenizer as a file of Hugging Face's libraries.")
+      ->capture_default_str()
+      ->check(one_of({"weights", "tokenizer"}));
   export_command->add_flag("--force", export_args.force, "Replaces what was exported there.");
 
   CLI::App* data = app.add_subcommand("data", "Makes and shows corpora.");

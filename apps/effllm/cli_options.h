@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "commands.h"
+#include "serve_command.h"
 #include "study_commands.h"
 
 namespace effllm::app {
@@ -13,6 +14,7 @@ void one_each(CLI::Option* o);
 void declare_train(CLI::App& app, TrainArgs& a);
 void declare_eval(CLI::App& app, EvalArgs& a);
 void declare_generate(CLI::App& app, GenerateArgs& a);
+void declare_serve(CLI::App& app, ServeArgs& a);
 void declare_verify(CLI::App& app, VerifyArgs& a);
 void declare_plot(CLI::App& app, PlotArgs& a);
 void declare_sweep(CLI::App& app, SweepArgs& a);

@@ -9,7 +9,6 @@
 #include "commands.h"
 #include "data/task_data.h"
 #include "json_output.h"
-#include "kernels/prepare.h"
 #include "shared.h"
 #include "train/loaded_model.h"
 #include "train/preflight.h"
@@ -135,18 +134,6 @@ ExitCode show_samples(const Common& common, const SampleArgs& args) {
     print_json(j);
   else
     fmt::print("{}\nSHA-256: {}\n\n{}", task.settings(), corpus.manifest().sha256, text);
-  return ExitCode::ok;
-}
-
-ExitCode export_weights(const Common& common, const ExportArgs& args) {
-  prepare_threads();
-  const LoadedModel m = load_model(args.model);
-  export_model(m, args.folder, args.force);
-  if (common.json)
-    print_json(
-        {{"model", args.folder + "/model.safetensors"}, {"config", args.folder + "/effllm.json"}, {"step", m.step}});
-  else if (!common.quiet)
-    fmt::print("{0}/model.safetensors, {0}/effllm.json\n", args.folder);
   return ExitCode::ok;
 }
 

@@ -13,6 +13,7 @@
 #include "decode/generator.h"
 #include "json_output.h"
 #include "kernels/prepare.h"
+#include "shared.h"
 #include "store/file.h"
 #include "train/loaded_model.h"
 #include "train/memory_refusal.h"
@@ -46,11 +47,7 @@ int64_t length_of(const std::string& prompt, const LoadedModel& m, const Generat
 ExitCode generate(const Common& common, const GenerateArgs& args) {
   prepare_threads();
   const LoadedModel m = load_model(args.model);
-  if (const auto& task = m.config.data.task; task && !task.info().continues)
-    throw ConfigError(
-        "{} learned {}, whose targets are answers and not the tokens that follow: `effllm eval` scores "
-        "them",
-        m.checkpoint.string(), task.name());
+  require_continuation(m);
   GenerateOptions o;
   o.tokens = args.tokens;
   o.samples = args.samples;

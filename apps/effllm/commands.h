@@ -125,10 +125,10 @@ struct GrowArgs {
 ExitCode grow(const Common&, const GrowArgs&);
 
 struct ExportArgs {
-  std::string model, folder;
+  std::string model, folder, format = "weights";
   bool force = false;
 };
-ExitCode export_weights(const Common&, const ExportArgs&);
+ExitCode export_run(const Common&, const ExportArgs&);
 
 struct PrepareArgs {
   std::string file, name, folder = "data", separator;

@@ -6,7 +6,6 @@
 
 #include "data/corpus.h"
 #include "kernels/prepare.h"
-#include "train/loaded_model.h"
 #include "train/preflight.h"
 
 namespace effllm::app {
@@ -36,6 +35,14 @@ RunConfig load_run_config(const std::string& file, const std::vector<std::string
 bool is_trained(const std::string& model) {
   std::error_code error;
   return std::filesystem::is_directory(model, error) || std::filesystem::path(model).extension() == ".safetensors";
+}
+
+void require_continuation(const LoadedModel& m) {
+  if (const auto& task = m.config.data.task; task && !task.info().continues)
+    throw ConfigError(
+        "{} learned {}, whose targets are answers and not the tokens that follow: `effllm eval` scores "
+        "them",
+        m.checkpoint.string(), task.name());
 }
 
 ModelSource source_of(const std::string& model, const std::vector<std::string>& overrides) {

@@ -4,6 +4,7 @@
 #include <vector>
 #include "base/escapes.h"
 
+#include "train/loaded_model.h"
 #include "train/memory_plan.h"
 #include "train/run_config.h"
 
@@ -15,6 +16,9 @@ RunConfig load_run_config(const std::string& file, const std::vector<std::string
 
 // Whether it names a run folder or a checkpoint; else it is a configuration.
 bool is_trained(const std::string& model);
+
+// ConfigError for a model of a task that does not go on with a text.
+void require_continuation(const LoadedModel& m);
 
 struct ModelSource {
   RunConfig config;

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/out_of_memory.h"
 #include "checkpoint/checkpoint.h"
+#include "store/export_folder.h"
 #include "store/file.h"
 #include "store/run_folder.h"
 #include "train/preflight.h"
@@ -70,20 +71,13 @@ Corpus corpus_of(const RunRecord& record, const std::string& name, const std::fi
 Corpus open_corpus(const LoadedModel& m) { return corpus_of(m, m.config.data.corpus); }
 
 void export_model(const LoadedModel& m, const std::filesystem::path& folder, bool replace) {
-  const std::filesystem::path weights = folder / "model.safetensors", description = folder / "effllm.json";
-  std::error_code error;
-  for (const auto& file : {weights, description})
-    if (!replace && std::filesystem::exists(std::filesystem::symlink_status(file, error)))
-      throw ConfigError("{} exists: choose another folder (--output), or replace it with --force", file.string());
-  std::filesystem::create_directories(folder, error);
-  if (error)
-    throw IoError("the folder {} can't be made: {}; choose another (--output)", folder.string(), error.message());
+  begin_export(folder, {"model.safetensors", "effllm.json"}, replace);
   RunRecord record = m;
   record.counters.reset();
-  save_checkpoint(weights, m.model->params(), {}, to_metadata(record));
+  save_checkpoint(folder / "model.safetensors", m.model->params(), {}, to_metadata(record));
   nlohmann::json config = to_json(write_run_config(m.config));
   config["vocab_size"] = m.model->vocab();
-  write_file_atomic(description, config.dump(2) + "\n");
+  write_file_atomic(folder / "effllm.json", config.dump(2) + "\n");
 }
 
 }  // namespace effllm

@@ -81,3 +81,16 @@ TEST_CASE("cli export: the weights alone give the same text, and their sizes are
   w.ends({"export", "runs/tiny", "-o", "tiny.yaml/out"}, 5,
          {"the folder tiny.yaml/out can't be made: Not a directory"});
 }
+
+TEST_CASE("cli export: a tokenizer for other libraries, beside the weights and not over what is there") {
+  const TrainedWorld w;
+  w.ok({"export", "runs/tiny", "-o", "out"});
+  CHECK(w.read({"export", "runs/tiny", "--format", "tokenizer", "-o", "out"}).at("tokenizer") == "out/tokenizer.json");
+  const json vocab = json::parse(slurp(w.scratch.path / "out/tokenizer.json")).at("model").at("vocab");
+  CHECK(vocab.size() == w.read({"describe", "runs/tiny"}).at("vocab"));
+  const json config = json::parse(slurp(w.scratch.path / "out/tokenizer_config.json"));
+  CHECK(config.at("model_max_length") == 24);
+  w.ends({"export", "runs/tiny", "--format", "tokenizer", "-o", "out"}, 2, {"out/tokenizer.json exists"});
+  w.ok({"export", "runs/tiny", "--format", "tokenizer", "-o", "out", "--force"});
+  w.ends({"export", "runs/tiny", "--format", "onnx", "-o", "new"}, 2, {"weights, tokenizer"});
+}

@@ -1,0 +1,7 @@
+// cpp-httplib as Debian has built it: its classes have other members without these, and the library's code would meet
+// objects of another size. They are what its pkg-config file gives.
+#pragma once
+#define CPPHTTPLIB_OPENSSL_SUPPORT
+#define CPPHTTPLIB_ZLIB_SUPPORT
+#define CPPHTTPLIB_BROTLI_SUPPORT
+#include <httplib.h>
