@@ -18,7 +18,7 @@ leave() {
 }
 trap leave EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q 'lm_eval[api]==0.4.13' transformers==5.8.0 tokenizers==0.22.2
+"$folder/venv/bin/pip" install -q 'lm_eval[api]==0.4.13' transformers==5.24.0 tokenizers==0.23.3
 cd "$folder"
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HOME=$folder/hf TOKENIZERS_PARALLELISM=false
 

@@ -26,7 +26,7 @@ def nats(effllm, run, text, window):
     """Of all tokens of the text but its first."""
     Path("scored.txt").write_bytes(text.encode())
     r = ask(effllm, "eval", run, "--text", "scored.txt", "--tokens", str(window), "--protocol", "windows", "--no-baselines")
-    return r["loss"] * r["tokens"]
+    return r["nats_per_token"] * r["tokens"]
 
 
 def write_tasks():
