@@ -7,6 +7,8 @@
 #include <ctime>
 #include <fstream>
 
+#include "git_version.h"
+
 namespace effllm {
 
 const BuildInfo& build_info() {
