@@ -22,38 +22,20 @@ done
 # corpus NAME: fetched where it is not there.
 corpus() { [ -f "data/$1.txt" ] || scripts/fetch_data.sh "$1"; }
 
-# keep NAME FOLDER: plan, results, times and journals, but no weights; the same files give the same archive.
+# keep NAME FOLDER: plan, results, times, what ran where, and of journals the evaluations, but no weights; the same files
+# give the same archive.
 keep() {
+  local part=$(mktemp -d)
+  (cd "$2" && ls -d ./*.json study.yaml results timings predicted failed configs lengths runs/*/provenance.json 2> /dev/null || true) |
+    tar -C "$2" -T - -cf - | tar -C "$part" -xf -
+  for journal in "$2"/runs/*/metrics.jsonl; do
+    [ -f "$journal" ] || continue
+    mkdir -p "$part/runs/$(basename "$(dirname "$journal")")"
+    grep -E '^\{"type":"(header|val|test)"' "$journal" > "$part/runs/$(basename "$(dirname "$journal")")/metrics.jsonl" || true
+  done
   mkdir -p docs/studies/kept
-  (cd "$2" && ls -d ./*.json study.yaml results timings failed configs lengths runs/*/metrics.jsonl 2> /dev/null || true) |
-    tar -C "$2" -T - --sort=name --mtime='2000-01-01 00:00Z' --owner=0 --group=0 --numeric-owner -cJf "docs/studies/kept/$1.tar.xz"
-}
-
-# restore NAME FOLDER: what was kept, where the folder is not there.
-restore() {
-  [ ! -d "$2" ] && [ -f "docs/studies/kept/$1.tar.xz" ] || return 0
-  mkdir -p "$2"
-  tar xJf "docs/studies/kept/$1.tar.xz" -C "$2"
-}
-
-# brief FILE COPY: the study with one seed, without `tune` and what needs it, a tenth of the FLOPs that arms set, and 16,384 tokens scored
-# where it has a text.
-brief() {
-  local scored='{split: test, max_tokens: 16384}'
-  if grep -q '^data: {task' "configs/studies/$(sed -n 's/^base: //p' "$1")"; then scored='{split: test}'; fi
-  mkdir -p "$(dirname "$2")"
-  sed -e "s|^base: |base: $PWD/configs/studies/|" -e 's/^seeds: .*/seeds: 1/' -e '/^tune/d' -e "s/^eval: .*/eval: $scored/" \
-    -e 's/\("train.max_flops": [0-9.]*\)e12/\1e11/' "$1" > "$2"
-}
-
-# tell NAME FOLDER: table and page of a study that has ended.
-tell() {
-  local out=docs/studies
-  [ -z "$quick" ] || out=$2
-  mkdir -p "$out"
-  "$effllm" compare "$2" --markdown > "$out/$1.md"
-  "$effllm" compare "$2"
-  "$effllm" report "$2" -o "$out/$1.html"
+  tar -C "$part" --sort=name --mtime='2000-01-01 00:00Z' --owner=0 --group=0 --numeric-owner -cJf "docs/studies/kept/$1.tar.xz" .
+  rm -r "$part"
 }
 
 study() {
