@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 WINDOW = 64  # tokens that the harness predicts at a time, of a rolling log-likelihood: its max_length less two
-CHOICES = [(f"line {n}: the quick", [" brown fox counts to 7.", " green ox counts to 7.", " fox fox fox fox to 7."], 0) for n in (7, 42, 311)]
+CHOICES = [(f"line {n}: the quick", [" brown fox counts to 7.", " brown ox counts to 7.", " fox fox fox fox to 7."], 0) for n in (7, 42, 311)]
 ROLLED = "".join(f"line {n}: the quick brown fox counts to {n % 13}.\n" for n in range(100, 130))
 ROLLED = ROLLED[: len(ROLLED) // WINDOW * WINDOW]
 WRITTEN = [("line 5", ["."]), ("line 12: the qu", ["to", "x"])]
