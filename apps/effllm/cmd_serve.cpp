@@ -46,7 +46,8 @@ ExitCode serve(const Common& common, const ServeArgs& args) {
   if (!address.local_only && !common.quiet)
     print_stderr(fmt::format("warning: whoever reaches {} may use the model: there is no password\n", address.host));
   Server server(served, address);
-  const std::string url = fmt::format("http://{}:{}", address.host, server.port());
+  const bool sixth = address.host.find(':') != std::string::npos;  // an address of IPv6 stands in brackets
+  const std::string url = fmt::format("http://{}:{}", sixth ? "[" + address.host + "]" : address.host, server.port());
   if (common.json)
     print_json({{"url", url}, {"port", server.port()}, {"model", served.id}});
   else

@@ -180,6 +180,8 @@ TEST_CASE("cli serve: only who names this machine is answered, unless it was giv
   w.ends({"serve", "runs/tiny", "--port", std::to_string(s.port)}, 5, {"127.0.0.1:", "choose another --port"});
   const Served open(w, {"--host", "127.0.0.1"});
   CHECK(open.get("/v1/models", {{"Host", "example.org"}}).status == 200);
+  w.ends({"serve", "runs/tiny", "--host", "no.such.host.invalid"}, 5,
+         {"no.such.host.invalid:8080 can't be listened on"});
 }
 
 TEST_CASE("cli serve: a request that takes too long is ended, and the next is answered") {
