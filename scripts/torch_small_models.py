@@ -56,7 +56,8 @@ class MinGru(torch.nn.Module):
             step = 1
             while step < h.shape[1]:
                 h = torch.cat([h[:, :step], torch.addcmul(h[:, step:], a[:, step:], h[:, :-step])], dim=1)
-                a = torch.cat([a[:, :step], a[:, step:] * a[:, :-step]], dim=1)
+                if 2 * step < h.shape[1]:
+                    a = torch.cat([a[:, :step], a[:, step:] * a[:, :-step]], dim=1)
                 step *= 2
             return h
         every, now = [], torch.zeros_like(h[:, 0])

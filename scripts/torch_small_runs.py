@@ -11,7 +11,7 @@ import torch
 
 from torch_small_models import Model
 
-sys.path.insert(0, str(Path(__file__).parent / "golden"))
+sys.path.append(str(Path(__file__).parent / "golden"))  # last: its statistics.py is not the library
 from random_numbers import Stream  # noqa: E402
 
 
@@ -57,6 +57,8 @@ class Runner:
     SCORED = 32  # windows at a time
 
     def __init__(self, tensors, arm, form, compiled, plan, texts):
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(True)  # products of many decays
         self.plan, self.texts = plan, texts
         self.model = Model(tensors["weights"], arm, form, plan["context"])
         self.loss = torch.compile(self.model, dynamic=False) if compiled else self.model
@@ -118,7 +120,6 @@ def read_texts(corpus):
 
 def main():
     """Jobs: {file, splits, plan, runs: [{arm, form, compiled, tensors: FILE}]}; FILE was written by torch.save."""
-    torch.set_num_threads(1)
     path = Path(sys.argv[1])
     jobs = json.loads(path.read_text())
     texts = read_texts(jobs)
