@@ -20,7 +20,7 @@ trap leave EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q 'lm_eval[api]==0.4.13' transformers==5.24.0 tokenizers==0.23.3
 cd "$folder"
-export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HOME=$folder/hf TOKENIZERS_PARALLELISM=false
+export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HOME=$folder/hf TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=passive
 
 for i in $(seq 700); do echo "line $((i * 7919 % 1000)): the quick brown fox counts to $((i % 13))."; done >text.txt
 "$effllm" data prepare text.txt -q --name text >/dev/null
