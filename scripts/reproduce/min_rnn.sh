@@ -13,7 +13,7 @@ for text in $texts; do
   study "min_rnn-$text" min_rnn --set "data.corpus=$text" ${quick:+--set train.max_tokens=100000}
 done
 study selective_copying selective_copying ${quick:+--set train.max_steps=200}
-study mdp mdp ${quick:+--set train.max_steps=100 --set optim.schedule.warmup=5}
+study mdp mdp ${quick:+--set train.max_steps=300 --set optim.schedule.warmup=5}
 study parity parity ${quick:+--set train.max_steps=40 --set optim.schedule.warmup=5}
 
 # Said before any run, after Grazzi et al. 2024, arXiv:2411.12537: of three seeds the best answers so many of 256 bits.
