@@ -129,6 +129,11 @@ ExitCode run_command_line(int argc, char** argv) {
   declare_bench_decode(*command(*bench, "decode", "Measures decoding one sequence after so many tokens, and its state.",
                                 [&] { return bench_decode(common, decode_args); }),
                        decode_args);
+  SpeculateArgs speculate_args;
+  declare_bench_speculate(
+      *command(*bench, "speculate", "Measures speculative decoding beside what it should come to, and plain decoding.",
+               [&] { return bench_speculate(common, speculate_args); }),
+      speculate_args);
   BenchListArgs ops_args, mixers_args;
   declare_bench_list(*command(*bench, "ops", "Measures single ops, forward and backward, on all threads.",
                               [&] { return bench_ops(common, ops_args); }),

@@ -23,6 +23,7 @@ void declare_report(CLI::App& app, ReportArgs& a);
 void declare_format(CLI::App& app, BenchFormat& f);
 void declare_bench_train(CLI::App& app, BenchArgs& a);
 void declare_bench_decode(CLI::App& app, DecodeArgs& a);
+void declare_bench_speculate(CLI::App& app, SpeculateArgs& a);
 void declare_bench_list(CLI::App& app, BenchListArgs& a);
 
 }  // namespace effllm::app

@@ -4,6 +4,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "base/clock.h"
 #include "base/escapes.h"
 #include "base/json.h"
 #include "base/terminal.h"
@@ -11,6 +12,7 @@
 #include "commands.h"
 #include "data/text_kind.h"
 #include "decode/generator.h"
+#include "given_draft.h"
 #include "json_output.h"
 #include "kernels/prepare.h"
 #include "shared.h"
@@ -40,6 +42,28 @@ int64_t length_of(const std::string& prompt, const LoadedModel& m, const Generat
     if (args.prompt_file.empty()) throw ConfigError("--prompt: {}", e.what());
     throw DataError("{}: {}", args.prompt_file == "-" ? "standard input" : args.prompt_file, e.what());
   }
+}
+
+double share(int64_t some, int64_t of) { return of > 0 ? static_cast<double>(some) / static_cast<double>(of) : 0; }
+
+nlohmann::json to_json(const DraftCounts& c, double seconds) {
+  return {{"drafted", c.drafted},
+          {"checked", c.checked},
+          {"accepted", c.accepted},
+          {"acceptance", c.checked > 0 ? nlohmann::json(share(c.accepted, c.checked)) : nlohmann::json()},
+          {"tokens", c.tokens},
+          {"calls", c.calls},
+          {"read", c.read},
+          {"tokens_per_call", c.calls > 0 ? nlohmann::json(share(c.tokens, c.calls)) : nlohmann::json()},
+          {"seconds", seconds}};
+}
+
+std::string told(const DraftCounts& c, double seconds) {
+  return fmt::format(
+      "draft: {} of {} checked tokens accepted ({:.1f} %), {} drafted; {:.2f} tokens a call of the model ({} in {}); "
+      "{:.3f} s\n",
+      c.accepted, c.checked, 100 * share(c.accepted, c.checked), c.drafted, share(c.tokens, c.calls), c.tokens,
+      counted(c.calls, "call"), seconds);
 }
 
 }  // namespace
@@ -73,12 +97,25 @@ ExitCode generate(const Common& common, const GenerateArgs& args) {
   if (const auto note = short_of_places(*m.model, *m.tokenizer, prompt, o); !note.empty() && !common.quiet)
     print_stderr(fmt::format("context: {}\n", note));
   require_samples(m.config, m.model->vocab(), prompt_length, args.tokens, o.context);
+  const bool drafting = !args.draft.empty();
+  const GivenDraft draft = drafting ? draft_of(args.draft, "--draft", args.draft_tokens, m) : GivenDraft();
+  o.draft = draft.options;
+  if (draft.model)
+    require_samples(draft.model->config, draft.model->model->vocab(), prompt_length, args.tokens, o.draft.context);
+  DraftCounts counts;
+  const auto seconds = [begun = seconds_now()] { return seconds_now() - begun; };
   // A model may write escape sequences; a terminal would obey them.
   const bool clean = is_terminal(STDOUT_FILENO) && !args.raw;
   const auto shown = [&](std::string_view s) { return clean ? printable(s) : std::string(s); };
   if (common.json) {
     const ContextLimit& c = o.context;
-    const std::vector<std::string> samples = effllm::generate(*m.model, *m.tokenizer, prompt, o);
+    const std::vector<std::string> samples = effllm::generate(*m.model, *m.tokenizer, prompt, o, {}, &counts);
+    nlohmann::json drafted;
+    if (drafting) {
+      drafted = to_json(counts, seconds());
+      drafted["model"] = draft.model ? nlohmann::json(draft.model->checkpoint.string()) : nlohmann::json();
+      drafted["draft_tokens"] = args.draft_tokens;
+    }
     std::vector<std::string> encoded;
     for (const std::string& s : samples) encoded.push_back(base64(s));
     const std::string before(before_text(*m.model, prompt, o.blank));
@@ -87,12 +124,13 @@ ExitCode generate(const Common& common, const GenerateArgs& args) {
                 {"before", before},
                 {"before_base64", base64(before)},
                 {"context", {{"tokens", c.tokens ? nlohmann::json(c.tokens) : nlohmann::json()}, {"anew", c.anew}}},
+                {"draft", drafted},
                 {"samples", samples},
                 {"samples_base64", encoded}});
     return ExitCode::ok;
   }
   int64_t last = -1;
-  effllm::generate(*m.model, *m.tokenizer, prompt, o, [&](int64_t sample, std::string_view piece) {
+  const auto show = [&](int64_t sample, std::string_view piece) {
     if (sample != last) {
       if (last >= 0) fmt::print("\n---\n");
       fmt::print("{}", shown(before_text(*m.model, prompt, o.blank)));
@@ -100,8 +138,11 @@ ExitCode generate(const Common& common, const GenerateArgs& args) {
     }
     fmt::print("{}", shown(piece));
     std::fflush(stdout);
-  });
+  };
+  effllm::generate(*m.model, *m.tokenizer, prompt, o, show, &counts);
   fmt::print("\n");
+  std::fflush(stdout);
+  if (drafting && !common.quiet) print_stderr(told(counts, seconds()));
   return ExitCode::ok;
 }
 

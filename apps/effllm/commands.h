@@ -35,7 +35,8 @@ ExitCode eval(const Common&, const EvalArgs&);
 
 struct GenerateArgs {
   std::string model, prompt, prompt_file, blank;  // the prompt and what stands for a blank with escapes as written
-  int64_t tokens = 200, samples = 1, top_k = 0, seed = 1;
+  std::string draft;                              // a run folder or checkpoint
+  int64_t tokens = 200, samples = 1, top_k = 0, seed = 1, draft_tokens = 4;
   double temperature = 0.8, top_p = 1;
   std::optional<int64_t> context, steps, block;
   std::string unmask = "ancestral";
@@ -117,6 +118,15 @@ struct DecodeArgs {
   BenchFormat format;
 };
 ExitCode bench_decode(const Common&, const DecodeArgs&);
+
+struct SpeculateArgs {
+  std::string model, draft, prompt;  // the latter with escapes as written
+  std::vector<int64_t> draft_tokens = {1, 2, 4, 8};
+  int64_t tokens = 200, repetitions = 5, seed = 1;
+  double temperature = 0.8;
+  BenchFormat format;
+};
+ExitCode bench_speculate(const Common&, const SpeculateArgs&);
 
 struct GrowArgs {
   std::string model, folder;

@@ -102,6 +102,14 @@ void declare_generate(CLI::App& app, GenerateArgs& a) {
                  "Sets how many tokens attention looks back on; 0: all (default: as many as in training where a "
                  "mechanism can't follow more, otherwise all).")
       ->check(integer(0, static_cast<int64_t>(kMostTokens)));
+  auto* draft = app.add_option(
+      "--draft", a.draft,
+      "Drafts tokens with this run or checkpoint of the same tokenizer, or with ngram by what followed the last tokens "
+      "before; the model then checks them in one call, and texts have the same distribution.");
+  app.add_option("--draft-tokens", a.draft_tokens, "Sets how many tokens are drafted at a time.")
+      ->capture_default_str()
+      ->check(integer(1, 1024))
+      ->needs(draft);
   app.add_option("--steps", a.steps,
                  "Sets the runs of a model that predicts masked or wrong tokens for each block (default: one a token).")
       ->check(positive());

@@ -103,6 +103,28 @@ void declare_bench_decode(CLI::App& app, DecodeArgs& a) {
   declare_format(app, a.format);
 }
 
+void declare_bench_speculate(CLI::App& app, SpeculateArgs& a) {
+  app.add_option("model", a.model, "Names the run folder or checkpoint that writes.")->required();
+  app.add_option("draft", a.draft,
+                 "Names the one that drafts, with the same tokenizer; ngram looks up what is repeated.")
+      ->required();
+  app.add_option("--draft-tokens", a.draft_tokens, "Sets how many tokens are drafted at a time, such as 1,2,4,8.")
+      ->delimiter(',')
+      ->check(integer(1, 1024))
+      ->capture_default_str();
+  app.add_option("-p,--prompt", a.prompt, "Gives the text to continue (\\n, \\t, \\r, \\\\ are understood).");
+  app.add_option("-n,--tokens", a.tokens, "Sets how many tokens are written each time.")
+      ->capture_default_str()
+      ->check(integer(2, 1 << 20));
+  app.add_option("-r,--repetitions", a.repetitions, "Sets how often: other texts each time.")
+      ->capture_default_str()
+      ->check(integer(1, 1 << 20));
+  app.add_option("-t,--temperature", a.temperature, "Divides the logits; 0 takes the likeliest token.")
+      ->capture_default_str();
+  app.add_option("--seed", a.seed, "Seeds the random numbers.")->capture_default_str();
+  declare_format(app, a.format);
+}
+
 void declare_bench_list(CLI::App& app, BenchListArgs& a) {
   app.add_option("only", a.only, "Takes only those whose name holds this.");
   app.add_option("--seconds", a.seconds, "Measures each for at least so many seconds.")

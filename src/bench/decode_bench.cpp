@@ -4,7 +4,7 @@
 
 #include "base/out_of_memory.h"
 #include "base/text.h"
-#include "decode/generator.h"
+#include "decode/reading.h"
 
 namespace effllm {
 

@@ -10,7 +10,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "decode/from_noise.h"
-#include "decode/generator.h"
+#include "decode/reading.h"
 
 namespace effllm {
 namespace {

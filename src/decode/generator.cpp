@@ -8,6 +8,8 @@
 
 #include "base/out_of_memory.h"
 #include "decode/encoded.h"
+#include "decode/reading.h"
+#include "decode/speculate.h"
 
 namespace effllm {
 namespace {
@@ -25,68 +27,27 @@ void check(const LanguageModel& model, const Tokenizer& tokenizer, const Generat
         "for models that predict masked tokens");
   if (tokenizer.vocab_size() != model.vocab())
     throw ConfigError("a tokenizer of {} for a model of {}", counted(tokenizer.vocab_size(), "symbol"), model.vocab());
+  if (o.draft.given()) check(o.draft, model);
 }
 
-// A text that grows by tokens, with the model's state after all of them. A copy branches off.
+// A text that grows by tokens, read by a model. A copy branches off.
 class Continuation {
  public:
   Continuation(const LanguageModel& model, std::vector<int32_t> prompt, int64_t new_tokens, const ContextLimit& limit)
-      : model_(model), tokens_(std::move(prompt)), longest_(model.longest()) {
-    if (limit.anew)
-      longest_ = std::min(longest_, limit.tokens);
-    else
-      reach_.reach = limit.tokens;
-    const auto length = static_cast<int64_t>(tokens_.size());
-    capacity_ = std::min(length + new_tokens, limit.tokens ? std::min(longest_, limit.tokens) : longest_);
-    prefill(std::min(length, longest_));
+      : tokens_(std::move(prompt)), reading_(model, limit, static_cast<int64_t>(tokens_.size()) + new_tokens) {
+    reading_.read(tokens_);
   }
   void append(int32_t token) {
     tokens_.push_back(token);
-    if (filled_ == longest_) {
-      prefill(std::max<int64_t>(1, longest_ / 2));
-      return;
-    }
-    read(std::span(tokens_).last(1));
-    ++filled_;
+    reading_.read(tokens_);
   }
   int32_t next(const SamplerOptions& o, uint64_t sample_index, uint64_t token_index) const {
-    return dispatch_float(logits_.dtype(), [&]<class T>() {
-      const std::span<const T> row(logits_.view<T>().row(0), static_cast<size_t>(logits_.cols()));
-      return sample(row, o, sample_index, token_index);
-    });
+    return draw(reading_.probabilities(0, o), o.seed, sample_index, token_index);
   }
 
  private:
-  // Forgets the state and reads the last `length` tokens.
-  void prefill(int64_t length) {
-    state_ = State();  // before another takes memory
-    state_ = model_.make_state(1, capacity_);
-    const auto last = std::span(tokens_).last(static_cast<size_t>(length));
-    filled_ = length;
-    if (model_.config().prefix) {
-      Context cx = reach_;
-      cx.prefix = Tensor::view_of(std::span(&filled_, 1), {1});
-      const Tensor x = model_.body(Tensor::view_of(last, {1, length}), cx, &state_);
-      logits_ = model_.head(x.row_range(length - 1, {1, x.cols()}));
-      return;
-    }
-    for (int64_t from = 0; from < length; from += kPrefillPiece) {
-      const int64_t n = std::min(kPrefillPiece, length - from);
-      read(last.subspan(static_cast<size_t>(from), static_cast<size_t>(n)));
-    }
-  }
-  void read(std::span<const int32_t> piece) {
-    const auto n = static_cast<int64_t>(piece.size());
-    logits_ = model_.logits(Tensor::view_of(piece, {1, n}), reach_, &state_).row_range(n - 1, {1, model_.vocab()});
-  }
-
-  const LanguageModel& model_;
   std::vector<int32_t> tokens_;
-  int64_t longest_;                    // tokens after which it starts anew
-  Context reach_;                      // what attention sees
-  int64_t capacity_ = 0, filled_ = 0;  // tokens that the state has room for, and holds
-  State state_;
-  Tensor logits_;  // [1, Q], of the next token
+  Reading reading_;
 };
 
 // The text of the tokens that write(put) puts, until put() says false.
@@ -181,7 +142,7 @@ std::string_view before_text(const LanguageModel& model, std::string_view prompt
 }
 
 std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
-                                  const GenerateOptions& options, const OnText& on_text) {
+                                  const GenerateOptions& options, const OnText& on_text, DraftCounts* counts) {
   check(model, tokenizer, options);
   const Activity activity("generating", "generate fewer tokens (--tokens, eval.sample_tokens)");
   const Tape::Paused paused;
@@ -206,6 +167,16 @@ std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& t
   if (model.has_encoder()) {
     const EncodedContinuation start(model, prompt_tokens(tokenizer, prompt), options.tokens, options.context);
     write_all([&](int64_t i, auto&& put) { put_each(start, options, i, put); });
+    return texts;
+  }
+  if (options.draft.given()) {
+    DraftCounts unread;
+    const Speculation start(model, prompt_tokens(tokenizer, prompt), options.tokens, options.context, options.draft,
+                            options.sampler);
+    write_all([&](int64_t i, auto&& put) {
+      Speculation(start).write(
+          i, [&](int32_t token) { return put(std::span(&token, 1)); }, counts ? *counts : unread);
+    });
     return texts;
   }
   const Continuation start(model, prompt_tokens(tokenizer, prompt), options.tokens, options.context);

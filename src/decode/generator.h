@@ -9,12 +9,11 @@
 #include "data/tokenizer.h"
 #include "decode/context_limit.h"
 #include "decode/denoise.h"
+#include "decode/draft.h"
 #include "decode/sampler.h"
 #include "model/language_model.h"
 
 namespace effllm {
-
-constexpr int64_t kPrefillPiece = 256;  // tokens of a prompt at a time, so that their logits need little memory
 
 struct GenerateOptions {
   int64_t tokens = 256;                // to generate at most, per sample
@@ -24,6 +23,7 @@ struct GenerateOptions {
   ContextLimit context = {};
   DenoiseOptions denoise = {};  // of a model that predicts tokens which noise hides; no other takes any
   std::string blank = "___";    // stands in a prompt where a model fills in what is missing
+  DraftOptions draft = {};      // of a model that continues from left to right
 };
 
 // A new piece of the text of sample `sample`: never a part of a stop string, nor of a UTF-8 sequence that the next
@@ -40,9 +40,12 @@ std::vector<int32_t> prompt_tokens(const Tokenizer& tokenizer, std::string_view 
 // options out of range or a tokenizer of another vocabulary, DataError for a prompt with symbols that the tokenizer
 // lacks, NumericalError for logits that are not numbers. A model with an encoder reads the prompt with that. One that
 // fills in what is missing does so where `blank` stands, or at the end: a text is then what follows the first blank,
-// and no more is new than the decoder has learned positions for.
+// and no more is new than the decoder has learned positions for. With a draft texts have the same distribution, in
+// fewer calls of the model (decode/speculate.h); `counts`, where it is not null, is added what became of drafted
+// tokens.
 std::vector<std::string> generate(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
-                                  const GenerateOptions& options, const OnText& on_text = {});
+                                  const GenerateOptions& options, const OnText& on_text = {},
+                                  DraftCounts* counts = nullptr);
 
 // Tokens that the model reads of a prompt.
 int64_t prompt_length(const LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,

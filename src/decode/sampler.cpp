@@ -62,19 +62,22 @@ std::vector<double> distribution(std::span<const T> logits, const SamplerOptions
   return p;
 }
 
-int32_t draw(const std::vector<double>& p, uint64_t seed, uint64_t sample_index, uint64_t token_index) {
+}  // namespace
+
+int32_t draw(const std::vector<double>& p, double number) {
   // Walked in the order of indices, so that one random number means the same whichever filter is on.
-  double left = RandomStream(seed, "decode.sample", sample_index, token_index).uniform(0);
   size_t chosen = 0;
   for (size_t i = 0; i < p.size(); ++i) {
     if (p[i] == 0) continue;
     chosen = i;  // rounding may leave a rest above zero after the last one
-    if ((left -= p[i]) < 0) break;
+    if ((number -= p[i]) < 0) break;
   }
   return static_cast<int32_t>(chosen);
 }
 
-}  // namespace
+int32_t draw(const std::vector<double>& p, uint64_t seed, uint64_t sample_index, uint64_t token_index) {
+  return draw(p, RandomStream(seed, "decode.sample", sample_index, token_index).uniform(0));
+}
 
 void check(const SamplerOptions& o) {
   if (!(o.temperature >= 0) || std::isinf(o.temperature))

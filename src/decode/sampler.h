@@ -22,6 +22,11 @@ void check(const SamplerOptions& options);
 std::vector<double> probabilities(std::span<const float> logits, const SamplerOptions& options);
 std::vector<double> probabilities(std::span<const double> logits, const SamplerOptions& options);
 
+// The token that a number of [0, 1) falls on, of probabilities that sum to 1.
+int32_t draw(const std::vector<double>& p, double number);
+// That of sample number `sample_index` at position `token_index`.
+int32_t draw(const std::vector<double>& p, uint64_t seed, uint64_t sample_index, uint64_t token_index);
+
 // The token for sample number `sample_index` at position `token_index`. Errors as above.
 int32_t sample(std::span<const float> logits, const SamplerOptions& options, uint64_t sample_index,
                uint64_t token_index);

@@ -85,6 +85,12 @@ Tensor Call::own(std::string_view field) const {
   return all;
 }
 
+Tensor Call::grow(std::string_view field) const {
+  if (pass_->state && pass_->state->marks() > 0 && tokens_->sequences.empty() && pass_->state->alone(*site_, field))
+    return read(field);
+  return own(field);
+}
+
 Tensor Call::seen() const { return pass_->state ? read(site_->counter(), "seen") : Tensor(); }
 
 Tensor Call::seen_after(int64_t tokens) const {

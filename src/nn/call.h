@@ -31,6 +31,9 @@ class Call {
   // The field to be written in place, and then to write(): its memory where nobody else holds that, or else a copy.
   // While a tape records it is what read() gives.
   Tensor own(std::string_view field) const;
+  // The same of a field to which rows are added behind those of the tokens that were seen, and no other is changed:
+  // what marks of the state alone hold beside it may be written behind.
+  Tensor grow(std::string_view field) const;
   // Tokens of the running document before this call, and after `tokens` of it, i64 [B]; undefined where there is no
   // state.
   Tensor seen() const;

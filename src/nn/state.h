@@ -26,10 +26,24 @@ class State {
   void forget(const Site& site, const Sequences& sequences);
   void each(const std::function<void(const StateField&, const Tensor&)>& f) const;
 
+  // Places to go back to, numbered from 0: the state as it is now. A mark copies no memory: what is replaced later
+  // stays with it, and rows of later tokens are written behind those that it has (Call::grow).
+  void mark() { marks_.push_back(std::make_shared<const std::vector<Tensor>>(fields_)); }
+  size_t marks() const { return marks_.size(); }
+  void unmark() { marks_.clear(); }  // forgets all of them
+  // Back to a mark, or to `tokens` after it, where rows of tokens are all that has come since, and no document has
+  // begun: they become fewer. Says whether it is there; false: it is at the mark, and those tokens are to be read
+  // again. Later marks are gone. An Error where there is no such mark.
+  bool rewind(size_t mark, int64_t tokens = 0);
+  // Whether nobody but this state and its marks holds the memory of a field.
+  bool alone(const Site& site, std::string_view name) const;
+
  private:
+  bool only_longer(const std::vector<Tensor>& was, int64_t tokens) const;
   std::shared_ptr<const Site> root_;  // alive with the tree
   size_t first_ = 0;                  // index of the first field
   std::vector<Tensor> fields_;
+  std::vector<std::shared_ptr<const std::vector<Tensor>>> marks_;
 };
 
 }  // namespace effllm

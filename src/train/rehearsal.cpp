@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "decode/generator.h"
+#include "decode/reading.h"
 #include "kernels/parallel.h"
 
 namespace effllm {

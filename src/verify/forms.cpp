@@ -17,18 +17,19 @@ void put_tokens(const Tensor& piece, const Tensor& whole, int64_t from) {
 // Gathers what taps see under names of choices.
 class ChoiceTaps {
  public:
-  ChoiceTaps(Outcome& into, int64_t batch, int64_t tokens) : into_(into), batch_(batch), tokens_(tokens) {}
-  int64_t from = 0;  // the first token of the call that runs
+  ChoiceTaps(Outcome& into, int64_t batch, int64_t tokens) : to(tokens), into_(into), batch_(batch), tokens_(tokens) {}
+  int64_t from = 0, to;  // the tokens of the call that runs; what it reads beyond them is not kept
 
   Tensor operator()(std::string_view name, const Tensor& value) {
     if (!name.ends_with(".selected") && !name.ends_with(".margin")) return value;
-    const int64_t n = value.rows() / batch_;
+    const int64_t n = std::min(value.rows() / batch_, to - from);
     Tensor& whole = into_.choices[std::string(name)];
     if (!whole.defined()) {  // what nobody shows was not there to choose
       whole = Tensor::dense({batch_, tokens_, value.cols()}, value.dtype());
       fill(whole, value.dtype() == DType::i64 ? -1 : std::numeric_limits<double>::infinity());
     }
-    put_tokens(value.reshape({batch_, n, value.cols()}), whole, from);
+    const Tensor all = value.reshape({batch_, value.rows() / batch_, value.cols()});
+    put_tokens(all.dim(1) == n ? all : token_range(all, 0, n), whole, from);
     return value;
   }
 
@@ -47,6 +48,35 @@ Tensor segments_of(const Tensor& segments, int64_t from, int64_t to) {
     for (int64_t t = 0; t < n; ++t) part.data<int64_t>()[b * n + t] = row[from + t] - before;
   }
   return part;
+}
+
+// The tokens [from, to), as far as there are some, and then others than those that come.
+Tensor with_others(const Tensor& ids, int64_t from, int64_t to, int64_t others, int64_t vocab) {
+  const int64_t batch = ids.dim(0), tokens = ids.dim(1), n = to - from;
+  const Tensor all = Tensor::dense({batch, n + others}, DType::i32);
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t i = 0; i < n + others; ++i) {
+      const int32_t id = ids.data<int32_t>()[b * tokens + (from + i) % tokens];
+      all.data<int32_t>()[b * (n + others) + i] = i < n ? id : static_cast<int32_t>((id + 1) % vocab);
+    }
+  return all;
+}
+
+// The logits of tokens [from, to) as Way::beyond says, which a state of the tokens before them then has.
+Tensor run_beyond(const LanguageModel& model, const Tensor& ids, int64_t from, int64_t to, const Context& cx,
+                  State& state, int64_t beyond) {
+  const int64_t room = std::clamp<int64_t>(model.longest() - to, 0, beyond), vocab = model.vocab();
+  const int64_t block = std::max<int64_t>(1, model.config().block), others = room / block * block;
+  Context unseen = cx;
+  unseen.taps = nullptr;
+  state.mark();
+  if (others > 0) model.body(with_others(ids, to, to, others, vocab), unseen, &state);
+  state.rewind(0);
+  const int64_t behind = to % block ? 0 : others;  // in a block they would be seen
+  const Tensor y = token_range(model.logits(with_others(ids, from, to, behind, vocab), cx, &state), 0, to - from);
+  if (!state.rewind(0, to - from)) model.body(token_range(ids, from, to), unseen, &state);
+  state.unmark();
+  return y;
 }
 
 }  // namespace
@@ -87,15 +117,17 @@ Outcome run(const LanguageModel& model, const Tensor& ids, const Way& way, const
     return out;
   }
   out.logits = Tensor::dense({batch, tokens, model.outputs()}, model.params().dtype());
-  State state = model.make_state(batch, tokens);
+  State state = model.make_state(batch, tokens + way.beyond);
   std::vector<int64_t> ends = way.cuts;
   ends.push_back(tokens);
   int64_t from = 0;
   for (int64_t to : ends) {
     choices.from = from;
-    const Tensor piece = token_range(ids, from, to);
+    choices.to = to;
     if (way.segments) cx.segments = segments_of(*way.segments, from, to);
-    put_tokens(model.logits(piece, cx, &state), out.logits, from);
+    put_tokens(way.beyond ? run_beyond(model, ids, from, to, cx, state, way.beyond)
+                          : model.logits(token_range(ids, from, to), cx, &state),
+               out.logits, from);
     cx.prefix = {};
     cx.memory = {};
     from = to;

@@ -22,6 +22,9 @@ struct Way {
   Phase phase = Phase::infer;
   const Tensor* segments = nullptr;  // i64 [B, T]
   int64_t prefix = 0;                // the first tokens, which see each other; the first call has them all
+  // So many tokens that the text does not have are read, and taken back, before each call, and again in it, behind its
+  // own: State::rewind.
+  int64_t beyond = 0;
 };
 
 // ids: i32 [B, T]. `memory`: of an encoder, where the model has one; a state is given it in its first call alone.

@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <set>
 
+#include "base/text.h"
 #include "checkpoint/state_file.h"
 #include "verify/verifier.h"
 
@@ -52,6 +54,17 @@ void Verifier::rollback() {
   model_.logits(token_range(ids_, 0, tokens_ - border(tokens_ / 2)), {}, &branch);
   const Outcome right = rest(undisturbed);
   compare(f, rest(state), 0, right, fmt::format("rolled back to {} tokens", border(tokens_ / 2)));
+  end();
+}
+
+// Tokens that are read behind a mark, and taken back, leave no trace: none of them stays, or some.
+void Verifier::taken_back() {
+  Finding& f = begin("read and taken back", bound());
+  for (const int64_t beyond : {unit_, 5 * unit_}) {
+    const std::set<int64_t> cuts = {border(1), border(tokens_ / 2), border(tokens_ - 1)};
+    compare(f, run(ids_, {.cuts = {cuts.begin(), cuts.end()}, .beyond = beyond}), 0, whole_,
+            fmt::format("{} too many", counted(beyond, "token")));
+  }
   end();
 }
 

@@ -69,6 +69,7 @@ class Verifier {
   State half() const;
   void stored_state();
   void rollback();
+  void taken_back();
 
   const LanguageModel& model_;
   const Tensor& ids_;

@@ -34,6 +34,7 @@ std::vector<Finding> Verifier::all() {
   batch();
   if (causal) stored_state();
   if (causal) rollback();
+  if (causal) taken_back();
   documents();
   thread_counts();
   return std::move(findings_);

@@ -46,6 +46,7 @@ void check_contract(const LayerInfo& info) {
     check_batch(m, info);
     check_documents(m, info);
     check_no_hidden_memory(m, info);
+    check_rewind(m, info, 1e-10);
     check_no_idle_memory(m, info);
     check_meta(m, info, node);
     check_warm(m, info);

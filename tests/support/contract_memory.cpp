@@ -26,6 +26,37 @@ void check_no_hidden_memory(const Built& m, const LayerInfo& info) {
   for (int64_t t = n / 2 + 1; t < n; ++t) CHECK(max_diff(m.forward(token(xa, t), &half), token(ya, t)) < 1e-10);
 }
 
+// What is read behind a mark and taken back leaves no trace, however much of it stays.
+void check_rewind(const Built& m, const LayerInfo& info, double bound) {
+  if (!info.causal_form || !info.waivers.split.empty()) return;
+  const DType type = m.store.dtype();
+  const int64_t n = length(info), at = n / 2;
+  const Tensor x = random({kBatch, n, kWidth}, 2, type), other = random({kBatch, n, kWidth}, 5, type), y = m.forward(x);
+  for (const int64_t stay : {int64_t{0}, int64_t{1}, info.period - 1, info.period, n - at}) {
+    if (stay > n - at) continue;
+    INFO("of ", n - at, " tokens ", stay, " stay");
+    State s = m.mixer->make_state(kBatch, n, type);
+    m.forward(tokens(x, 0, at), &s);
+    const State branch = stay == 1 ? s : State();  // another may go on from here too
+    s.mark();
+    for (int round = 0; round < 2; ++round) {
+      s.rewind(0);
+      const Tensor read = Tensor::empty({kBatch, n - at, kWidth}, type);
+      for (int64_t b = 0; b < kBatch; ++b)
+        for (int64_t t = 0; t < n - at; ++t)
+          copy((t < stay ? x : other).row_range(b * n + at + t, {1, kWidth}),
+               read.row_range(b * (n - at) + t, {1, kWidth}));
+      m.forward(read, &s);
+      if (!s.rewind(0, stay)) m.forward(tokens(x, at, at + stay), &s);
+      CHECK(s.field(s.root(), "seen").data<int64_t>()[kBatch - 1] == at + stay);
+    }
+    for (int64_t t = at + stay; t < n; ++t) CHECK(max_diff(m.forward(token(x, t), &s), token(y, t)) < bound);
+    if (stay != 1) continue;
+    State other_way = branch;
+    for (int64_t t = at; t < n; ++t) CHECK(max_diff(m.forward(token(x, t), &other_way), token(y, t)) < bound);
+  }
+}
+
 // Wiping a declared field changes what follows, and of one that does not grow with the tokens every number is used: the
 // size of the state is not overstated.
 void check_no_idle_memory(const Built& m, const LayerInfo& info) {

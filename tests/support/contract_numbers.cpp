@@ -14,6 +14,7 @@ void check_f32(const Built& m, const LayerInfo& info, const ConfigNode& node) {
   for (size_t i = 0; i < exact.size(); ++i)
     CHECK(max_diff(rough[i], exact[i]) < 1e-4 * std::max(1.0, max_abs(exact[i])));
   check_splits(f, info, length(info), kWidth, 1e-4 * std::max(1.0, max_abs(y)));
+  check_rewind(f, info, 1e-4 * std::max(1.0, max_abs(y)));
 }
 
 void check_threads(const Built& m, const LayerInfo& info) {

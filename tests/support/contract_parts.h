@@ -46,6 +46,7 @@ void check_documents(const Built& m, const LayerInfo& info);
 
 // contract_memory.cpp
 void check_no_hidden_memory(const Built& m, const LayerInfo& info);
+void check_rewind(const Built& m, const LayerInfo& info, double bound);
 void check_no_idle_memory(const Built& m, const LayerInfo& info);
 void check_meta(const Built& m, const LayerInfo& info, const ConfigNode& node);
 void check_warm(const Built& m, const LayerInfo& info);

@@ -46,7 +46,7 @@ TEST_CASE("verify: every check holds on a hybrid, in both types") {
   for (DType type : {DType::f64, DType::f32}) {
     const auto model = build_model(kHybrid, kVocab, 32, type);
     const auto found = verify(*model, ids, {});
-    CHECK(found.size() == 12);
+    CHECK(found.size() == 13);
     for (const Finding& f : found) {
       CAPTURE(f.check);
       CAPTURE(f.worst);
@@ -82,7 +82,7 @@ TEST_CASE("verify: a model of blocks is cut between them, and looks ahead within
       *objective, "{d_model: 8, init: {std: 0.4}, layers: [{mixer: {type: attention, heads: 2, window: 6}}]}", kVocab,
       32);
   const auto all = verify(*model, random_ids(2, 21, kVocab + 1, 3), {});
-  CHECK(all.size() == 13);
+  CHECK(all.size() == 14);
   for (const Finding& f : all) {
     CAPTURE(f.where);
     CHECK_MESSAGE(f.passed, f.check);
@@ -107,7 +107,7 @@ TEST_CASE("verify: a model of prefixes reads one at once, and goes on from it in
         random_ids(2, 13, kVocab, 3), {});
   };
   const auto all = found("{type: attention, heads: 2}");
-  CHECK(all.size() == 13);
+  CHECK(all.size() == 14);
   for (const Finding& f : all) CHECK_MESSAGE(f.passed, f.check);
   for (const Finding& f : found("min_gru")) CHECK(f.passed == (f.check != "prefix read at once"));
 }

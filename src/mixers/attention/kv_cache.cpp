@@ -105,7 +105,7 @@ CachedKeys KvCache::extend(const Tensor& k, const Tensor& v, const Call& call, b
   }
   if (!window_ && !Tape::recording() && !segments.defined() && !compact) {
     const auto moved_on = [&](std::string_view field, const Tensor& fresh) {
-      const Tensor all = written_in_place(fresh, call.own(field), before);
+      const Tensor all = written_in_place(fresh, call.grow(field), before);
       call.write(field, all);
       return all;
     };

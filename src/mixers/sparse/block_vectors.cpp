@@ -77,7 +77,7 @@ Summaries BlockVectors::operator()(const Tensor& k, const Tensor& v, const Call&
     Tensor made;
     if (o.rows > 0) made = (values ? compress_v_ : compress_k_)(x, o, {call.read(raw), before}, segments);
     if (in_place) {
-      all = write(made, call.own(complete), places, tokens);
+      all = write(made, call.grow(complete), places, tokens);
       call.write(complete, all);
     } else {
       const Joined joined = join(made, call.read(complete), places, most, tokens);

@@ -84,7 +84,7 @@ class Moba final : public Layer {
   Tensor extend_means(const CachedKeys& keys, const Call& call, int64_t tokens) const {
     const Tensor segments = call.segments(), before = call.seen();
     const bool in_place = !Tape::recording() && !segments.defined();
-    const Tensor field = in_place ? call.own("means") : call.read("means");
+    const Tensor field = in_place ? call.grow("means") : call.read("means");
     const int64_t batch = keys.k.dim(0), rows = field.dim(1);
     const int64_t* seen = before.data<int64_t>();
     if (in_place) {
