@@ -32,7 +32,8 @@ const std::vector<std::string> kFamilies = {
     "{mixer: {type: attention, heads: 2}}, {mixer: {type: attention, heads: 2, kv_heads: 1}}",
     "{mixer: {type: attention, heads: 2, window: 5, sinks: 1}}, {mixer: {type: min_gru, conv: 3}}",
     "{mixer: {type: gated_delta, heads: 2}}, {mixer: {type: mamba2, head_dim: 4, state: 3}}",
-    "{mixer: {type: mla, heads: 2, kv_rank: 6, nope_dim: 4, rope_dim: 2, v_dim: 4}}, {mixer: {type: moba, heads: 2, block: 4, top_k: 2}}",
+    "{mixer: {type: mla, heads: 2, kv_rank: 6, nope_dim: 4, rope_dim: 2, v_dim: 4}}, {mixer: {type: moba, heads: 2, "
+    "block: 4, top_k: 2}}",
     "{type: mod, capacity: 0.5, mixer: {type: attention, heads: 2}}, {mixer: {type: attention, heads: 2}}",
     "{mixer: {type: linearized_attention, query_key_dim: 6, group: 4, taps: 4}}, {mixer: lstm, ffn: {type: "
     "rwkv_channel_mix}}"};
@@ -144,7 +145,7 @@ TEST_CASE("speculate: a draft without a model repeats what followed the last tok
   using Ids = std::vector<int32_t>;
   CHECK(tokens({1, 2, 3, 4, 5, 1, 2}, 3) == Ids{3, 4, 5});
   CHECK(tokens({1, 2, 3, 4, 5, 1, 2}, 6) == Ids{3, 4, 5, 1, 2, 3});
-  CHECK(tokens({1, 2, 3, 7, 1, 2, 4, 1, 2}, 1) == Ids{4});        // the latest place
+  CHECK(tokens({0, 1, 2, 3, 7, 1, 2, 4, 1, 2}, 1) == Ids{4});     // the latest place
   CHECK(tokens({0, 1, 2, 3, 7, 1, 2, 4, 0, 1, 2}, 1) == Ids{3});  // with more of the last tokens
   CHECK(tokens({1, 1, 1}, 3) == Ids{1, 1, 1});
   CHECK(tokens({2, 1, 3, 1}, 3).empty());  // one alone is too few
