@@ -19,11 +19,12 @@ DType type_of(const StoredTensor& t) {
   return t.type == StoredType::f64 ? DType::f64 : t.type == StoredType::i64 ? DType::i64 : DType::f32;
 }
 
-// The stored tensor into the first rows and columns of `to`.
+// The stored tensor into the first rows and columns of `to`, or its first elements.
 void load_corner(const SafetensorsFile& file, const std::string& path, const StoredTensor& t, const Tensor& to) {
   const Shape shape = shape_of(t);
-  const bool matrices = shape.rank() == 2 && to.shape().rank() == 2;
-  if (shape != to.shape() && (!matrices || shape[0] > to.dim(0) || shape[1] > to.dim(1)))
+  bool fits = shape.rank() == to.shape().rank() && shape.rank() <= 2;
+  for (int i = 0; fits && i < shape.rank(); ++i) fits = shape[i] <= to.dim(i);
+  if (shape != to.shape() && !fits)
     throw CheckpointError("{}: `{}` {} can't become {}", path, t.name, shape.str(), to.shape().str());
   const Tensor old = Tensor::empty(shape, to.dtype());
   load_tensor(file, path, t.name, old);
@@ -49,13 +50,16 @@ void load_grown(const SafetensorsFile& file, const std::string& path, const Para
     if (!load_tensor(file, path, b.name, b.value)) throw CheckpointError("{}: lacks `{}`", path, b.name);
 }
 
-std::vector<NamedTensor> grown_rest(const SafetensorsFile& file, const std::string& path, const ParamStore& store) {
+std::vector<NamedTensor> grown_rest(const SafetensorsFile& file, const std::string& path, const ParamStore& store,
+                                    const std::function<Shape(std::string_view slot, const Parameter&)>& shape) {
   std::vector<NamedTensor> all;
   for (const StoredTensor& t : file.tensors()) {
     const bool moment = t.name.starts_with(kMoments);
     if (!moment && !t.name.starts_with(kStates)) continue;
-    const Parameter* of = moment ? store.find(t.name.substr(t.name.find('.', kMoments.size()) + 1)) : nullptr;
-    const Tensor value = Tensor::zeros(of ? of->shape : shape_of(t), type_of(t));
+    const size_t dot = t.name.find('.', kMoments.size());
+    const Parameter* of = moment ? store.find(t.name.substr(dot + 1)) : nullptr;
+    const std::string_view slot = std::string_view(t.name).substr(kMoments.size(), dot - kMoments.size());
+    const Tensor value = Tensor::zeros(of ? shape(slot, *of) : shape_of(t), type_of(t));
     load_corner(file, path, t, value);
     all.push_back({t.name, value});
   }

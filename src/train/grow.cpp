@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <exception>
 #include <limits>
@@ -130,7 +131,13 @@ GrownRun grow(const fs::path& run_or_checkpoint, const std::vector<std::string>&
                               path_text(fs::absolute(m.checkpoint)), parameter_hash(m.model->params()), changes);
   const RunFolder folder = RunFolder::create(target.parent_path(), target.filename().string(), false);
   done.checkpoint = folder.checkpoint(m.step);
-  save_checkpoint(done.checkpoint, model.params(), grown_rest(file, path, model.params()),
+  const SlotKinds kinds = slots_of(record.config.optim.type);
+  const auto shape = [&](std::string_view slot, const Parameter& p) {
+    const std::vector<SlotKind> all = kinds(p);
+    const auto kind = std::ranges::find(all, slot, &SlotKind::name);
+    return kind == all.end() ? p.shape : kind->shape(p);
+  };
+  save_checkpoint(done.checkpoint, model.params(), grown_rest(file, path, model.params(), shape),
                   to_metadata(record, model.params()));
   write_folder(folder, record);
   return done;

@@ -10,7 +10,7 @@ TEST_CASE("cli verify: a configuration and a trained model pass, as a table and 
   World w;
   const Ended untrained = w.ok({"verify", "tiny.yaml", "--tokens", "20"});
   CHECK(untrained.shows("random tokens"));
-  CHECK(untrained.shows("all 24 checks hold"));
+  CHECK(untrained.shows("all 26 checks hold"));
   w.ok({"train", "-c", "tiny.yaml", "--set", "train.max_steps=5"});
   const Ended trained = w.ok({"verify", "runs/tiny", "--type", "f64", "--json"});
   CHECK(trained.shows("text of its corpus"));

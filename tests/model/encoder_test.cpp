@@ -79,7 +79,7 @@ TEST_CASE("encoder: all forms of decoders agree given what it made, all of its t
       CHECK_MESSAGE(f.passed, f.check, " ", f.where, " ", f.worst);
       ++checks;
     }
-    CHECK(checks == 14);
+    CHECK(checks == 15);
   }
   // A text that takes all places that there are learned positions for.
   for (const Finding& f : verify(*model_of(kPlain), random_ids(1, 9, kVocab, 1),

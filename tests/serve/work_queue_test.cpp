@@ -45,8 +45,9 @@ TEST_CASE("work queue: what is one too many, too late or comes when it is closed
   CHECK(status_of(q, 0.05) == 504);  // nobody serves
   CHECK(q.load().waiting == 0);
   std::vector<std::thread> wait;
-  for (int i = 0; i < 2; ++i) wait.emplace_back([&] { CHECK(status_of(q, 1000) == 503); });
-  while (q.load().waiting < 2) std::this_thread::yield();
+  for (int i = 0; i < 3; ++i)
+    wait.emplace_back([&] { CHECK(status_of(q, 1000) == 503); });  // one is about to be in work
+  while (q.load().waiting < 3) std::this_thread::yield();
   CHECK(status_of(q, 1) == 429);
   q.close();
   for (std::thread& t : wait) t.join();

@@ -4,7 +4,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "support/models.h"
 #include "support/run_calls.h"
@@ -115,6 +117,35 @@ TEST_CASE("grow: old tokens and moments come first, new keys and moments are zer
       CHECK(same_bits(stored(g.checkpoint, name), before));
     else
       CHECK(stored(g.checkpoint, name).rows() == before.rows() + 3);
+}
+
+TEST_CASE("grow: what NorMuon keeps of rows grows with them, and training goes on") {
+  const Threads one(1);
+  const TinyFolder t("grow_rows", kConfig);
+  const Sets muon = {"optim.type=muon", "optim.normuon=true"};
+  const RunOutcome run = train(t, muon);
+  const GrownRun g = grow(run.folder, kMore, t.runs() / "grown");
+  const auto rows = [](const fs::path& checkpoint) {
+    const SafetensorsFile file(checkpoint);
+    const StoredTensor* slot = file.find("opt.v_rows.layers.0.ffn.keys.weight");
+    REQUIRE(slot);
+    const Tensor value = Tensor::empty({slot->shape[0]}, DType::f32);
+    load_tensor(file, checkpoint.string(), slot->name, value);
+    return std::vector<float>(value.data<float>(), value.data<float>() + value.numel());
+  };
+  const std::vector<float> before = rows(g.from), after = rows(g.checkpoint);
+  REQUIRE(before.size() == 9);
+  REQUIRE(after.size() == 14);
+  CHECK(before[0] > 0);
+  CHECK(std::equal(before.begin(), before.end(), after.begin()));
+  CHECK(std::all_of(after.begin() + 9, after.end(), [](float v) { return v == 0; }));
+  RunRequest r{.config = read_run_config(load_config(t.runs() / "grown/config.yaml"), t.runs() / "grown/config.yaml"),
+               .written = {.text = slurp(t.runs() / "grown/config.yaml")},
+               .runs = t.runs(),
+               .resume = true,
+               .quiet = true};
+  r.config.train.max_steps = 30;
+  CHECK(Run(std::move(r)).train().steps == 30);
 }
 
 TEST_CASE("grow: training goes on from it, with its counters and history, and it can grow again") {
