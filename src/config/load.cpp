@@ -111,24 +111,16 @@ bool of_other_types(const ConfigNode& a, const ConfigNode& b) {
   return of_a && of_b && of_a->is_scalar() && of_b->is_scalar() && of_a->text() != of_b->text();
 }
 
-bool has_rival(std::string_view key, const ConfigNode& map) {
-  return std::ranges::any_of(rivals_in(key), [&](std::string_view r) { return map.find(r) != nullptr; });
-}
-
-ConfigNode without_rivals(std::string_view key, ConfigNode map) {
-  for (const std::string_view r : rivals_in(key)) map.erase(r);
-  return map;
-}
-
 // Of maps that stand at `key`.
 ConfigNode merge_at(std::string_view key, const ConfigNode& under, const ConfigNode& over) {
   if (!under.is_map() || !over.is_map()) return over;
   if (of_other_types(under, over) && std::ranges::find(kOfAnyType, key) == std::end(kOfAnyType)) return over;
-  if (has_rival(key, under) && has_rival(key, over)) return merge_at(key, without_rivals(key, under), over);
+  ConfigNode kept = under;
+  for (const ConfigNode::Entry& entry : over.entries()) drop_rivals(kept, key, entry.key);
   ConfigNode result = ConfigNode::map(over.mark().line ? over.mark() : under.mark());
-  result.entries() = under.entries();
+  result.entries() = kept.entries();
   std::unordered_map<std::string_view, size_t> places;
-  for (size_t i = 0; i < under.entries().size(); ++i) places.emplace(under.entries()[i].key, i);
+  for (size_t i = 0; i < kept.entries().size(); ++i) places.emplace(kept.entries()[i].key, i);
   for (const ConfigNode::Entry& entry : over.entries()) {
     const auto at = places.find(entry.key);
     if (at == places.end()) {

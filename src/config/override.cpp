@@ -97,14 +97,6 @@ ConfigNode& value_of(ConfigNode& map, const Step& step, const Assignment& a) {
   return entry->value;
 }
 
-// What `key` takes the place of in the map that stands at `place`.
-void drop_rivals(ConfigNode& map, std::string_view place, std::string_view key) {
-  const auto rivals = rivals_in(place);
-  if (std::ranges::find(rivals, key) == rivals.end()) return;
-  for (const std::string_view r : rivals)
-    if (r != key) map.erase(r);
-}
-
 // Works on a copy, so that a refused assignment changes nothing.
 void put(ConfigNode& root, const Assignment& a, const std::vector<Step>& steps, ConfigNode value) {
   if (steps.size() + measure(value).depth > kDeepestConfig)
