@@ -20,7 +20,7 @@ void WorkQueue::run(const std::function<void()>& work, double deadline) {
   if (closed_) throw HttpError(503, "the server is ending", "", "ending");
   // Where none is in work, the first that waits is about to be.
   if (static_cast<int64_t>(waiting_.size()) >= most_waiting_ + (working_ ? 0 : 1))
-    throw HttpError(429, fmt::format("{} requests wait already (--queue): ask again later", waiting_.size()), "",
+    throw HttpError(429, fmt::format("{} requests wait already (--queue): ask again later", most_waiting_), "",
                     "queue_full");
   waiting_.push_back(&item);
   came_.notify_one();
