@@ -7,43 +7,16 @@
 #include <set>
 
 #include "support/messages.h"
-#include "support/tiny_run.h"
-#include "sweep/arm_runs.h"
 #include "sweep/held_out.h"
 #include "sweep/job.h"
-#include "sweep/made_study.h"
+#include "sweep/plan_world.h"
 #include "sweep/prediction.h"
 #include "sweep/settle.h"
 #include "sweep/timed_sizes.h"
 
 using namespace effllm;
-using test::TinyFolder;
-
-namespace {
-
-struct PlanWorld {
-  TinyFolder t{"plan"};
-  StudyFolder folder{t / "study"};
-
-  Study study(const std::string& text) const { return read_study(t.folder.put("study.yaml", text)); }
-  Plan plan(const std::string& text) const { return make_plan(study("base: c.yaml\n" + text)); }
-  std::string refused(const std::string& text) const {
-    return message_of<ConfigError>([&] { folder.take(plan(text)); });
-  }
-  // As if a run had ended with this loss.
-  void end(const Plan& p, const PlannedRun& r, double bits) const {
-    nlohmann::json j = identity_of(p, r);
-    j.update({{"tokens", 1},
-              {"data_order_sha256", data_order_hash(r.config)},
-              {"chosen_on", score(bits)},
-              {"reported", score(bits)}});
-    write_object(folder.result(r.name), j);
-  }
-};
-
-constexpr const char* kArms = "arms:\n  plain: {}\n  wide: {model.d_model: 32}\n";
-
-}  // namespace
+using test::kArms;
+using test::PlanWorld;
 
 TEST_CASE("plan: seed s of every arm and value reads the same data, and each seed other data") {
   const PlanWorld w;
@@ -85,62 +58,6 @@ TEST_CASE("plan: the first seed of everything comes first, then the next") {
   CHECK(to_json(p)["runs"][7] == identity_of(p, p.runs[7]));
   CHECK(identity_of(p, p.runs[7]) ==
         nlohmann::json{{"run", "wide.lr-1e-2.s2"}, {"arm", "wide"}, {"point", {{"optim.lr", "1e-2"}}}, {"seed", 2}});
-}
-
-TEST_CASE("plan: by tune_seeds the first seeds choose, and of the others only what they have chosen is wanted") {
-  const PlanWorld w;
-  const Plan p = w.plan(std::string(kArms) + "seeds: 3\ntune: {optim.lr: [1e-3, 1e-2]}\ntune_seeds: 1\n");
-  REQUIRE(p.runs.size() == 12);  // that there could be
-  CHECK(p.count() == 8);
-  w.folder.take(p);
-  const auto of = [&](const std::string& name) {
-    return needs_of(
-        w.folder, to_json(p))[static_cast<size_t>(std::ranges::find(p.runs, name, &PlannedRun::name) - p.runs.begin())];
-  };
-  const auto end = [&](const std::string& name, double bits) {
-    w.end(p, *std::ranges::find(p.runs, name, &PlannedRun::name), bits);
-  };
-  const auto fail = [&](const std::string& name, int code) {
-    nlohmann::json j = identity_of(p, *std::ranges::find(p.runs, name, &PlannedRun::name));
-    j.update({{"exit_code", code}, {"stage", "train"}, {"signal", nullptr}, {"last_lines", nlohmann::json::array()}});
-    write_object(w.folder.failure(name), j);
-  };
-  CHECK(read_plan(w.folder)["runs"].size() == 8);
-  CHECK(of("plain.lr-1e-2.s1") == Need::wanted);
-  CHECK(of("plain.lr-1e-2.s2") == Need::open);
-  end("plain.lr-1e-3.s1", 2), end("wide.lr-1e-3.s1", 2);
-  CHECK(of("plain.lr-1e-2.s2") == Need::open);
-  CHECK(read_plan(w.folder)["runs"][4]["run"] == "plain.(chosen).s2");
-  end("plain.lr-1e-2.s1", 1.5);
-  CHECK(of("plain.lr-1e-2.s2") == Need::wanted);
-  CHECK(of("plain.lr-1e-3.s2") == Need::unwanted);
-  CHECK(of("wide.lr-1e-3.s2") == Need::open);
-  CHECK(read_plan(w.folder)["runs"][4]["run"] == "plain.lr-1e-2.s2");
-  CHECK(read_plan(w.folder)["runs"].size() == 8);
-  // A later seed that is better with another value changes nothing.
-  end("plain.lr-1e-2.s2", 9);
-  CHECK(of("plain.lr-1e-2.s3") == Need::wanted);
-  fail("wide.lr-1e-2.s1", 3);
-  CHECK(of("wide.lr-1e-3.s2") == Need::blocked);
-  fail("wide.lr-1e-2.s1", 6);  // diverged: the other value is what is left
-  CHECK(of("wide.lr-1e-3.s2") == Need::wanted);
-  CHECK(of("wide.lr-1e-2.s2") == Need::unwanted);
-  // What was chosen has diverged with another seed: nothing else is chosen in its place.
-  end("plain.lr-1e-2.s3", 1.5), fail("wide.lr-1e-3.s2", 6), end("wide.lr-1e-3.s3", 2);
-  const StudyTable t = compare_study(w.folder, "");
-  CHECK(t.arms[0].scores == std::vector<double>{1.5, 9, 1.5});
-  CHECK(t.arms[0].chosen_on == doctest::Approx(4));
-  CHECK(t.arms[1].comparison.reason == kChosenDiverged);
-  CHECK(t.arms[1].scores.empty());
-}
-
-TEST_CASE("plan: tune_seeds without tune, or of more seeds than there are, is refused") {
-  const PlanWorld w;
-  CHECK(has(message_of<ConfigError>([&] { w.plan(std::string(kArms) + "tune_seeds: 1\n"); }),
-            "`tune_seeds` is for `tune`"));
-  CHECK(has(message_of<ConfigError>(
-                [&] { w.plan(std::string(kArms) + "seeds: 2\ntune: {optim.lr: [1e-3, 1e-2]}\ntune_seeds: 3\n"); }),
-            "`tune_seeds` 3 is more than the seeds of the study, 2"));
 }
 
 TEST_CASE("plan: arms with another batch, context, order or tokenizer are no pairs") {
