@@ -5,7 +5,7 @@ effllm=${1:?usage: scripts/demo.sh PATH_OF_effllm}
 run=runs/demo
 scripts/fetch_data.sh kjv
 rm -rf "$run"
-echo "== training configs/quickstart.yaml: 2.4 million tokens, about a minute on two cores"
+echo "== training configs/quickstart.yaml: 2.4 million tokens, about two minutes on two cores"
 "$effllm" train --config configs/quickstart.yaml --name demo
 echo
 echo "== on text it has never seen (lower is better)"
